@@ -4,60 +4,40 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.late import at_first_use
 
-if TYPE_CHECKING:
-    from pulumi_snapshots.archive.retention import Keep
-    from pulumi_snapshots.drill.check import Check
-    from pulumi_snapshots.dynamic.guard import Guard
+# isort: off
+if TYPE_CHECKING:  # `import X as X` exports a name
+    from pulumi_snapshots.archive.retention import Keep as Keep
+    from pulumi_snapshots.drill.check import Check as Check
+    from pulumi_snapshots.dynamic.archive_provider import Archive as Archive
+    from pulumi_snapshots.dynamic.drill_provider import Drill as Drill
+    from pulumi_snapshots.dynamic.guard import Guard as Guard
     from pulumi_snapshots.dynamic.lookups import (
-        get_database,
-        get_database_output,
-        get_databases,
-        get_databases_output,
-        get_latest_snapshot,
-        get_latest_snapshot_output,
-        get_snapshots,
-        get_snapshots_output,
+        get_database as get_database,
+        get_database_output as get_database_output,
+        get_databases as get_databases,
+        get_databases_output as get_databases_output,
+        get_latest_snapshot as get_latest_snapshot,
+        get_latest_snapshot_output as get_latest_snapshot_output,
+        get_snapshots as get_snapshots,
+        get_snapshots_output as get_snapshots_output,
     )
-    from pulumi_snapshots.dynamic.resources.archive import Archive
-    from pulumi_snapshots.dynamic.resources.drill import Drill
-    from pulumi_snapshots.dynamic.resources.restore import Restore
-    from pulumi_snapshots.dynamic.resources.snapshot import Snapshot
-    from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-    from pulumi_snapshots.program import LookupFailed
-
-__all__ = [
-    "Archive",
-    "Check",
-    "DatabaseInfo",
-    "Drill",
-    "Guard",
-    "Keep",
-    "LookupFailed",
-    "Restore",
-    "Snapshot",
-    "SnapshotInfo",
-    "get_database",
-    "get_database_output",
-    "get_databases",
-    "get_databases_output",
-    "get_latest_snapshot",
-    "get_latest_snapshot_output",
-    "get_snapshots",
-    "get_snapshots_output",
-]
+    from pulumi_snapshots.dynamic.provider import Snapshot as Snapshot
+    from pulumi_snapshots.dynamic.restore_provider import Restore as Restore
+    from pulumi_snapshots.lookup.results import DatabaseInfo as DatabaseInfo, SnapshotInfo as SnapshotInfo
+    from pulumi_snapshots.program import LookupFailed as LookupFailed
 
 # The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.
-__getattr__, __dir__ = at_first_use(
+__getattr__, __dir__, __all__ = at_first_use(
     {
-        "Archive": "dynamic.resources.archive",
+        "Archive": "dynamic.archive_provider",
         "Check": "drill.check",
         "DatabaseInfo": "lookup.results",
-        "Drill": "dynamic.resources.drill",
+        "Drill": "dynamic.drill_provider",
         "Guard": "dynamic.guard",
         "Keep": "archive.retention",
         "LookupFailed": "program",
-        "Restore": "dynamic.resources.restore",
-        "Snapshot": "dynamic.resources.snapshot",
+        "Restore": "dynamic.restore_provider",
+        "Snapshot": "dynamic.provider",
         "SnapshotInfo": "lookup.results",
         "get_database": "dynamic.lookups",
         "get_database_output": "dynamic.lookups",

@@ -21,8 +21,8 @@ def late(name: str) -> Any:
 
 def at_first_use(
     homes: Mapping[str, str], package: str = "pulumi_snapshots"
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make a package's `__getattr__`, which loads a public name at its first use, and its `__dir__`.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Make a package's `__getattr__`, which loads a public name at its first use, its `__dir__` and its `__all__`.
 
     Args:
         homes: the module of this package that has each name.
@@ -34,4 +34,4 @@ def at_first_use(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"pulumi_snapshots.{homes[name]}"), name)
 
-    return load, lambda: list(homes)
+    return load, lambda: list(homes), list(homes)

@@ -4,52 +4,31 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.late import at_first_use
 
-if TYPE_CHECKING:
-    from pulumi_snapshots.archive.retention import Keep
-    from pulumi_snapshots.drill.check import Check
-    from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-    from pulumi_snapshots.plugin.guard import Guard
+# isort: off
+if TYPE_CHECKING:  # `import X as X` exports a name
+    from pulumi_snapshots.archive.retention import Keep as Keep
+    from pulumi_snapshots.drill.check import Check as Check
+    from pulumi_snapshots.lookup.results import DatabaseInfo as DatabaseInfo, SnapshotInfo as SnapshotInfo
+    from pulumi_snapshots.plugin.guard import Guard as Guard
     from pulumi_snapshots.plugin.lookups import (
-        get_database,
-        get_database_output,
-        get_databases,
-        get_databases_output,
-        get_latest_snapshot,
-        get_latest_snapshot_output,
-        get_snapshots,
-        get_snapshots_output,
+        get_database as get_database,
+        get_database_output as get_database_output,
+        get_databases as get_databases,
+        get_databases_output as get_databases_output,
+        get_latest_snapshot as get_latest_snapshot,
+        get_latest_snapshot_output as get_latest_snapshot_output,
+        get_snapshots as get_snapshots,
+        get_snapshots_output as get_snapshots_output,
     )
-    from pulumi_snapshots.plugin.resources.archive import Archive
-    from pulumi_snapshots.plugin.resources.drill import Drill
-    from pulumi_snapshots.plugin.resources.provider import Provider
-    from pulumi_snapshots.plugin.resources.restore import Restore
-    from pulumi_snapshots.plugin.resources.snapshot import Snapshot
-    from pulumi_snapshots.program import LookupFailed
-
-__all__ = [
-    "Archive",
-    "Check",
-    "DatabaseInfo",
-    "Drill",
-    "Guard",
-    "Keep",
-    "LookupFailed",
-    "Provider",
-    "Restore",
-    "Snapshot",
-    "SnapshotInfo",
-    "get_database",
-    "get_database_output",
-    "get_databases",
-    "get_databases_output",
-    "get_latest_snapshot",
-    "get_latest_snapshot_output",
-    "get_snapshots",
-    "get_snapshots_output",
-]
+    from pulumi_snapshots.plugin.resources.archive import Archive as Archive
+    from pulumi_snapshots.plugin.resources.drill import Drill as Drill
+    from pulumi_snapshots.plugin.resources.provider import Provider as Provider
+    from pulumi_snapshots.plugin.resources.restore import Restore as Restore
+    from pulumi_snapshots.plugin.resources.snapshot import Snapshot as Snapshot
+    from pulumi_snapshots.program import LookupFailed as LookupFailed
 
 # The plugin's process is in this package, too, and needs none of what a program declares with.
-__getattr__, __dir__ = at_first_use(
+__getattr__, __dir__, __all__ = at_first_use(
     {
         "Archive": "plugin.resources.archive",
         "Check": "drill.check",

@@ -52,23 +52,14 @@ class ArchiveDeclaration(Declared):
     thing = ARCHIVE
 
     database_id: pulumi.Output[str | None]
-    """The database whose snapshot it holds; absent if a URL alone does not show it."""
     version_id: pulumi.Output[str]
-    """The snapshot's version id."""
     size: pulumi.Output[int]
-    """Bytes."""
     uri: pulumi.Output[str]
-    """The object's URI."""
     sha256: pulumi.Output[str]
-    """The object's SHA-256, hexadecimal."""
     plain_size: pulumi.Output[int | None]
-    """Bytes before encryption; absent if it is not encrypted."""
     plain_sha256: pulumi.Output[str | None]
-    """The SHA-256 before encryption, hexadecimal; absent if it is not encrypted."""
     created_at: pulumi.Output[str | None]
-    """When the snapshot was taken, if known. RFC 3339, UTC."""
     archived_at: pulumi.Output[str]
-    """When it was whole, by the machine's clock. RFC 3339, UTC."""
 
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,

@@ -53,34 +53,19 @@ class DrillDeclaration(Declared):
     thing = DRILL
 
     database_id: pulumi.Output[str]
-    """The database whose snapshot was drilled."""
     version_id: pulumi.Output[str]
-    """The snapshot's version id."""
     scratch_database_id: pulumi.Output[str]
-    """The database that was overwritten."""
     triggers: pulumi.Output[list[Any] | None]
-    """Any values. A change of any drills again."""
     requested_at: pulumi.Output[str]
-    """When the restore was requested, by the service's clock. RFC 3339, UTC."""
     restored_at: pulumi.Output[str | None]
-    """When the scratch database was seen running again, by the service's clock; absent until then. RFC 3339, UTC."""
     drilled_at: pulumi.Output[str | None]
-    """That same time, which the proof is of; absent until the checks were run. RFC 3339, UTC."""
     restore_seconds: pulumi.Output[float | None]
-    """How long the restore took, as a real recovery would. Absent until then, and if an interrupted run does not know."""
     passed: pulumi.Output[bool]
-    """Whether all checks passed; absent until they were run."""
     results: pulumi.Output[list[dict[str, Any]]]
-    """What each check found; absent until then, and empty if none could be run."""
     failure: pulumi.Output[str | None]
-    """The code with which the restore failed, or why the scratch database could not be reached; absent otherwise."""
     proved_by: pulumi.Output[list[Any] | None]
-    """What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a
-    server that has started since the restore was requested. Absent until then, and empty if nothing does."""
     last_good: pulumi.Output[dict[str, Any] | None]
-    """The last drill that has passed, this one or an earlier one; absent if none has."""
     attempt: pulumi.Output[dict[str, Any] | None]
-    """The request, only until its end is known."""
 
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,

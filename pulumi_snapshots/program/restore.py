@@ -43,19 +43,12 @@ class RestoreDeclaration(Declared):
     thing = RESTORE
 
     database_id: pulumi.Output[str]
-    """The database whose snapshot was put back."""
     version_id: pulumi.Output[str]
-    """The snapshot's version id."""
     target_database_id: pulumi.Output[str]
-    """The database that was overwritten."""
     triggers: pulumi.Output[list[Any] | None]
-    """Any values. A change of any restores again."""
     requested_at: pulumi.Output[str]
-    """When the request was sent, by the service's clock. RFC 3339, UTC."""
     restored_at: pulumi.Output[str]
-    """When the database was seen running again, by the service's clock; absent until then. RFC 3339, UTC."""
     attempt: pulumi.Output[dict[str, Any] | None]
-    """The request, only until then."""
 
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,

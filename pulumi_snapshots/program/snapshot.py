@@ -36,35 +36,19 @@ class SnapshotDeclaration(Declared):
     thing = SNAPSHOT
 
     database_id: pulumi.Output[str]
-    """The database whose snapshot it is."""
     triggers: pulumi.Output[list[Any] | None]
-    """Any values, such as a release. A change of any takes a new snapshot."""
     version_id: pulumi.Output[str]
-    """The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is
-    pending."""
     name: pulumi.Output[str | None]
-    """The storage object's name, the same for all snapshots of a database; a restore needs it."""
     download_url: pulumi.Output[str | None]
-    """Signed, and pinned to this version. A secret."""
     download_url_expires_at: pulumi.Output[str | None]
-    """Until when the URL works; a refresh renews it in its last 7 days. RFC 3339, UTC."""
     size: pulumi.Output[int | None]
-    """Bytes."""
     created_at: pulumi.Output[str | None]
-    """When it was taken, by the service's clock. RFC 3339, UTC."""
     expires_at: pulumi.Output[str | None]
-    """When its 30 days at the service end. RFC 3339, UTC."""
     available: pulumi.Output[bool]
-    """False while it is pending, and once it is missing or past its 30 days at the service."""
     origin: pulumi.Output[str | None]
-    """`manual` or `automatic`; absent if the service does not say."""
     runtime: pulumi.Output[str | None]
-    """The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say."""
     requested_at: pulumi.Output[str | None]
-    """When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up. RFC 3339,
-    UTC."""
     attempt: pulumi.Output[dict[str, Any] | None]
-    """The request, only while the snapshot is pending."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is an input of the resource
         self,

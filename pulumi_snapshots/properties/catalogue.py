@@ -351,35 +351,31 @@ def in_python(properties: Mapping[str, Property], values: Mapping[str, Any]) -> 
     for camel, value in values.items():
         if value is not None:
             each = python.get(camel)
-            known[each.name if each else camel] = _in_python(each.type, value) if each else value
+            known[each.name if each else camel] = _renamed(each.type, value, in_python) if each else value
     return known
 
 
 def in_camels(kind: Any, value: Any) -> Any:
     """A value of a property as all languages but Python have it: objects that are records get their names there."""
-    inner = record_in(kind)
-    if inner is None:
-        return value
-    if isinstance(value, list):
-        return [in_camels(inner, one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    properties = inner.properties()
+    return _renamed(kind, value, _in_camels)
+
+
+def _in_camels(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
+    known = {name: properties.get(name) for name in values}
     return {
-        in_camel(name) if name in properties else name: in_camels(properties[name].type, one)
-        if name in properties
-        else one
-        for name, one in value.items()
+        each.camel if each else name: _renamed(each.type, values[name], _in_camels) if each else values[name]
+        for name, each in known.items()
     }
 
 
-def _in_python(kind: Any, value: Any) -> Any:
+def _renamed(kind: Any, value: Any, rename: Callable[[Mapping[str, Property], Mapping[str, Any]], Any]) -> Any:
+    """A value in which objects that are records are renamed."""
     inner = record_in(kind)
     if inner is None:
         return value
     if isinstance(value, list):
-        return [_in_python(inner, one) for one in value]
-    return in_python(inner.properties(), value) if isinstance(value, dict) else value
+        return [_renamed(inner, one, rename) for one in value]
+    return rename(inner.properties(), value) if isinstance(value, dict) else value
 
 
 @cache

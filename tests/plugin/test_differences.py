@@ -120,6 +120,13 @@ def test_python_itself_refuses_an_input_that_there_is_not(package: ModuleType) -
         package.Snapshot("x", DATABASE, trigger=["x"])
 
 
+def test_options_of_a_lookup_are_refused_where_no_plugin_heeds_them() -> None:
+    asks: list[Any] = [pulumi_snapshots.get_databases, pulumi_snapshots.get_databases_output]
+    for ask in asks:
+        with pytest.raises(pulumi_snapshots.LookupFailed, match="opts are for the plugin"):
+            ask(opts=pulumi.InvokeOptions())
+
+
 def test_a_lookup_by_the_plugin_fails_with_its_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     told = "GET /databases/x was answered with 404 DATABASE_NOT_FOUND: this account has no such database."
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
-import itertools
 import re
 from datetime import datetime
-from pathlib import Path
 from typing import Any, get_origin
 
 import pulumi
@@ -23,7 +20,6 @@ from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Prope
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import Settings
 
-PROJECT = Path(__file__).parents[2]
 OF_PROGRAMS = {"self", "resource_name", "opts", "snapshot"}
 """Parameters of the classes that are no inputs: a `snapshot` becomes some."""
 KINDS_BY_NAME = {kind.thing.name: kind for kind in KINDS.values()}
@@ -46,14 +42,15 @@ def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 
 @each_kind
 def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
-    """Types and meanings stand in the class again for type checkers and editors."""
+    """Their types stand in the class again for type checkers and editors."""
     outputs = kind.thing.outputs
-    docs = docs_of(PROJECT / "pulumi_snapshots" / "program" / f"{name.lower()}.py", f"{name}Declaration")
-    assert docs == {each: outputs[each].description for each in docs}
-    assert docs.keys() >= {each for each, one in kind.thing.record.properties().items() if not one.internal}
-    types = {each: f"pulumi.Output[{python_type(outputs[each], seen=kind.thing.seen(outputs[each]))}]" for each in docs}
     for package in (pulumi_snapshots, plugin):
-        assert declaration_of(getattr(package, name)).__annotations__ == types
+        declared = declaration_of(getattr(package, name)).__annotations__
+        assert declared.keys() >= {each for each, one in kind.thing.record.properties().items() if not one.internal}
+        assert declared == {
+            each: f"pulumi.Output[{python_type(outputs[each], seen=kind.thing.seen(outputs[each]))}]"
+            for each in declared
+        }
 
 
 @each_kind
@@ -134,18 +131,6 @@ def python_type(each: Property, *, seen: bool) -> str:
     if get_origin(each.type) is list:
         kind = f"list[{kind}]" if record_in(each.type) else "list[Any]"
     return kind if seen else f"{kind} | None"
-
-
-def docs_of(file: Path, class_: str) -> dict[str, str]:
-    """The docstrings of a class's attributes, by their names."""
-    (body,) = [
-        node.body for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef) and node.name == class_
-    ]
-    found = {}
-    for node, after in itertools.pairwise(body):
-        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            found[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
-    return found
 
 
 def arguments_in(doc: str) -> dict[str, str]:

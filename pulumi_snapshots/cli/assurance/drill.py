@@ -20,12 +20,12 @@ from pulumi_snapshots.cli.terminal.arguments import (
     timeout_option,
 )
 from pulumi_snapshots.cli.terminal.completing import database_ids
-from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.display import Display
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, table
+from pulumi_snapshots.cli.terminal.recorded import recorded
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.check import CheckResult
-from pulumi_snapshots.drill.drill import DrillFailed, DrillPending
 from pulumi_snapshots.drill.drill import drill as run_drill
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.proof import drilled_of, note_in_manifests
@@ -132,25 +132,20 @@ async def drill(  # noqa: PLR0913  each is an option
     }
     inputs = checked(context, DrillInputs, given, **SPELLED)
     places = [place(context, "--archives", each) for each in archives]
-    record: DrillRecord
-    code = FAILED
-    try:
-        async with invocation.session() as session:
-            with invocation.stopping(session), display(invocation) as shown:
-                shown.progress(ASKING)
-                inputs = await _whole(context, session, inputs)
-                command = _again(
-                    inputs, [(option, name) for option, name, _ in variables], checks, archives, typed["timeout"]
-                )
-                invocation.wording = invocation.wording.about(command=f"{context.command_path} {command}")
-                record = await run_drill(
-                    session, inputs, shown, context.command_path, fresh=new, opens=context.obj.of(Door).opens
-                )
-                await _note(invocation, shown, places, record)
-                code = DONE
-    except (DrillFailed, DrillPending) as failed:
-        invocation.fail(invocation.wording.report(failed))
-        record = failed.record
+    secrets = [(option, name) for option, name, _ in variables]
+
+    async def prepared(session: Session) -> DrillInputs:
+        return await _whole(context, session, inputs)
+
+    def again(ready: DrillInputs) -> str:
+        return _again(ready, secrets, checks, archives, typed["timeout"])
+
+    async def drilled(session: Session, ready: DrillInputs, shown: Display, owner: str, *, fresh: bool) -> DrillRecord:
+        record = await run_drill(session, ready, shown, owner, fresh=fresh, opens=invocation.of(Door).opens)
+        await _note(invocation, shown, places, record)
+        return record
+
+    record, code, _ = await recorded(context, drilled, prepared, again, new=new)
     if as_json:
         invocation.show(json_text(fields_of(record, DrillRecord)))
     else:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -30,7 +30,6 @@ from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.inputs import ORIGINS
 from pulumi_snapshots.lookup.prefix import whole_database
-from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
@@ -60,6 +59,22 @@ class Limits(Inputs):
     max_drill_age: Duration | None = declare("The last drill.", default=None, read=_long)
 
 
+KINDS = {
+    "snapshot": "When the newest good snapshot was taken; 0 if there is none.",
+    "archive": "When the snapshot in the newest archive was taken; 0 if there is none.",
+    "drill": "When the last drill was passed; 0 if there was none.",
+}
+"""What makes a database safe, and the description of its metric."""
+
+
+class Latest(NamedTuple):
+    """The latest of its kind: what it is, its time as RFC 3339, and its age in seconds; None if there is none."""
+
+    what: str | None = None
+    at: str | None = None
+    age: float | None = None
+
+
 @dataclass
 class Health:
     """What is known of one database.
@@ -67,34 +82,18 @@ class Health:
     Attributes:
         id: its id.
         name: its name; None if that is not known.
-        newest: its newest good snapshot.
-        age: of that snapshot, in seconds.
-        archived: when the snapshot in its newest archive was taken, as RFC 3339.
-        archive: the address of that archive.
-        archive_age: of that snapshot, in seconds.
-        drilled: when the last drill was passed, as RFC 3339.
-        drill_age: how long ago that was, in seconds.
+        latest: its latest snapshot, archive and drill, as far as they are known.
         problems: why it is not as it should be; nothing if it is.
     """
 
     id: str
     name: str | None = None
-    newest: SnapshotInfo | None = None
-    age: float | None = None
-    archived: str | None = None
-    archive: str | None = None
-    archive_age: float | None = None
-    drilled: str | None = None
-    drill_age: float | None = None
+    latest: dict[str, Latest] = field(default_factory=lambda: dict.fromkeys(KINDS, Latest()))
     problems: list[str] = field(default_factory=list)
 
-    @property
-    def taken(self) -> str | None:
-        """When its newest good snapshot was taken, as RFC 3339."""
-        return None if self.newest is None else self.newest.created_at
-
-    def demand(self, what: str, age: float | None, most: float, *, which: str = "newest") -> None:
+    def demand(self, kind: str, what: str, most: float, *, which: str = "newest") -> None:
         """Note a problem if something is older than it may be, or if it is not certain that it is not."""
+        age = self.latest[kind].age
         if age is None:
             self.problems.append(f"no {what}")
         elif age < -CLOCK_ROOM:
@@ -159,10 +158,11 @@ async def status(  # noqa: PLR0913  each is an option
             write(metrics, _metrics(began, success=False))
         raise
     fine = bool(found) and not any(each.problems for each in found)
+    kinds = _shown(limits, found, archives=bool(places))
     if as_json:
         invocation.show(json_text(_fields(began, limits, page, found, fine=fine)))
     else:
-        invocation.show(_table(invocation, page, found, limits, archives=bool(places)))
+        invocation.show(_table(invocation, page, found, kinds))
     for each in found:
         if each.problems:
             name = f" ({each.name})" if each.name else ""
@@ -170,7 +170,7 @@ async def status(  # noqa: PLR0913  each is an option
     if not found:
         invocation.fail("the account has no databases, so nothing was checked.")
     if metrics:
-        write(metrics, [*_metrics(began, success=True), *_of_each(limits, page, found, archives=bool(places))])
+        write(metrics, [*_metrics(began, success=True), *_of_each(limits, page, found, kinds)])
     return DONE if fine else FAILED
 
 
@@ -205,9 +205,9 @@ async def _examined(
             health.problems.append("the account has no such database")
         else:
             entries = page.of_each.get(database_id, {})
-            health.newest = await newest_good(session, database_id, entries, origin=origin)
-            health.age = None if health.newest is None else age_of(health.newest, now)
-            health.demand(f"{origin} snapshot" if origin else "snapshot", health.age, limits.max_age)
+            if newest := await newest_good(session, database_id, entries, origin=origin):
+                health.latest["snapshot"] = Latest(newest.id, newest.created_at, age_of(newest, now))
+            health.demand("snapshot", f"{origin} snapshot" if origin else "snapshot", limits.max_age)
         found.append(health)
     return page, found
 
@@ -241,21 +241,18 @@ def _look_at_archives(
         ours = [one for one in about if one[1].database_id == health.id]
         dated = [(one.created_at, uri) for uri, one in ours if one.created_at]
         if dated:
-            health.archived, health.archive = max(dated, key=lambda one: parse_rfc3339(one[0]))
-            health.archive_age = _seconds_since(health.archived, now)
+            at, uri = max(dated, key=lambda one: parse_rfc3339(one[0]))
+            health.latest["archive"] = Latest(uri, at, _seconds_since(at, now))
         proofs = [*(one.drill for _, one in ours), remembered.get(health.id)]
         drills = [drill.drilled_at for drill in proofs if drill is not None]
         if drills:
-            health.drilled = max(drills, key=parse_rfc3339)
-            health.drill_age = _seconds_since(health.drilled, now)
+            at = max(drills, key=parse_rfc3339)
+            health.latest["drill"] = Latest(None, at, _seconds_since(at, now))
         if limits.max_archive_age is not None:
-            health.demand(
-                "archive of a known age" if ours and not dated else "archive",
-                health.archive_age,
-                limits.max_archive_age,
-            )
+            what = "archive of a known age" if ours and not dated else "archive"
+            health.demand("archive", what, limits.max_archive_age)
         if limits.max_drill_age is not None:
-            health.demand("drill that passed", health.drill_age, limits.max_drill_age, which="last")
+            health.demand("drill", "drill that passed", limits.max_drill_age, which="last")
 
 
 def _exact(seconds: float) -> str:
@@ -270,29 +267,20 @@ def _seconds_since(moment: str, now: datetime) -> float:
 # How it is shown ---------------------------------------------------------------------------------------------------------
 
 
-def _shows_drills(limits: Limits, found: Sequence[Health], *, archives: bool) -> bool:
-    return archives or limits.max_drill_age is not None or any(each.drilled for each in found)
+def _shown(limits: Limits, found: Sequence[Health], *, archives: bool) -> list[str]:
+    """The kinds that the table and the metrics have."""
+    drills = archives or limits.max_drill_age is not None or any(each.latest["drill"].at for each in found)
+    return ["snapshot", *(["archive"] if archives else []), *(["drill"] if drills else [])]
 
 
-def _table(invocation: Invocation, page: Page, found: Sequence[Health], limits: Limits, *, archives: bool) -> str:
-    drills = _shows_drills(limits, found, archives=archives)
-    heads = (
-        "",
-        "DATABASE",
-        "NAME",
-        "SNAPSHOT",
-        *(("ARCHIVE",) if archives else ()),
-        *(("DRILL",) if drills else ()),
-        "",
-    )
+def _table(invocation: Invocation, page: Page, found: Sequence[Health], kinds: Sequence[str]) -> str:
+    heads = ("", "DATABASE", "NAME", *map(str.upper, kinds), "")
     rows = [
         (
             MARKS["problem" if each.problems else "ok"],
             each.id,
             each.name,
-            age_text(each.age) or "none",
-            *((age_text(each.archive_age) or "none",) if archives else ()),
-            *((age_text(each.drill_age) or "none",) if drills else ()),
+            *(age_text(each.latest[kind].age) or "none" for kind in kinds),
             ", ".join(each.problems),
         )
         for each in found
@@ -308,24 +296,16 @@ def _fields(began: datetime, limits: Limits, page: Page, found: Sequence[Health]
         "listing_age": page.age,
         "listing_kept": page.kept,
         **vars(limits),
-        "databases": [
-            {
-                "id": each.id,
-                "name": each.name,
-                "ok": not each.problems,
-                "problems": each.problems,
-                "snapshot": None if each.newest is None else each.newest.id,
-                "snapshot_created_at": each.taken,
-                "snapshot_age": each.age,
-                "archive": each.archive,
-                "archive_created_at": each.archived,
-                "archive_age": each.archive_age,
-                "drilled_at": each.drilled,
-                "drill_age": each.drill_age,
-            }
-            for each in found
-        ],
+        "databases": [_of_database(each) for each in found],
     }
+
+
+def _of_database(each: Health) -> dict[str, Any]:
+    about: dict[str, Any] = {"id": each.id, "name": each.name, "ok": not each.problems, "problems": each.problems}
+    for kind in ("snapshot", "archive"):
+        about[kind], about[f"{kind}_created_at"], about[f"{kind}_age"] = each.latest[kind]
+    _, about["drilled_at"], about["drill_age"] = each.latest["drill"]
+    return about
 
 
 def _metrics(began: datetime, *, success: bool) -> list[str]:
@@ -336,31 +316,13 @@ def _metrics(began: datetime, *, success: bool) -> list[str]:
     ]
 
 
-def _of_each(limits: Limits, page: Page, found: Sequence[Health], *, archives: bool) -> list[str]:
+def _of_each(limits: Limits, page: Page, found: Sequence[Health], kinds: Sequence[str]) -> list[str]:
     labels = [{"database_id": each.id, "name": each.name or ""} for each in found]
-    times = {
-        "snapshot_timestamp_seconds": (
-            "When the newest good snapshot was taken; 0 if there is none.",
-            [seconds_of(each.taken) for each in found],
-        )
-    }
-    if archives:
-        times["archive_timestamp_seconds"] = (
-            "When the snapshot in the newest archive was taken; 0 if there is none.",
-            [seconds_of(each.archived) for each in found],
-        )
-    if _shows_drills(limits, found, archives=archives):
-        times["drill_timestamp_seconds"] = (
-            "When the last drill was passed; 0 if there was none.",
-            [seconds_of(each.drilled) for each in found],
-        )
+    times = {kind: [seconds_of(each.latest[kind].at) for each in found] for kind in kinds}
+    fine = [float(not each.problems) for each in found]
     return [
         gauge("status_listing_age_seconds", "How long ago the listing was requested.", [({}, page.age)]),
         gauge("status_max_age_seconds", "How old a snapshot may be.", [({}, limits.max_age)]),
-        gauge(
-            "database_ok",
-            "Whether everything is as young as it must be.",
-            [(each, float(not health.problems)) for each, health in zip(labels, found, strict=True)],
-        ),
-        *(gauge(name, about, zip(labels, values, strict=True)) for name, (about, values) in times.items()),
+        gauge("database_ok", "Whether everything is as young as it must be.", zip(labels, fine, strict=True)),
+        *(gauge(f"{kind}_timestamp_seconds", KINDS[kind], zip(labels, times[kind], strict=True)) for kind in kinds),
     ]

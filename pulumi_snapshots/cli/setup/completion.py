@@ -5,10 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from pulumi_snapshots.cli.terminal.invocation import (
-    COMPLETE,
-    NAME,
-)
+from pulumi_snapshots.cli.terminal.invocation import COMPLETE, NAME
 
 COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 

@@ -15,18 +15,8 @@ from pulumi_snapshots.cli.terminal.arguments import (
     timeout_option,
     urls_option,
 )
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    NAME,
-    Invocation,
-)
-from pulumi_snapshots.cli.terminal.output import (
-    facts,
-    json_text,
-    moment,
-    size_text,
-    snapshot_fields,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
+from pulumi_snapshots.cli.terminal.output import facts, json_text, moment, size_text, snapshot_fields
 from pulumi_snapshots.cli.terminal.recorded import recorded
 from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.run.session import Session

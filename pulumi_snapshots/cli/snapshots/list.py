@@ -8,24 +8,11 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.snapshots.databases import page_note
-from pulumi_snapshots.cli.terminal.arguments import (
-    checked,
-    json_option,
-    urls_option,
-)
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, urls_option
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, display
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    Invocation,
-)
-from pulumi_snapshots.cli.terminal.output import (
-    json_text,
-    moment,
-    size_text,
-    snapshot_fields,
-    table,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.output import json_text, moment, size_text, snapshot_fields, table
 from pulumi_snapshots.lookup.account import snapshots_of_account
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery

@@ -7,25 +7,11 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import (
-    checked,
-    json_option,
-    snapshot_argument,
-    timeout_option,
-)
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, snapshot_argument, timeout_option
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, display
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    FAILED,
-    Invocation,
-)
-from pulumi_snapshots.cli.terminal.output import (
-    facts,
-    fields_of,
-    json_text,
-    moment,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import facts, fields_of, json_text, moment
 from pulumi_snapshots.cli.terminal.recorded import recorded
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from pulumi_snapshots.cli.terminal.display import display
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    FAILED,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.drill.drill import DrillFailed
+from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.restore.record import RestoreRecord
@@ -20,7 +19,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 Ready = TypeVar("Ready", bound=Inputs)
-R = TypeVar("R", SnapshotRecord, RestoreRecord)
+R = TypeVar("R", SnapshotRecord, RestoreRecord, DrillRecord)
 
 
 async def recorded(
@@ -48,6 +47,7 @@ async def recorded(
                 since = session.service_clock.now() - parse_rfc3339(record.requested_at)
                 age = since.total_seconds() - (session.clock.monotonic() - begun)
             return record, DONE, age
-    except Unresolved as pending:
+    except (Unresolved, DrillFailed) as pending:
         invocation.fail(invocation.wording.report(pending))
-        return pending.record, FAILED, 0.0
+        unfinished: Any = pending.record
+        return unfinished, FAILED, 0.0

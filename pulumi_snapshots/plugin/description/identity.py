@@ -104,7 +104,11 @@ class Identity:
         return {
             "nodejs": {"packageName": NPM_NAME},
             "go": {} if self.repository else go,
-            "csharp": {"rootNamespace": DOTNET_NAMESPACE, "namespaces": {PACKAGE: DOTNET_NAME}},
+            "csharp": {
+                "rootNamespace": DOTNET_NAMESPACE,
+                "namespaces": {PACKAGE: DOTNET_NAME},
+                "packageReferences": {"Pulumi": "3.*"},
+            },
             "java": {"basePackage": self._java},
         }
 

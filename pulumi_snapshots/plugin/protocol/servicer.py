@@ -226,7 +226,7 @@ class Plugin(Lacking):
         id_, properties = await self._resource(
             kind, request, context, request.properties, lambda call: kind.rules.read(call, request.id, state)
         )
-        inputs = request.inputs if state else _inputs_of(kind, properties)
+        inputs = request.inputs if request.inputs.fields else _inputs_of(kind, properties)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:

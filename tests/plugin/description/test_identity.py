@@ -48,7 +48,11 @@ def test_what_is_not_set_does_not_look_published() -> None:
             "modulePath": "pulumi-squarecloud.invalid/sdk/go",
             "importBasePath": "pulumi-squarecloud.invalid/sdk/go/squarecloud",
         },
-        "csharp": {"rootNamespace": "PulumiSnapshots", "namespaces": {"squarecloud": "SquareCloud"}},
+        "csharp": {
+            "rootNamespace": "PulumiSnapshots",
+            "namespaces": {"squarecloud": "SquareCloud"},
+            "packageReferences": {"Pulumi": "3.*"},
+        },
         "java": {"basePackage": "pulumisnapshots"},
     }
 

@@ -347,6 +347,11 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         request = provider_pb2.ReadRequest(urn=creating().urn, id=id_)
         read = await here.call("Read", request)
         assert read.id == id_
+        # A program may give some properties of what it gets by its id.
+        request.properties.CopyFrom(bag({"triggers": ["v1"]}))
+        again = await here.call("Read", request)
+        assert values(again.properties) == {**values(read.properties), "triggers": ["v1"]}
+        assert values(again.inputs) == {"databaseId": DATABASE, "triggers": ["v1"]}
         other = bag({"databaseId": "b" * 32})
         changing = provider_pb2.UpdateRequest(urn=request.urn, id=id_, olds=read.properties, news=other)
         assert "Nothing was changed." in await refused(here, "Update", changing)
