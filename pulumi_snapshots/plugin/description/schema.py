@@ -83,9 +83,6 @@ def _setting(each: Property) -> dict[str, Any]:
 
 def _resource(kind: Kind) -> dict[str, Any]:
     inputs, outputs = kind.thing.inputs.properties().values(), kind.thing.outputs.values()
-    kept = [
-        each for each in inputs if each.kept
-    ]  # a program that gets one by its id may say what the service does not know
     listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
     return {
         "description": with_examples(_in_all_languages(kind.thing.doc), kind.thing.name) + _how_to_import(kind),
@@ -94,7 +91,8 @@ def _resource(kind: Kind) -> dict[str, Any]:
         "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
         "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
         **({"listInputs": listed_by} if kind.lists else {}),
-        **({"stateInputs": {"type": "object", "properties": _properties(kept)}} if kind.imports else {}),
+        # A program that gets one by its id may say what the service does not know.
+        **({"stateInputs": {"type": "object", "properties": _properties(inputs)}} if kind.imports else {}),
     }
 
 
