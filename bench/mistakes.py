@@ -44,6 +44,7 @@ TESTS = {
     "snapshot": ("snapshot", "ledger", "listing"),
     "restore": ("restore", "ledger"),
     "guard": ("guard",),
+    "service": ("service", "ledger"),
     "archive": ("archive",),
 }
 """The folders of tests for each room, the likeliest first."""
@@ -92,7 +93,7 @@ MISTAKES = (
     ("ledger", "kept = [each for each in self._attempts(document) if not each.is_past(now)]", "kept = self._attempts(document)"),
     # Where it is written.
     ("ledger", "if not isinstance(written, int) or written > NEWEST:", "if not isinstance(written, int):"),
-    ("ledger", "if not isinstance(document, dict):\n        raise damaged(", "if False:\n        raise damaged("),
+    ("ledger", "if not isinstance(document, dict):\n            raise self.damaged(", "if False:\n            raise self.damaged("),
     ("ledger", 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
     ("ledger", "if code in DAMAGED:", "if False:"),
     ("ledger", "if self.is_shared and not (folder.is_dir() or own):", "if False:"),
@@ -102,10 +103,10 @@ MISTAKES = (
     ("ledger", "[*writes, write][-WRITES_KEPT:]", "[write]"),
     ("ledger", "self._objects.replace, CHECK, _anything(), stale)", "self._objects.overwrite, CHECK, _anything())"),
     # How fast.
-    ("ledger", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
-    ("ledger", "if self._shares_blocks:\n            known =", "if False:\n            known ="),
-    ("ledger", "max(until, self.blocks.get(lane, -math.inf))", "until"),
-    ("ledger", "return max(self.own(lane, database_id), self._others_last.get(", "return min(self.own(lane, database_id), self._others_last.get("),
+    ("service", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
+    ("service", "if self._shares_blocks:\n            known =", "if False:\n            known ="),
+    ("service", "max(now + min(lasts, self._longest_block), self._block_ends(lane))", "now + min(lasts, self._longest_block)"),
+    ("service", "counted = sorted((*self._others, *self._own), key", "counted = sorted(self._own, key"),
     ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "if session.service_clock.now() - claim.attempt.request.posted_at > CLAIM_LASTS:", "if False:"),
