@@ -184,13 +184,12 @@ class PollPlan:
             # A miss at the end costs little, since the account's page is polled soon for all.
             is_late = self._expected_posts or self._account_is_used
             return polled.answered + (self._first if is_late else self.first_poll_after)
-        expired = polled.own_since + EXPIRED
-        if self._kept and polled.first_at is None:
-            return expired
-        doubled = max(self.poll_every, polled.own_tried - polled.own_since)
-        is_helped = self.listings.account_refusal is None and self.poll_every >= ACCOUNT_LISTING.per_account
-        pages = 1 if self._is_alone(polled) else len(self._together) * (HELPED if is_helped else 1)
-        again = min(polled.own_tried + min(doubled, self.poll_every * pages), expired)
+        again = polled.own_since + EXPIRED
+        if not self._kept or polled.first_at is not None:
+            doubled = max(self.poll_every, polled.own_tried - polled.own_since)
+            is_helped = self.listings.account_refusal is None and self.poll_every >= ACCOUNT_LISTING.per_account
+            pages = 1 if self._is_alone(polled) else len(self._together) * (HELPED if is_helped else 1)
+            again = min(polled.own_tried + min(doubled, self.poll_every * pages), again)
         return max(again, max(polled.own_tried, self._account_tried) + self.poll_every)
 
     def _account_at(self, polled: PolledSnapshot) -> float:

@@ -264,7 +264,7 @@ class Settings(Inputs):
 
     @property
     def own_requests(self) -> int:
-        """Requests in any minute that the runs of this machine send together at most."""
+        """Requests in any minute that all runs with one ledger send together at most."""
         others = self.requests_for_others
         return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
 

@@ -101,6 +101,15 @@ def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: s
     play()
 
 
+@virtual
+async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept() -> None:
+    async with world(cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"}) as w:
+        w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
+        polls = await polled(w)
+        assert polls[-1] == ("list account", 360)
+        assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
+
+
 @pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "kept"), ("kept", "invalidated")])
 @pytest.mark.parametrize("databases", [1, 8])
 def test_a_wrong_setting_of_the_cache_costs_time_only(known: str, cache_world: str, databases: int) -> None:
