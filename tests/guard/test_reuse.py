@@ -240,3 +240,23 @@ async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(at: float) -
             took = w.clock.monotonic() - began
             group.cancel_scope.cancel()
         assert bool(again.done) is (took < at)
+
+
+@pytest.mark.parametrize(
+    ("reuse_within", "fallback", "until"),
+    [(600.0, None, 1800.0), (600.0, DAY, 1800.0), (0.0, None, None), (0.0, DAY, 0.0)],
+)
+@virtual
+async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
+    reuse_within: float, fallback: float | None, until: float | None
+) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        first, again = machine.program(), machine.program()
+        await first.changes(1)
+        await w.clock.sleep(3600.0)
+        w.emulator.block(1800.0)
+        began = w.clock.monotonic()
+        await again.changes(1, reuse_within=reuse_within, fallback=fallback)
+        assert w.clock.monotonic() - began == pytest.approx(until or 0.0, abs=10.0)
+        assert bool(again.done) is (until is not None)
