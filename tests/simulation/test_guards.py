@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -68,6 +69,10 @@ class Story:
             if self.last is not None and self.chance.random() < 0.3:
                 await self.restore(self.last)
 
+    def now(self) -> datetime:
+        """The service's time."""
+        return self.here.clock.utc() + timedelta(seconds=self.here.emulator.settings.clock_offset_seconds)
+
     async def restore(self, version_id: str) -> None:
         """Go back, by this machine or by a client of which it knows nothing."""
         await self.here.clock.sleep(4 * MINUTE)
@@ -75,7 +80,7 @@ class Story:
             await self.machine.restores(version_id, as_a_stranger=self.chance.random() < 0.5)
         except NothingSent:  # the service still blocks the account
             return
-        self.written = self.here.clock.utc()
+        self.written = self.now()
         self.counted["restores"] += 1
         await self.here.clock.sleep(self.chance.choice([1.0, 200.0]))
 
@@ -116,7 +121,7 @@ class Story:
         self.check(program, before, self.here.clock.monotonic() - began, timeout)
         await self.check_way_back(program)
         if program.done and not fails and ends in {None, "^C"}:
-            self.written = self.here.clock.utc()
+            self.written = self.now()
 
     async def _kill(self, after: float, program: Program, process: anyio.CancelScope) -> None:
         await self.here.clock.sleep(after)
