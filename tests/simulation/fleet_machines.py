@@ -113,7 +113,7 @@ async def _kill(here: Fleet, session: Session, after: float, life: anyio.CancelS
 def _session(here: Fleet, place: Memory | None, off: timedelta) -> Session:
     clock = Clock(here.clock.utc() + off)
     clock.utc()  # it runs from now on
-    own = Mortal(place or Memory(clock))
+    own = Mortal(place or Memory(clock, is_shared=False))
     return here.session(place=own, clock=clock, requests_per_minute=REQUESTS_PER_MINUTE)
 
 
