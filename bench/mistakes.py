@@ -105,7 +105,6 @@ MISTAKES = (
     # How fast.
     ("service", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
     ("service", "if self._shares_blocks:\n            known =", "if False:\n            known ="),
-    ("service", "max(now + min(lasts, self._longest_block), self._block_ends(lane))", "now + min(lasts, self._longest_block)"),
     ("service", "counted = sorted((*self._others, *self._own), key", "counted = sorted(self._own, key"),
     ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.

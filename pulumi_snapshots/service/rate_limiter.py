@@ -515,8 +515,7 @@ class RateLimiter:
             lasts = self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
             lane = request.lane.name if isinstance(error, ListingBlocked) else ""
             self._block = self._block if lane else error
-            ends = max(now + min(lasts, self._longest_block), self._block_ends(lane))
-            self._blocks[lane] = self._new_blocks[lane] = ends
+            self._blocks[lane] = self._new_blocks[lane] = now + min(lasts, self._longest_block)
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
             self._add(Sent(now, (request.lane.name,), in_budget=False))
