@@ -120,7 +120,7 @@ MISTAKES = (
     ("run", 'if parts.scheme == "http" and not is_loopback(host):', "if False:"),
     ("run", "if settings.own_requests < 1:", "if False:"),
     ("run", "if self.service_clock.offset is None:\n            why =", "if False:\n            why ="),
-    ("run", "and (reason := memory.uses.note_used(database_id, about))", 'and (reason := "")'),
+    ("run", "and (reason := memory.uses.remember_use(database_id, about))", 'and (reason := "")'),
     ("run", "None if found.replaces else self.in_state(state)", "self.in_state(state)"),
     ("run", "await ledger.let_go(shown.proof)", "pass"),
     # Which snapshot, and whether one is taken.

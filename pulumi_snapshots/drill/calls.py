@@ -29,7 +29,7 @@ from pulumi_snapshots.drill.proof import note_in_archives
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, unkept
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, steps_if_not_saved
 from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
@@ -70,7 +70,7 @@ class DrillCalls(Calls):
         record = DrillRecord.from_outputs(state)
         resource = Resource(id_, DRILL.state(record, state))
         if (end := _unfinished(record)) is not None and not (record.passed is False and _only_warns(state)):
-            raise Unfinished(resource, end, unkept=None)
+            raise Unfinished(resource, end)
         return resource
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
@@ -147,18 +147,18 @@ async def _ended(
     except DrillFailed as error:
         record = error.record
         if not _only_warns(values):
-            raise Unfinished(_resource(record, values, id_), error, unkept=error.then) from error
+            raise Unfinished(_resource(record, values, id_), error, error.then) from error
         call.listener.warn(still_failed(record))
     except DrillPending as end:
-        steps = unkept(call, end) if id_ is None else end.then
-        raise Unfinished(_resource(end.record, values, id_), end, unkept=steps) from end
+        steps = steps_if_not_saved(call, end) if id_ is None else end.then
+        raise Unfinished(_resource(end.record, values, id_), end, steps) from end
     except Explained as error:
         if kept is None:
             raise
         # It could not even begin, as without a key.
         pending = DrillPending if kept.pending else DrillUnchecked
         unbegun = pending(kept, cause=error)
-        raise Unfinished(_resource(kept, values, id_), unbegun, unkept=unbegun.then) from error
+        raise Unfinished(_resource(kept, values, id_), unbegun, unbegun.then) from error
     if record.passed:
         await note_in_archives(call.shared.of(Transfers), call.shared.of(ArchiveMemory), record, call.listener)
     return _resource(record, values, id_)

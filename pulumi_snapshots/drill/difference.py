@@ -34,7 +34,7 @@ class DrillRules(Rules):
         problems = super().check(call, values, in_state=in_state)
         scratch, memory = values.get("scratch_database_id"), call.shared.memory
         if isinstance(scratch, str) and scratch != values.get("database_id"):
-            reason = memory.uses.note_overwritten(scratch, self.about(call))
+            reason = memory.uses.remember_overwriting(scratch, self.about(call))
             problems += [Problem("scratch_database_id", reason)] if reason else []
         return problems
 

@@ -50,17 +50,17 @@ SAME = timedelta(seconds=2)
 class DrillPending(Unresolved[DrillRecord]):
     """The drill's restore was started, or may have been, and its end was not seen. It must be kept."""
 
-    resumes: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WATCHING), Next(Step.DRILL_AGAIN))
-    stays: ClassVar[tuple[Next, ...]] = (Next(Step.DRILL_AGAIN),)
-    kept_here = Next(Step.DRILL_KEPT_HERE)
-    not_kept = Next(Step.DRILL_NOT_KEPT)
+    steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WATCHING), Next(Step.DRILL_AGAIN))
+    steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.DRILL_AGAIN),)
+    step_if_remembered = Next(Step.DRILL_KEPT_HERE)
+    step_if_forgotten = Next(Step.DRILL_NOT_KEPT)
 
 
 class DrillUnchecked(DrillPending):
     """The snapshot was restored, and then the run ended before all checks were run. It must be kept."""
 
-    resumes = (Next(Step.CHECK_AGAIN),)
-    stays = resumes
+    steps_if_pending = (Next(Step.CHECK_AGAIN),)
+    steps_if_undecided = steps_if_pending
 
 
 class DrillFailed(Explained):
@@ -126,7 +126,7 @@ async def resume_drill(  # noqa: PLR0913  each is a fact of its own
     member = Member(session.fleet, listener)
     drilling = Drilling(session, _ours(record, inputs), member, owner, record.last_good)
     if record.attempt is not None:
-        drilling.restoring.operation.resumes(record.attempt)
+        drilling.restoring.operation.resume(record.attempt)
     return await drilling.carry_out(opens)
 
 

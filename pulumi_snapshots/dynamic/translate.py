@@ -84,8 +84,8 @@ class Provider(ResourceProvider):
         olds = self._own(_olds)
         with self._call() as call:
             found = self.rules.diff(call, olds, _with_unknowns(_news))
-            if not self.rules.is_noted(call, olds):
-                this_run().carry_out(lambda: self.rules.note_state(call, olds))
+            if not self.rules.is_entered(call, olds):
+                this_run().carry_out(lambda: self.rules.enter_state(call, olds))
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
@@ -125,8 +125,8 @@ class Provider(ResourceProvider):
             made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
             if engine.can_keep:
                 engine.keep(made.id, made.outputs, [wording.report(end.error)])
-            if end.unkept is not None:
-                engine.fail(wording.report(end.error, end.unkept))
+            if end.steps_if_not_saved is not None:
+                engine.fail(wording.report(end.error, end.steps_if_not_saved))
             return made
         return self._hidden(made)
 

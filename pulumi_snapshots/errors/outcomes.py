@@ -35,13 +35,13 @@ class Unresolved(Explained, Generic[R]):
         told: `happened`, without the cause.
     """
 
-    resumes: ClassVar[tuple[Next, ...]]
+    steps_if_pending: ClassVar[tuple[Next, ...]]
     """Next steps if the next run may see its end."""
-    stays: ClassVar[tuple[Next, ...]]
+    steps_if_undecided: ClassVar[tuple[Next, ...]]
     """Next steps if it is undecided."""
-    kept_here: ClassVar[Next]
+    step_if_remembered: ClassVar[Next]
     """What happens next if the state cannot keep it, but this machine remembers it."""
-    not_kept: ClassVar[Next]
+    step_if_forgotten: ClassVar[Next]
     """What happens next if nothing remembers it."""
 
     def __init__(
@@ -52,7 +52,9 @@ class Unresolved(Explained, Generic[R]):
             template = "{happened} {cause}" if happened else "{cause}"
             happened = Text(template, happened=happened, cause=cause)
         self._before = cause.then if cause else ()
-        super().__init__(happened, then=(*self._before, *(self.stays if undecided else self.resumes)))
+        super().__init__(
+            happened, then=(*self._before, *(self.steps_if_undecided if undecided else self.steps_if_pending))
+        )
         self.record = record
         self.undecided = undecided
         self.__cause__ = cause
@@ -62,7 +64,7 @@ class Unresolved(Explained, Generic[R]):
         cause = self.__cause__ if isinstance(self.__cause__, Explained) else None
         return kind(record, self.told, undecided=self.undecided, cause=cause)
 
-    def unkept(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
+    def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
         """The next steps if the state cannot keep it.
 
         Args:
@@ -70,8 +72,8 @@ class Unresolved(Explained, Generic[R]):
             everywhere: whether the next run on any machine does then.
         """
         if remembered and everywhere:
-            return (*self._before, *self.resumes)
-        return (*self._before, self.kept_here if remembered else self.not_kept)
+            return (*self._before, *self.steps_if_pending)
+        return (*self._before, self.step_if_remembered if remembered else self.step_if_forgotten)
 
 
 class NothingSent(Explained):

@@ -34,10 +34,10 @@ NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, N
 class _NotThere(Unresolved[SnapshotRecord]):
     """The guard's snapshot was started, or may have been, and is not known yet."""
 
-    resumes = (Next(Step.GUARD_RESUMES),)
-    stays = (Next(Step.GUARD_TAKES_ANOTHER),)
-    kept_here = Next(Step.GUARD_RESUMES)
-    not_kept = Next(Step.GUARD_TAKES_ANOTHER)
+    steps_if_pending = (Next(Step.GUARD_RESUMES),)
+    steps_if_undecided = (Next(Step.GUARD_TAKES_ANOTHER),)
+    step_if_remembered = Next(Step.GUARD_RESUMES)
+    step_if_forgotten = Next(Step.GUARD_TAKES_ANOTHER)
 
 
 async def take_or_fall_back(

@@ -162,7 +162,7 @@ class Program:
         """
         for name in ("database_id", "target_database_id"):
             if isinstance(database_id := inputs.get(name), str):
-                self._uses.note_used(database_id, resource)
+                self._uses.remember_use(database_id, resource)
         scratch = inputs.get(SCRATCH)
         if not isinstance(scratch, str):
             return dict(inputs)

@@ -10,7 +10,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, ending_unfinished
 
 NO_LOOKUP = (
     "A Restore cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
@@ -28,7 +28,7 @@ class RestoreCalls(Calls):
         if kept is not None and is_same and not kept.failure:  # the engine makes again what is to stay
             return await _continued(call, kept.id, kept, values)
         fresh = memory.is_forced("restore", call.owner)
-        with keeping(call, RESTORE, values, RestorePending):
+        with ending_unfinished(call, RESTORE, values, RestorePending):
             record = await restore(call.session(), inputs, call.listener, call.owner, fresh=fresh)
         return Resource(record.id, RESTORE.state(record, values))
 
@@ -39,13 +39,13 @@ class RestoreCalls(Calls):
         record = RestoreRecord.from_outputs(state)
         resource = Resource(id_, RESTORE.state(record, state))
         if record.failure:
-            raise Unfinished(resource, failure_of(record), unkept=None)
+            raise Unfinished(resource, failure_of(record))
         if record.pending:
             happened = (
                 f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
                 f"at {record.requested_at} was not seen"
             )
-            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WATCHING)]), unkept=None)
+            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WATCHING)]))
         return resource
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
@@ -61,12 +61,12 @@ class RestoreCalls(Calls):
 
 async def _continued(call: Call, id_: str, record: RestoreRecord, values: Mapping[str, Any]) -> Resource:
     if record.pending:
-        with keeping(call, RESTORE, values, RestorePending, kept=(id_, record)):
+        with ending_unfinished(call, RESTORE, values, RestorePending, kept=(id_, record)):
             inputs = RestoreInputs.of(values)
             record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
     resource = Resource(id_, RESTORE.state(record, values))
     if record.failure:
         # What is known of a failure is kept, since the service forgets it.
         error = failure_of(record)
-        raise Unfinished(resource, error, unkept=error.then)
+        raise Unfinished(resource, error, error.then)
     return resource

@@ -45,10 +45,10 @@ NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has be
 class RestorePending(Unresolved[RestoreRecord]):
     """The restore was started, or may have been, and its end was not seen. It must be kept."""
 
-    resumes = (Next(Step.KEEP_WATCHING), Next(Step.RESTORE_AGAIN))
-    stays = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
-    kept_here = Next(Step.RESTORE_KEPT_HERE)
-    not_kept = Next(Step.RESTORE_NOT_KEPT)
+    steps_if_pending = (Next(Step.KEEP_WATCHING), Next(Step.RESTORE_AGAIN))
+    steps_if_undecided = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
+    step_if_remembered = Next(Step.RESTORE_KEPT_HERE)
+    step_if_forgotten = Next(Step.RESTORE_NOT_KEPT)
 
 
 class RestoreRefused(Explained):
@@ -104,7 +104,7 @@ async def resume_restore(
         target_database_id=record.target_database_id,
     )
     restoring = Restoring(session, ours, Member(session.fleet, listener), owner)
-    restoring.operation.resumes(record.attempt)
+    restoring.operation.resume(record.attempt)
     return await restoring.in_time(restoring.ended())
 
 
@@ -355,7 +355,7 @@ class Restoring:
     ) -> RestorePending:
         """Make the error of an unknown end, see `Taking.unresolved`, and save what was seen for the next run."""
         self.status.attempt = self.status.attempt or self.operation.sent
-        self.status.note_followed()
+        self.status.keep_followed()
         await self.status.save()
         self.operation.attempt = self.status.attempt
         record, request = self._record(), self.status.request

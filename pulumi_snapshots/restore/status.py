@@ -290,7 +290,7 @@ class StatusWatch:
             return None
         return is_followed or (post.began is None and began <= post.posted_at + APART)
 
-    def note_followed(self) -> None:
+    def keep_followed(self) -> None:
         """Note for the next run until when no other restore can have been accepted; once it has begun, its beginning tells."""
         if self.followed is not None and self.request.accepted and self.request.began is None:
             self.note(followed=self.followed.replace(microsecond=0))

@@ -91,15 +91,17 @@ class Unfinished(Exception):
     Attributes:
         resource: as far as it is known.
         error: what the user reads.
-        unkept: the next steps if the engine cannot be handed an unfinished resource; None if nothing has failed and the
+        steps_if_not_saved: the next steps if the engine cannot be handed an unfinished resource; None if nothing has failed and the
             state holds the resource already.
     """
 
-    def __init__(self, resource: Resource, error: Explained, *, unkept: tuple[Next, ...] | None) -> None:
+    def __init__(
+        self, resource: Resource, error: Explained, steps_if_not_saved: tuple[Next, ...] | None = None
+    ) -> None:
         super().__init__(error)
         self.resource = resource
         self.error = error
-        self.unkept = unkept
+        self.steps_if_not_saved = steps_if_not_saved
 
 
 class Rules(ABC):
@@ -131,10 +133,10 @@ class Rules(ABC):
         """
         call.settings()
         memory, about = call.shared.memory, self.about(call)
-        memory.note_check(self.kind, call.owner, in_state=in_state)
+        memory.remember_check(self.kind, call.owner, in_state=in_state)
         problems = self.thing.inputs.problems(values)
         for name, database_id in self.uses(values).items():
-            if isinstance(database_id, str) and (reason := memory.uses.note_used(database_id, about)):
+            if isinstance(database_id, str) and (reason := memory.uses.remember_use(database_id, about)):
                 problems.append(Problem(name, reason))
         return problems
 
@@ -154,7 +156,7 @@ class Rules(ABC):
         """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
         return None
 
-    async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
+    async def enter_state(self, call: Call, state: Mapping[str, Any]) -> None:
         """Enter into the ledger that the state has a resource with these outputs, as a call shows that carries them.
 
         Without the ledger nothing is entered, and a later call shows it again.
@@ -164,7 +166,7 @@ class Rules(ABC):
             with suppress(LedgerUnavailable):
                 await ledger.note(shown.proof, owner_of(call.owner), shown.purpose, shown.source)
 
-    def is_noted(self, call: Call, state: Mapping[str, Any]) -> bool:
+    def is_entered(self, call: Call, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
         shown, ledger = self._shown(call, state)
         return shown is None or ledger is None or ledger.has_noted(shown.proof)
@@ -178,20 +180,20 @@ class Rules(ABC):
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """See `Calls.read`."""
-        await self.note_state(call, state)
+        await self.enter_state(call, state)
         return await self.calls.read(call, id_, state)
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """See `Calls.update`."""
-        await self.note_state(call, state)
+        await self.enter_state(call, state)
         return await self.calls.update(call, id_, state, values)
 
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
         """See `Calls.delete`."""
-        await self.note_state(call, state)
+        await self.enter_state(call, state)
         shown, ledger = self._shown(call, state)
         if shown is not None:
-            call.shared.memory.note_delete(self.kind, call.owner, shown)
+            call.shared.memory.remember_delete(self.kind, call.owner, shown)
             if self.kind == "restore" and ledger is not None:
                 with suppress(LedgerUnavailable):
                     await ledger.let_go(shown.proof)
@@ -210,7 +212,7 @@ class Rules(ABC):
         record = self.thing.record.from_outputs(state)
         found = self.compare(call, record, state, values)
         if self.kind:
-            call.shared.memory.note_diff(self.kind, call.owner, None if found.replaces else self.in_state(state))
+            call.shared.memory.remember_diff(self.kind, call.owner, None if found.replaces else self.in_state(state))
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):
@@ -253,7 +255,7 @@ class Calls(ABC):
 
 
 @contextmanager
-def keeping(
+def ending_unfinished(
     call: Call,
     thing: Thing,
     values: Mapping[str, Any],
@@ -278,10 +280,12 @@ def keeping(
             end = ends(kept[1], cause=error)  # a resume that could not even begin (no key)
         else:
             raise
-        id_, steps = (kept[0], end.then) if kept else (end.record.id, unkept(call, end))
-        raise Unfinished(Resource(id_, thing.state(end.record, values)), end, unkept=steps) from error
+        id_, steps = (kept[0], end.then) if kept else (end.record.id, steps_if_not_saved(call, end))
+        raise Unfinished(Resource(id_, thing.state(end.record, values)), end, steps) from error
 
 
-def unkept(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:
+def steps_if_not_saved(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:
     """The steps if a new resource cannot be kept in the state."""
-    return end.unkept(remembered=call.owner is not None, everywhere=call.settings().shared_state is not None)
+    return end.steps_if_not_saved(
+        remembered=call.owner is not None, everywhere=call.settings().shared_state is not None
+    )

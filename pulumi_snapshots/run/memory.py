@@ -48,7 +48,7 @@ class DatabaseMemory:
         """Versions that `reuse_within` must not adopt."""
         return frozenset(self.replaced | self.claimed)
 
-    def note_snapshot(self, modified: datetime | None) -> None:
+    def remember_snapshot(self, modified: datetime | None) -> None:
         """Remember the time of a manual snapshot."""
         if modified is not None:
             self.newest_known = max(modified, self.newest_known or modified)
@@ -110,7 +110,7 @@ class RunMemory:
         """The memory of a database."""
         return self._databases.setdefault(database_id, DatabaseMemory())  # at once: threads of `diff` ask too
 
-    def note_requested(self, id_: str, requested_at: str | None) -> None:
+    def remember_request(self, id_: str, requested_at: str | None) -> None:
         """Remember when a snapshot was requested; `id_` as DATABASE_ID/VERSION_ID."""
         if requested_at is not None:
             self._requested[id_] = requested_at
@@ -127,13 +127,13 @@ class RunMemory:
 
     # What the engine does with a resource ----------------------------------------------------------------------------------
 
-    def note_check(self, kind: str, owner: str | None, *, in_state: bool) -> None:
+    def remember_check(self, kind: str, owner: str | None, *, in_state: bool) -> None:
         """Remember that the engine has checked a resource; `in_state` if with the inputs that its state has."""
         course = self._course(kind, owner)
         course.seen = True
         course.in_question |= in_state
 
-    def note_diff(self, kind: str, owner: str | None, kept: InState | None) -> None:
+    def remember_diff(self, kind: str, owner: str | None, kept: InState | None) -> None:
         """Remember that the engine has compared the resource that its state has; `kept` is that if it is to stay.
 
         Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
@@ -144,7 +144,7 @@ class RunMemory:
             course.compared, course.kept = True, kept
         course.seen, course.in_question = True, False
 
-    def note_delete(self, kind: str, owner: str | None, kept: InState | None) -> None:
+    def remember_delete(self, kind: str, owner: str | None, kept: InState | None) -> None:
         """Remember what the engine has deleted.
 
         It deletes what depends on something that is deleted first before it has asked anything about it, and makes it again.

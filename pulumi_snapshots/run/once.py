@@ -139,7 +139,7 @@ class Operation:
         """Seconds that earlier runs have waited."""
         return self.sent.request.age(self.session.service_clock.now()) if self.resumed else 0.0
 
-    def resumes(self, request: Request) -> None:
+    def resume(self, request: Request) -> None:
         """Act on what the state has as pending."""
         intent, status = self.intent, unresolved(request)
         there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)

@@ -12,13 +12,13 @@ class Uses:
         self._used: dict[str, str] = {}
         self._overwritten: dict[str, str] = {}
 
-    def note_used(self, database_id: str, resource: str) -> str:
+    def remember_use(self, database_id: str, resource: str) -> str:
         """Remember that a resource is about the data of a database; returns why it must not be, empty if it may."""
         self._used.setdefault(database_id, resource)
         drill = self._overwritten.get(database_id)
         return f"must not be the scratch database of {drill}, which overwrites it" if drill else ""
 
-    def note_overwritten(self, database_id: str, drill: str) -> str:
+    def remember_overwriting(self, database_id: str, drill: str) -> str:
         """Remember that a drill overwrites a database; returns why it must not, empty if it may."""
         self._overwritten.setdefault(database_id, drill)
         resource = self.used_by(database_id)

@@ -10,7 +10,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.ledger.owner import owner_of
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, ending_unfinished
 from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -28,7 +28,7 @@ class SnapshotCalls(Calls):
         if kept is not None and kept.database_id == inputs.database_id:  # the engine makes again what is to stay
             return await _continued(call, kept.id, kept, values)
         fresh = memory.is_forced("snapshot", call.owner)
-        with keeping(call, SNAPSHOT, values, Pending):
+        with ending_unfinished(call, SNAPSHOT, values, Pending):
             record = await create(call.session(), inputs, call.listener, call.owner, fresh=fresh)
         return _resource(record, values)
 
@@ -48,7 +48,7 @@ class SnapshotCalls(Calls):
                 raise
             seen = record  # the update that follows has the present one
         if seen.pending:
-            raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), _still_pending(seen), unkept=None)
+            raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), _still_pending(seen))
         return _resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
@@ -66,7 +66,7 @@ class SnapshotCalls(Calls):
 
 async def _continued(call: Call, id_: str, record: SnapshotRecord, values: Mapping[str, Any]) -> Resource:
     if record.pending:
-        with keeping(call, SNAPSHOT, values, Pending, kept=(id_, record)):
+        with ending_unfinished(call, SNAPSHOT, values, Pending, kept=(id_, record)):
             inputs = SnapshotInputs.of(values)
             record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
     return _resource(record, values)

@@ -59,10 +59,10 @@ PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 class Pending(Unresolved[SnapshotRecord]):
     """The snapshot was started, or may have been, and is not known yet. It must be kept."""
 
-    resumes = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
-    stays = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
-    kept_here = Next(Step.SNAPSHOT_KEPT_HERE)
-    not_kept = Next(Step.SNAPSHOT_NOT_KEPT)
+    steps_if_pending = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
+    steps_if_undecided = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
+    step_if_remembered = Next(Step.SNAPSHOT_KEPT_HERE)
+    step_if_forgotten = Next(Step.SNAPSHOT_NOT_KEPT)
 
 
 class SnapshotRefused(Explained):
@@ -105,7 +105,7 @@ async def resume(
         return record
     with session.fleet.joins(listener) as member:
         taking = Taking(session, inputs, member, owner)
-        taking.operation.resumes(record.attempt)
+        taking.operation.resume(record.attempt)
         return await taking.carry_out()
 
 
@@ -222,7 +222,7 @@ class Taking:
             entry = await self._listed(other, waits, ())
         except AmbiguousSnapshot as ambiguous:
             for each in ambiguous.candidates:
-                self._memory.note_snapshot(each.modified)
+                self._memory.remember_snapshot(each.modified)
             return False  # only its owner needs to know which one it is: all that are listed are older than our request
         if entry is None:
             if await self._doubt(other, ()):
@@ -236,7 +236,7 @@ class Taking:
                 # A run elsewhere, which has it in its state, could not tell it from one that ends so close.
                 holds = max(CLEAR, entry.modified + CREATE_COOLDOWN + CLEAR - session.service_clock.now())
         self._memory.known.add(version)
-        self._memory.note_snapshot(entry.modified)
+        self._memory.remember_snapshot(entry.modified)
         await session.ledger.found(other, version, holds=holds)
         return True
 
@@ -465,8 +465,8 @@ class Taking:
         record = await describe(self.session, self.database_id, entry, base_url=url, requested=requested)
         if not (self.spent and adopted):
             self._claim(record.version_id or "")
-        self.session.memory.note_requested(record.id, record.requested_at)
-        self._memory.note_snapshot(entry.modified)
+        self.session.memory.remember_request(record.id, record.requested_at)
+        self._memory.remember_snapshot(entry.modified)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
 

@@ -55,7 +55,7 @@ class SnapshotRules(Rules):
         """Compare; remember what is about to be replaced, since create is not told."""
         same = partial(is_same_snapshot, call.shared.memory)
         found = difference(record, state, values, system_utc(), same)
-        record.note_in(call.shared.memory, replaced=bool(found.replaces))
+        record.remember_in(call.shared.memory, replaced=bool(found.replaces))
         return found
 
 

@@ -50,7 +50,7 @@ async def read(
         KeyRefused: the key is refused, so no resource can be read; never for a pending snapshot.
         NotAllowed: the key lacks a scope or permission; never for a pending snapshot.
     """
-    record.note_in(session.memory)
+    record.remember_in(session.memory)
     if record.attempt is not None and record.pending:
         return await _read_pending(session, record, record.attempt, owner, listener)
     with session.until(REFRESH_PATIENCE):

@@ -157,7 +157,7 @@ class SnapshotRecord(ListedProperties):
         """Whether its 30 days are over at this time of the service."""
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
-    def note_in(self, memory: RunMemory, *, replaced: bool = False) -> None:
+    def remember_in(self, memory: RunMemory, *, replaced: bool = False) -> None:
         """Tell the run's memory of this snapshot: no request of the run started it, and its own started a cooldown.
 
         Args:
@@ -167,7 +167,7 @@ class SnapshotRecord(ListedProperties):
         database = memory.of(self.database_id)
         if self.version_id is not None:
             database.known.add(self.version_id)
-            memory.note_requested(self.id, self.requested_at)
+            memory.remember_request(self.id, self.requested_at)
             if self.available and self.expires_at is not None:
                 database.due[self.version_id] = parse_rfc3339(self.expires_at)
             if replaced:
@@ -175,7 +175,7 @@ class SnapshotRecord(ListedProperties):
             if self.created_at is not None and self.origin != "automatic":
                 created = parse_rfc3339(self.created_at)
                 database.newest_in_state = max(created, database.newest_in_state or created)
-                database.note_snapshot(created)
+                database.remember_snapshot(created)
 
     @property
     def id(self) -> str:

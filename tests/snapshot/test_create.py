@@ -152,7 +152,7 @@ async def test_a_post_waits_for_the_cooldown_of_a_snapshot_in_the_state() -> Non
         record = (await w.create()).complete
         await w.clock.sleep(60)
         session = w.another_run()
-        record.note_in(session.memory, replaced=True)
+        record.remember_in(session.memory, replaced=True)
         (await w.create(session=session)).complete  # noqa: B018  asserts
         assert [post.code for post in w.posts] == [None, None], "no KEEP_CALM was met"
         created = parse_rfc3339(record.created_at or "")
@@ -272,7 +272,7 @@ async def test_reuse_never_takes_the_snapshot_that_is_to_be_replaced() -> None:
         record = (await w.create()).complete
         await w.clock.sleep(10 * MINUTE)
         session = w.another_run()
-        record.note_in(session.memory, replaced=True)
+        record.remember_in(session.memory, replaced=True)
         again = (await w.create(session=session, reuse_within=HOUR)).complete
         assert again.version_id != record.version_id
         assert len(w.posts) == 2
@@ -448,7 +448,7 @@ async def test_a_later_replacement_never_reuses_what_another_waits_for() -> None
         theirs = w.started()
         w.emulator.next_snapshot_takes(DATABASE, 5)
         other = (await w.create(owner=ANOTHER)).complete
-        other.note_in(w.session.memory, replaced=True)
+        other.remember_in(w.session.memory, replaced=True)
         again = (await w.create(owner=ANOTHER, reuse_within=HOUR)).complete
         assert again.version_id != theirs
         assert (await w.resume(pending)).complete.version_id == theirs

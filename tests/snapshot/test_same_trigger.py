@@ -34,7 +34,7 @@ PROVISIONAL = "db/pending:20260301T120000Z"
 def test_which_ids_are_of_one_snapshot(old: object, new: object, known: dict[str, str], *, same: bool) -> None:
     memory = RunMemory()
     for id_, requested_at in known.items():
-        memory.note_requested(id_, requested_at)
+        memory.remember_request(id_, requested_at)
     assert is_same_snapshot(memory, old, new) is same
 
 
@@ -48,7 +48,7 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id() -> None
         await anyio.sleep(600)
         snapshot.begin()
         await snapshot.diff(dict(values))
-        await snapshot.rules.note_state(snapshot._call(), snapshot.outputs)
+        await snapshot.rules.enter_state(snapshot._call(), snapshot.outputs)
         made = await snapshot.rules.calls.update(snapshot._call(), snapshot.id, snapshot.outputs, values)
         snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
         await restore.up(**given(at, triggers=[provisional]))
@@ -80,6 +80,6 @@ async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known
         await snapshot.up(database_id=DATABASE)
         assert not is_provisional(snapshot.id), snapshot.error
         memory = RunMemory()  # a later run, which knows what the state says
-        SnapshotRecord.from_outputs(snapshot.outputs).note_in(memory)
+        SnapshotRecord.from_outputs(snapshot.outputs).remember_in(memory)
         assert is_same_snapshot(memory, provisional, snapshot.id)
         assert len(here.posts) == 1

@@ -206,7 +206,7 @@ class Stack:
             raise Explained(PYTHON.text(problem.told()))
 
     async def diff(self, values: dict[str, Any]) -> Any:
-        await self.rules.note_state(self._call(), self.outputs)
+        await self.rules.enter_state(self._call(), self.outputs)
         return self.rules.diff(self._call(), self.outputs, values)
 
     async def read(self) -> None:

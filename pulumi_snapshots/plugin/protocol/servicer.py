@@ -201,7 +201,7 @@ class Plugin(Lacking):
         kind.note(self._snapshots, request.id, state)
 
         async def diff(call: Call) -> Changes:
-            await kind.rules.note_state(call, state)
+            await kind.rules.enter_state(call, state)
             return kind.rules.diff(call, state, values)
 
         return _difference(kind, await self._answer(request, context, diff), request)
@@ -382,7 +382,9 @@ class Plugin(Lacking):
             made = await self._answer(request, context, operation)
         except Unfinished as end:
             if self._is_alone:
-                await _fail(context, self._row(request.urn).wording.report(end.error, end.unkept), cause=end)
+                await _fail(
+                    context, self._row(request.urn).wording.report(end.error, end.steps_if_not_saved), cause=end
+                )
             told = PLUGIN.about(resource=request.urn).report(end.error)
             detail = provider_pb2.ErrorResourceInitFailed(
                 id=end.resource.id,
