@@ -277,10 +277,10 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     Raises:
         ClaimRefused: nothing may be sent.
     """
-    alike, here, found = _alike(attempts, intent, now)
-    if (claim := left(attempts, intent, now)) is not None:
+    here, mine, found = _alike(attempts, intent, now)
+    if (claim := _left(mine, found, intent, now)) is not None:
         return claim
-    _refuse(here, [each for each in alike if intent.is_mine(each)], intent)
+    _refuse(here, mine, intent)
     for each in here:
         if each.is_in_the_way(now) and each.id not in intent.ignored:
             return Claim(each, Role.IN_THE_WAY, found)
@@ -293,8 +293,12 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | None:
     """Find what an earlier run of this operation has left, which is resumed; None for nothing."""
-    alike, _, found = _alike(attempts, intent, now)
-    earlier = _unproved([each for each in alike if intent.is_mine(each)], intent, now)
+    _, mine, found = _alike(attempts, intent, now)
+    return _left(mine, found, intent, now)
+
+
+def _left(mine: list[Attempt], found: frozenset[str], intent: Intent, now: datetime) -> Claim | None:
+    earlier = _unproved(mine, intent, now)
     if earlier is None or (intent.fresh and not _may_be_it(earlier)):
         return None
     return Claim(earlier, Role.RESUMED, found - {earlier.result or ""})
@@ -303,11 +307,12 @@ def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | 
 def _alike(
     attempts: Iterable[Attempt], intent: Intent, now: datetime
 ) -> tuple[list[Attempt], list[Attempt], frozenset[str]]:
-    """The attempts of the same kind, the latest first; those of the same database; and the versions that those have found."""
+    """The attempts of the same kind, the latest first: of the same database, of the operation itself, and versions found."""
     alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
     alike.sort(key=lambda each: each.request.posted_at, reverse=True)
     here = [each for each in alike if each.database_id == intent.database_id]
-    return alike, here, frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
+    found = frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
+    return here, [each for each in alike if intent.is_mine(each)], found
 
 
 def _may_be_it(earlier: Attempt) -> bool:
