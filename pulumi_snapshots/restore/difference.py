@@ -65,9 +65,10 @@ def restore_difference(
 
     What is `UNKNOWN` is no change: an update decides it, and known values do.
     """
+    target = "database_id" if new.get("target_database_id") is None else "target_database_id"
     replaces = ["triggers"] if changed("triggers", old, new, same) else []
     if differs(record.target_database_id, target_of(new)):
-        replaces.append("database_id" if new.get("target_database_id") is None else "target_database_id")
+        replaces.append(target)
     if record.failure:
         reason = f"the restore requested at {record.requested_at} failed with {record.failure}" if not replaces else ""
         return Changes((*replaces, "attempt"), reason=reason)
@@ -75,8 +76,7 @@ def restore_difference(
         return Changes(tuple(replaces))
     is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in ("database_id", "version_id"))
     warning = another_snapshot(record) if is_another else ""
-    named = "database_id" if new.get("target_database_id") is None else "target_database_id"
-    later = undecided(new, "triggers", named)
+    later = undecided(new, "triggers", target)
     if not record.pending:
         return Changes(reason=later, warning=warning)
     note = Text(WATCHES_ON, since=since(record.requested_at, system_utc()))

@@ -232,7 +232,7 @@ class Restoring:
             SquareCloudError: a request failed, or the service refuses to show the status, so the end would not be seen.
         """
         database_id, version_id, target = self.inputs.database_id, self.inputs.version_id, self.inputs.target
-        if database_id == target and self.session.memory.is_claimed(database_id, version_id):
+        if database_id == target and version_id in self.session.memory.of(target).claimed:
             raise RestoreRefused(
                 f"snapshot {self.inputs.snapshot} is new in this same run, so there is nothing to go back to yet",
                 NOT_RESTORED,

@@ -94,6 +94,7 @@ class RunMemory:
     """The memory of a process, shared by all its resources: check, diff and read fill it, create uses it.
 
     Attributes:
+        requested: when snapshots were requested, by their ids as DATABASE_ID/VERSION_ID.
         resumed: owners whose pending snapshot, of an earlier run, was found.
         uses: the databases that its resources are about, and those that drills overwrite.
     """
@@ -102,7 +103,7 @@ class RunMemory:
         self.resumed: set[str | None] = set()
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
-        self._requested: dict[str, str] = {}
+        self.requested: dict[str, str] = {}
         self._courses: dict[tuple[str, str | None], _Course] = defaultdict(_Course)
         self.uses = Uses()
 
@@ -111,13 +112,9 @@ class RunMemory:
         return self._databases.setdefault(database_id, DatabaseMemory())  # at once: threads of `diff` ask too
 
     def remember_request(self, id_: str, requested_at: str | None) -> None:
-        """Remember when a snapshot was requested; `id_` as DATABASE_ID/VERSION_ID."""
+        """Remember when a snapshot was requested."""
         if requested_at is not None:
-            self._requested[id_] = requested_at
-
-    def requested_at(self, id_: str) -> str | None:
-        """When a snapshot was requested, as far as this run knows."""
-        return self._requested.get(id_)
+            self.requested[id_] = requested_at
 
     def is_first(self, said: Hashable) -> bool:
         """Whether this process says something for the first time: an engine may compare a resource twice."""
@@ -168,9 +165,3 @@ class RunMemory:
 
     def _course(self, kind: str, owner: str | None) -> _Course:
         return self._courses[kind, owner_of(owner)]
-
-    # Versions of this run --------------------------------------------------------------------------------------------------
-
-    def is_claimed(self, database_id: str, version_id: str) -> bool:
-        """Whether a version belongs to a resource of this process since this run."""
-        return version_id in self.of(database_id).claimed

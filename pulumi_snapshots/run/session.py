@@ -215,7 +215,3 @@ class Session(Stoppable):
         if now - self._reads_start > READS_SHARE:
             self._reads_start = now
         return max(0.0, self._reads_start + seconds - now)
-
-    async def account_id(self) -> str:
-        """Get the account's id, with one request for all callers; raises a `SquareCloudError` if there is no answer."""
-        return (await self.databases.account(since=-math.inf)).id

@@ -48,7 +48,8 @@ class SnapshotCalls(Calls):
                 raise
             seen = record  # the update that follows has the present one
         if seen.pending:
-            raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), _still_pending(seen))
+            which = f"The snapshot of database {seen.database_id} requested at {seen.requested_at}"
+            raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending"))
         return _resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
@@ -59,7 +60,7 @@ class SnapshotCalls(Calls):
         """Forget it: the service has no delete, so nothing is sent."""
         record = SnapshotRecord.from_outputs(state)
         # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.
-        adopted = record.version_id is not None and call.shared.memory.is_claimed(record.database_id, record.version_id)
+        adopted = record.version_id in call.shared.memory.of(record.database_id).claimed
         resumed = owner_of(call.owner) in call.shared.memory.resumed
         call.listener.note(_forgotten(record, adopted=adopted, resumed=resumed))
 
@@ -74,12 +75,6 @@ async def _continued(call: Call, id_: str, record: SnapshotRecord, values: Mappi
 
 def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:
     return Resource(record.id, SNAPSHOT.state(record, inputs))
-
-
-def _still_pending(record: SnapshotRecord) -> Explained:
-    """What a refresh says of a snapshot that it did not find yet."""
-    which = f"The snapshot of database {record.database_id} requested at {record.requested_at}"
-    return Explained(f"{which} is still pending")
 
 
 def _forgotten(record: SnapshotRecord, *, adopted: bool, resumed: bool) -> Words:

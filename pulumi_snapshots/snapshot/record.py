@@ -52,7 +52,7 @@ def is_same_snapshot(memory: RunMemory, old: object, new: object) -> bool:
     if not (isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new):
         return False
     database_id = new.partition("/")[0]
-    requested_at = memory.requested_at(new)
+    requested_at = memory.requested.get(new)
     if requested_at is not None:
         return old == provisional_id(database_id, requested_at)
     return old.partition("/")[0] == database_id and not is_provisional(new)

@@ -68,7 +68,7 @@ class Guard:
         """
         asked = self._asked
         if self._database:
-            self._call.shared.memory.uses.note_used(self._database, f"Guard {asked.name!r}")
+            self._call.shared.memory.uses.remember_use(self._database, f"Guard {asked.name!r}")
         outputs = await self._outputs()
         async with grpc.aio.insecure_channel(asked.monitorEndpoint, options=CHANNEL_OPTIONS) as channel:
             monitor = resource_pb2_grpc.ResourceMonitorStub(channel)
