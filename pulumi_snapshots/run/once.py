@@ -197,15 +197,16 @@ class Operation:
         session, clock = self.session, self.session.service_clock
         if self.attempt is None:
             self.step = "connecting to the service"
-        while self.attempt is None:
-            attempts = await session.ledger.attempts()
             # Who watches a restore learns the time by that, so a service that does not answer hides none of an earlier run.
-            claim = left(attempts, self.intent, clock.now()) if self.intent.kind == "restore" else None
-            if claim is None:
-                await session.know_time(self.intent.database_id)
-                began = clock.now() - (session.clock.utc() - self.began)
-                self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
-                claim = decide(attempts, self.intent, clock.now())
+            if self.intent.kind == "restore" and (
+                claim := left(await session.ledger.attempts(), self.intent, clock.now())
+            ):
+                self._acts_on(claim)
+        while self.attempt is None:
+            await session.know_time(self.intent.database_id)
+            began = clock.now() - (session.clock.utc() - self.began)
+            self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
+            claim = decide(await session.ledger.attempts(), self.intent, clock.now())
             if claim.role is Role.NEW:
                 return True
             if claim.role is Role.IN_THE_WAY:
