@@ -175,6 +175,14 @@ class Taking:
     async def _record(self) -> SnapshotRecord:
         if self.spent:  # no guard resumes what is worthless
             since = await self._worthless_before()
+            left = [
+                each.request.posted_at
+                for each in await self.session.ledger.attempts()
+                if (each.kind, each.database_id) == ("snapshot", self.database_id) and each.request.posted_at > since
+            ]
+            # A restore by another client is in no ledger, and the service shows it for an hour.
+            if left and await self._restored_since(min(left)):
+                since = self.session.service_clock.now()
             self.operation.intent = replace(self.operation.intent, resumes_after=since)
         while True:
             if (record := await self._adopted_or_sent() or await self._ended()) is not None:

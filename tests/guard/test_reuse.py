@@ -78,14 +78,15 @@ async def test_a_snapshot_from_before_a_restore_guards_nothing_and_is_adopted_by
         assert adopted.version_id not in {before, second.version_id}
 
 
+@pytest.mark.parametrize("as_a_stranger", [False, True])
 @virtual
-async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore() -> None:
+async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore(*, as_a_stranger: bool) -> None:
     async with world(snapshot_seconds=150.0, cache_world="invalidated") as w:
         machine = Machine(w)
         stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(days=1))
         await machine.killed_after(100.0)
         await w.clock.sleep(4 * MINUTE)
-        await machine.restores(stored.version_id)
+        await machine.restores(stored.version_id, as_a_stranger=as_a_stranger)
         again = machine.program()
         await again.changes(1, reuse_within=3600.0)
         _, second = (post for post in w.posts if post.accepted)
