@@ -44,7 +44,7 @@ def test_two_stacks_share_a_secret_url_and_one_key(app: App) -> None:
         app.select("staging")
 
     told = diagnostics(app.preview(fails=True))
-    assert "Archive resource 'copy': has a problem: snapshot is required" in told
+    assert "Archive resource 'copy' has a problem: snapshot is required" in told
     take("-c", f"databaseId={DATABASE}")
     app.up()
     outputs = app.stack.outputs()
