@@ -242,13 +242,14 @@ def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, st
         return "not found", ""
     (file,) = there
     wrong = right.replace(text, instead)
-    if not changed(right, wrong):
+    if not (names := changed(right, wrong)):
         return "not found", ""
+    is_within = any("<locals>" in name for name in names)
     first = [last] if last and Path(last.partition("::")[0]).exists() else []
     try:
         write(file, wrong)
         for tests in (*first, *(f"tests/{folder}" for folder in TESTS[room])):
-            if by := failure(tests, file, wrong):
+            if by := failure(tests, file, wrong, is_within=is_within):
                 return "caught", by
     finally:
         write(file, right)
@@ -262,8 +263,11 @@ def write(file: Path, text: str) -> None:
     os.utime(file, (later, later))
 
 
-def failure(tests: str, file: Path | None, wrong: str) -> str:
-    """The first of these tests that fails with this text in a file, or does not end in time; empty if all pass."""
+def failure(tests: str, file: Path | None, wrong: str, *, is_within: bool = False) -> str:
+    """The first of these tests that fails with this text in a file, or does not end in time; empty if all pass.
+
+    A function within another one may have been made when its module was loaded, so such a mistake takes a new process.
+    """
     with tempfile.TemporaryFile("w+") as said:
         child = os.fork()
         if child == 0:
@@ -272,6 +276,8 @@ def failure(tests: str, file: Path | None, wrong: str) -> str:
                 resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
                 resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
                 with silent(said.fileno()):
+                    if is_within:
+                        os.execv(sys.executable, [sys.executable, "-m", "pytest", *QUIET, *LEFT_OUT, tests])  # noqa: S606  made above
                     if file is not None:
                         make(file, wrong)
                     os._exit(pytest.main([*QUIET, *LEFT_OUT, tests]))
