@@ -160,7 +160,7 @@ MISTAKES = (
     ("guard", "return suppress(LedgerUnavailable) if self.is_off else nullcontext()", "return suppress(LedgerUnavailable)"),
     ("guard", "of.changes[guard][:0] = happened", "pass"),
     ("guard", "newest[0] < session.service_clock.now() - timedelta(seconds=fallback)", "False"),
-    ("guard", "if fallback is None or session.stopping:\n            raise", "if fallback is None:\n            raise"),
+    ("guard", "if session.stopping or newest is None or", "if newest is None or"),
     ("guard", "if each.changed_at and each.database_id == database_id]", "if each.database_id == database_id]"),
     ("guard", "if entry.touched_at > now - timedelta(seconds=RETENTION):", "if True:"),
     ("guard", "if record.version_id is None or _latest(entries, guard, record) is None:", "if True:"),
