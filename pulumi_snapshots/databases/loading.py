@@ -93,7 +93,7 @@ class _Loading:
         self._environment = environment
 
     async def fed(self, *arguments: str, secrets: Mapping[str, str | None]) -> None:
-        """Run the program of the dump's form, and feed the dump to it; nobody sees `secrets` in its arguments."""
+        """Run the program of the dump's form, and feed the dump to it; `secrets` are not among its arguments."""
         with self.dump.file() as file:
             async with self.running(*arguments, secrets=secrets) as process:
                 assert process.stdin is not None  # noqa: S101  for the type checker
@@ -241,7 +241,7 @@ LOADERS: dict[str, Callable[[_Loading], Awaitable[None]]] = {
 
 @asynccontextmanager
 async def _ending(work: T) -> AsyncIterator[T]:
-    """Close it at the end, so that its thread ends too if nobody waits for it any more."""
+    """Close it at the end, so that its thread ends too if no caller waits for it any more."""
     try:
         yield work
     finally:

@@ -292,7 +292,7 @@ class Settings(Inputs):
 
 
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:
-    """Raise for a name that differs from a setting's in capitals and underscores only: nobody would notice that it is ignored."""
+    """Raise for a name that differs from a setting's in capitals and underscores only: that it is ignored would go unnoticed."""
     for name in Settings.properties():
         for wrong in (f"{PACKAGE}:{name}", f"{PACKAGE}:{name.replace('_', '')}"):
             if config.get(wrong) is not None and config.get(config_key(name)) is None:
