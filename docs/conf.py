@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 
 from pulumi_snapshots.plugin.description.identity import LOGO, NO_UPLOAD
+from pulumi_snapshots.program import Declared
 from pulumi_snapshots.properties.catalogue import Record
 
 # Sphinx keeps what it has read until its end, and looking for garbage in that takes a quarter of the time.
@@ -71,10 +72,10 @@ def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
 
 
 def describe(_app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]) -> None:
-    """Add the declared properties to a record's docstring, in the reference."""
-    if isinstance(shown, type) and issubclass(shown, Record):
-        lines += ["", "Attributes:"]
-        lines += [f"    {name}: {each.description}" for name, each in shown.properties().items()]
+    """Add the declared properties to the docstring of a resource or a record, in the reference."""
+    if isinstance(shown, type) and issubclass(shown, Record | Declared):
+        properties = shown.properties() if issubclass(shown, Record) else shown.thing.outputs
+        lines += ["", "Attributes:", *(f"    {name}: {each.description}" for name, each in properties.items())]
 
 
 def setup(app: Sphinx) -> None:

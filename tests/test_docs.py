@@ -90,7 +90,7 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     assert missing == []
     # What every resource of Pulumi has would hide what a snapshot has.
     assert [name for name in dir(pulumi.Resource) if f'"pulumi_snapshots.Snapshot.{name}"' in reference] == []
-    assert 'id="pulumi_snapshots.Snapshot.download_url"' in reference
+    assert ">download_url_expires_at<" in reference, "the outputs of resources are described"
     # An attribute's docstring that begins with words and a colon is taken for its type.
     assert ">Type<" not in reference
 

@@ -21,6 +21,8 @@ WITHOUT_PAGE = frozenset(
             "NothingBegan",
             "Overtaken",
             "Unfit",
+            "TimeIsUp",
+            "WrongArgument",  # says all that there is to say
         ),
         *("Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
     }
