@@ -76,8 +76,7 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     version = stored(app)
     writes(app, "now")
     printed = app.preview(fails=True)
-    assert "property overwrite value" in printed
-    assert "must be true: a restore overwrites everything that the database holds" in printed
+    assert "overwrite must be true: a restore overwrites everything that the database holds" in printed
 
     app.stack.run("config", "set", "overwrite", "true")
     app.up()
