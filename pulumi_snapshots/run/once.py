@@ -209,7 +209,8 @@ class Operation:
             claim = decide(await session.ledger.attempts(), self.intent, clock.now())
             if claim.role is Role.NEW:
                 return True
-            if claim.role is Role.IN_THE_WAY:
+            # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.
+            if claim.role is Role.IN_THE_WAY or claim.attempt.awaits_answer(clock.now()):
                 await self._until_past(claim.attempt, settle)
             else:
                 self._acts_on(claim)

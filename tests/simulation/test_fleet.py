@@ -21,14 +21,14 @@ def test_a_fleet_is_almost_as_fast_and_frugal_as_possible(
 ) -> None:
     one = measure(ours(), databases, cache_world=cache_world)
     assert one.makespan <= over_the_limit * one.limit
-    assert one.requests_per_snapshot <= 2.4
+    assert one.requests_per_snapshot <= 2.5
 
 
 def test_the_last_few_of_a_fleet_are_found_soon() -> None:
     """On average over some seeds, and at worst, since a single fleet may be lucky."""
     fleets = [measure(ours(), 24, seed=seed, automatic=bool(seed % 2)) for seed in range(1, 7)]
     assert max(one.makespan / one.limit for one in fleets) <= 1.08
-    assert max(one.requests_per_snapshot for one in fleets) <= 2.5
+    assert max(one.requests_per_snapshot for one in fleets) <= 2.6
     kept = [measure(ours(), 24, seed=seed, cache_world="kept") for seed in (1, 3)]
     assert max(one.makespan / one.limit for one in kept) <= 1.08
 
