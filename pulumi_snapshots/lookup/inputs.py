@@ -19,7 +19,10 @@ ORIGINS = tuple(ORIGIN.meanings)
 LIST_PURPOSE = "list snapshots of"
 LOOK_UP_PURPOSE = "look up"
 _age = checks.duration(most=RETENTION, because="the service keeps no snapshot longer")
-WITH_URL = "Whether the result has the download URL too. Anyone with it can read the data."
+WITH_URL = (
+    "Whether the result has the download URL too, with which anyone can read the data. As an output, the whole result is then "
+    "a secret: look up again, without it, what is none."
+)
 
 
 class SnapshotQuery(Inputs):

@@ -256,13 +256,16 @@ async def test_a_closed_output_fails_after_the_work_is_done(tmp_path: Path) -> N
         assert w.started() in ended.err  # the log says which it was
 
 
+@pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "shared"])
 @virtual
-async def test_a_pending_snapshot_is_named_even_if_output_is_closed(tmp_path: Path) -> None:
+async def test_a_pending_snapshot_is_named_even_if_output_is_closed(tmp_path: Path, *, is_shared: bool) -> None:
     async with world(snapshot_seconds=1000) as w:
         arguments = ("create", DATABASE, "--timeout", "3m", "--json")
-        ended = await Desk(w, tmp_path).types(*arguments, out=Closed())
+        environment = {"SQUARECLOUD_SHARED_STATE": str(tmp_path)} if is_shared else {}
+        ended = await Desk(w, tmp_path / "state", environment).types(*arguments, out=Closed())
         assert ended.code == 1
-        assert "on this machine keeps waiting for it and sends no second request" in ended.err
+        where = "any machine with this shared state" if is_shared else "this machine"
+        assert f"on {where} keeps waiting for it and sends no second request" in ended.err
         assert "Not all of the result was written" in ended.err
 
 

@@ -27,10 +27,20 @@ pulumi.export("versionId", snapshot.version_id)
 """
 
 
+def speak_yaml(app: App, program: str, **more: Path) -> Path:
+    """Have a program as the project, which finds the plugin, and more plugins; returns the plugin's folder."""
+    host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
+    if str(host) not in app.environment["PATH"]:
+        app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
+    (app.stack.project / "__main__.py").unlink(missing_ok=True)
+    # Where the reader has installed the plugins, this has not.
+    found = [{"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()]
+    (app.stack.project / "Pulumi.yaml").write_text(f"{program}plugins: {{providers: {json.dumps(found)}}}\n")
+    return plugin
+
+
 def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None:
     """As the page says, by its own program and its own commands."""
-    host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
-    app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
     app.program(IN_PYTHON)
     app.up()
     page = PAGE.read_text()
@@ -40,14 +50,12 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     assert urn in app.run(*list_urns.split()[1:])
     before = app.outputs()["version_id"]
 
-    (app.stack.project / "__main__.py").unlink()
-    found = f"plugins: {{providers: [{{name: squarecloud, path: {json.dumps(str(plugin))}}}]}}\n"
-    (app.stack.project / "Pulumi.yaml").write_text(program + found)
+    speak_yaml(app, program)
     app.forget_requests()
     printed = app.run(*up.split()[1:], "--yes")
     assert "~ 1 updated" in printed
     assert app.stack.outputs()["versionId"] == before
-    (app.stack.project / "Pulumi.yaml").write_text(re.sub(r"    options:\n.*\n.*\n", "", program) + found)
+    speak_yaml(app, re.sub(r"    options:\n.*\n.*\n", "", program))
     assert "2 unchanged" in app.up()
     assert app.posts() == []
 
@@ -61,12 +69,7 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
 def in_yaml(app: App, name: str, **more: Path) -> Path:
     """Have an example as the project; returns the plugin's folder."""
     app.example(name, "yaml")
-    host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
-    app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
-    # Where the reader has installed the plugins, this has not.
-    found = [{"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()]
-    with (app.stack.project / "Pulumi.yaml").open("a") as project:
-        project.write(f"plugins: {{providers: {json.dumps(found)}}}\n")
+    plugin = speak_yaml(app, (app.stack.project / "Pulumi.yaml").read_text(), **more)
     app.run("config", "set", "databaseId", DATABASE)
     return plugin
 
@@ -95,6 +98,68 @@ def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
     printed = app.preview(fails=True)
     assert "keepLast must be assigned a value of type `number`" in printed or "not assignable" in printed
     assert "Property trigger does not exist on" in printed
+
+
+LOOKUPS = f"""name: app
+runtime: yaml
+variables:
+  latest:
+    fn::invoke: {{function: squarecloud:getLatestSnapshot, arguments: {{databaseId: {DATABASE}}}}}
+  withUrl:
+    fn::invoke: {{function: squarecloud:getLatestSnapshot, arguments: {{databaseId: {DATABASE}, withUrl: true}}}}
+resources:
+  taken:
+    type: squarecloud:Snapshot
+    get: {{id: {DATABASE}/latest}}
+outputs:
+  found: ${{latest.snapshot}}
+  url: ${{withUrl.snapshot.downloadUrl}}
+  withUrl: ${{withUrl.snapshot.versionId}}
+  read: ${{taken.versionId}}
+  readUrl: ${{taken.downloadUrl}}
+"""
+
+
+def test_only_what_has_the_url_is_a_secret_in_yaml(app: App) -> None:
+    version = app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})["version_id"]
+    speak_yaml(app, LOOKUPS)
+    app.up()
+    outputs = app.stack.outputs()
+    assert outputs["found"]["versionId"] == outputs["read"] == version
+    assert "downloadUrl" not in outputs["found"]
+    # Pulumi's SDKs make one secret of a lookup's whole result.
+    assert {outputs[name] for name in ("url", "readUrl", "withUrl")} == {"[secret]"}
+    shown = app.stack.outputs(show_secrets=True)
+    assert f"versionId={version}" in shown["url"]
+    assert shown["withUrl"] == version
+    assert "Signature=" not in app.state_file.read_text()
+
+
+KEEPS = """name: app
+runtime: yaml
+config: {{release: {{type: string, default: a}}}}
+resources:
+  taken:
+    type: squarecloud:Snapshot
+    properties: {{databaseId: {database}, triggers: ["${{release}}"]}}
+  kept:
+    type: squarecloud:Archive
+    properties: {{snapshot: "${{taken}}", destination: archives/}}
+    options: {{ignoreChanges: [{ignored}]}}
+"""
+
+
+def test_ignored_changes_of_a_snapshot_keep_the_archive(app: App) -> None:
+    speak_yaml(app, KEEPS.format(database=DATABASE, ignored="snapshot"))
+    app.up()
+    app.pass_time(600)
+    printed = joined(app.preview("-c", "release=b", fails=True))
+    (names,) = set(re.findall(r"If ignoreChanges names snapshot, name (\w+ and \w+) there instead", printed))
+    speak_yaml(app, KEEPS.format(database=DATABASE, ignored=names.replace(" and", ",")))
+    printed = app.up("-c", "release=b")
+    assert "replaced" in printed
+    assert len(app.started()) == 2
+    assert len(list(app.stack.project.rglob("*.zip"))) == 1
 
 
 RESTORE = """

@@ -32,7 +32,7 @@ FACTS = {
     "when": "at 12:00:00 UTC",
 }
 """What a `Next` may hold."""
-OF_EDGES = {"resource", "command", "get_database"}
+OF_EDGES = {"resource", "command", "machines", "get_database"}
 """What an edge adds."""
 PROPERTIES = {
     *(

@@ -39,7 +39,8 @@ async def recorded(
         async with invocation.session() as session:
             begun = session.clock.monotonic()
             inputs = await prepared(session)
-            invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}")
+            machines = "any machine with this shared state" if session.ledger.place.is_shared else "this machine"
+            invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}", machines=machines)
             with invocation.stopping(session), display(invocation) as shown:
                 record = await operation(session, inputs, shown, owner, fresh=new)
             age = 0.0

@@ -18,11 +18,11 @@ TYPED = {
 STEPS = {
     Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
     Step.OPEN_VERSION: "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed.",
-    Step.KEEP_WAITING: "`{command}` on this machine keeps waiting for it and sends no second request.",
+    Step.KEEP_WAITING: "`{command}` on {machines} keeps waiting for it and sends no second request.",
     Step.ASK_AGAIN: "`{command}` polls again.",
     Step.GIVE_UP: "`--new` gives up on it instead, and may use another of today's snapshots.",
     Step.TAKE_NEW: "`{command}` takes a new one.",
-    Step.KEEP_WATCHING: "`{command}` on this machine keeps watching it and sends no second request.",
+    Step.KEEP_WATCHING: "`{command}` on {machines} keeps watching it and sends no second request.",
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
@@ -38,7 +38,7 @@ STEPS = {
     Step.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     Step.GIVE_URL: "Download it again with a key.",
 }
-"""`{command}` is the command that is run, with its arguments."""
+"""`{command}` is the command that is run, with its arguments; `{machines}` are those whose runs read the same ledger."""
 
 
 def _typed(name: str) -> str:

@@ -123,9 +123,7 @@ class Plugin(Lacking):
                 Settings.read(config, os.environ)
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
-        unknown = (
-            f"is not a setting of this provider; its settings are {', '.join(SETTINGS.all)}{_other_version(config)}"
-        )
+        unknown = f"is not a setting of this provider; its settings are {', '.join(SETTINGS.all)}{_of_version(config)}"
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 
     async def DiffConfig(self, request: Any, _context: Any) -> Any:
@@ -190,7 +188,7 @@ class Plugin(Lacking):
             return found if ask is None else await ask()
 
         problems += kind.explained(await self._answer(request, context, check), request.olds)
-        inputs_are = f"its inputs are {', '.join(kind.accepted)}{_other_version(self._config)}"
+        inputs_are = f"its inputs are {', '.join(kind.accepted)}{_of_version(self._config)}"
         unknown = f"is not an input of {kind.token}; {inputs_are}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
@@ -293,7 +291,7 @@ class Plugin(Lacking):
     async def Construct(self, request: Any, context: Any) -> Any:
         """Register a guard, the one component of the package."""
         if request.type != late("plugin.protocol.component:TOKEN"):
-            text = f"This package has no component {request.type}{_other_version(self._config)}."
+            text = f"This package has no component {request.type}{_of_version(self._config)}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         component = late("plugin.protocol.component:Guard")
         inputs, names = late("plugin.protocol.component:ComponentInputs"), late("plugin.protocol.component:INPUTS")
@@ -336,13 +334,13 @@ class Plugin(Lacking):
         """Look something up, in previews, too."""
         function = FUNCTIONS.get(request.tok)
         if function is None:
-            text = f"This package has no function {request.tok}{_other_version(self._config)}."
+            text = f"This package has no function {request.tok}{_of_version(self._config)}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         names, lookup = function.arguments, function.lookup
         values = names.read(request.args)
         if UNKNOWN in values.values() or not self._is_configured:
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
-        arguments_are = f"its arguments are {', '.join(names.all) or 'none'}{_other_version(self._config)}"
+        arguments_are = f"its arguments are {', '.join(names.all) or 'none'}{_of_version(self._config)}"
         unknown = f"is not an argument of {request.tok}; {arguments_are}"
         failures = _unknown(request.args, names, unknown, request.args.fields)
         shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
@@ -370,7 +368,7 @@ class Plugin(Lacking):
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         kind = KINDS.get(type_)
         if kind is None:
-            text = f"This package has no resource {type_}{_other_version(self._config)}."
+            text = f"This package has no resource {type_}{_of_version(self._config)}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         return kind
 
@@ -432,11 +430,11 @@ def _type_of(urn: str | None) -> str:
     return parts[2].rpartition("$")[2] if len(parts) > 3 else ""  # noqa: PLR2004  stack, project, types, name
 
 
-def _other_version(config: Mapping[str, Any]) -> str:
-    """What to do about something that does not exist, if the SDK is of another version; empty if it is of this one."""
+def _of_version(config: Mapping[str, Any]) -> str:
+    """Which version does not have something, as a program may use several, and what to do if the SDK is of another one."""
     sdk = config.get(f"{PACKAGE}:{SDK_VERSION}")
     if not isinstance(sdk, str) or sdk == VERSION:
-        return ""
+        return f". This plugin is version {VERSION}"
     return (
         f". The program's SDK is version {sdk}, and this plugin is {VERSION}: install the plugin of the SDK's version, or "
         f"generate the SDK again"

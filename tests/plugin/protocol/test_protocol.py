@@ -148,7 +148,7 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
     assert failure.reason == "must be 'manual' or 'automatic'"
     told = (
         "is not an argument of squarecloud:index:getSnapshots; its arguments are databaseId, origin, newerThan, olderThan, "
-        "withUrl"
+        f"withUrl. This plugin is version {VERSION}"
     )
     assert (unknown.property, unknown.reason) == ("trigger", told)
 
