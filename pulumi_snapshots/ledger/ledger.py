@@ -142,7 +142,10 @@ class Ledger:
             if there is not None and there.is_over and not attempt.is_over:
                 return there
             changed = replace(there or attempt, **changes)
-            self._put(document, changed)
+            if there is not None and there.status is not Status.SENT:  # its run knows better how it was answered
+                changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
+            if there is not None or attempt.proved:  # otherwise its run has withdrawn it: it has started nothing
+                self._put(document, changed)
             return changed
 
         return await self.edit(change)

@@ -198,8 +198,10 @@ class Operation:
         if self.attempt is None:
             self.step = "connecting to the service"
             # Who watches a restore learns the time by that, so a service that does not answer hides none of an earlier run.
-            if self.intent.kind == "restore" and (
-                claim := left(await session.ledger.attempts(), self.intent, clock.now())
+            if (
+                self.intent.kind == "restore"
+                and (claim := left(await session.ledger.attempts(), self.intent, clock.now()))
+                and not claim.attempt.awaits_answer(clock.now())
             ):
                 self._acts_on(claim)
         while self.attempt is None:

@@ -185,8 +185,23 @@ class Taking:
                 since = self.session.service_clock.now()
             self.operation.intent = replace(self.operation.intent, resumes_after=since)
         while True:
-            if (record := await self._adopted_or_sent() or await self._ended()) is not None:
+            if (adopted := await self._adopted_or_sent()) is not None:
+                return adopted
+            if (record := await self._ended()) is not None and not await self._was_overtaken():
                 return record
+
+    async def _was_overtaken(self) -> bool:
+        """Whether a guard's snapshot has become worthless while it was waited for, so that another one is needed."""
+        posted = self.operation.sent.request.posted_at
+        if not self.spent or (await self._worthless_before() <= posted and not await self._restored_since(posted)):
+            return False
+        requested = requested_text(posted.replace(microsecond=0))
+        which = f"the snapshot requested at {requested} does not guard"
+        self.member.note(f"{which}: the database was changed or restored while it was waited for. Another one is taken")
+        now = self.session.service_clock.now()
+        self.operation.intent = replace(self.operation.intent, resumes_after=now)
+        self.operation.attempt, self.operation.resumed = None, False
+        return True
 
     # Before the request --------------------------------------------------------------------------------------------------
 
@@ -297,9 +312,11 @@ class Taking:
         found = await self.session.ledger.snapshots(self.database_id) if self.spent else []
         if found and found[-1].request.posted_at >= oldest:
             request, version = found[-1].request, found[-1].result
-            if await self._restored_since(request.posted_at):
+            if await self._restored_since(request.posted_at, unless_known=True):
                 return None
             record = SnapshotRecord(self.database_id, version, available=True).created(request.requested)
+        elif self.spent and not self.session.ledger.place.is_shared:
+            return None  # another machine, of which nothing is known here, may have changed something since
         else:
             since = self.session.clock.monotonic() if again else self.session.listings.recent
             page = await self.session.listings.read_page(self.database_id, since)
@@ -310,7 +327,7 @@ class Taking:
                 if each.origin == "manual" and each.modified and each.modified >= oldest and each.version not in others
             ]
             modified, entry = max(fitting, key=lambda each: each[0], default=(None, None))
-            if modified is None or entry is None or await self._restored_since(modified):
+            if modified is None or entry is None or await self._restored_since(modified, unless_known=bool(self.spent)):
                 return None
             record = await self._described(entry, adopted=True)
         which = taken_text(record, self.session.service_clock.now())
@@ -327,13 +344,18 @@ class Taking:
         spent = await self.spent() if self.spent else None
         return max([*restores, *([spent] if spent else [])], default=LONG_AGO)
 
-    async def _restored_since(self, taken: datetime) -> bool:
-        """Whether somebody has restored the database since, as far as the service tells: for an hour."""
+    async def _restored_since(self, taken: datetime, *, unless_known: bool = False) -> bool:
+        """Whether somebody has restored the database since, as far as the service tells: for an hour.
+
+        Args:
+            taken: when the snapshot was taken.
+            unless_known: the answer if the service does not tell.
+        """
         with suppress(SquareCloudError):
             status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
             ended = (status.finished_at or status.started_at) if status else None
             return status is not None and (status.in_progress or (ended is not None and ended > taken))
-        return False
+        return unless_known
 
     # After the request ---------------------------------------------------------------------------------------------------
 
@@ -376,6 +398,11 @@ class Taking:
             return await self._of_entry(attempt, entry)
         if doubt := await self._doubt(attempt, excluded):
             raise self.unresolved(doubt, undecided=True)
+        newest = await self.operation.newest()
+        if newest.status is Status.FOUND:
+            return await self._of_earlier_run(newest)
+        if newest.request.answered != attempt.request.answered:  # a run elsewhere has entered the answer meanwhile
+            return await self._found(newest, **how)
         await self.operation.withdraw()
         which = f"the snapshot requested at {requested_text(attempt.request.requested)}"
         self.member.note(f"{which} never came: the service's listing lacks it. Another one is requested")

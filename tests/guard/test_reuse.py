@@ -12,6 +12,7 @@ from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.guard.once import ChangeNotNoted
 from squarecloud_emulator import Fault
 from tests.support.guarding import Machine
+from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Row, world
 
@@ -252,7 +253,7 @@ async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
     reuse_within: float, fallback: float | None, until: float | None
 ) -> None:
     async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
+        machine = Machine(w, Memory(w.clock))
         first, again = machine.program(), machine.program()
         await first.changes(1)
         await w.clock.sleep(3600.0)
@@ -261,3 +262,44 @@ async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
         await again.changes(1, reuse_within=reuse_within, fallback=fallback)
         assert w.clock.monotonic() - began == pytest.approx(until or 0.0, abs=10.0)
         assert bool(again.done) is (until is not None)
+
+
+@pytest.mark.parametrize(("is_shared", "taken"), [(False, 2), (True, 1)])
+@virtual
+async def test_a_new_runner_that_cannot_know_of_changes_elsewhere_takes_a_snapshot(is_shared: bool, taken: int) -> None:  # noqa: FBT001  a table
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        shared = Memory(w.clock) if is_shared else None
+        await Machine(w, shared).program().changes(1, fails=True)
+        await w.clock.sleep(300.0)
+        await Machine(w, shared).program().changes(1)
+        assert len(w.posts) == taken
+
+
+@virtual
+async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_that_waited_for_it() -> None:
+    async with world(snapshot_seconds=150.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        first, second = machine.program(), machine.program()
+        async with anyio.create_task_group() as group:
+            group.start_soon(first.changes, 1)
+            await w.clock.sleep(30.0)
+            group.start_soon(second.changes, 1)
+            while not first.done:
+                await w.clock.sleep(1.0)
+        assert first.done != second.done
+        assert len(w.posts) >= 2
+
+
+@pytest.mark.parametrize("status", [{"status": 500, "code": "INTERNAL_SERVER_ERROR"}, {"drop": True}])
+@virtual
+async def test_no_snapshot_is_used_again_if_the_service_does_not_say_whether_it_was_restored(
+    status: dict[str, Any],
+) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        await machine.program().changes(1, fails=True)
+        await w.clock.sleep(300.0)
+        w.emulator.add_fault(Fault(kind="restore status", times=100, **status))
+        again = machine.program()
+        await again.changes(1)
+        assert len(w.posts) == 2

@@ -20,10 +20,12 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.once import CLAIM_LASTS
+from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.snapshot.create import Pending, create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
+from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import Store
@@ -401,3 +403,45 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers() -> None:
             record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
             await stack.delete(f"{DATABASE}/v{number}", record)
         assert here.clock.monotonic() - began < 2 * PATIENCE
+
+
+@pytest.mark.parametrize("after", [10.0, 60.0])
+@pytest.mark.parametrize("seconds", [60.0, 1200.0])
+@virtual
+async def test_a_second_run_waits_for_the_answer_of_the_first_and_takes_no_other_snapshot(
+    seconds: float, after: float
+) -> None:
+    async with world(snapshot_seconds=seconds, cache_world="invalidated") as here:
+        team, records = Team(here), list[SnapshotRecord]()
+
+        async def run() -> None:
+            records.append(await team.create(timeout="2h"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await anyio.sleep(after)
+            group.start_soon(run)
+        assert [record.version_id for record in records] == team.accepted * 2
+
+
+@pytest.mark.parametrize("kind", ["create", "restore"])
+@virtual
+async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(kind: str) -> None:
+    async with world(snapshot_seconds=60, restore_seconds=60.0, cache_world="invalidated") as here:
+        team, ended = Team(here), list[str]()
+        stored = here.emulator.add_snapshot(DATABASE)
+        here.emulator.add_fault(Fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED"))
+
+        async def run() -> None:
+            try:
+                await (team.create() if kind == "create" else team.restore(stored.version_id))
+                ended.append("done")
+            except SquareCloudError:
+                ended.append("refused")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await anyio.sleep(10.0)
+            group.start_soon(run)
+        assert ended == ["refused", "done"]
+        assert here.clock.utc() - START < timedelta(minutes=10)
