@@ -13,7 +13,7 @@ from tools.engine import ENGINE, SDK, build, kept, module, needing, new_enough, 
 if TYPE_CHECKING:
     from tools.engine import Environment
 
-__all__ = ["GO", "NODEJS", "YAML", "LanguageHost"]
+__all__ = ["GO", "NODEJS", "YAML", "YAML_CONVERTER", "LanguageHost"]
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,16 @@ class LanguageHost:
     """A language host.
 
     Attributes:
-        language: its programs' language.
+        program: its name, by which the engine finds it.
         module: the Go module that holds it.
         version: the module's, and so the host's.
         folder: where the program is in the module.
     """
 
-    language: str
+    program: str
     module: str
     version: str
     folder: str
-
-    @property
-    def program(self) -> str:
-        """Its name, by which the engine finds it."""
-        return f"pulumi-language-{self.language}"
 
     def ensure(self, environment: Environment) -> Path:
         """The directory of the language host, made if need be and kept in the user's cache: a minute or two, once.
@@ -46,7 +41,7 @@ class LanguageHost:
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
-        name = f"{self.language}-host-{self.version}-{ENGINE}"
+        name = f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{ENGINE}"
         return kept(environment, name, (self.program,), self._build)
 
     def _build(self, into: Path, environment: Environment) -> None:
@@ -59,8 +54,10 @@ class LanguageHost:
         remove(into / "work")
 
 
-YAML = LanguageHost("yaml", "github.com/pulumi/pulumi-yaml", "1.25.0", "cmd")
-GO = LanguageHost("go", SDK, "3.60.0", "go")
+YAML = LanguageHost("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.25.0", "cmd")
+YAML_CONVERTER = LanguageHost("pulumi-converter-yaml", YAML.module, YAML.version, YAML.folder)
+"""No host, but made like one: reads YAML for `pulumi convert`."""
+GO = LanguageHost("pulumi-language-go", SDK, "3.60.0", "go")
 """The last one that is part of a Go module; it works with later engines."""
-NODEJS = LanguageHost("nodejs", SDK, "3.68.0", "nodejs/cmd")
+NODEJS = LanguageHost("pulumi-language-nodejs", SDK, "3.68.0", "nodejs/cmd")
 """The last one that is part of a Go module; it works with later engines, and with later packages of npm."""

@@ -1,7 +1,7 @@
 """SDKs of the plugin for TypeScript, Go and Python: `python -m tools.sdks` generates them from the schema into sdks/.
 
-The generator is a small Go program on Pulumi's own packages, in tools/sdkgen. It is compiled once per version and kept in
-the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
+The engine asks a small Go program on Pulumi's own packages, in tools/sdkgen, in the place of language hosts. It is compiled once
+per version and kept in the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
 hosts for Go, TypeScript and YAML.
 """
 
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -24,11 +23,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 SOURCE = PROJECT / "tools" / "sdkgen" / "main.go"
 SDKS = PROJECT / "sdks"
 LANGUAGES = ("nodejs", "go", "python")
+HOSTS = tuple(f"pulumi-language-{language}" for language in LANGUAGES)
 EXAMPLE = PROJECT / "examples" / "typescript" / "package.json"
 """Names the npm packages; its own dependency on the generated SDK is left out."""
 OURS = NPM_NAME
-GENERATE_SECONDS = 60.0
-"""How long the generator may take; it takes less than one."""
 
 
 def say(text: str) -> None:
@@ -40,20 +38,18 @@ def generate(environment: Environment, into: Path, languages: Iterable[str] = LA
     """Generate SDKs into folders of `into` that are called like their languages.
 
     Raises:
-        Closed: There is no generator, or it fails.
+        Closed: There is no engine or no generator, or it fails.
     """
-    program = generator(environment)
+    found = [str(generator(environment)), str(engine.ensure(environment)), environment.get("PATH", os.defpath)]
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=into) as name:
         making = Path(name)
         described = making / "schema.json"
         described.write_text(json.dumps(schema()))
-        pairs = [part for language in languages for part in (language, str(making / language))]
-        made = subprocess.run(  # noqa: S603 - a fixed command, no shell
-            [program, described, *pairs], capture_output=True, text=True, check=False, timeout=GENERATE_SECONDS
-        )
-        if made.returncode:
-            raise Closed(f"the generator failed: {made.stderr.strip()}")
+        quiet = {"PATH": os.pathsep.join(found), "PULUMI_HOME": name, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        for language in languages:
+            asked = ("package", "gen-sdk", "schema.json", "--local", "--language", language, "--out", ".")
+            engine.run(["pulumi", *asked], making, {**environment, **quiet})
         for language in languages:
             shutil.rmtree(into / language, ignore_errors=True)
             (making / language).rename(into / language)
@@ -63,32 +59,23 @@ def generate(environment: Environment, into: Path, languages: Iterable[str] = LA
 
 
 def generator(environment: Environment) -> Path:
-    """The compiled generator, made if need be.
+    """The folder of the compiled generator, which stands there as each language's host; made if need be.
 
     Raises:
         Closed: It cannot be built.
     """
     made_from = hashlib.sha256(SOURCE.read_bytes() + engine.MODULES.encode()).hexdigest()[:12]
-    return engine.kept(environment, f"sdkgen-{made_from}", ("sdkgen",), _compile, _answers) / "sdkgen"
+    return engine.kept(environment, f"sdkgen-{made_from}", HOSTS, _compile)
 
 
 def _compile(into: Path, environment: Environment) -> None:
     module = engine.module(into / "work" / "sdkgen", engine.MODULES, SOURCE.read_text())
     go = engine.new_enough(module, environment)
     say("building the generator: half a minute if Go has built an engine before, else minutes; once")
-    engine.build(go, module, ".", into / "sdkgen", engine.ENGINE, environment)
+    engine.build(go, module, ".", into / HOSTS[0], engine.ENGINE, environment)
     engine.remove(into / "work")
-
-
-def _answers(home: Path) -> bool:
-    """Whether the generator runs: without arguments it says how to call it."""
-    try:
-        told = subprocess.run(  # noqa: S603 - a fixed command, no shell
-            [home / "sdkgen"], capture_output=True, text=True, check=False, timeout=engine.ANSWER_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return "usage: sdkgen" in told.stderr
+    for other in HOSTS[1:]:
+        (into / other).symlink_to(HOSTS[0])
 
 
 def node_modules(environment: Environment) -> Path:
@@ -124,6 +111,7 @@ def main() -> int:
             language_hosts.GO.ensure,
             language_hosts.NODEJS.ensure,
             language_hosts.YAML.ensure,
+            language_hosts.YAML_CONVERTER.ensure,
         ):
             try:
                 prepare(os.environ)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pulumi_snapshots.plugin.description.identity import Identity
 from tests.engine.stage import DATABASE, EXAMPLES
 from tests.support import language_programs
 from tests.support.node_host import NodeHost
@@ -251,6 +252,34 @@ def test_a_python_program_may_use_the_generated_sdk_beside_ours(app: App) -> Non
     (earlier,) = app.stack.outputs(show_secrets=True)["earlier"]
     assert earlier["versionId"] == version
     assert "Signature=" not in str(earlier)
+
+
+NAMES = {
+    "typescript": ("nodejs", "package.json", r'^    "name": "(.+)"'),
+    "go": ("go", "go.mod", r"^module (\S+)"),
+    "python": ("python", "pyproject.toml", r'name = "(.+)"'),
+}
+"""By language: what Pulumi calls it, and the file of an SDK that has its name."""
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_one_command_gives_the_sdk_that_the_printed_line_imports(app: App, tmp_path: Path, language: str) -> None:
+    """The generators are Pulumi's own; that the SDK is added to package.json, go.mod or requirements.txt is not tested."""
+    runtime, file, name = NAMES[language]
+    app.be_real()
+    app.environment["PATH"] = os.pathsep.join([str(sdks.generator(os.environ)), app.environment["PATH"]])
+    command = [Path(sys.executable).with_name("squarecloud-snapshots"), "plugin", "sdk", language]
+    for project, folder in ("", runtime), (f"name: x\nruntime: {runtime}\n", "squarecloud"):
+        work = tmp_path / folder
+        work.mkdir()
+        if project:
+            (work / "Pulumi.yaml").write_text(project)
+        done = subprocess.run(command, cwd=work, env=app.environment, check=False, capture_output=True, text=True)  # noqa: S603  ours
+        assert done.returncode == 0, done.stderr
+        line = done.stdout.splitlines()[-1]
+        assert line == Identity.of_this_package().imports()[language]
+        (found,) = set(re.findall(name, (work / "sdks" / folder / file).read_text(), re.MULTILINE))
+        assert found in line
 
 
 def test_the_generated_sdks_are_of_this_version(generated: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from pulumi_snapshots.plugin.description.schema import schema
 from tests.engine.stage import DATABASE, diagnostics, joined
+from tests.support import language_programs
 from tests.support.command_plugin import plugged
 from tests.support.preloaded import commands_of
-from tools import language_hosts
+from tools import language_hosts, sdks
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -64,6 +65,23 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     app.run(*import_.split()[1:], "--yes", "--generate-code=false", "--protect=false")
     (state,) = [one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"]
     assert state["outputs"]["versionId"] == before
+
+
+def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
+    """By Pulumi's own converter and generators; the program compiles in strict TypeScript."""
+    page = PAGE.read_text()
+    (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (convert,) = re.findall(r"`pulumi (convert .*?)`", page)
+    speak_yaml(app, program.replace("    options:\n", "    options:\n      customTimeouts: {create: 2h}\n"))
+    made = (language_hosts.YAML_CONVERTER.ensure(os.environ), sdks.generator(os.environ))
+    app.environment["PATH"] = os.pathsep.join([*map(str, made), app.environment["PATH"]])
+    app.run(*convert.split())
+    folder = app.stack.project / convert.rpartition(" ")[2]
+    text = (folder / "index.ts").read_text()
+    assert f'"before-release", {{\n    databaseId: "{DATABASE}",\n    triggers: ["v1.2.0"],\n}});' in text
+    assert "aliases" not in text
+    assert "customTimeouts" not in text
+    assert (language_programs.typescript(folder) / folder.name / "bin" / "index.js").exists()
 
 
 def in_yaml(app: App, name: str, **more: Path) -> Path:

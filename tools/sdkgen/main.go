@@ -1,81 +1,141 @@
-// Generates SDKs of a Pulumi package from its schema: sdkgen SCHEMA LANGUAGE FOLDER [LANGUAGE FOLDER…]
+// Generates code in the place of Pulumi's language hosts: the Go proxy serves none that can.
 //
-// What `pulumi package gen-sdk` does, without the language hosts that it asks, which the Go proxy does not serve.
+// As `pulumi-language-LANGUAGE` it answers `pulumi package gen-sdk` and `pulumi convert` by Pulumi's own generators, of the engine's
+// version. It runs no program.
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	gogen "github.com/pulumi/pulumi/pkg/v3/codegen/go"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/nodejs"
+	"github.com/pulumi/pulumi/pkg/v3/codegen/pcl"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/python"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/schema"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/util/rpcutil"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	rpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 )
 
-const tool = "sdkgen" // named in the head of each generated file
+type host struct {
+	rpc.UnimplementedLanguageRuntimeServer
+	language string
+}
 
 func main() {
-	if len(os.Args) < 4 || len(os.Args)%2 != 0 {
-		fail(fmt.Errorf("usage: sdkgen SCHEMA LANGUAGE FOLDER [LANGUAGE FOLDER…]"))
-	}
-	described, err := os.ReadFile(os.Args[1])
+	_, language, _ := strings.Cut(filepath.Base(os.Args[0]), "pulumi-language-")
+	handle, err := rpcutil.ServeWithOptions(rpcutil.ServeOptions{
+		Init: func(server *grpc.Server) error {
+			rpc.RegisterLanguageRuntimeServer(server, &host{language: language})
+			return nil
+		},
+	})
 	if err != nil {
-		fail(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	for pair := os.Args[2:]; len(pair) > 0; pair = pair[2:] {
-		if err := generate(described, pair[0], pair[1]); err != nil {
-			fail(err)
-		}
-	}
+	fmt.Println(handle.Port)
+	<-handle.Done
 }
 
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, "sdkgen:", err)
-	os.Exit(1)
+func (h *host) GetPluginInfo(context.Context, *emptypb.Empty) (*rpc.PluginInfo, error) {
+	return &rpc.PluginInfo{}, nil
 }
 
-func generate(described []byte, language, folder string) error {
-	var spec schema.PackageSpec
-	if err := json.Unmarshal(described, &spec); err != nil {
-		return err
-	}
-	// Bound anew for each language: a generator leaves its own marks in the package. The schema refers to no other.
-	bound, problems, err := schema.BindSpec(spec, schema.NewNullLoader(), schema.ValidationOptions{})
-	if err != nil {
-		return err
-	}
-	if problems.HasErrors() {
-		return problems
-	}
-	files, err := generated(bound, language)
-	if err != nil {
-		return err
-	}
-	for name, content := range files {
-		file := filepath.Join(folder, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, content, 0o644); err != nil {
-			return err
-		}
-	}
+// Link would write the SDK into the project's package.json, go.mod or requirements.txt, and InstallDependencies fetch what these
+// name, by the language's own tools.
+func (h *host) Link(context.Context, *rpc.LinkRequest) (*rpc.LinkResponse, error) {
+	return &rpc.LinkResponse{}, nil
+}
+
+func (h *host) InstallDependencies(
+	*rpc.InstallDependenciesRequest, rpc.LanguageRuntime_InstallDependenciesServer,
+) error {
 	return nil
 }
 
-func generated(bound *schema.Package, language string) (map[string][]byte, error) {
-	switch language {
-	case "nodejs":
-		// Local: it compiles itself where npm installs it from its folder.
-		return nodejs.GeneratePackage(tool, bound, nil, nil, true, nil)
-	case "python":
-		return python.GeneratePackage(tool, bound, nil, nil)
-	case "go":
-		return gogen.GeneratePackage(tool, bound, nil)
-	default:
-		return nil, fmt.Errorf("no generator for %s", language)
+func (h *host) GeneratePackage(_ context.Context, request *rpc.GeneratePackageRequest) (*rpc.GeneratePackageResponse, error) {
+	loader, err := schema.NewLoaderClient(request.LoaderTarget)
+	if err != nil {
+		return nil, err
 	}
+	var spec schema.PackageSpec
+	if err := json.Unmarshal([]byte(request.Schema), &spec); err != nil {
+		return nil, err
+	}
+	bound, problems, err := schema.BindSpec(spec, loader, schema.ValidationOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if problems.HasErrors() {
+		return nil, problems
+	}
+	files, err := h.sdk(bound, request, schema.NewCachedLoader(loader))
+	if err != nil {
+		return nil, err
+	}
+	for name, content := range files {
+		file := filepath.Join(request.Directory, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return &rpc.GeneratePackageResponse{}, nil
+}
+
+func (h *host) sdk(
+	bound *schema.Package, request *rpc.GeneratePackageRequest, loader schema.ReferenceLoader,
+) (map[string][]byte, error) {
+	const tool = "sdkgen" // named in the head of each generated file
+	switch h.language {
+	case "nodejs":
+		return nodejs.GeneratePackage(tool, bound, request.ExtraFiles, request.LocalDependencies, request.Local, loader)
+	case "python":
+		return python.GeneratePackage(tool, bound, request.ExtraFiles, loader)
+	default:
+		return gogen.GeneratePackage(tool, bound, request.LocalDependencies)
+	}
+}
+
+func (h *host) GenerateProject(_ context.Context, request *rpc.GenerateProjectRequest) (*rpc.GenerateProjectResponse, error) {
+	loader, err := schema.NewLoaderClient(request.LoaderTarget)
+	if err != nil {
+		return nil, err
+	}
+	options := pcl.NonStrictBindOptions()
+	if request.Strict {
+		options = nil
+	}
+	program, problems, err := pcl.BindDirectory(request.SourceDirectory, schema.NewCachedLoader(loader), options...)
+	if err != nil {
+		return nil, err
+	}
+	if problems.HasErrors() {
+		return nil, problems
+	}
+	var project workspace.Project
+	if err := json.Unmarshal([]byte(request.Project), &project); err != nil {
+		return nil, err
+	}
+	into := request.TargetDirectory
+	switch h.language {
+	case "nodejs":
+		err = nodejs.GenerateProject(into, project, program, request.LocalDependencies, false, "nodejs")
+	case "python":
+		err = python.GenerateProject(into, project, program, request.LocalDependencies, "", "")
+	default:
+		err = gogen.GenerateProject(into, project, program, request.LocalDependencies)
+	}
+	return &rpc.GenerateProjectResponse{}, err
 }
