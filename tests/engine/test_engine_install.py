@@ -136,6 +136,8 @@ def test_two_plugins_in_one_program_say_which_is_which(app: App, outside: str, t
     app.environment["PATH"] = activated
     printed = told("two")
     assert f"using pulumi-resource-squarecloud from $PATH at {SCRIPTS}/" in printed
-    assert "resource plugin squarecloud is expected to have version >=0.2.0, but has 0.1.0" in printed
+    warned = "resource plugin squarecloud is expected to have version"
+    assert f"{warned} >=0.2.0, but has 0.1.0" in printed
+    assert f"| `{warned}` |" in PAGE
     assert SDK_IS in printed
     assert len(app.posts()) == 2

@@ -145,7 +145,9 @@ def test_only_what_has_the_url_is_a_secret_in_yaml(app: App) -> None:
     outputs = app.stack.outputs()
     assert outputs["found"]["versionId"] == outputs["read"] == version
     assert "downloadUrl" not in outputs["found"]
-    # Pulumi's SDKs make one secret of a lookup's whole result.
+    # Pulumi's SDKs make one secret of a lookup's whole result, as the schema says.
+    arguments = schema()["functions"]["squarecloud:index:getLatestSnapshot"]["inputs"]["properties"]
+    assert "the whole result is then a secret" in arguments["withUrl"]["description"]
     assert {outputs[name] for name in ("url", "readUrl", "withUrl")} == {"[secret]"}
     shown = app.stack.outputs(show_secrets=True)
     assert f"versionId={version}" in shown["url"]
