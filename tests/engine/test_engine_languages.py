@@ -268,7 +268,7 @@ def test_one_command_gives_the_sdk_that_the_printed_line_imports(app: App, tmp_p
     runtime, file, name = NAMES[language]
     app.be_real()
     app.environment["PATH"] = os.pathsep.join([str(sdks.generator(os.environ)), app.environment["PATH"]])
-    command = [Path(sys.executable).with_name("squarecloud-snapshots"), "plugin", "sdk", language]
+    command = [str(Path(sys.executable).with_name("squarecloud-snapshots")), "plugin", "sdk", language]
     for project, folder in ("", runtime), (f"name: x\nruntime: {runtime}\n", "squarecloud"):
         work = tmp_path / folder
         work.mkdir()
