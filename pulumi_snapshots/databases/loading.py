@@ -20,6 +20,7 @@ from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 from pulumi_snapshots.databases.engines import ENGINES, engine_of, parameters
 from pulumi_snapshots.databases.hiding import Hidden
 from pulumi_snapshots.late import late
+from pulumi_snapshots.run.settings import without_key
 
 BLOCK = 1024 * 1024
 ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNORECASE)
@@ -111,7 +112,8 @@ class _Loading:
         if found is None:
             names = " or ".join(PROGRAMS[self.dump.engine, self.dump.form])
             raise NotLoaded(f"{names} is not on PATH, and loads this dump")
-        environment = {**self._environment, "LC_ALL": "C", **{name: value for name, value in secrets.items() if value}}
+        environment = {**without_key(self._environment), "LC_ALL": "C"}
+        environment |= {name: value for name, value in secrets.items() if value}
         with tempfile.TemporaryFile() as said:
             command = [found, *arguments]
             async with await anyio.open_process(

@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+from functools import partial
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -26,7 +27,11 @@ from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
+from pulumi_snapshots.databases.engines import engine_of
+from pulumi_snapshots.databases.loading import load
 from tests.cli.typed import Ended
+from tests.support.failing import fails_with
 from tests.support.real_data import content_of, filled, fresh, sql_at
 from tools.servers import debian, with_libraries
 
@@ -281,6 +286,26 @@ def test_what_is_not_whole_leaves_the_database_empty(kind: str, server: Postgres
     assert (ended.code in {1, 2}, said in ended.err) == (True, True), ended.err
     assert sql_at(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     assert server.password not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "dump"),
+    [
+        ("postgresql://localhost/x", "pg_restore", b"PGDMP"),
+        ("postgresql://localhost/x", "psql", b"-- PostgreSQL database dump\n"),
+        ("mysql://localhost/x", "mysql", MYSQLDUMP.format(more="").encode()),
+        ("redis://localhost/0", "redis-server", b"REDIS0011"),
+        ("redis://localhost/0", "redis-cli", b"*1\r\n$4\r\nPING\r\n"),
+    ],
+    ids=["pg_restore", "psql", "mysql", "redis-server", "redis-cli"],
+)
+def test_no_program_that_loads_a_dump_gets_the_api_key(url: str, name: str, dump: bytes, tmp_path: Path) -> None:
+    loader = tmp_path / name
+    loader.write_text('#!/bin/sh\necho "it has <$SQUARECLOUD_API_KEY> and <$PGSSLROOTCERT>"\nexit 1\n')
+    loader.chmod(0o755)
+    environment = {"PATH": str(tmp_path), "PGSSLROOTCERT": "a.pem", "SQUARECLOUD_API_KEY": "secret"}
+    with zipfile.ZipFile(io.BytesIO(zipped(x=dump))) as file, fails_with(NotLoaded, f"{name}: it has <> and <a.pem>"):
+        anyio.run(partial(load, dump_in(file, engine_of(url)), url, environment, overwrite=False))
 
 
 def test_a_dry_run_says_what_is_missing(server: Postgres, tmp_path: Path) -> None:
