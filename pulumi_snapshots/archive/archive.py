@@ -94,7 +94,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
                     merge = partial(
                         merged, record=record, recipients=inputs.recipients, pin=inputs.pin, drill=proof(record)
                     )
-                    await describe(transfers, record, listener, job.claim, merge)
+                    await describe(transfers, record, listener, job.describes, merge)
                 break
             job = new()
         else:
@@ -128,7 +128,6 @@ class _Job:
     Attributes:
         place: of the object; its folder until its name is known.
         left: what is left there if it fails.
-        claim: the claim in the manifest, which is taken out once the object is described; None without one.
     """
 
     def __init__(
@@ -136,7 +135,8 @@ class _Job:
     ) -> None:
         self.place = inputs.destination
         self.left = "Nothing of it is left there, and what was there is untouched."
-        self.claim: str | None = None
+        self._claim: str | None = None
+        self._shared: Manifest | None = None
         self._transfers = transfers
         self._inputs = inputs
         self._source = source
@@ -224,9 +224,15 @@ class _Job:
         self._source.listener.progress("it is there already; reading it")
         if await digest_of(self._transfers, store) != found.sha256:
             return None
-        self.claim = found.claim
+        self._claim, self._shared = found.claim, found
         about = {**found.to_outputs(), "uri": self.place.uri, "mark": seen.mark, "pinned": self._inputs.pin or None}
         return ArchiveRecord.from_outputs({**about, "owner": self._owner})
+
+    def describes(self, found: Manifest | None) -> bool:
+        """Whether a manifest is still that of the object: no writer claimed its name, no owner removed what is shared."""
+        if self._shared and (found is None or found.sha256 != self._shared.sha256):
+            return False
+        return (found.claim if found else None) == self._claim
 
     def _asked(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
@@ -338,7 +344,7 @@ class _Job:
             text = merged(self._found, record, self._inputs.recipients, pin=self._inputs.pin, claim=claim).text
             with suppress(StoreTrouble):  # the archive is as good without a manifest
                 mark = store.replace(text, self._held.mark if self._held else None)
-                self.claim = claim
+                self._claim = claim
         try:
             yield
         except BaseException:

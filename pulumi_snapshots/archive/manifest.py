@@ -173,17 +173,17 @@ async def describe(
     transfers: Transfers,
     record: ArchiveRecord,
     listener: Listener,
-    claim: str | None,
+    is_ours: Callable[[Manifest | None], bool],
     merge: Callable[[Manifest | None], Manifest],
 ) -> None:
     """Write an object's manifest; without it the archive is as good, so a failure only warns.
 
     Raises:
-        Overtaken: another writer has claimed the name since.
+        Overtaken: what is found is no longer that of the object.
     """
 
     def edit(found: Manifest | None) -> Manifest:
-        if (found.claim if found else None) != claim:
+        if not is_ours(found):
             raise Overtaken(record.uri)
         return merge(found)
 

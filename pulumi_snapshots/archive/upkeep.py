@@ -227,7 +227,9 @@ def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tup
     Returns:
         Whether it was removed, and why it is kept; nothing if there is no such object.
     """
-    store, found = _store(transfers, uri), manifest_at(transfers, uri)
+    store, manifest = _store(transfers, uri), manifest_of(transfers, uri)
+    seen = manifest.stat()  # before it is read: an owner who enters later changes it
+    found = manifest_at(transfers, uri)
     if found is not None and found.without(owner):
         edit_manifest(transfers, uri, lambda now: now and replace(now, owners=now.without(owner)))
         return False, Text("it is an archive of {others}", others=others_text(found, owner))
@@ -235,11 +237,8 @@ def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tup
         return False, ""
     if found is not None and found.pinned_by(owner):
         return False, Text("{pin} keeps it for good")
-    if found is not None:
-        manifest = manifest_of(transfers, uri)
-        seen = manifest.stat()
-        if seen is not None and not manifest.remove(seen.mark):
-            raise StoreTrouble("its manifest was changed meanwhile")
+    if found is not None and not (seen and manifest.remove(seen.mark)):
+        return release(transfers, uri, mark, owner)
     return store.remove(mark), ""
 
 

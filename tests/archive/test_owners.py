@@ -15,16 +15,16 @@ import pytest
 from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.archive.manifest import note_drill
+from pulumi_snapshots.archive.manifest import Owner, edit_manifest, note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import NotRemoved
+from pulumi_snapshots.archive.upkeep import NotRemoved, release
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.files import FileStore, _FileDraft
-from pulumi_snapshots.storage.store import Draft, Seen, StoreTrouble
+from pulumi_snapshots.storage.store import Draft, Held, Seen, StoreTrouble
 from squarecloud_emulator import Fault
 from tests.archive.scene import file_of, holds, scene
 from tests.cli.typed import Desk
@@ -33,6 +33,7 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
@@ -250,6 +251,60 @@ def test_a_job_that_is_overtaken_records_an_object_that_is_there(
             assert (await at.refresh(record)).lost is None
             assert owners(record) == [(A, False), (B, False)]
             assert len(list(file_of(record).parent.iterdir())) == 2
+
+    body()
+
+
+@virtual
+async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=B)
+        entering = [(Owner(A),)]
+
+        class Store(FileStore):
+            def load(self, most: int | None = None) -> Held | None:
+                held = super().load(most)
+                if entering:
+                    both = (*entering.pop(), Owner(B))
+                    edit_manifest(at.transfers, record.uri, lambda now: now and replace(now, owners=both))
+                return held
+
+        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        await at.remove(record, delete_object=True)
+        assert holds(record, at.zip)
+        assert owners(record) == [(A, False)]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_archive_that_goes_while_it_is_read_is_not_shared(tmp_path: Path, replaced: bool) -> None:  # noqa: FBT001
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
+            first = await at.archive(owner=B, destination=place)
+            files = {path: path.read_bytes() for path in at.folder.iterdir()}
+            at.newer(size=1000)
+            newer = await at.archive(owner=B, destination=place, previous=first)
+            newer_files = {path: path.read_bytes() for path in at.folder.iterdir()}
+            for path, old in files.items():
+                path.write_bytes(old)
+            mark = (await at.refresh(first)).mark
+
+            class Store(FileStore):
+                def read(self) -> Iterator[Any]:
+                    yield from super().read()
+                    for path, new in newer_files.items() if replaced else ():
+                        path.write_bytes(new)
+                    assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
+
+            at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+            if replaced:
+                with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+                    await at.archive(owner=A, destination=place, **outputs)
+                assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
+            else:
+                record = await at.archive(owner=A, destination=place, **outputs)
+                assert (holds(record, content), owners(record)) == (True, [(A, False)])
 
     body()
 
