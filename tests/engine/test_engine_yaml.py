@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +48,20 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     app.up()
     page = PAGE.read_text()
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    list_urns, _, up, import_ = re.findall(r"^```sh\n(\S+ .*)\n```$", page, re.MULTILINE)
+    list_urns, sdk, up, import_ = re.findall(r"^```sh\n(\S+ .*)\n```$", page, re.MULTILINE)
     (urn,) = re.findall(r"urn:pulumi:\S+", program)
     assert urn in app.run(*list_urns.split()[1:])
     before = app.outputs()["version_id"]
 
+    command, *arguments = sdk.split()
+    done = subprocess.run(  # noqa: S603  ours
+        [Path(sys.executable).with_name(command), *arguments],
+        env=app.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1].strip() in program
     speak_yaml(app, program)
     app.forget_requests()
     printed = app.run(*up.split()[1:], "--yes")

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as squarecloud from "pulumi-squarecloud";
 
 const before = new squarecloud.Snapshot("before", { databaseId: "a", triggers: ["v1"] });
+new squarecloud.Snapshot("moved", { databaseId: "a" }, { aliases: ["urn:pulumi:dev::app::x::moved"] });
 const databaseId: pulumi.Output<string> = before.databaseId;
 const versionId: pulumi.Output<string> = before.versionId;
 

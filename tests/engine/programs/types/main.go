@@ -8,6 +8,10 @@ import (
 
 func Program(ctx *pulumi.Context, before *squarecloud.Snapshot) error {
 	var versionID pulumi.StringOutput = before.VersionId
+	aliases := pulumi.Aliases([]pulumi.Alias{{URN: pulumi.URN("urn:pulumi:dev::app::x::moved")}})
+	if _, err := squarecloud.NewSnapshot(ctx, "moved", &squarecloud.SnapshotArgs{DatabaseId: before.DatabaseId}, aliases); err != nil {
+		return err
+	}
 	overwrite := pulumi.Bool(true)
 	if _, err := squarecloud.NewRestore(ctx, "whole", &squarecloud.RestoreArgs{
 		Snapshot:  before,
