@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ GUARDS, PINS, USED_UP = "guards", "roll-backs", "quota_used_up"
 """The parts of the document: the entries, oldest first, what each value of a roll-back was answered with, and until when the
 daily quota is used up."""
 MOST = 200
-"""Entries, and answers; the oldest ones are forgotten."""
+"""Entries, see `_kept`; and answers, of which the oldest are forgotten."""
 MOST_CHANGES = 20
 """Changes that an entry names."""
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
@@ -130,26 +131,26 @@ class GuardBook:
             guard: its name with organization, project and stack.
             record: the snapshot.
         """
-        taken = record.described
+        entry = Guarded(guard, record.described, rfc3339(await self._now()), [])
 
         def edit(document: Document) -> None:
-            entries, now = self._entries(document), self._ledger.clock.now()
-            entry = Guarded(guard, taken, rfc3339(now), [])
+            entries = self._entries(document)
             if record.version_id is None or _latest(entries, guard, record) is None:
-                document[GUARDS] = [each.to_outputs() for each in (*entries, entry)][-MOST:]
+                document[GUARDS] = _kept([*entries, entry])
 
         await self._ledger.edit(edit)
 
     async def note_changes(self, guard: str, record: SnapshotRecord, changes: list[str]) -> None:
         """Note guarded changes that have happened, so that the snapshot guards no later run."""
+        now = rfc3339(await self._now())
 
         def edit(document: Document) -> None:
-            entries, now = self._entries(document), rfc3339(self._ledger.clock.now())
+            entries = self._entries(document)
             entry = _latest(entries, guard, record) or Guarded(guard, record.described, now, [])
             named = [*entry.changes, *changes][:MOST_CHANGES]
             changed = replace(entry, changed_at=now, changes=named)
             kept = [changed if each is entry else each for each in entries]
-            document[GUARDS] = [each.to_outputs() for each in (kept if entry in entries else [*kept, changed])][-MOST:]
+            document[GUARDS] = _kept(kept if entry in entries else [*kept, changed])
 
         await self._ledger.edit(edit)
 
@@ -162,8 +163,7 @@ class GuardBook:
     async def foresee(self, foresight: Foresight, database_id: str, reuse_within: float) -> None:
         """Tell a preview what is known, without a request, of the snapshot that its changes would wait for."""
         document = await self._ledger.read()
-        self._ledger.clock.assume(document.get(AHEAD_HERE))
-        now = self._ledger.clock.now()
+        now = self._assumed_now(document)
         young = now - timedelta(seconds=reuse_within)
         oldest = max(young, await self.spent(database_id) or young)
         for each in await self._ledger.attempts():
@@ -241,9 +241,45 @@ class GuardBook:
         """The guard of a database; None if the book has none."""
         return next((each.guard for each in await self.history() if each.database_id == database_id), None)
 
+    async def _now(self) -> datetime:
+        """The service's time; until it has answered, as with guards off, not before anything that the ledger has."""
+        if self._ledger.clock.offset is not None:
+            return self._ledger.clock.now()
+        document = await self._ledger.read()
+        noted = [each.touched_at for each in self._entries(document)]
+        asked = [each.ended_at or each.request.posted_at for each in await self._ledger.attempts()]
+        return max([self._assumed_now(document), *noted, *asked])
+
+    def _assumed_now(self, document: Document) -> datetime:
+        """The service's time; until it has answered, by the offset that an earlier run has seen here."""
+        self._ledger.clock.assume(document.get(AHEAD_HERE))
+        return self._ledger.clock.now()
+
     def _entries(self, document: Document) -> list[Guarded]:
         entries = document.get(GUARDS)
-        return _read(entries if isinstance(entries, list) else [], self._ledger.clock.now())
+        return _read(entries if isinstance(entries, list) else [], self._assumed_now(document))
+
+
+def _kept(entries: list[Guarded]) -> list[dict[str, Any]]:
+    """At most `MOST` of the entries, as the document has them: the oldest of whichever guard and database has most go first.
+
+    The last way back of each guard and database stays, and the last change of each database: more of them than `MOST` would
+    stay for their 30 days.
+    """
+    stay: dict[tuple[str, ...], Guarded] = {}
+    for each in entries:
+        if each.version_id:
+            stay[each.guard, each.database_id] = each
+    for each in sorted(entries, key=lambda each: each.touched_at):
+        if each.changed_at:
+            stay[each.database_id,] = each
+    while len(entries) > MOST:
+        counts = Counter((each.guard, each.database_id) for each in entries)
+        spare = [each for each in entries if each not in stay.values()]
+        if not spare:
+            break
+        entries.remove(max(spare, key=lambda each: counts[each.guard, each.database_id]))
+    return [each.to_outputs() for each in entries]
 
 
 def _latest(entries: list[Guarded], guard: str, record: SnapshotRecord) -> Guarded | None:

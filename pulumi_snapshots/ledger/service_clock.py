@@ -45,9 +45,9 @@ class ServiceClock:
             least, most = max(least, self._least), min(most, self._most)
         self._least, self._most = least, most  # if nothing is left, one of the clocks was set
 
-    def assume(self, offset: float | None) -> None:
+    def assume(self, offset: object) -> None:
         """Let `now` use the offset that an earlier command has seen, until the service answers; `offset` stays unknown."""
-        if offset is not None and abs(offset) <= PLAUSIBLE:
+        if isinstance(offset, int | float) and abs(offset) <= PLAUSIBLE:
             self._assumed = offset
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 import anyio
@@ -29,45 +30,46 @@ def allowance_of(plan_memory: int) -> int:
 
 
 class QuotaHint:
-    """What a run knows of its used-up quota: requested once, and told to all whose snapshot was refused or not sent."""
+    """What a run knows of its used-up quota: requested once while it lasts, and told to all whose snapshot was refused or not sent."""
 
     def __init__(self, client: Client, listings: Listings, run: Stoppable) -> None:
         self._client = client
         self._listings = listings
         self._run = run
         self._asking = anyio.Lock()
-        self._hint: tuple[str, tuple[Next, ...], datetime | None] | None = None
+        self._told: QuotaUsedUp | None = None
+        self._told_at = -math.inf
 
     async def explain(self, error: QuotaUsedUp, database_id: str) -> None:
         """Make the error as precise as the service lets us be; it stays as it is if the service tells nothing."""
+        clock = self._run.clock
         with self._run.until(HINT_PATIENCE):
             async with self._asking:
-                if self._hint is None:
-                    self._hint = await self._asked(database_id)
-        if self._hint is not None:
-            done, then, error.frees = self._hint
-            error.done, error.then = done or error.done, then or error.then
+                since = clock.monotonic() - self._told_at
+                if self._told is None or not self._told.lasts(since, self._client.service_clock.now()):
+                    await self._ask(error, database_id)
+                    self._told, self._told_at = error, clock.monotonic()
+        if self._told is not None:
+            error.done, error.then, error.frees = self._told.done, self._told.then, self._told.frees
 
-    async def _asked(self, database_id: str) -> tuple[str, tuple[Next, ...], datetime | None]:
-        """What is known of the allowance, the next steps, and when a slot frees; each empty if the service does not say."""
+    async def _ask(self, error: QuotaUsedUp, database_id: str) -> None:
+        """Tell the allowance, the next steps, and when a slot frees, as far as the service says."""
         facts: list[str] = []
-        then: tuple[Next, ...] = ()
-        frees: datetime | None = None
         with anyio.move_on_after(ASKING_PATIENCE):
             try:
                 memory = (await self._client.account(patience=ONCE)).plan_memory
                 if memory:
                     facts.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
-                frees = await self._slot_frees(database_id, allowance_of(memory or 0))
-                if frees:
-                    facts.append(f"The oldest that counts was taken at {to_the_second(frees - QUOTA_WINDOW)}.")
-                    then = (
-                        Next(Step.WAIT_FOR_SLOT, when=f"at about {to_the_second(frees)}"),
+                error.frees = await self._slot_frees(database_id, allowance_of(memory or 0))
+                if error.frees:
+                    facts.append(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}.")
+                    error.then = (
+                        Next(Step.WAIT_FOR_SLOT, when=f"at about {to_the_second(error.frees)}"),
                         Next(Step.USE_LARGER_PLAN),
                     )
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails
-        return " ".join(facts), then, frees
+        error.done = " ".join(facts) or error.done
 
     async def _slot_frees(self, database_id: str, allowance: int) -> datetime | None:
         now = self._run.clock.monotonic()

@@ -13,6 +13,9 @@ from pulumi_snapshots.service.scopes import scope_of
 
 QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
+QUOTA_UNKNOWN = 3600.0
+"""Seconds that a quota counts as used up if nothing shows when a slot frees. One may free at any time, and a refused POST starts
+nothing."""
 
 
 class SquareCloudError(Explained):
@@ -172,6 +175,10 @@ class QuotaUsedUp(SquareCloudError):
 
     meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
     steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Next(Step.USE_LARGER_PLAN))
+
+    def lasts(self, seconds: float, now: datetime) -> bool:
+        """Whether it is still used up, some seconds after this was answered, at this time of the service."""
+        return seconds < QUOTA_UNKNOWN if self.frees is None else now < self.frees
 
 
 def _minutes(seconds: float | None, otherwise: int) -> str:

@@ -60,6 +60,9 @@ LOCAL_BLOCK = 10.0
 emulator does when its user unblocks the account, and asking it again costs nothing."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the other runs, so that two fleets alternate."""
+KEY_REFUSED = 300.0
+"""Seconds that a refused key is not tried again. No source says how many refused requests block an address; a process that lives
+on sends 12 an hour."""
 OUTAGE_AFTER = 2
 """POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds."""
 OUTAGE_PATIENCE = 120.0
@@ -153,7 +156,7 @@ class Slot:
 class RateLimiter:
     """Spaces the requests of one API key, and learns from their answers.
 
-    A refused key stops every request. A used-up quota stops creates. A block stops every request until it ends; one of the
+    A refused key stops every request for some minutes. A used-up quota stops creates until a slot frees. A block stops every request until it ends; one of the
     account's listing stops only that. An outage delays creates and restores.
 
     Args:
@@ -202,8 +205,8 @@ class RateLimiter:
         self.took = 0.0
         self._again_at = -math.inf
         # What the answers have shown.
-        self._refused_key: KeyRefused | None = None
-        self._quota: QuotaUsedUp | None = None
+        self._refused_key, self._refused_until = KeyRefused("", status=401), -math.inf
+        self._quota, self._quota_since = QuotaUsedUp("", status=429), -math.inf
         self._block = Blocked("", status=429, code="RATE_LIMITED")
         self._failures_in_row = 0
         self._outage_since: float | None = None
@@ -457,9 +460,9 @@ class RateLimiter:
 
     def _raise_if_stopped(self, request: _Request) -> None:
         """Raise the error that forbids this request, if there is one."""
-        if self._refused_key is not None:
-            raise self._refused_key.kept_back(request.text)
         now = self._clock.monotonic()
+        if now < self._refused_until:
+            raise self._refused_key.kept_back(request.text)
         if self._block_ends() > now and (request.lane.starts or not request.waits_out_block):
             raise self._block.kept_back(request.text, retry_after=self._block_ends() - now)
         lane_blocked = self._block_ends(request.lane.name)
@@ -468,7 +471,7 @@ class RateLimiter:
             raise blocked.kept_back(request.text, retry_after=lane_blocked - now)
         if not request.lane.starts:
             return
-        if self._quota is not None and request.lane is CREATE:
+        if request.lane is CREATE and self._quota.lasts(now - self._quota_since, self._ledger.clock.now()):
             raise self._quota.kept_back(request.text)
         if self._outage_since is not None and now >= self._outage_wait_ends(request):
             raise Outage(request.text)
@@ -508,9 +511,9 @@ class RateLimiter:
         now = self._clock.monotonic()
         outage = self._outage_since
         if isinstance(error, KeyRefused):
-            self._refused_key = error
+            self._refused_key, self._refused_until = error, now + KEY_REFUSED
         elif isinstance(error, QuotaUsedUp):
-            self._quota = error
+            self._quota, self._quota_since = error, now
         elif isinstance(error, Blocked):
             lasts = self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
             lane = request.lane.name if isinstance(error, ListingBlocked) else ""
@@ -600,8 +603,8 @@ class RateLimiter:
     def _read(self, document: Document) -> list[list[Any]]:
         """Learn from the document; return the requests of other runs that still count, as they stand there."""
         clock = self._ledger.clock
-        if not self._ledger.place.is_shared and isinstance(ahead := document.get(AHEAD_HERE), int | float):
-            clock.assume(ahead)  # or blocks seem to be over until the first answer
+        if not self._ledger.place.is_shared:
+            clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
         stored = _dict(_dict(document.get(ACCOUNTS)).get(self._account))
         now, shift = self._clock.monotonic(), self._shift
         found = stored.get("sent")

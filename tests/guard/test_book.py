@@ -122,6 +122,21 @@ async def test_the_book_stays_small() -> None:
     assert len(book.place.data or b"") < 250_000
 
 
+@virtual
+async def test_what_other_guards_take_pushes_out_neither_a_way_back_nor_that_the_database_has_changed() -> None:
+    book = Book()
+    await book.takes("v1")
+    await book.note_changes(SHOP, record("v1"), ["update of Server shop"])
+    changed = book.clock.utc()
+    for number in range(MOST + 50):
+        await book.clock.sleep(1800.0)
+        await book.takes(f"w{number}", guard=f"organization/other/prod/{number % 50}", database_id=OTHER_DATABASE)
+    assert await book.says() == "v1"
+    assert await book.spent(DATABASE) == changed
+    assert {len(await book.history(f"organization/other/prod/{number}")) for number in range(50)} == {3, 4}
+    assert len((await book.place.read())["guards"]) == MOST
+
+
 @pytest.mark.parametrize(
     "guards", [1, {"g": 1}, [1], [{"guard": SHOP}], [{"guard": SHOP, "snapshot": {}, "noted_at": ""}]]
 )

@@ -10,11 +10,14 @@ import pytest
 
 from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.guard.once import ChangeNotNoted
+from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
+from tests.ledger.test_clocks import Stepping
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, Row, world
+from tests.support.world import DATABASE, START, Row, world
 
 MINUTE = 60.0
 DAY = 86400.0
@@ -106,6 +109,57 @@ async def test_a_restore_is_remembered_longer_than_the_service_does() -> None:
         await w.clock.sleep(3 * 3600.0)
         await again.changes(1, reuse_within=DAY)
         assert before not in again.done.values()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+@pytest.mark.parametrize("by_a_guard", [False, True])
+@virtual
+async def test_a_change_without_a_guard_spends_the_snapshot_whatever_the_clock_shows(
+    *, is_shared: bool, by_a_guard: bool
+) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        place = Memory(w.clock, is_shared=is_shared)
+        slow = Stepping(START)
+        slow.ahead = -3600.0
+        first = Machine(w, place).program(w.another_run(Mortal(place), clock=None if is_shared else slow))
+        if by_a_guard:
+            await first.change("update of Server 0", fails=True)
+        else:
+            await create(first.session, w.inputs(), Row(), "urn:a-snapshot")
+        await w.clock.sleep(MINUTE)
+        without = Machine(w, place).program(w.another_run(Mortal(place), clock=slow, guard="off"))
+        await without.change("update of Server 1")
+        await w.clock.sleep(MINUTE)
+        again = Machine(w, place).program(w.another_run(Mortal(place), clock=slow))
+        await again.change("update of Server 2")
+        assert again.done["update of Server 2"] not in {"", next(post for post in w.posts if post.accepted).version_id}
+
+
+@pytest.mark.parametrize(
+    ("fault", "stays", "ends"),
+    [
+        ({"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, 3500.0, 3700.0),
+        ({"status": 401, "code": "ACCESS_DENIED"}, 200.0, 400.0),
+    ],
+)
+@virtual
+async def test_a_program_that_lives_on_is_guarded_again_once_the_refusal_is_over(
+    fault: dict[str, Any], stays: float, ends: float
+) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        session = machine.session()
+        w.emulator.add_fault(Fault(kind="create", times=1, **fault))
+        refused, kept_back, later = (machine.program(session) for _ in range(3))
+        await refused.changes(1)
+        await w.clock.sleep(stays)
+        await kept_back.changes(1)
+        assert not refused.done
+        assert not kept_back.done
+        assert len(w.posts) == 1
+        await w.clock.sleep(ends - stays)
+        await later.changes(1)
+        assert set(later.done.values()) == {w.started()}
 
 
 @virtual

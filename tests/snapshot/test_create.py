@@ -203,6 +203,31 @@ async def test_used_up_quota_says_when_a_slot_frees_on_small_plans_too() -> None
 
 
 @virtual
+async def test_used_up_quota_lasts_until_a_slot_frees_each_time() -> None:
+    async with world(snapshot_seconds=5, plan_memory_mb=256, cache_world="invalidated") as w:
+        for hours in (22, 20):
+            w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=hours))
+        w.emulator.account.quota.uses += [w.emulator.now() - timedelta(hours=hours) for hours in (22, 20)]
+        session, ends = w.session, START + timedelta(hours=2)
+
+        async def refused(tries: int) -> str:
+            ending = await w.create(session=session, owner=ANOTHER)
+            assert isinstance(ending.nothing, QuotaUsedUp)
+            assert len([post for post in w.posts if not post.accepted]) == tries
+            return PYTHON.told(ending.nothing)
+
+        assert rfc3339(ends) in await refused(1)
+        await w.clock.sleep(1.9 * 3600.0)
+        assert rfc3339(ends) in await refused(1), "nobody asks before"
+        await w.clock.sleep(0.2 * 3600.0)
+        assert (await w.create(session=session)).record
+        await w.clock.sleep(600.0)
+        assert rfc3339(ends + timedelta(hours=2)) in await refused(2)
+        await w.clock.sleep(600.0)
+        assert rfc3339(ends + timedelta(hours=2)) in await refused(2)
+
+
+@virtual
 async def test_used_up_quota_costs_a_fleet_one_request() -> None:
     fleet = tuple(f"{number:032x}" for number in range(8))
     async with world(databases=fleet, snapshot_seconds=200, plan_memory_mb=256) as w:
