@@ -26,8 +26,8 @@ class SnapshotDeclaration(Declared):
         triggers: any values, such as a release. A change of any takes a new snapshot.
         rotate_after: an update this long after its creation takes a new snapshot; at most 30 days. A string such as
             `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        reuse_within: before a request, adopt the newest manual snapshot of this database that is younger than this; at
-            most 30 days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        reuse_within: before a request, adopt the newest manual snapshot of this database that is younger than this,
+            unless it was restored since; at most 30 days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         timeout: how long the create may take, and each resume again. The resource's custom timeout for creates wins.
             45m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         opts: as for every resource.

@@ -303,31 +303,40 @@ class Taking:
         if not self.inputs.reuse_within:
             return None
         self.operation.show("looking for a snapshot to reuse")
-        oldest = self.session.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
+        young = self.session.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
         if self.spent:
             # It must have been young when the change asked for it, which may have waited for another run's since.
-            oldest -= self.session.clock.utc() - self.operation.began
-        oldest = max(oldest, await self._worthless_before() + SECOND)
+            young -= self.session.clock.utc() - self.operation.began
+        worthless = await self._worthless_before() + SECOND
         # What runs have taken needs no listing, which could lack it for half an hour.
         found = await self.session.ledger.snapshots(self.database_id) if self.spent else []
-        if found and found[-1].request.posted_at >= oldest:
+        if found and found[-1].request.posted_at >= max(young, worthless):
             request, version = found[-1].request, found[-1].result
             if await self._restored_since(request.posted_at, unless_known=True):
                 return None
             record = SnapshotRecord(self.database_id, version, available=True).created(request.requested)
-        elif self.spent and not self.session.ledger.place.is_shared:
-            return None  # another machine, of which nothing is known here, may have changed something since
         else:
+            # A run that is alone does not know what other machines have changed since they took theirs.
+            is_alone, known = self.spent and not self.session.ledger.place.is_shared, {each.result for each in found}
+            if is_alone and not found:
+                return None
             since = self.session.clock.monotonic() if again else self.session.listings.recent
             page = await self.session.listings.read_page(self.database_id, since)
             others = set() if self.spent else self._memory.not_reusable
             fitting = [
                 (each.modified, each)
                 for each in page.entries
-                if each.origin == "manual" and each.modified and each.modified >= oldest and each.version not in others
+                if each.origin == "manual" and each.modified and each.modified >= young and each.version not in others
+                if not is_alone or each.version in known
             ]
             modified, entry = max(fitting, key=lambda each: each[0], default=(None, None))
-            if modified is None or entry is None or await self._restored_since(modified, unless_known=bool(self.spent)):
+            if modified is None or entry is None:
+                return None
+            if modified < worthless or await self._restored_since(modified, unless_known=bool(self.spent)):
+                why = "changed or restored" if self.spent else "restored"
+                line = f"snapshot {self.database_id}/{entry.version} is not used again: the database was {why} since"
+                if self.session.memory.is_first(line):
+                    self.member.note(line)
                 return None
             record = await self._described(entry, adopted=True)
         which = taken_text(record, self.session.service_clock.now())

@@ -40,7 +40,7 @@ class SnapshotInputs(Inputs):
         read=checks.timeout,
     )
     reuse_within: Duration = declare(
-        "Before a request, adopt the newest manual snapshot of this database that is younger than this; at most 30 days.",
+        "Before a request, adopt the newest manual snapshot of this database that is younger than this, unless it was restored since; at most 30 days.",
         default=0.0,
         read=checks.duration(most=RETENTION, may_be_zero=True),
     )

@@ -357,3 +357,17 @@ async def test_no_snapshot_is_used_again_if_the_service_does_not_say_whether_it_
         again = machine.program()
         await again.changes(1)
         assert len(w.posts) == 2
+
+
+@pytest.mark.parametrize("as_a_stranger", [False, True])
+@virtual
+async def test_a_snapshot_says_why_it_does_not_reuse_one_from_before_a_restore(as_a_stranger: bool) -> None:  # noqa: FBT001  a table
+    async with world(snapshot_seconds=5.0, restore_seconds=5.0, cache_world="invalidated") as w:
+        machine, row = Machine(w), Row()
+        first = await machine.snapshot()
+        await w.clock.sleep(300.0)
+        await machine.restores(str(first.version_id), as_a_stranger=as_a_stranger)
+        await w.clock.sleep(300.0)
+        second = await machine.snapshot(row, reuse_within=3600.0, triggers=["v2"])
+        assert first.version_id != second.version_id
+        assert [f"snapshot {first.id} is not used again: the database was restored since"] == row.notes
