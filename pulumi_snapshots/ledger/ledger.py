@@ -144,7 +144,8 @@ class Ledger:
             changed = replace(there or attempt, **changes)
             if there is not None and there.status is not Status.SENT:  # its run knows better how it was answered
                 changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
-            if there is not None or attempt.proved:  # otherwise its run has withdrawn it: it has started nothing
+            # One without an answer that is gone was withdrawn by its run: it has started nothing.
+            if there is not None or attempt.proved or attempt.request.accepted:
                 self._put(document, changed)
             return changed
 

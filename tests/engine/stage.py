@@ -178,6 +178,8 @@ class App:
 
     def program(self, text: str) -> None:
         """Write the user's program; imports of pulumi and Snapshot come before it."""
+        for compiled in self.stack.project.glob("__pycache__/__main__.*"):
+            compiled.unlink()  # Python takes a program of the same second and length for the same one
         (self.stack.project / "__main__.py").write_text(HEADER + text)
 
     def example(self, name: str, *stacks: str) -> None:
