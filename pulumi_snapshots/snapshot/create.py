@@ -174,10 +174,11 @@ class Taking:
 
     async def _record(self) -> SnapshotRecord:
         if self.spent:  # no guard resumes what is worthless
-            since = await self._worthless_before()
+            attempts = await self.session.ledger.attempts()
+            since = await self._worthless_before(attempts)
             left = [
                 each.request.posted_at
-                for each in await self.session.ledger.attempts()
+                for each in attempts
                 if (each.kind, each.database_id) == ("snapshot", self.database_id) and each.request.posted_at > since
             ]
             # A restore by another client is in no ledger, and the service shows it for an hour.
@@ -192,8 +193,10 @@ class Taking:
 
     async def _was_overtaken(self) -> bool:
         """Whether a guard's snapshot has become worthless while it was waited for, so that another one is needed."""
-        posted = self.operation.sent.request.posted_at
-        if not self.spent or (await self._worthless_before() <= posted and not await self._restored_since(posted)):
+        if not self.spent:
+            return False
+        posted, attempts = self.operation.sent.request.posted_at, await self.session.ledger.attempts()
+        if await self._worthless_before(attempts) <= posted and not await self._restored_since(posted):
             return False
         requested = requested_text(posted.replace(microsecond=0))
         which = f"the snapshot requested at {requested} does not guard"
@@ -307,7 +310,7 @@ class Taking:
         if self.spent:
             # It must have been young when the change asked for it, which may have waited for another run's since.
             young -= self.session.clock.utc() - self.operation.began
-        worthless = await self._worthless_before() + SECOND
+        worthless = await self._worthless_before(await self.session.ledger.attempts()) + SECOND
         # What runs have taken needs no listing, which could lack it for half an hour.
         found = await self.session.ledger.snapshots(self.database_id) if self.spent else []
         if found and found[-1].request.posted_at >= max(young, worthless):
@@ -343,11 +346,11 @@ class Taking:
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record
 
-    async def _worthless_before(self) -> datetime:
+    async def _worthless_before(self, attempts: list[Attempt]) -> datetime:
         """What was taken before it would lose data, or bring back what a restore has replaced, as far as the ledger knows."""
         restores = [
             each.ended_at or each.request.posted_at
-            for each in await self.session.ledger.attempts()
+            for each in attempts
             if (each.kind, each.database_id) == ("restore", self.database_id)
         ]
         spent = await self.spent() if self.spent else None
