@@ -20,6 +20,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.plugin.description.identity import Identity
+from pulumi_snapshots.run.settings import without_key
 
 PACKAGE = "squarecloud"
 PROGRAM = f"pulumi-resource-{PACKAGE}"
@@ -145,7 +146,8 @@ async def _pulumi(invocation: Invocation, *arguments: str) -> str:
         raise PluginTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(Step.RUN_AGAIN)])
     command = [pulumi, *arguments, "--non-interactive"]
     try:
-        ended = await anyio.run_process(command, check=False, env=invocation.environment, stdin=subprocess.DEVNULL)
+        environment = without_key(invocation.environment)
+        ended = await anyio.run_process(command, check=False, env=environment, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise PluginTrouble(f"{pulumi} does not run: {error.strerror or error}") from error
     if ended.returncode != 0:
