@@ -122,6 +122,10 @@ class _Control:
                 "requests": len(service.journal),
                 "blocked_until": service.rate_limit.until(service.now()),
                 "key_revoked": service.account.key_revoked,
+                "quota": {
+                    "used": service.account.quota.used(service.now()),
+                    "of": service.account.quota.limit(service.settings.plan_memory_mb),
+                },
                 "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
                 "databases": [self._resource(one) for one in resources.values()],
                 "faults": service.faults.rules,

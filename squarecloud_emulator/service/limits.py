@@ -58,11 +58,20 @@ class Quota:
     def __init__(self) -> None:
         self.uses: list[datetime] = []
 
+    @staticmethod
+    def limit(plan_memory_mb: int) -> int:
+        """The number that a plan allows."""
+        return plan_memory_mb // _MB_PER_QUOTA_STEP * _SNAPSHOTS_PER_QUOTA_STEP
+
+    def used(self, now: datetime) -> int:
+        """The number that counts at this moment."""
+        self.uses = [use for use in self.uses if now - use < _QUOTA_WINDOW]
+        return len(self.uses)
+
     def spend(self, plan_memory_mb: int, now: datetime) -> None:
         """Count one snapshot, or refuse it."""
-        limit = plan_memory_mb // _MB_PER_QUOTA_STEP * _SNAPSHOTS_PER_QUOTA_STEP
-        self.uses = [use for use in self.uses if now - use < _QUOTA_WINDOW]
-        if len(self.uses) >= limit:
+        limit = self.limit(plan_memory_mb)
+        if self.used(now) >= limit:
             raise refusal("DAILY_SNAPSHOTS_LIMIT_REACHED", limit=limit)
         self.uses.append(now)
 

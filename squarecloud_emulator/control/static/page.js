@@ -102,6 +102,8 @@ function showState(state) {
   at("speed").textContent = [speed !== 1 && `${speed}× as fast`, offset && `${offset} s from this machine's`].filter(Boolean).join(", ");
   at("blocked").hidden = !state.blocked_until;
   at("blocked").textContent = state.blocked_until ? `The account is blocked until ${clock(state.blocked_until)} UTC.` : "";
+  at("quota").textContent = `Quota: ${state.quota.used} of ${state.quota.of} snapshots`;
+  at("quota").className = state.quota.used < state.quota.of ? "quiet" : "bad";
   at("key").hidden = !state.key_revoked;
   at("variables").textContent = variables(state.public_key);
   show("faults", state.faults, fault);
@@ -148,26 +150,34 @@ function database(one) {
   const path = `databases/${encodeURIComponent(one.id)}`;
   const state = one.restoring ? "restoring" : one.up ? "up" : "down";
   const called = `${one.type || "application"}-${short(one.id)}`;
-  const next = [one.next_snapshot_seconds !== null && `takes ${one.next_snapshot_seconds} s`, one.next_snapshot_fails && "fails"].filter(Boolean);
+  const planned = [
+    one.next_snapshot_seconds !== null && `the next snapshot takes ${one.next_snapshot_seconds} s`,
+    one.next_snapshot_fails && "the next snapshot fails",
+    one.next_snapshot_damage && "the next snapshot is damaged",
+    one.next_restore_error && `the next restore fails with ${one.next_restore_error}`,
+  ].filter(Boolean);
   const lines = [
     made("h3", {}, made("span", { text: `${called} ` }), made("small", { text: one.name === called ? "" : `${one.name} ` }), made("span", { text: state, kind: one.up ? "good" : "bad" })),
     made("div", { text: one.id, kind: "id quiet" }),
   ];
-  if (next.length) lines.push(made("div", { text: `the next snapshot ${next.join(" and ")}`, kind: "odd" }));
+  lines.push(...planned.map((text) => made("div", { text, kind: "odd" })));
+  /** A button that plans something for the next snapshot or restore, or undoes that. */
+  const plan = (text, name, value) => one[name] || one[name] === 0
+    ? button(`Undo: ${text}`, "PATCH", path, { [name]: typeof value === "boolean" ? false : null })
+    : button(text[0].toUpperCase() + text.slice(1), "PATCH", path, { [name]: value });
   lines.push(
     made("p", { kind: "tools" },
       one.running ? button("Stop database", "PATCH", path, { running: false }) : button("Start database", "PATCH", path, { running: true }),
-      one.next_snapshot_seconds === null
-        ? button("Slow next snapshot: 5 min", "PATCH", path, { next_snapshot_seconds: 300 })
-        : button("Undo slow next snapshot", "PATCH", path, { next_snapshot_seconds: null }),
-      one.next_snapshot_fails
-        ? button("Undo failing next snapshot", "PATCH", path, { next_snapshot_fails: false })
-        : button("Fail next snapshot", "PATCH", path, { next_snapshot_fails: true }),
+      plan("let the next snapshot take 5 min", "next_snapshot_seconds", 300),
+      plan("fail the next snapshot", "next_snapshot_fails", true),
+      plan("damage the next snapshot", "next_snapshot_damage", { kind: "truncated" }),
+      plan("fail the next restore", "next_restore_error", "SNAPSHOT_CORRUPT"),
       button("Add automatic snapshot", "POST", "snapshots", { database_id: one.id, origin: "automatic" }),
       button("Add manual snapshot", "POST", "snapshots", { database_id: one.id }),
     ),
   );
   const items = [
+    ...(one.restoring ? [made("li", { kind: "mark" }, made("span", { kind: "id", text: `${clock(one.restore.started_at)}–${clock(one.restore.ends_at)} restore of ${one.restore.version_id}` }))] : []),
     ...one.running_snapshots.map((running) => made("li", { kind: "mark" }, made("span", { kind: "id", text: `${clock(running.started_at)}–${clock(running.ready_at)} under way ${running.version_id}` }))),
     ...one.snapshots.slice(0, SNAPSHOTS).map((stored) => made("li", {}, made("span", { kind: "id", text: `${moment(stored.modified)} ${stored.version_id}` }), made("small", { text: ` ${stored.origin || "?"}, ${bytes(stored.size)}${stored.listed ? "" : ", not listed"}` }))),
   ];

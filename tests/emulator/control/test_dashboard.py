@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from squarecloud_emulator.control.dashboard import FILES, STATIC
-from tests.emulator.visit import Visit, visit
+from tests.emulator.visit import DATABASE, Visit, visit
 from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
@@ -73,9 +73,24 @@ async def test_journal_can_be_read_from_a_number_on() -> None:
         assert state["blocked_until"] == "2026-03-01T12:01:00Z"
 
 
+@virtual
+async def test_state_counts_the_quota_of_any_24_hours_and_shows_a_restore_under_way() -> None:
+    async with visit(restore_seconds=60) as at:
+        url = f"{at.emulator.base_url}/_emulator/state"
+        await at.create()
+        await at.restore(at.emulator.snapshots(DATABASE)[0].version_id)
+        state = (await at.files.get(url)).json()
+        assert state["quota"] == {"used": 1, "of": 16}
+        assert state["databases"][0]["restoring"]
+        assert state["databases"][0]["restore"]["ends_at"] == "2026-03-01T12:01:30Z"
+        await at.clock.sleep(86400)
+        state = (await at.files.get(url)).json()
+        assert (state["quota"]["used"], state["databases"][0]["restoring"]) == (0, False)
+
+
 def test_every_button_names_what_it_acts_on() -> None:
-    things = "account database faults? listings key lines requests snapshot clock speed PostgreSQL MySQL MongoDB Redis"
-    buttons = re.findall(r"<button[^>]*>(.*?)</button>", MARKUP) + re.findall(r'button\("(.*?)"', SCRIPT)
+    things = "account database faults? listings key lines requests snapshot restore clock speed PostgreSQL MySQL MongoDB Redis"
+    buttons = re.findall(r"<button[^>]*>(.*?)</button>", MARKUP) + re.findall(r'\b(?:button|plan)\("(.*?)"', SCRIPT)
     assert len(buttons) > 20
     assert [text for text in buttons if not re.search(things.replace(" ", "|"), text, re.IGNORECASE)] == []
 
