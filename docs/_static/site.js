@@ -1,4 +1,4 @@
-// Copy buttons, and the names of columns for the tables on a phone. Nothing is loaded, and nothing is sent.
+// Copy buttons, and what tables need on a narrow screen. Nothing is loaded, and nothing is sent.
 "use strict";
 
 /** What a reader wants of a block: of a session in a terminal the commands, without their prompt. */
@@ -32,4 +32,10 @@ for (const table of document.querySelectorAll("article table.docutils")) {
   for (const row of table.querySelectorAll("tbody tr")) {
     [...row.children].forEach((cell, at) => { if (cell.textContent.trim()) cell.dataset.label = names[at] || ""; });
   }
+}
+
+// A long name in a table can be broken after each of its words.
+for (const word of document.querySelectorAll("article table.docutils td code span.pre")) {
+  const parts = word.textContent.split(/(?<=[_/:,.])(?=\w)|(?<=[a-z])(?=[A-Z])/);
+  if (word.textContent.length > 20) word.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
 }
