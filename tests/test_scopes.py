@@ -174,7 +174,7 @@ async def _archive_by_url(at: At, scopes: frozenset[str]) -> None:
 USES["`Archive` with `download_url` alone"] = _archive_by_url
 
 
-@use("`get_snapshots(database_id)`, `get_latest_snapshot`")
+@use("`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`")
 async def _of_database(at: At) -> None:
     assert await find_snapshots(at.w.session, SnapshotQuery(DATABASE), 0.0)
     assert await find_latest(at.w.session, SnapshotQuery(DATABASE), 0.0)
@@ -265,7 +265,7 @@ def test_every_row_is_played_and_every_resource_and_lookup_has_a_row() -> None:
     assert USES.keys() == ROWS.keys()
     named = set(re.findall(r"`([A-Za-z_]+)", " ".join(ROWS)))
     assert {one.__name__ for one in (Snapshot, Restore, Archive, Drill)} <= named
-    assert {"get_snapshots", "get_latest_snapshot", "get_database", "get_databases"} <= named
+    assert {"get_snapshots", "get_latest_snapshot", "get_download_url", "get_database", "get_databases"} <= named
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.what)

@@ -12,10 +12,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
-from pulumi_snapshots.lookup.inputs import SnapshotQuery
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, Lookup, SnapshotInfo
+from pulumi_snapshots.lookup.inputs import SnapshotQuery, UrlQuery
+from pulumi_snapshots.lookup.results import (
+    DATABASE,
+    DATABASES,
+    DOWNLOAD_URL,
+    LATEST,
+    SNAPSHOTS,
+    DatabaseInfo,
+    Lookup,
+    SnapshotInfo,
+)
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
@@ -63,6 +73,20 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
         if snapshot.available:
             return snapshot
     return None
+
+
+async def find_url(session: Session, query: UrlQuery, since: float) -> str:
+    """The download URL of one snapshot.
+
+    Raises:
+        Explained: the service does not list the snapshot.
+        SquareCloudError: no listing.
+    """
+    entry = (await session.complete_listings.of_database(query.database_id, since)).get(query.version_id)
+    url = (await describe(session, query.database_id, entry)).download_url if entry is not None else None
+    if url is None:
+        raise Explained(f"database {query.database_id} has no snapshot {query.version_id} to download")
+    return url
 
 
 async def find_database(session: Session, database_id: str, since: float) -> DatabaseInfo:
@@ -136,6 +160,7 @@ async def _with_status(session: Session, database: AccountDatabase, since: float
 _FIND: dict[str, Callable[..., Awaitable[Any]]] = {
     SNAPSHOTS.function: lambda session, query, since, _: find_snapshots(session, query, since),
     LATEST.function: lambda session, query, since, _: find_latest(session, query.candidates, since),
+    DOWNLOAD_URL.function: lambda session, query, since, _: find_url(session, query, since),
     DATABASE.function: lambda session, query, since, _: find_database(session, query.database_id, since),
     DATABASES.function: lambda session, _query, since, tell: find_databases(session, since, tell=tell),
 }

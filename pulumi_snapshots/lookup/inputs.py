@@ -20,8 +20,8 @@ LIST_PURPOSE = "list snapshots of"
 LOOK_UP_PURPOSE = "look up"
 _age = checks.duration(most=RETENTION, because="the service keeps no snapshot longer")
 WITH_URL = (
-    "Whether the result has the download URL too, with which anyone can read the data. As an output, the whole result is then "
-    "a secret: look up again, without it, what is none."
+    "Whether the result has the download URL too. As an output, the whole result is then a secret: `get_download_url` brings the "
+    "URL alone."
 )
 
 
@@ -89,6 +89,18 @@ class SureLatestQuery(LatestQuery):
     """The newest available snapshot of a database, no matter who took it; an error if there is none."""
 
     optional: bool = declare("Whether there may be none: the result lacks it then, instead of an error.", default=False)
+
+
+class UrlQuery(Inputs):
+    """The download URL of a snapshot, with which anyone can read the data; it is all of the result, and a secret.
+
+    A plain call can lose the secret's mark: use the form for outputs if the URL goes into a resource or an output.
+    """
+
+    database_id: str = declare(
+        "The snapshot's database.", read=checks.database_id(LIST_PURPOSE), needed="the id of the snapshot's database"
+    )
+    version_id: str = declare("The snapshot's version.", read=checks.text, needed="the version to download")
 
 
 class DatabaseQuery(Inputs):

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery, SureLatestQuery
+from pulumi_snapshots.lookup.inputs import (
+    DatabaseQuery,
+    DatabasesQuery,
+    LatestQuery,
+    SnapshotQuery,
+    SureLatestQuery,
+    UrlQuery,
+)
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ListedProperties
 
@@ -70,6 +77,12 @@ class FoundLatest(Record):
     snapshot: SnapshotInfo | None = declare("Absent only if there is none, and `optional` is true.", settled=True)
 
 
+class FoundUrl(Record):
+    """A download URL."""
+
+    download_url: str = declare("Signed, and pinned to this version.", secret=True)
+
+
 class FoundDatabases(Record):
     """Several databases."""
 
@@ -89,7 +102,7 @@ class Lookup(Generic[T]):
     def holds_url(self, answer: T) -> bool:
         """Whether an answer gives access to data."""
         found = answer if isinstance(answer, list) else [answer]
-        return any(getattr(one, "download_url", None) for one in found)
+        return self.result is FoundUrl or any(getattr(one, "download_url", None) for one in found)
 
     def values(self, answer: T) -> dict[str, Any]:
         """The answer in plain values."""
@@ -107,5 +120,6 @@ SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup("get_snapshots", SnapshotQuery, F
 LATEST: Lookup[SnapshotInfo | None] = Lookup("get_latest_snapshot", LatestQuery, FoundLatest)
 SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
 """The same in languages whose types would make a program ask before each use whether there is one."""
+DOWNLOAD_URL: Lookup[str] = Lookup("get_download_url", UrlQuery, FoundUrl)
 DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
 DATABASES: Lookup[list[DatabaseInfo]] = Lookup("get_databases", DatabasesQuery, FoundDatabases)

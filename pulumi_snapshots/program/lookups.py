@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS
 
 if TYPE_CHECKING:
     import pulumi
@@ -106,6 +106,24 @@ class Lookups(ABC):
     ) -> pulumi.Output[SnapshotInfo | None]:
         """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
         return self._later(LATEST, **_of(locals()))
+
+    def get_download_url(self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None) -> str:
+        """Look up the download URL of a snapshot, in plain text; anyone with it can read the data.
+
+        Raises:
+            LookupFailed: the service does not list the snapshot, or gives no certain answer.
+        """
+        return self._now(DOWNLOAD_URL, **_of(locals()))
+
+    def get_download_url_output(
+        self,
+        database_id: pulumi.Input[str],
+        version_id: pulumi.Input[str],
+        *,
+        opts: pulumi.InvokeOutputOptions | None = None,
+    ) -> pulumi.Output[str]:
+        """`get_download_url` as an output, which is a secret."""
+        return self._later(DOWNLOAD_URL, **_of(locals()))
 
     def get_database(self, database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
         """Look up a database of the account, and whether it runs; in previews, too.

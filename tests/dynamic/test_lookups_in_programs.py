@@ -16,6 +16,7 @@ from pulumi_snapshots import (
     get_database_output,
     get_databases,
     get_databases_output,
+    get_download_url_output,
     get_latest_snapshot,
     get_latest_snapshot_output,
     get_snapshots,
@@ -259,6 +260,7 @@ def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Served)
         whole.download_url,
         True,
     )
+    assert resolved(lambda: get_download_url_output(database_id(), VERSION)) == (whole.download_url, True)
     nothing = resolved(lambda: get_latest_snapshot_output(database_id(), origin="automatic", with_url=True))
     assert nothing == (None, True)
     assert resolved(lambda: get_database_output(database_id()).type) == ("postgres", False)
@@ -287,6 +289,9 @@ def test_a_failure_names_function_and_code_and_can_be_caught(service: Served) ->
         text = outcome_of(name, "b" * 32)
         assert text.startswith(f"{name}: GET /databases/{'b' * 32}")
         assert "404 DATABASE_NOT_FOUND: this account has no such database.\nhint: Check database_id" in text
+    assert outcome_of("get_download_url", DATABASE, "other") == (
+        f"get_download_url: Database {DATABASE} has no snapshot other to download."
+    )
     with pytest.raises(LookupFailed) as failure:
         get_database("b" * 32)
     assert (failure.value.code, failure.value.status) == ("DATABASE_NOT_FOUND", 404)

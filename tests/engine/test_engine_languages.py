@@ -116,12 +116,14 @@ def automatic(app: App) -> str:
 
 
 def archives_once(app: App, automatic: str) -> None:
-    """The first `up` takes a snapshot and archives it, the second one does nothing; what was looked up is no secret."""
+    """The first `up` takes a snapshot and archives it, the second one does nothing; of what was looked up only the URL is a secret."""
     app.up()
     (version,) = app.started()
     outputs = app.stack.outputs()
     assert (outputs["snapshot"], outputs["downloadUrl"]) == (version, "[secret]")
     assert [one["versionId"] for one in outputs["earlier"]] == [automatic]
+    assert outputs["url"] == "[secret]"
+    assert f"versionId={automatic}" in app.stack.outputs(show_secrets=True)["url"]
     (archive,) = (app.stack.project / "archives").rglob("*.zip")
     assert outputs["archive"] == archive.resolve().as_uri()
 
@@ -148,12 +150,26 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, automat
     assert "squarecloud:index:Archive offsite create" in app.preview()
     assert app.posts() == []
     app.pass_time(3600)  # the service no longer serves the listing of the preview
+    compiled, index = app.stack.project / "bin", (app.stack.project / "bin" / "index.js").read_text()
+    compiled.unlink()  # a link to what other tests use
+    compiled.mkdir()
+    asked = "squarecloud.getDownloadUrlOutput({ databaseId, versionId: snapshots[0].versionId })"
+    (compiled / "index.js").write_text(index.replace("earlier: snap", f"url: {asked}.downloadUrl, earlier: snap"))
     archives_once(app, automatic)
+
+
+GO_URL = """ctx.Export("url", squarecloud.GetDownloadUrlOutput(ctx, squarecloud.GetDownloadUrlOutputArgs{
+	DatabaseId: before.DatabaseId,
+	VersionId:  pulumi.String(found.Snapshots[0].VersionId),
+}).DownloadUrl())
+"""
 
 
 @by_default
 def test_the_go_example_runs(app: App, automatic: str, generated: Path) -> None:
     in_go(app, "go", generated)
+    program = app.stack.project / "main.go"
+    program.write_text(program.read_text().replace('ctx.Export("archive"', f'{GO_URL}ctx.Export("archive"'))
     archives_once(app, automatic)
 
 

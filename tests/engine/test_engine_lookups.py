@@ -71,7 +71,7 @@ def test_a_twin_sees_its_snapshot_and_keeps_its_url_secret(app: App) -> None:
     earlier = add(app)
     app.program(f"""
 import dataclasses
-from pulumi_snapshots import get_database_output, get_latest_snapshot, get_latest_snapshot_output, get_snapshots_output
+from pulumi_snapshots import get_database_output, get_download_url_output, get_latest_snapshot, get_latest_snapshot_output, get_snapshots_output
 snapshot = Snapshot("before-release", "{DATABASE}")
 plain = get_latest_snapshot("{DATABASE}", with_url=True)  # before the snapshot is taken
 latest = get_latest_snapshot_output(snapshot.database_id, max_age="5m")
@@ -81,6 +81,7 @@ pulumi.export("plain", plain)
 pulumi.export("dict", dataclasses.asdict(plain))
 pulumi.export("version", latest.version_id)
 pulumi.export("url", get_latest_snapshot_output(snapshot.database_id, max_age="5m", with_url=True).download_url)
+pulumi.export("alone", get_download_url_output(latest.database_id, latest.version_id))
 pulumi.export("all", get_snapshots_output(snapshot.database_id))
 pulumi.export("engine", get_database_output(snapshot.database_id).type)
 """)
@@ -89,11 +90,12 @@ pulumi.export("engine", get_database_output(snapshot.database_id).type)
         assert f"plain: SnapshotInfo(database_id='{DATABASE}', version_id='{earlier}'" in printed
         assert "latest: SnapshotInfo(" in printed
     shown, hidden = app.stack.outputs(), app.stack.outputs(show_secrets=True)
-    assert shown == {**shown, "url": "[secret]", "engine": "postgres"}
+    assert shown == {**shown, "url": "[secret]", "alone": "[secret]", "engine": "postgres"}
     assert shown["plain"]["version_id"] == shown["dict"]["version_id"] == earlier
     assert "download_url" not in shown["plain"] | shown["dict"]
     assert shown["version"] == hidden["version"] == app.started()[0] == app.outputs()["version_id"]
     assert f"versionId={hidden['version']}" in hidden["url"]
+    assert hidden["alone"] == hidden["url"]
     assert [one["version_id"] for one in shown["all"]] == [hidden["version"], earlier]
     state = app.state_file.read_text()
     assert "Signature=" not in state

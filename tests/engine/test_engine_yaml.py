@@ -136,6 +136,10 @@ variables:
     fn::invoke: {{function: squarecloud:getLatestSnapshot, arguments: {{databaseId: {DATABASE}}}}}
   withUrl:
     fn::invoke: {{function: squarecloud:getLatestSnapshot, arguments: {{databaseId: {DATABASE}, withUrl: true}}}}
+  alone:
+    fn::invoke:
+      function: squarecloud:getDownloadUrl
+      arguments: {{databaseId: {DATABASE}, versionId: "${{latest.snapshot.versionId}}"}}
 resources:
   taken:
     type: squarecloud:Snapshot
@@ -143,6 +147,7 @@ resources:
 outputs:
   found: ${{latest.snapshot}}
   url: ${{withUrl.snapshot.downloadUrl}}
+  urlAlone: ${{alone.downloadUrl}}
   withUrl: ${{withUrl.snapshot.versionId}}
   read: ${{taken.versionId}}
   readUrl: ${{taken.downloadUrl}}
@@ -156,11 +161,12 @@ def test_only_what_has_the_url_is_a_secret_in_yaml(app: App) -> None:
     outputs = app.stack.outputs()
     assert outputs["found"]["versionId"] == outputs["read"] == version
     assert "downloadUrl" not in outputs["found"]
-    # Pulumi's SDKs make one secret of a lookup's whole result, as the schema says.
+    # Pulumi's SDKs make one secret of a lookup's whole result, so the schema names the function for the URL alone.
     arguments = schema()["functions"]["squarecloud:index:getLatestSnapshot"]["inputs"]["properties"]
-    assert "the whole result is then a secret" in arguments["withUrl"]["description"]
-    assert {outputs[name] for name in ("url", "readUrl", "withUrl")} == {"[secret]"}
+    assert "`getDownloadUrl` brings the URL alone" in arguments["withUrl"]["deprecationMessage"]
+    assert {outputs[name] for name in ("url", "urlAlone", "readUrl", "withUrl")} == {"[secret]"}
     shown = app.stack.outputs(show_secrets=True)
+    assert shown["url"] == shown["urlAlone"]
     assert f"versionId={version}" in shown["url"]
     assert shown["withUrl"] == version
     assert "Signature=" not in app.state_file.read_text()

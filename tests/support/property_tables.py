@@ -22,7 +22,7 @@ from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.request import Request
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS, DatabaseInfo
 from pulumi_snapshots.plugin.description import package as plugin
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Record, in_camel, record_in
 from pulumi_snapshots.restore.record import RESTORE
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.properties.catalogue import Property
 
 THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
-LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
+LOOKUPS = (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 TYPES = {
     int: "int",
     Bytes: "int",

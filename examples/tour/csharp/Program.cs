@@ -57,11 +57,17 @@ return await Deployment.RunAsync(() =>
         Origin = Origin.Manual,
         NewerThan = "7d",
     });
-    // in: getLatestSnapshot
+    // in: getLatestSnapshot getDownloadUrl
     var latest = GetLatestSnapshot.Invoke(new GetLatestSnapshotInvokeArgs
     {
         DatabaseId = "a14b8d5e1cb7405a851eb4c075506121",
         MaxAge = "1d",
+    });
+    // in: getDownloadUrl
+    var url = GetDownloadUrl.Invoke(new GetDownloadUrlInvokeArgs
+    {
+        DatabaseId = latest.Apply(found => found.Snapshot.DatabaseId),
+        VersionId = latest.Apply(found => found.Snapshot.VersionId),
     });
     // in: getDatabase
     var database = GetDatabase.Invoke(new GetDatabaseInvokeArgs
@@ -89,6 +95,8 @@ return await Deployment.RunAsync(() =>
         ["recent"] = recent.Apply(found => found.Snapshots),
         // in: getLatestSnapshot
         ["latest"] = latest.Apply(found => found.Snapshot),
+        // in: getDownloadUrl
+        ["latestUrl"] = url.Apply(found => found.DownloadUrl), // a secret
         // in: getDatabase
         ["engine"] = database.Apply(found => found.Type),
         // in: getDatabases

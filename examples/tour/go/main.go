@@ -87,12 +87,18 @@ func main() {
 			NewerThan:  pulumi.String("7d"),
 		})
 		ctx.Export("recent", recent.Snapshots())
-		// in: getLatestSnapshot
+		// in: getLatestSnapshot getDownloadUrl
 		latest := squarecloud.GetLatestSnapshotOutput(ctx, squarecloud.GetLatestSnapshotOutputArgs{
 			DatabaseId: pulumi.String("a14b8d5e1cb7405a851eb4c075506121"),
 			MaxAge:     pulumi.String("1d"),
 		})
 		ctx.Export("latest", latest.Snapshot())
+		// in: getDownloadUrl
+		url := squarecloud.GetDownloadUrlOutput(ctx, squarecloud.GetDownloadUrlOutputArgs{
+			DatabaseId: latest.Snapshot().DatabaseId(),
+			VersionId:  latest.Snapshot().VersionId(),
+		})
+		ctx.Export("latestUrl", url.DownloadUrl()) // a secret
 		// in: getDatabase
 		database := squarecloud.GetDatabaseOutput(ctx, squarecloud.GetDatabaseOutputArgs{
 			DatabaseId: pulumi.String("a14b8d5e1cb7405a851eb4c075506121"),

@@ -8,7 +8,7 @@ import pulumisnapshots.squarecloud.*;
 import com.pulumi.resources.CustomResourceOptions;
 import com.pulumi.resources.Stash;
 import com.pulumi.resources.StashArgs;
-// in: Archive Drill getSnapshots getLatestSnapshot getDatabase
+// in: Archive Drill getSnapshots getLatestSnapshot getDownloadUrl getDatabase
 import pulumisnapshots.squarecloud.inputs.*;
 // in: getSnapshots
 import pulumisnapshots.squarecloud.enums.Origin;
@@ -70,12 +70,18 @@ public class App {
             .newerThan("7d")
             .build());
         ctx.export("recent", recent.applyValue(found -> found.snapshots()));
-        // in: getLatestSnapshot
+        // in: getLatestSnapshot getDownloadUrl
         var latest = SquarecloudFunctions.getLatestSnapshot(GetLatestSnapshotArgs.builder()
             .databaseId("a14b8d5e1cb7405a851eb4c075506121")
             .maxAge("1d")
             .build());
         ctx.export("latest", latest.applyValue(found -> found.snapshot()));
+        // in: getDownloadUrl
+        var url = SquarecloudFunctions.getDownloadUrl(GetDownloadUrlArgs.builder()
+            .databaseId(latest.applyValue(found -> found.snapshot().databaseId()))
+            .versionId(latest.applyValue(found -> found.snapshot().versionId()))
+            .build());
+        ctx.export("latestUrl", url.applyValue(found -> found.downloadUrl())); // a secret
         // in: getDatabase
         var database = SquarecloudFunctions.getDatabase(GetDatabaseArgs.builder()
             .databaseId("a14b8d5e1cb7405a851eb4c075506121")

@@ -58,12 +58,18 @@ recent = squarecloud.get_snapshots_output(
     newer_than="7d",
 )
 pulumi.export("recent", recent.snapshots)
-# in: getLatestSnapshot
+# in: getLatestSnapshot getDownloadUrl
 latest = squarecloud.get_latest_snapshot_output(
     database_id="a14b8d5e1cb7405a851eb4c075506121",
     max_age="1d",
 )
 pulumi.export("latest", latest.snapshot)
+# in: getDownloadUrl
+url = squarecloud.get_download_url_output(
+    database_id=latest.snapshot.database_id,
+    version_id=latest.snapshot.version_id,
+)
+pulumi.export("latestUrl", url.download_url)  # a secret
 # in: getDatabase
 database = squarecloud.get_database_output(database_id="a14b8d5e1cb7405a851eb4c075506121")
 pulumi.export("engine", database.type)

@@ -53,11 +53,16 @@ export const recent = squarecloud.getSnapshotsOutput({
     origin: squarecloud.Origin.Manual,
     newerThan: "7d",
 }).snapshots;
-// in: getLatestSnapshot
+// in: getLatestSnapshot getDownloadUrl
 export const latest = squarecloud.getLatestSnapshotOutput({
     databaseId: "a14b8d5e1cb7405a851eb4c075506121",
     maxAge: "1d",
 }).snapshot;
+// in: getDownloadUrl
+export const latestUrl = squarecloud.getDownloadUrlOutput({
+    databaseId: latest.databaseId,
+    versionId: latest.versionId,
+}).downloadUrl; // a secret
 // in: getDatabase
 export const engine = squarecloud.getDatabaseOutput({ databaseId: "a14b8d5e1cb7405a851eb4c075506121" }).type;
 // in: getDatabases

@@ -183,6 +183,7 @@ FUNCTIONS = ByToken(
     {
         "getSnapshots": lambda: Function(late("lookup.results:SNAPSHOTS")),
         "getLatestSnapshot": lambda: LatestFunction(late("lookup.results:SURE_LATEST")),
+        "getDownloadUrl": lambda: Function(late("lookup.results:DOWNLOAD_URL")),
         "getDatabase": lambda: Function(late("lookup.results:DATABASE")),
         "getDatabases": lambda: Function(late("lookup.results:DATABASES")),
     }

@@ -45,6 +45,10 @@ DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
 
 
+DEPRECATED = {"withUrl": "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."}
+"""What still works, and what to use in its place. An SDK marks a lookup's result as a whole if anything in it is a secret."""
+
+
 def schema() -> dict[str, Any]:
     """The schema, as the engine hands it on."""
     settings = {each.camel: _setting(each) for each in Settings.properties().values()}
@@ -192,7 +196,8 @@ def _properties(every: Iterable[Property]) -> dict[str, Any]:
 def _property(each: Property) -> dict[str, Any]:
     kind = _choice(each, each.choices) if each.choices else _type(each.type)
     described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION))
-    return kind | {"description": described} | ({"secret": True} if each.secret else {})
+    deprecated = {"deprecationMessage": DEPRECATED[each.camel]} if each.camel in DEPRECATED else {}
+    return kind | {"description": described} | ({"secret": True} if each.secret else {}) | deprecated
 
 
 def _choice(each: Property, choices: Choices) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def test_what_is_secret_is_marked_as_such() -> None:
         "resources.squarecloud:index:Drill.inputProperties.password",
         "resources.squarecloud:index:Snapshot.properties.downloadUrl",
         "types.squarecloud:index:FoundSnapshot.properties.downloadUrl",
+        "functions.squarecloud:index:getDownloadUrl.outputs.properties.downloadUrl",
         "config.variables.apiKey",
         "provider.inputProperties.apiKey",
     }
