@@ -1,35 +1,37 @@
-"""One run: its requests, which are paced, recorded and claimed in the ledger, and the order of its steps."""
+"""One run: its requests, which are paced, recorded and claimed in the ledger."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import cycle
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, TimeOfDay
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Kind
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.run.once import Operation, Post
+from pulumi_snapshots.run.once import Operation
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import ONCE, Client
+from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
-from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
+from pulumi_snapshots.service.limits import CREATE, Lane
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
 from pulumi_snapshots.service.transport import Heard
 
 T = TypeVar("T")
+ListingName = Literal["own", "account"]
 PACE = 2.2
 """Seconds between two requests, as in the vendor's own suite: 27 a minute."""
 EARLY = Lane("early create", starts=True)
@@ -43,7 +45,16 @@ PROCESSING_TIME = 120.0
 """Seconds after a 202 until the snapshot is typically there."""
 LISTS_EVERY = 60.0
 """Seconds between two listings while a run waits for a snapshot."""
-UNANSWERED = "was requested, and its answer was not awaited"
+OK = 200
+DOUBTFUL = (
+    "cooldown-lasts",
+    "refusal-restarts",
+    "modified-end",
+    "listed-late",
+    "own-cache-ends",
+    "account-cache-ends",
+)
+"""Facts about which a snapshot of another client, taken meanwhile, can deceive."""
 _SAFE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
 
@@ -53,33 +64,33 @@ class VerifyStopped(Explained):
 
 @dataclass(eq=False)
 class Shot:
-    """One POST of the run.
+    """One POST of the run; its moments are monotonic seconds.
 
     Attributes:
-        operation: what sends it, and its attempt in the ledger, unless it was refused.
-        sent: when it was sent (monotonic seconds); None if it was not.
-        answered: when its answer came.
+        operation: what claims and sends it.
+        entry: what is restored; None for a create.
+        sent: when it was sent; 0 if it was not.
+        request: what the ledger has of it, from then on.
+        answered: when its answer came, or its refusal.
         first_byte: seconds until its answer began.
         accepted: how it was answered, `200`, `202` or how the answer was lost; empty if it was refused.
         refused: the code of the refusal.
-        status: the status of the refusal.
-        certainly: whether the refusal is one of which it is certain that nothing was started.
         finished: the content of a 200.
         version: its snapshot, once it is known.
-        left: names what it leaves at the service, in the report.
+        how: what is known of it that may have started something; empty if it has certainly started nothing.
     """
 
     operation: Operation
-    sent: float | None = None
+    entry: ListedSnapshot | None = None
+    sent: float = 0.0
+    request: Request | None = None
     answered: float = 0.0
     first_byte: float = 0.0
     accepted: str = ""
     refused: str = ""
-    status: int | None = None
-    certainly: bool = False
     finished: Finished | None = None
     version: str | None = None
-    left: str = ""
+    how: str = ""
 
     @property
     def database_id(self) -> str:
@@ -87,9 +98,21 @@ class Shot:
         return self.operation.intent.database_id
 
     @property
-    def attempt(self) -> Attempt | None:
-        """What the ledger has of it; None if it was refused."""
-        return self.operation.attempt
+    def left(self) -> str:
+        """What it leaves at the service; empty for nothing."""
+        if not self.how or self.request is None:
+            return ""
+        if self.version is not None:
+            until = to_the_second(self.request.posted_at + timedelta(days=KEPT_DAYS))
+            kept = f"the service keeps it for {KEPT_DAYS} days, until about {until}, and has no route that deletes it"
+            return f"snapshot {self.database_id}/{self.version}: {kept}"
+        if self.how.startswith("the service says"):
+            return f"database {self.database_id} holds what was restored onto it: {self.how}"
+        what, rest = "restore onto", "check what the database holds, and whether it runs"
+        if self.entry is None:
+            what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
+        at = to_the_second(self.request.posted_at)
+        return f"a {what} database {self.database_id} {self.how}: requested at {at}; {rest}"
 
 
 @dataclass
@@ -99,12 +122,11 @@ class Targets:
     database_id: str
     large: str | None = None
     scratch: str | None = None
-    scoped_key: str | None = None
 
     @property
     def snapshots(self) -> int:
         """How many of the day's snapshots the run takes."""
-        return 2 + (self.large is not None) + (self.scratch is not None)
+        return 2 + (self.large is not None)
 
     @property
     def ids(self) -> list[str]:
@@ -123,93 +145,128 @@ class Run:
         owner: the command, for the ledger.
 
     Attributes:
-        last: the last answer of the API.
-        shots: the POSTs of snapshots of the database, accepted or not.
+        last: the last answer of a read.
+        response: what it says; None unless it is a success.
+        shots: the POSTs, in their order.
         base: the first page after the first snapshot, by listing: when it was requested, and whether it showed that one.
         seen: when each snapshot of the database was taken that a listing has shown, by version.
     """
 
     def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str) -> None:
         self.session = session
-        self.client: Client = session.client
+        self.client = session.client
         self.clock = session.clock
         self.targets = targets
         self.report = report
+        self.judge = report.judge
         self.listener = listener
         self.owner = owner
         self.last: Heard | None = None
+        self.response: Any = None
+        self._posted: Heard | None = None
         self.shots: list[Shot] = []
-        self.first: Shot | None = None
-        self.second: Shot | None = None
-        self.entry: ListedSnapshot | None = None
-        self.base: dict[str, tuple[float, bool]] = {}
-        self.unpinned: Heard | None = None
-        self.ends: dict[str, str] = {}
-        self.allowance: int | None = None
-        self.refused_at = 0.0
+        self.base: dict[ListingName, tuple[float, bool]] = {}
         self.seen: dict[str, datetime | None] = {}
         self._asked = -PACE
-        report.hide(session.settings.required_key().value, targets.scoped_key)
-        for name, one in (("LARGE", targets.large), ("SCRATCH", targets.scratch), ("DATABASE", targets.database_id)):
-            if one:
-                report.name(one, name)
+        report.hide(session.settings.required_key().value)
         self.client.on_answer(self.heard)
+
+    def write(self) -> None:
+        """Write the report as it stands: without what another client may have caused.
+
+        Raises:
+            ReportUnwritable: it cannot be written.
+        """
+        report = self.report
+        report.left = {}
+        for shot in self.shots:
+            if shot.left and shot.request is not None:
+                report.left[f"{shot.operation.intent.kind} {to_the_second(shot.request.posted_at)}"] = shot.left
+        if strangers := self._strangers():
+            why = f"{strangers} of the listed snapshots are of another client, and were taken meanwhile"
+            for fact in DOUBTFUL:
+                if report.facts[fact][0] != "open":
+                    report.facts[fact] = "open", why
+        learned = {"confirmed": "ended-by-snapshot", "contradicted": "kept"}
+        verdicts = {report.facts[f"{listing}-cache-ends"][0] for listing in self.base}
+        report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
+        report.write()
+
+    def _strangers(self) -> int:
+        """How many snapshots of the database others have taken while the run lasts, or so shortly before that it matters."""
+        accepted = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
+        if not accepted:
+            return 0
+        since = self.service_time(accepted[0].sent) - timedelta(seconds=COOLDOWN)
+        known = {shot.version for shot in accepted if shot.version}
+        new = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
+        return max(0, len(new) - sum(shot.version is None for shot in accepted))
 
     # Requests --------------------------------------------------------------------------------------------------------
 
     def heard(self, answer: Heard) -> None:
         """Record an answer, and judge what is true of every answer."""
-        self.last = answer
-        content = self.content
-        body = content if isinstance(content, dict) else {}
-        self.report.hide_urls(content)
-        code = body.get("code")
-        self.report.heard(answer, code if isinstance(code, str) and _SAFE_CODE.fullmatch(code) else None)
-        judge, status = self.report.judge, answer.status
-        what = f"{status} for {answer.method} {self.report.answers[-1]['request'].partition(' ')[2]}"
-        judge("json", true=bool(body), seen="" if body else f"{what} was no JSON")
-        if body:
-            if status == 200:  # noqa: PLR2004  the plain success
-                judge("envelope", true=body.get("status") == "success" and "response" in body, seen=what)
-            else:
-                judge("refusal", true=body.get("status") == "error" and isinstance(code, str), seen=what)
-        has = "retry-after" in answer.headers
-        judge("no-retry-after", true=not has, seen=f"{what} had one" if has else "")
-
-    @property
-    def content(self) -> Any:
-        """The last answer's JSON; None if it is none."""
+        if answer.method == "POST":
+            self._posted = answer
+        else:
+            self.last, self.response = answer, None
+        body: Any = None
         with suppress(ValueError, RecursionError):
-            return json.loads((self.last.content if self.last else None) or b"")
-        return None
+            body = json.loads(answer.content or b"")
+        self.report.hide_urls(body)
+        what, known = f"{answer.status} for {answer.method} {answer.path}", isinstance(body, dict)
+        code = body.get("code") if known else None
+        self.report.heard(answer, code if isinstance(code, str) and _SAFE_CODE.fullmatch(code) else None)
+        self.judge("json", known, "" if known else f"{what} was no JSON")
+        if known and answer.status == OK:
+            self.judge("envelope", body.get("status") == "success" and "response" in body, what)
+            self.response = body.get("response") if answer.method == "GET" else self.response
+        elif known:
+            self.judge("refusal", body.get("status") == "error" and isinstance(code, str), what)
+        has = "retry-after" in answer.headers
+        self.judge("no-retry-after", not has, f"{what} had one" if has else "")
 
-    async def pace(self) -> None:
-        """Wait until the next request may be sent."""
-        at = max(self.clock.monotonic(), self._asked + PACE)
-        self._asked = at
+    async def _pace(self) -> None:
+        at = self._asked = max(self.clock.monotonic(), self._asked + PACE)
         await self.clock.sleep(at - self.clock.monotonic())
 
-    async def ask(self, request: Callable[[], Awaitable[T]]) -> T | SquareCloudError:
-        """Send a request once; its answer, or how it was refused.
+    def begin(self, step: str) -> None:
+        """Note the step that begins."""
+        self.report.step = step
+        self.write()
+        self.listener.progress(step)
+
+    async def ask(self, request: Callable[..., Awaitable[T]], *about: object) -> T | SquareCloudError:
+        """Send a read once; its answer, or how it was refused.
 
         Raises:
             VerifyStopped: the key is refused, or something is blocked.
         """
-        await self.pace()
+        await self._pace()
         try:
-            answer: T | SquareCloudError = await request()
+            return await request(*about, patience=ONCE)
         except SquareCloudError as error:
             self.stop_at(error)
-            answer = error
-        self.report.write()
-        return answer
+            return error
+        finally:
+            self.write()
+
+    async def look(self, method: str, url: str | None) -> Heard | None:
+        """Request the first bytes of a download URL; None without an answer."""
+        if url is None:
+            return None
+        self.report.hide_urls({"url": url})
+        await self._pace()
+        with suppress(SquareCloudError):
+            answer = await self.client.look_at(method, url)
+            self.report.heard(answer, None)
+            return answer
+        return None
 
     def stop_at(self, error: SquareCloudError) -> None:
         """Stop the run at a refused key, a block or a used-up allowance."""
         if isinstance(error, KeyRefused | Blocked | ProxyRefused | QuotaUsedUp):
-            raise VerifyStopped(
-                f"{error.happened}", "The run has stopped, and sends nothing more.", error.then
-            ) from error
+            raise VerifyStopped(error.happened, "The run has stopped, and sends nothing more.", error.then) from error
 
     async def sleep_until(self, at: float, why: str) -> None:
         """Wait until then (monotonic seconds)."""
@@ -221,189 +278,118 @@ class Run:
 
     # POSTs -----------------------------------------------------------------------------------------------------------
 
+    def shot(self, database_id: str, entry: ListedSnapshot | None = None) -> Shot:
+        """Prepare a snapshot of a database, or the restore of an entry onto it."""
+        operation = Operation.begin(
+            self.session,
+            Member(self.session.fleet, self.listener),
+            "snapshot" if entry is None else "restore",
+            self.owner,
+            database_id,
+            purpose=secrets.token_hex(8),  # no later run is to resume it
+            timeout=TIMEOUT,
+            source=f"{self.targets.database_id}/{entry.version}" if entry else None,
+            ignored=frozenset(shot.operation.attempt.id for shot in self.shots if shot.operation.attempt),
+        )
+        self.shots.append(Shot(operation, entry))
+        return self.shots[-1]
+
     async def post(self, database_id: str, lane: Lane = CREATE) -> Shot:
-        """Request a snapshot once. It is in the ledger and in the report before it leaves.
+        """Request a snapshot once; see `send`."""
+        return await self.send(self.shot(database_id), lane)
+
+    async def send(self, shot: Shot, lane: Lane) -> Shot:
+        """Send a POST once, which is in the ledger and in the report before it leaves.
 
         Raises:
             VerifyStopped: see `ask`; or the end of another request for the database is not known.
             LedgerUnavailable: it could not be written down, so nothing was sent.
         """
-        shot = self._shot("snapshot", database_id)
+        operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
         async def post(leaves: Callable[[], None]) -> tuple[str, Finished | None]:
-            if shot not in self.shots:
-                self.shots.append(shot)
-            answer = await self.client.start_snapshot(database_id, leaves=leaves)
-            if isinstance(answer, Finished):
-                self.report.hide_urls({"url": answer.url, "key": answer.key})
-                return "200", answer
-            return "202", None
-
-        shot.finished = await self._sent(shot, lane, f"POST /databases/{database_id}/snapshots", post)
-        if shot.finished is not None and shot.finished.version:
-            await self.found(shot, shot.finished.version)
-        if lane is EARLY and shot.accepted:
-            # Other runs must keep the cooldown of a create that should have been refused.
-            self.session.rate_limiter.note_earlier_post(database_id, self.clock.monotonic() - (shot.sent or 0.0))
-        return shot
-
-    async def restore(self, entry: ListedSnapshot, version_id: str) -> Shot:
-        """Request a restore of a snapshot of the database onto the scratch database, once. Raises as `post` does."""
-        database_id = self.targets.scratch or ""
-        shot = self._shot("restore", database_id, f"{self.targets.database_id}/{version_id}")
-
-        async def post(leaves: Callable[[], None]) -> tuple[str, None]:
-            continues = await self.client.restore_snapshot(
-                database_id, name=entry.name, version_id=version_id, leaves=leaves
-            )
+            shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
+            shot.how = "was requested, and its answer was not awaited"
+            self.write()
+            if entry is None:
+                answer = await self.client.start_snapshot(database_id, leaves=leaves)
+                return ("200", answer) if isinstance(answer, Finished) else ("202", None)
+            restore, version_id = self.client.restore_snapshot, entry.version or ""
+            continues = await restore(database_id, name=entry.name, version_id=version_id, leaves=leaves)
             return "202" if continues else "200", None
 
-        await self._sent(shot, RESTORE, f"POST /databases/{database_id}/snapshots/restore", post)
-        return shot
-
-    def _shot(self, kind: Kind, database_id: str, source: str | None = None) -> Shot:
-        ours = frozenset(shot.attempt.id for shot in self.shots if shot.attempt)
-        operation = Operation.begin(
-            self.session,
-            Member(self.session.fleet, self.listener),
-            kind,
-            self.owner,
-            database_id,
-            purpose=secrets.token_hex(8),  # no later run is to resume it
-            timeout=TIMEOUT,
-            source=source,
-            ignored=ours,
-        )
-        return Shot(operation)
-
-    async def _sent(self, shot: Shot, lane: Lane, path: str, post: Post[T]) -> T | None:
-        """Claim a POST and send it, unless another request is in its way; returns its answer, None without one."""
-
-        async def noted(leaves: Callable[[], None]) -> tuple[str, T]:
-            shot.sent = self.clock.monotonic()
-            self._left(shot, UNANSWERED)
-            self.report.write()
-            return await post(leaves)
-
-        async def settle(other: Attempt, _waits: Callable[..., None]) -> bool:
-            if self.session.service_clock.now() < _unclear_until(other):
+        async def settle(other: Attempt, _waits: object) -> bool:
+            if self.session.service_clock.now() < other.waited_for_until:
                 raise _in_the_way(other)
             return False
 
-        operation, answer = shot.operation, None
-        await self.pace()
+        path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
+        await self._pace()
         try:
             while await operation.to_send(settle):
-                answer = await operation.send(lane, path, noted)
+                shot.finished = await operation.send(lane, path, post)
             if operation.refusal is not None and is_new(operation.refusal):
                 raise operation.refusal  # a refusal is what the run is about
         except ClaimRefused as error:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
-            shot.refused, shot.status, self.refused_at = _refusal(error), error.status, self.clock.monotonic()
-            shot.certainly = not is_new(error)
-            if shot.certainly:
-                self.report.left.pop(shot.left, None)
-            else:
-                told = f"was refused with {shot.refused}, which is new, so it may have been started"
-                self.report.left[shot.left] = self.report.left[shot.left].replace(UNANSWERED, told)
+            shot.answered = self.clock.monotonic()
+            shot.refused = error.code or (str(error.status) if error.status else "no connection")
+            new = f"was refused with {shot.refused}, which is new, so it may have been started"
+            shot.how = new if is_new(error) else ""
             self.stop_at(error)
-            return None
-        shot.answered = self.clock.monotonic()
-        shot.first_byte = self.last.first_byte if self.last else 0.0
-        if shot.attempt is not None:
-            request = shot.attempt.request
-            shot.accepted = request.answered
-            self._left(
-                shot,
-                "was accepted; its end was not seen"
-                if request.accepted
-                else f"was requested, and its answer was lost ({request.answered}); its end was not seen",
-            )
-        return answer
+            return shot
+        shot.request, shot.answered = operation.sent.request, self.clock.monotonic()
+        shot.first_byte = self._posted.first_byte if self._posted else 0.0
+        shot.accepted = shot.request.answered
+        lost = f"was requested, and its answer was lost ({shot.accepted})"
+        shot.how = f"{'was accepted' if shot.request.accepted else lost}; its end was not seen"
+        if shot.finished is not None:
+            await self.found(shot, shot.finished.version)
+        return shot
 
-    async def found(self, shot: Shot, version_id: str) -> None:
+    async def found(self, shot: Shot, version_id: str | None) -> None:
         """Note which snapshot a POST has started, for other runs too."""
-        if shot.attempt is None or shot.version is not None:
-            return
-        shot.version = version_id
-        await shot.operation.enter_result(version_id)
-        until = shot.attempt.request.posted_at + timedelta(days=KEPT_DAYS)
-        self.report.left[shot.left] = (
-            f"snapshot {shot.database_id}/{version_id}: the service keeps it for {KEPT_DAYS} days, until about "
-            f"{to_the_second(until)}, and has no route that deletes it"
-        )
+        if version_id is not None and shot.version is None:
+            shot.version = version_id
+            await shot.operation.enter_result(version_id)
 
-    async def note_restored(self, shot: Shot, state: str) -> None:
+    async def restored(self, shot: Shot, state: str) -> None:
         """Note the end of the restore, which the service's status shows as `success` or `error`."""
-        if shot.attempt is None:
-            return
         at = rfc3339(self.session.service_clock.now().replace(microsecond=0))
         failed = state != "success"
         await shot.operation.enter_result(state if failed else at, failed=failed)
-        how = f"the service says {state}"
-        self.report.left[shot.left] = f"database {shot.database_id} holds what was restored onto it: {how}"
-
-    def _left(self, shot: Shot, how: str) -> None:
-        attempt = shot.attempt
-        if attempt is None:
-            return
-        self.report.left.pop(shot.left, None)
-        shot.left = f"{attempt.kind} {to_the_second(attempt.request.posted_at)}"
-        is_snapshot = attempt.kind == "snapshot"
-        rest = (
-            "it appears in the listing if it was taken, and counts in today's allowance"
-            if is_snapshot
-            else "check what the database holds, and whether it runs"
-        )
-        self.report.left[shot.left] = (
-            f"a {attempt.kind} {'of' if is_snapshot else 'onto'} database {shot.database_id} {how}: requested at "
-            f"{to_the_second(attempt.request.posted_at)}; {rest}"
-        )
+        shot.how = f"the service says {state}"
 
     # Listings --------------------------------------------------------------------------------------------------------
 
-    async def page(self, listing: str, database_id: str | None = None) -> Page | None:
-        """Request a listing, `own` or `account`, and the part of it of the database, or of another; None if there is none."""
-        database_id, now = database_id or self.targets.database_id, self.clock.monotonic()
-        page: Page | SquareCloudError | None
-        if listing == "own":
-            page = await self.ask(lambda: self.session.listings.own_page(database_id, now, patience=ONCE))
-        else:
-            account = self.session.listings.account_page
-            page = await self.ask(lambda: account(database_id, now, patience=ONCE))
-            refusal = self.session.listings.account_refusal
-            if page is None and refusal is not None:
-                self.stop_at(refusal)
+    async def page(self, listing: ListingName, database_id: str | None = None) -> Page | None:
+        """Request a listing, and the part of it of the database, or of another; None if there is none."""
+        database_id, listings = database_id or self.targets.database_id, self.session.listings
+        request: Callable[..., Awaitable[Page | None]] = (
+            listings.own_page if listing == "own" else listings.account_page
+        )
+        page = await self.ask(request, database_id, self.clock.monotonic())
+        if page is None and listings.account_refusal is not None:
+            self.stop_at(listings.account_refusal)
         if not isinstance(page, Page):
             return None
         if database_id == self.targets.database_id:
             self.seen |= {one.version or "": one.modified for one in page.entries}
         return page
 
-    @property
-    def strangers(self) -> int:
-        """How many snapshots of the database others have taken while the run went on, or so shortly before that it matters."""
-        accepted = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
-        if not accepted:
-            return 0
-        since = self.service_time(min(shot.sent or 0.0 for shot in accepted)) - timedelta(seconds=COOLDOWN)
-        known = {shot.version for shot in accepted if shot.version}
-        new = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
-        return max(0, len(new) - sum(shot.version is None for shot in accepted))
-
-    def ours(self, page: Page, shot: Shot) -> ListedSnapshot | None:
-        """The entry of the snapshot that a POST has started."""
-        if shot.version is not None:
-            return page.version(shot.version)
-        if shot.attempt is None:
-            return None
-        with suppress(AmbiguousSnapshot):
-            return find_ours(page.entries, Search.of(shot.attempt.request, excluded=self._of_others(shot)))
-        return None
-
-    def _of_others(self, shot: Shot) -> set[str]:
-        return {one.version for one in self.shots if one is not shot and one.version}
+    async def find(self, listing: ListingName, shot: Shot) -> tuple[Page | None, ListedSnapshot | None]:
+        """Request a listing, and find the entry of the snapshot that a POST has started."""
+        page, entry = await self.page(listing, shot.database_id), None
+        if page is not None and shot.version is not None:
+            entry = page.version(shot.version)
+        elif page is not None and shot.request is not None:
+            others = {one.version for one in self.shots if one is not shot and one.version}
+            with suppress(AmbiguousSnapshot):
+                entry = find_ours(page.entries, Search.of(shot.request, excluded=others))
+        if entry is not None:
+            await self.found(shot, entry.version)
+        return page, entry
 
     async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
         """Wait until a listing shows the snapshot of a POST; None if it does not within the time.
@@ -413,14 +399,11 @@ class Run:
         Raises:
             VerifyStopped: see `ask`.
         """
-        at, until = shot.answered + PROCESSING_TIME, shot.answered + TIMEOUT
-        for listing in cycle(("own", "account")):
-            if at > until:
-                break
+        names: Iterator[ListingName] = cycle(("own", "account"))
+        at = shot.answered + PROCESSING_TIME
+        while at <= shot.answered + TIMEOUT:
             await self.sleep_until(at, "waiting for the snapshot")
-            page = await self.page(listing, shot.database_id)
-            if page is not None and (entry := self.ours(page, shot)) is not None:
-                await self.found(shot, entry.version or "")
+            if (entry := (await self.find(next(names), shot))[1]) is not None:
                 return entry
             at = self.clock.monotonic() + LISTS_EVERY
         return None
@@ -430,36 +413,8 @@ class Run:
         return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
 
 
-def _refusal(error: SquareCloudError) -> str:
-    return error.code or (str(error.status) if error.status else "no connection")
-
-
-def _unclear_until(other: Attempt) -> datetime:
-    """Until when the end of another request could be mistaken for that of a later one."""
-    until, over = other.in_the_way_until, other.request.posted_at + other.request.longest
-    if until is None:
-        return over
-    return until if other.is_over else min(until, over)
-
-
-def _in_the_way(
-    other: Attempt,
-    done: str = "The run has stopped, and sent no further request.",
-    then: Next = Next(Step.RUN_AGAIN_LATER),  # noqa: B008  it is frozen
-) -> VerifyStopped:
-    at = to_the_second(other.request.posted_at)
+def _in_the_way(other: Attempt) -> VerifyStopped:
+    at, until = to_the_second(other.request.posted_at), f"{other.waited_for_until:%H:%M:%S} UTC"
     happened = f"a {other.kind} of database {other.database_id} was requested at {at}, and its end is not known"
-    return VerifyStopped(happened, done, [then])
-
-
-async def clear(session: Session, database_ids: Iterable[str]) -> None:
-    """Make sure that no request for these databases is unresolved, so that its end is not taken for one of the run.
-
-    Raises:
-        VerifyStopped: there is one; nothing was sent.
-        LedgerUnavailable: nothing can be sent.
-    """
-    now, wanted = session.service_clock.now(), set(database_ids)
-    for each in await session.ledger.attempts():
-        if each.database_id in wanted and each.is_in_the_way(now) and now < (until := _unclear_until(each)):
-            raise _in_the_way(each, "Nothing was sent.", Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC"))
+    done = "The run has stopped, and sent no further request."
+    return VerifyStopped(happened, done, [Next(Step.RUN_AGAIN_AFTER, time=until)])

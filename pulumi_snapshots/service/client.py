@@ -118,12 +118,6 @@ class Client:
         """Close the connections."""
         await self._transport.close()
 
-    def with_key(self, api_key: str) -> Client:
-        """Make a client with another key of the same account, which shares the rate limiter."""
-        return Client(
-            self._address, api_key, self._limiter, self._clock, service_clock=self.service_clock, http=self._http
-        )
-
     def on_answer(self, hear: Callable[[Heard], None]) -> None:
         """Let `hear` be called with each answer from now on."""
         self._transport.on_answer = hear

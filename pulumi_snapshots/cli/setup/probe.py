@@ -20,12 +20,10 @@ from pulumi_snapshots.probe.run import Run, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
 from pulumi_snapshots.properties.checks import database_id as checked_id
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.run.settings import KEY_LIMIT, config_key, variable
+from pulumi_snapshots.run.settings import config_key, variable
 
 OWNER = "squarecloud-snapshots probe"
 """How the ledger calls such a run."""
-SCOPED_KEY = "SQUARECLOUD_SCOPED_KEY"
-FROM_ENVIRONMENT, FROM_INPUT = "env", "-"
 REQUESTS = 30
 MINUTES = 6
 
@@ -55,12 +53,6 @@ def _id(_context: click.Context, _parameter: click.Parameter, typed: str | None)
     help="Also restore onto this one; overwrites it.",
 )
 @click.option(
-    "--scoped-key",
-    "scoped",
-    metavar="SOURCE",
-    help=f"Also read with a key that lacks scopes: `env` ({SCOPED_KEY}), `-` (standard input) or a file.",
-)
-@click.option(
     "--yes",
     "confirmed",
     metavar="DATABASE",
@@ -79,7 +71,6 @@ def probe(  # noqa: PLR0913  each is an option
     database_id: str,
     large: str | None,
     scratch: str | None,
-    scoped: str | None,
     confirmed: Sequence[str],
     file: Path | None,
     as_json: bool,
@@ -89,31 +80,7 @@ def probe(  # noqa: PLR0913  each is an option
     Takes 2 snapshots of the day's allowance, sends about 30 requests, and takes 6 minutes; 36 if the service keeps
     serving old listings. It asks for the database's id first. The report holds no key and no download URL.
     """
-    invocation: Invocation = context.obj
-    targets = Targets(database_id, large, scratch)
-    targets.scoped_key = _scoped_key(context, invocation, scoped)
-    return _probe(context, targets, confirmed, file, as_json=as_json)
-
-
-def _scoped_key(context: click.Context, invocation: Invocation, source: str | None) -> str | None:
-    if source is None:
-        return None
-    # No error repeats the source: it may be a key that somebody has typed in spite of all.
-    if source == FROM_ENVIRONMENT:
-        key = invocation.environment.get(SCOPED_KEY, "")
-    elif source == FROM_INPUT:
-        key = invocation.stdin.readline(2 * KEY_LIMIT)
-    else:
-        try:
-            key = Path(source).read_text()[: 2 * KEY_LIMIT]
-        except (OSError, ValueError):
-            context.fail(
-                f"--scoped-key must be `{FROM_ENVIRONMENT}`, `{FROM_INPUT}` or a file that can be read, never a key."
-            )
-    key = key.strip()
-    if not key or len(key) > KEY_LIMIT or not key.isascii() or not key.isprintable() or " " in key:
-        context.fail("--scoped-key holds no bare API key.")
-    return key
+    return _probe(context, Targets(database_id, large, scratch), confirmed, file, as_json=as_json)
 
 
 async def _whole(invocation: Invocation, targets: Targets, confirmed: Sequence[str]) -> tuple[Targets, set[str]]:
@@ -127,7 +94,6 @@ async def _whole(invocation: Invocation, targets: Targets, confirmed: Sequence[s
         whole[targets.database_id],
         targets.large and whole[targets.large],
         targets.scratch and whole[targets.scratch],
-        targets.scoped_key,
     )
     return ready, {whole[each] for each in confirmed}
 
@@ -143,7 +109,7 @@ async def _confirm(
     purposes = {
         targets.database_id: "take two snapshots of it",
         targets.large: "take a snapshot of it",
-        targets.scratch: "OVERWRITE everything that it holds, and take a snapshot of it",
+        targets.scratch: "OVERWRITE everything that it holds",
     }
     for database_id in targets.ids:
         purpose = purposes[database_id]
@@ -157,9 +123,7 @@ async def _confirm(
 
 
 def _requests(targets: Targets) -> int:
-    return (
-        REQUESTS + 10 * (targets.large is not None) + 30 * (targets.scratch is not None) + 6 * bool(targets.scoped_key)
-    )
+    return REQUESTS + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
 
 
 async def _probe(
