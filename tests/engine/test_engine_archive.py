@@ -28,11 +28,6 @@ pulumi.export("sha256", offsite.sha256)
 pulumi.export("types", pulumi.Output.all(offsite.size, offsite.archived_at).apply(
     lambda values: [type(value).__name__ for value in values]))
 """
-FROM_URL = """
-from pulumi_snapshots import Archive
-
-Archive("offsite", download_url="{url}", destination="{folder}/", keep_last=1)
-"""
 DAY = 86400.0
 
 
@@ -116,33 +111,6 @@ def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
     assert app.requests() == []
     assert app.resources() == []
     assert files(folder) == [second]
-
-
-def test_a_url_of_another_stack_needs_no_key_and_stays_secret(app: App) -> None:
-    folder = app.folder / "archives"
-    app.program(f'pulumi.export("download_url", Snapshot("before-release", "{DATABASE}").download_url)')
-    app.up()
-    url = app.url()
-    app.program(FROM_URL.format(url=url, folder=folder))
-    del app.environment["SQUARECLOUD_API_KEY"]
-    app.up()
-    (file,) = files(folder)
-    assert file.parent.name == DATABASE
-    stored = app.state_file.read_text()
-    assert url not in stored
-    assert "Signature=" not in stored
-
-    app.program('from pulumi_snapshots import Archive\nArchive("offsite", destination="/backups/")')
-    printed = app.preview(fails=True)
-    assert (
-        "Archive 'offsite': nothing to archive is given, or a lookup has found no snapshot. Give snapshot=SNAPSHOT"
-        in diagnostics(printed)
-    )
-    never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
-    app.program(FROM_URL.format(url=url, folder=folder).replace("keep_last=1", f"keep_last=0, {never}"))
-    told = diagnostics(app.preview(fails=True))
-    assert "has a problem: keep_last must be a whole number from 1 to 500" in told
-    assert "property timeout value {never} has a problem: must be a duration" in told
 
 
 def test_an_archive_waits_for_a_snapshot_that_is_pending(app: App) -> None:

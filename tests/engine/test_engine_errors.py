@@ -24,13 +24,6 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
             "it. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
         ),
     ),
-    "failed": (
-        {"status": 500, "code": "SNAPSHOT_FAILED"},
-        (
-            f"{POST} was answered with 500 SNAPSHOT_FAILED: the service could not capture the snapshot. Check that the database is "
-            "running and healthy. Run it again."
-        ),
-    ),
 }
 
 PAGES = {
@@ -71,24 +64,3 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     )
     assert app.snapshots() == []
     assert app.requests() == []
-
-
-def test_a_lost_answer_sends_no_second_request(app: App) -> None:
-    app.program(PROGRAM)
-    for effect in ({"drop": True}, {"html": 502}):
-        app.forget_requests()
-        app.fault("create", when="after", **effect)
-        app.up()
-        assert len(app.posts()) == 1
-        assert app.outputs()["version_id"] == app.started()[0]
-        app.mend()
-        app.destroy()
-        app.pass_time(200)
-    app.slow()
-    app.fault("create", when="after", html=502)
-    app.program(f'Snapshot("before-release", "{DATABASE}", timeout="1s")')
-    told = diagnostics(app.up(fails=True))
-    assert (
-        "and the answer was lost (502): it may or may not have been started, and is not listed yet. The wait ended after 1 s."
-    ) in told
-    assert app.outputs()["attempt"]["answered"] == "502"

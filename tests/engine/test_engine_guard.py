@@ -302,8 +302,9 @@ for number in range(config.require_int("count")):
 """.replace("DATABASE", DATABASE)
 
 
-@pytest.mark.parametrize("way", ["", ".plugin"])
-@pytest.mark.parametrize(("count", "parallel"), [(40, None), (6, 1), (12, 2)])
+@pytest.mark.parametrize(
+    ("way", "count", "parallel"), [("", 40, None), (".plugin", 40, None), ("", 6, 1), (".plugin", 12, 2)]
+)
 def test_more_guarded_resources_than_the_program_has_threads_wait_for_one_snapshot(
     shop: App, way: str, count: int, parallel: int | None
 ) -> None:
@@ -330,8 +331,7 @@ Server("free", pulumi.Config().get("value") or "a", depends_on=[database])
 """.replace("DATABASE", DATABASE)
 
 
-@pytest.mark.parametrize("way", ["", ".plugin"])
-@pytest.mark.parametrize("whole_stack", [False, True])
+@pytest.mark.parametrize(("way", "whole_stack"), [("", False), (".plugin", True)])
 def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_ends(
     shop: App, way: str, *, whole_stack: bool
 ) -> None:
@@ -374,8 +374,7 @@ IN_USE = {
 }
 
 
-@pytest.mark.parametrize("way", ["", ".plugin"])
-@pytest.mark.parametrize("what", IN_USE)
+@pytest.mark.parametrize(("way", "what"), [("", "guard"), (".plugin", "snapshot")])
 def test_a_drill_that_would_overwrite_a_database_in_use_is_refused_before_anything_happens(
     app: App, way: str, what: str
 ) -> None:

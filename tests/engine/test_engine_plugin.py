@@ -28,11 +28,6 @@ pulumi.export("version_id", snapshot.version_id)
 pulumi.export("types", pulumi.Output.all(snapshot.size, snapshot.available, snapshot.created_at, snapshot.attempt).apply(
     lambda values: [type(value).__name__ for value in values]))
 """
-ARCHIVE = """
-archive = Archive("offsite", snapshot, destination="{}/", keep_last=config.get_int("keep"))
-pulumi.export("archive", archive.uri)
-pulumi.export("archived", archive.version_id)
-"""
 
 
 @pytest.fixture
@@ -45,92 +40,26 @@ def in_state(app: App, kind: str) -> list[dict[str, Any]]:
     return [one for one in app.resources() if one["type"] == f"squarecloud:index:{kind}"]
 
 
-def test_the_life_of_a_snapshot_and_its_archive(plugged: App) -> None:
-    app = plugged
-    storage = app.folder / "storage"
-    app.program(HEAD + SNAPSHOT + ARCHIVE.format(storage))
-    preview = app.preview()
-    assert "squarecloud:index:Snapshot before-release create" in preview
-    assert "download_url: [secret]" in preview
-    assert "version_id  : [unknown]" in preview
-    assert "warning" not in preview
-    assert app.requests() == []
-
-    app.slow()
-    up = app.start_up()
-    up.shows("accepted; next check ")  # live progress, on the resource's own row
-    app.pass_time(600)
-    printed = app.ends(up)
-    assert "Diagnostics" not in printed
-    (version,) = app.started()
-    assert f"found snapshot {version}" in printed
-    outputs = app.stack.outputs()
-    assert outputs["id"] == f"{DATABASE}/{version}"
-    assert outputs["types"] == ["int", "bool", "str", "NoneType"]
-    assert outputs["archived"] == version
-    assert [each.name for each in storage.rglob("*.zip")] == [outputs["archive"].rpartition("/")[2]]
-    assert f"versionId={version}" in app.url()
-    for stored in (app.stack.run("stack", "export").stdout, app.state_file.read_text()):
-        assert "Signature=" not in stored
-        assert app.emulator.key not in stored
-
-    app.forget_requests()
-    assert "3 unchanged" in app.up("-c", "timeout=10m")
-    assert in_state(app, "Snapshot")[0]["inputs"]["timeout"] == "10m"
-    assert app.requests() == []
-    assert "[diff: +keepLast]" in app.run("up", "--yes", "-c", "keep=1")
-    assert in_state(app, "Archive")[0]["outputs"]["keepLast"] == 1
-
-    app.pass_time(200)
-    printed = app.run("up", "--yes", "-c", "release=2", "-c", "keep=1")
-    assert "[diff: +triggers]" in printed or "[diff: ~triggers]" in printed
-    (newer,) = app.started()
-    assert f"forgotten: {DATABASE}/{version}, at the service until" in printed
-    assert len(list(storage.rglob("*.zip"))) == 1
-    assert "unchanged" in app.refresh()
-
-    del app.environment["SQUARECLOUD_API_KEY"]
-    app.forget_requests()
-    printed = app.destroy()
-    assert f"forgotten: {DATABASE}/{newer}, at the service until" in printed
-    assert "kept: /" in printed
-    assert app.requests() == []
-    assert app.resources() == []
-
-
-def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
+def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> None:
+    """What each leaves behind is the same by both ways: `test_engine_parity.py`, `test_engine_promises.py`."""
     app = plugged
     app.program(HEAD + SNAPSHOT)
     app.slow()
     up = app.start_up(real=True)
     up.shows("accepted; next check ")
     up.interrupt()
-    printed = app.ends(up, fails=True)
-    assert "The wait was interrupted." in printed
+    assert "The wait was interrupted." in app.ends(up, fails=True)
     (pending,) = in_state(app, "Snapshot")
-    assert pending["id"].startswith(f"{DATABASE}/pending:")
     assert pending["outputs"]["attempt"]["answered"] == "202"
-    assert pending["initErrors"]
-    printed = app.up("-c", "timeout=1s", fails=True)
-    assert "The wait ended after 1 s." in printed
-    app.pass_time(600)
-    app.up()
-    app.up()
-    (found,) = in_state(app, "Snapshot")
-    (version,) = app.started()
-    assert found["id"] == f"{DATABASE}/{version}"
-    assert "initErrors" not in found
-    assert "attempt" not in found["outputs"]
-
-    # Killed engines take the plugin with them.
-    app.pass_time(600)
-    app.slow()
-    up = app.start_up("-c", "release=2", real=True)
+    up = app.start_up(real=True)
     up.shows("accepted; next check ")
-    plugins = up.processes("pulumi-resource-squarecloud")
-    assert plugins
+    assert up.processes("pulumi-resource-squarecloud")
     up.kill()
     wait_for(lambda: not up.processes("pulumi-resource-squarecloud"), "the end of the plugin")
+    app.pass_time(600)
+    app.run("cancel", "--yes")
+    app.up()
+    assert [f"{DATABASE}/{version}" for version in app.started()] == [in_state(app, "Snapshot")[0]["id"]]
 
 
 TWO_ACCOUNTS = f"""
@@ -196,7 +125,6 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
 
 
 WRONG_SETTINGS = {
-    "squarecloud:apiUrl=somewhere": "property apiUrl value {somewhere} has a problem: must be an address",
     "squarecloud:apiurl=x": "property apiurl value {x} has a problem: is not a setting of this provider",
     "squarecloud:apiKey=two words": "apiKey must be the bare API key",
 }

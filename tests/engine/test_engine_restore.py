@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined, wait_for
+from tests.engine.stage import DATABASE, diagnostics, joined, wait_for
 
 if TYPE_CHECKING:
     from tests.engine.stage import App, Command
@@ -194,18 +194,3 @@ def test_a_killed_restore_is_not_sent_again(app: App) -> None:
     assert back(app)["outputs"]["restored_at"]
     assert len(restores(app)) == 1
     assert holds(app) == "later"
-
-
-def test_an_impossible_restore_fails_before_any_request(app: App) -> None:
-    version = stored(app)
-    writes(app, "now")
-    app.program(PLAIN.format(database=DATABASE, version=version, target=repr(OTHER_DATABASE)))
-    assert (
-        f"Snapshot {DATABASE}/{version} is of a postgres database, and database {OTHER_DATABASE} is redis: a snapshot can be "
-        "restored onto the same engine only. Nothing was restored." in joined(diagnostics(app.up(fails=True)))
-    )
-    app.program(PLAIN.format(database=DATABASE, version="v" * 32, target=None))
-    assert f"The service lists no snapshot {'v' * 32} of database {DATABASE}" in diagnostics(app.up(fails=True))
-    assert not restores(app)
-    assert holds(app) == "now"
-    assert not [one for one in app.resources() if "Restore" in one["type"]]

@@ -85,14 +85,10 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
 
 
 WRONG_INPUTS = {
-    '"a/b"': ["property database_id value {a/b} has a problem: must be a bare id, of letters, digits, - and _ only"],
     f'"{DATABASE}", timeout="soon", rotate_after="31d", triggers="release"': [
         "property timeout value {soon} has a problem: must be a duration such as 90s, 45m, 1h30m or 7d",
         "property rotate_after value {31d} has a problem: must be at most 30d",
         "property triggers value {release} has a problem: must be a list, not str",
-    ],
-    f'"{DATABASE}", rotate_after="1h", reuse_within="2h"': [
-        "property rotate_after value {1h} has a problem: must be longer than reuse_within",
     ],
     f'"{DATABASE}", opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="never"))': [
         "property timeout value {never} has a problem: must be a duration",
@@ -109,8 +105,6 @@ def test_wrong_inputs_fail_in_the_preview_on_their_property(app: App) -> None:
     app.program(f'Snapshot("before-release", "{DATABASE}")')
     app.environment["SQUARECLOUD_POLL_EVERY"] = "often"
     assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(app.preview(fails=True))
-    printed = app.preview("-c", "squarecloud:apiUrl=somewhere", fails=True)
-    assert "error: squarecloud:apiUrl must be" in diagnostics(printed)
     assert app.requests() == []
 
 
@@ -160,22 +154,3 @@ Snapshot("b", "My-Database")
     told = diagnostics(app.preview())
     assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
     assert told.count("squarecloud:apiKey is configured in plain text") == 1
-
-
-def test_another_stack_gets_the_url_as_a_secret(app: App) -> None:
-    app.program(PROGRAM)
-    app.up()
-    url = app.url()
-    app.stack.run("stack", "init", "other")
-    app.program("""
-other = pulumi.StackReference("organization/app/dev")
-pulumi.export("download_url", other.require_output("download_url"))
-pulumi.export("version", other.require_output("version_id"))
-""")
-    app.environment["PULUMI_STACK"] = app.stack.name = "other"
-    app.up()
-    assert app.stack.outputs() == {"download_url": "[secret]", "version": app.started()[0]}
-    assert app.url() == url
-    stored = (app.state_file.parent / "other.json").read_text()
-    assert url not in stored
-    assert "Signature=" not in stored

@@ -169,9 +169,9 @@ class Books:
             and any(post.accepted for post in saved.posts)
         ):
             raise Violation(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
-        is_same = (
-            again and not forced and saved is not None and saved.purpose == purpose and not self._has_failed(saved)
-        )
+        # Deleted in this run, for what is upstream: the engine's calls do not say whether `--replace` names it too.
+        may_be_same = again and saved is not None and saved.purpose == purpose and not self._has_failed(saved)
+        is_same = may_be_same and not forced
         if is_same and saved is not None and declared.name in engine.deleted:
             return Told(self, engine, declared, saved)  # another replacement_trigger is not told by the engine
         # What an interrupted run has deleted to make another one is still to be made.
@@ -190,7 +190,7 @@ class Books:
             page.unsaved.append(want)
         want.machines.add(engine.computer.memory)
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
-        return Told(self, engine, declared, want, or_else=saved if is_same else None)
+        return Told(self, engine, declared, want, or_else=saved if may_be_same else None)
 
     def _has_failed(self, want: Want) -> bool:
         accepted = sorted((post for post in want.posts if post.accepted), key=lambda post: post.at)
