@@ -16,8 +16,7 @@ from squarecloud_emulator import Damage, Emulator, Fault
 from squarecloud_emulator.__main__ import parser
 from squarecloud_emulator.control.control_api import control_app
 from squarecloud_emulator.service.settings import TEST_API_KEY
-from tests.emulator.visit import DATABASE, Visit, visit
-from tests.support.virtual import virtual
+from tests.emulator.visit import DATABASE, Visit, visited
 
 if TYPE_CHECKING:
     from starlette.routing import Router
@@ -81,30 +80,27 @@ async def run_commands(at: Visit, title: str) -> None:
         assert answer.is_success, (command, answer.text)
 
 
-@virtual
-async def test_the_faults_in_the_docs_refuse_a_snapshot_and_then_lose_an_answer() -> None:
-    async with visit() as at:
-        await run_commands(at, "Faults")
-        refused = await at.create()
-        assert (refused.status_code, refused.json()["code"]) == (404, "DATABASE_NOT_FOUND")
-        with pytest.raises(httpx.RemoteProtocolError):
-            await at.create()
-        assert [entry.accepted for entry in at.emulator.journal] == [False, True]
+@visited()
+async def test_the_faults_in_the_docs_refuse_a_snapshot_and_then_lose_an_answer(at: Visit) -> None:
+    await run_commands(at, "Faults")
+    refused = await at.create()
+    assert (refused.status_code, refused.json()["code"]) == (404, "DATABASE_NOT_FOUND")
+    with pytest.raises(httpx.RemoteProtocolError):
+        await at.create()
+    assert [entry.accepted for entry in at.emulator.journal] == [False, True]
 
 
-@virtual
-async def test_the_damage_in_the_docs_empties_the_next_snapshot() -> None:
-    async with visit() as at:
-        await run_commands(at, "Bad snapshots")
-        assert at.emulator.databases[DATABASE].next_snapshot_damage == Damage(kind="empty")
+@visited()
+async def test_the_damage_in_the_docs_empties_the_next_snapshot(at: Visit) -> None:
+    await run_commands(at, "Bad snapshots")
+    assert at.emulator.databases[DATABASE].next_snapshot_damage == Damage(kind="empty")
 
 
-@virtual
-async def test_the_clock_in_the_docs_ends_the_cooldown_that_they_name() -> None:
-    async with visit(snapshot_seconds=0) as at:
-        assert (await at.create()).is_success
-        await at.clock.sleep(6)
-        refused = await at.create()
-        assert (refused.json()["code"], refused.json()["message"][-7:]) == ("KEEP_CALM", "1r/180s")
-        await run_commands(at, "Time")
-        assert (await at.create()).is_success
+@visited(snapshot_seconds=0)
+async def test_the_clock_in_the_docs_ends_the_cooldown_that_they_name(at: Visit) -> None:
+    assert (await at.create()).is_success
+    await at.clock.sleep(6)
+    refused = await at.create()
+    assert (refused.json()["code"], refused.json()["message"][-7:]) == ("KEEP_CALM", "1r/180s")
+    await run_commands(at, "Time")
+    assert (await at.create()).is_success

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from pulumi_snapshots.clock import Clock
 from squarecloud_emulator import Emulator, EmulatorSettings
+from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.data.store import Store
 
-__all__ = ["DATABASE", "START", "Visit", "visit"]
+__all__ = ["DATABASE", "START", "Visit", "visit", "visited"]
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -72,3 +75,22 @@ async def visit(
         httpx.AsyncClient(transport=transport, timeout=120) as files,
     ):
         yield Visit(emulator, api, files, clock)
+
+
+def visited(**settings: Any) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Run an async test in virtual time with an emulator of these settings, which is its first argument."""
+
+    def of(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        @wraps(test)
+        def run(**values: Any) -> None:
+            async def body() -> None:
+                async with visit(**settings) as at:
+                    await test(at, **values)
+
+            run_virtual(body)
+
+        signature = inspect.signature(test)
+        run.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+        return run
+
+    return of

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from squarecloud_emulator.control.dashboard import FILES, STATIC
-from tests.emulator.visit import DATABASE, Visit, visit
-from tests.support.virtual import virtual
-
-if TYPE_CHECKING:
-    pass
+from tests.emulator.visit import DATABASE, Visit, visited
 
 SCRIPT = (STATIC / "page.js").read_text()
 MARKUP = (STATIC / "index.html").read_text()
-NEEDED = ("API_URL", "SNAPSHOTS_URL", "API_KEY")
-TIMES = "\N{MULTIPLICATION SIGN}"
-EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 
 
 @pytest.mark.parametrize("path", FILES)
-@virtual
-async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(path: str) -> None:
-    async with visit() as at:
-        answer = await at.files.get(f"{at.emulator.base_url}{path}")
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].partition(";")[0] == FILES[path][1]
-        assert "default-src 'none'" in answer.headers["content-security-policy"]
-        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-        assert answer.content == (STATIC / FILES[path][0]).read_bytes()
-        assert not at.emulator.journal
+@visited()
+async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, path: str) -> None:
+    answer = await at.files.get(f"{at.emulator.base_url}{path}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].partition(";")[0] == FILES[path][1]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.content == (STATIC / FILES[path][0]).read_bytes()
+    assert not at.emulator.journal
 
 
 async def pressed(at: Visit, origin: str, host: str) -> int:
@@ -40,52 +31,49 @@ async def pressed(at: Visit, origin: str, host: str) -> int:
     return (await at.files.post(url, json={"advance": 1}, headers=headers)).status_code
 
 
-@virtual
-async def test_other_pages_cannot_press_the_dashboards_buttons() -> None:
-    async with visit() as at:
-        for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900"):
-            assert await pressed(at, f"http://{here}", here) == 200
-        for origin, host in (
-            ("http://evil.example", "127.0.0.1:8900"),  # another site's page that sends here
-            ("http://evil.example:8900", "evil.example:8900"),  # another site whose name resolves to this machine
-            ("http://127.0.0.1:9000", "127.0.0.1:8900"),  # another program's page
-            ("http://localhost:8900", "127.0.0.1:8900"),
-            ("https://127.0.0.1:8900", "127.0.0.1:8900"),
-            ("http://127.0.0.1.evil.example", "127.0.0.1.evil.example"),
-            ("null", "127.0.0.1:8900"),
-            ("http://", ""),
-        ):
-            assert await pressed(at, origin, host) == 403, origin
+@visited()
+async def test_other_pages_cannot_press_the_dashboards_buttons(at: Visit) -> None:
+    for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900"):
+        assert await pressed(at, f"http://{here}", here) == 200
+    for origin, host in (
+        ("http://evil.example", "127.0.0.1:8900"),  # another site's page that sends here
+        ("http://evil.example:8900", "evil.example:8900"),  # another site whose name resolves to this machine
+        ("http://127.0.0.1:9000", "127.0.0.1:8900"),  # another program's page
+        ("http://localhost:8900", "127.0.0.1:8900"),
+        ("https://127.0.0.1:8900", "127.0.0.1:8900"),
+        ("http://127.0.0.1.evil.example", "127.0.0.1.evil.example"),
+        ("null", "127.0.0.1:8900"),
+        ("http://", ""),
+    ):
+        assert await pressed(at, origin, host) == 403, origin
 
 
-@virtual
-async def test_journal_can_be_read_from_a_number_on() -> None:
-    async with visit() as at:
-        for _ in range(3):
-            await at.listing()
-        url = f"{at.emulator.base_url}/_emulator/journal"
-        assert [one["number"] for one in (await at.files.get(url, params={"after": 1})).json()] == [2, 3]
-        assert (await at.files.get(url, params={"after": "x"})).status_code == 400
-        state = (await at.files.get(f"{at.emulator.base_url}/_emulator/state")).json()
-        assert (state["requests"], state["blocked_until"]) == (3, None)
-        at.emulator.block(60)
-        state = (await at.files.get(f"{at.emulator.base_url}/_emulator/state")).json()
-        assert state["blocked_until"] == "2026-03-01T12:01:00Z"
+@visited()
+async def test_journal_can_be_read_from_a_number_on(at: Visit) -> None:
+    for _ in range(3):
+        await at.listing()
+    url = f"{at.emulator.base_url}/_emulator/journal"
+    assert [one["number"] for one in (await at.files.get(url, params={"after": 1})).json()] == [2, 3]
+    assert (await at.files.get(url, params={"after": "x"})).status_code == 400
+    state = (await at.files.get(f"{at.emulator.base_url}/_emulator/state")).json()
+    assert (state["requests"], state["blocked_until"]) == (3, None)
+    at.emulator.block(60)
+    state = (await at.files.get(f"{at.emulator.base_url}/_emulator/state")).json()
+    assert state["blocked_until"] == "2026-03-01T12:01:00Z"
 
 
-@virtual
-async def test_state_counts_the_quota_of_any_24_hours_and_shows_a_restore_under_way() -> None:
-    async with visit(restore_seconds=60) as at:
-        url = f"{at.emulator.base_url}/_emulator/state"
-        await at.create()
-        await at.restore(at.emulator.snapshots(DATABASE)[0].version_id)
-        state = (await at.files.get(url)).json()
-        assert state["quota"] == {"used": 1, "of": 16}
-        assert state["databases"][0]["restoring"]
-        assert state["databases"][0]["restore"]["ends_at"] == "2026-03-01T12:01:30Z"
-        await at.clock.sleep(86400)
-        state = (await at.files.get(url)).json()
-        assert (state["quota"]["used"], state["databases"][0]["restoring"]) == (0, False)
+@visited(restore_seconds=60)
+async def test_state_counts_the_quota_of_any_24_hours_and_shows_a_restore_under_way(at: Visit) -> None:
+    url = f"{at.emulator.base_url}/_emulator/state"
+    await at.create()
+    await at.restore(at.emulator.snapshots(DATABASE)[0].version_id)
+    state = (await at.files.get(url)).json()
+    assert state["quota"] == {"used": 1, "of": 16}
+    assert state["databases"][0]["restoring"]
+    assert state["databases"][0]["restore"]["ends_at"] == "2026-03-01T12:01:30Z"
+    await at.clock.sleep(86400)
+    state = (await at.files.get(url)).json()
+    assert (state["quota"]["used"], state["databases"][0]["restoring"]) == (0, False)
 
 
 def test_every_button_names_what_it_acts_on() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from squarecloud_emulator import Emulator
 from tests.emulator.visit import DATABASE, START, visit
-from tests.support.virtual import run_virtual
+from tests.support.virtual import run_virtual, virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,51 +85,47 @@ def test_skipped_time_stays_skipped_after_a_restart(tmp_path: Path) -> None:
     run_virtual(after)
 
 
-def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with visit(data_folder=tmp_path) as at:
-            with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
-                application.execute("CREATE TABLE orders (id INTEGER, state TEXT)")
-                application.execute("INSERT INTO orders VALUES (1, 'paid')")
-                application.commit()
-                await at.create()
-                application.execute("UPDATE orders SET state = 'lost'")
-                application.commit()
-                (version_id,) = await at.versions()
-                with zipfile.ZipFile(io.BytesIO(at.emulator.archive_of(version_id))) as archive:
-                    archive.extract("database.sqlite", tmp_path)
-                with closing(sqlite3.connect(tmp_path / "database.sqlite")) as copy:
-                    assert copy.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
-                await at.restore(version_id)
-                await at.clock.sleep(60)
-                assert await at.running()
-                assert application.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
-
-    run_virtual(body)
-
-
-def test_locked_database_fails_only_its_own_snapshot(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with visit(data_folder=tmp_path) as at:
-            stored = at.emulator.add_snapshot(DATABASE)
-            with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
-                application.execute("CREATE TABLE t (n)")
-                application.execute("BEGIN EXCLUSIVE")
-                assert (await at.create()).json()["code"] == "SNAPSHOT_FAILED"
-                assert at.emulator.account.quota.uses == []
-                assert (await at.restore(stored.version_id)).status_code == 200
-                await at.clock.sleep(60)
-                assert await at.running()
-                application.rollback()
-            assert (await at.create()).status_code == 200
-            (tmp_path / "snapshots" / f"{stored.version_id}.zip").unlink()
-            await at.clock.sleep(120)
-            await at.restore(stored.version_id)
+@virtual
+async def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
+    async with visit(data_folder=tmp_path) as at:
+        with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
+            application.execute("CREATE TABLE orders (id INTEGER, state TEXT)")
+            application.execute("INSERT INTO orders VALUES (1, 'paid')")
+            application.commit()
+            await at.create()
+            application.execute("UPDATE orders SET state = 'lost'")
+            application.commit()
+            (version_id,) = await at.versions()
+            with zipfile.ZipFile(io.BytesIO(at.emulator.archive_of(version_id))) as archive:
+                archive.extract("database.sqlite", tmp_path)
+            with closing(sqlite3.connect(tmp_path / "database.sqlite")) as copy:
+                assert copy.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
+            await at.restore(version_id)
             await at.clock.sleep(60)
             assert await at.running()
-            assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
+            assert application.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
 
-    run_virtual(body)
+
+@virtual
+async def test_locked_database_fails_only_its_own_snapshot(tmp_path: Path) -> None:
+    async with visit(data_folder=tmp_path) as at:
+        stored = at.emulator.add_snapshot(DATABASE)
+        with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
+            application.execute("CREATE TABLE t (n)")
+            application.execute("BEGIN EXCLUSIVE")
+            assert (await at.create()).json()["code"] == "SNAPSHOT_FAILED"
+            assert at.emulator.account.quota.uses == []
+            assert (await at.restore(stored.version_id)).status_code == 200
+            await at.clock.sleep(60)
+            assert await at.running()
+            application.rollback()
+        assert (await at.create()).status_code == 200
+        (tmp_path / "snapshots" / f"{stored.version_id}.zip").unlink()
+        await at.clock.sleep(120)
+        await at.restore(stored.version_id)
+        await at.clock.sleep(60)
+        assert await at.running()
+        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
 
 
 def test_removed_database_leaves_no_files(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from tests.emulator.visit import DATABASE, visit
-from tests.support.virtual import virtual
+from tests.emulator.visit import DATABASE, visited
 
 if TYPE_CHECKING:
     import httpx
@@ -47,34 +46,32 @@ def told(answer: httpx.Response) -> tuple[int, str]:
         (f"POST /{'c' * 32}/stop", None, (404, "DATABASE_NOT_FOUND")),
     ],
 )
-@virtual
+@visited()
 async def test_a_request_is_refused_with_the_services_code(
-    request_: str, body: dict[str, Any] | None, answer: tuple[int, str]
+    at: Visit, request_: str, body: dict[str, Any] | None, answer: tuple[int, str]
 ) -> None:
-    async with visit() as at:
-        known = set(at.emulator.databases)
-        assert told(await sent(at, request_, json=body)) == answer
-        assert len(at.emulator.databases) - len(known) == (request_ == "POST " and answer[0] == 200)
+    known = set(at.emulator.databases)
+    assert told(await sent(at, request_, json=body)) == answer
+    assert len(at.emulator.databases) - len(known) == (request_ == "POST " and answer[0] == 200)
 
 
-@virtual
-async def test_what_a_stopped_or_restored_database_refuses() -> None:
-    async with visit(plan="free") as at:
-        assert told(await sent(at, "POST ", json=GOOD)) == (403, "UPGRADE_REQUIRED")
-        version = at.emulator.add_snapshot(DATABASE).version_id
-        assert told(await at.restore(version)) == (200, "success")
-        for _ in range(2):  # while it runs, and in the 2 minutes after it
-            for request in (f"DELETE /{DATABASE}", f"POST /{DATABASE}/stop", f"POST /{DATABASE}/start"):
-                assert told(await sent(at, request)) == (403, "RESTORE_IN_PROGRESS")
-            await anyio.sleep(100)
+@visited(plan="free")
+async def test_what_a_stopped_or_restored_database_refuses(at: Visit) -> None:
+    assert told(await sent(at, "POST ", json=GOOD)) == (403, "UPGRADE_REQUIRED")
+    version = at.emulator.add_snapshot(DATABASE).version_id
+    assert told(await at.restore(version)) == (200, "success")
+    for _ in range(2):  # while it runs, and in the 2 minutes after it
+        for request in (f"DELETE /{DATABASE}", f"POST /{DATABASE}/stop", f"POST /{DATABASE}/start"):
+            assert told(await sent(at, request)) == (403, "RESTORE_IN_PROGRESS")
         await anyio.sleep(100)
-        assert told(await sent(at, f"POST /{DATABASE}/stop")) == (200, "success")
-        await anyio.sleep(3)
-        assert told(await sent(at, f"POST /{DATABASE}/stop")) == (409, "CONTAINER_ALREADY_STOPPED")
-        for request in (f"GET /{DATABASE}/credentials/certificate", f"POST /{DATABASE}/credentials/reset"):
-            assert told(await sent(at, request, json={"reset": "password"})) == (400, "DATABASE_NOT_RUNNING")
-        assert told(await sent(at, f"DELETE /{DATABASE}")) == (200, "success")
-        assert told(await sent(at, f"GET /{DATABASE}")) == (404, "DATABASE_NOT_FOUND")
+    await anyio.sleep(100)
+    assert told(await sent(at, f"POST /{DATABASE}/stop")) == (200, "success")
+    await anyio.sleep(3)
+    assert told(await sent(at, f"POST /{DATABASE}/stop")) == (409, "CONTAINER_ALREADY_STOPPED")
+    for request in (f"GET /{DATABASE}/credentials/certificate", f"POST /{DATABASE}/credentials/reset"):
+        assert told(await sent(at, request, json={"reset": "password"})) == (400, "DATABASE_NOT_RUNNING")
+    assert told(await sent(at, f"DELETE /{DATABASE}")) == (200, "success")
+    assert told(await sent(at, f"GET /{DATABASE}")) == (404, "DATABASE_NOT_FOUND")
 
 
 @pytest.mark.parametrize(
@@ -89,19 +86,17 @@ async def test_what_a_stopped_or_restored_database_refuses() -> None:
         (f"PATCH /{DATABASE}", 1, 5),
     ],
 )
-@virtual
-async def test_a_route_has_its_own_limit(request_: str, most: int, seconds: int) -> None:
-    async with visit() as at:
-        body = {"reset": "password", "name": "x"}
-        for _ in range(2):
-            answers = [told(await sent(at, request_, json=body))[1] for _ in range(most + 1)]
-            assert "KEEP_CALM" not in answers[:-1]
-            assert answers[-1] == "KEEP_CALM"
-            await anyio.sleep(seconds)
+@visited()
+async def test_a_route_has_its_own_limit(at: Visit, request_: str, most: int, seconds: int) -> None:
+    body = {"reset": "password", "name": "x"}
+    for _ in range(2):
+        answers = [told(await sent(at, request_, json=body))[1] for _ in range(most + 1)]
+        assert "KEEP_CALM" not in answers[:-1]
+        assert answers[-1] == "KEEP_CALM"
+        await anyio.sleep(seconds)
 
 
-@virtual
-async def test_a_database_needs_its_scopes() -> None:
-    async with visit(scopes=frozenset({"databases:read"})) as at:
-        for request in ("POST ", f"DELETE /{DATABASE}", f"POST /{DATABASE}/credentials/reset"):
-            assert told(await sent(at, request)) == (403, "MISSING_SCOPE")
+@visited(scopes=frozenset({"databases:read"}))
+async def test_a_database_needs_its_scopes(at: Visit) -> None:
+    for request in ("POST ", f"DELETE /{DATABASE}", f"POST /{DATABASE}/credentials/reset"):
+        assert told(await sent(at, request)) == (403, "MISSING_SCOPE")

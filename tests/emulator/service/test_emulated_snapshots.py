@@ -9,280 +9,212 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.emulator.visit import DATABASE, START, visit
-from tests.support.virtual import run_virtual, virtual
+from tests.emulator.visit import DATABASE, START, Visit, visit, visited
+from tests.support.virtual import virtual
 
 OTHER = "b25c9e6f2dc8516b962fc5d186617232"
 
 
-@virtual
-async def test_quick_snapshot_is_answered_with_an_unpinned_url() -> None:
-    async with visit(snapshot_seconds=30) as at:
-        answer = await at.create()
-        assert answer.status_code == 200
-        created = answer.json()["response"]
-        assert at.clock.utc() == START + timedelta(seconds=30)
-        assert httpx.URL(created["url"]).path.endswith(f"/databases/{at.emulator.settings.account_id}/{DATABASE}.zip")
-        assert "versionId" not in created["url"]
-        (entry,) = (await at.listing()).json()["response"]
-        assert f"versionId={entry['version_id']}" in created["key"]
-        assert entry == {
-            "name": DATABASE,
-            "size": len(at.emulator.archive_of(entry["version_id"])),
-            "modified": "2026-03-01T12:00:30.000Z",
-            "key": httpx.URL(entry["url"]).query.decode(),
-            "version_id": at.emulator.journal[0].version_id,
-            "url": entry["url"],
-            "runtime": "postgres",
-            "origin": "manual",
-        }
+@visited(snapshot_seconds=30)
+async def test_quick_snapshot_is_answered_with_an_unpinned_url(at: Visit) -> None:
+    answer = await at.create()
+    assert answer.status_code == 200
+    created = answer.json()["response"]
+    assert at.clock.utc() == START + timedelta(seconds=30)
+    assert httpx.URL(created["url"]).path.endswith(f"/databases/{at.emulator.settings.account_id}/{DATABASE}.zip")
+    assert "versionId" not in created["url"]
+    (entry,) = (await at.listing()).json()["response"]
+    assert f"versionId={entry['version_id']}" in created["key"]
+    assert entry == {
+        "name": DATABASE,
+        "size": len(at.emulator.archive_of(entry["version_id"])),
+        "modified": "2026-03-01T12:00:30.000Z",
+        "key": httpx.URL(entry["url"]).query.decode(),
+        "version_id": at.emulator.journal[0].version_id,
+        "url": entry["url"],
+        "runtime": "postgres",
+        "origin": "manual",
+    }
 
 
-@virtual
-async def test_slow_snapshot_is_answered_202_and_listed_later() -> None:
-    async with visit(snapshot_seconds=200) as at:
-        answer = await at.create()
-        assert answer.status_code == 202
-        assert answer.json() == {"status": "error", "code": "SNAPSHOT_PROCESSING"}
-        assert at.clock.utc() == START + timedelta(seconds=90)
-        assert at.last.accepted
-        assert at.emulator.snapshots(DATABASE) == []
-        await at.clock.sleep(110)
-        assert await at.versions() == [at.emulator.journal[0].version_id]
+@visited(snapshot_seconds=200)
+async def test_slow_snapshot_is_answered_202_and_listed_later(at: Visit) -> None:
+    answer = await at.create()
+    assert answer.status_code == 202
+    assert answer.json() == {"status": "error", "code": "SNAPSHOT_PROCESSING"}
+    assert at.clock.utc() == START + timedelta(seconds=90)
+    assert at.last.accepted
+    assert at.emulator.snapshots(DATABASE) == []
+    await at.clock.sleep(110)
+    assert await at.versions() == [at.emulator.journal[0].version_id]
 
 
 @pytest.mark.parametrize(
     ("settings", "modified"),
     [({"modified_is": "start"}, "2026-03-01T12:00:00.000Z"), ({"modified_is": "end"}, "2026-03-01T12:03:20.000Z")],
 )
-def test_both_meanings_of_modified_can_be_chosen(settings: dict[str, Any], modified: str) -> None:
-    async def body() -> None:
-        async with visit(snapshot_seconds=200, **settings) as at:
-            await at.create()
-            await at.clock.sleep(110)
-            assert (await at.listing()).json()["response"][0]["modified"] == modified
-
-    run_virtual(body)
-
-
 @virtual
-async def test_old_style_listing_has_the_version_only_in_its_key() -> None:
-    async with visit(old_style_entries=True, key_of_200_has_version=False) as at:
-        created = (await at.create()).json()["response"]
-        assert "versionId" not in created["key"]
-        (entry,) = (await at.listing()).json()["response"]
-        assert sorted(entry) == ["key", "modified", "name", "size"]
-        assert f"versionId={at.emulator.journal[0].version_id}" in entry["key"]
-
-
-@pytest.mark.parametrize(
-    ("style", "name"),
-    [("id", DATABASE), ("id_type", f"{DATABASE}_postgres"), ("id_type_origin", f"{DATABASE}_postgres_manual")],
-)
-def test_snapshot_can_be_restored_under_every_name_style(style: str, name: str) -> None:
-    async def body() -> None:
-        async with visit(name_style=style) as at:
-            await at.create()
-            (entry,) = (await at.listing()).json()["response"]
-            assert entry["name"] == name
-            assert (await at.files.get(entry["url"])).status_code == 200
-            assert (await at.restore(entry["version_id"], name=name)).status_code == 200
-
-    run_virtual(body)
-
-
-@virtual
-async def test_version_ids_with_special_characters_survive_their_urls() -> None:
-    async with visit(version_style="opaque", restore_tail_seconds=0.0) as at:
-        for version_id in ("3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "a+b/c=d_e-0123456789abcdefghi"):
-            at.emulator.add_snapshot(DATABASE, version_id=version_id)
+async def test_both_meanings_of_modified_can_be_chosen(settings: dict[str, Any], modified: str) -> None:
+    async with visit(snapshot_seconds=200, **settings) as at:
         await at.create()
-        for entry in (await at.listing()).json()["response"]:
-            downloaded = await at.files.get(entry["url"])
-            assert downloaded.headers["x-amz-version-id"] == entry["version_id"]
-            await at.clock.sleep(120)
-            assert (await at.restore(entry["version_id"])).json() == {"status": "success"}
+        await at.clock.sleep(110)
+        assert (await at.listing()).json()["response"][0]["modified"] == modified
 
 
-@virtual
-async def test_failed_snapshot_is_an_error_and_never_listed() -> None:
-    async with visit() as at:
-        at.emulator.fail_next_snapshot(DATABASE)
-        answer = await at.create()
-        assert (answer.status_code, answer.json()["code"]) == (404, "SNAPSHOT_FAILED")
-        at.emulator.fail_next_snapshot(DATABASE)
-        at.emulator.next_snapshot_takes(DATABASE, 200)
-        await at.clock.sleep(180)
-        assert (await at.create()).status_code == 202
-        await at.clock.sleep(1000)
-        assert await at.versions() == []
-        assert (await at.create()).status_code == 200
+@visited(old_style_entries=True, key_of_200_has_version=False)
+async def test_old_style_listing_has_the_version_only_in_its_key(at: Visit) -> None:
+    created = (await at.create()).json()["response"]
+    assert "versionId" not in created["key"]
+    (entry,) = (await at.listing()).json()["response"]
+    assert sorted(entry) == ["key", "modified", "name", "size"]
+    assert f"versionId={at.emulator.journal[0].version_id}" in entry["key"]
+
+
+@visited(version_style="opaque", restore_tail_seconds=0.0)
+async def test_version_ids_with_special_characters_survive_their_urls(at: Visit) -> None:
+    for version_id in ("3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "a+b/c=d_e-0123456789abcdefghi"):
+        at.emulator.add_snapshot(DATABASE, version_id=version_id)
+    await at.create()
+    for entry in (await at.listing()).json()["response"]:
+        downloaded = await at.files.get(entry["url"])
+        assert downloaded.headers["x-amz-version-id"] == entry["version_id"]
+        await at.clock.sleep(120)
+        assert (await at.restore(entry["version_id"])).json() == {"status": "success"}
+
+
+@visited()
+async def test_failed_snapshot_is_an_error_and_never_listed(at: Visit) -> None:
+    at.emulator.fail_next_snapshot(DATABASE)
+    answer = await at.create()
+    assert (answer.status_code, answer.json()["code"]) == (404, "SNAPSHOT_FAILED")
+    at.emulator.fail_next_snapshot(DATABASE)
+    at.emulator.next_snapshot_takes(DATABASE, 200)
+    await at.clock.sleep(180)
+    assert (await at.create()).status_code == 202
+    await at.clock.sleep(1000)
+    assert await at.versions() == []
+    assert (await at.create()).status_code == 200
 
 
 @pytest.mark.parametrize(("spend", "status"), [(True, 429), (False, 200)])
-def test_whether_failures_spend_quota_can_be_chosen(*, spend: bool, status: int) -> None:
-    async def body() -> None:
-        async with visit(failures_spend_quota=spend, plan_memory_mb=256) as at:
-            for _ in range(2):
-                at.emulator.fail_next_snapshot(DATABASE)
-                await at.create()
-                await at.clock.sleep(180)
-            assert (await at.create()).status_code == status
-
-    run_virtual(body)
+@virtual
+async def test_whether_failures_spend_quota_can_be_chosen(*, spend: bool, status: int) -> None:
+    async with visit(failures_spend_quota=spend, plan_memory_mb=256) as at:
+        for _ in range(2):
+            at.emulator.fail_next_snapshot(DATABASE)
+            await at.create()
+            await at.clock.sleep(180)
+        assert (await at.create()).status_code == status
 
 
 @pytest.mark.parametrize("join", [True, False])
-def test_whether_a_post_joins_a_running_snapshot_can_be_chosen(*, join: bool) -> None:
-    async def body() -> None:
-        async with visit(snapshot_seconds=250, posts_join_running=join) as at:
-            assert (await at.create()).status_code == 202
-            await at.clock.sleep(90)
-            answer = await at.create()
-            assert answer.status_code == (200 if join else 409)
-            assert not at.last.accepted
-            await at.clock.sleep(300)
-            assert len(await at.versions()) == len(at.emulator.account.quota.uses) == 1
-
-    run_virtual(body)
-
-
 @virtual
-async def test_snapshot_of_a_client_that_times_out_is_still_taken() -> None:
-    async with visit() as at:
-        with pytest.raises(httpx.ReadTimeout):
-            await at.create(timeout=10)
-        assert at.clock.utc() == START + timedelta(seconds=10)
-        assert at.last.status is None
-        await at.clock.sleep(21)
-        assert len(at.emulator.snapshots(DATABASE)) == 1
-        assert at.last.status == 200
+async def test_whether_a_post_joins_a_running_snapshot_can_be_chosen(*, join: bool) -> None:
+    async with visit(snapshot_seconds=250, posts_join_running=join) as at:
+        assert (await at.create()).status_code == 202
+        await at.clock.sleep(90)
+        answer = await at.create()
+        assert answer.status_code == (200 if join else 409)
+        assert not at.last.accepted
+        await at.clock.sleep(300)
+        assert len(await at.versions()) == len(at.emulator.account.quota.uses) == 1
 
 
-@virtual
-async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour() -> None:
-    async with visit(cache_world="kept") as at:
-        assert await at.versions() == []
-        await at.create()
-        await at.clock.sleep(1769)
-        assert await at.versions() == []
-        await at.clock.sleep(1)
-        assert len(await at.versions()) == 1
+@visited(cache_world="kept")
+async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour(at: Visit) -> None:
+    assert await at.versions() == []
+    await at.create()
+    await at.clock.sleep(1769)
+    assert await at.versions() == []
+    await at.clock.sleep(1)
+    assert len(await at.versions()) == 1
 
 
-@virtual
-async def test_invalidated_listing_shows_a_finished_snapshot_at_once() -> None:
-    async with visit(cache_world="invalidated", snapshot_seconds=200) as at:
-        assert await at.versions() == []
-        assert (await at.api.get("users/snapshots?scope=databases")).json()["response"] == []
-        await at.create()
-        assert await at.versions() == []
-        await at.clock.sleep(110)
-        assert len(await at.versions()) == 1
-        assert len((await at.api.get("users/snapshots?scope=databases")).json()["response"]) == 1
+@visited(cache_world="invalidated", snapshot_seconds=200)
+async def test_invalidated_listing_shows_a_finished_snapshot_at_once(at: Visit) -> None:
+    assert await at.versions() == []
+    assert (await at.api.get("users/snapshots?scope=databases")).json()["response"] == []
+    await at.create()
+    assert await at.versions() == []
+    await at.clock.sleep(110)
+    assert len(await at.versions()) == 1
+    assert len((await at.api.get("users/snapshots?scope=databases")).json()["response"]) == 1
 
 
-@virtual
-async def test_cached_page_of_one_database_can_be_dropped() -> None:
-    async with visit() as at:
-        at.emulator.add_database(OTHER)
-        assert await at.versions() == []
-        await at.create()
-        assert (await at.create(OTHER)).status_code == 200
-        assert len(await at.versions(OTHER)) == 1
-        at.emulator.drop_cache(DATABASE)
-        assert len(await at.versions()) == 1
+@visited()
+async def test_cached_page_of_one_database_can_be_dropped(at: Visit) -> None:
+    at.emulator.add_database(OTHER)
+    assert await at.versions() == []
+    await at.create()
+    assert (await at.create(OTHER)).status_code == 200
+    assert len(await at.versions(OTHER)) == 1
+    at.emulator.drop_cache(DATABASE)
+    assert len(await at.versions()) == 1
 
 
-@virtual
-async def test_account_listing_has_its_own_cache_and_rate_limit() -> None:
-    async with visit(cache_seconds=10) as at:
-        await at.versions()
-        await at.create()
-        everything = "users/snapshots?scope=databases"
-        assert len((await at.api.get(everything)).json()["response"]) == 1
-        assert (await at.api.get("users/snapshots?scope=applications")).json()["response"] == []
-        assert (await at.api.get(everything)).status_code == 200  # from the cache: no miss
-        await at.clock.sleep(10)
-        assert (await at.api.get(everything)).status_code == 200
-        await at.clock.sleep(10)
-        blocked = await at.api.get(everything)
-        assert (blocked.status_code, blocked.json()["code"]) == (429, "RATE_LIMITED")
-        assert (await at.listing()).status_code == 200
-        await at.clock.sleep(299)
-        assert (await at.api.get(everything)).status_code == 429
-        await at.clock.sleep(1)
-        assert (await at.api.get(everything)).status_code == 200
-        at.change(plan="free")
-        refused = await at.api.get(everything)
-        assert (refused.status_code, refused.json()["code"]) == (402, "UPGRADE_REQUIRED")
+@visited(cache_seconds=10)
+async def test_account_listing_has_its_own_cache_and_rate_limit(at: Visit) -> None:
+    await at.versions()
+    await at.create()
+    everything = "users/snapshots?scope=databases"
+    assert len((await at.api.get(everything)).json()["response"]) == 1
+    assert (await at.api.get("users/snapshots?scope=applications")).json()["response"] == []
+    assert (await at.api.get(everything)).status_code == 200  # from the cache: no miss
+    await at.clock.sleep(10)
+    assert (await at.api.get(everything)).status_code == 200
+    await at.clock.sleep(10)
+    blocked = await at.api.get(everything)
+    assert (blocked.status_code, blocked.json()["code"]) == (429, "RATE_LIMITED")
+    assert (await at.listing()).status_code == 200
+    await at.clock.sleep(299)
+    assert (await at.api.get(everything)).status_code == 429
+    await at.clock.sleep(1)
+    assert (await at.api.get(everything)).status_code == 200
+    at.change(plan="free")
+    refused = await at.api.get(everything)
+    assert (refused.status_code, refused.json()["code"]) == (402, "UPGRADE_REQUIRED")
 
 
-@virtual
-async def test_automatic_snapshots_are_daily_and_expire_after_30_days() -> None:
-    async with visit(automatic_snapshots=True, automatic_hour=3) as at:
-        await at.create()
-        at.emulator.advance(86400)
-        newest, oldest = (await at.listing()).json()["response"]
-        assert (newest["origin"], newest["modified"]) == ("automatic", "2026-03-02T03:00:00.000Z")
-        assert oldest["origin"] == "manual"
-        at.emulator.advance(86400 * 40)
-        assert len(at.emulator.snapshots(DATABASE)) == 30
-        assert oldest["version_id"] not in await at.versions()
-        assert (await at.files.get(oldest["url"])).status_code == 403  # the URL has expired too
+@visited(automatic_snapshots=True, automatic_hour=3)
+async def test_automatic_snapshots_are_daily_and_expire_after_30_days(at: Visit) -> None:
+    await at.create()
+    at.emulator.advance(86400)
+    newest, oldest = (await at.listing()).json()["response"]
+    assert (newest["origin"], newest["modified"]) == ("automatic", "2026-03-02T03:00:00.000Z")
+    assert oldest["origin"] == "manual"
+    at.emulator.advance(86400 * 40)
+    assert len(at.emulator.snapshots(DATABASE)) == 30
+    assert oldest["version_id"] not in await at.versions()
+    assert (await at.files.get(oldest["url"])).status_code == 403  # the URL has expired too
 
 
-@virtual
-async def test_restore_stops_the_database_and_brings_its_data_back() -> None:
-    async with visit() as at:
-        at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
-        at.emulator.next_snapshot_takes(DATABASE, 80)
-        await at.create()
-        (version_id,) = await at.versions()
-        at.emulator.execute(DATABASE, "UPDATE t SET n = 2")
-        assert (await at.restore(version_id)).json() == {"status": "success"}
-        assert at.last.accepted
-        assert not await at.running()
-        await at.clock.sleep(59)
-        assert not await at.running()
-        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[2]]]
-        at.emulator.advance(60)
-        assert await at.running()
-        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
+@visited()
+async def test_restore_stops_the_database_and_brings_its_data_back(at: Visit) -> None:
+    at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+    at.emulator.next_snapshot_takes(DATABASE, 80)
+    await at.create()
+    (version_id,) = await at.versions()
+    at.emulator.execute(DATABASE, "UPDATE t SET n = 2")
+    assert (await at.restore(version_id)).json() == {"status": "success"}
+    assert at.last.accepted
+    assert not await at.running()
+    await at.clock.sleep(59)
+    assert not await at.running()
+    assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[2]]]
+    at.emulator.advance(60)
+    assert await at.running()
+    assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
 
 
-@virtual
-async def test_snapshot_has_the_data_of_its_start() -> None:
-    async with visit(snapshot_seconds=200) as at:
-        at.emulator.execute(DATABASE, "CREATE TABLE t (n)")
-        await at.create()
-        at.emulator.execute(DATABASE, "INSERT INTO t VALUES (1)")
-        await at.clock.sleep(110)
-        await at.restore((await at.versions())[0])
-        await at.clock.sleep(60)
-        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
-
-
-@virtual
-async def test_posts_during_a_restore_are_refused() -> None:
-    async with visit() as at:
-        stored = at.emulator.add_snapshot(DATABASE)
-        at.change(restore_seconds=600)
-        await at.restore(stored.version_id)
-        created = await at.create()
-        assert (created.status_code, created.json()["code"]) == (403, "RESTORE_IN_PROGRESS")
-        await at.clock.sleep(120)
-        restored = await at.restore(stored.version_id)
-        assert (restored.status_code, restored.json()["code"]) == (409, "RESTORE_IN_PROGRESS")
-
-
-@virtual
-async def test_restore_that_holds_its_answer_can_be_chosen() -> None:
-    async with visit(restore_holds=True) as at:
-        stored = at.emulator.add_snapshot(DATABASE)
-        await at.restore(stored.version_id)
-        assert at.clock.utc() == START + timedelta(seconds=60)
-        assert await at.running()
+@visited(snapshot_seconds=200)
+async def test_snapshot_has_the_data_of_its_start(at: Visit) -> None:
+    at.emulator.execute(DATABASE, "CREATE TABLE t (n)")
+    await at.create()
+    at.emulator.execute(DATABASE, "INSERT INTO t VALUES (1)")
+    await at.clock.sleep(110)
+    await at.restore((await at.versions())[0])
+    await at.clock.sleep(60)
+    assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
 
 
 UUID = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
@@ -302,124 +234,107 @@ UUID = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
         ({"snapshotId": "redis", "versionId": "the redis one"}, 400, "SNAPSHOT_DATABASE_MISMATCH"),
     ],
 )
-def test_restore_of_a_wrong_snapshot_is_refused(body: Any, status: int, code: str) -> None:
-    async def visited() -> None:
-        async with visit() as at:
-            at.emulator.add_database("redis", type="redis")
-            known = {
-                "this one": at.emulator.add_snapshot(DATABASE).version_id,
-                "the redis one": at.emulator.add_snapshot("redis").version_id,
-            }
-            sent = {name: known.get(str(value), value) for name, value in body.items()} if body else body
-            answer = await at.api.post(f"databases/{DATABASE}/snapshots/restore", json=sent)
-            assert (answer.status_code, answer.json()["code"]) == (status, code)
-            assert not at.last.accepted
-
-    run_virtual(visited)
+@visited()
+async def test_restore_of_a_wrong_snapshot_is_refused(at: Visit, body: Any, status: int, code: str) -> None:
+    at.emulator.add_database("redis", type="redis")
+    known = {
+        "this one": at.emulator.add_snapshot(DATABASE).version_id,
+        "the redis one": at.emulator.add_snapshot("redis").version_id,
+    }
+    sent = {name: known.get(str(value), value) for name, value in body.items()} if body else body
+    answer = await at.api.post(f"databases/{DATABASE}/snapshots/restore", json=sent)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert not at.last.accepted
 
 
-@virtual
-async def test_failing_restore_is_refused_only_once() -> None:
-    async with visit() as at:
-        stored = at.emulator.add_snapshot(DATABASE)
-        at.emulator.fail_next_restore(DATABASE)
-        answer = await at.restore(stored.version_id)
-        assert (answer.status_code, answer.json()["code"]) == (404, "SNAPSHOT_RESTORE_FAILED")
-        assert (await at.restore(stored.version_id)).status_code == 200
+@visited()
+async def test_failing_restore_is_refused_only_once(at: Visit) -> None:
+    stored = at.emulator.add_snapshot(DATABASE)
+    at.emulator.fail_next_restore(DATABASE)
+    answer = await at.restore(stored.version_id)
+    assert (answer.status_code, answer.json()["code"]) == (404, "SNAPSHOT_RESTORE_FAILED")
+    assert (await at.restore(stored.version_id)).status_code == 200
 
 
-@virtual
-async def test_restore_into_another_database_puts_the_data_there() -> None:
-    async with visit() as at:
-        at.emulator.add_database(OTHER)
-        at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
-        stored = at.emulator.add_snapshot(DATABASE)
-        assert (await at.restore(stored.version_id, to=OTHER)).status_code == 200
-        await at.clock.sleep(60)
-        assert at.emulator.execute(OTHER, "SELECT n FROM t") == [[[1]]]
+LONG = {"id": 32, "id_type": 41, "id_type_origin": None}
+"""How much of a name with all its parts is there."""
 
 
-@pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
+@pytest.mark.parametrize("style", LONG)
 @pytest.mark.parametrize("sent", [DATABASE, f"{DATABASE}_postgres", "as listed"])
-def test_a_restore_takes_bare_names_and_names_with_the_engine(style: str, sent: str) -> None:
-    async def body() -> None:
-        async with visit(name_style=style) as at:
-            await at.create()
-            (entry,) = (await at.listing()).json()["response"]
-            name = entry["name"] if sent == "as listed" else sent
-            assert (await at.restore(entry["version_id"], name=name)).status_code == 200
-
-    run_virtual(body)
-
-
 @virtual
-async def test_an_account_listing_without_a_scope_is_the_applications() -> None:
-    async with visit() as at:
-        app = at.emulator.add_application()
-        version = at.emulator.add_snapshot(app.id).version_id
-        of_database = at.emulator.add_snapshot(DATABASE).version_id
-        for query, expected in (("", version), ("?scope=applications", version), ("?scope=databases", of_database)):
-            listed = (await at.api.get(f"users/snapshots{query}")).json()["response"]
-            assert [one["version_id"] for one in listed] == [expected]
-
-
-@virtual
-async def test_applications_have_snapshots_with_the_same_cooldown() -> None:
-    async with visit() as at:
-        app = at.emulator.add_application()
-        assert re.fullmatch("[0-9a-f]{32}", app.id)
-        path = f"apps/{app.id}/snapshots"
-        assert (await at.api.post(path)).status_code == 200
-        assert (await at.api.post(path)).json()["code"] == "KEEP_CALM"
-        await at.clock.sleep(149)
-        assert (await at.api.post(path)).json()["code"] == "KEEP_CALM"
-        await at.clock.sleep(1)
-        assert (await at.api.post(path)).status_code == 200
-        first, second = (await at.api.get(path)).json()["response"]
-        assert first["version_id"] != second["version_id"]
-        assert first["name"] == app.id
-        assert "/files/applications/" in first["url"]
-        body = {"snapshotId": first["name"], "versionId": first["version_id"]}
-        assert (await at.api.post(f"{path}/restore", json=body)).status_code == 200
-        assert (await at.api.get(f"apps/{DATABASE}/snapshots")).json()["code"] == "APP_NOT_FOUND"
-
-
-@virtual
-async def test_account_and_database_can_be_read() -> None:
-    async with visit() as at:
-        me = (await at.api.get("users/me")).json()["response"]
-        assert me["user"]["id"] == at.emulator.settings.account_id
-        assert me["user"]["plan"]["memory"] == {"limit": 2048, "available": 1536, "used": 512}
-        assert me["user"]["plan"]["name"] == "standard-2"
-        assert [one["id"] for one in me["databases"]] == [DATABASE]
-        one = (await at.api.get(f"databases/{DATABASE}")).json()["response"]
-        assert set(one) == {"id", "name", "owner", "cluster", "ram", "type", "port", "created_at"}
-        assert await at.running()
-        at.emulator.stop_database(DATABASE)
-        assert not await at.running()
-        stopped = (await at.api.get(f"databases/{DATABASE}/status")).json()["response"]
-        assert (stopped["status"], stopped["uptime"]) == ("exited", None)
-        assert (await at.api.get("databases/status")).json()["response"] == [{"id": DATABASE, "running": False}]
-        at.emulator.start_database(DATABASE)
-        (status,) = (await at.api.get("databases/status")).json()["response"]
-        assert status == {"id": DATABASE, "running": True, "cpu": "0.00%", "ram": "0.00MB"}
-
-
-@virtual
-async def test_clock_offset_shows_in_every_answer() -> None:
-    async with visit(clock_offset_seconds=-3600) as at:
-        answer = await at.api.get("users/me")
-        assert answer.headers["date"] == "Sun, 01 Mar 2026 11:00:00 GMT"
+async def test_a_restore_takes_bare_names_and_names_with_the_engine(style: str, sent: str) -> None:
+    async with visit(name_style=style) as at:
         await at.create()
-        assert at.emulator.snapshots(DATABASE)[0].modified == START + timedelta(seconds=30 - 3600)
+        (entry,) = (await at.listing()).json()["response"]
+        assert entry["name"] == f"{DATABASE}_postgres_manual"[: LONG[style]]
+        name = entry["name"] if sent == "as listed" else sent
+        assert (await at.restore(entry["version_id"], name=name)).status_code == 200
 
 
-@virtual
-async def test_speed_makes_the_services_time_pass_faster() -> None:
-    async with visit(speed=30, snapshot_seconds=200) as at:
-        assert (await at.create()).status_code == 202
-        assert at.clock.utc() == START + timedelta(seconds=3)
-        at.change(speed=10)
-        await at.clock.sleep(11)
-        assert at.emulator.now() == START + timedelta(seconds=90 + 110)
-        assert len(at.emulator.snapshots(DATABASE)) == 1
+@visited()
+async def test_an_account_listing_without_a_scope_is_the_applications(at: Visit) -> None:
+    app = at.emulator.add_application()
+    version = at.emulator.add_snapshot(app.id).version_id
+    of_database = at.emulator.add_snapshot(DATABASE).version_id
+    for query, expected in (("", version), ("?scope=applications", version), ("?scope=databases", of_database)):
+        listed = (await at.api.get(f"users/snapshots{query}")).json()["response"]
+        assert [one["version_id"] for one in listed] == [expected]
+
+
+@visited()
+async def test_applications_have_snapshots_with_the_same_cooldown(at: Visit) -> None:
+    app = at.emulator.add_application()
+    assert re.fullmatch("[0-9a-f]{32}", app.id)
+    path = f"apps/{app.id}/snapshots"
+    assert (await at.api.post(path)).status_code == 200
+    assert (await at.api.post(path)).json()["code"] == "KEEP_CALM"
+    await at.clock.sleep(149)
+    assert (await at.api.post(path)).json()["code"] == "KEEP_CALM"
+    await at.clock.sleep(1)
+    assert (await at.api.post(path)).status_code == 200
+    first, second = (await at.api.get(path)).json()["response"]
+    assert first["version_id"] != second["version_id"]
+    assert first["name"] == app.id
+    assert "/files/applications/" in first["url"]
+    body = {"snapshotId": first["name"], "versionId": first["version_id"]}
+    assert (await at.api.post(f"{path}/restore", json=body)).status_code == 200
+    assert (await at.api.get(f"apps/{DATABASE}/snapshots")).json()["code"] == "APP_NOT_FOUND"
+
+
+@visited()
+async def test_account_and_database_can_be_read(at: Visit) -> None:
+    me = (await at.api.get("users/me")).json()["response"]
+    assert me["user"]["id"] == at.emulator.settings.account_id
+    assert me["user"]["plan"]["memory"] == {"limit": 2048, "available": 1536, "used": 512}
+    assert me["user"]["plan"]["name"] == "standard-2"
+    assert [one["id"] for one in me["databases"]] == [DATABASE]
+    one = (await at.api.get(f"databases/{DATABASE}")).json()["response"]
+    assert set(one) == {"id", "name", "owner", "cluster", "ram", "type", "port", "created_at"}
+    assert await at.running()
+    at.emulator.stop_database(DATABASE)
+    assert not await at.running()
+    stopped = (await at.api.get(f"databases/{DATABASE}/status")).json()["response"]
+    assert (stopped["status"], stopped["uptime"]) == ("exited", None)
+    assert (await at.api.get("databases/status")).json()["response"] == [{"id": DATABASE, "running": False}]
+    at.emulator.start_database(DATABASE)
+    (status,) = (await at.api.get("databases/status")).json()["response"]
+    assert status == {"id": DATABASE, "running": True, "cpu": "0.00%", "ram": "0.00MB"}
+
+
+@visited(clock_offset_seconds=-3600)
+async def test_clock_offset_shows_in_every_answer(at: Visit) -> None:
+    answer = await at.api.get("users/me")
+    assert answer.headers["date"] == "Sun, 01 Mar 2026 11:00:00 GMT"
+    await at.create()
+    assert at.emulator.snapshots(DATABASE)[0].modified == START + timedelta(seconds=30 - 3600)
+
+
+@visited(speed=30, snapshot_seconds=200)
+async def test_speed_makes_the_services_time_pass_faster(at: Visit) -> None:
+    assert (await at.create()).status_code == 202
+    assert at.clock.utc() == START + timedelta(seconds=3)
+    at.change(speed=10)
+    await at.clock.sleep(11)
+    assert at.emulator.now() == START + timedelta(seconds=90 + 110)
+    assert len(at.emulator.snapshots(DATABASE)) == 1

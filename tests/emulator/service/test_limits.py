@@ -2,156 +2,120 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import trio
 
 from squarecloud_emulator import Fault
 from squarecloud_emulator.service.settings import TEST_API_KEY
-from tests.emulator.visit import DATABASE, visit
-from tests.support.virtual import run_virtual, virtual
+from tests.emulator.visit import DATABASE, Visit, visit, visited
+from tests.support.virtual import virtual
 
 
-def test_test_key_is_as_long_as_a_real_one() -> None:
-    assert len(TEST_API_KEY) == 64
+@visited(snapshot_seconds=1)
+async def test_post_within_the_users_or_databases_cooldown_is_refused(at: Visit) -> None:
+    at.emulator.add_database("other")
+    assert (await at.create()).status_code == 200  # at 1 s
+    refused = await at.create("other")
+    assert (refused.status_code, refused.json()["code"]) == (429, "KEEP_CALM")
+    assert refused.json()["message"].endswith("Please wait a minute before trying again. 1r/5s")
+    assert not at.last.accepted
+    await at.clock.sleep(4)  # a refused POST has not restarted the cooldown
+    assert (await at.create("other")).status_code == 200
+    await at.clock.sleep(173.9)
+    refused = await at.create()
+    assert refused.json()["message"].endswith("1r/180s")
+    await at.clock.sleep(0.1)
+    assert (await at.create()).status_code == 200
 
 
-@virtual
-async def test_post_within_the_users_or_databases_cooldown_is_refused() -> None:
-    async with visit(snapshot_seconds=1) as at:
-        at.emulator.add_database("other")
-        assert (await at.create()).status_code == 200  # at 1 s
-        refused = await at.create("other")
-        assert (refused.status_code, refused.json()["code"]) == (429, "KEEP_CALM")
-        assert refused.json()["message"].endswith("Please wait a minute before trying again. 1r/5s")
-        assert not at.last.accepted
-        await at.clock.sleep(4)  # a refused POST has not restarted the cooldown
-        assert (await at.create("other")).status_code == 200
-        await at.clock.sleep(173.9)
-        refused = await at.create()
-        assert refused.json()["message"].endswith("1r/180s")
-        await at.clock.sleep(0.1)
+@visited(refusals_start_cooldown=True)
+async def test_cooldown_that_counts_refused_posts_can_be_chosen(at: Visit) -> None:
+    at.emulator.stop_database(DATABASE)
+    assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
+    at.emulator.start_database(DATABASE)
+    assert (await at.create()).json()["code"] == "KEEP_CALM"
+
+
+@visited(restore_tail_seconds=0.0)
+async def test_restores_have_their_own_cooldowns(at: Visit) -> None:
+    at.emulator.add_database("other")
+    mine, others = at.emulator.add_snapshot(DATABASE), at.emulator.add_snapshot("other")
+    assert (await at.restore(mine.version_id)).status_code == 200
+    refused = await at.restore(others.version_id, name="other", to="other")
+    assert refused.json()["message"].endswith("1r/60s")
+    await at.clock.sleep(60)
+    assert (await at.restore(others.version_id, name="other", to="other")).status_code == 200
+    await at.clock.sleep(59.9)
+    refused = await at.restore(mine.version_id)
+    assert refused.json()["code"] == "KEEP_CALM"
+    await at.clock.sleep(0.1)
+    assert (await at.restore(mine.version_id)).status_code == 200
+
+
+@visited(plan_memory_mb=1024, snapshot_seconds=0)
+async def test_quota_follows_from_the_plan_and_counts_any_24_hours(at: Visit) -> None:
+    for _ in range(8):
         assert (await at.create()).status_code == 200
+        await at.clock.sleep(3600)
+    refused = await at.create()
+    assert (refused.status_code, refused.json()["code"]) == (429, "DAILY_SNAPSHOTS_LIMIT_REACHED")
+    assert refused.json()["message"].endswith("8r/24h")
+    await at.clock.sleep(16 * 3600 - 1)
+    assert (await at.create()).status_code == 429
+    await at.clock.sleep(1)  # the first one is 24 hours old
+    assert (await at.create()).status_code == 200
+    await at.clock.sleep(180)
+    assert (await at.create()).status_code == 429
 
 
-@virtual
-async def test_cooldown_that_counts_refused_posts_can_be_chosen() -> None:
-    async with visit(refusals_start_cooldown=True) as at:
-        at.emulator.stop_database(DATABASE)
-        assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
-        at.emulator.start_database(DATABASE)
-        assert (await at.create()).json()["code"] == "KEEP_CALM"
-
-
-@virtual
-async def test_restores_have_their_own_cooldowns() -> None:
-    async with visit(restore_tail_seconds=0.0) as at:
-        at.emulator.add_database("other")
-        mine, others = at.emulator.add_snapshot(DATABASE), at.emulator.add_snapshot("other")
-        assert (await at.restore(mine.version_id)).status_code == 200
-        refused = await at.restore(others.version_id, name="other", to="other")
-        assert refused.json()["message"].endswith("1r/60s")
-        await at.clock.sleep(60)
-        assert (await at.restore(others.version_id, name="other", to="other")).status_code == 200
-        await at.clock.sleep(59.9)
-        refused = await at.restore(mine.version_id)
-        assert refused.json()["code"] == "KEEP_CALM"
-        await at.clock.sleep(0.1)
-        assert (await at.restore(mine.version_id)).status_code == 200
-
-
-@virtual
-async def test_quota_follows_from_the_plan_and_counts_any_24_hours() -> None:
-    async with visit(plan_memory_mb=1024, snapshot_seconds=0) as at:
-        for _ in range(8):
-            assert (await at.create()).status_code == 200
-            await at.clock.sleep(3600)
-        refused = await at.create()
-        assert (refused.status_code, refused.json()["code"]) == (429, "DAILY_SNAPSHOTS_LIMIT_REACHED")
-        assert refused.json()["message"].endswith("8r/24h")
-        await at.clock.sleep(16 * 3600 - 1)
-        assert (await at.create()).status_code == 429
-        await at.clock.sleep(1)  # the first one is 24 hours old
-        assert (await at.create()).status_code == 200
-        await at.clock.sleep(180)
-        assert (await at.create()).status_code == 429
-
-
-@virtual
-async def test_exceeding_the_rate_limit_blocks_for_half_an_hour() -> None:
-    async with visit(requests_per_minute=3, retry_after_header=True) as at:
-        for _ in range(3):
-            assert (await at.api.get("users/me")).status_code == 200
-        blocked = await at.create()
-        assert (blocked.status_code, blocked.json()["code"]) == (429, "RATE_LIMITED")
-        assert blocked.headers["retry-after"] == "1800"
-        assert not at.last.accepted
-        await at.clock.sleep(1799)
-        assert (await at.api.get("users/me")).status_code == 429
-        await at.clock.sleep(1)
+@visited(requests_per_minute=3, retry_after_header=True)
+async def test_exceeding_the_rate_limit_blocks_for_half_an_hour(at: Visit) -> None:
+    for _ in range(3):
         assert (await at.api.get("users/me")).status_code == 200
+    blocked = await at.create()
+    assert (blocked.status_code, blocked.json()["code"]) == (429, "RATE_LIMITED")
+    assert blocked.headers["retry-after"] == "1800"
+    assert not at.last.accepted
+    await at.clock.sleep(1799)
+    assert (await at.api.get("users/me")).status_code == 429
+    await at.clock.sleep(1)
+    assert (await at.api.get("users/me")).status_code == 200
 
 
-@virtual
-async def test_rate_limit_counts_any_60_seconds() -> None:
-    async with visit(requests_per_minute=2) as at:
-        for _ in range(6):
-            assert (await at.api.get("users/me")).status_code == 200
-            await at.clock.sleep(30)
-        assert "retry-after" not in (await at.api.get("users/me")).headers
+@visited(requests_per_minute=2)
+async def test_rate_limit_counts_any_60_seconds(at: Visit) -> None:
+    for _ in range(6):
+        assert (await at.api.get("users/me")).status_code == 200
+        await at.clock.sleep(30)
+    assert "retry-after" not in (await at.api.get("users/me")).headers
 
 
-@virtual
-async def test_delayed_request_counts_from_its_arrival() -> None:
-    async with visit(requests_per_minute=2) as at:
-        at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
-        assert (await at.api.get("users/me")).status_code == 200  # at 50 s
-        await at.clock.sleep(11)
-        for _ in range(2):
-            assert (await at.api.get("users/me")).status_code == 200
-        assert (await at.api.get("users/me")).json()["code"] == "RATE_LIMITED"
-
-
-@virtual
-async def test_account_can_be_blocked_for_a_chosen_time() -> None:
-    async with visit() as at:
-        at.emulator.block(60)
-        assert (await at.listing()).json()["code"] == "RATE_LIMITED"
-        await at.clock.sleep(60)
-        assert (await at.listing()).status_code == 200
+@visited(requests_per_minute=2)
+async def test_delayed_request_counts_from_its_arrival(at: Visit) -> None:
+    at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
+    assert (await at.api.get("users/me")).status_code == 200  # at 50 s
+    await at.clock.sleep(11)
+    for _ in range(2):
+        assert (await at.api.get("users/me")).status_code == 200
+    assert (await at.api.get("users/me")).json()["code"] == "RATE_LIMITED"
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}])
-def test_wrong_key_is_refused_and_never_journaled(headers: dict[str, str]) -> None:
-    async def body() -> None:
-        async with visit() as at:
-            answer = await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers)
-            assert (answer.status_code, answer.json()["code"]) == (401, "ACCESS_DENIED")
-            assert at.last.key == ("wrong" if headers else "none")
-            assert TEST_API_KEY not in repr(at.emulator.journal)
-            assert TEST_API_KEY not in repr(at.emulator.settings)
-
-    run_virtual(body)
+@visited()
+async def test_wrong_key_is_refused_and_never_journaled(at: Visit, headers: dict[str, str]) -> None:
+    answer = await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "ACCESS_DENIED")
+    assert at.last.key == ("wrong" if headers else "none")
+    assert TEST_API_KEY not in repr(at.emulator.journal)
+    assert TEST_API_KEY not in repr(at.emulator.settings)
 
 
-@virtual
-async def test_revoked_key_is_refused() -> None:
-    async with visit() as at:
-        at.emulator.revoke_key()
-        assert (await at.listing()).status_code == 401
-        at.emulator.revoke_key(revoked=False)
-        assert (await at.listing()).status_code == 200
-
-
-@virtual
-async def test_repeated_wrong_keys_also_block_the_right_key() -> None:
-    async with visit(wrong_keys_before_block=2) as at:
-        wrong = {"Authorization": "wrong"}
-        assert [(await at.api.get("users/me", headers=wrong)).status_code for _ in range(3)] == [401, 401, 429]
-        assert (await at.api.get("users/me")).json()["code"] == "RATE_LIMITED"
-        await at.clock.sleep(1800)
-        assert (await at.api.get("users/me")).status_code == 200
+@visited(wrong_keys_before_block=2)
+async def test_repeated_wrong_keys_also_block_the_right_key(at: Visit) -> None:
+    wrong = {"Authorization": "wrong"}
+    assert [(await at.api.get("users/me", headers=wrong)).status_code for _ in range(3)] == [401, 401, 429]
+    assert (await at.api.get("users/me")).json()["code"] == "RATE_LIMITED"
+    await at.clock.sleep(1800)
+    assert (await at.api.get("users/me")).status_code == 200
 
 
 SCOPE_OF = {
@@ -167,27 +131,24 @@ SCOPE_OF = {
 
 
 @pytest.mark.parametrize("scopes", [None, *(frozenset({one}) for one in sorted(set(SCOPE_OF.values()))), frozenset()])
-def test_key_does_only_what_its_scopes_allow(scopes: frozenset[str] | None) -> None:
-    async def body() -> None:
-        async with visit(scopes=scopes) as at:
-            for (method, path), scope in SCOPE_OF.items():
-                answer = await at.api.request(method, path)
-                refused = (answer.status_code, answer.json().get("code")) == (403, "MISSING_SCOPE")
-                assert refused is (scopes is not None and scope not in scopes)
-
-    run_virtual(body)
-
-
 @virtual
-async def test_key_sees_only_its_own_resources() -> None:
-    async with visit(resources=frozenset({DATABASE})) as at:
-        at.emulator.add_database("other")
-        at.emulator.add_snapshot("other")
-        refused = await at.listing("other")
-        assert (refused.status_code, refused.json()["code"]) == (403, "RESOURCE_NOT_ALLOWED")
-        assert (await at.listing()).status_code == 200
-        assert (await at.api.get("users/snapshots?scope=databases")).json()["response"] == []
-        assert [one["id"] for one in (await at.api.get("users/me")).json()["response"]["databases"]] == [DATABASE]
+async def test_key_does_only_what_its_scopes_allow(scopes: frozenset[str] | None) -> None:
+    async with visit(scopes=scopes) as at:
+        for (method, path), scope in SCOPE_OF.items():
+            answer = await at.api.request(method, path)
+            refused = (answer.status_code, answer.json().get("code")) == (403, "MISSING_SCOPE")
+            assert refused is (scopes is not None and scope not in scopes)
+
+
+@visited(resources=frozenset({DATABASE}))
+async def test_key_sees_only_its_own_resources(at: Visit) -> None:
+    at.emulator.add_database("other")
+    at.emulator.add_snapshot("other")
+    refused = await at.listing("other")
+    assert (refused.status_code, refused.json()["code"]) == (403, "RESOURCE_NOT_ALLOWED")
+    assert (await at.listing()).status_code == 200
+    assert (await at.api.get("users/snapshots?scope=databases")).json()["response"] == []
+    assert [one["id"] for one in (await at.api.get("users/me")).json()["response"]["databases"]] == [DATABASE]
 
 
 @pytest.mark.parametrize(
@@ -202,47 +163,9 @@ async def test_key_sees_only_its_own_resources() -> None:
         ("GET", "users/snapshots?scope=everything", 400, "INVALID_SCOPE"),
     ],
 )
-def test_wrong_path_is_refused_with_the_services_code(method: str, path: str, status: int, code: str) -> None:
-    async def body() -> None:
-        async with visit() as at:
-            answer = await at.api.request(method, path)
-            assert (answer.status_code, answer.json()["code"]) == (status, code)
-
-    run_virtual(body)
-
-
-@virtual
-async def test_snapshot_of_a_stopped_database_is_refused() -> None:
-    async with visit() as at:
-        at.emulator.stop_database(DATABASE)
-        assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
-        assert at.emulator.account.quota.uses == []
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"speed": 0}, {"snapshot_seconds": -1}, {"automatic_hour": 24}], ids=lambda one: str(next(iter(one)))
-)
-def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    async def body() -> None:
-        async with visit(**wrong):
-            pass
-
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        run_virtual(body)
-
-
-def test_two_hundred_databases_run_in_virtual_time() -> None:
-    async def body() -> None:
-        async with visit(plan_memory_mb=256 * 1000, requests_per_minute=10**6) as at:
-            databases = [at.emulator.add_database().id for _ in range(200)]
-
-            async def one(number: int, database_id: str) -> None:
-                await at.clock.sleep(number * 6)
-                assert (await at.create(database_id)).status_code == 200
-
-            async with trio.open_nursery() as nursery:
-                for number, database_id in enumerate(databases):
-                    nursery.start_soon(one, number, database_id)
-            assert sum(entry.accepted for entry in at.emulator.journal) == 200
-
-    run_virtual(body)
+@visited()
+async def test_wrong_path_is_refused_with_the_services_code(
+    at: Visit, method: str, path: str, status: int, code: str
+) -> None:
+    answer = await at.api.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)

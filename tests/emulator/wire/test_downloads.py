@@ -8,8 +8,7 @@ import zipfile
 import httpx
 import pytest
 
-from tests.emulator.visit import DATABASE, Visit, visit
-from tests.support.virtual import run_virtual, virtual
+from tests.emulator.visit import DATABASE, Visit, visited
 
 
 async def urls(at: Visit) -> tuple[str, str]:
@@ -18,73 +17,67 @@ async def urls(at: Visit) -> tuple[str, str]:
     return unpinned, (await at.listing()).json()["response"][0]["url"]
 
 
-@virtual
-async def test_download_is_a_zip_of_the_listed_size() -> None:
-    async with visit() as at:
-        at.emulator.add_snapshot(DATABASE, size=100_000)
-        (entry,) = (await at.listing()).json()["response"]
-        answer = await at.files.get(entry["url"])
-        assert len(answer.content) == entry["size"] == 100_000
-        assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
-        assert at.last.kind == "download"
-        assert at.last.database_id == DATABASE
+@visited()
+async def test_download_is_a_zip_of_the_listed_size(at: Visit) -> None:
+    at.emulator.add_snapshot(DATABASE, size=100_000)
+    (entry,) = (await at.listing()).json()["response"]
+    answer = await at.files.get(entry["url"])
+    assert len(answer.content) == entry["size"] == 100_000
+    assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+    assert at.last.kind == "download"
+    assert at.last.database_id == DATABASE
 
 
-@virtual
-async def test_pinned_url_serves_its_own_version_not_the_newest() -> None:
-    async with visit() as at:
-        unpinned, pinned = await urls(at)
-        first = (await at.files.get(pinned)).content
-        assert (await at.files.get(unpinned)).content == first
-        newer = at.emulator.add_snapshot(DATABASE, origin="automatic")
-        assert (await at.files.get(pinned)).content == first
-        assert (await at.files.get(unpinned)).content == at.emulator.archive_of(newer.version_id) != first
+@visited()
+async def test_pinned_url_serves_its_own_version_not_the_newest(at: Visit) -> None:
+    unpinned, pinned = await urls(at)
+    first = (await at.files.get(pinned)).content
+    assert (await at.files.get(unpinned)).content == first
+    newer = at.emulator.add_snapshot(DATABASE, origin="automatic")
+    assert (await at.files.get(pinned)).content == first
+    assert (await at.files.get(unpinned)).content == at.emulator.archive_of(newer.version_id) != first
 
 
-@virtual
-async def test_modified_url_is_refused() -> None:
-    async with visit() as at:
-        unpinned, pinned = await urls(at)
-        version = httpx.URL(pinned).params["versionId"]
-        for changed in (
-            f"{unpinned}&versionId={version}",
-            pinned.replace("versionId=", "other="),
-            pinned.replace("Expires=1", "Expires=2"),
-            pinned.replace("Signature=", "Signature=A"),
-            pinned.replace("AWSAccessKeyId=", "AWSAccessKeyId=A"),
-            pinned.split("?")[0],
-        ):
-            assert (await at.files.get(changed)).status_code == 403
+@visited()
+async def test_modified_url_is_refused(at: Visit) -> None:
+    unpinned, pinned = await urls(at)
+    version = httpx.URL(pinned).params["versionId"]
+    for changed in (
+        f"{unpinned}&versionId={version}",
+        pinned.replace("versionId=", "other="),
+        pinned.replace("Expires=1", "Expires=2"),
+        pinned.replace("Signature=", "Signature=A"),
+        pinned.replace("AWSAccessKeyId=", "AWSAccessKeyId=A"),
+        pinned.split("?")[0],
+    ):
+        assert (await at.files.get(changed)).status_code == 403
 
 
-@virtual
-async def test_url_expires_after_its_days() -> None:
-    async with visit(url_valid_days=1) as at:
-        _, pinned = await urls(at)
-        at.emulator.advance(86400)
-        assert (await at.files.get(pinned)).status_code == 200
-        at.emulator.advance(1)
-        answer = await at.files.get(pinned)
-        assert answer.status_code == 403
-        assert "expired" in answer.text
+@visited(url_valid_days=1)
+async def test_url_expires_after_its_days(at: Visit) -> None:
+    _, pinned = await urls(at)
+    at.emulator.advance(86400)
+    assert (await at.files.get(pinned)).status_code == 200
+    at.emulator.advance(1)
+    answer = await at.files.get(pinned)
+    assert answer.status_code == 403
+    assert "expired" in answer.text
 
 
-@virtual
-async def test_head_is_refused_since_the_signature_covers_the_method() -> None:
-    async with visit() as at:
-        _, pinned = await urls(at)
-        answer = await at.files.head(pinned)
-        assert answer.status_code == 403
-        assert at.last.code == "SignatureDoesNotMatch"
+@visited()
+async def test_head_is_refused_since_the_signature_covers_the_method(at: Visit) -> None:
+    _, pinned = await urls(at)
+    answer = await at.files.head(pinned)
+    assert answer.status_code == 403
+    assert at.last.code == "SignatureDoesNotMatch"
 
 
-@virtual
-async def test_key_sent_to_the_snapshot_host_is_refused_and_journaled() -> None:
-    async with visit() as at:
-        _, pinned = await urls(at)
-        assert (await at.api.get(pinned)).status_code == 400
-        assert (await at.files.get(pinned)).status_code == 200
-        assert [entry.key for entry in at.emulator.journal[-2:]] == ["right", "none"]
+@visited()
+async def test_key_sent_to_the_snapshot_host_is_refused_and_journaled(at: Visit) -> None:
+    _, pinned = await urls(at)
+    assert (await at.api.get(pinned)).status_code == 400
+    assert (await at.files.get(pinned)).status_code == 200
+    assert [entry.key for entry in at.emulator.journal[-2:]] == ["right", "none"]
 
 
 @pytest.mark.parametrize(
@@ -101,46 +94,40 @@ async def test_key_sent_to_the_snapshot_host_is_refused_and_journaled() -> None:
         ("bytes=-0", 416, "bytes */1000", None),
     ],
 )
-def test_download_can_be_resumed_by_range(
-    asked: str, status: int, content_range: str | None, part: slice | None
+@visited()
+async def test_download_can_be_resumed_by_range(
+    at: Visit, asked: str, status: int, content_range: str | None, part: slice | None
 ) -> None:
-    async def body() -> None:
-        async with visit() as at:
-            stored = at.emulator.add_snapshot(DATABASE, size=1000)
-            (entry,) = (await at.listing()).json()["response"]
-            answer = await at.files.get(entry["url"], headers={"Range": asked})
-            assert answer.status_code == status
-            assert answer.headers.get("content-range") == content_range
-            if part is not None:
-                assert answer.content == at.emulator.archive_of(stored.version_id)[part]
-
-    run_virtual(body)
+    stored = at.emulator.add_snapshot(DATABASE, size=1000)
+    (entry,) = (await at.listing()).json()["response"]
+    answer = await at.files.get(entry["url"], headers={"Range": asked})
+    assert answer.status_code == status
+    assert answer.headers.get("content-range") == content_range
+    if part is not None:
+        assert answer.content == at.emulator.archive_of(stored.version_id)[part]
 
 
-@virtual
-async def test_range_of_another_version_gets_the_whole_file() -> None:
-    async with visit() as at:
-        unpinned, pinned = await urls(at)
-        tag = (await at.files.get(pinned)).headers["etag"]
-        resume = {"Range": "bytes=10-", "If-Range": tag}
-        assert (await at.files.get(unpinned, headers=resume)).status_code == 206
-        at.emulator.add_snapshot(DATABASE)
-        assert (await at.files.get(unpinned, headers=resume)).status_code == 200
-        assert (await at.files.get(unpinned, headers={"If-Match": tag})).status_code == 412
-        assert (await at.files.get(pinned, headers=resume)).status_code == 206
+@visited()
+async def test_range_of_another_version_gets_the_whole_file(at: Visit) -> None:
+    unpinned, pinned = await urls(at)
+    tag = (await at.files.get(pinned)).headers["etag"]
+    resume = {"Range": "bytes=10-", "If-Range": tag}
+    assert (await at.files.get(unpinned, headers=resume)).status_code == 206
+    at.emulator.add_snapshot(DATABASE)
+    assert (await at.files.get(unpinned, headers=resume)).status_code == 200
+    assert (await at.files.get(unpinned, headers={"If-Match": tag})).status_code == 412
+    assert (await at.files.get(pinned, headers=resume)).status_code == 206
 
 
-@virtual
-async def test_snapshot_host_without_a_version_header_can_be_chosen() -> None:
-    async with visit(version_header=False) as at:
-        _, pinned = await urls(at)
-        assert "x-amz-version-id" not in (await at.files.get(pinned)).headers
+@visited(version_header=False)
+async def test_snapshot_host_without_a_version_header_can_be_chosen(at: Visit) -> None:
+    _, pinned = await urls(at)
+    assert "x-amz-version-id" not in (await at.files.get(pinned)).headers
 
 
-@virtual
-async def test_removed_version_is_not_found() -> None:
-    async with visit() as at:
-        unpinned, pinned = await urls(at)
-        at.emulator.remove_snapshot(httpx.URL(pinned).params["versionId"])
-        assert (await at.files.get(pinned)).status_code == 404
-        assert (await at.files.get(unpinned)).status_code == 404
+@visited()
+async def test_removed_version_is_not_found(at: Visit) -> None:
+    unpinned, pinned = await urls(at)
+    at.emulator.remove_snapshot(httpx.URL(pinned).params["versionId"])
+    assert (await at.files.get(pinned)).status_code == 404
+    assert (await at.files.get(unpinned)).status_code == 404

@@ -12,8 +12,8 @@ import pytest
 from squarecloud_emulator import Fault
 from squarecloud_emulator.service.request_journal import KINDS
 from squarecloud_emulator.wire.routes import NO_ROUTE, OTHER_METHOD, ROUTES
-from tests.emulator.visit import DATABASE, START, visit
-from tests.support.virtual import run_virtual, virtual
+from tests.emulator.visit import DATABASE, START, Visit, visit, visited
+from tests.support.virtual import run_virtual
 
 
 @pytest.mark.parametrize(("when", "snapshots"), [("before", 0), ("after", 1)])
@@ -32,124 +32,103 @@ from tests.support.virtual import run_virtual, virtual
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_fault_replaces_the_answer_before_or_after_the_start(
-    when: Any, snapshots: int, effect: dict[str, Any], status: int, content: bytes
+@visited()
+async def test_fault_replaces_the_answer_before_or_after_the_start(  # noqa: PLR0913, PLR0917  a row
+    at: Visit, when: Any, snapshots: int, effect: dict[str, Any], status: int, content: bytes
 ) -> None:
-    async def body() -> None:
-        async with visit() as at:
-            fault = at.emulator.add_fault(Fault(kind="create", when=when, headers={"x-from": "proxy"}, **effect))
-            answer = await at.create()
-            assert answer.status_code == status
-            assert content in answer.content
-            assert answer.headers["x-from"] == "proxy"
-            assert at.last.fault == fault.name
-            assert at.last.accepted is bool(snapshots)
-            assert at.clock.utc() == START  # the request is not held open for a snapshot whose answer is lost
-            await at.clock.sleep(200)
-            assert len(at.emulator.snapshots(DATABASE)) == snapshots
-            assert (await at.create()).status_code == 200  # once
-
-    run_virtual(body)
+    fault = at.emulator.add_fault(Fault(kind="create", when=when, headers={"x-from": "proxy"}, **effect))
+    answer = await at.create()
+    assert answer.status_code == status
+    assert content in answer.content
+    assert answer.headers["x-from"] == "proxy"
+    assert at.last.fault == fault.name
+    assert at.last.accepted is bool(snapshots)
+    assert at.clock.utc() == START  # the request is not held open for a snapshot whose answer is lost
+    await at.clock.sleep(200)
+    assert len(at.emulator.snapshots(DATABASE)) == snapshots
+    assert (await at.create()).status_code == 200  # once
 
 
 @pytest.mark.parametrize(("when", "snapshots"), [("before", 0), ("after", 1)])
-def test_fault_drops_the_connection_before_or_after_the_start(when: Any, snapshots: int) -> None:
-    async def body() -> None:
-        async with visit() as at:
-            at.emulator.add_fault(Fault(kind="create", when=when, drop=True, delay=5))
-            with pytest.raises(httpx.RemoteProtocolError):
-                await at.create()
-            assert at.clock.utc() == START + timedelta(seconds=5)
-            assert (at.last.status, at.last.fault, at.last.accepted) == (None, f"drop {when}", bool(snapshots))
-            await at.clock.sleep(60)
-            assert len(at.emulator.snapshots(DATABASE)) == snapshots
-
-    run_virtual(body)
+@visited()
+async def test_fault_drops_the_connection_before_or_after_the_start(at: Visit, when: Any, snapshots: int) -> None:
+    at.emulator.add_fault(Fault(kind="create", when=when, drop=True, delay=5))
+    with pytest.raises(httpx.RemoteProtocolError):
+        await at.create()
+    assert at.clock.utc() == START + timedelta(seconds=5)
+    assert (at.last.status, at.last.fault, at.last.accepted) == (None, f"drop {when}", bool(snapshots))
+    await at.clock.sleep(60)
+    assert len(at.emulator.snapshots(DATABASE)) == snapshots
 
 
-@virtual
-async def test_refused_connection_never_reaches_the_service() -> None:
-    async with visit() as at:
-        at.emulator.add_fault(Fault(no_connect=True, skip=1, times=2))
-        assert (await at.listing()).status_code == 200
-        for _ in range(2):
-            with pytest.raises(httpx.ConnectError):
-                await at.create()
-        assert len(at.emulator.journal) == 1
-        assert (await at.create()).status_code == 200
-
-
-@virtual
-async def test_request_to_another_host_fails() -> None:
-    async with visit() as at:
+@visited()
+async def test_refused_connection_never_reaches_the_service(at: Visit) -> None:
+    at.emulator.add_fault(Fault(no_connect=True, skip=1, times=2))
+    assert (await at.listing()).status_code == 200
+    for _ in range(2):
         with pytest.raises(httpx.ConnectError):
-            await at.api.get("http://elsewhere.test/v2/users/me")
-        assert at.emulator.journal == []
+            await at.create()
+    assert len(at.emulator.journal) == 1
+    assert (await at.create()).status_code == 200
 
 
-@virtual
-async def test_fault_delays_an_answer_past_the_read_timeout() -> None:
-    async with visit() as at:
-        at.emulator.add_fault(Fault(kind="list", delay=40))
-        with pytest.raises(httpx.ReadTimeout):
-            await at.api.get(f"databases/{DATABASE}/snapshots", timeout=30)
-        assert at.clock.utc() == START + timedelta(seconds=30)
+@visited()
+async def test_request_to_another_host_fails(at: Visit) -> None:
+    with pytest.raises(httpx.ConnectError):
+        await at.api.get("http://elsewhere.test/v2/users/me")
+    assert at.emulator.journal == []
 
 
-@virtual
-async def test_truncated_answer_is_complete_http_but_broken_json() -> None:
-    async with visit() as at:
-        at.emulator.add_fault(Fault(kind="create", truncated=True, when="after"))
-        answer = await at.create()
-        assert answer.status_code == 200
-        assert answer.content.startswith(b'{"status":"success","response":{"url":')
-        with pytest.raises(ValueError, match="Unterminated"):
-            answer.json()
-        assert len(at.emulator.snapshots(DATABASE)) == 1
+@visited()
+async def test_fault_delays_an_answer_past_the_read_timeout(at: Visit) -> None:
+    at.emulator.add_fault(Fault(kind="list", delay=40))
+    with pytest.raises(httpx.ReadTimeout):
+        await at.api.get(f"databases/{DATABASE}/snapshots", timeout=30)
+    assert at.clock.utc() == START + timedelta(seconds=30)
 
 
-@virtual
-async def test_broken_download_can_be_resumed() -> None:
-    async with visit() as at:
-        stored = at.emulator.add_snapshot(DATABASE, size=300_000)
-        (entry,) = (await at.listing()).json()["response"]
-        at.emulator.add_fault(Fault(kind="download", cut_after=100_000))
-        got = bytearray()
+@visited()
+async def test_truncated_answer_is_complete_http_but_broken_json(at: Visit) -> None:
+    at.emulator.add_fault(Fault(kind="create", truncated=True, when="after"))
+    answer = await at.create()
+    assert answer.status_code == 200
+    assert answer.content.startswith(b'{"status":"success","response":{"url":')
+    with pytest.raises(ValueError, match="Unterminated"):
+        answer.json()
+    assert len(at.emulator.snapshots(DATABASE)) == 1
 
-        async def read(answer: httpx.Response) -> None:
-            async for piece in answer.aiter_raw():
-                got.extend(piece)
 
-        async with at.files.stream("GET", entry["url"]) as answer:
-            assert answer.headers["content-length"] == "300000"
-            with pytest.raises(httpx.ReadError):
-                await read(answer)
-        assert len(got) == 100_000
-        got += (await at.files.get(entry["url"], headers={"Range": f"bytes={len(got)}-"})).content
-        assert bytes(got) == at.emulator.archive_of(stored.version_id)
+@visited()
+async def test_broken_download_can_be_resumed(at: Visit) -> None:
+    stored = at.emulator.add_snapshot(DATABASE, size=300_000)
+    (entry,) = (await at.listing()).json()["response"]
+    at.emulator.add_fault(Fault(kind="download", cut_after=100_000))
+    got = bytearray()
+
+    async def read(answer: httpx.Response) -> None:
+        async for piece in answer.aiter_raw():
+            got.extend(piece)
+
+    async with at.files.stream("GET", entry["url"]) as answer:
+        assert answer.headers["content-length"] == "300000"
+        with pytest.raises(httpx.ReadError):
+            await read(answer)
+    assert len(got) == 100_000
+    got += (await at.files.get(entry["url"], headers={"Range": f"bytes={len(got)}-"})).content
+    assert bytes(got) == at.emulator.archive_of(stored.version_id)
 
 
 # httpx reads through generators, and trio warns when a reader stops in the middle of one.
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@virtual
-async def test_huge_body_that_is_not_read_to_its_end_blocks_nothing() -> None:
-    async with visit() as at:
-        at.emulator.add_fault(Fault(kind="list", huge=10**9))
-        async with at.api.stream("GET", f"databases/{DATABASE}/snapshots") as answer:
-            async for piece in answer.aiter_raw():
-                assert piece
-                break
-        assert (await at.listing()).status_code == 200
-
-
-@virtual
-async def test_snapshot_of_a_cancelled_client_is_still_taken() -> None:
-    async with visit() as at:
-        with anyio.move_on_after(5):
-            await at.create()
-        await at.clock.sleep(60)
-        assert len(at.emulator.snapshots(DATABASE)) == 1
+@visited()
+async def test_huge_body_that_is_not_read_to_its_end_blocks_nothing(at: Visit) -> None:
+    at.emulator.add_fault(Fault(kind="list", huge=10**9))
+    async with at.api.stream("GET", f"databases/{DATABASE}/snapshots") as answer:
+        async for piece in answer.aiter_raw():
+            assert piece
+            break
+    assert (await at.listing()).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -165,17 +144,14 @@ async def test_snapshot_of_a_cancelled_client_is_still_taken() -> None:
     ],
     ids=str,
 )
-def test_fault_strikes_only_the_requests_that_match(rule: dict[str, Any], struck: list[bool]) -> None:
-    async def body() -> None:
-        async with visit() as at:
-            at.emulator.add_database("other")
-            at.emulator.add_fault(Fault(status=500, code="X", **rule))
-            answers = [await at.listing(), await at.create(), await at.listing(), await at.listing("other")]
-            assert [answer.status_code == 500 for answer in answers] == struck
-            at.emulator.clear_faults()
-            assert (await at.listing()).status_code == 200
-
-    run_virtual(body)
+@visited()
+async def test_fault_strikes_only_the_requests_that_match(at: Visit, rule: dict[str, Any], struck: list[bool]) -> None:
+    at.emulator.add_database("other")
+    at.emulator.add_fault(Fault(status=500, code="X", **rule))
+    answers = [await at.listing(), await at.create(), await at.listing(), await at.listing("other")]
+    assert [answer.status_code == 500 for answer in answers] == struck
+    at.emulator.clear_faults()
+    assert (await at.listing()).status_code == 200
 
 
 def test_random_faults_repeat_with_the_same_seed() -> None:
@@ -201,31 +177,16 @@ def test_a_misspelt_kind_is_refused_with_those_that_there_are() -> None:
         Fault(kind=kind, status=500)
 
 
-def test_transport_also_works_under_asyncio() -> None:
-    async def body() -> None:
-        async with visit() as at:
-            at.emulator.add_fault(Fault(kind="create", drop=True))
+@visited()
+async def test_open_requests_end_when_the_emulator_stops(at: Visit) -> None:
+    async with anyio.create_task_group() as group:
+
+        async def post() -> None:
             with pytest.raises(httpx.RemoteProtocolError):
                 await at.create()
-            with pytest.raises(httpx.ReadTimeout):
-                await at.create(timeout=0.01)
-            assert at.last.accepted
-            assert (await at.listing()).status_code == 200
 
-    anyio.run(body, backend="asyncio")
-
-
-@virtual
-async def test_open_requests_end_when_the_emulator_stops() -> None:
-    async with visit() as at:
-        async with anyio.create_task_group() as group:
-
-            async def post() -> None:
-                with pytest.raises(httpx.RemoteProtocolError):
-                    await at.create()
-
-            group.start_soon(post)
-            await at.clock.sleep(1)
-            at.emulator.stop()
-        assert at.clock.utc() == START + timedelta(seconds=1)
-        assert at.last.accepted
+        group.start_soon(post)
+        await at.clock.sleep(1)
+        at.emulator.stop()
+    assert at.clock.utc() == START + timedelta(seconds=1)
+    assert at.last.accepted
