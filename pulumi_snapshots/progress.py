@@ -40,6 +40,7 @@ class Fleet:
         self._cuts_rows = cuts_rows
         self._phases: dict[Member, Phase] = {}
         self._ended = {"done": 0, "kept as pending": 0, "failed": 0}
+        self._announced = False
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
@@ -56,19 +57,25 @@ class Fleet:
         finally:
             del self._phases[member]
             self._ended[end] += 1
-            if self._phases:
-                self._announce_change(self.summary())
+            if self._phases or self._announced:
+                self._announce_change()
 
-    def moves(self, member: Member, phase: Phase | None, text: Words) -> None:
-        """Note the phase of a snapshot, None if it has not changed, with what its row says of it."""
+    def moves(self, member: Member, phase: Phase | None) -> None:
+        """Note the phase of a snapshot, None if it has not changed."""
         if phase is None or self._phases.get(member) in {None, phase}:  # the member of a restore is not counted
             return
         self._phases[member] = phase
-        self._announce_change(str(text) if self._total == 1 else self.summary())
+        self._announce_change()
 
-    def _announce_change(self, text: str) -> None:
-        if self._announce is not None and self._cuts_rows and self._total < MANY:
-            self._announce(text)
+    def _announce_change(self) -> None:
+        """Announce a change of few snapshots, and the end of many, which would leave an old summary."""
+        if (self._cuts_rows and self._total < MANY) or not self._phases:
+            self._announce_summary()
+
+    def _announce_summary(self) -> None:
+        if self._announce is not None:
+            self._announced = True
+            self._announce(self.summary())
 
     @property
     def _total(self) -> int:
@@ -84,10 +91,10 @@ class Fleet:
         while self._announce is not None:
             await self.clock.sleep(SUMMARY_EVERY)
             if self.is_many:
-                self._announce(self.summary())
+                self._announce_summary()
 
     def summary(self) -> str:
-        """The number of snapshots in each phase."""
+        """The number of snapshots in each phase; without times, which would be old before the next one."""
         waiting = Counter(self._phases.values())
         counts = {
             **self._ended,
@@ -95,6 +102,8 @@ class Fleet:
             "not answered yet": waiting["answer"],
             "queued": waiting["queue"],
         }
+        if self._total == 1:
+            return f"snapshot {next(what for what, count in counts.items() if count)}"
         return ", ".join(
             [*(f"{count} {what}" for what, count in counts.items() if count), f"of {self._total} snapshots"]
         )
@@ -108,55 +117,53 @@ class Member:
         self._listener = listener
         self._shown: float = -math.inf
         self._waits_for = ""
-        self._since: TimeOfDay | str = ""
 
     def waits(  # noqa: PLR0913  each is a fact of its own
         self,
         text: str,
-        detail: Words = "",
+        detail: str = "",
         *,
         until: datetime | None = None,
+        next_check: datetime | None = None,
         at_most: datetime | None = None,
         why: str = "",
         phase: Phase | None = None,
-        since: datetime | None = None,
     ) -> None:
         """Show what the snapshot waits for: at once if that has changed, otherwise every `ROUTINE_EVERY` seconds.
 
-        The state comes first, and times are absolute: a terminal cuts a row at its end, and a row is not redrawn.
+        A terminal of 120 columns leaves 34 for it, so the state comes first, and one time, the first that is given. It is
+        absolute, since a row is not redrawn.
 
         Args:
-            text: what it waits for, the state in its first two words; shown with the time since when.
+            text: what it waits for, the state in its first two words.
             detail: follows the text and changes while it waits, such as how many are ahead; not shown in a fleet.
             until: when the wait ends.
+            next_check: when it may end next; not shown in a fleet.
             at_most: when it is given up, if it is not known when it ends.
             why: why it waits.
             phase: the phase now; None if it has not changed.
-            since: when the wait began, if an earlier run began it.
         """
-        now, ends = self._fleet.clock.monotonic(), until or at_most
-        state = text + why
-        if state != self._waits_for:
-            self._waits_for, self._since = state, TimeOfDay(since or self._fleet.clock.utc())
-        elif now - self._shown < ROUTINE_EVERY:
+        now, state = self._fleet.clock.monotonic(), text + why
+        if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
             return
-        self._shown = now
-        # In a fleet the text is shown once, without a detail that would soon be out of date.
-        detail = "" if self._fleet.is_many else detail
-        said = Text(
-            "{text}{ends}{detail}{reason} (since {since})",
-            text=text,
-            ends=Text(f"{' at most' * (until is None)} until {{time}}", time=TimeOfDay(ends)) if ends else "",
-            detail=detail,
-            reason=f": {why}" if why else "",
-            since=self._since,
-        )
-        self._fleet.moves(self, phase, said)
-        self._listener.progress(said)
+        self._waits_for, self._shown = state, now
+        if self._fleet.is_many:  # the text is shown once, without what would soon be out of date
+            detail, next_check = "", None
+        form, time = "{text}{detail}{reason}", until or next_check or at_most
+        if until:
+            form = "{text} until {time}{detail}{reason}"
+        elif next_check:
+            form = "{text}; next check {time}{detail}{reason}"
+        elif at_most:
+            form = "{text}{detail}, until {time} at most{reason}"
+        shown = TimeOfDay(time) if time else ""
+        self._fleet.moves(self, phase)
+        self._listener.progress(Text(form, text=text, time=shown, detail=detail, reason=f": {why}" if why else ""))
 
-    def progress(self, text: Words) -> None:
-        """Show an event."""
+    def progress(self, text: Words, phase: Phase | None = None) -> None:
+        """Show an event, and note the phase; None if that has not changed."""
         self._waits_for = ""
+        self._fleet.moves(self, phase)
         self._listener.progress(text)
 
     def note(self, text: Words) -> None:

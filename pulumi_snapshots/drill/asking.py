@@ -15,7 +15,6 @@ from pulumi_snapshots.databases.scalars import Scalar
 from pulumi_snapshots.drill.check import CheckResult, judged, not_run
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.reach import Reach
-from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.progress import Member
 
 PATIENCE = 120.0
@@ -90,8 +89,8 @@ class Asking:
             except DatabaseUnreachable as error:
                 if self.clock.monotonic() - began >= (SURE if error.lasting else PATIENCE):
                     raise
-                again = TimeOfDay(self.clock.utc() + timedelta(seconds=EVERY))
-                self.member.waits("not reachable yet", Text("; next try {again}", again=again), why=error.why)
+                again = self.clock.utc() + timedelta(seconds=EVERY)
+                self.member.waits("not reachable yet", next_check=again, why=error.why)
             await self.clock.sleep(EVERY)
 
     async def _ask(self, database: Asked) -> list[CheckResult]:

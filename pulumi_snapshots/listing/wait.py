@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import Search, find_ours
@@ -95,34 +94,35 @@ class ListingWait:
 
     async def _poll(self, polled: PolledSnapshot, poll: Poll) -> None:
         if (until := self.plan.listings.client.blocked_until) is not None:
-            self.waits(BLOCKED, until=until, why=self._state())
+            self.waits(BLOCKED, until=until, why=self._state)
         try:
             await self.plan.poll(polled, poll)
         except SquareCloudError as error:
             self.failure = error
-            self.waits(self._state())
+            self._last_check()
         else:
             self.failure = None
             self.outdated = self.version is not None
 
     def _show(self, poll: Poll, polled: PolledSnapshot) -> None:
         utc, now = self.plan.clock.utc(), self.plan.clock.monotonic()
-        check = Text("; next check {at}", at=TimeOfDay(utc + timedelta(seconds=poll.at - now)))
-        # A resumed wait began with its POST.
-        is_resumed = polled.answered < polled.began and not self.failure
-        since = utc - timedelta(seconds=now - polled.answered) if is_resumed else None
         # A page is kept for no longer than that.
         expired = utc + timedelta(seconds=polled.answered + SERVICE_CACHE - now) if self.outdated else None
-        self.waits(self._state(), check, until=self.until or expired, phase="listing", since=since)
+        next_check = utc + timedelta(seconds=poll.at - now)
+        until = self.until or expired
+        self.waits(self._state, until=until, next_check=next_check, why=self._last_check(), phase="listing")
 
+    @property
     def _state(self) -> str:
-        """How it stands; raises the failure of the last poll unless that may pass."""
+        if self.accepted:
+            return "accepted" if self.answered == "202" else "listing is old" if self.outdated else "answered"
+        return "answer lost"
+
+    def _last_check(self) -> str:
+        """Why the last poll failed, and how the answer was lost; raises a failure that will not pass."""
+        lost = "" if self.accepted else self.answered
         failed = failed_poll(self.failure) if self.failure else ""
-        if not self.accepted:
-            return f"answer lost ({self.answered}){failed}"
-        if self.answered == "202":
-            return f"accepted{failed}"
-        return f"{'listing is old' if self.outdated else 'answered'}{failed}"
+        return ", ".join(filter(None, (lost, failed)))
 
 
 async def find_version(  # noqa: PLR0913  what is known of it
@@ -173,4 +173,4 @@ def failed_poll(error: SquareCloudError) -> str:
     """The addition to the progress after a poll that failed in a way that may pass; otherwise raises `error` itself."""
     if not error.passing:
         raise error
-    return f", last check failed ({error.code or error.status or 'no answer'})"
+    return f"last check failed ({error.code or error.status or 'no answer'})"

@@ -12,7 +12,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
@@ -280,8 +280,8 @@ class Restoring:
     # The request ---------------------------------------------------------------------------------------------------------
 
     async def _post(self, name: str, leaves: Callable[[], None]) -> tuple[str, None]:
-        until = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
-        self.member.waits("sent, waiting for the answer", until=until, phase="answer")
+        by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
+        self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
         continues = await self.session.client.restore_snapshot(
             self.inputs.target, name=name, version_id=self.inputs.version_id, leaves=leaves
         )

@@ -6,6 +6,7 @@ accepted restore is over once the database was seen down, or says that it has st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,6 @@ import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.request import SKEW, Request
 from pulumi_snapshots.listing.wait import failed_poll
@@ -26,7 +26,7 @@ from pulumi_snapshots.service.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.service.models import RestoreStatus
-from pulumi_snapshots.service.rate_limiter import BLOCKED, OnWait
+from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 OTHER_RESTORE = 180.0
 """Seconds to wait for another restore before asking for ours again, if the service does not say how it stands."""
@@ -69,7 +69,7 @@ class StatusWatch:
 
     session: Session
     database_id: str
-    waits: OnWait
+    waits: Callable[..., None]
     attempt: Attempt | None = None
     resumed: bool = False
     earlier: RestoreStatus | None = None
@@ -151,7 +151,7 @@ class StatusWatch:
         self.followed = self.request.followed or self.request.posted_at
         while True:
             if (until := self.session.client.blocked_until) is not None:
-                self.waits(BLOCKED, until=until, why=self._state())
+                self.waits(BLOCKED, until=until, why=f"{self._state}, {self._about()}")
             runs = await self._poll()
             if self.request.outcome not in {None, SUCCESS}:
                 return None
@@ -160,8 +160,7 @@ class StatusWatch:
             pause = self._pause(age, runs=runs is True)
             if pause is None:
                 return self.session.service_clock.now()
-            next_check = Text("; next check {at}", at=TimeOfDay(clock.utc() + timedelta(seconds=pause)))
-            self.waits(f"{self._state()}{self.failed}", next_check)
+            self.waits(self._state, next_check=clock.utc() + timedelta(seconds=pause), why=self._about())
             await clock.sleep(pause)
 
     def _pause(self, age: float, *, runs: bool) -> float | None:
@@ -301,18 +300,25 @@ class StatusWatch:
 
     # Words -----------------------------------------------------------------------------------------------------------------
 
+    @property
     def _state(self) -> str:
-        """The progress."""
+        if self.request.outcome == SUCCESS:
+            return "restored"
+        return "accepted" if self.request.accepted else "refused" if self.refusal else "answer lost"
+
+    def _about(self) -> str:
+        """What is known beside the state."""
         post = self.request
-        lost = "" if post.accepted else f"{'refused' if self.refusal else 'answer lost'} ({post.answered}), "
+        lost = [] if post.accepted else [post.answered]
         if post.outcome == SUCCESS:
-            return f"{lost}restored, waiting for the database to run"
-        if self._needs_database:
-            down = "the database is down" if post.seen_down and post.accepted else "watching the database"
-            return f"{lost or 'accepted, '}{down}"
-        if self.shown is None or self.is_ours is False or self.shown.state in {"none", SUCCESS, "error"}:
-            return f"{lost}looking for the restore" if lost else "accepted, not started yet"
-        return f"{lost}restore {self.shown}"
+            seen = "waiting for the database to run"
+        elif self._needs_database:
+            seen = "the database is down" if post.seen_down and post.accepted else "watching the database"
+        elif self.shown is None or self.is_ours is False or self.shown.state in {"none", SUCCESS, "error"}:
+            seen = "looking for the restore" if lost else "not started yet"
+        else:
+            seen = f"restore {self.shown}"
+        return ", ".join(filter(None, (*lost, seen, self.failed)))
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""

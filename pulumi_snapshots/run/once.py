@@ -13,7 +13,7 @@ import anyio
 
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
-from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
+from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Kind, Role, Status, decide, left, unresolved
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.ledger.request import Request
@@ -145,11 +145,19 @@ class Operation:
         there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)
         self.attempt, self.resumed = replace(there, proved=True), True
 
-    def show(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None:
-        """Show what it waits for before its request is sent; see `Member.waits`."""
+    def show(
+        self,
+        text: str,
+        detail: str = "",
+        *,
+        until: datetime | None = None,
+        next_check: datetime | None = None,
+        why: str = "",
+    ) -> None:
+        """Show what it waits for; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
-        at_most = self.ends if until is None and text.startswith(WAITS) else None
-        self.member.waits(text, detail, until=until, at_most=at_most, why=why)
+        at_most = self.ends if text.startswith(WAITS) else None
+        self.member.waits(text, detail, until=until, next_check=next_check, at_most=at_most, why=why)
 
     @property
     def ends(self) -> datetime:
@@ -212,10 +220,13 @@ class Operation:
             if claim.role is Role.NEW:
                 return True
             # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.
-            if claim.role is Role.IN_THE_WAY or claim.attempt.awaits_answer(clock.now()):
-                await self._until_past(claim.attempt, settle)
-            else:
+            if claim.role is Role.RESUMED and not claim.attempt.awaits_answer(clock.now()):
                 self._acts_on(claim)
+                break
+            await self._until_past(claim.attempt, settle)
+            known = await session.ledger.get(claim.attempt.id) if claim.role is Role.RESUMED else None
+            if known is not None and known.status is Status.FOUND:
+                self._acts_on(replace(claim, attempt=known))  # a command's would not be left any more
         return False
 
     async def _until_past(self, other: Attempt, settle: Settle) -> None:
@@ -224,10 +235,10 @@ class Operation:
         session, now = self.session, self.session.service_clock.now()
         left = ((other.in_the_way_until or now) - now).total_seconds()
 
-        def waits(_text: str = "", detail: Words = "", **_: object) -> None:
+        def waits(*_: object, **_of_other: object) -> None:
             about = UnderWay(other, session.service_clock.now(), session.ledger.place.is_shared)
             until = min(session.clock.utc() + (about.until - about.now), self.ends)
-            self.show(f"waiting for an earlier {other.kind} of this database", detail, until=until, why=str(about))
+            self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=str(about))
 
         waits()
         if other.is_over or other.awaits_answer(now):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.owner import GUARDS, is_resource
 
@@ -82,5 +81,4 @@ class UnderWay:
         return f"if its run was killed: {next_run} resumes it, and sends nothing"
 
     def __str__(self) -> str:
-        since = to_the_second(self.attempt.request.posted_at)
-        return f"{self.by} requested one at {since} ({self.state}); {self.then}"
+        return f"{self.by} requested one ({self.state}); {self.then}"

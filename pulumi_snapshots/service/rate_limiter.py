@@ -19,7 +19,6 @@ import anyio
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.ledger.attempt import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
@@ -43,9 +42,9 @@ from pulumi_snapshots.service.limits import CREATE, READ, RESTORE, Lane
 
 
 class OnWait(Protocol):
-    """Called with why a request waits, a detail that changes while it waits, when the wait ends, and the reason."""
+    """Called with what a request waits for, see `Member.waits`."""
 
-    def __call__(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None: ...  # noqa: D102
+    def __call__(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None: ...  # noqa: D102
 
 
 T = TypeVar("T")

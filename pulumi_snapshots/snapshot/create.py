@@ -15,7 +15,7 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.ledger.attempt import SECOND, Attempt, ClaimRefused, Status
 from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.ledger.request import CLEAR
@@ -236,8 +236,8 @@ class Taking:
         return None
 
     async def _post(self, leaves: Callable[[], None]) -> tuple[str, Finished | None]:
-        until = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
-        self.member.waits("sent, waiting for the answer", until=until, phase="answer")
+        by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
+        self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
         answer = await self.session.client.start_snapshot(self.database_id, leaves=leaves)
         return ("200", answer) if isinstance(answer, Finished) else ("202", None)
 

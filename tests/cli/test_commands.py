@@ -116,7 +116,7 @@ async def test_people_read_their_own_time_and_programs_utc(tmp_path: Path) -> No
         (one,) = (await desk.types("list", DATABASE, "--json")).done.json
         assert one["created_at"] == "2026-03-01T01:00:00Z"
         taken = (await desk.types("create", DATABASE)).done
-        assert re.match(r"09:00:00 -03  .*\(since 09:00:00 -03\)", taken.err)
+        assert taken.err.startswith("09:00:00 -03  sent; answer by 09:02:00 -03\n")
         assert "UTC" not in taken.err
         assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
 
@@ -138,7 +138,7 @@ async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
         assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
         assert len(w.posts) == 1
         log = ended.err.splitlines()
-        assert log[0] == "12:00:00 UTC  sent, waiting for the answer until 12:02:00 UTC (since 12:00:00 UTC)"
+        assert log[0] == "12:00:00 UTC  sent; answer by 12:02:00 UTC"
         assert log[-2].endswith(f"found snapshot {w.started()}")
         step = f"squarecloud-snapshots download {DATABASE}/{w.started()} --output {DATABASE}.zip"
         assert log[-1] == f"hint: `{step}` downloads it."

@@ -130,7 +130,7 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
         at.databases.refuses = 4
         await at.up()
         assert at.stack.outputs["passed"] is True
-        assert "not reachable yet; next try 12:0" in at.told
+        assert "not reachable yet; next check 12:0" in at.told
         at.databases.refuses = 10_000
         await at.up(triggers=["again"])
         assert "the scratch database cannot be reached: the connection was refused" in at.error

@@ -104,7 +104,7 @@ async def test_a_restored_database_that_does_not_run_yet_is_waited_for() -> None
         at.here.emulator.add_fault(Fault(kind="status", skip=1, times=3, body=stopped))
         ending = await at.restore()
         assert ending.how == "complete"
-        assert "restored, waiting for the database to run" in ending.text
+        assert "restored; next check 12:" in ending.text
         assert asked(at) == 4, "it has succeeded: only the database is asked for"
 
 
@@ -127,7 +127,7 @@ async def test_no_restore_right_after_the_post_is_not_yet_one() -> None:
         says(at, times=2, state="none")
         ending = await at.restore()
         assert ending.how == "complete"
-        assert "accepted, not started yet" in ending.text
+        assert "UTC: not started yet" in ending.text
 
 
 @virtual
@@ -226,7 +226,7 @@ async def test_after_an_answer_with_a_new_code_the_status_decides(fault: dict[st
         async with scene() as at:
             at.here.emulator.add_fault(Fault(kind="restore", when=when, **fault))
             ending = await at.restore()
-            assert "refused (" in ending.text
+            assert "refused; next check" in ending.text
             if when == "after":
                 assert ending.how == "complete"
                 assert at.holds() == "then"

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import (
@@ -75,7 +74,7 @@ class Sender:
     def order(self) -> list[str]:
         return [name for _, name in self.sent]
 
-    def on_wait(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None:
+    def on_wait(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None:
         ends = f" until {time_text(until)}" if until else ""
         self.reasons.append(f"{text}{ends}{detail}{why and ': '}{why}")
 

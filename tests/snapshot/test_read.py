@@ -260,7 +260,6 @@ def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_world: st
             resumed = await w.resume(record, session=w.another_run())
             found = resumed.complete
             assert found.version_id == w.started()
-            assert "(since 12:00:00 UTC)" in resumed.text, "a resumed wait began with its POST"
             assert w.clock.monotonic() - began <= 30
 
     play()
