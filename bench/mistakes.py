@@ -104,8 +104,8 @@ MISTAKES = (
     ("ledger", "self._objects.replace, CHECK, _anything(), stale)", "self._objects.overwrite, CHECK, _anything())"),
     # How fast.
     ("service", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
-    ("service", "if self._shares_blocks:\n            known =", "if False:\n            known ="),
-    ("service", "counted = sorted((*self._others, *self._own), key", "counted = sorted(self._own, key"),
+    ("service", "if not self._is_local:\n            known =", "if False:\n            known ="),
+    ("service", "for later, sent in ((0.0, self._others), (courtesy, self._own)):", "for later, sent in ((courtesy, self._own),):"),
     ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "if session.service_clock.now() - claim.attempt.request.posted_at > CLAIM_LASTS:", "if False:"),

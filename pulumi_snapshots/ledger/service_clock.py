@@ -22,9 +22,16 @@ class ServiceClock:
 
     Args:
         clock: this machine's time.
+
+    Attributes:
+        offset: seconds that the service's clock is ahead of this machine's; negative if behind, None until the service has
+            answered.
+        unsure: seconds by which `now` may be wrong, in either direction.
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.offset: float | None = None
+        self.unsure = 0.0
         self._clock = clock
         self._least = -math.inf
         self._most = math.inf
@@ -44,23 +51,13 @@ class ServiceClock:
         if max(least, self._least) <= min(most, self._most):
             least, most = max(least, self._least), min(most, self._most)
         self._least, self._most = least, most  # if nothing is left, one of the clocks was set
+        self.offset, self.unsure = (least + most) / 2, (most - least) / 2
 
     def assume(self, offset: object) -> None:
         """Let `now` use the offset that an earlier command has seen, until the service answers; `offset` stays unknown."""
         if isinstance(offset, int | float) and abs(offset) <= PLAUSIBLE:
             self._assumed = offset
 
-    @property
-    def offset(self) -> float | None:
-        """Seconds that the service's clock is ahead of this machine's; negative if behind, None until the service has answered."""
-        return None if math.isinf(self._least) else (self._least + self._most) / 2
-
-    @property
-    def unsure(self) -> float:
-        """Seconds by which `now` may be wrong, in either direction."""
-        return 0.0 if math.isinf(self._least) else (self._most - self._least) / 2
-
     def now(self) -> datetime:
         """The service's time; this machine's time until the offset is known or assumed."""
-        offset = self.offset
-        return self._clock.utc() + timedelta(seconds=self._assumed if offset is None else offset)
+        return self._clock.utc() + timedelta(seconds=self._assumed if self.offset is None else self.offset)

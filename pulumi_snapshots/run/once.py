@@ -287,7 +287,7 @@ class Operation:
 
         answer = None
         try:
-            async with slot.used():
+            async with slot:
                 how, answer = await post(leaves)
         except SquareCloudError as error:
             self.refusal = error

@@ -32,7 +32,7 @@ from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.service.client import BRIEF, ONCE, Client
 from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
-from pulumi_snapshots.service.rate_limiter import LOCAL_BLOCK, RateLimiter
+from pulumi_snapshots.service.rate_limiter import RateLimiter
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -85,16 +85,13 @@ class Session(Stoppable):
         self.memory = memory or RunMemory()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self.service_clock = ledger.clock
-        # A service on this machine is asked at no cost whether its block still lasts; see LOCAL_BLOCK.
-        local = is_loopback(urlsplit(settings.api_url).hostname or "")
         self.rate_limiter = RateLimiter(
             self.clock,
             ledger,
             settings.account(),
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
-            longest_block=LOCAL_BLOCK if local else math.inf,
-            shares_blocks=not local,
+            is_local=is_loopback(urlsplit(settings.api_url).hostname or ""),
         )
         self.client = Client(
             settings.api_url,

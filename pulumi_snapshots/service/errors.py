@@ -9,10 +9,13 @@ from typing import ClassVar, Self
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 from pulumi_snapshots.service.scopes import scope_of
 
 QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
+ACCOUNT_LISTING_REQUEST = "GET /users/snapshots"
+"""A 429 of this request blocks this kind of request alone."""
 QUOTA_UNKNOWN = 3600.0
 """Seconds that a quota counts as used up if nothing shows when a slot frees. One may free at any time, and a refused POST starts
 nothing."""
@@ -406,4 +409,7 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
         reaction = ProxyRefused
     else:
         reaction = _BY_STATUS.get(status, ServiceFailed if status >= 500 else RequestRefused)  # noqa: PLR2004  a server's failure
+    if reaction is Blocked and request == ACCOUNT_LISTING_REQUEST:
+        reaction = ListingBlocked
+        retry_after = ACCOUNT_LISTING_BLOCK if retry_after is None else max(retry_after, BUDGET_WINDOW)
     return reaction(request, status=status, code=code, message=message, retry_after=retry_after)

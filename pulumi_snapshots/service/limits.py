@@ -18,6 +18,9 @@ ACCOUNT_LISTING_BLOCK = 300.0
 """Seconds for which one more blocks the account listing, and nothing else, by the OpenAPI document."""
 CREDENTIALS_EVERY = 3.0
 """Seconds between two requests of an account for a database's certificate, by the OpenAPI document."""
+BUDGET_WINDOW = 60.5
+"""Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter. No block
+is shorter than that, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,6 @@ class Lane:
         starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent
             during a block or an outage.
         cooldown: the limit of one database, in words for the user.
-        own_block: seconds for which a 429 blocks requests of this kind alone; 0 if it blocks the account.
     """
 
     name: str
@@ -39,7 +41,6 @@ class Lane:
     per_database: float = 0.0
     starts: bool = False
     cooldown: str = ""
-    own_block: float = 0.0
 
 
 # What is added to the service's limits below allows for network jitter.
@@ -59,6 +60,4 @@ RESTORE = Lane(
 )
 READ = Lane("read")
 CREDENTIALS = Lane("credentials", per_account=CREDENTIALS_EVERY + 0.2)
-ACCOUNT_LISTING = Lane(
-    "account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2, own_block=ACCOUNT_LISTING_BLOCK
-)
+ACCOUNT_LISTING = Lane("account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2)

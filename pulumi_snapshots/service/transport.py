@@ -168,7 +168,7 @@ class Transport:
                     _parsed(f"{self._api_url}/{path}"),
                     json=body,
                     timeout=timeout,
-                    extensions={"trace": events.note},
+                    extensions={"trace": events.note} if method == "POST" else None,
                 ) as response:
                     received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
                     content = await _read_bounded(response)

@@ -64,7 +64,7 @@ class Service:
 
     async def slot(self, lane: Lane) -> AbstractAsyncContextManager[None]:
         _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None)
-        return slot.used()
+        return slot
 
     async def post(self) -> Finished | Accepted | SquareCloudError:
         try:

@@ -40,8 +40,10 @@ JITTER = 0.5
 """Seconds by which the limiter may be slower than the service's limits."""
 
 
-def answer(status: int, code: str | None = None, retry_after: float | None = None) -> SquareCloudError:
-    return error_for("X /x", status, code=code, readable=True, retry_after=retry_after)
+def answer(
+    status: int, code: str | None = None, retry_after: float | None = None, request: str = "X /x"
+) -> SquareCloudError:
+    return error_for(request, status, code=code, readable=True, retry_after=retry_after)
 
 
 KEEP_CALM = answer(429, "KEEP_CALM")
@@ -106,7 +108,7 @@ class Sender:
         if not lane.starts:
             return self.limiter.slot(request, lane, database, waits_out_block=patient)
         _, slot = await self.limiter.claim(request, lane, str(database), lambda _: SENT, self.on_wait)
-        return slot.used()
+        return slot
 
 
 @virtual
@@ -393,7 +395,7 @@ def test_a_block_of_the_account_listing_holds_up_nothing_else(retry_after: float
     @virtual
     async def play() -> None:
         sender = Sender()
-        blocked = answer(429, "RATE_LIMITED", retry_after)
+        blocked = answer(429, "RATE_LIMITED", retry_after, "GET /users/snapshots")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="blocked", result=blocked))
             tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="queued", at=1))

@@ -17,7 +17,7 @@ from pulumi_snapshots.ledger.attempt import Role
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, ACCOUNT_LISTING_BLOCK, CREATE, READ, RESTORE, Lane
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, PATIENCE, RateLimiter
 from tests.support.memory import SENT, Memory
 from tests.support.virtual import virtual
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.ledger.place import Document
 
 BLOCK = Blocked("GET /x", status=429, code="RATE_LIMITED")
+LISTING_BLOCK = ListingBlocked("GET /users/snapshots", status=429, code="RATE_LIMITED", retry_after=300.0)
 UNSURE = 1.0
 """Seconds by which two runs may take the service's time for another, since it shows whole seconds."""
 
@@ -46,15 +47,13 @@ class Runs:
         budget: int = 30,
         account: str = "account",
         asked: bool = True,
-        shares_blocks: bool = True,
+        is_local: bool = False,
     ) -> Run:
         """A run of a machine whose clock is off, and that has asked for the service's time, unless told otherwise."""
         clock = Clock(self.service.utc() + off)
         clock.utc()
         ledger = Ledger(self.place, ServiceClock(clock))
-        limiter = RateLimiter(
-            clock, ledger, account, requests_per_minute=budget, block_wait=1800, shares_blocks=shares_blocks
-        )
+        limiter = RateLimiter(clock, ledger, account, requests_per_minute=budget, block_wait=1800, is_local=is_local)
         run = Run(self, limiter, ledger)
         if asked:
             run.asks(clock)
@@ -87,7 +86,7 @@ class Run:
         """Send a request; returns when it left."""
         if lane.starts:
             _, slot = await self.limiter.claim("POST /x", lane, database_id, lambda _: SENT, None)
-            context = slot.used()
+            context = slot
         else:
             context = self.limiter.slot("GET /x", lane, database_id)
         async with context:
@@ -252,13 +251,13 @@ async def test_a_block_in_one_run_stops_the_others(off: timedelta) -> None:
 @virtual
 async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone() -> None:
     runs = Runs()
-    await runs.run().meets(BLOCK, ACCOUNT_LISTING)
+    await runs.run().meets(LISTING_BLOCK, ACCOUNT_LISTING)
     start, second = anyio.current_time(), runs.run()
     assert max(await second.send(CREATE), await second.send(READ)) - start < 1
     with pytest.raises(ListingBlocked) as kept_back:
         await second.send(ACCOUNT_LISTING)
     assert kept_back.value.unsent
-    await anyio.sleep(ACCOUNT_LISTING.own_block + UNSURE)
+    await anyio.sleep(ACCOUNT_LISTING_BLOCK + UNSURE)
     await second.send(ACCOUNT_LISTING)
 
 
@@ -278,9 +277,9 @@ async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run(
 @virtual
 async def test_blocks_of_a_service_on_this_machine_are_not_shared() -> None:
     runs = Runs()
-    await runs.run(shares_blocks=False).meets(BLOCK)
+    await runs.run(is_local=True).meets(BLOCK)
     start = anyio.current_time()
-    assert await runs.run(shares_blocks=False).send(READ) == start
+    assert await runs.run(is_local=True).send(READ) == start
 
 
 # The service's clock
