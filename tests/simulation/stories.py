@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault
@@ -306,18 +306,11 @@ class Books:
         """The right version or restore, or an error."""
         page = self.page(engine.stack, held.role)
         want = want or page.saved
-        if held.unfinished or want is None or held.replaced:
+        if want is None or held.replaced or (not held.unfinished and self.is_of(held, want)):
             return
-        if self.is_of(held, want):
-            return
-        plain = held.plain
         for old in page.lingering:
-            versions = {post.version_id for post in old.posts if post.accepted}
-            if (
-                old.purpose == want.purpose
-                and engine.computer.memory in old.machines - old.shown_on
-                and (held.kind == "Restore" or plain.get("version_id") in versions)
-            ):
+            known = engine.computer.memory in old.machines - old.shown_on
+            if old.purpose == want.purpose and known and self._may_be_of(held, old):
                 self.limits += 1
                 if self.story.strict:
                     break
@@ -325,10 +318,21 @@ class Books:
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number = old.number
                 return
+        if held.unfinished:
+            return
         sent = [post for post in want.posts if post.accepted]
         raise Violation(
             f"{held.id} is none of what was started for this wish: {[(post.at, post.version_id) for post in sent]}"
         )
+
+    @staticmethod
+    def _may_be_of(held: Held, old: Want) -> bool:
+        """Whether something was handed out again that an earlier wish has started; what is unfinished says when."""
+        sent = [post for post in old.posts if post.accepted]
+        if held.unfinished:
+            requested_at = parse_rfc3339(held.plain["requested_at"])
+            return any(abs((post.at - requested_at).total_seconds()) <= SLACK for post in sent)
+        return held.kind == "Restore" or held.plain.get("version_id") in {post.version_id for post in sent}
 
     def is_of(self, held: Held, want: Want) -> bool:
         """Whether something finished was started for a wish."""

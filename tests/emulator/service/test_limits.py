@@ -105,6 +105,7 @@ async def test_wrong_key_is_refused_and_never_journaled(at: Visit, headers: dict
     answer = await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "ACCESS_DENIED")
     assert at.last.key == ("wrong" if headers else "none")
+    assert len(TEST_API_KEY) == 64, "as long as a real one"
     assert TEST_API_KEY not in repr(at.emulator.journal)
     assert TEST_API_KEY not in repr(at.emulator.settings)
 
