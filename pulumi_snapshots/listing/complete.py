@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
@@ -34,19 +34,28 @@ class Found(NamedTuple):
         database_id: the snapshot's database.
         version_id: the version.
         at: when it was found, by this machine's clock.
+        requested: when it was requested, by the service's clock.
     """
 
     database_id: str
     version_id: str
     at: datetime
+    requested: datetime
+
+    @property
+    def entry(self) -> ListedSnapshot:
+        """What is known of it until a page shows it; without a name."""
+        return ListedSnapshot.model_construct(
+            name="", version_id=self.version_id, modified=self.requested, origin="manual"
+        )
 
 
 class CompleteListings:
     """Gets complete lists, or raises an error that says why there is none.
 
     In all methods `since` is in monotonic seconds: a page that was requested then or later is used again. `origin` is
-    `manual`, `automatic`, or None for both. All methods raise `CannotTell` if what the service lists may be incomplete, and a
-    `SquareCloudError` if there is no answer.
+    `manual`, `automatic`, or None for both; `unlisted` whether a snapshot that a run has found may stand for its entry. All
+    methods raise `CannotTell` if what the service lists may be incomplete, and a `SquareCloudError` if there is no answer.
 
     Args:
         listings: fetches the pages.
@@ -71,10 +80,12 @@ class CompleteListings:
         self._clock = clock
         self._budget = requests_per_minute
 
-    async def of_database(self, database_id: str, since: float, *, origin: str | None = None) -> Entries:
+    async def of_database(
+        self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
+    ) -> Entries:
         """Get all snapshots of one database."""
         entries = _complete(await self._listings.lookup_page(database_id, since), database_id)
-        for version_id, age in (await self._found(origin)).get(database_id, {}).items():
+        for version_id, (age, found) in (await self._found(origin)).get(database_id, {}).items():
             # A page that was requested before the snapshot was found is requested again. The service may still serve an
             # older page, but it caches the two listings apart, and one of them has shown the snapshot.
             renewed = max(since, self._clock.monotonic() - age)
@@ -84,23 +95,28 @@ class CompleteListings:
                 account = await self._listings.account_page(database_id, renewed, patience=BRIEF)
                 entries = {**_by_version(account.entries if account else ()), **entries}
             if version_id not in entries:
-                raise self._old_page(database_id, version_id, age)
+                if not unlisted:
+                    raise self._old_page(database_id, version_id, age)
+                entries[version_id] = found.entry
         return entries
 
-    async def of_account(self, since: float, *, origin: str | None = None) -> dict[str, Entries]:
+    async def of_account(
+        self, since: float, *, origin: str | None = None, unlisted: bool = False
+    ) -> dict[str, Entries]:
         """Get all snapshots of each database of the account."""
         listing = await self._listings.account_listing(since, patience=BRIEF)
         if listing is None:
-            return await self._of_each_database(since, origin)
+            return await self._of_each_database(since, origin, unlisted=unlisted)
         of_each = by_database(listing)
         found = await self._found(origin)
         lacking = {one: found[one].keys() - of_each.get(one, {}).keys() for one in found}
-        ages = [found[one][version_id] for one, versions in lacking.items() for version_id in versions]
+        ages = [found[one][version_id][0] for one, versions in lacking.items() for version_id in versions]
         if ages:
             renewed = max(since, self._clock.monotonic() - min(ages))
             of_each = by_database(await self._listings.account_listing(renewed, patience=BRIEF) or listing)
             for one in (one for one, versions in lacking.items() if versions):
-                of_each[one] = of_each.get(one, {}) | await self.of_database(one, since, origin=origin)
+                own = await self.of_database(one, since, origin=origin, unlisted=unlisted)
+                of_each[one] = own | of_each.get(one, {})
         return of_each
 
     async def databases(self, since: float) -> list[AccountDatabase]:
@@ -123,7 +139,7 @@ class CompleteListings:
             created: when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
         """
         now = self._clock.utc()
-        ages = [age for one, age in (await self._found()).get(database_id, {}).items() if one == version_id]
+        ages = [age for one, (age, _) in (await self._found()).get(database_id, {}).items() if one == version_id]
         if created is not None and not is_nonsense(created):
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
             ages.append((self._listings.client.service_clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
@@ -132,7 +148,7 @@ class CompleteListings:
         left = min((end for end in ends if end > 0), default=None)
         return None if left is None else now + timedelta(seconds=left)
 
-    async def _of_each_database(self, since: float, origin: str | None) -> dict[str, Entries]:
+    async def _of_each_database(self, since: float, origin: str | None, *, unlisted: bool) -> dict[str, Entries]:
         """Get one listing for each database, if plan or key do not allow the account's listing."""
         databases = await self.databases(since)
         if len(databases) + 2 > self._budget:  # two were used already: the refused listing and the account
@@ -142,19 +158,20 @@ class CompleteListings:
                 then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
             )
         ids = [one.id for one in databases]
-        listed = await ask_all([partial(self.of_database, each, since, origin=origin) for each in ids])
+        how: dict[str, Any] = {"origin": origin, "unlisted": unlisted}
+        listed = await ask_all([partial(self.of_database, each, since, **how) for each in ids])
         return dict(zip(ids, listed, strict=True))
 
-    async def _found(self, origin: str | None = None) -> dict[str, dict[str, float]]:
-        """The versions of each database that runs have found so lately that an old page may lack them, with their ages in seconds.
+    async def _found(self, origin: str | None = None) -> dict[str, dict[str, tuple[float, Found]]]:
+        """The versions of each database that runs have found so lately that an old page may lack them, with the seconds since.
 
         All of them are manual.
         """
-        ages: dict[str, dict[str, float]] = {}
-        for database_id, version_id, at in () if origin == "automatic" else await self._found_lately():
-            age = max(0.0, (self._clock.utc() - at).total_seconds())  # another machine's clock may be ahead
+        ages: dict[str, dict[str, tuple[float, Found]]] = {}
+        for found in () if origin == "automatic" else await self._found_lately():
+            age = max(0.0, (self._clock.utc() - found.at).total_seconds())  # another machine's clock may be ahead
             if age < SERVICE_CACHE:
-                ages.setdefault(database_id, {})[version_id] = age
+                ages.setdefault(found.database_id, {})[found.version_id] = age, found
         return ages
 
     def _old_page(self, database_id: str, version_id: str, age: float) -> CannotTell:

@@ -100,6 +100,7 @@ class KeptPages:
             database_id: {
                 version: each.model_dump(mode="json", exclude={"version_id", *SECRET})
                 for version, each in entries.items()
+                if each.name  # otherwise no page has shown it yet
             }
             for database_id, entries in shown.of_each.items()
         }

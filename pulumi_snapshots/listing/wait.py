@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.listing.complete import CompleteListings
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
+from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import Search, find_ours
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.progress import Member
@@ -83,7 +83,7 @@ class ListingWait:
                     await self._poll(polled, poll)
                     continue
                 if poll != shown:
-                    self._show(poll, polled)
+                    self._show(poll)
                     shown = poll
                 await plan.sleep_until(poll.at)
 
@@ -104,13 +104,10 @@ class ListingWait:
             self.failure = None
             self.outdated = self.version is not None
 
-    def _show(self, poll: Poll, polled: PolledSnapshot) -> None:
+    def _show(self, poll: Poll) -> None:
         utc, now = self.plan.clock.utc(), self.plan.clock.monotonic()
-        # A page is kept for no longer than that.
-        expired = utc + timedelta(seconds=polled.answered + SERVICE_CACHE - now) if self.outdated else None
         next_check = utc + timedelta(seconds=poll.at - now)
-        until = self.until or expired
-        self.waits(self._state, until=until, next_check=next_check, why=self._last_check(), phase="listing")
+        self.waits(self._state, until=self.until, next_check=next_check, why=self._last_check(), phase="listing")
 
     @property
     def _state(self) -> str:

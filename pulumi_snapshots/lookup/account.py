@@ -85,6 +85,8 @@ async def snapshots_of_account(
 ) -> Page:
     """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
 
+    What runs have found is among them also if the service's page is too old to list it, as far as they know it.
+
     Args:
         session: the service.
         origin: only snapshots of this origin matter.
@@ -102,7 +104,7 @@ async def snapshots_of_account(
     if (until := await session.rate_limiter.free_at(ACCOUNT_LISTING)) is not None:
         tell(Text(f"queued until {{time}}: one listing of the account every {FRESH:.0f} s", time=TimeOfDay(until)))
     since = session.clock.monotonic()
-    of_each = await session.complete_listings.of_account(since, origin=origin)
+    of_each = await session.complete_listings.of_account(since, origin=origin, unlisted=True)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
     shown = Shown(of_each, session.service_clock.offset)
     session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
@@ -195,7 +197,7 @@ async def _kept_lately(session: Session) -> Kept[Shown] | None:
     lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
     lacks = any(
         at > lately and version_id not in kept.content.of_each.get(database_id, {})
-        for database_id, version_id, at in await session.found_lately()
+        for database_id, version_id, at, _ in await session.found_lately()
     )
     return None if lacks else kept
 

@@ -129,7 +129,7 @@ class SnapshotRecord(ListedProperties):
         record = cls(
             database_id=database_id,
             version_id=version_id,
-            name=entry.name if entry else None,
+            name=(entry.name or None) if entry else None,
             download_url=url,
             download_url_expires_at=rfc3339(expiry) if expiry else None,
             size=entry.size if entry else None,

@@ -121,6 +121,21 @@ async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(tmp_path: 
 
 
 @virtual
+async def test_a_snapshot_of_a_moment_ago_counts_though_the_page_is_too_old_to_list_it(tmp_path: Path) -> None:
+    async with world(databases=BOTH, cache_world="kept", snapshot_seconds=1) as w:
+        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=3), size=1000)
+        desk = Desk(w, tmp_path)
+        await desk.types("status")
+        await desk.types("list", DATABASE)
+        await desk.types("create", DATABASE)
+        checked = (await desk.types("status", "--json")).done.json
+        assert checked["databases"][0]["snapshot"] == f"{DATABASE}/{w.started()}"
+        assert checked["databases"][0]["snapshot_created_at"] == "2026-03-01T12:00:00Z"
+        assert w.started() in (await desk.types("list")).done.out
+        assert (await desk.types("status")).code == 0, "also from a page of a moment ago"
+
+
+@virtual
 async def test_an_old_page_of_the_service_does_not_make_snapshots_younger(tmp_path: Path) -> None:
     async with world(cache_world="kept") as w:
         w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(minutes=10))

@@ -146,7 +146,7 @@ async def _examined(session: Session, environment: Mapping[str, str]) -> AsyncIt
         lacks = "A create or restore that lacks it starts nothing and says so."
         yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", "only a POST would show it, and none is sent", lacks)
         yield Finding(f"scope {DATABASES_READ}", *await _database(session, account, listing))
-    found = [(version, at) for _, version, at in await session.found_lately()]
+    found = [(one.version_id, one.at) for one in await session.found_lately()]
     seen = Seen(session, account, listing, found)
     for check, look in {
         "plan": _plan,
