@@ -155,7 +155,7 @@ async def _restore(at: At) -> None:
 async def _drill(at: At) -> None:
     checks = [Check("select count(*) from orders", equals=0)]
     given = DrillInputs(
-        DATABASE, at.stored.version_id, OTHER_DATABASE, checks, connection=CONNECTION, overwrite_scratch=True
+        DATABASE, at.stored.version_id, OTHER_DATABASE, checks=checks, connection=CONNECTION, overwrite_scratch=True
     )
     await drill(at.w.session, given, at.w.row, opens=FakeDatabases(at.w.emulator).opens)
 

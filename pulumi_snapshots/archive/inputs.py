@@ -40,6 +40,14 @@ def _destination(given: object) -> Destination:
     return found
 
 
+def archive_uri(given: object) -> str:
+    """The URI of one object that a program gave; raises Unfit."""
+    found = _destination(given)
+    if found.folder:
+        raise Unfit("must be one archive, not a folder")
+    return found.uri
+
+
 def _url(given: object) -> str:
     url = checks.text(given)
     if reason := problem_of_url(url):
@@ -119,16 +127,16 @@ class ArchiveInputs(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
-        found = [_hidden(each, values.get(each.property)) for each in super().problems(values)]
+        found = [hidden_problem(each, values.get(each.property)) for each in super().problems(values)]
         wrong = {one.property for one in found}
         found += [each for each in _combinations(values) if each.property not in wrong]
         return found if "download_url" in wrong else [*found, *_source_problems(values)]
 
 
-def _hidden(problem: Problem, given: Any) -> Problem:
+def hidden_problem(problem: Problem, given: Any) -> Problem:
     """The problem without its property if an engine would print a secret with it."""
-    unsafe = problem.property == "recipients" and encryption.PRIVATE in str(given).upper()
-    if unsafe or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
+    unsafe = encryption.PRIVATE in str(given).upper()
+    if unsafe or (problem.property in {"destination", "archive"} and _HAS_SECRET.search(str(given))):
         return Problem("", Text(f"{{{problem.property}}} {{why}}", why=problem.reason))
     return problem
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -206,9 +206,22 @@ async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listen
         listener.warn(f"the pin was not noted in the manifest of {place_text(record.uri)}: {trouble.happened}.")
 
 
-def note_drill(transfers: Transfers, uri: str, drilled: Drilled) -> bool:
-    """Note in an object's manifest that a drill has proved its snapshot; false if there is none. Raises `StoreTrouble`."""
-    return edit_manifest(transfers, uri, lambda found: found and replace(found, drill=drilled)) is not None
+async def note_drill(transfers: Transfers, uris: Iterable[str], drilled: Drilled, listener: Listener) -> int:
+    """Note in the manifests of objects that a drill has proved their snapshot; returns how many say so now.
+
+    One that cannot be written only warns.
+    """
+
+    def edit(found: Manifest | None) -> Manifest | None:
+        return found and replace(found, drill=drilled)
+
+    count = 0
+    for uri in uris:
+        try:
+            count += await transfers.blocking(edit_manifest, transfers, uri, edit) is not None
+        except StoreTrouble as trouble:
+            listener.warn(f"the drill was not noted in the manifest of {place_text(uri)}: {trouble.happened}.")
+    return count
 
 
 def is_drilled(transfers: Transfers, uri: str) -> bool:

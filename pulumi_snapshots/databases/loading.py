@@ -74,6 +74,21 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
         raise NotLoaded(f"{title} did not take the dump: {failed}", whole if engine == "postgres" else PARTLY)
 
 
+async def empty(dsn: str) -> None:
+    """Remove everything that the database of a connection string holds.
+
+    Raises:
+        NotLoaded: it failed, or something is left.
+    """
+    engine, hidden, failed = engine_of(dsn), Hidden(dsn), ""
+    try:
+        await anyio.to_thread.run_sync(EMPTIERS[engine](), dsn, abandon_on_cancel=True)
+    except Exception as error:  # noqa: BLE001  a library's, of any kind
+        failed = hidden.text(error)
+    if failed:  # outside of the handler, as above
+        raise NotLoaded(f"the {ENGINES[engine].title} database could not be emptied: {failed}")
+
+
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
 
 
@@ -239,6 +254,15 @@ LOADERS: dict[str, Callable[[_Loading], Awaitable[None]]] = {
     "mongo": _mongodb,
     "redis": _redis,
 }
+
+
+EMPTIERS: dict[str, Callable[[], Callable[[str], None]]] = {
+    "postgres": lambda: late("databases.postgresql:empty"),
+    "mysql": lambda: late("databases.mysql:empty"),
+    "mongo": lambda: late("databases.mongodb:empty"),
+    "redis": lambda: late("databases.redis_server:empty"),
+}
+"""What empties a database, by engine."""
 
 
 @asynccontextmanager

@@ -168,6 +168,15 @@ def _said(error: Exception, seconds: float) -> str:
     return network_reason(error, seconds) or re.split(r" \(configured timeouts|, Timeout: ", str(error))[0]
 
 
+def empty(dsn: str) -> None:
+    """Drop all collections but the server's own; raises an error of the library."""
+    with pymongo.MongoClient[dict[str, Any]](dsn, appname="pulumi-snapshots") as client:
+        database = client.get_default_database()
+        for name in database.list_collection_names():
+            if not name.startswith("system."):
+                database.drop_collection(name)
+
+
 # A dump -----------------------------------------------------------------------------------------------------------------
 
 

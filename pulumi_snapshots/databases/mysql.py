@@ -35,6 +35,7 @@ AGES = (
     "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'",
     "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Uptime'",
 )
+TABLES = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = database()"
 OBJECTS = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()"
 DENIED = frozenset({1044, 1045, 1049, 1698})
 """The server's codes for a wrong user, password or database."""
@@ -123,6 +124,15 @@ class MySQL(Session):
         """End the connection."""
         with suppress(pymysql.Error):
             self._connection.close()
+
+
+def empty(dsn: str) -> None:
+    """Drop all tables and views; raises an error of the library."""
+    with pymysql.connect(**_login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute(TABLES)
+        for name, kind in cursor.fetchall():
+            cursor.execute(f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`")
 
 
 def tls(given: dict[str, str]) -> dict[str, Any]:

@@ -32,6 +32,14 @@ DENIED = re.compile(
     r"password authentication failed|no password supplied|no pg_hba.conf entry|certificate verify failed|"
     r"(role|database) .* does not exist|(certificate|key) file .* does not exist"
 )
+EMPTY = """
+DO $$ DECLARE each text; BEGIN
+    FOR each IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', each);
+    END LOOP;
+    CREATE SCHEMA public;
+    PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
+END $$"""
 PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 
 
@@ -119,6 +127,12 @@ class Postgres(Session):
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+
+
+def empty(dsn: str) -> None:
+    """Drop every schema with all that it holds, and large objects; raises an error of the library."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(EMPTY)
 
 
 def login(dsn: str) -> tuple[str, str | None]:

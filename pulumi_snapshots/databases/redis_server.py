@@ -146,6 +146,12 @@ class Redis(Session):
         return b"readonly" in marked[FLAGS]
 
 
+def empty(dsn: str) -> None:
+    """Remove all keys of the logical database; raises an error of the library."""
+    with redis.Redis.from_url(dsn) as client:
+        client.flushdb()
+
+
 class Copier:
     """Copies all keys of a server of our own, which has loaded a file, to another one.
 

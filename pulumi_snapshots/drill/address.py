@@ -60,6 +60,11 @@ class Address:
         is_direct = not dsn.startswith("mongodb+srv:") and not {"hostaddr", "service"} & more.keys()
         return cls(names, tuple(numbers), is_direct)
 
+    @property
+    def databases(self) -> set[str]:
+        """The ids of the service's databases to whose own hosts it leads."""
+        return {own[1].lower() for host in self.hosts if (own := OWN_HOST.fullmatch(host)) is not None}
+
     def misfit(self, database_id: str, port: int | None = None) -> str:
         """Why it cannot lead to a database; empty if it may.
 

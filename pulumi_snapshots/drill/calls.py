@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import system_utc
@@ -25,7 +26,7 @@ from pulumi_snapshots.drill.drill import (
 )
 from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, still_failed
 from pulumi_snapshots.drill.inputs import DrillInputs, purpose_of
-from pulumi_snapshots.drill.proof import note_in_archives
+from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Problem
@@ -48,7 +49,8 @@ class DrillCalls(Calls):
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore onto the scratch database, and check what came back."""
         inputs = DrillInputs.of(values)
-
+        if inputs.archive is not None:
+            return await _ended(call, values, partial(drill_archive, call, inputs))
         memory, purpose = call.shared.memory, purpose_of(inputs.snapshot, inputs.triggers)
         kept: DrillRecord | None = memory.kept("restore", call.owner, purpose)
         is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
@@ -80,6 +82,8 @@ class DrillCalls(Calls):
         todo = drill_difference(record, state, values, system_utc(), same).updates
 
         async def again() -> DrillRecord:
+            if inputs.archive is not None:
+                return await drill_archive(call, inputs, record.last_good)
             return await drill(
                 call.session(), inputs, call.listener, call.owner, last_good=record.last_good, opens=_opens(call)
             )
@@ -93,7 +97,8 @@ class DrillCalls(Calls):
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the scratch database keeps what it holds."""
         record = DrillRecord.from_outputs(state)
-        kept = f"database {record.scratch_database_id} keeps what it holds"
+        scratch = f"database {record.scratch_database_id}" if record.scratch_database_id else "the scratch database"
+        kept = f"{scratch} keeps what it holds"
         call.listener.note(f"forgotten: the drill of {record.snapshot}; {kept}")
 
 
@@ -160,8 +165,18 @@ async def _ended(
         unbegun = pending(kept, cause=error)
         raise Unfinished(_resource(kept, values, id_), unbegun, unbegun.then) from error
     if record.passed:
-        await note_in_archives(call.shared.of(Transfers), call.shared.of(ArchiveMemory), record, call.listener)
+        await note_in_archives(call, record)
     return _resource(record, values, id_)
+
+
+async def note_in_archives(call: Call, record: DrillRecord) -> None:
+    """Note a drill that has passed in the manifests of this snapshot's archives of the stack, and of those made later."""
+    if (drilled := record.drilled) is not None:
+        memory = call.shared.of(ArchiveMemory)
+        memory.prove(record.database_id, record.version_id, drilled)
+        uris = {each.uri for each in memory.of_version(record.database_id, record.version_id) if not each.lost}
+        uris |= {record.archive} if record.archive else set()
+        await note_drill(call.shared.of(Transfers), uris, drilled, call.listener)
 
 
 def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:

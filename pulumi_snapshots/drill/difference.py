@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.due import drill_difference
-from pulumi_snapshots.drill.inputs import purpose_of
+from pulumi_snapshots.drill.inputs import databases_of, purpose_of
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
@@ -36,6 +36,9 @@ class DrillRules(Rules):
         if isinstance(scratch, str) and scratch != values.get("database_id"):
             reason = memory.uses.remember_overwriting(scratch, self.about(call))
             problems += [Problem("scratch_database_id", reason)] if reason else []
+        for each in databases_of(values.get("connection")) if values.get("archive") is not None else ():
+            reason = memory.uses.remember_overwriting(each, self.about(call))
+            problems += [Problem("connection", reason)] if reason and each != values.get("database_id") else []
         return problems
 
     def asks(self, call: Call, values: Mapping[str, Any]) -> Callable[[], Awaitable[list[Problem]]] | None:
@@ -48,7 +51,7 @@ class DrillRules(Rules):
 
     def in_state(self, state: Mapping[str, Any]) -> InState | None:
         """The drill, or the wait for its restore's end."""
-        if "requested_at" not in state:  # one that is looked up by its id
+        if "requested_at" not in state or state.get("archive"):  # looked up by its id, or no request of the service
             return None
         record = DrillRecord.from_outputs(state)
         request = record.attempt if record.pending else None

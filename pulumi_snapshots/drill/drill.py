@@ -17,7 +17,6 @@ from pulumi_snapshots.drill.asking import Asking, Opens
 from pulumi_snapshots.drill.due import told_of
 from pulumi_snapshots.drill.evidence import ProvesNothing, evidence
 from pulumi_snapshots.drill.inputs import DrillInputs
-from pulumi_snapshots.drill.proof import drilled_of
 from pulumi_snapshots.drill.reach import Reach, Unfitting
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
@@ -26,6 +25,7 @@ from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.ledger.drilled import Drills
+from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
@@ -36,6 +36,7 @@ from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.run.uses import in_use
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.storage.destination import place_text
 
 HOLDS = timedelta(seconds=90)
 """How long the scratch database is held for the checks without another word; renewed three times as often."""
@@ -209,7 +210,7 @@ class Drilling:
     async def _refuse_misuse(self, runtime: str | None) -> None:
         """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
         session, scratch = self.session, self.inputs.scratch_database_id
-        resource = session.memory.uses.used_by(scratch) or await _guard_of(session, scratch)
+        resource = session.memory.uses.used_by(scratch) or await guard_of(session.ledger, scratch)
         if resource is not None:
             why = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource))
             raise RestoreRefused(why, NOT_RESTORED)
@@ -303,10 +304,10 @@ async def held(restoring: Restoring) -> AsyncIterator[None]:
         raise failed
 
 
-async def _guard_of(session: Session, database_id: str) -> str | None:
+async def guard_of(ledger: Ledger, database_id: str) -> str | None:
     """The guard of a database that a program has used lately, as far as the ledger knows."""
     with suppress(LedgerUnavailable):  # then the request does not leave either
-        guard = await GuardBook(session.ledger).guarding(database_id)
+        guard = await GuardBook(ledger).guarding(database_id)
         return None if guard is None else f"Guard {guard!r}"
     return None
 
@@ -351,19 +352,26 @@ async def _concluded(session: Session, verdict: _Verdict, member: Member) -> Dri
     record = verdict.record
     if not record.passed:
         raise failed(record, verdict.cause)
+    member.note(said_passed(record))
+    if (drilled := record.drilled) is not None:
+        await Drills(session.ledger).note(record.database_id, drilled, record.version_id)
+    return record
+
+
+def said_passed(record: DrillRecord) -> str:
+    """The good news of a drill, for people."""
     count = len(record.results or ())
     took = "" if record.restore_seconds is None else f" in {spoken(record.restore_seconds)}"
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
-    member.note(f"drill passed: snapshot {record.snapshot} restores{took}, and {checks}")
-    if (drilled := drilled_of(record)) is not None:
-        await Drills(session.ledger).note(record.database_id, drilled, record.version_id)
-    return record
+    return f"drill passed: {'archived ' * bool(record.archive)}snapshot {record.snapshot} restores{took}, and {checks}"
 
 
 def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:
     """The error of a drill that has failed; `cause` is why no check was run, if one was met in this run."""
     then: tuple[Next, ...] = (Next(Step.CHECK_AGAIN), Next(Step.DRILL_AGAIN))
-    if record.failed_to_restore:
+    if record.archive is not None:
+        then = (*(cause.then if cause else ()), Next(Step.DRILLS_NEXT))
+    elif record.failed_to_restore:
         then = (Next(Step.DRILLS_NEXT),)
     elif cause is not None:
         then = (*cause.then, *then)
@@ -388,7 +396,8 @@ def _unchecked(session: Session, record: DrillRecord, timeout: float) -> DrillUn
 
 def _restored(record: DrillRecord) -> str:
     took = "" if record.restore_seconds is None else f" in {spoken(record.restore_seconds)}"
-    return f"Snapshot {record.snapshot} was restored onto database {record.scratch_database_id}{took}"
+    way = f"from {place_text(record.archive)}" if record.archive else f"onto database {record.scratch_database_id}"
+    return f"Snapshot {record.snapshot} was restored {way}{took}"
 
 
 # Other restores of the scratch database ----------------------------------------------------------------------------------

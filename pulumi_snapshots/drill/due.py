@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.archive.inputs import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -44,8 +45,10 @@ def drill_difference(  # noqa: PLR0911  each kind of change is one return
     causes += [
         name
         for name in ("database_id", "version_id", "scratch_database_id")
-        if differs(getattr(record, name), new.get(name))
+        if differs(getattr(record, name), new.get(name, "")) and (record.archive is None or new.get(name) is not None)
     ]
+    if differs(record.archive, _uri(new.get("archive"))):
+        causes.append("archive")
     if causes:
         return Changes(updates=(*causes, DRILLS))
     if record.failed_to_restore:
@@ -54,20 +57,27 @@ def drill_difference(  # noqa: PLR0911  each kind of change is one return
     over, warning = _is_over(record, new.get("every"), now)
     if over:
         return Changes(updates=(DRILLS,), reason=over)
-    later = undecided(new, "database_id", "version_id", "scratch_database_id", "triggers")
+    later = undecided(new, "archive", "database_id", "version_id", "scratch_database_id", "triggers")
     if record.pending:
         note = Text(WATCHES_ON, since=since(record.requested_at, now))
         return Changes(updates=(RESUMES,), reason=later, note=note, warning=warning)
     if record.passed:
         return Changes(reason=later, warning=warning)
-    again = "the checks run again, without another restore"
+    again, todo = "the checks run again, without another restore", ASKS
+    if record.archive is not None:
+        again, todo = "the archive is loaded and checked again", DRILLS
     if record.passed is None:
         return Changes(updates=(ASKS,), reason=again, warning=warning)
     others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
     # Nobody has judged a database that could not be reached, and the connection may be another one now.
     if new.get("on_failure") != "warn" or others or record.failure is not None:
-        return Changes(updates=(ASKS,), reason=again, warning=warning)
+        return Changes(updates=(todo,), reason=again, warning=warning)
     return Changes(reason=later, warning=warning or still_failed(record))
+
+
+def _uri(given: Any) -> Any:
+    """Two spellings of one archive are equal."""
+    return archive_uri(given) if isinstance(given, str) else given
 
 
 def still_failed(record: DrillRecord) -> str:

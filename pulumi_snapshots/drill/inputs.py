@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
 from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
@@ -16,6 +18,7 @@ from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.restore.inputs import RestoreInputs, said, with_snapshot_missing
 from pulumi_snapshots.run.uses import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
+from pulumi_snapshots.storage import encryption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +27,11 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 30 * 60.0
 """Seconds: those of a restore, and as many for the checks."""
 PURPOSE = "drill a snapshot of"
+NEEDED = {
+    "database_id": f"the id of the database to {PURPOSE}",
+    "version_id": "which snapshot (a Snapshot that is pending has none yet)",
+    "scratch_database_id": "the id of the database to restore onto, which only drills use",
+}
 YEAR = 365 * 86400.0
 ON_FAILURE = Choices(
     "OnFailure",
@@ -45,6 +53,12 @@ def _password(given: object) -> str:
     return str(given)
 
 
+def _identity_file(given: object) -> str:
+    if encryption.PRIVATE in fit.text(given).upper():
+        raise Unfit("must be the path of the private key's file, not the key: change this one, it was seen")
+    return str(Path(str(given)).expanduser())
+
+
 def lacks(engine: str, extra: str) -> str:
     """That the library of an engine is not installed."""
     return f"needs {ENGINES[engine].library}, which is not installed: {pip_install(extra)}"
@@ -53,25 +67,33 @@ def lacks(engine: str, extra: str) -> str:
 class DrillInputs(Inputs):
     """The inputs of a drill; durations in seconds."""
 
-    database_id: str = declare(
-        "The database whose snapshot is drilled.",
-        read=fit.database_id(PURPOSE),
-        needed=f"the id of the database to {PURPOSE}",
+    database_id: str = declare("The database whose snapshot is drilled.", default="", read=fit.database_id(PURPOSE))
+    version_id: str = declare("The snapshot's version id. Another one is drilled.", default="", read=fit.version_id)
+    archive: str | None = declare(
+        "In place of a snapshot, the path or URI of an archive of one: it is loaded into the database of `connection`, at any "
+        "host, by its engine's own programs. Another one is drilled.",
+        default=None,
+        read=archive_uri,
+        kw_only=True,
     )
-    version_id: str = declare(
-        "The snapshot's version id. Another one is drilled.",
-        read=fit.version_id,
-        needed="which snapshot (a Snapshot that is pending has none yet)",
+    identity_file: str | None = declare(
+        "The file of the private key that opens an encrypted archive, as `age-keygen` writes it, on the machine that runs "
+        "`pulumi`.",
+        default=None,
+        read=_identity_file,
+        kw_only=True,
     )
     scratch_database_id: str = declare(
-        "The database that is overwritten: yours, of the same engine, and for drills only.",
+        "The database that is overwritten: yours, of the same engine, and for drills only. Required, unless an archive is "
+        "drilled.",
+        default="",
         read=fit.database_id("restore onto"),
-        needed="the id of the database to restore onto, which only drills use",
     )
     checks: list[Check] = declare(
         "What the restored database is asked, and what it must answer. Changed ones are run with the next drill.",
         read=read_checks,
         needed="what the restored database is asked",
+        kw_only=True,
     )
     overwrite_scratch: bool = declare(
         "Must be true, else the preview fails: everything that the scratch database holds is overwritten.",
@@ -134,7 +156,12 @@ class DrillInputs(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also of those that must fit each other."""
-        found = with_snapshot_missing(super().problems(values), values)
+        found = [hidden_problem(each, values.get(each.property)) for each in super().problems(values)]
+        if values.get("archive") is not None:
+            return [*found, *_archive_problems(values)]
+        missing = {name: why for name, why in NEEDED.items() if values.get(name) is None}
+        found += [Problem(name, f"is required: {why}") for name, why in missing.items()]
+        found = with_snapshot_missing(found, values)
         wrong = {one.property for one in found}
         scratch = values.get("scratch_database_id")
         if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):
@@ -177,6 +204,31 @@ class DrillInputs(Inputs):
             name=self.name,
             runtime=self.runtime,
         )
+
+
+def _archive_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with the inputs of an archive's drill beside each other."""
+    found = [
+        Problem(name, Text("cannot be given beside {archive}, which is loaded over {connection}"))
+        for name in ("scratch_database_id", "password")
+        if values.get(name) is not None
+    ]
+    connection = values.get("connection")
+    if connection is None:
+        found.append(
+            Problem("connection", "is required: how to connect to the database that the archive is loaded into")
+        )
+    elif isinstance(connection, str) and values.get("database_id") in databases_of(connection):
+        found.append(Problem("connection", f"must be to another database than the archive's own: {DRILLS_OVERWRITE}"))
+    return found
+
+
+def databases_of(connection: Any) -> set[str]:
+    """The ids of the service's databases that a connection leads to by their own hosts."""
+    try:
+        return Address.of(connection).databases if isinstance(connection, str) else set()
+    except ValueError:
+        return set()  # its own problem
 
 
 def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:

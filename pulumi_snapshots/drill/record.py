@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 
-ADDRESS, RESTART = "address", "restart"
-"""What can show that the scratch database was asked: its own host and port, and that its server has started since the request."""
+ADDRESS, RESTART, LOAD = "address", "restart", "load"
+"""What can show that the scratch database was asked: its own host and port, that its server has started since the request, and
+that this run has itself emptied and loaded it over the same connection."""
 
 
 class GoodDrill(Record, sparse=True):
@@ -22,17 +24,20 @@ class GoodDrill(Record, sparse=True):
 
 
 class DrillRecord(Record):
-    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back.
+    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back.
 
     `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
     runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
-    database or `every` drill again. Nothing that the program uses is written to but the scratch database.
+    database or `every` drill again. Nothing that the program uses is written to but the scratch database. An archive is
+    loaded without the service.
     """
 
     database_id: str = declare("The database whose snapshot was drilled.")
     version_id: str = declare("The snapshot's version id.")
-    scratch_database_id: str = declare("The database that was overwritten.")
-    requested_at: Moment = declare("When the restore was requested, by the service's clock.")
+    scratch_database_id: str = declare("The database that was overwritten; empty if an archive was drilled.")
+    requested_at: Moment = declare(
+        "When the restore was requested, by the service's clock; of an archive, when its load began, by this machine's."
+    )
     restored_at: Moment | None = declare(
         "When the scratch database was seen running again, by the service's clock; absent until then.", default=None
     )
@@ -61,9 +66,13 @@ class DrillRecord(Record):
     )
     proved_by: list[str] | None = declare(
         "What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a "
-        "server that has started since the restore was requested. Absent until then, and empty if nothing does.",
+        "server that has started since the restore was requested, `load` that an archive was loaded over the same connection. "
+        "Absent until then, and empty if nothing does.",
         default=None,
         kw_only=True,
+    )
+    archive: str | None = declare(
+        "The URI of the archive that was drilled; absent for a snapshot.", default=None, kw_only=True
     )
     last_good: GoodDrill | None = declare(
         "The last drill that has passed, this one or an earlier one; absent if none has.", default=None, kw_only=True
@@ -72,13 +81,15 @@ class DrillRecord(Record):
 
     @property
     def id(self) -> str:
-        """`SCRATCH_ID/drill:TIME`, of the first drill; it stays."""
-        return f"{self.scratch_database_id}/drill:{self.requested_at.replace('-', '').replace(':', '')}"
+        """`SCRATCH_ID/drill:TIME`, of the first drill; it stays. The snapshot's id stands there for an archive's."""
+        return (
+            f"{self.scratch_database_id or self.snapshot}/drill:{self.requested_at.replace('-', '').replace(':', '')}"
+        )
 
     @property
     def snapshot(self) -> str:
         """The snapshot's id."""
-        return f"{self.database_id}/{self.version_id}"
+        return "/".join(filter(None, (self.database_id, self.version_id)))
 
     @property
     def pending(self) -> bool:
@@ -94,6 +105,11 @@ class DrillRecord(Record):
     def failed_checks(self) -> list[CheckResult]:
         """The checks that did not pass."""
         return [each for each in self.results or () if not each.passed]
+
+    @property
+    def drilled(self) -> Drilled | None:
+        """What it proves; None if it has not passed."""
+        return Drilled(self.drilled_at, self.restore_seconds) if self.passed and self.drilled_at else None
 
     @property
     def good(self) -> GoodDrill | None:

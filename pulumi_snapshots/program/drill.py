@@ -9,6 +9,7 @@ import pulumi
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.program import Declared, source_of
+from pulumi_snapshots.program.archive import ArchiveDeclaration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,17 +21,23 @@ OnFailure = Literal["error", "warn"]
 
 
 class DrillDeclaration(Declared):
-    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back.
+    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back.
 
     `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
     runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
-    database or `every` drill again. Nothing that the program uses is written to but the scratch database.
+    database or `every` drill again. Nothing that the program uses is written to but the scratch database. An archive is
+    loaded without the service.
 
     Args:
         resource_name: the resource's name in the program.
         snapshot: the Snapshot to drill, or what a lookup has found; instead of it `database_id` and `version_id`.
-        scratch_database_id: the database that is overwritten: yours, of the same engine, and for drills only.
         checks: what the restored database is asked, and what it must answer. Changed ones are run with the next drill.
+        archive: in place of a snapshot, an Archive, or the path or URI of one: it is loaded into the database of
+            `connection`, at any host, by its engine's own programs. Another one is drilled.
+        identity_file: the file of the private key that opens an encrypted archive, as `age-keygen` writes it, on the
+            machine that runs `pulumi`.
+        scratch_database_id: the database that is overwritten: yours, of the same engine, and for drills only. Required,
+            unless an archive is drilled.
         overwrite_scratch: must be true, else the preview fails: everything that the scratch database holds is overwritten.
         password: the password of the scratch database, as the service shows it: host, port, user and client certificate
             follow from its id. For another user or another way there give `connection`. A secret.
@@ -56,6 +63,7 @@ class DrillDeclaration(Declared):
     version_id: pulumi.Output[str]
     scratch_database_id: pulumi.Output[str]
     triggers: pulumi.Output[list[Any] | None]
+    archive: pulumi.Output[str | None]
     requested_at: pulumi.Output[str]
     restored_at: pulumi.Output[str | None]
     drilled_at: pulumi.Output[str | None]
@@ -72,8 +80,10 @@ class DrillDeclaration(Declared):
         resource_name: str,
         snapshot: SnapshotDeclaration | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
-        scratch_database_id: pulumi.Input[str],
         checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]],
+        archive: ArchiveDeclaration | pulumi.Input[str] | None = None,
+        identity_file: pulumi.Input[str] | None = None,
+        scratch_database_id: pulumi.Input[str] | None = None,
         overwrite_scratch: pulumi.Input[bool] | None = None,
         password: pulumi.Input[str] | None = None,
         connection: pulumi.Input[str] | None = None,
@@ -87,9 +97,18 @@ class DrillDeclaration(Declared):
     ) -> None:
         names = ("database_id", "version_id", "name", "runtime")
         about = f"Drill {resource_name!r}"
-        source = source_of(about, "drill", snapshot, names, database_id=database_id, version_id=version_id)
+        if archive is not None and snapshot is not None:
+            raise pulumi.RunError(f"{about}: snapshot and archive are given. Give one of them.")
+        source: dict[str, Any]
+        if isinstance(archive, ArchiveDeclaration):
+            source = {"archive": archive.uri, "database_id": archive.database_id, "version_id": archive.version_id}
+        elif archive is not None:
+            source = {"archive": archive, "database_id": database_id, "version_id": version_id}
+        else:
+            source = source_of(about, "drill", snapshot, names, database_id=database_id, version_id=version_id)
         inputs = {
             **source,
+            "identity_file": identity_file,
             "scratch_database_id": scratch_database_id,
             "password": None if password is None else pulumi.Output.secret(password),
             "connection": None if connection is None else pulumi.Output.secret(connection),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -19,11 +20,15 @@ import pytest
 from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved
-from pulumi_snapshots.drill.proof import note_in_archives
+from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.ledger.drilled import Drilled
+from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.files import FileStore
@@ -83,15 +88,17 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
         first = await at.archive()
         memory.keep("urn:first", first, counts=False)
         drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
-        await note_in_archives(at.transfers, memory, drill, at.row)
-        assert json.loads(manifest_of(first).read_text())["drill"] is None, "it has not passed"
-        await note_in_archives(at.transfers, memory, replace(drill, passed=True), at.row)
+        call: Any = SimpleNamespace(shared=Shared(print), listener=at.row)
+        with patch.object(call.shared, "of", {Transfers: at.transfers, ArchiveMemory: memory}.__getitem__):
+            await note_in_archives(call, drill)
+            assert json.loads(manifest_of(first).read_text())["drill"] is None, "it has not passed"
+            await note_in_archives(call, replace(drill, passed=True))
         assert json.loads(manifest_of(first).read_text())["drill"] == noted
         later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
         second = await archive(at.here.session, at.transfers, later, at.row, proof=memory.proof)
         assert json.loads(manifest_of(second).read_text())["drill"] == noted
         with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
-            await note_in_archives(at.transfers, memory, replace(drill, passed=True, restore_seconds=60.0), at.row)
+            assert not await note_drill(at.transfers, [first.uri], Drilled("2026-03-01T12:01:30Z"), at.row)
         (warning,) = at.row.warnings
         assert warning.startswith("the drill was not noted in the manifest of /")
         assert warning.endswith(": no room.")

@@ -9,30 +9,30 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import anyio
 import bson
 import pymongo
 import pymysql
-import pyrage
 import pytest
 import redis
 
-from pulumi_snapshots.archive.manifest import Manifest
-from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
-from pulumi_snapshots.databases.engines import engine_of
-from pulumi_snapshots.databases.loading import load
+from pulumi_snapshots.databases.engines import ENGINES, engine_of
+from pulumi_snapshots.databases.loading import empty, load
 from tests.cli.typed import Ended
 from tests.support.failing import fails_with
 from tests.support.real_data import content_of, filled, fresh, sql_at
+from tests.support.shelved import IDENTITY, dumped, manifest_of, program, shelve, zipped
 from tools.servers import debian, with_libraries
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tools.postgres import Server as Postgres
     from tools.servers import Server
 
-IDENTITY = pyrage.x25519.Identity.generate()
 MONGODUMP = base64.b64decode(
     "H4sIAAAAAAAA/7RTvY7TTBQ98feh3RVNtAUdErpCiMKJYsdxQoSgiECiYSUaJNDKsj1jdkQys4zHYUNwARWvgHgBEM3WlFDzApQU8BhB45CfFasA"
     "KzGN7XvOPT73aO7o6+sXzwHUUyXTQmsuTZSq4ZCnRiiZ438AzpjrXChZfbSaHpyc6zHX0aK+BaDbbDUDH45RargELgJICjE0jafCHKjCNH4ijdxo"
@@ -83,30 +82,6 @@ METADATA = (
 ROWS = "select count(*) from orders"
 
 
-def zipped(**members: bytes) -> bytes:
-    """The zip of a snapshot, as the service has it: whatever is in there beside the dump is passed over."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("snapshot.json", "{}")
-        for name, content in members.items():
-            file.writestr(name, content)
-    return target.getvalue()
-
-
-def shelve(folder: Path, content: bytes, *, sealed: bool = False) -> Path:
-    """An archive of a zip and its manifest."""
-    file = folder / ("a.zip.age" if sealed else "a.zip")
-    stored = pyrage.encrypt(content, [IDENTITY.to_public()]) if sealed else content
-    file.write_bytes(stored)
-    plain: dict[str, Any] = {"plain_size": len(content), "plain_sha256": sha256(content).hexdigest()} if sealed else {}
-    record = ArchiveRecord(
-        file.as_uri(), len(stored), sha256(stored).hexdigest(), "2026-11-01T00:00:00Z", None, "v", "m", **plain
-    )
-    keys = [str(IDENTITY.to_public())] if sealed else None
-    file.with_name(f"{file.name}.json").write_bytes(Manifest.of(record, keys).text)
-    return file
-
-
 def types(*arguments: str | Path, **environment: str) -> Ended:
     """Type the command on a machine with these variables."""
     out, err = StringIO(), StringIO()
@@ -115,16 +90,6 @@ def types(*arguments: str | Path, **environment: str) -> Ended:
     assert command is not None
     code = anyio.run(invocation.finish, command)
     return Ended(code, out.getvalue(), err.getvalue())
-
-
-def program(*command: str | Path, **environment: str) -> bytes:
-    """What a program of an engine prints."""
-    run = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})  # noqa: S603
-    return run.stdout
-
-
-def dumped(server: Postgres, database: str, *arguments: str) -> bytes:
-    return program("pg_dump", *arguments, server.dsn(database), **server.environment)
 
 
 def folder_of(server: Postgres, database: str) -> dict[str, bytes]:
@@ -153,9 +118,7 @@ def test_a_postgresql_archive_comes_back(form: str, server: Postgres, tmp_path: 
     shown = types(*typed, *checks, TO=target).done.out
     assert content_of(target) == content
     assert "ok" in shown
-    proved = Manifest.parse(archive.with_name(f"{archive.name}.json").read_bytes(), archive.as_uri())
-    assert proved is not None
-    assert proved.drill is not None, "the last archive that has come back is never removed"
+    assert manifest_of(archive).drill is not None, "the last archive that has come back is never removed"
     # What is there already is not written over, unless that is wanted.
     full = types(*typed, TO=target)
     assert (full.code, "has 5 tables: give an empty one" in full.err) == (2, True), full.err
@@ -195,6 +158,10 @@ def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path) -> None:
         strayed = types(named, "--overwrite", TO=mariadb.url("back"))
         assert (strayed.code, "names a database of its own" in strayed.err) == (1, True), strayed.err
         assert not cursor.execute("show tables from source")
+        cursor.execute("create view back.`of ``them` as select id from back.orders")
+        anyio.run(empty, mariadb.url("back"))
+        archive = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more="").encode()}))
+        assert types(archive, TO=mariadb.url("back")).code == 0
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "tar"])
@@ -220,6 +187,8 @@ def test_a_mongodb_archive_comes_back(form: str, ferretdb: Server, tmp_path: Pat
         assert types(archive, TO=ferretdb.url("back")).code == 2
         assert types(archive, "--overwrite", TO=ferretdb.url("back")).code == 0
         assert client.back.orders.count_documents({}) == 2
+        anyio.run(empty, ferretdb.url("back"))
+        assert types(archive, TO=ferretdb.url("back")).code == 0
 
 
 @pytest.mark.usefixtures("programs")
@@ -245,6 +214,8 @@ def test_a_redis_archive_comes_back(form: str, redis_server: Server, tmp_path: P
     assert 0 < target.pttl("once") <= 10_000_000
     assert types(archive, TO=redis_server.url("41")).code == 2
     assert types(archive, "--overwrite", TO=redis_server.url("41")).code == 0
+    anyio.run(empty, redis_server.url("41"))
+    assert types(archive, TO=redis_server.url("41")).code == 0
     target.flushdb()
     source.flushdb()
 
@@ -252,7 +223,7 @@ def test_a_redis_archive_comes_back(form: str, redis_server: Server, tmp_path: P
 TROUBLE: dict[str, tuple[Callable[[Path, bytes], Path], str]] = {
     "altered": (lambda at, dump: altered(shelve(at, zipped(x=dump))), "was changed: its SHA-256"),
     "cut": (lambda at, dump: shelve(at, zipped(x=dump)[:-30]), "is no readable zip"),
-    "damaged": (lambda at, dump: shelve(at, damaged(zipped(x=dump))), "is damaged in its member x"),
+    "damaged": (lambda at, dump: shelve(at, damaged(zipped(x=dump))), "explain broken-zip"),
     "missing": (lambda at, _: at / "none.zip", "does not exist"),
     "a folder": (lambda at, _: at, "Is a directory"),
     "no dump": (lambda at, _: shelve(at, zipped(x=b"hello")), "no dump of a database"),
@@ -306,6 +277,14 @@ def test_no_program_that_loads_a_dump_gets_the_api_key(url: str, name: str, dump
     environment = {"PATH": str(tmp_path), "PGSSLROOTCERT": "a.pem", "SQUARECLOUD_API_KEY": "secret"}
     with zipfile.ZipFile(io.BytesIO(zipped(x=dump))) as file, fails_with(NotLoaded, f"{name}: it has <> and <a.pem>"):
         anyio.run(partial(load, dump_in(file, engine_of(url)), url, environment, overwrite=False))
+
+
+def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
+    with patch.dict(ENGINES, mysql=replace(ENGINES["mysql"], library="not_there")):
+        ended = types(tmp_path / "a.zip", TO="mysql://u:p@h/d")
+    assert ended.code == 2
+    assert "the connection in TO needs not_there, which is not installed: pip install" in ended.err
+    assert "[drill-mysql]" in ended.err
 
 
 def test_a_dry_run_says_what_is_missing(server: Postgres, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Drills:
             DATABASE,
             stored.version_id,
             SCRATCH,
-            self.checks,
+            checks=self.checks,
             connection=self.server.url(SCRATCH),
             overwrite_scratch=True,
             name=stored.name,

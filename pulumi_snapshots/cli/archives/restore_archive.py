@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from pulumi_snapshots.archive.shelf import Found, find, opened
+from pulumi_snapshots.archive.manifest import note_drill
+from pulumi_snapshots.archive.shelf import Found, find
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
 from pulumi_snapshots.cli.terminal.arguments import json_option, place, secret_of
@@ -18,22 +19,17 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, json_text, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
-from pulumi_snapshots.databases.engines import ENGINES, engine_of
-from pulumi_snapshots.databases.errors import CheckNotRun
-from pulumi_snapshots.databases.loading import PROGRAMS, load, program
+from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
+from pulumi_snapshots.databases.loading import PROGRAMS, program
 from pulumi_snapshots.databases.opening import open_database
-from pulumi_snapshots.databases.scalars import Scalar
-from pulumi_snapshots.drill.check import Check, CheckResult, judged, not_run, read_checks
-from pulumi_snapshots.drill.proof import note_in_manifests
+from pulumi_snapshots.drill.check import read_checks
+from pulumi_snapshots.drill.inputs import lacks
+from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.destination import place_text
 from pulumi_snapshots.storage.encryption import identities
-
-PATIENCE = 60.0
-"""Seconds that connecting, or one check, may take."""
 
 
 @click.command("restore-archive", short_help="Put an archive into a database of any host.")
@@ -80,6 +76,8 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         engine = engine_of(dsn)
     except Unfit as error:
         context.fail(f"the connection in {connection_env} {error}.")
+    if (extra := missing_extra(engine)) is not None:
+        context.fail(f"the connection in {connection_env} {lacks(engine, extra)}.")
     try:
         wanted = read_checks([typed_check(context, each) for each in checks]) if checks else []
     except Unfit as error:
@@ -98,22 +96,22 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         if holds and not overwrite:
             context.fail(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
         keys = identities(Path(identity)) if identity and found.sealed else []
-        async with opened(transfers, found, keys) as zipped:
-            dump = await transfers.reading(dump_in, zipped, engine)
-            shown.progress(f"loading {dump.member or 'the dump'} into {about.title}")
-            began = invocation.clock.monotonic()
-            await load(dump, dsn, invocation.environment, overwrite=overwrite)
-            took = round(invocation.clock.monotonic() - began, 1)
-        shown.progress("checking it")
-        async with open_database(dsn, timeout=PATIENCE) as database:
-            holds = await database.holds()
-            results = [await _result(database.ask, each) for each in wanted]
-        if not holds:
-            raise NotLoaded(f"The dump was loaded, and the database has no {about.things}")
+        done = await loaded(
+            transfers,
+            found,
+            keys,
+            dsn=dsn,
+            checks=wanted,
+            environment=invocation.environment,
+            progress=shown.progress,
+            empties=False,
+            overwrite=overwrite,
+        )
+        took, holds, results = done.seconds, done.holds, done.results
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
-            await note_in_manifests(transfers, [at.uri], proof, shown)
+            await note_drill(transfers, [at.uri], proof, shown)
     if as_json:
         fields = {"archive": at.uri, "engine": engine, "restore_seconds": took, about.things: holds, "checks": results}
         invocation.show(json_text(fields))
@@ -123,13 +121,6 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         said[about.things] = str(holds)
         invocation.show(facts(said) + results_table(results, invocation.out))
     return DONE if passed else FAILED
-
-
-async def _result(ask: Callable[[str], Awaitable[Scalar]], check: Check) -> CheckResult:
-    try:
-        return judged(check, await ask(check.query))
-    except CheckNotRun as error:
-        return not_run(check, error.why)
 
 
 def _show_needs(  # noqa: PLR0913  what it depends on

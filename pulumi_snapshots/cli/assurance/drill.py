@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import click
 
+from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
@@ -28,7 +29,6 @@ from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import drill as run_drill
 from pulumi_snapshots.drill.inputs import DrillInputs
-from pulumi_snapshots.drill.proof import drilled_of, note_in_manifests
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.properties.durations import spoken
@@ -201,7 +201,7 @@ def _again(
 
 async def _note(invocation: Invocation, shown: Display, places: Sequence[Destination], record: DrillRecord) -> None:
     """Note a drill that has passed in the manifests of the snapshot's archives."""
-    if (drilled := drilled_of(record)) is None:
+    if (drilled := record.drilled) is None:
         return
     wanted = (record.database_id, record.version_id)
     for at in places:
@@ -211,7 +211,7 @@ async def _note(invocation: Invocation, shown: Display, places: Sequence[Destina
             for each in await shelved(invocation.transfers, at)
             if each.manifest and not each.problem and (each.manifest.database_id, each.manifest.version_id) == wanted
         ]
-        if not await note_in_manifests(invocation.transfers, uris, drilled, shown) and not uris:
+        if not await note_drill(invocation.transfers, uris, drilled, shown) and not uris:
             shown.warn(
                 f"{place_text(at.uri)} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
             )
