@@ -23,7 +23,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.owner import owner_of
@@ -307,7 +307,7 @@ async def held(restoring: Restoring) -> AsyncIterator[None]:
 async def guard_of(ledger: Ledger, database_id: str) -> str | None:
     """The guard of a database that a program has used lately, as far as the ledger knows."""
     with suppress(LedgerUnavailable):  # then the request does not leave either
-        guard = await GuardBook(ledger).guarding(database_id)
+        guard = await consult(ledger, lambda book: book.guarding(database_id))
         return None if guard is None else f"Guard {guard!r}"
     return None
 

@@ -114,7 +114,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     def _foresee(self, foresight: Foresight, change: str, urn: str, row: _Row) -> None:
         if isinstance(self._database_id, str) and not foresight.summary():
             inputs = GuardInputs.of(self._values(self._database_id))
-            self._of_book(lambda book: book.foresee(foresight, inputs.database_id, inputs.reuse_within))
+            self._of_book(lambda book: foresight.learn(book, inputs.database_id, inputs.reuse_within))
         foresight.show(change, urn, row)
 
     def _session(self) -> Session:

@@ -35,6 +35,7 @@ STEPS = {
     Step.GUARD_TAKES_ANOTHER: (
         "Run `pulumi up` again `{timeout}` after the request, or `{reuse_within}` if that is longer: it takes another one then."
     ),
+    Step.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "

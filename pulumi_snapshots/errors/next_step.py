@@ -51,6 +51,8 @@ class Step(Enum):
     SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."
 
+    GO_BACK = "To go back: restore {id}"
+
     # When to run it again
     RUN_AGAIN = "Run it again."
     RUN_AGAIN_LATER = "Run it again later."

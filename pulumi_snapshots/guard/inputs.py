@@ -104,9 +104,14 @@ class ComponentInputs(GuardInputs):
         read=_pin,
     )
 
-    def guards(self, type_: str, name: str) -> bool:
-        """Whether it guards a resource that may be guarded."""
-        return self.only is None or any(fnmatchcase(each, one) for one in self.only for each in (type_, name))
+    @property
+    def patterns(self) -> set[str]:
+        """Those of `only`."""
+        return {"*"} if self.only is None else set(self.only)
+
+    def fitting(self, type_: str, name: str) -> set[str]:
+        """The patterns that a resource fits, which is guarded if it fits one."""
+        return {one for one in self.patterns if fnmatchcase(type_, one) or fnmatchcase(name, one)}
 
 
 def may_be_guarded(type_: str, *, custom: bool) -> bool:

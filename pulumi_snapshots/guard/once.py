@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 
 import anyio
 
@@ -11,7 +11,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.guard.take import take_or_fall_back
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
@@ -83,12 +83,15 @@ class OncePerRun:
             if of.failed:
                 raise ChangeHeldBack(change, f"it failed for the {of.failed}, see there")
             try:
-                first = of.record is None
                 of.is_off = session().settings.guard == "off"
-                record = of.record = of.record or await _taken(session(), inputs, fallback, listener)
+                first, record = of.record is None, of.record
+                if record is None and of.is_off:
+                    record = SnapshotRecord(inputs.database_id)
+                elif record is None:
+                    record = await take_or_fall_back(session(), inputs, fallback, listener)
+                of.record = record
                 if guard not in of.changes:
-                    with of.tolerated():
-                        await GuardBook(session().ledger).note(guard, record)
+                    await of.note(session(), lambda book: book.note(guard, record))
                     of.changes[guard] = []
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must not happen.
@@ -97,8 +100,13 @@ class OncePerRun:
                 raise ChangeHeldBack(change, why, [Next(Step.RUN_AGAIN)]) from error
             if of.is_off:
                 listener.warn(Text("the {change} has no snapshot, since {guard} is off", change=change))
+            elif first:
+                way_back = Next(Step.GO_BACK, id=record.id)
+                listener.note(
+                    Text("guarded by {id}: {change}\n{way_back}", id=record.id, change=change, way_back=way_back)
+                )
             else:
-                (listener.note if first else listener.progress)(f"guarded by {record.id}: {change}")
+                listener.progress(f"guarded by {record.id}: {change}")
             return record
 
     async def after(self, guard: str, database_id: str, change: str, session: Callable[[], Session]) -> SnapshotRecord:
@@ -108,21 +116,20 @@ class OncePerRun:
             ChangeNotNoted: the ledger cannot be written, or no change has asked before.
         """
         of = self._databases.get(database_id)
-        if of is None or of.record is None or guard not in of.changes:
+        if of is None or (record := of.record) is None or guard not in of.changes:
             raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all that happen meanwhile
             if happened := of.changes[guard]:
                 of.changes[guard] = []
                 try:
-                    with of.tolerated():
-                        await GuardBook(session().ledger).note_changes(guard, of.record, happened)
+                    await of.note(session(), lambda book: book.note_changes(guard, record, happened))
                 except BaseException as error:
                     of.changes[guard][:0] = happened
                     if isinstance(error, Explained):
                         raise ChangeNotNoted(change, error) from error
                     raise
-        return of.record
+        return record
 
 
 class _Guarded:
@@ -134,7 +141,7 @@ class _Guarded:
         failed: the change for which it could not be had; empty if that has not happened.
         changes: by each guard that it is noted for, what has happened and is not noted yet.
         noting: held while that is noted.
-        is_off: whether changes need no snapshot.
+        is_off: whether changes need no snapshot; each has a warning, so the ledger may be out of reach.
     """
 
     def __init__(self) -> None:
@@ -144,18 +151,9 @@ class _Guarded:
         self.changes: dict[str, list[str]] = {}
         self.is_off = False
 
-    def tolerated(self) -> AbstractContextManager[None]:
-        """Let the body fail without the ledger if changes are not held back: each has a warning."""
-        return suppress(LedgerUnavailable) if self.is_off else nullcontext()
-
-
-async def _taken(
-    session: Session, inputs: SnapshotInputs, fallback: float | None, listener: Listener
-) -> SnapshotRecord:
-    """The snapshot; a record without a version if guards are off."""
-    if session.settings.guard == "off":
-        return SnapshotRecord(inputs.database_id)
-    return await take_or_fall_back(session, inputs, fallback, listener)
+    async def note(self, session: Session, what: Callable[[GuardBook], None]) -> None:
+        with suppress(*([LedgerUnavailable] if self.is_off else [])):
+            await consult(session.ledger, what, writes=True)
 
 
 def change_of(urn: str, change: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent, Unresolved
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.owner import GUARDS
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
@@ -51,9 +51,9 @@ async def take_or_fall_back(
     try:
         return await take(session, inputs, listener)
     except NONE_NOW as error:
-        if isinstance(error, QuotaUsedUp) and error.frees:
+        if isinstance(error, QuotaUsedUp) and (until := error.frees):
             with suppress(LedgerUnavailable):
-                await GuardBook(session.ledger).note_used_up(error.frees)
+                await consult(session.ledger, lambda book: book.note_used_up(until), writes=True)
         if fallback is None:
             raise
         newest = max(await _known(session, inputs.database_id), key=lambda each: each[0], default=None)
@@ -99,7 +99,7 @@ async def take(session: Session, inputs: SnapshotInputs, listener: Listener) -> 
         Explained: as `create` raises them.
     """
     with session.fleet.joins(listener) as member:
-        spent = partial(GuardBook(session.ledger).spent, inputs.database_id)
+        spent = partial(consult, session.ledger, lambda book: book.spent(inputs.database_id))
         taking = Taking(session, inputs, member, f"{GUARDS}:{inputs.database_id}", spent=spent)
         try:
             return await taking.carry_out()

@@ -86,7 +86,7 @@ class Ledger:
 
     async def attempts(self) -> list[Attempt]:
         """Read all attempts, oldest first."""
-        return self._attempts(await self.read())
+        return self.attempts_in(await self.read())
 
     async def get(self, id_: str) -> Attempt | None:
         """Read one attempt; None if it is not there."""
@@ -105,7 +105,7 @@ class Ledger:
     def decided(self, document: Document, intent: Intent) -> Claim:
         """Decide on a document what an operation has to act on, and enter a new attempt; see `decide`."""
         now = self.clock.now()
-        kept = [each for each in self._attempts(document) if not each.is_past(now)]
+        kept = [each for each in self.attempts_in(document) if not each.is_past(now)]
         claim = decide(kept, intent, now)
         if claim.is_new:
             new = claim.attempt
@@ -168,7 +168,7 @@ class Ledger:
             now = self.clock.now()
             done = replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved)
             done = replace(done, held_until=now + holds) if holds else done
-            for each in self._attempts(document):
+            for each in self.attempts_in(document):
                 same = (each.owner, each.kind, each.database_id) == (done.owner, done.kind, done.database_id)
                 if same and each.is_over and each.request.posted_at < done.request.posted_at:
                     self._put(document, replace(each, proved=True))
@@ -261,7 +261,8 @@ class Ledger:
 
     # The document ----------------------------------------------------------------------------------------------------------
 
-    def _attempts(self, document: Document) -> list[Attempt]:
+    def attempts_in(self, document: Document) -> list[Attempt]:
+        """The attempts of a document, oldest first."""
         with self._readable():
             read = [Attempt.from_document(each) for each in document.get(ATTEMPTS, {}).values()]
         return sorted(read, key=lambda each: each.request.posted_at)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from pulumi_snapshots.guard.book import GuardBook, Guarded
-    from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.lookup.results import SnapshotInfo
 
 T = TypeVar("T")
@@ -165,7 +164,7 @@ class GuardDeclaration(ABC):
 
     def _last(self, database_id: str, pin: str | None) -> SnapshotInfo | None:
         kept = pin and not pulumi.runtime.is_dry_run()  # what a preview has shown may be thought over
-        last = self._of_book(lambda book: book.last(self._owner, database_id, pin, keeps=bool(kept)))
+        last = self._of_book(lambda book: book.last(self._owner, database_id, pin), writes=bool(kept))
         if not pin or last is None:
             return last
         with contextlib.suppress(LookupFailed):
@@ -220,16 +219,19 @@ class GuardDeclaration(ABC):
         bound = vars(opts.hooks or pulumi.ResourceHookBinding()).values()
         return any(getattr(hook, "name", None) in mine for hooks in bound for hook in hooks or ())
 
-    def _of_book(self, use: Callable[[GuardBook], Awaitable[T]]) -> T:
+    def _of_book(self, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
         """What the book says, without a request."""
+
+        async def consult() -> T:
+            said: T = await late("guard.book:consult")(
+                late("run.shared:ledger_of")(self._settings, Clock()), use, writes=writes
+            )
+            return said
+
         try:
-            return _in_a_loop(lambda: use(late("guard.book:GuardBook")(self._ledger())))
+            return _in_a_loop(consult)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
-
-    def _ledger(self) -> Ledger:
-        ledger: Ledger = late("run.shared:ledger_of")(self._settings, Clock())
-        return ledger
 
 
 def _in_a_loop(work: Callable[[], Awaitable[T]]) -> T:

@@ -8,7 +8,7 @@ import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.drill.difference import DrillRules
-from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
 from pulumi_snapshots.run.calls import Call
@@ -94,11 +94,15 @@ async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten
     """The guard works in the program's process, and the Drill in another one: the ledger tells."""
     async with drill_scene() as at:
         await at.stack.preview(**at.values())
-        book = GuardBook(at.session.ledger)
-        await book.note("shop::dev::guard::before", SnapshotRecord(DATABASE, "v1"))
+
+        async def guards(name: str, database_id: str) -> None:
+            record = SnapshotRecord(database_id, "v1")
+            await consult(at.session.ledger, lambda book: book.note(name, record), writes=True)
+
+        await guards("shop::dev::guard::before", DATABASE)
         await at.up(saves=False)
         assert at.error == ""
-        await book.note("shop::dev::guard::other", SnapshotRecord(SCRATCH, "v1"))
+        await guards("shop::dev::guard::other", SCRATCH)
         await at.up(triggers=["again"])
         assert "and Guard 'shop::dev::guard::other' is about it" in at.error
         assert at.accepted == 1

@@ -170,6 +170,9 @@ def test_every_kind_of_change_waits_for_one_snapshot(shop: App) -> None:
     assert done(shop) == ["update kept"]
     (post,) = guarding(shop)
     assert f"guarded by {DATABASE}/{post['version_id']}: update of Server kept" in diagnostics(printed)
+    assert (
+        diagnostics(printed).count(f"To go back: squarecloud-snapshots restore {DATABASE}/{post['version_id']}\n") == 1
+    )
 
     # All the others at once, of every kind: one snapshot.
     shop.pass_time(600)
@@ -254,6 +257,7 @@ def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
     printed = shop.up()
     version = shop.started()[0]
     assert f"guarded by {DATABASE}/{version}: create of Server one" in diagnostics(printed)
+    assert f"To go back: squarecloud-snapshots restore {DATABASE}/{version}\n" in diagnostics(printed)
     shop.fault("create", status=404, code="DATABASE_NOT_FOUND")
     shop.pass_time(1200)
     printed = shop.up("-c", "value=b", fails=True)

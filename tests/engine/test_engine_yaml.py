@@ -244,6 +244,15 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.up()
     assert [each["version_id"] for each in app.requests() if each["kind"] == "restore"] == [version]
 
+    # What does not depend on the guard is registered before it.
+    assert "depend" not in app.preview()
+    whole, none = program.read_text(), "Guard guard guards no resource{}: Pulumi has registered none after it."
+    program.write_text(re.sub(r"    options:\n      dependsOn:.*?\n.*?\n", "", whole))
+    assert none.format("") in joined(app.preview())
+    program.write_text(whole.replace("      before: [c", "      only: [migration, shop]\n      before: [c"))
+    assert none.format(" named shop") in joined(app.preview())
+    program.write_text(whole)
+
     wrong = program.read_text().replace("before: [create, update, delete]", "before: [creation]")
     program.write_text(wrong.replace("rollback: ${rollback}", "reuseWithin: soon"))
     printed = joined(app.preview(fails=True))

@@ -10,9 +10,10 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, GuardBook
+from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, Guarded, consult
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
@@ -21,20 +22,31 @@ from tests.support.world import DATABASE, OTHER_DATABASE, START
 SHOP = "organization/app/dev/shop"
 
 
-class Book(GuardBook):
-    """A book of one machine, and its place."""
+class Book:
+    """The book of one machine, and its place."""
 
     def __init__(self) -> None:
         self.clock = Clock(START)
         self.place = Memory(self.clock)
-        super().__init__(Ledger(self.place, ServiceClock(self.clock)))
+        self.ledger = Ledger(self.place, ServiceClock(self.clock))
 
     async def takes(self, version: str, guard: str = SHOP, database_id: str = DATABASE) -> None:
-        await self.note(guard, record(version, database_id))
+        await consult(self.ledger, lambda book: book.note(guard, record(version, database_id)), writes=True)
 
-    async def says(self, guard: str = SHOP, database_id: str = DATABASE, **pin: Any) -> str | None:
-        last = await self.last(guard, database_id, **pin)
+    async def changes(self, version: str, *changes: str) -> None:
+        await consult(self.ledger, lambda book: book.note_changes(SHOP, record(version), [*changes]), writes=True)
+
+    async def last(
+        self, guard: str = SHOP, database_id: str = DATABASE, pin: str | None = None, *, keeps: bool = True
+    ) -> SnapshotInfo | None:
+        return await consult(self.ledger, lambda book: book.last(guard, database_id, pin), writes=bool(pin and keeps))
+
+    async def says(self, *of: str, **more: Any) -> str | None:
+        last = await self.last(*of, **more)
         return last.version_id if last else None
+
+    async def history(self, guard: str = SHOP) -> list[Guarded]:
+        return await consult(self.ledger, lambda book: book.history(guard))
 
 
 def record(version: str, database_id: str = DATABASE) -> SnapshotRecord:
@@ -45,10 +57,10 @@ def record(version: str, database_id: str = DATABASE) -> SnapshotRecord:
 @virtual
 async def test_the_last_snapshot_of_a_guard_is_known_for_its_30_days() -> None:
     book = Book()
-    assert await book.last(SHOP, DATABASE) is None
+    assert await book.last() is None
     await book.takes("v1")
     await book.takes("v2", guard="organization/app/dev/other")
-    last = await book.last(SHOP, DATABASE)
+    last = await book.last()
     assert last is not None
     assert (last.id, last.available, last.created_at) == (f"{DATABASE}/v1", True, record("v1").created_at)
     assert b"s3cret" not in (book.place.data or b"")
@@ -99,9 +111,9 @@ async def test_the_history_shows_what_has_changed_after_which_snapshot() -> None
     book = Book()
     await book.takes("v1")
     await book.clock.sleep(60.0)
-    await book.note_changes(SHOP, record("v1"), ["update of Server shop", "delete of Server old"])
+    await book.changes("v1", "update of Server shop", "delete of Server old")
     await book.takes("v2")
-    failed, good = await book.history(SHOP)
+    failed, good = await book.history()
     assert (failed.version_id, failed.changes, failed.changed_at) == ("v2", [], None)
     assert (good.version_id, good.changes) == ("v1", ["update of Server shop", "delete of Server old"])
     assert good.changed_at is not None
@@ -115,10 +127,10 @@ async def test_the_book_stays_small() -> None:
     for number in range(MOST + 5):
         await book.takes(f"v{number}")
         await book.says(pin=str(number))
-    await book.note_changes(SHOP, record("v204"), [f"update of Server {number}" for number in range(1000)])
+    await book.changes("v204", *(f"update of Server {number}" for number in range(1000)))
     document = await book.place.read()
     assert len(document["guards"]) == len(document["roll-backs"]) == MOST
-    assert len((await book.history(SHOP))[0].changes) == MOST_CHANGES
+    assert len((await book.history())[0].changes) == MOST_CHANGES
     assert len(book.place.data or b"") < 250_000
 
 
@@ -126,13 +138,13 @@ async def test_the_book_stays_small() -> None:
 async def test_what_other_guards_take_pushes_out_neither_a_way_back_nor_that_the_database_has_changed() -> None:
     book = Book()
     await book.takes("v1")
-    await book.note_changes(SHOP, record("v1"), ["update of Server shop"])
+    await book.changes("v1", "update of Server shop")
     changed = book.clock.utc()
     for number in range(MOST + 50):
         await book.clock.sleep(1800.0)
         await book.takes(f"w{number}", guard=f"organization/other/prod/{number % 50}", database_id=OTHER_DATABASE)
     assert await book.says() == "v1"
-    assert await book.spent(DATABASE) == changed
+    assert await consult(book.ledger, lambda book: book.spent(DATABASE)) == changed
     assert {len(await book.history(f"organization/other/prod/{number}")) for number in range(50)} == {3, 4}
     assert len((await book.place.read())["guards"]) == MOST
 

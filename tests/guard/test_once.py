@@ -31,7 +31,9 @@ async def test_twenty_guarded_changes_cost_one_snapshot(snapshot_seconds: float,
         (post,) = w.posts
         assert list(program.done.values()) == [post.version_id] * 20
         (line,) = program.row.notes
-        assert line in {f"guarded by {DATABASE}/{post.version_id}: {change}" for change in program.done}
+        guarded, way_back = line.split("\n")
+        assert guarded in {f"guarded by {DATABASE}/{post.version_id}: {change}" for change in program.done}
+        assert way_back == f"To go back: squarecloud-snapshots restore {DATABASE}/{post.version_id}"
         assert not program.row.warnings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.once import ChangeNotNoted
 from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
@@ -202,11 +202,9 @@ async def test_two_guards_of_one_database_share_the_snapshot_from_before_the_fir
         await program.change("update of Server 0", guard="shop")
         await program.change("update of Server 1", guard="stock")
         assert set(program.done.values()) == {w.started()}
-        book = GuardBook(program.session.ledger)
-        for guard in ("shop", "stock"):
-            last = await book.last(guard, DATABASE)
-            assert last is not None
-            assert last.version_id == w.started()
+        book = await consult(program.session.ledger, lambda book: book)
+        found = [book.last(guard, DATABASE) for guard in ("shop", "stock")]
+        assert [last and last.version_id for last in found] == [w.started()] * 2
 
 
 @virtual
@@ -236,12 +234,12 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
             f"the {change} has no snapshot, since squarecloud:guard is off" for change in at_night.done
         ]
         machine.place.refuses_writes = ""
-        book = GuardBook(at_night.session.ledger)
-        last = await book.last("shop", DATABASE)
+        book = await consult(at_night.session.ledger, lambda book: book)
+        last = book.last("shop", DATABASE)
         assert last is not None
         assert last.version_id == w.started(), "there is none from before the changes at night"
         if ledger == "there":
-            newest = (await book.history("shop"))[0]
+            newest = book.history("shop")[0]
             assert (newest.id, len(newest.changes)) == (None, 2)
             await again.changes(1, reuse_within=DAY)
             assert set(again.done.values()).isdisjoint(failed.done.values())

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.errors.outcomes import NothingSent
-from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.book import consult
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.support.guarding import Machine, Program
@@ -153,7 +153,7 @@ class Story:
             (post,) = (each for each in self.here.posts if each.version_id == version_id)
             assert self.written is None or post.at >= self.written, "it is from before an earlier change, or a restore"
             self.last = version_id
-        last = await GuardBook(self.machine.session().ledger).last("shop", DATABASE)
+        last = await consult(self.machine.session().ledger, lambda book: book.last("shop", DATABASE))
         assert self.last in {None, last.version_id if last else None}, "the way back leads elsewhere"
 
     def check(self, program: Program, before: int, took: float, timeout: float) -> None:

@@ -9,7 +9,7 @@ import click
 from pulumi_snapshots.cli.terminal.arguments import json_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import json_text, moment, table
-from pulumi_snapshots.guard.book import GuardBook, Guarded
+from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
 
 NAMED = 3
 """Changes that a row names."""
@@ -26,7 +26,7 @@ async def guards(invocation: Invocation, *, guard: str | None, as_json: bool) ->
     the shared state of all machines, have noted.
     """
     async with invocation.session() as session:
-        noted = await GuardBook(session.ledger).history()
+        noted = await consult(session.ledger, GuardBook.history)
     found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
     if noted and not found:
         known = ", ".join(sorted({each.guard for each in noted}))

@@ -13,7 +13,8 @@ from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.guard.book import GUARD, GuardBook
+from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
 from pulumi_snapshots.guard.foresight import Foresight
 from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_guarded
 from pulumi_snapshots.guard.once import OncePerRun, change_of
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 TOKEN = token(GUARD.name)
 INPUTS, OUTPUTS = Names(GUARD.inputs.properties()), Names(GUARD.record.properties())
+UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
+"""It hears of no resource that is registered before it."""
 TOO_OLD = "a Guard needs Pulumi 3.182 or later, whose components may have hooks (`pulumi version` shows yours)"
 
 
@@ -59,6 +62,7 @@ class Guard:
         self._owner = f"{asked.organization}/{asked.project}/{asked.stack}/{asked.name}"
         self._hooks = hook_names(asked.name, self._inputs.before, in_preview=asked.dryRun)
         self._foresight = Foresight(self._database, self._inputs.before)
+        self._unmet = self._inputs.patterns
 
     async def register(self, callbacks: Callbacks) -> Any:
         """Register the guard, its hooks, and what gives them to the resources that follow; returns the engine's answer.
@@ -100,20 +104,25 @@ class Guard:
         return provider_pb2.ConstructResponse(urn=made.urn, state=outputs)
 
     def sum_up(self) -> None:
-        """Show at the end of a preview how much would wait."""
+        """Show at the end of a preview how much would wait, and what may not."""
         if told := self._foresight.summary():
             self._call.listener.note(told)
+        if self._asked.dryRun and self._unmet:
+            named = "" if "*" in self._unmet else f" named {', '.join(sorted(self._unmet))}"
+            self._call.listener.warn(Text(UNMET, guard=self._asked.name, named=named))
 
     async def _outputs(self) -> Struct:
         outputs = Struct()
         outputs.CopyFrom(self._asked.inputs)
         if self._database:
-            book = GuardBook(self._call.shared.ledger(self._call.settings()))
-            pin, keeps = self._inputs.rollback, not self._asked.dryRun
-            known = await book.outputs(self._owner, self._database, pin, keeps=keeps)
-            if self._asked.dryRun:
-                await book.foresee(self._foresight, self._database, self._inputs.reuse_within)
-            if pin and known.last and (warning := await book.warning(known.last, await self._newest())):
+            pin, ledger = self._inputs.rollback, self._call.shared.ledger(self._call.settings())
+
+            def look(book: GuardBook) -> tuple[GuardBook, GuardOutputs]:
+                self._foresight.learn(book, self._database, self._inputs.reuse_within)
+                return book, book.outputs(self._owner, self._database, pin)
+
+            book, known = await consult(ledger, look, writes=bool(pin and not self._asked.dryRun))
+            if pin and known.last and (warning := book.warning(known.last, await self._newest())):
                 self._call.listener.warn(warning)
             outputs.MergeFrom(OUTPUTS.write(known.to_outputs()))
         return outputs
@@ -127,7 +136,8 @@ class Guard:
     async def _transform(self, request: bytes) -> Any:
         """Give a resource the hooks."""
         asked = resource_pb2.TransformRequest.FromString(request)
-        if may_be_guarded(asked.type, custom=asked.custom) and self._inputs.guards(asked.type, asked.name):
+        if may_be_guarded(asked.type, custom=asked.custom) and (met := self._inputs.fitting(asked.type, asked.name)):
+            self._unmet -= met
             for (when, change), name in self._hooks.items():
                 bound = getattr(asked.options.hooks, f"{when}_{change}")
                 if name not in bound:
