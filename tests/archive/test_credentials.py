@@ -109,10 +109,10 @@ def test_a_machine_with_a_role_uses_it(home: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("profile", "told"),
     [
-        ("nobody", "there is no profile 'nobody'"),
+        ("nobody", "profile 'nobody' of the AWS configuration files does not exist"),
         ("empty", "profile 'empty' of the AWS configuration files has no credentials"),
-        ("sso", "profile 'sso', by sso_session, gives its keys to boto3 only"),
-        ("role", "profile 'role', by role_arn, gives its keys to boto3 only"),
+        ("sso", "profile 'sso', by sso_session, needs boto3 for its keys"),
+        ("role", "profile 'role', by role_arn, needs boto3 for its keys"),
     ],
 )
 def test_a_profile_without_keys_has_a_next_step(
