@@ -43,19 +43,15 @@ class MongoDB(Session):
         seconds: the time-out of connecting and of each command.
     """
 
-    read_only = False
-
     def __init__(self, dsn: str, seconds: float) -> None:
         self._seconds = seconds
         milliseconds = int(seconds * 1000)
-        selecting = min(milliseconds, SELECTING)
-        lost: Lost | None = None
         client: pymongo.MongoClient[dict[str, Any]] | None = None
         try:
             client = pymongo.MongoClient(
                 dsn,
                 appname="pulumi-snapshots",
-                serverSelectionTimeoutMS=selecting,
+                serverSelectionTimeoutMS=min(milliseconds, SELECTING),
                 connectTimeoutMS=milliseconds,
                 socketTimeoutMS=milliseconds,
                 tz_aware=True,
@@ -63,29 +59,21 @@ class MongoDB(Session):
             self._database = client.get_default_database()
             self._database.command("ping")
         except (PyMongoError, OSError, ValueError) as error:
-            denied = isinstance(error, OperationFailure) and error.code in DENIED
-            lost = not_connected(error, seconds, _said(error, seconds), denied=denied)
-        if lost is not None:
             if client is not None:
                 client.close()
-            raise lost
+            denied = isinstance(error, OperationFailure) and error.code in DENIED
+            raise not_connected(error, seconds, _said(error, seconds), denied=denied) from None
 
     def ask(self, command: str) -> Scalar:
         """The only value of a command's answer."""
         document = _command(command)
-        failed: Exception | None = None
-        answer: Mapping[str, Any] = {}
         try:
-            answer = self._database.command(document, codec_options=self._database.codec_options)
-        except NetworkTimeout:
-            failed = too_late(self._seconds)
-        except ConnectionFailure as error:
-            failed = Lost(_said(error, self._seconds))
+            return _value(self._database.command(document, codec_options=self._database.codec_options))
         except (PyMongoError, OSError, bson.errors.BSONError) as error:
-            failed = Refused(_said(error, self._seconds))
-        if failed is not None:
-            raise failed  # outside of the handler: the library's error would be its context
-        return _value(answer)
+            if isinstance(error, NetworkTimeout):
+                raise too_late(self._seconds) from None
+            broken = isinstance(error, ConnectionFailure)
+            raise (Lost if broken else Refused)(_said(error, self._seconds)) from None
 
     def holds(self) -> int:
         """How many collections there are."""
@@ -188,71 +176,68 @@ class Loader:
     """
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._client: pymongo.MongoClient[Any] | None = None
+        self._client: pymongo.MongoClient[Any] = pymongo.MongoClient(dsn, appname="pulumi-snapshots", connect=False)
 
     def load(self, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
         """Make the collections, fill them, and index them; raises `NotLoaded`, or an error of the library."""
-        self._client = pymongo.MongoClient(self._dsn, appname="pulumi-snapshots")
-        database = self._client.get_default_database()
-        described = dict(_described(dump))
-        owners = {name for name, _ in described}
+        database, described = self._client.get_default_database(), dict[str, dict[str, Any]]()
+        owners: set[str] = set()
+        for owner, name, about in _described(dump):
+            described[name] = about
+            owners.add(owner)
         if len(owners) > 1:
             raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
-        for (_, name), about in described.items():
+        for name, about in described.items():
             if overwrite:
                 database.drop_collection(name)
             database.create_collection(name, **about.get("options", {}))
-        for (_, name), documents in _documents(dump):
-            if (owners and name not in {each for _, each in described}) or name.startswith("system."):
+        for name, documents in _documents(dump):
+            if (owners and name not in described) or name.startswith("system."):
                 raise NotLoaded(f"collection {name} is not described in the dump, or is one of the server's own")
             while batch := list(islice(documents, BATCH)):
                 database[name].insert_many(batch)
-        for (_, name), about in described.items():
-            for index in about.get("indexes", ()):
-                if index["name"] != "_id_":
-                    database[name].create_index(_keys(index), **_options(index))
+        for name, about in described.items():
+            for keys, options in map(_index, about.get("indexes", ())):
+                if options["name"] != "_id_":
+                    database[name].create_index(keys, **options)
 
     def close(self) -> None:
         """End the connections."""
-        if self._client is not None:
-            self._client.close()
+        self._client.close()
 
 
-def _described(dump: Dump) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    """Options and indexes of each collection, by database and name; those of the server's own databases are left out."""
+def _described(dump: Dump) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Database, name, and options and indexes of each collection; those of the server's own databases are left out."""
+    every: list[tuple[str, str, str]] = []
     if dump.form == "archive":
         with dump.file() as file:
-            found = ((each["db"], each["collection"], each["metadata"]) for each in _prelude(file))
-            every = [(database, name, json_util.loads(about)) for database, name, about in found]
+            every += [(each["db"], each["collection"], each["metadata"]) for each in _prelude(file)]
     else:
-        every = []
         for path, file in dump.files():
             database, name, kind = _named(path)
             if kind == "metadata.json":
-                about = json_util.loads(file.read().decode())
-                every.append((database, about.get("collectionName", name), about))
-    for database, name, about in every:
+                every.append((database, name, file.read().decode()))
+    for database, name, metadata in every:
         if database not in SERVERS_OWN:
-            yield (database, name), about
+            about = json_util.loads(metadata)
+            yield database, about.get("collectionName", name), about
 
 
-def _documents(dump: Dump) -> Iterator[tuple[tuple[str, str], Iterator[Any]]]:
+def _documents(dump: Dump) -> Iterator[tuple[str, Iterator[Any]]]:
     """The documents of each collection, as they are; an archive has them in several parts."""
     if dump.form != "archive":
         for path, file in dump.files():
             database, name, kind = _named(path)
             if kind == "bson" and database not in SERVERS_OWN:
-                yield (database, name), _each(file)
+                yield name, _each(file)
         return
     with dump.file() as file:
         for _ in _prelude(file):
             pass
         while (about := _next(file)) is not None:
-            part = bson.decode(about.raw)
-            documents = _each(file)
+            part, documents = bson.decode(about.raw), _each(file)
             if part["db"] not in SERVERS_OWN and not part.get("EOF"):
-                yield (part["db"], part["collection"]), documents
+                yield part["collection"], documents
             for _ in documents:
                 pass
 
@@ -267,8 +252,7 @@ def _prelude(file: IO[bytes]) -> Iterator[dict[str, Any]]:
 
 def _each(file: IO[bytes]) -> Iterator[RawBSONDocument]:
     """The documents up to the next mark of an end."""
-    while (document := _next(file)) is not None:
-        yield document
+    return iter(lambda: _next(file), None)
 
 
 def _next(file: IO[bytes]) -> RawBSONDocument | None:
@@ -289,10 +273,7 @@ def _named(path: str) -> tuple[str, str, str]:
     return folder.rpartition("/")[2], unquote_plus(name), kind + ".json" * file.endswith(".json")
 
 
-def _keys(index: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Drivers want whole numbers for directions, and dumps may have others."""
-    return [(key, int(way) if isinstance(way, int | float) else way) for key, way in index["key"].items()]
-
-
-def _options(index: Mapping[str, Any]) -> dict[str, Any]:
-    return {each: value for each, value in index.items() if each not in {"v", "key", "ns"}}
+def _index(described: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """Keys and options of an index. Drivers want whole numbers for directions, and dumps may have others."""
+    keys = [(key, int(way) if isinstance(way, int | float) else way) for key, way in described["key"].items()]
+    return keys, {each: value for each, value in described.items() if each not in {"v", "key", "ns"}}

@@ -12,16 +12,7 @@ import pymysql
 
 from pulumi_snapshots.databases.engines import ENGINES, parameters
 from pulumi_snapshots.databases.scalars import NOT_TEXT, NotOneValue, Scalar, as_number, only_column
-from pulumi_snapshots.databases.session import (
-    Lost,
-    Refused,
-    Session,
-    network_reason,
-    not_connected,
-    sever_socket_of,
-    timed_out,
-    too_late,
-)
+from pulumi_snapshots.databases.session import Refused, Session, failed, not_connected, sever_socket_of
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
@@ -50,30 +41,26 @@ class MySQL(Session):
         seconds: the time-out of connecting and of each command.
     """
 
-    read_only = True
-
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._dsn = dsn
         self._seconds = seconds
-        self._connection = self._connected()
-
-    def _connected(self) -> Any:
         try:
-            connection = pymysql.connect(
-                **_login(self._dsn),
-                **tls(parameters(self._dsn)),
+            self._connection: Any = pymysql.connect(
+                **_login(dsn),
+                **tls(parameters(dsn)),
                 charset="utf8mb4",
-                connect_timeout=self._seconds,
-                read_timeout=self._seconds,
-                write_timeout=self._seconds,
+                connect_timeout=seconds,
+                read_timeout=seconds,
+                write_timeout=seconds,
                 init_command=PREPARE,
             )
         except (pymysql.Error, OSError, ValueError) as error:
             denied = bool(error.args) and error.args[0] in DENIED
-            lost = not_connected(error, self._seconds, _said(error), denied=denied)
-        else:
-            return connection
-        raise lost  # outside of the handler: the library's error would be its context
+            raise not_connected(error, seconds, _said(error), denied=denied) from None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is: the library closes it at a time-out."""
+        return bool(self._connection.open)
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
@@ -82,28 +69,18 @@ class MySQL(Session):
             raise Refused(f"a check of MySQL begins with {', '.join(READING)}")
         if INTO_FILE.search(command):
             raise Refused("a check does not write: INTO OUTFILE and INTO DUMPFILE are not allowed")
-        if not self._connection.open:
-            self._connection = self._connected()
-        rows: list[tuple[Any, ...]] = []
-        failed: Exception | None = None
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(READ_ONLY)
                 cursor.execute(command)
-                rows = list(cursor.fetchmany(2))
+                return only_column(cursor.fetchmany(2))
         except UnicodeDecodeError:
-            failed = Refused(NOT_TEXT)
+            raise Refused(NOT_TEXT) from None
         except (pymysql.Error, OSError) as error:
-            if timed_out(error):
-                failed = too_late(self._seconds)
-            else:
-                reason = network_reason(error, self._seconds) or _said(error)
-                failed = Refused(reason) if self._connection.open else Lost(reason)
-        with suppress(pymysql.Error, OSError):
-            self._connection.rollback()
-        if failed is not None:
-            raise failed  # outside of the handler, as above
-        return only_column(rows)
+            raise failed(error, self._seconds, _said(error), broken=not self._connection.open) from None
+        finally:
+            with suppress(pymysql.Error, OSError):
+                self._connection.rollback()
 
     def holds(self) -> int:
         """How many tables and views there are."""

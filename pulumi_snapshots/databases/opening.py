@@ -1,4 +1,4 @@
-"""Open a database, and ask it: what the drill uses. The libraries block, so they work in threads."""
+"""Open a database, and ask it. The libraries block, so they work in threads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.hiding import Hidden
 from pulumi_snapshots.databases.scalars import NotOneValue, Scalar
 from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.late import late
@@ -34,19 +35,13 @@ T = TypeVar("T")
 
 
 class Database:
-    """An open connection. Its commands are run one at a time.
+    """An open connection. Its commands are run one at a time; after one that broke it, the next one connects again."""
 
-    Attributes:
-        engine: by the service's name.
-        read_only: whether the server itself refuses to write; otherwise only commands that are known to read are sent.
-    """
-
-    def __init__(self, engine: str, session: Session, hidden: Hidden, timeout: float) -> None:
-        self.engine = engine
-        self.read_only = session.read_only
-        self._session = session
-        self._hidden = hidden
-        self._timeout = timeout
+    def __init__(self, dsn: str, timeout: float) -> None:
+        self._engine = engine_of(dsn)
+        self._dsn, self._timeout, self._hidden = dsn, timeout, Hidden(dsn)
+        self._session: Session | None = None
+        self._closed = False
         self._lock = threading.Lock()  # held while a thread uses the connection
 
     async def ask(self, command: str) -> Scalar:
@@ -76,57 +71,63 @@ class Database:
         except CheckNotRun:
             return None
 
-    async def _asked(self, question: Callable[[Session], T]) -> T:
-        failed: Exception | None = None
-        try:
-            with anyio.fail_after(self._timeout + GRACE):
-                return await _in_thread(self._with_lock, lambda: question(self._session))
-        except (NotOneValue, Refused) as error:
-            failed = CheckNotRun(self._hidden.text(error))
-        except Lost as error:
-            failed = DatabaseUnreachable(ENGINES[self.engine].title, self._hidden.text(error))
-        except TimeoutError:
-            self._session.interrupt()
-            failed = CheckNotRun(f"no result within {self._timeout:g} s")
-        except anyio.get_cancelled_exc_class():
-            self._session.interrupt()
-            raise
-        except Exception as error:  # noqa: BLE001  a library's, of any kind
-            failed = CheckNotRun(self._hidden.text(_unknown(error)))
-        # Outside of the handler: a library's error, which may hold the connection string, is not its context.
-        raise failed
+    async def connect(self) -> None:
+        """Connect; raises `DatabaseUnreachable`."""
+        await self._asked(lambda _: None)
 
     async def close(self) -> None:
-        """End the connection, once no thread uses it."""
-        with anyio.move_on_after(CLOSING_SECONDS, shield=True):
-            await _in_thread(self._with_lock, self._session.close)
+        """End the connection, once no thread uses it; one that is still being made ends by itself."""
+        self._closed = True
+        if (session := self._session) is not None:
+            with anyio.move_on_after(CLOSING_SECONDS, shield=True):
+                await _in_thread(lambda: self._locked(session.close))
 
-    def _with_lock(self, call: Callable[[], T]) -> T:
+    async def _asked(self, question: Callable[[Session], T]) -> T:
+        try:
+            with anyio.fail_after(self._timeout + GRACE):
+                return await _in_thread(lambda: self._locked(lambda: question(self._connected())))
+        except anyio.get_cancelled_exc_class():
+            self._interrupt()
+            raise
+        except Exception as error:  # noqa: BLE001  a library's, of any kind
+            failed = self._explained(error)
+        raise failed  # outside of the handler: a library's error, which may hold the connection string, is not its context
+
+    def _locked(self, call: Callable[[], T]) -> T:
         with self._lock:
             return call()
 
+    def _connected(self) -> Session:
+        if self._session is None or not self._session.is_open:
+            try:
+                self._session = SESSIONS[self._engine]()(self._dsn, self._timeout)
+            except (Lost, ImportError):
+                raise
+            except Exception as error:
+                raise Denied(f"{type(error).__name__}: {error}") from error
+        if self._closed:
+            self._session.close()  # no run waits for it any more
+        return self._session
 
-class _Opening:
-    """A connection that is being made in a thread, which ends it if no run waits for it any more."""
+    def _interrupt(self) -> None:
+        if self._session is not None:
+            self._session.interrupt()
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._abandoned = False
-        self._session: Session | None = None
-
-    def run(self, connect: Callable[[str, float], Session], dsn: str, timeout: float) -> Session:
-        session = connect(dsn, timeout)
-        with self._lock:
-            if self._abandoned:
-                session.close()
-            self._session = session
-        return session
-
-    def abandon(self) -> None:
-        with self._lock:
-            self._abandoned = True
-            if self._session is not None:
-                self._session.close()
+    def _explained(self, error: Exception) -> Explained:
+        engine, said = ENGINES[self._engine], self._hidden.text(error)
+        if isinstance(error, Lost):
+            return DatabaseUnreachable(engine.title, said, lasting=isinstance(error, Denied))
+        if isinstance(error, ImportError):
+            extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(engine.extra))]
+            why = f"{engine.library} is missing or does not load ({said})"
+            return DatabaseUnreachable(engine.title, why, extra, lasting=True)
+        if isinstance(error, TimeoutError):
+            self._interrupt()
+            if self._session is None:
+                return DatabaseUnreachable(engine.title, f"no answer within {self._timeout:g} s")
+            return CheckNotRun(f"no result within {self._timeout:g} s")
+        known = isinstance(error, NotOneValue | Refused)
+        return CheckNotRun(said if known else self._hidden.text(f"{type(error).__name__}: {error}"))
 
 
 @asynccontextmanager
@@ -141,47 +142,21 @@ async def open_database(dsn: str, *, timeout: float) -> AsyncIterator[Database]:
         Unfit: it is no connection string.
         DatabaseUnreachable: the server cannot be reached or refuses the login, or the engine's library is missing.
     """
-    engine = engine_of(dsn)
-    title, hidden, opening = ENGINES[engine].title, Hidden(dsn), _Opening()
-    failed: Exception | None = None
-    session: Session | None = None
+    database = Database(dsn, timeout)
     try:
-        with anyio.fail_after(timeout + GRACE):
-            session = await _in_thread(opening.run, SESSIONS[engine](), dsn, timeout)
-    except Lost as error:
-        failed = DatabaseUnreachable(title, hidden.text(error), lasting=isinstance(error, Denied))
-    except ImportError as error:
-        extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(ENGINES[engine].extra))]
-        why = f"{ENGINES[engine].library} is missing or does not load ({error})"
-        failed = DatabaseUnreachable(title, why, extra, lasting=True)
-    except TimeoutError:
-        opening.abandon()
-        failed = DatabaseUnreachable(title, f"no answer within {timeout:g} s")
-    except anyio.get_cancelled_exc_class():
-        opening.abandon()
-        raise
-    except Exception as error:  # noqa: BLE001  a library's, of any kind
-        failed = DatabaseUnreachable(title, hidden.text(_unknown(error)), lasting=True)
-    if session is None:
-        raise failed or AssertionError
-    database = Database(engine, session, hidden, timeout)
-    try:
+        await database.connect()
         yield database
     finally:
         await database.close()
 
 
-def _unknown(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-async def _in_thread(call: Callable[..., T], *arguments: object) -> T:
+async def _in_thread(call: Callable[[], T]) -> T:
     """Call a function that blocks, in a daemon thread: a library that waits for a server does not keep a process alive."""
     work, ended = Future[T](), threading.Event()
 
     def run() -> None:
         try:
-            work.set_result(call(*arguments))
+            work.set_result(call())
         except BaseException as error:  # noqa: BLE001 - `result` raises it again
             work.set_exception(error)
         ended.set()

@@ -51,65 +51,55 @@ class Postgres(Session):
         seconds: the time-out of connecting and of each command.
     """
 
-    read_only = True
-
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._dsn = dsn
         self._seconds = seconds
-        self._connection = self._connected()
-
-    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
         defaults: dict[str, Any] = {
-            "connect_timeout": math.ceil(self._seconds),
+            "connect_timeout": math.ceil(seconds),
             "client_encoding": "UTF8",
             "application_name": "pulumi-snapshots",
             **ALIVE,
         }
         try:
-            parameters: dict[str, Any] = {**defaults, **conninfo_to_dict(self._dsn)}
+            parameters: dict[str, Any] = {**defaults, **conninfo_to_dict(dsn)}
             # Without prepared statements it works through a connection pooler too.
-            connection = psycopg.connect(**parameters, prepare_threshold=None)
-            connection.read_only = True
+            self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
+                **parameters, prepare_threshold=None
+            )
         except psycopg.ProgrammingError:
-            lost: Lost = Denied("the connection string has a parameter or a form that PostgreSQL does not know")
+            raise Denied("the connection string has a parameter or a form that PostgreSQL does not know") from None
         except psycopg.errors.ConnectionTimeout:
-            lost = Lost(f"no answer within {self._seconds:g} s")
+            raise Lost(f"no answer within {seconds:g} s") from None
         except psycopg.Error as error:
             reason = BEFORE_REASON.sub("", str(error))
-            lost = Denied(reason) if DENIED.search(reason) else Lost(reason)
-        else:
-            return connection
-        raise lost  # outside of the handler: the library's error would be its context
+            raise (Denied if DENIED.search(reason) else Lost)(reason) from None
+        self._connection.read_only = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is: what is more than one answer, such as a COPY, closes it."""
+        return not self._connection.closed
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
-        if self._connection.closed:
-            self._connection = self._connected()
-        rows: list[tuple[Any, ...]] = []
-        failed: Exception | None = None
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(PREPARE, (str(math.ceil(self._seconds * 1000)),))
                 # Streamed statements use the protocol that allows a single one, and rows are not all in memory.
-                rows = list(islice(cursor.stream(command.encode()), 2))
+                return only_column(list(islice(cursor.stream(command.encode()), 2)))
         except UnicodeDecodeError:
-            failed = Refused(NOT_TEXT)
+            raise Refused(NOT_TEXT) from None
         except psycopg.errors.QueryCanceled:
-            failed = too_late(self._seconds)
-        except (psycopg.ProgrammingError, psycopg.InternalError) as error:
-            # The library's own errors have no primary message, and name its functions.
-            failed = Refused(error.diag.message_primary or "it gives no rows")
+            raise too_late(self._seconds) from None
         except psycopg.Error as error:
-            failed = Refused(error.diag.message_primary or str(error))
-        if self._connection.broken:
-            failed = Lost(f"{failed}")
-        with suppress(psycopg.Error):
-            self._connection.rollback()
-        if self._connection.info.transaction_status != TransactionStatus.IDLE:
-            self._connection.close()  # a COPY, say: the next command gets a new connection
-        if failed is not None:
-            raise failed  # outside of the handler, as above
-        return only_column(rows)
+            # The library's own errors have no primary message, and name its functions.
+            own = isinstance(error, psycopg.ProgrammingError | psycopg.InternalError)
+            said = error.diag.message_primary or ("it gives no rows" if own else str(error))
+            raise (Lost if self._connection.broken else Refused)(said) from None
+        finally:
+            with suppress(psycopg.Error):
+                self._connection.rollback()
+            if self._connection.info.transaction_status != TransactionStatus.IDLE:
+                self._connection.close()
 
     def holds(self) -> int:
         """How many tables and views there are."""

@@ -11,37 +11,8 @@ import redis
 
 from pulumi_snapshots.databases.dumps import NotLoaded
 from pulumi_snapshots.databases.scalars import Scalar, as_number, scalar
-from pulumi_snapshots.databases.session import (
-    Lost,
-    Refused,
-    Session,
-    network_reason,
-    not_connected,
-    sever_socket_of,
-    timed_out,
-    too_late,
-)
+from pulumi_snapshots.databases.session import Refused, Session, failed, not_connected, sever_socket_of
 
-READING = frozenset(
-    {
-        *("BITCOUNT", "DBSIZE", "EXISTS", "GET", "GETRANGE", "HEXISTS", "HGET", "HLEN", "HSTRLEN", "LINDEX", "LLEN"),
-        *(
-            "PFCOUNT",
-            "PTTL",
-            "SCARD",
-            "SISMEMBER",
-            "STRLEN",
-            "TTL",
-            "TYPE",
-            "XLEN",
-            "ZCARD",
-            "ZCOUNT",
-            "ZRANK",
-            "ZSCORE",
-        ),
-    }
-)
-"""Commands that are sent if the server does not say which of its commands only read."""
 BATCH = 500
 """Keys that are copied at once."""
 FOR_EVER = -1
@@ -59,26 +30,17 @@ class Redis(Session):
         seconds: the time-out of connecting and of each command.
     """
 
-    read_only = False
-
     def __init__(self, dsn: str, seconds: float) -> None:
         self._seconds = seconds
-        lost: Lost | None = None
+        limits = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "health_check_interval": 0}
         try:
-            pool = redis.ConnectionPool.from_url(
-                dsn,
-                socket_connect_timeout=seconds,
-                socket_timeout=seconds,
-                health_check_interval=0,
-                decode_responses=False,
-            )
-            self._connection = pool.make_connection()
+            # It connects again by itself.
+            self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
             self._connection.connect()
             self._send("PING")
         except (redis.RedisError, OSError, ValueError, TypeError) as error:
-            lost = not_connected(error, seconds, str(error), denied=isinstance(error, redis.AuthenticationError))
-        if lost is not None:
-            raise lost
+            denied = isinstance(error, redis.AuthenticationError)
+            raise not_connected(error, seconds, str(error), denied=denied) from None
 
     def ask(self, command: str) -> Scalar:
         """The reply to a command line."""
@@ -88,23 +50,20 @@ class Redis(Session):
             words = []
         if not words:
             raise Refused("a check of Redis is a command line, such as `HGET customer:1 name`")
-        reply: Any = None
-        failed: Exception | None = None
         try:
-            if self._reads(words):
-                reply = self._send(*words)
-            else:
+            (about,) = self._send("COMMAND", "INFO", words[0])
+            if about is None:
+                raise Refused(f"unknown command {words[0]}")
+            if len(words) > 1 and isinstance(about[-1], list):  # of a command with subcommands each is marked by itself
+                whole = f"{words[0]}|{words[1]}".lower().encode()
+                about = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
+            if b"readonly" not in about[FLAGS]:
                 name = words[0].upper()
-                failed = Refused(f"a check does not write, and {name} is not marked as a command that only reads")
-        except redis.ResponseError as error:
-            failed = Refused(str(error))
+                raise Refused(f"a check does not write, and {name} is not marked as a command that only reads")
+            return scalar(self._send(*words))
         except (redis.RedisError, OSError) as error:
-            failed = Lost(network_reason(error, self._seconds) or str(error))
-            if timed_out(error):
-                failed = too_late(self._seconds)
-        if failed is not None:
-            raise failed  # outside of the handler: the library's error would be its context
-        return scalar(reply)
+            broken = not isinstance(error, redis.ResponseError)
+            raise failed(error, self._seconds, str(error), broken=broken) from None
 
     def holds(self) -> int:
         """How many keys there are."""
@@ -130,20 +89,6 @@ class Redis(Session):
     def _send(self, *words: str) -> Any:
         self._connection.send_command(*words)
         return self._connection.read_response()
-
-    def _reads(self, words: list[str]) -> bool:
-        """Whether the server says that a command only reads."""
-        try:
-            (about,) = self._send("COMMAND", "INFO", words[0])
-        except (redis.ResponseError, ValueError):
-            return words[0].upper() in READING  # a server that does not answer that
-        if about is None:
-            raise redis.ResponseError(f"unknown command {words[0]}")
-        marked = about
-        if len(words) > 1 and isinstance(about[-1], list):  # of a command with subcommands each is marked by itself
-            whole = f"{words[0]}|{words[1]}".lower().encode()
-            marked = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
-        return b"readonly" in marked[FLAGS]
 
 
 def empty(dsn: str) -> None:

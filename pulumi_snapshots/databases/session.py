@@ -1,4 +1,4 @@
-"""What each engine's file offers: a connection that blocks, for the threads of `opening`."""
+"""What each kind of database offers: a connection that blocks, and the errors that `opening` turns into a user's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,28 +36,32 @@ class Denied(Lost):
 
 
 class Session(ABC):
-    """A connection to a server."""
+    """A connection to a server, which may raise `Refused` and `Lost`, and any error of its library.
 
-    read_only: ClassVar[bool]
-    """Whether the server itself refuses to write; otherwise only commands that are known to read are sent."""
+    Args:
+        dsn: the connection string.
+        seconds: the time-out of connecting and of each command.
+    """
+
+    @abstractmethod
+    def __init__(self, dsn: str, seconds: float) -> None: ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked; if not, another one is needed."""
+        return True
 
     @abstractmethod
     def ask(self, command: str) -> Scalar:
-        """The one value that a command results in. It blocks, up to the time-out of the connection.
-
-        Raises:
-            NotOneValue: it results in none, in more than one, or in something else.
-            Refused: see there.
-            Lost: see there.
-        """
+        """The one value that a command results in; raises `NotOneValue` if it is none. It blocks, up to the time-out."""
 
     @abstractmethod
     def holds(self) -> int:
-        """How many tables, collections or keys the database has. Raises as `ask` does."""
+        """How many tables, collections or keys the database has."""
 
     @abstractmethod
     def age(self) -> float | None:
-        """Seconds for which the server has run; None if it does not say. Raises as `ask` does."""
+        """Seconds for which the server has run; None if it does not say."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -85,38 +89,27 @@ def sever_socket_of(connection: object) -> None:
         sever(own.fileno())
 
 
-def timed_out(error: BaseException) -> bool:
-    """Whether an error of a library is that the server has not answered in time."""
-    return any(isinstance(each, TimeoutError) for each in _causes(error))
-
-
 def too_late(seconds: float) -> Refused:
     """The error of a command that took too long."""
     return Refused(f"no result within {seconds:g} s")
 
 
-def not_connected(error: BaseException, seconds: float, said: str = "", *, denied: bool = False) -> Lost:
-    """The error of a connection that could not be made.
+def failed(error: BaseException, seconds: float, said: str, *, broken: bool) -> Refused | Lost:
+    """The error of a command, by that of a library, with the time-out, the library's words, and whether the connection broke."""
+    if any(isinstance(each, TimeoutError) for each in _causes(error)):
+        return too_late(seconds)
+    return (Lost if broken else Refused)(network_reason(error, seconds) or said)
 
-    Args:
-        error: a library's.
-        seconds: the time-out.
-        said: the reason in the library's words, if it is no common one.
-        denied: whether the server refuses the login.
-    """
-    denied = denied or any(
-        isinstance(each, ssl.SSLCertVerificationError | FileNotFoundError) for each in _causes(error)
-    )
+
+def not_connected(error: BaseException, seconds: float, said: str, *, denied: bool) -> Lost:
+    """The error of a connection that could not be made, likewise, and whether the server refuses the login."""
+    lasting = ssl.SSLCertVerificationError | FileNotFoundError
+    denied = denied or any(isinstance(each, lasting) for each in _causes(error))
     return (Denied if denied else Lost)(network_reason(error, seconds) or said)
 
 
 def network_reason(error: BaseException, seconds: float) -> str | None:
-    """Why a server cannot be reached, in our words; None if the error is no common one.
-
-    Args:
-        error: a library's, with the one that caused it.
-        seconds: the time-out.
-    """
+    """Why a server cannot be reached, in our words, by an error of a library; None if it is no common one."""
     for each in _causes(error):
         if isinstance(each, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({each.verify_message})"

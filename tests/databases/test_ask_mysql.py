@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import socket
+import socketserver
+from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
-from tests.support.asking import Why, ask, asked, unreachable
+
+from tests.support.asking import SECONDS, Why, ask, asked, unreachable
 from tests.support.running import mysql_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.tls_front import Certificates
@@ -128,20 +137,47 @@ def test_tls_is_used_as_the_connection_string_says(shop: str, mariadb: Server, t
     assert ask(f"{certified}?ssl-ca={tls.authority}&ssl-cert={tls.client}&ssl-key={tls.client}", "select one()") == 1
 
 
-def test_a_run_that_is_stopped_does_not_wait_for_the_database(shop: str) -> None:
-    async def body() -> None:
-        async with open_database(shop, timeout=60) as database:
-            with anyio.move_on_after(0.2) as asking:
-                await database.ask("select sleep(60)")
-            assert asking.cancelled_caught
-            with anyio.fail_after(20):
-                assert await database.ask("select 1") == 1
+@contextmanager
+def mysql_8(password: str) -> Iterator[int]:
+    """The login of MySQL 8 without TLS, which sends a key for the password; yields the port."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    salt, ok = bytes(range(1, 21)), b"\0\0\0\2\0\0\0"
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    hello = b"\x0a8.4.0\0" + b"\1\0\0\0" + salt[:8] + b"\0\x08\x82\x2d\2\0\x08\0\x15" + bytes(10)
 
-    anyio.run(body)
+    class Login(socketserver.StreamRequestHandler):
+        def say(self, number: int, content: bytes) -> None:
+            self.wfile.write(len(content).to_bytes(3, "little") + bytes([number]) + content)
+
+        def heard(self) -> bytes:
+            head = self.rfile.read(4)
+            return self.rfile.read(int.from_bytes(head[:3], "little"))
+
+        def handle(self) -> None:
+            self.say(0, hello + salt[8:] + b"\0caching_sha2_password\0")
+            self.heard()
+            self.say(2, b"\1\4")  # the whole password is needed
+            assert self.heard() == b"\2", "the client asks for the key"
+            self.say(4, b"\1" + public)
+            hidden = key.decrypt(self.heard(), padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None))  # noqa: S303
+            given = bytes(each ^ salt[number % len(salt)] for number, each in enumerate(hidden))
+            self.say(6, ok if given == f"{password}\0".encode() else b"\xff\x15\x04#28000Access denied")
+            while (command := self.heard())[:1] == b"\3":
+                self.say(1, ok)
+            assert command in {b"", b"\1"}
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Login) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        yield server.server_address[1]
 
 
-def test_a_command_that_takes_too_long_is_ended(shop: str) -> None:
-    assert asked(shop, ["select sleep(60)", "select 1"], seconds=2) == {
-        "select sleep(60)": "no result within 2 s",
-        "select 1": 1,
-    }
+def test_the_usual_login_of_mysql_8_needs_no_tls() -> None:
+    async def opens(password: str, given: str) -> None:
+        with mysql_8(password) as port:
+            async with open_database(f"mysql://app:{given}@127.0.0.1:{port}/shop", timeout=SECONDS):
+                pass
+
+    anyio.run(opens, "right", "right")
+    with pytest.raises(DatabaseUnreachable, match="Access denied") as failed:
+        anyio.run(opens, "right", "wrong")
+    assert failed.value.lasting

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import socket
-import threading
 from typing import TYPE_CHECKING
 
-import anyio
 import pytest
 
-from pulumi_snapshots.databases.opening import open_database
 from tests.support.asking import Why, ask, asked, unreachable
 from tests.support.real_data import fresh, sql_at
 from tests.support.tls_front import certificates, tls_front
@@ -137,31 +134,3 @@ def test_tls_is_used_as_the_connection_string_says(shop: str, server: Server, tm
             },
             [server.password],
         )
-
-
-def test_a_run_that_is_stopped_does_not_wait_for_the_database(shop: str) -> None:
-    """Also in front of a server that says nothing: psycopg alone would wait for ever."""
-    before = set(threading.enumerate())
-
-    async def body() -> None:
-        async with open_database(shop, timeout=60) as database:
-            with anyio.move_on_after(0.2) as asking:
-                await database.ask("select pg_sleep(60)")
-            assert asking.cancelled_caught
-            # The connection was cut, and the next command gets another one.
-            assert await database.ask("select 1") == 1
-        with socket.create_server(("127.0.0.1", 0)) as mute:
-            with anyio.move_on_after(0.2) as opening:
-                async with open_database(f"postgresql://x@127.0.0.1:{mute.getsockname()[1]}/x", timeout=2):
-                    pass
-            assert opening.cancelled_caught
-
-    anyio.run(body)
-    for thread in set(threading.enumerate()) - before:
-        thread.join(30)
-        assert not thread.is_alive()
-
-
-def test_a_command_that_takes_too_long_is_ended(shop: str) -> None:
-    told = asked(shop, ["select pg_sleep(60)", "select 1"], seconds=2)
-    assert told == {"select pg_sleep(60)": "no result within 2 s", "select 1": 1}

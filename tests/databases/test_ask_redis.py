@@ -5,11 +5,9 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-import anyio
 import pytest
 import redis
 
-from pulumi_snapshots.databases.opening import open_database
 from tests.support.asking import Why, ask, asked, unreachable
 from tests.support.tls_front import Certificates, tls_front
 
@@ -73,14 +71,11 @@ def test_no_command_writes_or_changes_the_server(shop: str) -> None:
     assert told["GET name"] == "Zoë 'x'"
 
 
-def test_a_server_that_hides_its_commands_gets_only_well_known_ones(shop: str, redis_server: Server) -> None:
+def test_a_server_that_does_not_say_which_commands_read_gets_none(shop: str, redis_server: Server) -> None:
     with redis.Redis(port=redis_server.port, password=redis_server.password) as client:
         client.execute_command("ACL", "SETUSER", "narrow", "on", ">hush-hush", "~*", "+@all", "-command")
-    narrow = shop.replace(f"default:{redis_server.password}", "narrow:hush-hush")
-    told = asked(narrow, ["dbsize", "lrange list 0 0", "flushall"])
-    assert told["dbsize"] == 4
-    assert told["lrange list 0 0"] == "a check does not write, and LRANGE is not marked as a command that only reads"
-    assert isinstance(told["flushall"], Why)
+    told = asked(shop.replace(f"default:{redis_server.password}", "narrow:hush-hush"), ["dbsize", "flushall"])
+    assert ["no permissions to run the 'command" in str(why) for why in told.values()] == [True, True]
 
 
 def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(redis_server: Server) -> None:
@@ -116,20 +111,3 @@ def test_tls_is_used_as_the_connection_string_says(shop: str, redis_server: Serv
             },
             [redis_server.password],
         )
-
-
-def test_a_run_that_is_stopped_does_not_wait_for_the_database(shop: str) -> None:
-    async def body() -> None:
-        async with open_database(shop, timeout=60) as database:
-            with anyio.move_on_after(0.2) as asking:
-                await database.ask("xread block 0 streams nothing $")
-            assert asking.cancelled_caught
-            with anyio.fail_after(20):
-                assert await database.ask("DBSIZE") == 4
-
-    anyio.run(body)
-
-
-def test_a_command_that_takes_too_long_is_ended(shop: str) -> None:
-    told = asked(shop, ["xread block 0 streams nothing $", "DBSIZE"], seconds=2)
-    assert told == {"xread block 0 streams nothing $": "no result within 2 s", "DBSIZE": 4}

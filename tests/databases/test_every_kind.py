@@ -1,7 +1,8 @@
-"""Each engine's server says how long it has run, and refuses a wrong password for good; unknown errors end in ours."""
+"""What is alike for every kind of database: ages, refusals, interruptions, and unknown errors of a library."""
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -10,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.opening import SESSIONS, open_database
-from tests.support.asking import SECONDS
+from tests.support.asking import SECONDS, asked
 
 if TYPE_CHECKING:
     from tools.servers import Server
@@ -49,8 +50,40 @@ def test_a_wrong_password_is_a_refusal_that_stays(engine: str, request: pytest.F
     assert not anyio.run(opened, f"{scheme}://someone:hush-hush@127.0.0.1:1/{ENGINES[engine]}").lasting
 
 
+SLOW = {
+    "postgres_server": ("select pg_sleep(60)", "select 1"),
+    "mariadb": ("select sleep(60)", "select 1"),
+    "redis_server": ("xread block 0 streams nothing $", "exists nothing"),
+}
+"""By server: a command that takes long, and one that does not."""
+
+
+@pytest.mark.parametrize("engine", SLOW)
+def test_a_run_that_is_stopped_or_too_slow_does_not_wait(engine: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(engine)
+    place, (slow, quick) = server.url(ENGINES[engine]), SLOW[engine]
+    before = set(threading.enumerate())
+
+    async def body() -> None:
+        async with open_database(place, timeout=60) as database:
+            with anyio.move_on_after(0.2) as asking:
+                await database.ask(slow)
+            assert asking.cancelled_caught
+            # The connection was cut, and the next command gets another one.
+            with anyio.fail_after(20):
+                assert await database.ask(quick) in {0, 1}
+
+    anyio.run(body)
+    told = asked(place, [slow, quick], seconds=2)
+    assert told[slow] == "no result within 2 s"
+    assert told[quick] in {0, 1}
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 class _Strange:
-    read_only = True
+    is_open = True
 
     def __init__(self, dsn: str, _seconds: float) -> None:
         if "wrong" in dsn:
