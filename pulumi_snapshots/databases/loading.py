@@ -27,7 +27,6 @@ ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNOREC
 """A line at the beginning of a dump of MySQL that leads to another database than that of the connection."""
 LAST_LINES = 3
 """Of what a program says before it fails."""
-MODULES = {"postgres": "postgresql", "mysql": "mysql", "mongo": "mongodb", "redis": "redis_server"}
 PROGRAMS = {
     ("postgres", "file"): ("pg_restore",),
     ("postgres", "folder"): ("pg_restore",),
@@ -81,7 +80,7 @@ async def empty(dsn: str) -> None:
     """
     engine, hidden, failed = engine_of(dsn), Hidden(dsn), ""
     try:
-        await anyio.to_thread.run_sync(late(f"databases.{MODULES[engine]}:empty"), dsn, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(EMPTIERS[engine](), dsn, abandon_on_cancel=True)
     except Exception as error:  # noqa: BLE001  a library's, of any kind
         failed = hidden.text(error)
     if failed:  # outside of the handler, as above
@@ -231,3 +230,10 @@ LOADERS: dict[str, Callable[[_Loading], Awaitable[None]]] = {
     "mongo": _mongodb,
     "redis": _redis,
 }
+EMPTIERS: dict[str, Callable[[], Callable[[str], None]]] = {
+    "postgres": lambda: late("databases.postgresql:empty"),
+    "mysql": lambda: late("databases.mysql:empty"),
+    "mongo": lambda: late("databases.mongodb:empty"),
+    "redis": lambda: late("databases.redis_server:empty"),
+}
+"""What empties a database, by engine."""

@@ -180,11 +180,8 @@ class Loader:
 
     def load(self, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
         """Make the collections, fill them, and index them; raises `NotLoaded`, or an error of the library."""
-        database, described = self._client.get_default_database(), dict[str, dict[str, Any]]()
-        owners: set[str] = set()
-        for owner, name, about in _described(dump):
-            described[name] = about
-            owners.add(owner)
+        database, parts = self._client.get_default_database(), list(_described(dump))
+        owners, described = {owner for owner, _, _ in parts}, {name: about for _, name, about in parts}
         if len(owners) > 1:
             raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
         for name, about in described.items():
@@ -197,9 +194,8 @@ class Loader:
             while batch := list(islice(documents, BATCH)):
                 database[name].insert_many(batch)
         for name, about in described.items():
-            for keys, options in map(_index, about.get("indexes", ())):
-                if options["name"] != "_id_":
-                    database[name].create_index(keys, **options)
+            for keys, options in _indexes(about):
+                database[name].create_index(keys, **options)
 
     def close(self) -> None:
         """End the connections."""
@@ -273,7 +269,9 @@ def _named(path: str) -> tuple[str, str, str]:
     return folder.rpartition("/")[2], unquote_plus(name), kind + ".json" * file.endswith(".json")
 
 
-def _index(described: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
-    """Keys and options of an index. Drivers want whole numbers for directions, and dumps may have others."""
-    keys = [(key, int(way) if isinstance(way, int | float) else way) for key, way in described["key"].items()]
-    return keys, {each: value for each, value in described.items() if each not in {"v", "key", "ns"}}
+def _indexes(about: Mapping[str, Any]) -> Iterator[tuple[list[tuple[str, Any]], dict[str, Any]]]:
+    """Keys and options of each index. Drivers want whole numbers for directions, and dumps may have others."""
+    for one in about.get("indexes", ()):
+        if one["name"] != "_id_":
+            keys = [(key, int(way) if isinstance(way, int | float) else way) for key, way in one["key"].items()]
+            yield keys, {each: value for each, value in one.items() if each not in {"v", "key", "ns"}}

@@ -21,7 +21,7 @@ class NotOneValue(Exception):
     """A result is not one value; the text says what it is."""
 
 
-def scalar(value: object) -> Scalar:  # noqa: PLR0911 - one for each kind of value
+def scalar(value: object) -> Scalar:  # noqa: C901, PLR0911  one for each kind of value
     """A database's value as text, number, truth value or None.
 
     A time is text: in UTC as the outputs write it if it has a zone, else as it is. A length of time is in seconds.
@@ -29,23 +29,32 @@ def scalar(value: object) -> Scalar:  # noqa: PLR0911 - one for each kind of val
     Raises:
         NotOneValue: it is a list, a document, bytes that are no text, or no number.
     """
-    if isinstance(value, str | bool | None):
-        return value
-    if isinstance(value, int):
-        return int(value)  # a library's own kind of whole number too
-    if isinstance(value, float | Decimal):
-        return _number(value)
-    if isinstance(value, datetime):
-        return rfc3339(value) if value.tzinfo else value.isoformat()
-    if isinstance(value, timedelta):
-        return _number(value.total_seconds())
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return text(bytes(value))
-    raise NotOneValue(f"its result is {_kind(value)}, not one value")
+    match value:
+        case str() | bool() | None:
+            return value
+        case int():
+            return int(value)  # a library's own kind of whole number too
+        case float() | Decimal():
+            if not math.isfinite(value):
+                raise NotOneValue("its result is not a finite number")
+            is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+            return int(value) if is_whole else float(value)
+        case timedelta():
+            return value.total_seconds()
+        case datetime() if value.tzinfo:
+            return rfc3339(value)
+        case date() | time():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            try:
+                return bytes(value).decode()
+            except UnicodeDecodeError:
+                raise NotOneValue(NOT_TEXT) from None
+    size = f" with {len(value)} " if isinstance(value, dict | list | tuple | set) else ""
+    kind = f"a document{size}fields" if isinstance(value, dict) else f"a list{size}elements"
+    raise NotOneValue(f"its result is {kind if size else f'of the kind {type(value).__name__}'}, not one value")
 
 
 def as_number(value: Scalar) -> float | None:
@@ -54,18 +63,6 @@ def as_number(value: Scalar) -> float | None:
         return None if value is None else float(value)
     except ValueError:
         return None
-
-
-def text(value: bytes) -> str:
-    """Bytes as text.
-
-    Raises:
-        NotOneValue: they are not UTF-8.
-    """
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise NotOneValue(NOT_TEXT) from None
 
 
 def only(elements: Sequence[T], what: str) -> T:
@@ -84,26 +81,8 @@ def only(elements: Sequence[T], what: str) -> T:
 
 
 def only_column(rows: Sequence[Sequence[object]]) -> Scalar:
-    """The only column of the only row; see `only`.
-
-    Raises:
-        NotOneValue: there is none, or more than one, or it is not one value.
-    """
+    """The only column of the only row; see `only`."""
     row = only(rows, "row")
     if len(row) != 1:
         raise NotOneValue(f"its result has {len(row)} columns, not one")
     return scalar(row[0])
-
-
-def _number(value: float | Decimal) -> int | float:
-    if not math.isfinite(value):
-        raise NotOneValue("its result is not a finite number")
-    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else float(value)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, dict):
-        return f"a document with {len(value)} fields"
-    if isinstance(value, list | tuple | set):
-        return f"a list with {len(value)} elements"
-    return f"of the kind {type(value).__name__}"

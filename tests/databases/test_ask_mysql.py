@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
-
 from tests.support.asking import SECONDS, Why, ask, asked, unreachable
 from tests.support.running import mysql_at
 
