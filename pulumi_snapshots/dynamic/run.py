@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import EngineCall
+from pulumi_snapshots.engine.presence import run_in
 from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.run.shared import Shared
 
@@ -21,7 +23,7 @@ class Run:
     """One per process."""
 
     def __init__(self) -> None:
-        self.shared = Shared(announce=EngineCall().progress, cuts_rows=has_terminal())
+        self.shared = Shared(EngineCall().progress, cuts_rows=has_terminal(), run=run_in(sys.argv))
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None

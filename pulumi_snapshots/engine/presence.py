@@ -26,6 +26,12 @@ def address_in(command: Sequence[str]) -> str | None:
     return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
 
 
+def run_in(command: Sequence[str]) -> str:
+    """Name the engine's run, alike in all processes that it has started; empty without an engine."""
+    address = address_in(command)
+    return f"{socket.gethostname()} {address}" if address else ""
+
+
 def listens(address: str) -> bool:
     """Whether the engine's address is in use; only a refused connection says that it is not."""
     host, _, port = address.rpartition(":")

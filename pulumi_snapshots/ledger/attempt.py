@@ -63,7 +63,7 @@ class Attempt:
         result: the version, or the time of the restore, or the code with which it failed.
         ended_at: when the result was found.
         proved: whether a call has shown that the state has it, or it was given up.
-        let_go: whether the state has dropped it since, so that the same owner may do it again.
+        let_go: the run in which the state has dropped it since, so that the same owner may do it again in a later one.
         held_until: until when other attempts must stay away although it is over.
         fresh: see `Intent`.
         account: the account of its API key, as `Settings.account` names it; None if unknown.
@@ -79,7 +79,7 @@ class Attempt:
     result: str | None = None
     ended_at: datetime | None = None
     proved: bool = False
-    let_go: bool = False
+    let_go: str | None = None
     held_until: datetime | None = None
     fresh: bool = False
     account: str | None = None
@@ -144,6 +144,7 @@ class Attempt:
             name: parse_rfc3339(content[name]) for name in ("ended_at", "held_until") if content.get(name) is not None
         }
         parts = {"status": Status(content["status"]), "request": Request.from_outputs(content["request"])}
+        parts["let_go"] = str(content["let_go"]) if content.get("let_go") else None
         attempt = cls(**{"owner": None, **content, **times, **parts})
         texts = (
             attempt.owner or "",
@@ -186,6 +187,7 @@ class Intent:
         resumes_after: after what an earlier attempt must have been sent that is resumed.
         ignored: ids of attempts whose end no run will ever see.
         down_before: see `Request`.
+        run: the run of which its process is one, as `Attempt.let_go` has it; empty if unknown.
     """
 
     kind: Kind
@@ -203,6 +205,7 @@ class Intent:
     ignored: frozenset[str] = frozenset()
     down_before: bool = False
     account: str | None = None
+    run: str = ""
 
     def is_mine(self, attempt: Attempt) -> bool:
         """Whether an attempt was made by the operation itself, in this or an earlier run.
@@ -331,7 +334,9 @@ def _unproved(mine: list[Attempt], intent: Intent, now: datetime) -> Attempt | N
         is_same &= each.database_id == intent.database_id
         is_same &= intent.oldest is None or each.request.posted_at >= now - intent.oldest
         is_same &= intent.resumes_after is None or each.request.posted_at > intent.resumes_after
-        if is_same and not each.proved and not {each.result, each.id} & intent.carried:
+        # What another process of this run has deleted, because of something upstream, is made again as it was.
+        is_moved = each.let_go is not None and each.let_go == intent.run and not intent.fresh
+        if is_same and (is_moved or not each.proved) and not {each.result, each.id} & intent.carried:
             return each
         if intent.kind == "restore" and each.status is not Status.FAILED:
             return None  # the state has been about a later one since, perhaps onto another database

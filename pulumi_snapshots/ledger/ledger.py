@@ -20,6 +20,8 @@ T = TypeVar("T")
 ATTEMPTS = "attempts"
 AGAIN_AFTER = timedelta(minutes=1)
 """How long no other call reads a ledger for what its state shows, after one could not: a stack may have a thousand of them."""
+UNKNOWN_RUN = "unknown"
+"""In `Attempt.let_go` the run of a process without an engine."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 """The errors of an entry that no run has written like that."""
 
@@ -30,7 +32,7 @@ class _Mark:
 
     attempt: Attempt
     result: str | None
-    let_go: bool = False
+    let_go: str | None = None
 
     def made(self, there: Attempt) -> Attempt:
         """The attempt with this mark."""
@@ -219,12 +221,12 @@ class Ledger:
         self._known |= {each.id for each in shown}
         self._unproved = tuple(each for each in self._unproved if each not in shown)
 
-    async def let_go(self, proof: Proof) -> None:
-        """Note that a state drops a restore, so that the same resource may do it again."""
+    async def let_go(self, proof: Proof, run: str) -> None:
+        """Note that a state drops a restore, so that the same resource may do it again in a later run."""
         shown = [each for each in self._seen if proof.shows(each)]
         if not shown:  # of this process itself, or of none
             shown = [each for each in await self._there() if proof.shows(each)]
-        await self._mark([_Mark(each, proof.result, let_go=True) for each in shown])
+        await self._mark([_Mark(each, proof.result, let_go=run or UNKNOWN_RUN) for each in shown])
 
     async def _mark(self, marks: list[_Mark]) -> None:
         """Enter what calls have shown of attempts; what comes meanwhile is written together, as of a stack that is destroyed."""

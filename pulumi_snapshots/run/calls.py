@@ -196,7 +196,7 @@ class Rules(ABC):
             call.shared.memory.remember_delete(self.kind, call.owner, shown)
             if self.kind == "restore" and ledger is not None:
                 with suppress(LedgerUnavailable):
-                    await ledger.let_go(shown.proof)
+                    await ledger.let_go(shown.proof, call.shared.memory.run)
         await self.calls.delete(call, id_, state)
 
     @staticmethod

@@ -97,15 +97,17 @@ class RunMemory:
         requested: when snapshots were requested, by their ids as DATABASE_ID/VERSION_ID.
         resumed: owners whose pending snapshot, of an earlier run, was found.
         uses: the databases that its resources are about, and those that drills overwrite.
+        run: names the run to all its processes, by the engine's address; empty without an engine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "") -> None:
         self.resumed: set[str | None] = set()
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
         self.requested: dict[str, str] = {}
         self._courses: dict[tuple[str, str | None], _Course] = defaultdict(_Course)
         self.uses = Uses()
+        self.run = run
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""

@@ -124,7 +124,14 @@ class Operation:
     ) -> Operation:
         """Begin one; `wanted` are further attributes of its `Intent`."""
         now, carried = session.clock.utc(), frozenset(session.memory.of(database_id).known)
-        wanted = {"carried": carried, "began": now, "run_began": now, "account": session.settings.account(), **wanted}
+        wanted = {
+            "carried": carried,
+            "began": now,
+            "run_began": now,
+            "run": session.memory.run,
+            "account": session.settings.account(),
+            **wanted,
+        }
         return cls(session, member, Intent(kind, owner_of(owner), database_id, **wanted), now, not_done)
 
     @property

@@ -29,14 +29,15 @@ class Shared:
     Args:
         announce: see `Fleet`.
         cuts_rows: see `Fleet`.
+        run: see `RunMemory`.
 
     Attributes:
         memory: the memory of the run.
         background: the task group for the summaries, once the event loop runs.
     """
 
-    def __init__(self, announce: Callable[[str], None], *, cuts_rows: bool = False) -> None:
-        self.memory = RunMemory()
+    def __init__(self, announce: Callable[[str], None], *, cuts_rows: bool = False, run: str = "") -> None:
+        self.memory = RunMemory(run)
         self.background: TaskGroup | None = None
         self._announce = announce
         self._cuts_rows = cuts_rows

@@ -249,7 +249,7 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
     place.fault("restore", delay=600, when="after")  # it is carried out, but the answer does not come
     creating = place.servicer.start(place.create)
     place.servicer.wait_for(
-        lambda: any(text.startswith("sent, waiting") for text in place.servicer.progress(NAME)), "the request"
+        lambda: any(text.startswith("sent; answer by") for text in place.servicer.progress(NAME)), "the request"
     )
     place.servicer.wait_for(lambda: place.posts() and place.is_up(), "the end of the restore")
     place.servicer.cancel()

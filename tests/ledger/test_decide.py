@@ -147,7 +147,22 @@ RESTORES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
         NEW,
     ),
     "done, and another one is wanted": ({"result": RESTORED, "proved": True}, {"fresh": True}, NEW),
-    "done, and the state has let it go": ({"result": RESTORED, "proved": True, "let_go": True}, {}, NEW),
+    "done, and a state has let it go": ({"result": RESTORED, "proved": True, "let_go": "another run"}, {}, NEW),
+    "done, and another process of the run has let it go": (
+        {"result": RESTORED, "proved": True, "let_go": "engine"},
+        {"run": "engine"},
+        RESUMED,
+    ),
+    "under way, and another process of the run has let it go": (
+        {"proved": True, "let_go": "engine"},
+        {"run": "engine"},
+        RESUMED,
+    ),
+    "let go, and another one is wanted": (
+        {"result": RESTORED, "proved": True, "let_go": "engine"},
+        {"run": "engine", "fresh": True},
+        NEW,
+    ),
     "done, and a call of this run has carried it": (
         {"result": RESTORED, "proved": True},
         {"carried": frozenset({RESTORED})},

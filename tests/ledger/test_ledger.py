@@ -287,10 +287,10 @@ async def test_a_restore_that_a_state_drops_may_be_done_again() -> None:
     run, at = service.run(), "2026-03-01T12:00:00Z"
     await run.found(await service.claimed(run, kind="restore"), at)
     before = service.place.writes
-    await run.let_go(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"))
+    await run.let_go(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"), "")
     assert service.place.writes == before, "a delete of another one"
-    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED))
-    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED))
+    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED), "")
+    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED), "")
     assert service.place.writes == before + 1
     assert (await service.claim(run, kind="restore")).is_new
 
@@ -316,7 +316,7 @@ async def test_a_destroy_right_after_an_up_of_a_thousand_takes_few_edits(kind: K
             proof = Proof(kind, database_id, "v1", requested_at=REQUESTED)
             await run.note(proof, OURS, "v1")
             if kind == "restore":
-                await run.let_go(proof)
+                await run.let_go(proof, "run")
 
     async with anyio.create_task_group() as group:
         for database_id in databases:
@@ -324,7 +324,7 @@ async def test_a_destroy_right_after_an_up_of_a_thousand_takes_few_edits(kind: K
     assert service.place.writes - before <= 300
     assert service.clock.monotonic() - began < 300
     there = await run.attempts()
-    assert all(each.proved and each.let_go is (kind == "restore") for each in there)
+    assert all(each.proved and (each.let_go == "run") is (kind == "restore") for each in there)
 
 
 @virtual

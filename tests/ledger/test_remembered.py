@@ -198,6 +198,28 @@ async def test_what_is_deleted_first_with_its_provider_takes_and_restores_nothin
         assert not snapshot.row.warnings
 
 
+@pytest.mark.parametrize("waits", ["15m", "20s"], ids=["done", "pending"])
+@virtual
+async def test_a_restore_that_one_process_of_a_run_deletes_and_another_makes_again_acts_once(waits: str) -> None:
+    async with scene(restore_seconds=60.0) as at:
+        restore = back(at)
+        await restore.up(**given(at, triggers=["v1"], timeout=waits))
+        at.writes("later")
+        restored = at.holds()
+        for _ in range(2):
+            await restore.up(**given(at, triggers=["v1"]), cascade="apart")
+            assert restore.error is None
+            await anyio.sleep(600)
+        assert (len(at.posts), restored) == (1, "later")
+        assert restore.outputs["requested_at"] == "2026-03-01T12:00:00Z"
+        assert not restore.row.warnings
+        await restore.destroy()
+        await restore.up(**given(at, triggers=["v1"]))
+        assert len(at.posts) == 2, "a later run restores it again"
+        await restore.up(**given(at, triggers=["v2"]), cascade="apart")
+        assert len(at.posts) == 3, "other triggers restore"
+
+
 @virtual
 async def test_what_is_deleted_first_after_its_thirty_days_is_kept() -> None:
     async with scene(snapshot_seconds=10) as at:

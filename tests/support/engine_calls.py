@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
@@ -94,15 +94,18 @@ class Stack:
     row: Row = field(default_factory=Row)
     error: Exception | None = None
     shared: Shared | None = None
+    runs: int = 0
 
     def _call(self) -> Call:
         assert self.shared is not None
         settings = self.machine.here.session.settings
         return Call(self.urn, lambda: settings, self.shared, self.row)
 
-    def begin(self) -> None:
+    def begin(self, *, same_run: bool = False) -> None:
         """A process of a run."""
         self.shared = self.machine.process()
+        self.runs += not same_run
+        self.shared.memory.run = f"{id(self)}:{self.runs}"
         self.row = Row(wording=PYTHON.about(resource=self.urn))
         self.error = None
 
@@ -129,7 +132,7 @@ class Stack:
         saves: bool = True,
         replace: bool = False,
         trigger: bool = False,
-        cascade: bool = False,
+        cascade: bool | Literal["apart"] = False,
         first: bool = False,
         **values: Any,
     ) -> None:
@@ -139,7 +142,8 @@ class Stack:
             saves: whether the engine can store what the provider answers.
             replace: whether the user gives `--replace`.
             trigger: whether the resource's option `replacement_trigger` has another value.
-            cascade: whether something that it depends on is deleted before it is made again.
+            cascade: whether something that it depends on is deleted before it is made again; `apart` if another process makes
+                it again than the one that deletes it, as that of another provider.
             first: whether it is itself deleted before it is made again.
             values: the inputs.
         """
@@ -154,7 +158,14 @@ class Stack:
                 self._keep(end.resource, values)
 
     async def _up(  # noqa: PLR0913  as those of `up`
-        self, values: dict[str, Any], *, saves: bool, replace: bool, trigger: bool, cascade: bool, first: bool
+        self,
+        values: dict[str, Any],
+        *,
+        saves: bool,
+        replace: bool,
+        trigger: bool,
+        cascade: bool | str,
+        first: bool,
     ) -> None:
         if self.pending:
             await self.read()
@@ -162,6 +173,8 @@ class Stack:
             # As the engine does it with what has a provider that is replaced; other dependants are compared first.
             await self.delete(self.id, self.outputs)
             self.id, self.outputs = "", {}
+            if cascade == "apart":
+                self.begin(same_run=True)
         # The engine ignores what the state has of a resource that `--replace` names, or that is tainted.
         await self.check(values, in_state=bool(self.id) and not replace)
         if not self.id:

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
+from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in, run_in
 from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.plugin.protocol.attached import Attached
 from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
@@ -64,7 +64,7 @@ async def _serve(address: str | None) -> None:
 
 
 def _plugin(background: TaskGroup, callbacks: Callbacks, engine: Engine) -> Plugin:
-    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal())
+    shared = Shared(lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal(), run=run_in(sys.argv))
     shared.background = background
     return Plugin(engine, shared, callbacks)
 
