@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pulumi_snapshots.engine import errors
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
 from tools import postgres, servers
@@ -33,6 +34,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # While tests are collected almost everything stays. To look for garbage after every 700 objects takes a tenth of that.
 gc.set_threshold(50_000)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_last_error() -> Iterator[None]:
+    """What fails in a test's own process is not the last error of the user who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(errors, "keep_last", lambda _: None)
+        yield
 
 
 def pytest_xdist_auto_num_workers() -> int:

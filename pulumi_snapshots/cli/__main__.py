@@ -1,18 +1,26 @@
-"""Starts the command line if its extra is installed."""
+"""Starts the command line if its extra is installed. It loads nothing before `main`, so that ^C ends any second of it in one line."""
 
 from __future__ import annotations
 
 import sys
 
-from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.pages import page_text
-
 
 def main() -> int:
     """Run this process's arguments; returns the exit code."""
     try:
-        from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra
+        return _main()
+    except KeyboardInterrupt:
+        print("Error: interrupted before anything was sent.", file=sys.stderr)  # noqa: T201  nothing else is loaded
+        return 130
+
+
+def _main() -> int:
+    try:
+        from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra, and a second
     except ModuleNotFoundError as missing:
+        from pulumi_snapshots.errors.extras import pip_install  # noqa: PLC0415  only for this
+        from pulumi_snapshots.errors.pages import page_text  # noqa: PLC0415  only for this
+
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:
             raise

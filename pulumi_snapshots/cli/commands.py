@@ -6,10 +6,9 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives.archive import archive
 from pulumi_snapshots.cli.archives.archives import archives
 from pulumi_snapshots.cli.archives.decrypt import decrypt
-from pulumi_snapshots.cli.archives.download import download
+from pulumi_snapshots.cli.archives.download import archive, download
 from pulumi_snapshots.cli.archives.forget import forget
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
 from pulumi_snapshots.cli.assurance.drill import drill
@@ -25,9 +24,10 @@ from pulumi_snapshots.cli.snapshots.create import create
 from pulumi_snapshots.cli.snapshots.databases import databases
 from pulumi_snapshots.cli.snapshots.list import list_
 from pulumi_snapshots.cli.snapshots.restore import restore
+from pulumi_snapshots.cli.snapshots.show import show, url
 
 GROUPS = {
-    "Snapshots": (databases, list_, create, restore),
+    "Snapshots": (databases, list_, show, url, create, restore),
     "Archives": (download, archive, archives, decrypt, forget, restore_archive),
     "Assurance": (status, drill, guards, runs),
     "This tool and the service": (doctor, explain, plugin, completion, probe),
@@ -37,6 +37,10 @@ GROUPS = {
 class Grouped(click.Group):
     """A group whose help lists its commands under the headings of `GROUPS`."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take `help COMMAND` for `COMMAND --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's
         """Write each heading and its commands."""
         for heading, group in GROUPS.items():
@@ -45,7 +49,7 @@ class Grouped(click.Group):
 
 
 @click.group(cls=Grouped, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pulumi-snapshots", message="%(prog)s %(version)s")
+@click.version_option(None, "-v", "--version", package_name="pulumi-snapshots", message="%(prog)s %(version)s")
 def commands() -> None:
     """Snapshots of Square Cloud databases, for people and cron.
 

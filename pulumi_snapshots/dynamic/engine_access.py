@@ -27,7 +27,7 @@ import grpc
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
-from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, listed, readable, status
+from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, final, listed, readable, status
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ class EngineCall:
         among the outputs must have their wire form. The next run reads the resource first.
         """
         self.flush()
-        reasons = [readable(reason) for reason in reasons]
+        reasons = [final(reason) for reason in reasons]
         if debugging() and sys.exc_info()[0] is not None:
             reasons.append(readable(traceback.format_exc()))
         text = "\n".join(reasons)
@@ -285,7 +285,7 @@ class EngineCall:
     def fail(self, text: str) -> NoReturn:
         """End the call with exactly this text as the error; with `SQUARECLOUD_DEBUG=1`, with the traceback too."""
         self.flush()
-        text = readable(text)
+        text = final(text)
         if debugging():
             raise ProviderError(text)
         if self._send_details(lambda: None, text):

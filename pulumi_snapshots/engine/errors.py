@@ -6,6 +6,8 @@ import os
 import traceback
 from typing import Any
 
+from pulumi_snapshots.errors.last import keep_last
+
 DETAILS_HEADER = "grpc-status-details-bin"
 """The trailer in which gRPC carries a status with details."""
 
@@ -30,6 +32,12 @@ def listed(reason: str) -> str:
 def readable(text: str) -> str:
     """`text` without half surrogate pairs: they cannot be sent, and an error that cannot be sent ends no call."""
     return text.encode("utf-8", "replace").decode()
+
+
+def final(text: str) -> str:
+    """The text of an error that ends a call, as it can be sent; `explain --last` shows it again."""
+    keep_last(text)
+    return readable(text)
 
 
 def status(code: int, text: str, detail: Any) -> bytes:

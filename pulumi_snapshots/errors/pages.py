@@ -59,7 +59,7 @@ def page_names() -> list[str]:
 
 
 def page_text(name: str) -> str | None:
-    """The section about an error, as it is shown in a terminal; None if there is none of this name.
+    """The section about an error, in Markdown without links; None if there is none of this name.
 
     Args:
         name: of the error, in any case: `key-refused` or `KeyRefused`.
@@ -67,6 +67,18 @@ def page_text(name: str) -> str | None:
     sections = {_plain(each): f"# {each}\n{text}" for each, text in _sections().items()}
     section = sections.get(_plain(name))
     return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
+
+
+def pages_about(code: str) -> list[str]:
+    """The names of the sections about a code of the service, such as `KEEP_CALM`, or about a status, such as `429`."""
+    word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
+    return sorted(_dashed(name) for name, text in _sections().items() if word.search(text))
+
+
+def summary(name: str) -> str:
+    """The cause of an error in one line, as its section says it first."""
+    cause = re.search(r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL)
+    return " ".join(cause[1].replace("`", "").split()) if cause else ""
 
 
 def _sections() -> dict[str, str]:

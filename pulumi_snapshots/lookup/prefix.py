@@ -1,13 +1,13 @@
-"""Whole ids for what was typed of them: the beginning of an id is enough if no other id begins like that.
+"""Whole ids for what was typed: the beginning of an id, or the name of a database, is enough if it can mean no other one.
 
-A whole id costs no request. A part is looked up in the service's answer of now, never in a page that an earlier command kept:
-an id that has come since could begin like that too.
+A whole id costs no request. Anything else is looked up in the service's answer of now, never in a page that an earlier command
+kept: an id or a name that has come since could be meant too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
@@ -20,8 +20,9 @@ from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import LATEST
 
+DATABASE_ID = re.compile(r"[a-f0-9]{32}")
+"""A database's id has 32 hex digits. The service's examples have other ids too, which cost a request."""
 PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")
-"""A database's id has 32 hex digits. Anything else is taken as it is: the service's examples have other ids too."""
 SHORTEST_VERSION = 24
 """Characters of the shortest version id, by the OpenAPI document."""
 PART_OF_UUID = re.compile(r"[a-f0-9]{8}-[a-f0-9-]{15,26}")
@@ -38,9 +39,9 @@ class UnclearId(Explained):
     """What was typed of an id is the beginning of several ids, or of none."""
 
 
-def is_part_of_database(typed: str) -> bool:
-    """Whether this can only be the beginning of a database's id."""
-    return PART_OF_DATABASE.fullmatch(typed) is not None
+def is_whole_database(typed: str) -> bool:
+    """Whether this can only be the id of a database, not its name or the beginning of an id."""
+    return DATABASE_ID.fullmatch(typed) is not None
 
 
 def is_part_of_version(typed: str) -> bool:
@@ -53,19 +54,22 @@ async def whole_database(session: Session, typed: str, *, has_snapshots: bool = 
 
     Args:
         session: the service.
-        typed: an id, or its beginning.
+        typed: an id, its beginning, or a name.
         has_snapshots: whether only a database with snapshots can be meant.
 
     Raises:
-        UnclearId: it begins several ids, or none, or the key may not list the databases.
+        UnclearId: it means several databases, or none, or the key may not list the databases.
         CannotTell: the service's list may be incomplete.
         SquareCloudError: there is no answer.
     """
-    if not is_part_of_database(typed):
+    if is_whole_database(typed):
         return typed
+    is_part = PART_OF_DATABASE.fullmatch(typed) is not None
     try:
         databases = await databases_of_account(session)
     except NotAllowed as refused:
+        if not is_part:
+            return typed  # the service knows whether it is an id
         if not has_snapshots:
             # The listing of snapshots lacks databases that have none: one of them may be meant.
             raise UnclearId(
@@ -75,7 +79,9 @@ async def whole_database(session: Session, typed: str, *, has_snapshots: bool = 
             ) from refused
         page = await snapshots_of_account(session)
         return _only("database", typed, dict.fromkeys(page.of_each, ""))
-    return _only("database", typed, {each.id: _about_database(each) for each in databases})
+    known = {each.id: _about_database(each) for each in databases}
+    named = [each.id for each in databases if each.name == typed]
+    return _only("database", typed, known, named, by_beginning=is_part)
 
 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
@@ -89,22 +95,27 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
     known = {each.version or "": _about_snapshot(each) for each in page.entries}
-    return _only("snapshot", typed, known, at_least=SHORTEST_PART)
+    return _only("snapshot", typed, known)
 
 
-def _only(what: str, typed: str, candidates: Mapping[str, str], *, at_least: int = 1) -> str:
-    """The candidate that begins like this; an id that is exactly this wins."""
-    begin = [each for each in candidates if each.startswith(typed)]
-    is_short = len(typed) < at_least
-    if typed in begin or (len(begin) == 1 and not is_short):
-        return typed if typed in begin else begin[0]
+def _only(
+    what: str, typed: str, candidates: Mapping[str, str], named: Sequence[str] = (), *, by_beginning: bool = True
+) -> str:
+    """The candidate that is meant: the id itself, or else the only one that begins like this or has this name."""
+    if typed in candidates:
+        return typed
+    begin = [each for each in candidates if each in named or (by_beginning and each.startswith(typed))]
+    if len(begin) == 1 and not (what == "snapshot" and len(typed) < SHORTEST_PART):
+        return begin[0]
     listed = begin or list(candidates)
     if len(begin) == 1:
-        happened = f"the beginning {typed} is short of the {at_least} characters that it takes: one that is not listed yet may begin like that"
+        happened = f"the beginning {typed} is short of the {SHORTEST_PART} characters that it takes: one that is not listed yet may begin like that"
     elif begin:
-        happened = f"the ids of {len(begin)} {what}s begin with {typed}"
+        by_id = f"the ids of {len(begin)} {what}s begin with {typed}"
+        happened = f"{len(begin)} {what}s have the name {typed}, or ids that begin like it" if named else by_id
     else:
-        happened = f"no {what}'s id begins with {typed}{', only these are known' if listed else ''}"
+        no_such = f"no {what}'s id begins with {typed}" if by_beginning else f"no {what} has the name or the id {typed}"
+        happened = f"{no_such}{', only these are known' if listed else ''}"
     lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
     if len(listed) > SHOWN:
         lines.append(f"\n  and {len(listed) - SHOWN} more")

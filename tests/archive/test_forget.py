@@ -11,7 +11,7 @@ import pytest
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.shelf import imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.archives.archive import OWNER
+from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore

@@ -244,6 +244,7 @@ async def test_a_download_has_no_manifest(tmp_path: Path) -> None:
     async with world() as w:
         stored = w.emulator.add_snapshot(DATABASE, size=1000)
         folder = tmp_path / "d"
+        folder.mkdir()
         await Desk(w, tmp_path).types("download", f"{DATABASE}/{stored.version_id}", "--output", f"{folder}/x.zip")
         assert [file.name for file in folder.iterdir()] == ["x.zip"]
 
@@ -359,7 +360,7 @@ def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, content: str, id
     given = {
         "sealed": sealed,
         "cut": sealed[:-70_000],
-        "changed": sealed[:-1] + b"x",
+        "changed": sealed[:-1] + bytes([sealed[-1] ^ 1]),
         "plain": b"PK" * 500,
         "none": b"",
     }

@@ -345,7 +345,7 @@ async def test_archive_into_a_folder_names_the_file_after_the_snapshot(tmp_path:
 @virtual
 async def test_a_list_before_the_create_does_not_fail_its_download(tmp_path: Path) -> None:
     async with world(cache_world="kept") as w:
-        desk, file = Desk(w, tmp_path), tmp_path / "out" / "db.zip"
+        desk, file = Desk(w, tmp_path), tmp_path / "db.zip"
         await desk.types("list")
         await desk.types("list", DATABASE)
         w.emulator.advance(3 * 60)

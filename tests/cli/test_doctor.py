@@ -14,8 +14,7 @@ import pytest
 
 from pulumi_snapshots.cli.setup import toolchain
 from pulumi_snapshots.cli.setup.doctor import UNSHARED
-from pulumi_snapshots.cli.setup.findings import Finding
-from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
+from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, WITHOUT, Finding, look_at_installation
 from pulumi_snapshots.dynamic import installed_sdk
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.installed_sdk import probe_features

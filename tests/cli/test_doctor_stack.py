@@ -76,8 +76,20 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(tmp_path: Path) ->
         assert found["ledger"][1].startswith(f"shared: {shared}/")
         assert found["ledger"][2] == UNSHARED
         assert found["two machines"][1].startswith("a second machine resumed what a killed run had requested")
+        assert not list(shared.glob("rehearsal*")), "it leaves nothing"
         listed = await stack_of(w, tmp_path, sharedState=str(shared)).types("runs", "--stack", "prod")
         assert "nothing is under way, as far as " + str(shared) in listed.done.err
+
+
+@virtual
+async def test_a_wrong_key_is_to_be_set_where_the_stack_has_it(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = stack_of(w, tmp_path)
+        (tmp_path / "key").write_text("wrong-" + "k" * 64)
+        state, said, _ = (await found_by(desk, code=1))["key"]
+        assert state == "problem"
+        assert "`pulumi config set --secret squarecloud:apiKey --stack prod`" in said
+        assert "SQUARECLOUD_API_KEY" not in said
 
 
 @virtual

@@ -182,6 +182,25 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+INTERRUPTS = """
+import signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "pulumi_snapshots.cli.commands":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from pulumi_snapshots.cli.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_an_interrupt_while_modules_load_is_one_line(environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", INTERRUPTS, "create", DATABASE]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False, env=environment)  # noqa: S603
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "Error: interrupted before anything was sent.\n"
+
+
 def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, str]) -> None:
     program = "import sys; sys.modules['rich'] = None\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
     ended = subprocess.run(  # noqa: S603  a fixed command

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_snapshots.cli.assurance.metrics import gauge
+from pulumi_snapshots.ledger.drilled import Drilled, Drills
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
+from tests.support.guarding import Machine
+from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
 
@@ -44,12 +49,34 @@ async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(tmp_
         two_snapshots(w, 25, 3)
         ended = (await Desk(w, tmp_path).types("status", "--max-age", "26h")).done
         assert ended.err == ""
-        heading, first, second, old = ended.out.splitlines()
+        heading, first, second, _, *_, old = ended.out.splitlines()
         assert heading.split() == ["DATABASE", "NAME", "SNAPSHOT"]
         assert re.fullmatch(rf"ok  {DATABASE}  \S+  1 day 1 h", first)
         assert re.fullmatch(rf"ok  {OTHER_DATABASE}  \S+  3 h", second)
         assert old == "The listing was requested 0 s ago; the service may serve a page that is 30 min old."
         assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
+
+
+@virtual
+async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(tmp_path: Path) -> None:
+    async with world(databases=BOTH, cache_world="invalidated") as w:
+        place = Memory(w.clock)
+        await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/before")
+        before = w.newest().version_id
+        await w.clock.sleep(7200)
+        newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
+        await Drills(Ledger(place, ServiceClock(w.clock))).note(DATABASE, Drilled("2026-02-27T12:00:00Z", 75.0), "v1")
+        desk = Desk(w, tmp_path, place=lambda: place)
+        said = (await desk.types("status")).out.splitlines()[4:-1]
+        assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
+            "NAME: you can go back to 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
+            f"  {DATABASE}/{newest}\n"
+            "  from before update of Server shop:\n"
+            f"  {DATABASE}/{before}\n\n"
+            "NAME: there is nothing to go back to\n"
+        )
+        one, other = (await desk.types("status", "--json")).json["databases"]
+        assert (one["before_last_change"], other["before_last_change"]) == (f"{DATABASE}/{before}", None)
 
 
 @virtual

@@ -82,6 +82,7 @@ class Desk:
             "SQUARECLOUD_API_KEY": self.w.emulator.settings.api_key,
             "SQUARECLOUD_API_URL": self.w.emulator.api_url,
             "SQUARECLOUD_SNAPSHOTS_URL": self.w.emulator.snapshots_url,
+            "SQUARECLOUD_STATE_DIR": str(self.state),
             **self.environment,
         }
 

@@ -13,10 +13,10 @@ from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import Found, find
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
-from pulumi_snapshots.cli.terminal.arguments import json_option, place, secret_of
+from pulumi_snapshots.cli.terminal.arguments import command, place, secret_of
 from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import MARKS, facts, json_text, moment, report
+from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
@@ -32,29 +32,30 @@ from pulumi_snapshots.storage.destination import place_text
 from pulumi_snapshots.storage.encryption import identities
 
 
-@click.command("restore-archive", short_help="Put an archive into a database of any host.")
-@click.argument("archive", metavar="ARCHIVE")
-@click.option(
-    "--connection-env",
-    metavar="NAME",
-    required=True,
-    help="The environment variable that holds how to connect to the database, such as "
-    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+@command(
+    click.argument("archive", metavar="ARCHIVE"),
+    click.option(
+        "--connection-env",
+        metavar="NAME",
+        required=True,
+        help="The environment variable that holds how to connect to the database, such as "
+        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+    ),
+    click.option("--identity", metavar="FILE", help="For an encrypted archive: the private key's file, of age-keygen."),
+    click.option(
+        "--check",
+        "checks",
+        metavar="'QUERY OP VALUE'",
+        multiple=True,
+        help="What the database is asked afterwards, as for `drill`. May be repeated.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty."),
+    click.option("--dry-run", is_flag=True, help="Only say what it needs, and whether that is there."),
+    name="restore-archive",
+    short_help="Put an archive into a database of any host.",
 )
-@click.option("--identity", metavar="FILE", help="For an encrypted archive: the private key's file, of age-keygen.")
-@click.option(
-    "--check",
-    "checks",
-    metavar="'QUERY OP VALUE'",
-    multiple=True,
-    help="What the database is asked afterwards, as for `drill`. May be repeated.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty.")
-@click.option("--dry-run", is_flag=True, help="Only say what it needs, and whether that is there.")
-@json_option
-@click.pass_context
 async def restore_archive(  # noqa: PLR0913  each is an option
-    context: click.Context,
+    invocation: Invocation,
     /,
     *,
     archive: str,
@@ -63,38 +64,36 @@ async def restore_archive(  # noqa: PLR0913  each is an option
     checks: Sequence[str],
     overwrite: bool,
     dry_run: bool,
-    as_json: bool,
 ) -> int:
     """Load ARCHIVE, a path or a URI, into a database of any host, and check what came back.
 
     Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
     (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
     """
-    invocation: Invocation = context.obj
-    at, dsn = place(context, "ARCHIVE", archive), secret_of(context, "--connection-env", connection_env)
+    at, dsn = place(invocation, "ARCHIVE", archive), secret_of(invocation, "--connection-env", connection_env)
     try:
         engine = engine_of(dsn)
     except Unfit as error:
-        context.fail(f"the connection in {connection_env} {error}.")
+        invocation.wrong(f"the connection in {connection_env} {error}.")
     if (extra := missing_extra(engine)) is not None:
-        context.fail(f"the connection in {connection_env} {lacks(engine, extra)}.")
+        invocation.wrong(f"the connection in {connection_env} {lacks(engine, extra)}.")
     try:
-        wanted = read_checks([typed_check(context, each) for each in checks]) if checks else []
+        wanted = read_checks([typed_check(invocation, each) for each in checks]) if checks else []
     except Unfit as error:
-        context.fail(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
+        invocation.wrong(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
     transfers, about = invocation.transfers, ENGINES[engine]
     with display(invocation) as shown:
         shown.progress(f"reading {place_text(at.uri)}")
         found = await find(transfers, at)
         if found.sealed and identity is None and not dry_run:
-            context.fail(f"{place_text(at.uri)} is encrypted: give its private key with --identity.")
+            invocation.wrong(f"{place_text(at.uri)} is encrypted: give its private key with --identity.")
         shown.progress(f"connecting to {about.title}")
         async with open_database(dsn, timeout=PATIENCE) as database:
             holds = await database.holds()
         if dry_run:
-            return _show_needs(invocation, found, engine, holds, identity, overwrite=overwrite, as_json=as_json)
+            return _show_needs(invocation, found, engine, holds, identity, overwrite=overwrite)
         if holds and not overwrite:
-            context.fail(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
+            invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
         keys = identities(Path(identity)) if identity and found.sealed else []
         done = await loaded(
             transfers,
@@ -112,26 +111,16 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
             await note_drill(transfers, [at.uri], proof, shown)
-    if as_json:
-        fields = {"archive": at.uri, "engine": engine, "restore_seconds": took, about.things: holds, "checks": results}
-        invocation.show(json_text(fields))
-    else:
-        created = found.manifest.created_at if found.manifest else None
-        said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), "took": spoken(took)}
-        said[about.things] = str(holds)
-        invocation.show(facts(said) + results_table(results, invocation.out))
+    fields = {"archive": at.uri, "engine": engine, "restore_seconds": took, about.things: holds, "checks": results}
+    created = found.manifest.created_at if found.manifest else None
+    said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), "took": spoken(took)}
+    text = facts({**said, about.things: str(holds)}) + results_table(results, invocation.out)
+    invocation.result(fields, text, place_text(at.uri))
     return DONE if passed else FAILED
 
 
 def _show_needs(  # noqa: PLR0913  what it depends on
-    invocation: Invocation,
-    found: Found,
-    engine: str,
-    holds: int,
-    identity: str | None,
-    *,
-    overwrite: bool,
-    as_json: bool,
+    invocation: Invocation, found: Found, engine: str, holds: int, identity: str | None, *, overwrite: bool
 ) -> int:
     """Say what a restore needs, and whether it is there."""
     things = ENGINES[engine].things
@@ -150,16 +139,9 @@ def _show_needs(  # noqa: PLR0913  what it depends on
         state = "ok" if path else "note" if any(paths.values()) else "problem"
         rows.append((state, " or ".join(names), path or lacks))
     if found.sealed or found.place.scheme != "file":
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        rows.append(
-            (
-                "ok" if free > found.size else "problem",
-                "room for it, decrypted",
-                f"{bytes_text(free)} in {tempfile.gettempdir()}",
-            )
-        )
-    if as_json:
-        invocation.show(json_text([{"need": need, "found": said, "state": state} for state, need, said in rows]))
-    else:
-        invocation.show(report([(MARKS[state], need, said, "") for state, need, said in rows], invocation.out))
+        free, folder = shutil.disk_usage(tempfile.gettempdir()).free, tempfile.gettempdir()
+        room = "ok" if free > found.size else "problem"
+        rows.append((room, "room for it, decrypted", f"{bytes_text(free)} in {folder}"))
+    fields = [{"need": need, "found": said, "state": state} for state, need, said in rows]
+    invocation.result(fields, report([(MARKS[state], need, said, "") for state, need, said in rows], invocation.out))
     return FAILED if any(state == "problem" for state, _, _ in rows) else DONE

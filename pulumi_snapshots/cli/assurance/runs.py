@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-import click
-
-from pulumi_snapshots.cli.terminal.arguments import json_option
-from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.cli.terminal.output import json_text, moment, table
+from pulumi_snapshots.cli.terminal.arguments import command
+from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
+from pulumi_snapshots.cli.terminal.output import moment
 from pulumi_snapshots.cli.terminal.stack import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
@@ -17,8 +15,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
-FORGET = "if the service's support has lifted it: `squarecloud-snapshots doctor --forget-block`"
-
+FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
 SHOWN = ("database_id", "what", "by", "since", "until", "state", "then")
 HEADS = ("DATABASE", "WHAT", "BY", "SINCE", "UNTIL", "STATE", "NEXT")
 FIELDS = (*SHOWN, "kind", "source", "owner", "account")
@@ -35,11 +32,8 @@ async def under_way(session: Session) -> list[UnderWay]:
     return [UnderWay(one, now, is_shared) for one in there if not one.is_over or one.is_in_the_way(now)]
 
 
-@click.command(short_help="List what is under way or waited for.")
-@stack_option
-@json_option
-@click.pass_obj
-async def runs(invocation: Invocation, *, stack: str | None, as_json: bool) -> int:
+@command(stack_option, short_help="List what is under way or waited for.")
+async def runs(invocation: Invocation, /, *, stack: str | None) -> int:
     """List what is under way or waited for: database, what, by whom, since when, until when, and what you can do.
 
     Shows what runs on this machine, or in the shared state of all machines, have written down. Sends one request at most, for
@@ -52,14 +46,13 @@ async def runs(invocation: Invocation, *, stack: str | None, as_json: bool) -> i
     for account, until in blocks:
         state = {"state": "the service has blocked the account", "then": FORGET, "account": account}
         fields.append(dict.fromkeys(FIELDS) | {"what": "block", "until": rfc3339(until), **state})
-    if as_json:
-        invocation.show(json_text(fields))
-    elif fields:
-        times = {name: [moment(each[name], invocation.zone) for each in fields] for name in ("since", "until")}
-        columns = [times.get(name) or [each[name] for each in fields] for name in SHOWN]
-        invocation.show(table(HEADS, zip(*columns, strict=True), invocation.out))
-    else:
-        invocation.say(f"nothing is under way, as far as {session.ledger.place.where} shows")
+    zone = invocation.zone
+    rows = [
+        tuple(moment(each[name], zone) if name in {"since", "until"} else each[name] for name in SHOWN)
+        for each in fields
+    ]
+    none = f"nothing is under way, as far as {session.ledger.place.where} shows"
+    invocation.listed(fields, HEADS, rows, none)
     return DONE
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,24 +17,25 @@ import click
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.assurance.metrics import gauge, seconds_of, write
-from pulumi_snapshots.cli.terminal.arguments import checked, json_option, notify_option, place
+from pulumi_snapshots.cli.terminal.arguments import DURATION, checked, command, notify_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
-from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
+from pulumi_snapshots.cli.terminal.display import Display, asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import MARKS, age_text, json_text, table
+from pulumi_snapshots.cli.terminal.output import MARKS, age_text, moment, table
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.ledger.drilled import Drilled, Drills
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
+from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.inputs import ORIGINS
-from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRISK
 from pulumi_snapshots.service.errors import NotAllowed
@@ -57,6 +58,12 @@ class Limits(Inputs):
     )
     max_archive_age: Duration | None = declare("The snapshot in the newest archive.", default=None, read=_long)
     max_drill_age: Duration | None = declare("The last drill.", default=None, read=_long)
+
+
+class Named(Inputs):
+    """A database that is named."""
+
+    database_id: str = declare("The database.", read=checks.database_id("check"))
 
 
 KINDS = {
@@ -84,12 +91,16 @@ class Health:
         name: its name; None if that is not known.
         latest: its latest snapshot, archive and drill, as far as they are known.
         problems: why it is not as it should be; nothing if it is.
+        took: seconds of the restore in the last drill; None if that is not known.
+        guarded: the last snapshot after which something changed that it had guarded; None without one.
     """
 
     id: str
     name: str | None = None
     latest: dict[str, Latest] = field(default_factory=lambda: dict.fromkeys(KINDS, Latest()))
     problems: list[str] = field(default_factory=list)
+    took: float | None = None
+    guarded: Guarded | None = None
 
     def demand(self, kind: str, what: str, most: float, *, which: str = "newest") -> None:
         """Note a problem if something is older than it may be, or if it is not certain that it is not."""
@@ -102,71 +113,73 @@ class Health:
             self.problems.append(f"the {which} {what} is {_exact(age)} old, more than {_exact(most)}")
 
 
-@click.command(short_help="Check that every database has a young snapshot.")
-@click.argument("databases", metavar="[DATABASE]...", nargs=-1, shell_complete=database_ids)
-@click.option("--max-age", metavar="DURATION", help="How old the newest snapshot may be; 26h by default.")
-@click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin count.")
-@click.option(
-    "--archives", metavar="DESTINATION", multiple=True, help="Look for archives and drills there; may be repeated."
+@command(
+    click.argument("databases", metavar="[DATABASE]...", nargs=-1, shell_complete=database_ids),
+    click.option("--max-age", type=DURATION, help="How old the newest snapshot may be; 26h by default."),
+    click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin count."),
+    click.option(
+        "--archives", metavar="DESTINATION", multiple=True, help="Look for archives and drills there; may be repeated."
+    ),
+    click.option("--max-archive-age", type=DURATION, help="How old the snapshot in the newest archive may be."),
+    click.option("--max-drill-age", type=DURATION, help="How long ago the last drill may be."),
+    click.option(
+        "--metrics",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Also write OpenMetrics, for node_exporter's textfile collector.",
+    ),
+    notify_option,
+    short_help="Check that every database has a young snapshot.",
 )
-@click.option("--max-archive-age", metavar="DURATION", help="How old the snapshot in the newest archive may be.")
-@click.option("--max-drill-age", metavar="DURATION", help="How long ago the last drill may be.")
-@click.option(
-    "--metrics",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write OpenMetrics, for node_exporter's textfile collector.",
-)
-@notify_option
-@json_option
-@click.pass_context
-async def status(  # noqa: PLR0913  each is an option
-    context: click.Context,
+async def status(
+    invocation: Invocation,
     /,
     *,
     databases: Sequence[str],
     origin: str | None,
     archives: Sequence[str],
     metrics: Path | None,
-    as_json: bool,
     **typed: Any,
 ) -> int:
     """Check that each DATABASE, or every one of the account, has a young snapshot; for cron and monitoring.
 
     The exit code is 0 only if that is certain. Standard error says what is wrong, and nothing if all is well.
     """
-    invocation: Invocation = context.obj
-    limits = checked(context, Limits, typed)
+    limits = checked(invocation, Limits, typed)
     if not archives and limits.max_archive_age:
-        context.fail("--max-archive-age needs --archives.")
-    try:
-        databases = [checks.database_id("check")(each) for each in databases]
-    except Unfit as unfit:
-        context.fail(f"DATABASE {unfit}.")
-    places = [place(context, "--archives", each) for each in archives]
+        invocation.wrong("--max-archive-age needs --archives.")
+    for typed_id in databases:
+        checked(invocation, Named, {"database_id": typed_id})
+    places = [place(invocation, "--archives", each) for each in archives]
     began = invocation.clock.utc()
     try:
-        async with invocation.session() as session:
-            with display(invocation, logged=False) as shown:
-                shown.progress(ASKING)
-                await _answers(session)
-                page, found = await _examined(session, shown, databases, limits, origin)
-                about = await _manifests(invocation, shown, places)
-                _look_at_archives(about, await Drills(session.ledger).all(), limits, found, _latest_now(session))
+        async with asking(invocation) as (session, shown):
+            with suppress(NotAllowed):  # within 15 s, whether the service answers
+                await session.databases.account(session.clock.monotonic(), patience=BRISK)
+            ids = [await invocation.database(session, each) for each in databases]
+            page, found = await _examined(session, shown, ids, limits, origin)
+            about = await _manifests(invocation, shown, places)
+            await _look_at_proofs(session, about, limits, found)
     except Explained:
         if metrics:
             write(metrics, _metrics(began, success=False))
         raise
     fine = bool(found) and not any(each.problems for each in found)
-    kinds = _shown(limits, found, archives=bool(places))
-    if as_json:
-        invocation.show(json_text(_fields(began, limits, page, found, fine=fine)))
-    else:
-        invocation.show(_table(invocation, page, found, kinds))
-    for each in found:
-        if each.problems:
-            name = f" ({each.name})" if each.name else ""
-            invocation.fail(f"database {each.id}{name}: {', '.join(each.problems)}.")
+    drills = places or limits.max_drill_age is not None or any(each.latest["drill"].at for each in found)
+    kinds = ["snapshot", *(["archive"] if places else []), *(["drill"] if drills else [])]
+    fields = {
+        "ok": fine,
+        "checked_at": rfc3339(began),
+        "listing_age": page.age,
+        "listing_kept": page.kept,
+        **vars(limits),
+        "databases": [_fields(each) for each in found],
+    }
+    bad = [each for each in found if each.problems]
+    invocation.result(fields, _text(invocation, page, found, kinds), *(each.id for each in bad))
+    for each in bad:
+        name = f" ({each.name})" if each.name else ""
+        invocation.fail(f"database {each.id}{name}: {', '.join(each.problems)}.")
     if not found:
         invocation.fail("the account has no databases, so nothing was checked.")
     if metrics:
@@ -177,17 +190,10 @@ async def status(  # noqa: PLR0913  each is an option
 # What is found -----------------------------------------------------------------------------------------------------------
 
 
-async def _answers(session: Session) -> None:
-    """Find out within 15 s whether the service answers; raises a `SquareCloudError` if it does not."""
-    with suppress(NotAllowed):
-        await session.databases.account(session.clock.monotonic(), patience=BRISK)
-
-
 async def _examined(
     session: Session, shown: Display, wanted: Sequence[str], limits: Limits, origin: str | None
 ) -> tuple[Page, list[Health]]:
     """The account's snapshots, and what they say of each database that is wanted; of all if none is."""
-    wanted = [await whole_database(session, each) for each in wanted]
     try:
         known: list[AccountDatabase] | None = await databases_of_account(session)
     except NotAllowed:
@@ -229,25 +235,30 @@ async def _manifests(
     return about
 
 
-def _look_at_archives(
-    about: Sequence[tuple[str, Manifest]],
-    remembered: Mapping[str, Drilled],
-    limits: Limits,
-    found: Sequence[Health],
-    now: datetime,
+async def _look_at_proofs(
+    session: Session, about: Sequence[tuple[str, Manifest]], limits: Limits, found: Sequence[Health]
 ) -> None:
-    """Add what the manifests of archives say of each database, and the drills that the ledger remembers."""
+    """Add what the manifests of archives say of each database, and the drills and guards that the ledger remembers."""
+    now, remembered = _latest_now(session), await Drills(session.ledger).all()
+    guarded: list[Guarded] = []
+    with suppress(LedgerUnavailable):
+        guarded = [each for each in await consult(session.ledger, GuardBook.history) if each.id and each.changed_at]
+
+    def latest(times: Mapping[str, str | None]) -> Latest:
+        at = max(times, key=parse_rfc3339)
+        return Latest(times[at], at, (now - parse_rfc3339(at)).total_seconds())
+
     for health in found:
         ours = [one for one in about if one[1].database_id == health.id]
-        dated = [(one.created_at, uri) for uri, one in ours if one.created_at]
+        dated = {one.created_at: uri for uri, one in ours if one.created_at}
         if dated:
-            at, uri = max(dated, key=lambda one: parse_rfc3339(one[0]))
-            health.latest["archive"] = Latest(uri, at, _seconds_since(at, now))
+            health.latest["archive"] = latest(dated)
         proofs = [*(one.drill for _, one in ours), remembered.get(health.id)]
-        drills = [drill.drilled_at for drill in proofs if drill is not None]
+        drills = {drill.drilled_at: drill for drill in proofs if drill is not None}
         if drills:
-            at = max(drills, key=parse_rfc3339)
-            health.latest["drill"] = Latest(None, at, _seconds_since(at, now))
+            health.latest["drill"] = latest(dict.fromkeys(drills))
+            health.took = drills[health.latest["drill"].at or ""].restore_seconds
+        health.guarded = next((each for each in guarded if each.database_id == health.id), None)
         if limits.max_archive_age is not None:
             what = "archive of a known age" if ours and not dated else "archive"
             health.demand("archive", what, limits.max_archive_age)
@@ -260,52 +271,45 @@ def _exact(seconds: float) -> str:
     return spoken(round(seconds), exact=True)
 
 
-def _seconds_since(moment: str, now: datetime) -> float:
-    return (now - parse_rfc3339(moment)).total_seconds()
-
-
 # How it is shown ---------------------------------------------------------------------------------------------------------
 
 
-def _shown(limits: Limits, found: Sequence[Health], *, archives: bool) -> list[str]:
-    """The kinds that the table and the metrics have."""
-    drills = archives or limits.max_drill_age is not None or any(each.latest["drill"].at for each in found)
-    return ["snapshot", *(["archive"] if archives else []), *(["drill"] if drills else [])]
-
-
-def _table(invocation: Invocation, page: Page, found: Sequence[Health], kinds: Sequence[str]) -> str:
-    heads = ("", "DATABASE", "NAME", *map(str.upper, kinds), "")
+def _text(invocation: Invocation, page: Page, found: Sequence[Health], kinds: Sequence[str]) -> str:
+    heads = ("", "DATABASE", "NAME", *map(str.upper, kinds))
     rows = [
         (
             MARKS["problem" if each.problems else "ok"],
             each.id,
             each.name,
             *(age_text(each.latest[kind].age) or "none" for kind in kinds),
-            ", ".join(each.problems),
         )
         for each in found
     ]
     old = f"The listing was requested {age_text(page.age)} ago; the service may serve a page that is {age_text(SERVICE_CACHE)} old.\n"
-    return (table(heads, rows, invocation.out) if rows else "") + old
+    ways = [_way_back(each, invocation.zone) for each in found]
+    return (table(heads, rows, invocation.out) if rows else "") + "\n".join(["", *ways, old])
 
 
-def _fields(began: datetime, limits: Limits, page: Page, found: Sequence[Health], *, fine: bool) -> dict[str, Any]:
-    return {
-        "ok": fine,
-        "checked_at": rfc3339(began),
-        "listing_age": page.age,
-        "listing_kept": page.kept,
-        **vars(limits),
-        "databases": [_of_database(each) for each in found],
-    }
+def _way_back(each: Health, zone: tzinfo | None) -> str:
+    """To which snapshot or archive a person can go back, and what has proved that it works."""
+    name, drill = each.name or each.id, each.latest["drill"]
+    there = next((each.latest[kind] for kind in ("snapshot", "archive") if each.latest[kind].at), None)
+    if there is None:
+        return f"{name}: there is nothing to go back to\n"
+    took = f", in {spoken(each.took)}" if each.took else ""
+    proof = f"a restore was proved on {moment(drill.at, zone)}{took}" if drill.at else "no drill has proved a restore"
+    lines = [f"{name}: you can go back to {moment(there.at, zone)}; {proof}", f"  {place_text(there.what or '')}"]
+    if each.guarded and each.guarded.id != there.what:
+        lines += [f"  from before {changed(each.guarded)}:", f"  {each.guarded.id}"]
+    return "\n".join(lines) + "\n"
 
 
-def _of_database(each: Health) -> dict[str, Any]:
+def _fields(each: Health) -> dict[str, Any]:
     about: dict[str, Any] = {"id": each.id, "name": each.name, "ok": not each.problems, "problems": each.problems}
     for kind in ("snapshot", "archive"):
         about[kind], about[f"{kind}_created_at"], about[f"{kind}_age"] = each.latest[kind]
     _, about["drilled_at"], about["drill_age"] = each.latest["drill"]
-    return about
+    return {**about, "before_last_change": each.guarded and each.guarded.id}
 
 
 def _metrics(began: datetime, *, success: bool) -> list[str]:

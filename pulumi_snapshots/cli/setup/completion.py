@@ -5,17 +5,19 @@ from __future__ import annotations
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from pulumi_snapshots.cli.terminal.invocation import COMPLETE, NAME
+from pulumi_snapshots.cli.terminal.arguments import command
+from pulumi_snapshots.cli.terminal.invocation import COMPLETE, DONE, NAME, Invocation
 
-COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
-@click.command()
-@click.argument("shell", metavar="SHELL", type=click.Choice(COMPLETIONS))
-@click.pass_context
-def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script for SHELL.
+@command(click.argument("shell", metavar="SHELL", required=False, type=click.Choice(SHELLS)), has_result=False)
+async def completion(invocation: Invocation, /, shell: str | None) -> int:
+    """Print the completion script for SHELL: bash, zsh or fish.
 
     For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
     """
-    click.echo(COMPLETIONS[shell](context.find_root().command, {}, NAME, COMPLETE).source())
+    if shell is None:
+        invocation.wrong(f"Name a shell: {', '.join(SHELLS)}.")
+    invocation.show(SHELLS[shell](invocation.root, {}, NAME, COMPLETE).source())
+    return DONE

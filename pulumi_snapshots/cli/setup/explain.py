@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 
 import click
 
-from pulumi_snapshots.errors.pages import page_names, page_text
+from pulumi_snapshots.cli.terminal.arguments import command
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import listing, markdown, zoned
+from pulumi_snapshots.errors.last import last_error
+from pulumi_snapshots.errors.pages import EXPLAIN, page_names, page_text, pages_about, summary
 
 
-@click.command()
-@click.argument(
-    "name",
-    metavar="ERROR",
-    required=False,
-    shell_complete=lambda _context, _parameter, begin: [each for each in page_names() if each.startswith(begin)],
+@command(
+    click.argument(
+        "name",
+        metavar="[ERROR]",
+        required=False,
+        shell_complete=lambda _context, _parameter, begin: [each for each in page_names() if each.startswith(begin)],
+    ),
+    click.option("--last", is_flag=True, help="Show and explain the last error of this machine."),
+    has_result=False,
 )
-@click.pass_context
-def explain(context: click.Context, name: str | None) -> None:
+async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> int:
     """Explain ERROR; without it, list the errors.
 
-    Shows what happened, what was done, and what to do. `KeyRefused` and `key-refused` are the same.
+    Shows what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a code or status of the service
+    such as KEEP_CALM or 429.
     """
-    if name is None:
-        click.echo("\n".join(page_names()))
-        return
-    page = page_text(name)
-    if page is None:
-        close = get_close_matches(name.lower(), page_names(), 1)
+    if last:
+        return _last(invocation)
+    if name and (page := page_text(name)):
+        invocation.show(markdown(page, invocation.out))
+        return DONE
+    about = pages_about(name) if name else page_names()
+    if len(about) == 1:
+        invocation.show(markdown(page_text(about[0]) or "", invocation.out))
+    elif about:
+        invocation.show(listing({each: summary(each) for each in about}, invocation.out))
+        invocation.say(f"hint: `{EXPLAIN} {about[0]}` shows the first of them.")
+    else:
+        close = get_close_matches((name or "").lower(), page_names(), 1)
         meant = f": did you mean {close[0]}?" if close else "."
-        context.fail(f"no error has the name {name}{meant} `{context.command_path}` lists them.")
-    click.echo(page)
+        invocation.wrong(f"no error has the name {name}{meant} `{EXPLAIN}` lists them.")
+    return DONE
+
+
+def _last(invocation: Invocation) -> int:
+    found = last_error(invocation.environment)
+    if found is None:
+        invocation.say("this machine remembers no error")
+        return FAILED
+    text, at = found
+    invocation.show(f"{zoned(at, invocation.zone, '%Y-%m-%d %H:%M:%S')}\n{text}\n")
+    if named := re.search(rf"{EXPLAIN} ([\w-]+)", text):
+        invocation.show("\n" + markdown(page_text(named[1]) or "", invocation.out))
+    return DONE

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import anyio
 import click
 
+from pulumi_snapshots.cli.terminal.arguments import Command
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -53,7 +54,7 @@ def plugin() -> None:
     """Let every Pulumi project of this user find the plugin, whatever its language."""
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 @click.pass_obj
 async def install(invocation: Invocation) -> int:
     """Install the plugin for every Pulumi project of this user: it runs in the Python environment of this command."""
@@ -61,7 +62,7 @@ async def install(invocation: Invocation) -> int:
     return DONE
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 @click.argument("language", type=click.Choice(list(RUNTIMES)))
 @click.pass_obj
 async def sdk(invocation: Invocation, language: str) -> int:
@@ -78,7 +79,7 @@ async def sdk(invocation: Invocation, language: str) -> int:
     return DONE
 
 
-@plugin.command()
+@plugin.command(cls=Command)
 @click.pass_obj
 async def uninstall(invocation: Invocation) -> int:
     """Uninstall the plugin, whichever versions `install` has installed."""

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.completing import database_ids
+from pulumi_snapshots.cli.terminal.arguments import checked, command, database_argument, database_option
 from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import report as rows_of
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.lookup.prefix import is_part_of_database, whole_database
+from pulumi_snapshots.lookup.prefix import is_whole_database
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.probe.run import Run, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
+from pulumi_snapshots.properties.catalogue import Inputs, declare
 from pulumi_snapshots.properties.checks import database_id as checked_id
-from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.settings import config_key, variable
 
 OWNER = "squarecloud-snapshots probe"
@@ -28,44 +27,29 @@ REQUESTS = 30
 MINUTES = 6
 
 
-def _id(_context: click.Context, _parameter: click.Parameter, typed: str | None) -> str | None:
-    try:
-        return None if typed is None else checked_id("probe")(typed)
-    except Unfit as unfit:
-        raise click.BadParameter(f"{unfit}.") from None
-
-
-@click.command(short_help="Find out how the real service behaves.")
-@click.argument("database_id", metavar="DATABASE", callback=_id, shell_complete=database_ids)
-@click.option(
-    "--large",
-    metavar="DATABASE",
-    callback=_id,
-    shell_complete=database_ids,
-    help="Also take a snapshot of this one, which takes over 90 s.",
+@command(
+    database_argument,
+    database_option("--large", help="Also take a snapshot of this one, which takes over 90 s."),
+    database_option("--restore-onto", "scratch", help="Also restore onto this one; overwrites it."),
+    click.option(
+        "-y",
+        "--yes",
+        "confirmed",
+        metavar="DATABASE",
+        multiple=True,
+        help="Confirm a database without being asked; once for each.",
+    ),
+    click.option(
+        "--report",
+        "file",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Where the report goes.",
+    ),
+    short_help="Find out how the real service behaves.",
 )
-@click.option(
-    "--restore-onto",
-    "scratch",
-    metavar="DATABASE",
-    callback=_id,
-    shell_complete=database_ids,
-    help="Also restore onto this one; overwrites it.",
-)
-@click.option(
-    "--yes",
-    "confirmed",
-    metavar="DATABASE",
-    multiple=True,
-    help="Confirm a database without being asked; once for each.",
-)
-@click.option(
-    "--report", "file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Where the report goes."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.pass_context
-def probe(  # noqa: PLR0913  each is an option
-    context: click.Context,
+async def probe(  # noqa: PLR0913  each is an option
+    invocation: Invocation,
     /,
     *,
     database_id: str,
@@ -73,34 +57,33 @@ def probe(  # noqa: PLR0913  each is an option
     scratch: str | None,
     confirmed: Sequence[str],
     file: Path | None,
-    as_json: bool,
-) -> Coroutine[Any, Any, int]:
+) -> int:
     """Find out how the real service behaves, with snapshots of DATABASE.
 
     Takes 2 snapshots of the day's allowance, sends about 30 requests, and takes 6 minutes; 36 if the service keeps
     serving old listings. It asks for the database's id first. The report holds no key and no download URL.
     """
-    return _probe(context, Targets(database_id, large, scratch), confirmed, file, as_json=as_json)
-
-
-async def _whole(invocation: Invocation, targets: Targets, confirmed: Sequence[str]) -> tuple[Targets, set[str]]:
-    """The targets and the confirmed databases with whole ids; no request if they are whole already."""
-    typed = [*targets.ids, *confirmed]
-    whole = {each: each for each in typed}
-    if any(map(is_part_of_database, typed)):
+    for option, typed in {"DATABASE": database_id, "--large": large, "--restore-onto": scratch}.items():
+        checked(invocation, Probed, {"database_id": typed or database_id}, database_id=option)
+    typed_ids = [each for each in (database_id, large, scratch, *confirmed) if each]
+    whole = {each: each for each in typed_ids}
+    if not all(map(is_whole_database, typed_ids)):
         async with invocation.session() as session:
-            whole = {each: await whole_database(session, each) for each in typed}
-    ready = Targets(
-        whole[targets.database_id],
-        targets.large and whole[targets.large],
-        targets.scratch and whole[targets.scratch],
-    )
-    return ready, {whole[each] for each in confirmed}
+            whole = {each: await invocation.database(session, each) for each in typed_ids}
+    targets = Targets(whole[database_id], large and whole[large], scratch and whole[scratch])
+    if len(set(targets.ids)) < len(targets.ids):
+        invocation.wrong("each of the databases must be another one.")
+    await _confirm(invocation, targets, {whole[each] for each in confirmed})
+    return await _probe(invocation, targets, file)
 
 
-async def _confirm(
-    context: click.Context, invocation: Invocation, targets: Targets, confirmed: Collection[str]
-) -> None:
+class Probed(Inputs):
+    """A database to probe."""
+
+    database_id: str = declare("The database.", read=checked_id("probe"))
+
+
+async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str]) -> None:
     """Say what the run costs, and let each database's id be typed."""
     invocation.say(
         f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {_requests(targets)} requests, and takes about "
@@ -117,23 +100,16 @@ async def _confirm(
             invocation.say(f"{database_id}: confirmed by --yes, to {purpose}.")
             continue
         if not invocation.stdin.isatty():
-            context.fail(f"confirm with --yes {database_id} to {purpose}.")
+            invocation.wrong(f"confirm with --yes {database_id} to {purpose}.")
         if await invocation.ask(f"Type the id of database {database_id} to {purpose}:") != database_id:
-            context.fail("that is not its id. Nothing was sent.")
+            invocation.wrong("that is not its id. Nothing was sent.")
 
 
 def _requests(targets: Targets) -> int:
     return REQUESTS + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
 
 
-async def _probe(
-    context: click.Context, typed: Targets, yes: Sequence[str], file: Path | None, *, as_json: bool
-) -> int:
-    invocation: Invocation = context.obj
-    targets, confirmed = await _whole(invocation, typed, yes)
-    if len(set(targets.ids)) < len(targets.ids):
-        context.fail("each of the databases must be another one.")
-    await _confirm(context, invocation, targets, confirmed)
+async def _probe(invocation: Invocation, targets: Targets, file: Path | None) -> int:
     began = invocation.clock.utc().replace(microsecond=0)
     file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
     report = Report(file, rfc3339(began))
@@ -143,12 +119,9 @@ async def _probe(
         with invocation.stopping(session), display(invocation) as shown:
             ended = await take_steps(Run(session, targets, report, shown, OWNER))
     content = report.content()
-    if as_json:
-        invocation.show(json.dumps(content, indent=2) + "\n")
-    else:
-        marks = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
-        rows = [(marks[verdict], name, sentence, seen) for verdict, name, sentence, seen in report.rows()]
-        invocation.show(rows_of(rows, invocation.out) + _summary(content))
+    marks = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
+    rows = [(marks[verdict], name, sentence, seen) for verdict, name, sentence, seen in report.rows()]
+    invocation.result(content, rows_of(rows, invocation.out) + _summary(content), str(file))
     for one in content["left"].values():
         invocation.say(f"left at the service: {one}.")
     if not content["left"]:

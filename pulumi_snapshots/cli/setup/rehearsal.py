@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from pathlib import Path
 
-from pulumi_snapshots.cli.setup.findings import Result
-from pulumi_snapshots.cli.terminal.wording import COMMANDS
+from pulumi_snapshots.cli.setup.toolchain import Result
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.ledger.attempt import Claim, Intent, Role
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -21,7 +22,7 @@ NAME = "rehearsal"
 LONGEST = timedelta(minutes=10)
 
 
-async def rehearse(session: Session) -> Result:
+async def rehearse(session: Session, words: Wording) -> Result:
     """Let two machines claim the request of one resource, and a third one that of another, all for one database."""
     place = session.ledger.place
     if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
@@ -40,7 +41,12 @@ async def rehearse(session: Session) -> Result:
         taken_over, waits = await claims(second, "one"), await claims(third, "another")
         await second.withdraw(first.attempt)
     except LedgerUnavailable as error:
-        return "problem", COMMANDS.report(error), ""
+        return "problem", words.report(error), ""
+    finally:
+        if isinstance(place, SqliteFile):
+            file = Path(place.beside(NAME).file)
+            for each in (file, file.with_name(f"{file.name}-journal")):
+                each.unlink(missing_ok=True)
     roles = [first.role, taken_over.role, waits.role]
     if roles != [Role.NEW, Role.RESUMED, Role.IN_THE_WAY] or taken_over.attempt.id != first.attempt.id:
         return (

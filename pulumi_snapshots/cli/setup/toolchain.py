@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from pulumi_snapshots.cli.setup.findings import Finding, Result
 from pulumi_snapshots.cli.setup.plugin import PACKAGE, PROGRAM
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors.extras import pip_install
@@ -19,6 +19,21 @@ from pulumi_snapshots.run.settings import without_key
 from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.credentials import NAMES, NoCredentials, access
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
+
+State = Literal["ok", "note", "problem", "unknown"]
+"""`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""
+Result = tuple[State, str, str]
+"""State, finding and advice of a check; no advice if there is nothing to do."""
+
+
+class Finding(NamedTuple):
+    """The result of one check, with its name."""
+
+    check: str
+    state: State
+    found: str
+    advice: str = ""
+
 
 OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""

@@ -8,52 +8,47 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import (
+    DURATION,
     checked,
+    command,
     database_argument,
-    json_option,
     notify_option,
     timeout_option,
     urls_option,
 )
 from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
-from pulumi_snapshots.cli.terminal.output import facts, json_text, moment, size_text, snapshot_fields
+from pulumi_snapshots.cli.terminal.output import snapshot_facts, snapshot_fields
 from pulumi_snapshots.cli.terminal.recorded import recorded
-from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 
-@click.command()
-@database_argument
-@click.option("--reuse-within", metavar="DURATION", help="Take none if a manual snapshot is younger than this.")
-@timeout_option(SnapshotInputs)
-@click.option(
-    "--new", is_flag=True, help="Take another one, even if an earlier run's is unfinished; waits for that one first."
+@command(
+    database_argument,
+    click.option("--reuse-within", type=DURATION, help="Take none if a manual snapshot is younger than this."),
+    timeout_option(SnapshotInputs),
+    click.option(
+        "--new",
+        is_flag=True,
+        help="Take another one, even if an earlier run's is unfinished; waits for that one first.",
+    ),
+    notify_option,
+    urls_option,
 )
-@notify_option
-@json_option
-@urls_option
-@click.pass_context
-async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: bool, **typed: Any) -> int:
+async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: Any) -> int:
     """Take a snapshot of DATABASE and wait for it.
 
     Sends one request at most: the next run resumes an interrupted one.
     """
-    inputs = checked(context, SnapshotInputs, typed)
-    invocation: Invocation = context.obj
+    inputs = checked(invocation, SnapshotInputs, typed)
 
     async def prepared(session: Session) -> SnapshotInputs:
-        return replace(inputs, database_id=await whole_database(session, inputs.database_id))
+        return replace(inputs, database_id=await invocation.database(session, typed["database_id"]))
 
-    record, code, _ = await recorded(context, create_snapshot, prepared, lambda ready: ready.database_id, new=new)
-    if as_json:
-        invocation.show(json_text(snapshot_fields(record, urls=urls)))
-    elif code == DONE:
-        zone = invocation.zone
-        times = {"created": moment(record.created_at, zone), "expires": moment(record.expires_at, zone)}
-        invocation.show(
-            facts({"snapshot": record.id, **times, "size": size_text(record.size), "engine": record.runtime})
-        )
-        invocation.say(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
+    record, code, _ = await recorded(invocation, create_snapshot, prepared, lambda ready: ready.database_id, new=new)
+    if code == DONE or invocation.as_json:
+        invocation.result(snapshot_fields(record, urls=urls), snapshot_facts(record, invocation.zone), record.id)
+    if code == DONE and not invocation.as_json:
+        invocation.remark(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
     return code

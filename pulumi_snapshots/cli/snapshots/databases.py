@@ -4,50 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from pulumi_snapshots.cli.terminal.arguments import json_option
-from pulumi_snapshots.cli.terminal.display import ASKING, display
+from pulumi_snapshots.cli.terminal.arguments import command
+from pulumi_snapshots.cli.terminal.display import asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.cli.terminal.output import age_text, fields_of, json_text, table
+from pulumi_snapshots.cli.terminal.output import age_text, fields_of
 from pulumi_snapshots.lookup.account import FRESH, Page, Seen, overview
 from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
+HEADS = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
 RUNNING = {True: "yes", False: "no", None: "?"}
 
 
-@click.command(short_help="List the databases and their newest snapshots.")
-@json_option
-@click.pass_obj
-async def databases(invocation: Invocation, *, as_json: bool) -> int:
+@command(short_help="List the databases and their newest snapshots.")
+async def databases(invocation: Invocation, /) -> int:
     """List the databases of the account, whether each runs, and its newest snapshot.
 
     Sends three requests, however many databases there are.
     """
-    async with invocation.session() as session:
-        with display(invocation, logged=False) as shown:
-            shown.progress(ASKING)
-            found = await overview(session, tell=shown.progress)
+    async with asking(invocation) as (session, shown):
+        found = await overview(session, tell=shown.progress)
     for why in found.unknown:
         invocation.warn(invocation.wording.told(why))
-    if as_json:
-        invocation.show(json_text([_fields(each, found.page) for each in found.seen]))
-        return DONE
-    if found.page is not None and found.page.kept:
-        invocation.say(page_note(found.page))
-    if found.seen:
-        heads = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
-        invocation.show(table(heads, [_row(each, found.page) for each in found.seen], invocation.out))
-    else:
-        invocation.say("no databases")
+    note_age(invocation, found.page)
+    rows = [_row(each, found.page) for each in found.seen]
+    invocation.listed([_fields(each, found.page) for each in found.seen], HEADS, rows, "no databases")
     return DONE
 
 
-def page_note(page: Page) -> str:
-    """Says that a page is an earlier command's."""
-    rest = age_text(FRESH - page.age)
-    return f"as listed {age_text(page.age)} ago: the account's listing can be requested again in {rest}"
+def note_age(invocation: Invocation, page: Page | None) -> None:
+    """Say if a page is an earlier command's."""
+    if page is not None and page.kept:
+        rest = age_text(FRESH - page.age)
+        invocation.remark(f"as listed {age_text(page.age)} ago: the account's listing can be requested again in {rest}")
 
 
 def _row(each: Seen, page: Page | None) -> tuple[str | None, ...]:

@@ -1,14 +1,15 @@
-"""What is typed: arguments and options that several commands have, and their checks."""
+"""What is typed: the arguments and options that several commands have, and their checks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
-from pulumi_snapshots.cli.terminal.wording import COMMANDS
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
@@ -17,20 +18,72 @@ from pulumi_snapshots.storage.destination import Destination
 T = TypeVar("T", bound=Inputs)
 NOTIFY = "SQUARECLOUD_NOTIFY"
 """The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
+NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
+"""The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more likely a path."""
+
+
+class Command(click.Command):
+    """A command that its run knows, for errors in its arguments."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        ctx.obj.context = ctx
+        return super().invoke(ctx)
+
+
+def command(
+    *parameters: Callable[[Any], Any], name: str | None = None, short_help: str | None = None, has_result: bool = True
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that gets the `Invocation` and what is typed.
+
+    Args:
+        parameters: its arguments and options, in the order of its help.
+        name: its name; that of the function if None.
+        short_help: its line in the list of commands; the first sentence of the docstring if None.
+        has_result: whether it has the options for the form of a result.
+    """
+
+    def of(function: Callable[..., Any]) -> click.Command:
+        decorated = click.pass_obj(function)
+        for each in reversed([*parameters, *((json_option, quiet_option) if has_result else ())]):
+            decorated = each(decorated)
+        return click.command(name, cls=Command, short_help=short_help)(decorated)
+
+    return of
+
+
+class _Duration(click.ParamType[str]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a number without a unit; the rules of each input check the rest."""
+        if re.fullmatch(r"[\d.]*[1-9][\d.]*", value):
+            self.fail(f"it needs a unit, such as {value}s, {value}m or {value}h.", param, ctx)
+        return value
+
+
+DURATION = _Duration()
 
 
 def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
-    """Split `DATABASE/VERSION`, as `list` shows it."""
+    """Split `DATABASE/VERSION`, as `list` shows it; the database may be named."""
+    database, slash, version = typed.partition("/")
     try:
-        context.params["database_id"], context.params["version_id"] = split_id(typed)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
+        split_id(f"{_as_id(database)}{slash}{version}")
+    except ValueError:
+        raise click.BadParameter(f"a snapshot is DATABASE/VERSION, as `list` shows it, not {typed!r}.") from None
     if is_provisional(typed):
         raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
+    context.params["database_id"], context.params["version_id"] = database, version
+
+
+def _as_id(typed: str) -> str:
+    """What is typed; a name that cannot be an id is spelled like one, since it is looked up only once all else is right."""
+    return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
 
 
 def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
-    if urls and not context.params["as_json"]:
+    if urls and not context.obj.as_json:
         context.fail("--urls needs --json.")
     return urls
 
@@ -44,22 +97,36 @@ def _notify(context: click.Context, _option: click.Parameter, typed: str | None)
     context.obj.notifies = url, context.command_path
 
 
+def _form(name: str) -> Callable[..., None]:
+    """Note the form of the result in the `Invocation`."""
+    return lambda context, _option, chosen: setattr(context.obj, name, chosen)
+
+
+def _hidden(*names: str, **more: Any) -> Callable[[Any], Any]:
+    """Make an option that the command itself does not get."""
+    return click.option(*names, expose_value=False, **more)
+
+
 def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
-    return click.option("--timeout", metavar="DURATION", help=f"How long it may take; {usual} by default.")
+    return click.option("--timeout", type=DURATION, help=f"How long it may take; {usual} by default.")
 
 
 snapshot_argument = click.argument(
     "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
 )
 database_argument = click.argument("database_id", metavar="DATABASE", shell_complete=database_ids)
-json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Print JSON, for programs.")
-notify_option = click.option(
+json_option = _hidden(
+    "--json", is_flag=True, is_eager=True, callback=_form("as_json"), help="Print JSON, for programs."
+)
+quiet_option = _hidden(
+    "-q", "--quiet", is_flag=True, callback=_form("quiet"), help="Print ids or paths alone, and no progress."
+)
+notify_option = _hidden(
     "--notify",
     metavar="URL",
     callback=_notify,
-    expose_value=False,
     help=f"Tell this URL the start and the end, in the form of healthchecks and ntfy. It is a secret: better in {NOTIFY}.",
 )
 urls_option = click.option(
@@ -67,11 +134,16 @@ urls_option = click.option(
 )
 
 
-def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
-    """The inputs that are typed.
+def database_option(*names: str, **more: Any) -> Callable[[Any], Any]:
+    """An option that takes a database."""
+    return click.option(*names, metavar="DATABASE", shell_complete=database_ids, **more)
+
+
+def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
+    """The inputs that are typed; a database by its name is still to be looked up.
 
     Args:
-        context: of the command.
+        invocation: the run of the command.
         inputs: declares them.
         typed: their values.
         spelled: how some of them are typed in this command.
@@ -79,14 +151,15 @@ def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], *
     Raises:
         click.UsageError: they have a problem.
     """
-    wording = COMMANDS.about(**spelled)
-    for problem in inputs.problems(typed):
+    wording = invocation.wording.about(**spelled)
+    known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}
+    for problem in inputs.problems(known):
         name = wording.spell(problem.property) if problem.property else ""
-        context.fail(f"{name} {wording.text(problem.told())}.".lstrip())
-    return inputs.of(typed)
+        invocation.wrong(f"{name} {wording.text(problem.told())}.".lstrip())
+    return inputs.of(known)
 
 
-def place(context: click.Context, spelled: str, typed: str) -> Destination:
+def place(invocation: Invocation, spelled: str, typed: str) -> Destination:
     """The place of an archive; `spelled` is how it is typed in this command.
 
     Raises:
@@ -95,16 +168,16 @@ def place(context: click.Context, spelled: str, typed: str) -> Destination:
     try:
         return Destination.parse(typed)
     except ValueError as error:
-        context.fail(f"{spelled} {error}.")
+        invocation.wrong(f"{spelled} {error}.")
 
 
-def secret_of(context: click.Context, option: str, name: str) -> str:
+def secret_of(invocation: Invocation, option: str, name: str) -> str:
     """The content of the environment variable that an option names.
 
     Raises:
         click.UsageError: it is not set.
     """
-    secret: str = context.obj.environment.get(name, "")
+    secret = invocation.environment.get(name, "")
     if not secret:
-        context.fail(f"{option} must name a variable that holds the secret: {name} is not set.")
+        invocation.wrong(f"{option} must name a variable that holds the secret: {name} is not set.")
     return secret

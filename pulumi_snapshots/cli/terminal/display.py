@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -16,12 +16,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Column
-from rich.text import Text
 
 from pulumi_snapshots.archive.source import Meter
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, zoned
 from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.run.session import Session
 
 ASKING = "asking the service, in turn with other runs"
 
@@ -47,19 +47,12 @@ class Display:
             )
 
     def note(self, text: Words) -> None:
-        """Say good news that stay."""
-        self._leave(self._invocation.wording.text(text))
+        """Say good news that stays."""
+        self._invocation.remark(self._invocation.wording.text(text))
 
     def warn(self, text: Words) -> None:
         """Say something that the user should know afterwards."""
-        self._leave(f"warning: {self._invocation.wording.text(text)}")
-
-    def _leave(self, text: str) -> None:
-        if self._live is None:
-            self._invocation.say(text)
-            return
-        with suppress(OSError, ValueError):  # the live line's own console prints above it
-            self._live.console.print(Text.from_ansi(self._invocation.coloured(printable(text))), soft_wrap=True)
+        self._invocation.warn(text)
 
     @property
     def meter(self) -> Meter | None:
@@ -82,15 +75,27 @@ def display(invocation: Invocation, *, transfers: bool = False, logged: bool = T
     """
     # By itself, rich would take a variable's word for what is a terminal.
     console = Console(file=invocation.err, force_terminal=invocation.err.isatty())
-    live = _live(console, transfers=transfers) if console.is_interactive else None
-    if live:
-        live.start()
+    if invocation.quiet or not console.is_interactive:
+        yield Display(invocation, None, logged=logged and not invocation.quiet)
+        return
+    live = _live(console, transfers=transfers)
+    invocation.live = live.console
+    live.start()
     try:
         yield Display(invocation, live, logged=logged)
     finally:
-        if live:
-            with suppress(OSError, ValueError):  # the terminal may be gone
-                live.stop()
+        invocation.live = None
+        with suppress(OSError, ValueError):  # the terminal may be gone
+            live.stop()
+
+
+@asynccontextmanager
+async def asking(invocation: Invocation) -> AsyncIterator[tuple[Session, Display]]:
+    """The service for a short question, with a line on a terminal while it is asked."""
+    async with invocation.session() as session:
+        with display(invocation, logged=False) as shown:
+            shown.progress(ASKING)
+            yield session, shown
 
 
 def _live(console: Console, *, transfers: bool) -> Progress:

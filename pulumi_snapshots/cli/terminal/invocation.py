@@ -7,26 +7,30 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import tzinfo
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import anyio
 import anyio.to_thread
 import click
 from anyio.abc import TaskStatus
+from rich.console import Console
+from rich.text import Text
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.terminal.output import printable, zoned
+from pulumi_snapshots.cli.terminal.output import json_text, printable, table, zoned
 from pulumi_snapshots.cli.terminal.stack import configuration_of
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.last import keep_last
 from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import ledger_of
@@ -37,8 +41,8 @@ T = TypeVar("T")
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"
 """The variable by which a shell asks for completions."""
-DONE, FAILED = 0, 1
-"""Exit codes; click has 2 for wrong arguments."""
+DONE, FAILED, WRONG = 0, 1, 2
+"""Exit codes; the last one is click's, for wrong arguments."""
 BY_SIGNAL = 128
 """Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
 COLOURS = {"Error:": "red", "warning:": "yellow", "hint:": "cyan", "more:": "cyan"}
@@ -72,6 +76,10 @@ class Invocation:
 
     Attributes:
         wording: words what users read; a command adds its own facts.
+        as_json: whether the result is for programs.
+        quiet: whether the result is ids or paths alone, without progress.
+        context: of the command, once it runs.
+        live: prints above a live line; None without one.
         notifies: the URL of a monitor that hears how it goes, and the name of the command; None without one.
     """
 
@@ -97,12 +105,25 @@ class Invocation:
         self.in_thread = in_thread or anyio.to_thread.run_sync
         self.zone = zone
         self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, zone))
+        self.as_json = self.quiet = False
+        self.context: click.Context | None = None
+        self.live: Console | None = None
         self.notifies: tuple[str, str] | None = None
         self._failures: list[str] = []
         self._open_session = open_session or self._session
         self._others: dict[type, Any] = {}
         self._signal: signal.Signals | None = None
         self._stoppable: tuple[Stoppable, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The command as it is typed, without its arguments: the owner of what it requests."""
+        return self.context.command_path if self.context else NAME
+
+    @property
+    def root(self) -> click.Command:
+        """All commands."""
+        return self.context.find_root().command if self.context else click.Command(NAME)
 
     def of(self, kind: type[T]) -> T:
         """The object of a class, made without arguments at its first use, such as what a test replaces."""
@@ -122,11 +143,34 @@ class Invocation:
             why = error.strerror or str(error)
             raise OutputClosed(f"not all of the result was written to standard output: {why}") from error
 
+    def result(self, fields: Any, text: str, *brief: str) -> None:
+        """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else the text for people."""
+        quiet = "".join(f"{each}\n" for each in brief)
+        self.show(json_text(fields) if self.as_json else quiet if self.quiet else text)
+
+    def listed(self, fields: Any, heads: Sequence[str], rows: Sequence[Sequence[str | None]], none: str) -> None:
+        """Write a list as `result` does, or say that there is none; the first column with a heading is the brief one."""
+        if not rows and not self.as_json:
+            self.remark(none)
+            return
+        first = next(number for number, head in enumerate(heads) if head)
+        brief = (row[first] or "" for row in rows)
+        self.result(fields, table(heads, rows, self.out) if rows else "", *brief)
+
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
+        text = self.coloured(printable(text))
         with suppress(OSError, ValueError):
-            self.err.write(self.coloured(printable(text)) + "\n")
+            if self.live:
+                self.live.print(Text.from_ansi(text), soft_wrap=True)
+                return
+            self.err.write(f"{text}\n")
             self.err.flush()
+
+    def remark(self, text: str) -> None:
+        """Say what is good to know, unless the command is quiet."""
+        if not self.quiet:
+            self.say(text)
 
     async def ask(self, question: str) -> str:
         """Ask the user to type a line; empty if none can be read. A signal ends the command meanwhile."""
@@ -150,6 +194,10 @@ class Invocation:
         """Say why the command failed."""
         self._failures.append(text)
         self.say(f"Error: {text}")
+
+    def wrong(self, text: str) -> NoReturn:
+        """Refuse what is typed; raises a `click.UsageError`."""
+        raise click.UsageError(text, self.context)
 
     def refuse(self, error: click.ClickException) -> int:
         """Say what is wrong with the arguments; returns the exit code."""
@@ -175,6 +223,18 @@ class Invocation:
         finally:
             with anyio.CancelScope(shield=True):
                 await session.close()
+
+    async def database(self, session: Session, typed: str, *, has_snapshots: bool = False) -> str:
+        """The id of the database that was typed; see `whole_database`. The id of one that was named is shown."""
+        whole = await whole_database(session, typed, has_snapshots=has_snapshots)
+        if not whole.startswith(typed):
+            self.remark(f"{typed} is database {whole}")
+        return whole
+
+    async def snapshot(self, session: Session, database_id: str, version_id: str) -> tuple[str, str]:
+        """The ids of the snapshot that was typed; see `whole_version`."""
+        whole = await self.database(session, database_id, has_snapshots=True)
+        return whole, await whole_version(session, whole, version_id)
 
     def _session(self, settings: Settings) -> Session:
         ledger = ledger_of(settings, self.clock)
@@ -202,6 +262,8 @@ class Invocation:
             group.cancel_scope.cancel()
         if code is None:
             self.fail("interrupted before it was done.")
+        if self._failures and code != WRONG:
+            keep_last("\n".join([self.name, *(f"Error: {each}" for each in self._failures)]), self.environment)
         await self._notify("done" if code == DONE else "failed")
         if self._signal is not None and code != DONE:
             return BY_SIGNAL + self._signal

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,8 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
 
+READABLE = 100
+"""Columns of prose at most."""
 NARROW = 70
 """Below so many columns a report has no columns of its own."""
 
@@ -84,6 +87,14 @@ def snapshot_fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[s
     return {"id": one.id, **fields_of(one, SnapshotRecord, urls=urls)}
 
 
+def snapshot_facts(one: SnapshotInfo | SnapshotRecord, zone: tzinfo | None) -> str:
+    """What people read of a snapshot, a line for each fact."""
+    times = {"created": moment(one.created_at, zone), "expires": moment(one.expires_at, zone)}
+    return facts(
+        {"snapshot": one.id, **times, "size": size_text(one.size), "engine": one.runtime, "origin": one.origin}
+    )
+
+
 def size_text(count: int | None) -> str | None:
     """A number of bytes, if it is known."""
     return None if count is None else bytes_text(count)
@@ -111,7 +122,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: 
     wide = _rendered(grid, UNLIMITED)
     if max(map(cell_len, wide.splitlines())) <= width_of(stream):
         return wide
-    return "".join(f"{first}\n  {'  '.join(filter(None, others))}\n" for first, *others in shown)
+    first = next(number for number, head in enumerate(columns) if head) + 1  # a mark, and what it is about
+    return "".join(f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n" for row in shown)
 
 
 def report(rows: Sequence[tuple[str, str, str, str]], stream: IO[str]) -> str:
@@ -127,6 +139,23 @@ def report(rows: Sequence[tuple[str, str, str, str]], stream: IO[str]) -> str:
         grid.add_row(mark, check, Text("\n".join(lines), overflow="fold"))
         narrow += "\n  ".join([f"{mark}  {check}", *lines]) + "\n"
     return narrow if width < NARROW else _rendered(grid, width)
+
+
+def markdown(text: str, stream: IO[str]) -> str:
+    """Markdown as a terminal shows it, folded at its width; as it is for anything else."""
+    if not stream.isatty():
+        return f"{text}\n"
+    console = Console(file=StringIO(), width=min(width_of(stream), READABLE), force_terminal=True)
+    with console.capture() as captured:
+        console.print(Markdown(re.sub(r"^# (.*)", r"**\1**", text)))
+    return captured.get()
+
+
+def listing(lines: Mapping[str, str], stream: IO[str]) -> str:
+    """One line for each name, with a text beside it that a terminal cuts at its width."""
+    longest, width = max(map(len, lines)), width_of(stream)
+    whole = (f"{name:{longest}}  {text}" for name, text in lines.items())
+    return "".join(f"{line if len(line) <= width else line[: width - 1] + '…'}\n" for line in whole)
 
 
 def facts(values: Mapping[str, str | None]) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import click
-
 from pulumi_snapshots.cli.terminal.display import display
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.drill.record import DrillRecord
@@ -23,7 +21,7 @@ R = TypeVar("R", SnapshotRecord, RestoreRecord, DrillRecord)
 
 
 async def recorded(
-    context: click.Context,
+    invocation: Invocation,
     operation: Callable[..., Awaitable[R]],
     prepared: Callable[[Session], Awaitable[Ready]],
     again: Callable[[Ready], str],
@@ -34,7 +32,7 @@ async def recorded(
 
     `prepared` gives the inputs with whole ids. With what `again` gives as its arguments the command resumes the operation.
     """
-    invocation, owner = context.obj, context.command_path
+    owner = invocation.name
     try:
         async with invocation.session() as session:
             begun = session.clock.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
-from pulumi_snapshots.run.settings import Settings, variable
+from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 TYPED = {
     "database_id": "DATABASE",
@@ -46,3 +46,10 @@ def _typed(name: str) -> str:
 
 
 COMMANDS = Wording(_typed, STEPS)
+
+
+def in_stack(stack: str) -> Wording:
+    """The words about what a stack's configuration sets, and not the environment."""
+    key = f"Set a valid key with `pulumi config set --secret {{api_key}} --stack {stack}`."
+    settings = Settings.properties()
+    return Wording(lambda name: config_key(name) if name in settings else _typed(name), {**STEPS, Step.SET_KEY: key})

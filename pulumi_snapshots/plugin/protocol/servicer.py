@@ -13,7 +13,7 @@ from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
-from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, readable, status
+from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, final, listed, readable, status
 from pulumi_snapshots.engine.process import config_files
 from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
 from pulumi_snapshots.engine.wording import PLUGIN
@@ -323,7 +323,7 @@ class Plugin(Lacking):
         try:
             await operation(self._call(None, row))
         except Explained as error:
-            return readable(debugged(row.wording.report(error), error))
+            return final(debugged(row.wording.report(error), error))
         finally:
             await self._engine.flush()
         return ""
@@ -387,7 +387,7 @@ class Plugin(Lacking):
             detail = provider_pb2.ErrorResourceInitFailed(
                 id=end.resource.id,
                 properties=kind.names.write(end.resource.outputs, echo=echo),
-                reasons=[listed(readable(debugged(told, end)))],
+                reasons=[listed(final(debugged(told, end)))],
                 refresh_before_update=True,
             )
             if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
@@ -420,7 +420,7 @@ async def _fail(
     cause: BaseException | None = None,
 ) -> NoReturn:
     """End a call with exactly this text as the error."""
-    await context.abort(code, readable(debugged(text, cause)))
+    await context.abort(code, final(debugged(text, cause)))
     raise AssertionError  # `abort` has ended the call
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.lookup.prefix import is_part_of_database, is_part_of_version
+from pulumi_snapshots.lookup.prefix import is_part_of_version
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual
@@ -75,6 +76,39 @@ async def test_what_is_no_single_id_is_refused_with_the_candidates(tmp_path: Pat
         assert "Nothing was done." in ended.err
         assert "Give more of the id" in ended.err
         assert [one.kind for one in w.emulator.journal if one.kind not in {"list", "me"}] == []
+
+
+@each_command
+@virtual
+async def test_the_name_of_a_database_is_enough_and_its_id_is_shown(tmp_path: Path, command: str) -> None:
+    async with world(databases=(OTHER_DATABASE,), snapshot_seconds=1) as w:
+        w.emulator.add_database(DATABASE, name="my shop")
+        two_versions(w)
+        w.emulator.add_snapshot(OTHER_DATABASE, version_id=THIRD)
+        words = [re.sub(r"^a14(?=/|$)", "my shop", word) for word in typed(command, tmp_path)]
+        ended = (await Desk(w, tmp_path / "state").types(*words)).done
+        assert DATABASE in ended.out
+        assert f"my shop is database {DATABASE}\n" in ended.err
+        assert len(w.requests("me")) == 1
+        assert {each.database_id for each in w.requests("restore")} <= {DATABASE}
+
+
+@virtual
+async def test_a_name_that_two_databases_have_is_refused_with_both(tmp_path: Path) -> None:
+    async with world(databases=()) as w:
+        for database_id, name in ((DATABASE, "a1"), (OTHER_DATABASE, "shop"), (SIBLING, "shop"), ("c" * 32, "a14b")):
+            w.emulator.add_database(database_id, name=name)
+        desk = Desk(w, tmp_path)
+        ended = await desk.types("create", "shop")
+        assert ended.code == 1
+        both = f"  {OTHER_DATABASE}  shop, postgres\n  {SIBLING}  shop, postgres.\nNothing was done."
+        assert f"Error: 2 databases have the name shop, or ids that begin like it:\n{both}" in ended.err
+        # A name that another id begins with is not guessed either.
+        assert "2 databases have the name a14b, or ids" in (await desk.types("create", "a14b")).err
+        assert (
+            "No database has the name or the id Shop, only these are known:" in (await desk.types("create", "Shop")).err
+        )
+        assert not w.posts
 
 
 @virtual
@@ -174,21 +208,6 @@ async def test_probe_asks_for_the_whole_id(tmp_path: Path) -> None:
         assert f"Type the id of database {DATABASE} to" in ended.err
         assert "that is not its id. Nothing was sent." in ended.err
         assert [one.kind for one in w.emulator.journal] == ["me"]
-
-
-@pytest.mark.parametrize(
-    ("typed_id", "part"),
-    [
-        ("a", True),
-        ("a14b8d5e", True),
-        (DATABASE, False),
-        (DATABASE[:-1], True),
-        ("shop", False),
-        (DATABASE + "a", False),
-    ],
-)
-def test_only_hex_digits_can_begin_a_database_id(typed_id: str, *, part: bool) -> None:
-    assert is_part_of_database(typed_id) is part
 
 
 @pytest.mark.parametrize(
