@@ -8,13 +8,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 
 import anyio
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.manifest import LARGEST, Manifest, describe, manifest_of, merged
+from pulumi_snapshots.archive.manifest import LARGEST, Manifest, manifest_of, merged, note
 from pulumi_snapshots.archive.record import ArchiveRecord, history, object_in
 from pulumi_snapshots.archive.shelf import own_objects
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
@@ -61,7 +60,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     manifest: bool = True,
     proof: Callable[[ArchiveRecord], Drilled | None] = lambda _: None,
 ) -> ArchiveRecord:
-    """Stream a snapshot to its destination.
+    """Stream a snapshot to its destination; the record that it returns is of an object that is whole.
 
     Args:
         session: the service, for what the inputs do not give and for a fresh URL; None without a key.
@@ -74,50 +73,32 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         manifest: whether a manifest is written beside the object.
         proof: the drill that has proved the object's snapshot, for the manifest.
 
-    Returns:
-        The record of the object, which is whole.
-
     Raises:
         NotArchived: it is not; what was there before still is.
     """
     owner = (previous.owner if previous else None) or owner
-
-    def new() -> _Job:
-        return _Job(transfers, inputs, Source(session, inputs, transfers, listener, meter), owner, shares=manifest)
-
-    job = new()
-    try:
-        for _ in range(TRIES):
-            with suppress(Overtaken):  # what another writer has put there is looked at
-                record = await job.run()
-                if manifest:
-                    merge = partial(
-                        merged, record=record, recipients=inputs.recipients, pin=inputs.pin, drill=proof(record)
-                    )
-                    await describe(transfers, record, listener, job.describes, merge)
-                break
-            job = new()
-        else:
-            job.left = "Another writer's object is there."
-            raise Explained("others write it at the same time")  # noqa: TRY301  worded like every other reason
-    except Explained as trouble:
-        then = [*trouble.then]
-        # Without a way out, an object that is lost and cannot be archived again would fail every run.
-        if previous and previous.lost and previous.version_id == inputs.version_id and isinstance(trouble, NoUrl):
-            then.append(Next(Step.PUT_ARCHIVE_BACK, uri=place_text(previous.uri)))
-        which = "/".join(filter(None, (inputs.database_id, inputs.version_id)))
-        what = Text(
-            "Snapshot {which} was not {archived} to {uri}: {why}",
-            which=which,
-            uri=place_text(job.place.uri),
-            why=trouble.happened,
-        )
-        raise NotArchived(what, job.left, then) from trouble
+    new_folder = inputs.destination.missing
+    record: ArchiveRecord | None = None
+    tries = TRIES
+    while record is None:
+        tries -= 1
+        source = Source(session, inputs, transfers, listener, meter)
+        job = _Job(transfers, inputs, source, owner, proof if manifest else None)
+        try:
+            record = await job.run()
+        except Overtaken:  # what another writer has put there is looked at
+            if not tries:
+                job.left = "Another writer's object is there."
+                raise job.failed(Explained("others write it at the same time"), previous) from None
+        except Explained as trouble:
+            raise job.failed(trouble, previous) from trouble
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
+    if new_folder:  # stays under Diagnostics, since a mistyped path looks just like this
+        listener.note(f"{new_folder} did not exist and was made")
     if previous:
         before = history(previous)
     else:  # a state that was lost is no reason to keep everything for ever
-        counts = inputs.destination.folder and (inputs.keep or inputs.keep_last)
+        counts = inputs.destination.folder and inputs.rule
         before = await own_objects(transfers, record, listener) if counts else []
     return await prune(transfers, record, before, inputs, listener)
 
@@ -131,39 +112,75 @@ class _Job:
     """
 
     def __init__(
-        self, transfers: Transfers, inputs: ArchiveInputs, source: Source, owner: str | None, *, shares: bool
+        self,
+        transfers: Transfers,
+        inputs: ArchiveInputs,
+        source: Source,
+        owner: str | None,
+        proof: Callable[[ArchiveRecord], Drilled | None] | None,
     ) -> None:
         self.place = inputs.destination
         self.left = "Nothing of it is left there, and what was there is untouched."
-        self._claim: str | None = None
-        self._shared: Manifest | None = None
         self._transfers = transfers
         self._inputs = inputs
         self._source = source
         self._owner = owner
-        self._shares = shares
-        self._is_named = not inputs.destination.folder or source.created is not None
-        self._held: Held | None = None
+        self._proof = proof  # None if there is to be no manifest
+        self._held: Held | None = None  # the manifest that was found, and what it says
         self._found: Manifest | None = None
+        self._shared: Manifest | None = None  # that of an object which is there already, and is the same archive
         self._claims = False
+        self._claim: str | None = None
         self._record: ArchiveRecord | None = None
         self._hasher = sha256()
         self._members = Members()
         self._tail: deque[bytes] = deque(maxlen=BLOCKS_KEPT)
 
     async def run(self) -> ArchiveRecord:
-        """Archive it in time; raises `Explained` if that fails."""
+        """Archive it in time, and write its manifest.
+
+        Raises:
+            Explained: it failed.
+            Overtaken: somebody else's object is there now.
+        """
+        record = await self._in_time()
+        if self._proof is not None:
+            drill = self._proof(record)
+
+            def describe(found: Manifest | None) -> Manifest:
+                # No writer has claimed its name, and no owner has removed what is shared.
+                gone = self._shared and (found is None or found.sha256 != self._shared.sha256)
+                if gone or (found.claim if found else None) != self._claim:
+                    raise Overtaken(record.uri)
+                return merged(found, record, self._inputs, drill=drill)
+
+            lost = f"{place_text(record.uri)} is archived, but its manifest was not written"
+            await note(self._transfers, record.uri, describe, self._source.listener, lost)
+        return record
+
+    def failed(self, trouble: Explained, previous: ArchiveRecord | None) -> NotArchived:
+        """The error that a user reads."""
+        then = [*trouble.then]
+        # Without a way out, an object that is lost and cannot be archived again would fail every run.
+        if previous and previous.lost and previous.version_id == self._inputs.version_id and isinstance(trouble, NoUrl):
+            then.append(Next(Step.PUT_ARCHIVE_BACK, uri=place_text(previous.uri)))
+        which = "/".join(filter(None, (self._inputs.database_id, self._inputs.version_id)))
+        what = "Snapshot {which} was not {archived} to {uri}: {why}"
+        told = Text(what, which=which, uri=place_text(self.place.uri), why=trouble.happened)
+        return NotArchived(told, self.left, then)
+
+    async def _in_time(self) -> ArchiveRecord:
         with self._transfers.until(math.inf) as scope:
             try:
-                if self._is_named:  # what is there already needs neither the service nor its host
+                if not self.place.folder or self._source.created is not None:
+                    # What is there already needs neither the service nor its host.
                     async with self._timed(scope):
-                        self.place = self._named()
-                        if (shared := await self._there()) is not None:
-                            return shared
+                        if (there := await self._there()) is not None:
+                            return there
                     scope.deadline = math.inf
                 await self._source.locate()  # which may wait for half an hour, so it holds no slot
                 async with self._timed(scope):
-                    return await self._archive()
+                    return await self._transferred()
             except StoreTrouble as trouble:
                 if not scope.cancel_called:
                     raise
@@ -181,29 +198,7 @@ class _Job:
             scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
             yield
 
-    async def _archive(self) -> ArchiveRecord:
-        async with aclosing(self._source.blocks()) as blocks:
-            await anext(blocks)  # the host has described the snapshot
-            if not self._is_named:
-                self.place = self._named()
-                if (shared := await self._there()) is not None:
-                    return shared
-            draft = await self._transfers.blocking(self._begin)
-            self._checking = Flow(self._check)  # in a thread of its own: unpacking takes longer than all the rest
-            try:
-                async with _hurrying(draft):
-                    await self._stream(blocks, draft)
-                    now = rfc3339(self._transfers.clock.utc())
-                    self._record = await self._transfers.blocking(self._commit, draft, now)
-            except BaseException:
-                if self._record is None:
-                    with anyio.CancelScope(shield=True):
-                        await self._discard(draft)
-                    raise
-        assert self._record is not None  # noqa: S101  for the type checker: else it was raised
-        if over := self._members.passed_over:
-            self._source.listener.warn(f"{over} of the zip's members were not checked: nothing here reads such ones.")
-        return replace(self._record, archived_at=rfc3339(self._transfers.clock.utc()))
+    # What is there ------------------------------------------------------------------------------------------------------
 
     async def _there(self) -> ArchiveRecord | None:
         """The same archive, if it is there already and whole: no one's copy is written over.
@@ -211,6 +206,7 @@ class _Job:
         Raises:
             Explained: the object is another archive, which this one may not replace.
         """
+        self.place = self._named()
         clock, began = self._transfers.clock, self._transfers.clock.monotonic()
         while (found := await self._transfers.reading(self._asked)) is not None and found.claim is not None:
             if clock.monotonic() - began > CLAIM_LIVES:  # its writer was killed
@@ -228,15 +224,19 @@ class _Job:
         about = {**found.to_outputs(), "uri": self.place.uri, "mark": seen.mark, "pinned": self._inputs.pin or None}
         return ArchiveRecord.from_outputs({**about, "owner": self._owner})
 
-    def describes(self, found: Manifest | None) -> bool:
-        """Whether a manifest is still that of the object: no writer claimed its name, no owner removed what is shared."""
-        if self._shared and (found is None or found.sha256 != self._shared.sha256):
-            return False
-        return (found.claim if found else None) == self._claim
+    def _named(self) -> Destination:
+        """The place of the object; in a folder it is named after the snapshot."""
+        place, database_id, created = self._inputs.destination, self._inputs.database_id, self._source.created
+        if not place.folder:
+            return place
+        if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
+            missing = "time" if created is None else "database"
+            raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
+        return object_in(place, database_id, self._inputs.version_id, created, sealed=bool(self._inputs.recipients))
 
     def _asked(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
-        self._held, self._found, self._claims = None, None, self._shares
+        self._held, self._found, self._claims = None, None, self._proof is not None
         try:
             self._held = manifest_of(self._transfers, self.place.uri).load(LARGEST)
         except StoreTrouble as trouble:
@@ -253,7 +253,7 @@ class _Job:
         same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id
         same_version = same_database and found.version_id == inputs.version_id
         if same_version and set(found.recipients or ()) == set(inputs.recipients or ()):
-            return found if self._shares else None
+            return found if self._proof is not None else None
         pinned = not same_version and found.pinned_by(self._owner)
         if same_database and not others and not pinned:
             return None
@@ -262,36 +262,51 @@ class _Job:
         text = f"{what}{whose}. Give {{destination}} another name"
         raise Explained(Text(text, others=others_text(found, self._owner)))
 
+    # The transfer -------------------------------------------------------------------------------------------------------
+
+    async def _transferred(self) -> ArchiveRecord:
+        async with aclosing(self._source.blocks()) as blocks:
+            await anext(blocks)  # the host has described the snapshot
+            if self.place.folder and (there := await self._there()) is not None:
+                return there
+            draft = await self._transfers.blocking(self._begin)
+            self._checking = Flow(self._check)  # in a thread of its own: unpacking takes longer than all the rest
+            try:
+                async with _hurrying(draft):
+                    await self._stream(blocks, draft)
+                    now = rfc3339(self._transfers.clock.utc())
+                    self._record = await self._transfers.blocking(self._commit, draft, now)
+            except BaseException:
+                if self._record is None:
+                    with anyio.CancelScope(shield=True):
+                        await self._discard(draft)
+                    raise
+        assert self._record is not None  # noqa: S101  for the type checker: else it was raised
+        if over := self._members.passed_over:
+            self._source.listener.warn(f"{over} of the zip's members were not checked: nothing here reads such ones.")
+        return replace(self._record, archived_at=rfc3339(self._transfers.clock.utc()))
+
     def _begin(self) -> Draft:
         store, total, keys = self._transfers.store(self.place), self._source.total, self._inputs.recipients
         if not keys:
             return store.begin(total)
         return SealedDraft(store.begin(sealed_size(total, len(keys)) if total else None), keys)
 
-    def _named(self) -> Destination:
-        """The place of the object; in a folder it is named after the snapshot."""
-        place, database_id, created = self._inputs.destination, self._inputs.database_id, self._source.created
-        if not place.folder:
-            return place
-        if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
-            missing = "time" if created is None else "database"
-            raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
-        return object_in(place, database_id, self._inputs.version_id, created, sealed=bool(self._inputs.recipients))
-
     async def _stream(self, blocks: AsyncIterator[bytes], draft: Draft) -> None:
         send, receive = anyio.create_memory_object_stream[bytes](BLOCKS_AHEAD)
+
+        async def write() -> None:
+            async for block in receive:
+                await self._transfers.blocking(self._append, block, draft)
+
         try:
             with receive:
                 async with anyio.create_task_group() as group, send:
-                    group.start_soon(self._write, receive, draft)
+                    group.start_soon(write)
                     async for block in blocks:
                         await send.send(block)
         except ExceptionGroup as errors:  # the task group's
             raise errors.exceptions[0] from None
-
-    async def _write(self, blocks: AsyncIterator[bytes], draft: Draft) -> None:
-        async for block in blocks:
-            await self._transfers.blocking(self._append, block, draft)
 
     def _append(self, block: bytes, draft: Draft) -> None:
         self._checking.push(block)
@@ -314,11 +329,8 @@ class _Job:
         except BrokenZip as error:
             raise BrokenZip(f"the download is not a readable zip: {error.happened}") from None
         draft.finish()
-        plain, sealed, created = (
-            self._hasher.hexdigest(),
-            draft if isinstance(draft, SealedDraft) else None,
-            self._source.created,
-        )
+        plain, created = self._hasher.hexdigest(), self._source.created
+        sealed = draft if isinstance(draft, SealedDraft) else None
         record = ArchiveRecord(
             uri=self.place.uri,
             size=sealed.size if sealed else received,
@@ -341,7 +353,7 @@ class _Job:
         """Claim the name in its manifest, which only one of several writers can; raises `Overtaken` for the others."""
         store, claim, mark = manifest_of(self._transfers, record.uri), secrets.token_hex(8), None
         if self._claims:
-            text = merged(self._found, record, self._inputs.recipients, pin=self._inputs.pin, claim=claim).text
+            text = merged(self._found, record, self._inputs, claim=claim).text
             with suppress(StoreTrouble):  # the archive is as good without a manifest
                 mark = store.replace(text, self._held.mark if self._held else None)
                 self._claim = claim
@@ -355,14 +367,14 @@ class _Job:
                     store.remove(seen.mark)
             raise
 
-    def _drop(self, draft: Draft) -> None:
-        with suppress(BrokenZip):
-            self._checking.stop()
-        draft.discard()
-
     async def _discard(self, draft: Draft) -> None:
+        def drop() -> None:
+            with suppress(BrokenZip):
+                self._checking.stop()
+            draft.discard()
+
         try:
-            await self._transfers.blocking(self._drop, draft)
+            await self._transfers.blocking(drop)
         except StoreTrouble as trouble:
             self.left = f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."
 

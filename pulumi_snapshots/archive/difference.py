@@ -16,6 +16,7 @@ from pulumi_snapshots.archive.record import (
     kept_of,
     object_in,
 )
+from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
@@ -113,7 +114,8 @@ def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     latest = max([system_utc(), *(each.taken for each in history(record))])
     new = StoredObject("", "", known.get("created_at") or rfc3339(latest))
     objects = [new, *history(record)]
-    kept = kept_of(objects, known.get("keep"), known.get("keep_last"))
+    last = known.get("keep_last")
+    kept = kept_of(objects, known.get("keep") or (Keep(last=last) if last else None))
     return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.archive.retention import Keep, read_keep
+from pulumi_snapshots.archive.retention import Keep, count, read_keep
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds."""
-KEEP_LIMIT = 500
-"""Objects that `keep_last` may name: each stands in the state with about 200 bytes."""
-
-
 _HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
 """A destination that may hold a secret: no place of an archive needs one."""
 
@@ -93,7 +89,7 @@ class ArchiveInputs(Inputs):
     keep_last: int | None = declare(
         "How many objects of this resource to keep; older ones are removed once a new one is whole. All unless given.",
         default=None,
-        read=checks.whole_number(f"from 1 to {KEEP_LIMIT}", least=1, most=KEEP_LIMIT),
+        read=count,
     )
     keep: Keep | None = declare(
         "Which objects of this resource to keep, in tiers, instead of `keep_last`; others are removed once a new one is "
@@ -117,6 +113,11 @@ class ArchiveInputs(Inputs):
         default=DEFAULT_TIMEOUT,
         read=checks.timeout,
     )
+
+    @property
+    def rule(self) -> Keep | None:
+        """Which objects to keep; None for all."""
+        return self.keep or (Keep(last=self.keep_last) if self.keep_last else None)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
@@ -54,19 +57,9 @@ class Manifest(Record):
     @classmethod
     def of(cls, record: ArchiveRecord, recipients: Sequence[str] | None) -> Manifest:
         """The manifest of an object."""
-        return cls(
-            object=name_of(record.uri),
-            version_id=record.version_id,
-            database_id=record.database_id,
-            created_at=record.created_at,
-            archived_at=record.archived_at,
-            size=record.size,
-            sha256=record.sha256,
-            plain_size=record.plain_size,
-            plain_sha256=record.plain_sha256,
-            recipients=list(recipients) if recipients else None,
-            tool=f"pulumi-snapshots {version('pulumi-snapshots')}",
-        )
+        said = {name: getattr(record, name) for name in cls.properties() if name in record.properties()}
+        tool = f"pulumi-snapshots {version('pulumi-snapshots')}"
+        return cls(**said, object=name_of(record.uri), recipients=list(recipients) if recipients else None, tool=tool)
 
     @classmethod
     def parse(cls, content: bytes, uri: str) -> Manifest | None:
@@ -125,103 +118,78 @@ def edit_manifest(
     store = manifest_of(transfers, uri)
     for _ in range(TRIES):
         held: Held | None = None
-        blind = False
+        write: Callable[[bytes], Any] = store.overwrite  # by a key that may only write
         try:
             held = store.load(LARGEST)
+            write = partial(store.replace, mark=held.mark if held else None)
         except StoreTrouble as trouble:
             if not trouble.forbidden:
                 raise
-            blind = True  # a key that may only write
         found = None if held is None else Manifest.parse(held.content, uri)
         if held is not None and found is None:
             raise StoreTrouble(f"{store.where} is another file, and stays as it is")
         wanted = edit(found)
         if wanted is None or wanted == found:
             return found
-        try:
-            if blind:
-                store.overwrite(wanted.text)
-            else:
-                store.replace(wanted.text, held.mark if held else None)
-        except Overtaken:
-            continue
-        return wanted
+        with suppress(Overtaken):
+            write(wanted.text)
+            return wanted
     raise StoreTrouble(f"{store.where}: others write it all the time")
 
 
-def merged(  # noqa: PLR0913  what a manifest says
+def merged(
     found: Manifest | None,
     record: ArchiveRecord,
-    recipients: Sequence[str] | None,
+    inputs: ArchiveInputs,
     *,
-    pin: bool,
     drill: Drilled | None = None,
     claim: str | None = None,
 ) -> Manifest:
     """The manifest of an archive, with the other owners and the drill that the one found has for the same snapshot."""
-    same = found is not None and found.version_id == record.version_id
-    others = found.without(record.owner) if found and same else ()
-    return replace(
-        Manifest.of(record, recipients),
-        owners=(*others, *([Owner(record.owner, pin)] if record.owner else [])),
-        drill=drill or (found.drill if found and same else None),
-        claim=claim,
+    same = found if found is not None and found.version_id == record.version_id else None
+    owners = (
+        *(same.without(record.owner) if same else ()),
+        *([Owner(record.owner, inputs.pin)] if record.owner else []),
     )
+    about = Manifest.of(record, inputs.recipients)
+    return replace(about, owners=owners, drill=drill or (same.drill if same else None), claim=claim)
 
 
-async def describe(
+async def note(
     transfers: Transfers,
-    record: ArchiveRecord,
+    uri: str,
+    edit: Callable[[Manifest | None], Manifest | None],
     listener: Listener,
-    is_ours: Callable[[Manifest | None], bool],
-    merge: Callable[[Manifest | None], Manifest],
-) -> None:
-    """Write an object's manifest; without it the archive is as good, so a failure only warns.
-
-    Raises:
-        Overtaken: what is found is no longer that of the object.
-    """
-
-    def edit(found: Manifest | None) -> Manifest:
-        if not is_ours(found):
-            raise Overtaken(record.uri)
-        return merge(found)
-
+    lost: str,
+) -> Manifest | None:
+    """Change the manifest of an object; a failure only warns, beginning with `lost`, as the archive is as good without."""
     try:
-        await transfers.blocking(edit_manifest, transfers, record.uri, edit)
+        return await transfers.blocking(edit_manifest, transfers, uri, edit)
     except StoreTrouble as trouble:
-        listener.warn(f"{place_text(record.uri)} is archived, but its manifest was not written: {trouble.happened}.")
+        listener.warn(f"{lost}: {trouble.happened}.")
+        return None
 
 
 async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listener, *, pin: bool) -> None:
-    """Note in an object's manifest whether its owner keeps it for good; a failure only warns."""
+    """Note in an object's manifest whether its owner keeps it for good."""
+    mine = (Owner(record.owner, pin),) if record.owner else ()
+    lost = f"the pin was not noted in the manifest of {place_text(record.uri)}"
 
     def edit(found: Manifest | None) -> Manifest | None:
-        mine = (Owner(record.owner, pin),) if record.owner else ()
         return found and replace(found, owners=(*found.without(record.owner), *mine))
 
-    try:
-        await transfers.blocking(edit_manifest, transfers, record.uri, edit)
-    except StoreTrouble as trouble:
-        listener.warn(f"the pin was not noted in the manifest of {place_text(record.uri)}: {trouble.happened}.")
+    await note(transfers, record.uri, edit, listener, lost)
 
 
 async def note_drill(transfers: Transfers, uris: Iterable[str], drilled: Drilled, listener: Listener) -> int:
-    """Note in the manifests of objects that a drill has proved their snapshot; returns how many say so now.
-
-    One that cannot be written only warns.
-    """
+    """Note in the manifests of objects that a drill has proved their snapshot; returns how many say so now."""
 
     def edit(found: Manifest | None) -> Manifest | None:
         return found and replace(found, drill=drilled)
 
-    count = 0
-    for uri in uris:
-        try:
-            count += await transfers.blocking(edit_manifest, transfers, uri, edit) is not None
-        except StoreTrouble as trouble:
-            listener.warn(f"the drill was not noted in the manifest of {place_text(uri)}: {trouble.happened}.")
-    return count
+    lost = "the drill was not noted in the manifest of"
+    noted = [await note(transfers, uri, edit, listener, f"{lost} {place_text(uri)}") for uri in uris]
+    return sum(each is not None for each in noted)
 
 
 def is_drilled(transfers: Transfers, uri: str) -> bool:

@@ -103,25 +103,14 @@ def history(record: ArchiveRecord) -> list[StoredObject]:
     return [*([] if record.lost else [record.object]), *record.earlier]
 
 
-def kept_of(objects: Sequence[StoredObject], keep: Keep | None, keep_last: int | None) -> list[StoredObject]:
-    """The objects that are to be kept; all if no number is given. The first one always is.
-
-    Args:
-        objects: the one just written, and those before it, whose snapshots may be newer.
-        keep: tiers.
-        keep_last: how many, instead of tiers.
-    """
-    if keep is None:
-        counted = (
-            [objects[0], *sorted(objects, key=lambda each: each.taken, reverse=True)[:keep_last]] if objects else []
-        )
-    else:
-        timed = [each for each in objects if each.created_at]
-        by_tiers = kept_by(keep, timed, lambda each: each.created_at or "")
-        # The time of one may be unknown, and then nothing says that it may go. The newest is the one just written.
-        counted = [each for each in objects if not each.created_at or each in by_tiers or each is objects[0]]
+def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredObject]:
+    """The objects that a rule keeps, of the one just written, which always stays, and those before it."""
+    # The time of one may be unknown, and then nothing says that it may go.
+    timed = [each for each in objects if each.created_at]
+    counted = objects if rule is None else kept_by(rule, timed, lambda each: each.created_at or "")
     proof = max((each for each in objects if each.drilled), key=lambda each: each.taken, default=None)
-    return [each for each in objects if each in counted or each.pinned or each is proof]
+    stays = [each for each in objects if not each.created_at or each.pinned or each is proof or each is objects[0]]
+    return [each for each in objects if each in counted or each in stays]
 
 
 def counts(values: Mapping[str, Any]) -> bool:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TIER_LIMIT = 500
-"""Objects that one tier may keep."""
-_count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT)
+"""Objects that one tier may keep: each stands in the state with about 200 bytes."""
+count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT)
 
 
 class Keep(Record, sparse=True):
@@ -28,11 +28,11 @@ class Keep(Record, sparse=True):
     An object is kept if one tier keeps it. Days, ISO weeks, months and years are those of UTC.
     """
 
-    last: int | None = declare("The newest ones, whenever they were taken.", default=None, read=_count)
-    daily: int | None = declare("One a day, for so many days.", default=None, read=_count)
-    weekly: int | None = declare("One a week, for so many weeks.", default=None, read=_count)
-    monthly: int | None = declare("One a month, for so many months.", default=None, read=_count)
-    yearly: int | None = declare("One a year, for so many years.", default=None, read=_count)
+    last: int | None = declare("The newest ones, whenever they were taken.", default=None, read=count)
+    daily: int | None = declare("One a day, for so many days.", default=None, read=count)
+    weekly: int | None = declare("One a week, for so many weeks.", default=None, read=count)
+    monthly: int | None = declare("One a month, for so many months.", default=None, read=count)
+    yearly: int | None = declare("One a year, for so many years.", default=None, read=count)
 
 
 def read_keep(given: object) -> Keep:
@@ -41,12 +41,12 @@ def read_keep(given: object) -> Keep:
     if not isinstance(given, Mapping) or not given or given.keys() - tiers.keys():
         raise Unfit(f"must be an object with some of {', '.join(tiers)}")
     counts = {}
-    for name, count in given.items():
+    for name, number in given.items():
         try:
-            counts[name] = None if count in {None, UNKNOWN} else tiers[name].read(count)
+            counts[name] = None if number in {None, UNKNOWN} else tiers[name].read(number)
         except ValueError as error:
             raise Unfit(f"has {name}, which {error}") from None
-    if all(count is None for count in given.values()):
+    if all(number is None for number in given.values()):
         raise Unfit(f"must be an object with some of {', '.join(tiers)}")
     return Keep(**counts)
 

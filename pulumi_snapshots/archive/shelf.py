@@ -190,7 +190,7 @@ async def verdicts(transfers: Transfers, place: Destination, keep: Keep, owner: 
     kept = {
         one.uri
         for objects in stored.values()
-        for one in kept_of(sorted(objects, key=lambda each: each.taken, reverse=True), keep, None)
+        for one in kept_of(sorted(objects, key=lambda each: each.taken, reverse=True), keep)
     }
     return [_verdict(each, owner, kept=each.uri in kept) for each in found]
 

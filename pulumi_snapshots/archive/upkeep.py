@@ -9,9 +9,10 @@ from hashlib import sha256
 
 import anyio
 
-from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, is_drilled, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
+from pulumi_snapshots.archive.retention import TIER_LIMIT
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -125,14 +126,14 @@ async def prune(
             if removed:
                 # It stays under Diagnostics: nothing else deletes data.
                 listener.note(f"removed {place_text(each.uri)}: beyond {rule}")
-    return replace(record, earlier=tuple(left)[:KEEP_LIMIT])
+    return replace(record, earlier=tuple(left)[:TIER_LIMIT])
 
 
 async def _surplus(transfers: Transfers, objects: list[StoredObject], inputs: ArchiveInputs) -> list[StoredObject]:
     """The objects that are not to be kept. One that is missing or was changed is no archive, and takes no place."""
     good = objects
     while True:
-        kept = kept_of(good, inputs.keep, inputs.keep_last)
+        kept = kept_of(good, inputs.rule)
         surplus = [each for each in good if each not in kept]
         if not surplus:
             return []
