@@ -17,17 +17,16 @@ from typing import Any, NamedTuple
 from bench.fleet_peers import Peer, until_it_works
 from bench.fleet_polls import POLICIES
 from bench.measures import say, table
-from tests.simulation.fleet import limit_of
-from tests.simulation.fleet_measure import PARALLEL, Client, Measure, measure, ours
+from tests.simulation.fleet import PARALLEL, Client, Measure, limit_of, measure, ours
 from tests.support.plugin_servicer import NAMES, renamed
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
 
 CLIENTS = (
     ours("this provider"),
-    Client("naive dynamic provider", lambda here: until_it_works(Peer(here).naive, here), 4),
-    Client("SDK, one after the other", lambda here: until_it_works(Peer(here).example, here), 1),
-    Client("SDK, 16 threads", lambda here: until_it_works(Peer(here).example, here), 16),
+    Client("naive dynamic provider", lambda at: until_it_works(Peer(at.fleet).naive, at.fleet), 4),
+    Client("SDK, one after the other", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 1),
+    Client("SDK, 16 threads", lambda at: until_it_works(Peer(at.fleet).example, at.fleet), 16),
 )
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "bench" / "fleets.md"

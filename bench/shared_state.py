@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.simulation.fleet_machines import measure_machines
+from tests.simulation.fleet import measure, ours
 
 COLUMNS = ("databases", "machines", "an edit takes", "makespan", "of the limit", "added", "writes of the ledger")
 
@@ -14,12 +14,12 @@ def main() -> None:
     print(f"| {' | '.join('---' for _ in COLUMNS)} |")
     for databases, machines in ((1, 1), (50, 1), (100, 2)):
         clocks = [timedelta(), hour][:machines]
-        alone = measure_machines(databases, [timedelta()], delay=None).measure.makespan
+        alone = measure(ours(), databases).makespan
         for delay in (0.05, 0.5, 2.0):
-            one = measure_machines(databases, clocks, delay=delay)
-            span = one.measure.makespan
+            one = measure(ours(), databases, machines=clocks, delay=delay)
+            span = one.makespan
             print(
-                f"| {databases} | {machines} | {delay * 1000:.0f} ms | {span:.1f} s | {span / one.measure.limit:.3f} | "
+                f"| {databases} | {machines} | {delay * 1000:.0f} ms | {span:.1f} s | {span / one.limit:.3f} | "
                 f"{span - alone:+.1f} s, {span / alone - 1:+.1%} | {one.writes:.2f} |"
             )
 

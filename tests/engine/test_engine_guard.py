@@ -449,6 +449,7 @@ def test_there_is_a_way_round_a_guard_at_night_that_leaves_a_warning(shop: App, 
     shop.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
     done(shop)
     assert "daily allowance" in shop.up("-c", "value=b", fails=True)
+    shop.pass_time(600)
     shop.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})
     printed = shop.up("-c", "value=b")
     assert "daily allowance of snapshots is used up" in joined(diagnostics(printed))

@@ -1,4 +1,4 @@
-"""A fleet: many databases at one emulated service, and the processes that use it, in virtual time."""
+"""Fleets in virtual time: many databases at one emulated service, and what it costs a client on some machines to take them all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import heapq
 import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -20,20 +22,24 @@ from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
-from tests.support.world import START
+from tests.support.world import START, Row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+    from typing import Self
 
-    from pulumi_snapshots.ledger.place import Place
+    from pulumi_snapshots.listing.poll_plan import PollPlan
     from squarecloud_emulator import JournalEntry
 
-__all__ = ["SPACING", "Fleet", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]
+__all__ = ["PARALLEL", "SPACING", "Client", "Fleet", "Machine", "Measure", "limit_of", "measure", "ours"]
 
 SOFT_DEADLINE = 90.0
 SPACING = 5.0
@@ -42,6 +48,13 @@ REGISTRATION = 0.001
 """Seconds between two resources that a program registers."""
 PLENTY_OF_MEMORY = 2_560_000
 """The plan's memory in MB, which allows thousands of snapshots a day."""
+REQUESTS_PER_MINUTE = 30
+PARALLEL = 64
+LONGEST = 7 * 86400.0
+"""Seconds after which a measurement ends; snapshots without a version count as unfinished."""
+BLOCKS = {"list account": 300.0}
+BLOCK = 1800.0
+"""Seconds that a block lasts: for the kinds of requests in `BLOCKS`, and for all others."""
 
 
 def standard_durations(count: int, seed: int) -> list[float]:
@@ -109,29 +122,6 @@ class Fleet:
     def wire(self) -> Wire:
         return Wire(self)
 
-    def session(
-        self,
-        *,
-        place: Place | None = None,
-        clock: Clock | None = None,
-        **settings: Any,
-    ) -> Session:
-        """The session of a process, which shares nothing with others but a place, if one is given."""
-        chosen = Settings(
-            api_key=ApiKey(self.emulator.settings.api_key),
-            api_url=self.emulator.api_url,
-            snapshots_url=self.emulator.snapshots_url,
-        )
-        clock = clock or self.clock
-        return Session(
-            replace(chosen, **settings),
-            Ledger(place or Memory(clock), ServiceClock(clock)),
-            RunMemory(),
-            clock=clock,
-            http=self.wire(),
-            chance=random.Random(self.chance.random()),
-        )
-
     def answered(self, entry: JournalEntry) -> None:
         """Note an answered request."""
         if not self.automatic or not entry.accepted or entry.database_id in self._given:
@@ -147,9 +137,34 @@ class Fleet:
         await self.clock.sleep(seconds)
         self.emulator.add_snapshot(database_id, origin="automatic")
 
-    def posts(self, database_id: str) -> list[JournalEntry]:
-        """The POSTs of all processes for a database."""
-        return [one for one in self.emulator.journal if one.kind == "create" and one.database_id == database_id]
+
+class Machine:
+    """A machine with one process, which shares nothing with others but a place, if one is given."""
+
+    def __init__(self, fleet: Fleet, place: Memory | None = None, off: timedelta = timedelta()) -> None:
+        self.fleet = fleet
+        self._clock = Clock(fleet.clock.utc() + off)
+        self._clock.utc()  # it runs from now on
+        self._place = Mortal(place or Memory(self._clock, is_shared=False))
+
+    def session(self, **settings: Any) -> Session:
+        emulator = self.fleet.emulator
+        chosen = Settings(
+            api_key=ApiKey(emulator.settings.api_key), api_url=emulator.api_url, snapshots_url=emulator.snapshots_url
+        )
+        return Session(
+            replace(chosen, **settings),
+            Ledger(self._place, ServiceClock(self._clock)),
+            RunMemory(),
+            clock=self._clock,
+            http=self.fleet.wire(),
+            chance=random.Random(self.fleet.chance.random()),
+        )
+
+    async def dies(self, after: float, life: anyio.CancelScope) -> None:
+        await self.fleet.clock.sleep(after)
+        self._place.killed = True
+        life.cancel()
 
 
 @asynccontextmanager
@@ -193,3 +208,229 @@ async def each(work: Callable[[str], Awaitable[None]], databases: Sequence[str],
     async with anyio.create_task_group() as group:
         for _ in range(min(parallel, len(databases))):
             group.start_soon(slot)
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client that takes snapshots.
+
+    Attributes:
+        name: shown in the results.
+        begin: gets a machine, and returns a function that takes a snapshot of a database and returns its version.
+        parallel: how many snapshots it takes at a time.
+    """
+
+    name: str
+    begin: Callable[[Machine], Callable[[str], Awaitable[str]]]
+    parallel: int
+
+
+def ours(
+    name: str = "this provider",
+    parallel: int = PARALLEL,
+    polls: Callable[..., PollPlan] | None = None,
+    **settings: Any,
+) -> Client:
+    """This provider as a client.
+
+    Args:
+        name: shown in the results.
+        parallel: how many snapshots it takes at a time.
+        polls: the class of another poll plan.
+        settings: the provider's settings.
+    """
+
+    def begin(machine: Machine) -> Callable[[str], Awaitable[str]]:
+        session = machine.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
+        if polls is not None:
+            chosen = session.settings
+            session.poll_plan = polls(
+                session.listings, session.clock, first_poll_after=chosen.first_poll_after, poll_every=chosen.poll_every
+            )
+
+        async def take(database_id: str) -> str:
+            record = await create(session, SnapshotInputs(database_id), Row(), database_id)
+            return record.version_id or ""
+
+        return take
+
+    return Client(name, begin, parallel)
+
+
+@dataclass(frozen=True)
+class Track:
+    """The times of one database, in seconds from the start.
+
+    Attributes:
+        posted: when its last accepted POST was sent.
+        answered: when that POST was answered.
+        ready: when its snapshot was ready.
+        done: when the client got the version; None if it never did.
+    """
+
+    posted: float
+    answered: float
+    ready: float
+    done: float | None
+
+
+@dataclass
+class Measure:
+    """The result of a measurement.
+
+    Attributes:
+        client: the client's name.
+        databases: the number of databases.
+        makespan: seconds until the last snapshot was done.
+        limit: the shortest possible makespan.
+        limit_at_parallel: the shortest possible makespan with as many snapshots at a time as this client takes.
+        requests: the number of requests of each kind.
+        refused: the number of answers with status 429.
+        blocked: seconds in which the account was blocked.
+        wrong: the number of databases whose version is not that of their POST.
+        lost: the number of accepted POSTs whose snapshot no client got.
+        unfinished: the number of databases without a version after a week.
+        tracks: the times of each database.
+        closest: seconds between the two POSTs that were closest to each other.
+        busiest: the most requests in any minute.
+        posts: of each database.
+        writes: of the shared ledger, for each database.
+    """
+
+    client: str
+    databases: int
+    makespan: float
+    limit: float
+    limit_at_parallel: float
+    requests: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    blocked: float = 0.0
+    wrong: int = 0
+    lost: int = 0
+    unfinished: int = 0
+    tracks: list[Track] = field(default_factory=list)
+    closest: float = 0.0
+    busiest: int = 0
+    posts: list[int] = field(default_factory=list)
+    writes: float = 0.0
+
+    @property
+    def requests_per_snapshot(self) -> float:
+        return sum(self.requests.values()) / self.databases
+
+    @classmethod
+    def of(cls, client: Client, here: Fleet, durations: Sequence[float], done: dict[str, tuple[float, str]]) -> Self:
+        """Compute the result from the service's journal (times from the start) and the client's versions."""
+        journal = here.emulator.journal
+        accepted: dict[str, list[JournalEntry]] = {}
+        kinds: dict[str, int] = {}
+        for entry in journal:
+            kinds[entry.kind] = kinds.get(entry.kind, 0) + 1
+            if entry.accepted:
+                accepted.setdefault(entry.database_id or "", []).append(entry)
+        finished = len(done) == len(durations)
+        result = cls(
+            client.name,
+            len(durations),
+            max(at for at, _ in done.values()) if finished else LONGEST,
+            limit_of(durations),
+            limit_of(durations, client.parallel),
+            kinds,
+            refused=sum(entry.status == 429 for entry in journal),
+            unfinished=len(durations) - len(done),
+        )
+        result.blocked = blocked_seconds(journal, result.makespan)
+        sent = sorted((entry.monotonic, entry.kind == "create") for entry in journal)
+        result.closest = min((b - a for a, b in pairwise(at for at, is_post in sent if is_post)), default=0.0)
+        result.busiest = max(sum(at <= other < at + 60 for other, _ in sent) for at, _ in sent)
+        posted = [entry.database_id for entry in journal if entry.kind == "create"]
+        result.posts = [posted.count(database_id) for database_id in here.databases]
+        for database_id, seconds in zip(here.databases, durations, strict=True):
+            posts = accepted.get(database_id, [])
+            at, version = done.get(database_id, (None, None))
+            right = version is not None and bool(posts) and version == posts[-1].version_id
+            result.wrong += version is not None and not right
+            result.lost += max(0, len(posts) - right)
+            if posts:
+                last = posts[-1]
+                answered = last.monotonic
+                if last.answered_at is not None:
+                    answered += (last.answered_at - last.at).total_seconds()
+                result.tracks.append(Track(last.monotonic, answered, last.monotonic + seconds, at))
+        return result
+
+
+def blocked_seconds(journal: Sequence[JournalEntry], end: float) -> float:
+    """Seconds in which the account was blocked, from its answers."""
+    total = until = 0.0
+    for entry in journal:
+        if entry.code == "RATE_LIMITED" and entry.monotonic >= until:
+            until = entry.monotonic + BLOCKS.get(entry.kind, BLOCK)
+            total += max(0.0, min(until, end) - entry.monotonic)
+    return total
+
+
+def measure(  # noqa: PLR0913  what differs between measurements
+    client: Client,
+    databases: int,
+    *,
+    seed: int = 1,
+    machines: Sequence[timedelta] = (timedelta(),),
+    delay: float | None = None,
+    dies_after: float | None = None,
+    automatic: bool = False,
+    durations: Sequence[float] | None = None,
+    **service: Any,
+) -> Measure:
+    """Measure a client that takes a snapshot of each database.
+
+    Args:
+        client: the client.
+        databases: of all machines together.
+        seed: of all chance.
+        machines: how far the clock of each is off.
+        delay: seconds that each edit of the ledger takes that they share; None if nothing is shared.
+        dies_after: seconds after which the first machine is killed; another one then does its work again.
+        automatic: see `Fleet`.
+        durations: seconds of each snapshot; the standard scenario's unless given.
+        service: the service's behaviour.
+    """
+    seconds = standard_durations(databases, seed) if durations is None else durations
+
+    async def run() -> Measure:
+        chosen = {"requests_per_minute": REQUESTS_PER_MINUTE, "cache_world": "invalidated", **service}
+        async with fleet(seconds, seed=seed, automatic=automatic, **chosen) as here:
+            place = None if delay is None else Memory(here.clock, (delay, delay))
+            done, begin = dict[str, tuple[float, str]](), here.clock.monotonic()
+
+            async def take_all(machine: Machine, mine: Sequence[str]) -> None:
+                take = client.begin(machine)
+
+                async def work(database_id: str) -> None:
+                    version = await take(database_id)
+                    done[database_id] = (here.clock.monotonic() - begin, version)
+
+                await each(work, mine, client.parallel)
+
+            async def live(number: int) -> None:
+                mine, machine = here.databases[number :: len(machines)], Machine(here, place, machines[number])
+                async with anyio.create_task_group() as life:
+                    if number == 0 and dies_after is not None:
+                        life.start_soon(machine.dies, dies_after, life.cancel_scope)
+                    await take_all(machine, mine)
+                    life.cancel_scope.cancel()
+                if again := [database_id for database_id in mine if database_id not in done]:
+                    await take_all(Machine(here, place), again)
+
+            with anyio.move_on_after(LONGEST):
+                async with anyio.create_task_group() as group:
+                    for number in range(len(machines)):
+                        group.start_soon(live, number)
+            for entry in here.emulator.journal:
+                entry.monotonic -= begin
+            result = Measure.of(client, here, seconds, done)
+            result.writes = place.writes / len(seconds) if place else 0.0
+            return result
+
+    result: Measure = play(run, seed=seed)
+    return result

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from tests.simulation.fleet_measure import measure, ours
+from tests.simulation.fleet import measure, ours
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
@@ -42,3 +46,32 @@ def test_a_fleet_that_waits_for_slots_of_the_engine_loses_little(
     one = measure(ours(parallel=8), 50, cache_world=cache_world)
     assert one.makespan <= over_that_of_its_slots * one.limit_at_parallel
     assert one.requests_per_snapshot <= requests
+
+
+def test_two_fleets_of_50_on_two_machines_keep_the_limits_together() -> None:
+    one = measure(ours(), 100, machines=(HOUR, -HOUR), delay=0.05)
+    assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
+    assert one.closest >= 5, "the service's limit between two creates"
+    assert one.busiest <= 27, "what one machine alone may send in a minute"
+    assert one.makespan <= 1.10 * one.limit
+
+
+def test_shared_state_delays_a_fleet_by_less_than_3_percent() -> None:
+    alone, shared = (measure(ours(), 50, delay=delay).makespan for delay in (None, 0.05))
+    assert alone < shared <= 1.03 * alone
+
+
+def test_twenty_machines_at_a_store_that_takes_a_second_all_end_right() -> None:
+    clocks = [timedelta(minutes=7 * number) - HOUR for number in range(20)]
+    one = measure(ours(), 20, machines=clocks, delay=1.0)
+    assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
+    assert one.posts == [1] * 20
+    assert one.closest >= 5
+    assert one.busiest <= 27
+    assert one.makespan <= 1.25 * one.limit
+
+
+def test_what_a_machine_had_sent_when_it_died_is_found_on_another() -> None:
+    one = measure(ours(), 24, machines=(timedelta(), HOUR), delay=0.05, dies_after=100.0)
+    assert (one.wrong, one.lost, one.unfinished) == (0, 0, 0)
+    assert one.posts == [1] * 24, "no snapshot is paid for twice"
