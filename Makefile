@@ -2,7 +2,9 @@
 # and a Pulumi engine in the user's cache if none is installed. PYTHON=… chooses the Python that .venv is made of, and
 # WORKERS=… how many tests run at a time: two more than there are cores, unless you say otherwise.
 
+ifndef TOGETHER
 .NOTPARALLEL:
+endif
 .DEFAULT_GOAL := help
 PYTHON :=
 IN_VENV := .venv/bin/python
@@ -19,6 +21,19 @@ done; \
 echo 'No Python 3.11 or later with venv and ensurepip found: install one (Debian and Ubuntu: python3-venv), or name it: make PYTHON=…' >&2; exit 1
 endef
 
+# What tests need, made at the same time: while one part computes, another one waits for the network.
+PREPARED = @$(MAKE) --no-print-directory --jobs=6 TOGETHER=yes $(addprefix ready-,$(1))
+ready-environment:
+	@$(call run,tools/environment.py)
+ready-engine:
+	@{ $(call run,tools/engine.py); } >/dev/null
+ready-servers:
+	@{ $(call run,-m tools.servers); } >/dev/null
+ready-sdks ready-dist: ready-environment
+	@$(IN_VENV) -m tools.$(subst ready-,,$@) --prepare
+ready-stores: ready-environment
+	@$(IN_VENV) -m tests.support.object_stores
+
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
 
@@ -27,7 +42,7 @@ demo: environment ## Take a snapshot with a real engine against a local emulator
 
 # The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
 test: ## Everything that is checked: lint, unit tests, tests with the real engine
-	@$(call run,tools/prepare.py engine sdks dist servers stores)
+	$(call PREPARED,environment engine sdks dist servers stores)
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
 	$(PYTEST) -m 'not nightly'; tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
@@ -38,14 +53,14 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m mypy
 
 unit: ## Tests without an engine: in virtual time, and with real database servers
-	@$(call run,tools/prepare.py servers stores)
+	$(call PREPARED,environment servers stores)
 	$(PYTEST) -m 'not engine and not nightly'
 
 test-engine: ## Tests with the real engine, in real time
-	@$(call run,tools/prepare.py engine sdks dist)
+	$(call PREPARED,environment engine sdks dist)
 	$(PYTEST) -m 'engine and not nightly'
 
-engine: environment ## Find or build a Pulumi engine, and print its directory
+engine: environment ## Find or build a Pulumi engine for Python programs, without hosts for other languages, and print its directory
 	@$(IN_VENV) tools/engine.py
 
 sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
@@ -73,7 +88,7 @@ simulate: environment ## Play thousands of random stories, schedules and guarded
 	SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
 nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps
-	@$(call run,tools/prepare.py engine sdks dist servers stores)
+	$(call PREPARED,environment engine sdks dist servers stores)
 	$(PYTEST) -m nightly
 	@$(IN_VENV) -m bench.restic_oracle
 

@@ -1,82 +1,61 @@
-from pathlib import Path
+"""The virtual environment is made once, brought up to date when what it is made for changes, and repaired when it is broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tools import environment
 
-
-class Steps:
-    """Stands for pip and venv: notes what was done, and fails where it is told to."""
-
-    def __init__(self, project: Path) -> None:
-        self.project = project
-        self.done: list[str] = []
-        self.works = True
-        self.interrupted = False
-        self.installs = True
-
-    def runs(self) -> bool:
-        return self.works and (self.project / ".venv").exists()
-
-    def install(self) -> bool:
-        self.done.append("install")
-        if self.interrupted:
-            raise KeyboardInterrupt
-        return self.installs
-
-    def create(self, folder: Path, *, clear: bool, with_pip: bool) -> None:
-        assert clear
-        assert with_pip
-        folder.mkdir(exist_ok=True)
-        self.works = True
-        self.done.append("create")
-
-    def next(self) -> list[str]:
-        done, self.done = self.done, []
-        return done
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
-@pytest.fixture
-def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
-    steps = Steps(tmp_path)
+def interrupted(_: object = None) -> bool:
+    raise KeyboardInterrupt
+
+
+HAPPENS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "nothing": (lambda _: None, []),
+    "other requirements": (lambda project: (project / "pyproject.toml").write_text("[project]\nx = 1"), ["install"]),
+    "an interrupted installation": (lambda project: (project / ".venv" / "made-for").unlink(), ["install"]),
+    "a broken Python": (lambda project: (project / ".venv" / "runs").unlink(), ["create", "install"]),
+}
+
+
+@pytest.mark.parametrize("what", HAPPENS)
+def test_the_next_run_does_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    done: list[str] = []
+    venv = tmp_path / ".venv"
     (tmp_path / "pyproject.toml").write_text("[project]")
-    monkeypatch.setattr(environment, "REQUIREMENTS", tmp_path / "pyproject.toml")
-    monkeypatch.setattr(environment, "ENVIRONMENT", tmp_path / ".venv")
-    monkeypatch.setattr(environment, "STAMP", tmp_path / ".venv" / "made-for")
-    monkeypatch.setattr(environment, "runs", steps.runs)
-    monkeypatch.setattr(environment, "install", steps.install)
-    monkeypatch.setattr("venv.create", steps.create)
-    return steps
 
+    def create(folder: Path, **_: Any) -> None:
+        done.append("create")
+        folder.mkdir(exist_ok=True)
+        (folder / "runs").touch()
 
-def test_environment_is_made_once(steps: Steps) -> None:
-    assert environment.main() == 0
-    assert steps.next() == ["create", "install"]
-    assert environment.main() == 0
-    assert steps.next() == []
+    def install() -> bool:
+        done.append("install")
+        return True
 
-
-def test_changed_requirements_are_installed_into_it(steps: Steps) -> None:
-    environment.main()
-    steps.next()
-    environment.REQUIREMENTS.write_text("[project]\ndependencies = []")
-    assert environment.main() == 0
-    assert steps.next() == ["install"]
-
-
-def test_interrupted_installation_is_finished_by_the_next_run(steps: Steps) -> None:
-    steps.interrupted = True
+    for name, value in {
+        "REQUIREMENTS": tmp_path / "pyproject.toml",
+        "ENVIRONMENT": venv,
+        "STAMP": venv / "made-for",
+        "runs": (venv / "runs").exists,
+        "install": interrupted,
+    }.items():
+        monkeypatch.setattr(environment, name, value)
+    monkeypatch.setattr("venv.create", create)
     with pytest.raises(KeyboardInterrupt):
         environment.main()
-    steps.interrupted = False
-    steps.next()
+    assert not (venv / "made-for").exists(), "it is not finished"
+    monkeypatch.setattr(environment, "install", install)
     assert environment.main() == 0
-    assert steps.next() == ["install"]
-
-
-def test_environment_that_does_not_run_is_made_again(steps: Steps) -> None:
-    environment.main()
-    steps.next()
-    steps.works = False
+    done.clear()
+    happens, wanted = HAPPENS[what]
+    happens(tmp_path)
     assert environment.main() == 0
-    assert steps.next() == ["create", "install"]
+    assert done == wanted
