@@ -51,6 +51,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 HINTED_POLLS = SNAPSHOT_PER_DATABASE
 """Seconds of polling after a first KEEP_CALM: our own earlier attempt may still be running."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+LONG_AHEAD = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 Spent = Callable[[], Awaitable[datetime | None]]
 PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 """The failures after which the same request may succeed later."""
@@ -182,8 +183,10 @@ class Taking:
                 if (each.kind, each.database_id) == ("snapshot", self.database_id) and each.request.posted_at > since
             ]
             # A restore by another client is in no ledger, and the service shows it for an hour.
-            if left and await self._restored_since(min(left)):
-                since = self.session.service_clock.now()
+            if left:
+                with suppress(SquareCloudError):
+                    restored = await self._last_restored()
+                    since = max(since, min(restored or since, self.session.service_clock.now()))
             self.operation.intent = replace(self.operation.intent, resumes_after=since)
         while True:
             if (adopted := await self._adopted_or_sent()) is not None:
@@ -364,10 +367,16 @@ class Taking:
             unless_known: the answer if the service does not tell.
         """
         with suppress(SquareCloudError):
-            status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
-            ended = (status.finished_at or status.started_at) if status else None
-            return status is not None and (status.in_progress or (ended is not None and ended > taken))
+            restored = await self._last_restored()
+            return restored is not None and restored > taken
         return unless_known
+
+    async def _last_restored(self) -> datetime | None:
+        """When the last restore of the last hour ended, as the service tells; in the future for one that is under way."""
+        status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
+        if status is not None and status.in_progress:
+            return LONG_AHEAD
+        return (status.finished_at or status.started_at) if status else None
 
     # After the request ---------------------------------------------------------------------------------------------------
 

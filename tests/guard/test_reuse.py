@@ -98,6 +98,24 @@ async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore(*, a
 
 
 @virtual
+async def test_what_was_started_after_another_clients_restore_is_resumed() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        failed, again = machine.program(), machine.program()
+        await failed.changes(
+            1, fails=True
+        )  # its snapshot is from before the restore, and no change has made it worthless
+        await w.clock.sleep(4 * MINUTE)
+        await machine.restores(w.started(), as_a_stranger=True)
+        await w.clock.sleep(4 * MINUTE)
+        w.emulator.next_snapshot_takes(DATABASE, 150.0)
+        await machine.killed_after(100.0)
+        await again.changes(1)
+        _, second = (post for post in w.posts if post.accepted)
+        assert set(again.done.values()) == {second.version_id}
+
+
+@virtual
 async def test_a_restore_is_remembered_longer_than_the_service_does() -> None:
     async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
         machine = Machine(w)
