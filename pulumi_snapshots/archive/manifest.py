@@ -17,7 +17,7 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
-from pulumi_snapshots.storage.destination import Destination, name_of, place_text
+from pulumi_snapshots.storage.destination import name_of, place_text
 from pulumi_snapshots.storage.store import Held, Overtaken, Store, StoreTrouble
 
 SUFFIX = ".json"
@@ -98,7 +98,7 @@ class Manifest(Record):
 
 def manifest_of(transfers: Transfers, uri: str) -> Store:
     """The place of an object's manifest."""
-    return transfers.store(Destination.parse(uri + SUFFIX))
+    return transfers.at(uri + SUFFIX)
 
 
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
@@ -190,9 +190,3 @@ async def note_drill(transfers: Transfers, uris: Iterable[str], drilled: Drilled
     lost = "the drill was not noted in the manifest of"
     noted = [await note(transfers, uri, edit, listener, f"{lost} {place_text(uri)}") for uri in uris]
     return sum(each is not None for each in noted)
-
-
-def is_drilled(transfers: Transfers, uri: str) -> bool:
-    """Whether its manifest says that a drill has proved it; raises `StoreTrouble` if the store does not answer."""
-    found = manifest_at(transfers, uri)
-    return found is not None and found.drill is not None

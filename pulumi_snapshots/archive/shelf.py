@@ -44,37 +44,64 @@ class Shelved:
     manifest: Manifest | None
     problem: str = ""
 
+    def pinned_by(self, owner: str | None = None) -> bool:
+        """Whether this owner, or any if none is named, keeps it for good."""
+        owners = self.manifest.owners if self.manifest else ()
+        return any(each.pin for each in owners if owner in {None, each.name})
+
 
 async def shelved(transfers: Transfers, place: Destination, *, deep: bool = False) -> list[Shelved]:
-    """The archives at a destination, by name.
+    """The archives in a folder with everything below it, or one object; by name.
 
-    Args:
-        transfers: of the process.
-        place: a folder, with everything below it, or one object.
-        deep: whether every byte is read and its digest compared; otherwise sizes are.
-
-    Returns:
-        One for each manifest, and for each object that is named like an archive and has none.
-
-    Raises:
-        StoreTrouble: the destination cannot be listed.
+    Each is compared with its manifest by its size, or `deep` by every byte. What is named like an archive and has no manifest is
+    one too. Raises `StoreTrouble` if the destination cannot be listed.
     """
     sizes = await transfers.reading(_sizes, transfers, place)
     found: dict[str, Shelved] = {}
 
-    async def look(uri: str) -> None:
-        one = await transfers.reading(_by_manifest, transfers, uri)
-        if one is not None:
-            found[uri] = one
+    def by_manifest(uri: str) -> None:
+        try:
+            if (about := manifest_at(transfers, uri)) is not None:  # else it is somebody else's file, or has vanished
+                found[uri] = Shelved(uri, about)
+        except StoreTrouble as trouble:
+            found[uri] = Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}")
 
     async with anyio.create_task_group() as group:
         for uri, size in sizes.items():
             if uri.endswith(SUFFIX) and size <= LARGEST:
-                group.start_soon(look, uri.removesuffix(SUFFIX))
+                group.start_soon(transfers.reading, by_manifest, uri.removesuffix(SUFFIX))
     for uri in sizes.keys() - found.keys():
         if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
             found[uri] = Shelved(uri, None, "has no manifest, so nothing says what it must be")
-    return [await _verified(transfers, found[uri], sizes, deep=deep) for uri in sorted(found)]
+    return [
+        replace(each, problem=each.problem or await _problem(transfers, each, sizes.get(uri), deep=deep))
+        for uri, each in sorted(found.items())
+    ]
+
+
+def _sizes(transfers: Transfers, place: Destination) -> dict[str, int]:
+    """All objects there, with their bytes."""
+    sizes = transfers.store(place).listing()
+    if not place.folder and place.uri in sizes and (about := manifest_of(transfers, place.uri).stat()):
+        sizes[place.uri + SUFFIX] = about.size
+    return sizes
+
+
+async def _problem(transfers: Transfers, one: Shelved, size: int | None, *, deep: bool) -> str:
+    """What is wrong with an object of this size; empty if it is as its manifest says."""
+    manifest = one.manifest
+    if size is None:
+        return "is missing"
+    if manifest is None or size != manifest.size:
+        return f"has {size} bytes, not {manifest.size}" if manifest else ""
+    try:
+        digest = await digest_of(transfers, transfers.at(one.uri)) if deep else manifest.sha256
+    except StoreTrouble as trouble:
+        return f"cannot be read: {trouble.happened}"
+    return "" if digest == manifest.sha256 else f"was changed: its SHA-256 is {digest}, not {manifest.sha256}"
+
+
+# For a resource whose state knows nothing ---------------------------------------------------------------------------------
 
 
 async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> list[StoredObject]:
@@ -88,10 +115,9 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
                 about = each.manifest
                 if about is None or each.problem or each.uri == record.uri or about.database_id != record.database_id:
                     continue
-                mine = [owner for owner in about.owners if owner.name == record.owner]
-                seen = await transfers.reading(transfers.store(Destination.parse(each.uri)).stat) if mine else None
-                if seen is not None:
-                    found.append(StoredObject(each.uri, seen.mark, about.created_at, mine[0].pin))
+                mine = any(owner.name == record.owner for owner in about.owners)
+                if mine and (seen := await transfers.reading(transfers.at(each.uri).stat)) is not None:
+                    found.append(StoredObject(each.uri, seen.mark, about.created_at, each.pinned_by(record.owner)))
             return sorted(found, key=lambda one: one.taken, reverse=True)
     except StoreTrouble as trouble:
         why = trouble.happened
@@ -102,7 +128,7 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
 async def imported(
     transfers: Transfers, uri: str, owner: str | None, listener: Listener
 ) -> tuple[ArchiveRecord, list[str] | None]:
-    """The record of an archive that is there, by its manifest, with the others of this resource beside it; its recipients.
+    """The record of an archive that is there, with the others of this resource beside it, and its recipients.
 
     Raises:
         Explained: there is none.
@@ -117,44 +143,11 @@ async def imported(
         raise Explained(f"{place_text(place.uri)} {why}", then=[Next(Step.DECLARE_ARCHIVE)])
     seen = await transfers.reading(transfers.store(place).stat)
     about = {**one.manifest.to_outputs(), "uri": place.uri, "mark": seen.mark if seen else "", "owner": owner}
-    about["pinned"] = any(each.pin for each in one.manifest.owners if each.name == owner) or None
-    record = ArchiveRecord.from_outputs(about)
+    record = ArchiveRecord.from_outputs({**about, "pinned": (owner and one.pinned_by(owner)) or None})
     return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), one.manifest.recipients
 
 
-def _sizes(transfers: Transfers, place: Destination) -> dict[str, int]:
-    """All objects there, with their bytes."""
-    sizes = transfers.store(place).listing()
-    if not place.folder and place.uri in sizes and (about := manifest_of(transfers, place.uri).stat()):
-        sizes[place.uri + SUFFIX] = about.size
-    return sizes
-
-
-def _by_manifest(transfers: Transfers, uri: str) -> Shelved | None:
-    """An object by its manifest; None if that is somebody else's file, or has vanished."""
-    try:
-        manifest = manifest_at(transfers, uri)
-    except StoreTrouble as trouble:
-        return Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}")
-    return Shelved(uri, manifest) if manifest else None
-
-
-async def _verified(transfers: Transfers, one: Shelved, sizes: dict[str, int], *, deep: bool) -> Shelved:
-    size, manifest = sizes.get(one.uri), one.manifest
-    if manifest is None:
-        return one
-    if size is None:
-        return replace(one, problem="is missing")
-    if size != manifest.size:
-        return replace(one, problem=f"has {size} bytes, not {manifest.size}")
-    if deep:
-        try:
-            digest = await digest_of(transfers, transfers.store(Destination.parse(one.uri)))
-        except StoreTrouble as trouble:
-            return replace(one, problem=f"cannot be read: {trouble.happened}")
-        if digest != manifest.sha256:
-            return replace(one, problem=f"was changed: its SHA-256 is {digest}, not {manifest.sha256}")
-    return one
+# Forgetting ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -183,15 +176,12 @@ async def verdicts(transfers: Transfers, place: Destination, keep: Keep, owner: 
     found = await shelved(transfers, place)
     stored: dict[str, list[StoredObject]] = {}
     for each in found:
-        if each.manifest is not None and not each.problem:
-            pinned, drilled = any(one.pin for one in each.manifest.owners), each.manifest.drill is not None
-            one = StoredObject(each.uri, "", each.manifest.created_at, pinned, drilled)
-            stored.setdefault(each.manifest.database_id or "", []).append(one)
-    kept = {
-        one.uri
-        for objects in stored.values()
-        for one in kept_of(sorted(objects, key=lambda each: each.taken, reverse=True), keep)
-    }
+        if (about := each.manifest) is not None and not each.problem:
+            one = StoredObject(each.uri, "", about.created_at, each.pinned_by(), about.drill is not None)
+            stored.setdefault(about.database_id or "", []).append(one)
+    kept: set[str] = set()
+    for objects in stored.values():
+        kept |= {one.uri for one in kept_of(sorted(objects, key=lambda each: each.taken, reverse=True), keep)}
     return [_verdict(each, owner, kept=each.uri in kept) for each in found]
 
 
@@ -204,15 +194,13 @@ def _verdict(one: Shelved, owner: str, *, kept: bool) -> Verdict:
 
 async def carry_out(transfers: Transfers, verdict: Verdict, owner: str) -> Verdict:
     """Remove an archive that is to go, if it is still as it was found."""
-    uri = verdict.archive.uri
+    one = verdict.archive
     try:
-        seen = await transfers.reading(transfers.store(Destination.parse(uri)).stat)
-        removed, why = await transfers.blocking(release, transfers, uri, seen.mark if seen else "", owner)
+        seen = await transfers.reading(transfers.at(one.uri).stat)
+        removed, why = await transfers.blocking(release, transfers, one.uri, seen.mark if seen else "", owner)
     except StoreTrouble as trouble:
-        return Verdict(
-            verdict.archive, goes=False, why=Text("was not removed: {why}", why=trouble.happened), failed=True
-        )
-    return Verdict(verdict.archive, goes=removed, why=why)
+        return Verdict(one, goes=False, why=Text("was not removed: {why}", why=trouble.happened), failed=True)
+    return Verdict(one, goes=removed, why=why)
 
 
 # Reading one ------------------------------------------------------------------------------------------------------------
@@ -241,18 +229,12 @@ async def find(transfers: Transfers, place: Destination) -> Found:
     if seen is None:
         raise StoreTrouble(f"{place_text(place.uri)} does not exist")
     manifest = await transfers.reading(manifest_at, transfers, place.uri)
-    sealed = place.path.endswith(SEALED) or bool(manifest and manifest.recipients)
-    return Found(place, manifest, seen.size, sealed)
+    return Found(place, manifest, seen.size, place.path.endswith(SEALED) or bool(manifest and manifest.recipients))
 
 
 @asynccontextmanager
 async def opened(transfers: Transfers, found: Found, keys: list[Any]) -> AsyncIterator[ZipFile]:
-    """The zip of an archive.
-
-    Args:
-        transfers: of the process.
-        found: the archive.
-        keys: private keys, for one that is encrypted.
+    """The zip of an archive, which private keys open if it is encrypted.
 
     Raises:
         BrokenZip: it is not what its manifest says, or a member is damaged.

@@ -58,6 +58,10 @@ class Transfers(Stoppable):
         """The store of a place."""
         return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
 
+    def at(self, uri: str) -> Store:
+        """The store of an object's URI."""
+        return self.store(Destination.parse(uri))
+
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end."""
         result: T = await self._in_thread(call, *args)

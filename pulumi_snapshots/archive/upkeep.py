@@ -1,8 +1,8 @@
-"""Archived objects after their transfer: a refresh checks one; `keep_last` and a delete remove this resource's own."""
+"""Archived objects after their transfer: a refresh checks one; `keep` and a delete remove this resource's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -10,7 +10,7 @@ from hashlib import sha256
 import anyio
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, is_drilled, manifest_at, manifest_of
+from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.retention import TIER_LIMIT
 from pulumi_snapshots.archive.transfers import Transfers
@@ -19,8 +19,8 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
-from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.store import Seen, Store, StoreTrouble
+from pulumi_snapshots.storage.destination import place_text
+from pulumi_snapshots.storage.store import Store, StoreTrouble
 
 PRUNING = 120.0
 """Seconds for removing older objects; the next archive removes those that are left."""
@@ -30,31 +30,49 @@ class NotRemoved(Explained):
     """The object that was to be deleted may still exist."""
 
 
-async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
-    """Refresh what the state knows of an object.
+async def digest_of(transfers: Transfers, store: Store) -> str:
+    """The SHA-256 of an object. It can be cancelled between two pieces."""
+    hasher, pieces = sha256(), store.read()
+    while piece := await transfers.reading(next, pieces, b""):
+        hasher.update(piece)
+    return hasher.hexdigest()
 
-    Returns:
-        The record; `lost` if the object is certainly missing or altered, unchanged if that could not be checked.
-    """
-    store = _store(transfers, record.uri)
+
+# Refresh ----------------------------------------------------------------------------------------------------------------
+
+
+async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
+    """Refresh a record: `lost` if its object is certainly missing or altered, unchanged if that could not be checked."""
+    name = place_text(record.uri)
     why: Words
     try:
         with transfers.until(REFRESH_PATIENCE):
-            seen = await transfers.reading(store.stat)
             record = await _without_gone(transfers, record, listener)
-            if seen is not None and await _same(transfers, store, seen, record, listener):
-                return replace(record, mark=seen.mark, lost=None)
-            lost = "missing" if seen is None else "altered"
-            again = Next(Step.ARCHIVE_AGAIN)
-            listener.warn(
-                Text("the archive {uri} is {lost}. {then}", uri=place_text(record.uri), lost=lost, then=again)
-            )
-            return replace(record, lost=lost)
+            mark, lost = await _seen(transfers, record, listener)
+            if lost:
+                again = Next(Step.ARCHIVE_AGAIN)
+                listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=again))
+            return replace(record, mark=mark, lost=lost)
         why = "it was interrupted" if transfers.stopping else "the store did not answer in time"
     except StoreTrouble as trouble:
         why = trouble.happened
-    listener.warn(f"the archive {place_text(record.uri)} was not checked and stays as it was: {why}.")
+    listener.warn(f"the archive {name} was not checked and stays as it was: {why}.")
     return record
+
+
+async def _seen(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> tuple[str, str | None]:
+    """The mark of a record's object, and why it is lost; one that was written or copied back since is read."""
+    store = transfers.at(record.uri)
+    seen = await transfers.reading(store.stat)
+    if seen is None:
+        return record.mark, "missing"
+    if seen.size == record.size and seen.mark != record.mark:
+        listener.progress("the archive was changed or copied since; reading it")
+        if await digest_of(transfers, store) == record.sha256:
+            return seen.mark, None
+    elif seen.size == record.size:
+        return seen.mark, None
+    return record.mark, "altered"
 
 
 async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
@@ -63,7 +81,7 @@ async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: L
 
     async def look(one: StoredObject) -> None:
         with suppress(StoreTrouble):
-            if await transfers.reading(_store(transfers, one.uri).stat) is None:
+            if await transfers.reading(transfers.at(one.uri).stat) is None:
                 gone.append(one)
 
     async with anyio.create_task_group() as group:
@@ -75,20 +93,7 @@ async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: L
     return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
 
 
-async def _same(transfers: Transfers, store: Store, seen: Seen, record: ArchiveRecord, listener: Listener) -> bool:
-    """Whether the object has the bytes that were archived; they are read if it was written or copied back since."""
-    if seen.mark == record.mark or seen.size != record.size:
-        return seen.size == record.size
-    listener.progress("the archive was changed or copied since; reading it")
-    return await digest_of(transfers, store) == record.sha256
-
-
-async def digest_of(transfers: Transfers, store: Store) -> str:
-    """The SHA-256 of an object. It can be cancelled between two pieces."""
-    hasher, pieces = sha256(), store.read()
-    while piece := await transfers.reading(next, pieces, b""):
-        hasher.update(piece)
-    return hasher.hexdigest()
+# Retention --------------------------------------------------------------------------------------------------------------
 
 
 async def prune(
@@ -98,69 +103,63 @@ async def prune(
     inputs: ArchiveInputs,
     listener: Listener,
 ) -> ArchiveRecord:
-    """Give a new record the objects of its resource from before, and remove what `keep` and `keep_last` do not keep.
+    """Give a new record the objects of its resource from before, and remove what its rule does not keep.
 
     It removes only objects that this resource has written, that are unchanged since and no one else's too, and never the
     last one that a drill has proved.
     """
     # A newer one may be drilled since: the manifests decide.
-    earlier = [replace(each, drilled=False) for each in before if each.uri != record.uri]
+    left = [replace(each, drilled=False) for each in before if each.uri != record.uri]
     rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
-    left = list(earlier)
     with transfers.until(PRUNING):
-        for each in await _surplus(transfers, [record.object, *earlier], inputs):
+        for each in await _surplus(transfers, [record.object, *left], inputs):
+            name = place_text(each.uri)
             try:
-                if await _is_last_proof(transfers, each, [record.object, *left]):
+                newer = (one for one in (record.object, *left) if one.taken > each.taken)
+                if await _drilled(transfers, [each]) and not await _drilled(transfers, newer):
                     left[left.index(each)] = replace(each, drilled=True)
                     listener.progress(f"kept {each.uri}: a drill has proved it, and nothing newer")
                     continue
                 removed, why = await transfers.blocking(release, transfers, each.uri, each.mark, record.owner)
             except StoreTrouble as trouble:
-                listener.warn(f"{place_text(each.uri)} is beyond {rule} but was not removed: {trouble.happened}.")
+                listener.warn(f"{name} is beyond {rule} but was not removed: {trouble.happened}.")
                 continue
             left.remove(each)
+            # Both stay under Diagnostics: nothing else deletes data.
             if why:
-                listener.note(
-                    Text("kept {uri}, which is beyond {rule}: {why}", uri=place_text(each.uri), rule=rule, why=why)
-                )
+                listener.note(Text("kept {uri}, which is beyond {rule}: {why}", uri=name, rule=rule, why=why))
             if removed:
-                # It stays under Diagnostics: nothing else deletes data.
-                listener.note(f"removed {place_text(each.uri)}: beyond {rule}")
+                listener.note(f"removed {name}: beyond {rule}")
     return replace(record, earlier=tuple(left)[:TIER_LIMIT])
 
 
 async def _surplus(transfers: Transfers, objects: list[StoredObject], inputs: ArchiveInputs) -> list[StoredObject]:
     """The objects that are not to be kept. One that is missing or was changed is no archive, and takes no place."""
-    good = objects
+
+    def is_bad(one: StoredObject) -> bool:
+        with suppress(StoreTrouble):  # a store that does not say it proves nothing
+            return not transfers.at(one.uri).holds(one.mark)
+        return False
+
     while True:
-        kept = kept_of(good, inputs.rule)
-        surplus = [each for each in good if each not in kept]
-        if not surplus:
-            return []
-        bad = [
-            each for each in kept[1:] if not await transfers.blocking(_holds, _store(transfers, each.uri), each.mark)
-        ]
+        kept = kept_of(objects, inputs.rule)
+        surplus = [each for each in objects if each not in kept]
+        bad = [each for each in kept[1:] if await transfers.blocking(is_bad, each)] if surplus else []
         if not bad:
             return surplus
-        good = [each for each in good if each not in bad]
+        objects = [each for each in objects if each not in bad]
 
 
-async def _is_last_proof(transfers: Transfers, one: StoredObject, others: list[StoredObject]) -> bool:
-    """Whether a drill has proved this object, and none that holds a newer snapshot; raises `StoreTrouble` when in doubt."""
-    if not await transfers.blocking(is_drilled, transfers, one.uri):
-        return False
-    for each in others:
-        if each.taken > one.taken and await transfers.blocking(is_drilled, transfers, each.uri):
-            return False
-    return True
+async def _drilled(transfers: Transfers, objects: Iterable[StoredObject]) -> bool:
+    """Whether the manifest of one says that a drill has proved it; raises `StoreTrouble` when in doubt."""
+    for each in objects:
+        found = await transfers.blocking(manifest_at, transfers, each.uri)
+        if found is not None and found.drill is not None:
+            return True
+    return False
 
 
-def _holds(store: Store, mark: str) -> bool:
-    """Whether it is there unchanged; a store that does not say it proves nothing."""
-    try:
-        return store.holds(mark)
-    except StoreTrouble:
-        return True
+# Removal ----------------------------------------------------------------------------------------------------------------
 
 
 async def remove(  # noqa: PLR0913  what decides about an object
@@ -172,52 +171,38 @@ async def remove(  # noqa: PLR0913  what decides about an object
     counted: bool = False,
     successor: ArchiveRecord | None = None,
 ) -> None:
-    """Keep or remove the object of a resource that is deleted or has been replaced.
-
-    Args:
-        transfers: of the process.
-        record: of the resource.
-        listener: hears the result.
-        delete_object: whether the object is to be removed.
-        counted: whether the successor counts its earlier objects, which are kept then.
-        successor: the record that replaced this one, if known.
+    """Keep or remove the object of a resource that is deleted, or that `successor` has replaced, which may count it.
 
     Raises:
         NotRemoved: it may still exist.
     """
-    among = successor is not None and record.object in successor.earlier
+    among, name = successor is not None and record.object in successor.earlier, place_text(record.uri)
     if not delete_object:
         # What was replaced may have been removed or overwritten since.
         if record.lost is None and (successor is None or among):
-            listener.note(f"kept: {place_text(record.uri)}")
+            listener.note(f"kept: {name}")
         return
     if successor is not None and (successor.uri == record.uri or (counted and among)):
-        listener.note(f"kept: {place_text(record.uri)}, which the archive that replaced this one holds or counts")
+        listener.note(f"kept: {name}, which the archive that replaced this one holds or counts")
         return
     if record.pinned:
-        listener.note(Text("kept: {uri}, since {pin} keeps it for good", uri=place_text(record.uri)))
+        listener.note(Text("kept: {uri}, since {pin} keeps it for good", uri=name))
         return
-    store = _store(transfers, record.uri)
+    why: Words = "it was interrupted, or the store did not answer"
+    then: list[Next] = []
     try:
         with transfers.until(REFRESH_PATIENCE):
-            removed, why = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
+            removed, kept = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
             if removed:
-                listener.note(f"deleted {place_text(record.uri)}")
-            elif why:
-                listener.note(Text("kept: {uri}: {why}", uri=place_text(record.uri), why=why))
-            elif await transfers.blocking(store.stat) is not None:
-                listener.warn(
-                    f"{place_text(record.uri)} was kept: this resource did not write it, or it was changed since."
-                )
+                listener.note(f"deleted {name}")
+            elif kept:
+                listener.note(Text("kept: {uri}: {why}", uri=name, why=kept))
+            elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
+                listener.warn(f"{name} was kept: this resource did not write it, or it was changed since.")
             return
     except StoreTrouble as trouble:
-        then = [*trouble.then, Next(Step.KEEP_OBJECT)]
-        raise NotRemoved(
-            f"The archive {place_text(record.uri)} was not deleted: {trouble.happened}", then=then
-        ) from trouble
-    raise NotRemoved(
-        f"The archive {place_text(record.uri)} was not deleted: it was interrupted, or the store did not answer"
-    )
+        why, then = trouble.happened, [*trouble.then, Next(Step.KEEP_OBJECT)]
+    raise NotRemoved(f"The archive {name} was not deleted: {why}", then=then)
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tuple[bool, Words]:
@@ -228,7 +213,7 @@ def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tup
     Returns:
         Whether it was removed, and why it is kept; nothing if there is no such object.
     """
-    store, manifest = _store(transfers, uri), manifest_of(transfers, uri)
+    store, manifest = transfers.at(uri), manifest_of(transfers, uri)
     seen = manifest.stat()  # before it is read: an owner who enters later changes it
     found = manifest_at(transfers, uri)
     if found is not None and found.without(owner):
@@ -246,7 +231,3 @@ def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tup
 def others_text(found: Manifest, owner: str | None) -> str:
     """The other owners of an object, for a message."""
     return ", ".join(each.name.replace("urn:pulumi:", "") for each in found.without(owner))
-
-
-def _store(transfers: Transfers, uri: str) -> Store:
-    return transfers.store(Destination.parse(uri))
