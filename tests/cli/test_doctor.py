@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -79,51 +80,147 @@ async def test_doctor_needs_four_requests_if_all_is_well(tmp_path: Path) -> None
         assert ended.err == ""
 
 
+def refused(kind: str | None, status: int, code: str) -> Callable[[World], None]:
+    """A service that answers requests of a kind like this."""
+    return lambda w: w.emulator.add_fault(Fault(kind=kind, status=status, code=code, times=None))
+
+
+def broken(w: World) -> None:
+    """A proxy answers for a service that is down."""
+    w.emulator.add_fault(Fault(html=502, times=None))
+
+
+def full(w: World) -> None:
+    """Four snapshots in the last 24 hours, one before, and an automatic one, which does not count."""
+    for hours in (30, 20, 10, 5, 1):
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic")
+
+
+def one(w: World) -> None:
+    """A snapshot."""
+    w.emulator.add_snapshot(DATABASE)
+
+
+Arrange = Callable[["World"], None]
+WRONG = "wrong-" + "k" * 64
+FINDINGS: dict[str, tuple[Arrange, dict[str, Any], dict[str, str], dict[str, tuple[str, str]]]] = {
+    # What the service is like, its settings, the environment, and of each check its state and words of finding or advice.
+    "known cache": (
+        one,
+        {},
+        {"SQUARECLOUD_LISTING_CACHE": "kept"},
+        {"listing cache": ("ok", "kept, by SQUARECLOUD_LISTING_CACHE")},
+    ),
+    "wrong key": (
+        one,
+        {},
+        {"SQUARECLOUD_API_KEY": WRONG},
+        {
+            "key": (
+                "problem",
+                "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused",
+            ),
+            "quota": ("unknown", "are needed"),
+            "package": ("ok", "pulumi-snapshots 1.2.3"),
+        },
+    ),
+    "no key": (
+        one,
+        {},
+        {"SQUARECLOUD_API_KEY": ""},
+        {"key": ("problem", "explain missing-key"), "package": ("ok", "")},
+    ),
+    "bad setting": (
+        one,
+        {},
+        {"SQUARECLOUD_POLL_EVERY": "never"},
+        {"settings": ("problem", "SQUARECLOUD_POLL_EVERY must be a duration")},
+    ),
+    "no network": (
+        one,
+        {},
+        {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"},
+        {"service": ("problem", "so nothing was sent"), "outage": ("unknown", "")},
+    ),
+    "broken service": (broken, {}, {}, {"service": ("problem", "502"), "outage": ("unknown", "")}),
+    "no account": (
+        refused("me", 403, "PERMISSION_DENIED"),
+        {},
+        {},
+        {
+            "key": ("ok", "accepted"),
+            "scope account:read": ("note", ""),
+            "scope snapshots:read": ("ok", ""),
+            "scope databases:read": ("unknown", "no database is known"),
+            "plan": ("unknown", ""),
+            "quota": ("unknown", ""),
+        },
+    ),
+    "free plan": (one, {"plan": "free"}, {}, {"scope snapshots:read": ("note", "the plan does not include it")}),
+    "blocked listing": (
+        refused("list account", 429, "RATE_LIMITED"),
+        {},
+        {},
+        {
+            "scope snapshots:read": (
+                "note",
+                "the service blocks it for up to 5 minutes, since it was requested too often",
+            )
+        },
+    ),
+    "used-up quota": (
+        full,
+        {"plan_memory_mb": 512},
+        {},
+        # 24 hours after the one of 20 hours ago.
+        {"quota": ("problem", "0 of 4 left, as far as the listing shows A slot frees at about 2026-03-01T16:00:00Z")},
+    ),
+    "right clock": (one, {}, {}, {"clock": ("ok", "within 1 min")}),
+    "clock behind": (one, {"clock_offset_seconds": 7200}, {}, {"clock": ("note", "2 h behind the service's Set it")}),
+    "clock ahead": (one, {"clock_offset_seconds": -7200}, {}, {"clock": ("note", "2 h ahead of the service's Set it")}),
+}
+
+
+@pytest.mark.parametrize("case", FINDINGS)
 @virtual
-async def test_doctor_shows_what_is_known_of_the_cache(tmp_path: Path) -> None:
-    async with world() as w:
-        found = await checked(desk_of(w, tmp_path, SQUARECLOUD_LISTING_CACHE="kept"))
-        assert found["listing cache"] == ("ok", "kept, by SQUARECLOUD_LISTING_CACHE", "")
-
-
-@virtual
-async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
-    async with world() as w:
-        found = await checked(desk_of(w, tmp_path, SQUARECLOUD_API_KEY="wrong-" + "k" * 64))
-        assert found["key"][0] == "problem"
-        assert found["key"][1].endswith(
-            "Set a valid key in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
-        )
-        assert [entry.key for entry in w.emulator.journal] == ["wrong", "none"]
-        assert found["quota"][0] == "unknown"
-        assert found["package"] == ("ok", "pulumi-snapshots 1.2.3", "")
-
-
-@pytest.mark.parametrize(
-    ("environment", "check", "said", "page"),
-    [
-        ({"SQUARECLOUD_API_KEY": ""}, "key", "No API key is set", "missing-key"),
-        (
-            {"SQUARECLOUD_POLL_EVERY": "never"},
-            "settings",
-            "SQUARECLOUD_POLL_EVERY must be a duration",
-            "settings-error",
-        ),
-        ({"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}, "service", "so nothing was sent", "not-sent"),
-    ],
-)
-@virtual
-async def test_doctor_says_first_why_it_cannot_ask_the_service(
-    tmp_path: Path, environment: dict[str, str], check: str, said: str, page: str
-) -> None:
-    async with world() as w:
+async def test_doctor_names_what_stands_in_the_way_and_what_to_do(tmp_path: Path, case: str) -> None:
+    arrange, service, environment, expected = FINDINGS[case]
+    async with world(**service) as w:
+        arrange(w)
         found = await checked(desk_of(w, tmp_path, **environment))
-        assert next(iter(found)) == check
-        assert found[check][0] == "problem"
-        assert said in found[check][1]
-        assert "".join(found[check][1:]).endswith(f"\nmore: squarecloud-snapshots explain {page}")
-        assert not w.emulator.journal
-        assert found["package"][0] == "ok"
+        for check, (state, words) in expected.items():
+            assert found[check][0] == state
+            assert words in " ".join(found[check][1:]).strip()
+        if next(iter(found)) != "key" or found["key"][0] == "problem":
+            assert len(w.emulator.journal) <= 2, (
+                "a service that does not answer, or a key that it refuses, is asked once"
+            )
+
+
+SCOPES = {
+    "account:read snapshots:read databases:read": "ok ok ok",
+    "snapshots:read databases:read": "note ok ok",
+    "account:read snapshots:read": "ok ok note",
+    "account:read databases:read": "ok problem ok",
+    "databases:read": "note problem unknown",  # no database is known to check it with
+}
+
+
+@pytest.mark.parametrize("held", SCOPES)
+@virtual
+async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> None:
+    async with world(scopes=frozenset(held.split())) as w:
+        one(w)
+        found = await checked(desk_of(w, tmp_path))
+        assert found["key"] == ("ok", "accepted", "")
+        for name, state in zip(("account:read", "snapshots:read", "databases:read"), SCOPES[held].split(), strict=True):
+            assert found[f"scope {name}"][0] == state
+            lacks = f"the API key lacks the scope {name}" in found[f"scope {name}"][1]
+            assert lacks is (name not in held and state != "unknown")
+
+
+# The ledger --------------------------------------------------------------------------------------------------------------
 
 
 @virtual
@@ -132,11 +229,8 @@ async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path) -> No
         store = Store(w.clock)
         desk = desk_of(w, tmp_path)
         desk.place = store.bucket
-        assert (await checked(desk))["ledger"] == (
-            "ok",
-            "shared: s3://shared/here is read and written, and a stale write is refused",
-            UNSHARED,
-        )
+        good = "shared: s3://shared/here is read and written, and a stale write is refused"
+        assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
         store.ignores_marks = True
         unsafe = (await checked(desk))["ledger"]
         assert unsafe[0] == "problem"
@@ -150,7 +244,7 @@ async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path) -> No
 
 
 @virtual
-async def test_doctor_checks_a_folder_that_machines_share(tmp_path: Path) -> None:
+async def test_doctor_checks_a_folder_that_machines_share_and_one_that_is_none(tmp_path: Path) -> None:
     async with world() as w:
         shared = tmp_path / "shared"
         desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
@@ -158,11 +252,6 @@ async def test_doctor_checks_a_folder_that_machines_share(tmp_path: Path) -> Non
         assert (state, "there is no such folder" in text) == ("problem", True)
         shared.mkdir()
         assert re.fullmatch(rf"shared: {shared}/\w+\.ledger is read and written", (await checked(desk))["ledger"][1])
-
-
-@virtual
-async def test_doctor_finds_that_nothing_can_be_written_down(tmp_path: Path) -> None:
-    async with world() as w:
         (tmp_path / "state").write_text("a file where the folder should be")
         state, text, _ = (await checked(desk_of(w, tmp_path / "state")))["ledger"]
         assert state == "problem"
@@ -171,18 +260,10 @@ async def test_doctor_finds_that_nothing_can_be_written_down(tmp_path: Path) -> 
 
 
 @virtual
-async def test_a_failing_service_is_asked_once(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(html=502, times=None))
-        found = await checked(desk_of(w, tmp_path))
-        assert (found["service"][0], found["outage"][0]) == ("problem", "unknown")
-        assert [entry.kind for entry in w.emulator.journal] == ["me", "service status"]
-
-
-@virtual
 async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: Path) -> None:
     async with world() as w:
-        desk = desk_of(w, tmp_path)
+        store, desk = Store(w.clock), desk_of(w, tmp_path)
+        desk.place = store.bucket
         w.emulator.block(1800)
         assert (await checked(desk))["service"][0] == "problem"
         w.emulator.block(0)
@@ -192,123 +273,16 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: P
         assert (state, after) == ("problem", before), "nothing is sent while a block is remembered"
         assert "was not sent" in text
         assert "`squarecloud-snapshots doctor --forget-block`" in advice
+        store.refuses = "no right to write"
+        state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
+        assert (state, "no right to write" in text, "again" in advice) == ("problem", True, True)
+        store.refuses = ""
         found = findings(await desk.types("doctor", "--json", "--forget-block"))
         assert found["block"][1].startswith("forgotten: runs took it to last until 2026-03-01T12:30:")
         assert found["key"][0] == "ok"
         assert "block" not in await checked(desk)
         again = findings(await desk.types("doctor", "--json", "--forget-block"))
         assert again["block"] == ("ok", "no run remembers one", "")
-
-
-@virtual
-async def test_a_block_that_cannot_be_forgotten_is_a_problem(tmp_path: Path) -> None:
-    async with world() as w:
-        store = Store(w.clock)
-        desk = desk_of(w, tmp_path)
-        desk.place = store.bucket
-        w.emulator.block(1800)
-        await checked(desk)
-        w.emulator.block(0)
-        store.refuses = "no right to write"
-        found = findings(await desk.types("doctor", "--json", "--forget-block"))
-        assert found["block"][0] == "problem"
-        assert "no right to write" in found["block"][1]
-        assert "again" in found["block"][2]
-        store.refuses = ""
-        assert findings(await desk.types("doctor", "--json", "--forget-block"))["block"][1].startswith("forgotten")
-
-
-@virtual
-async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="list account", status=403, code="MISSING_SCOPE", times=None))
-        found = await checked(desk_of(w, tmp_path))
-        assert found["scope snapshots:read"][0] == "problem"
-        assert "the API key lacks the scope" in found["scope snapshots:read"][1]
-        assert found["plan"][0] == "ok"
-
-
-@pytest.mark.parametrize(
-    ("held", "account", "snapshots", "databases"),
-    [
-        ("account:read snapshots:read databases:read", "ok", "ok", "ok"),
-        ("snapshots:read databases:read", "note", "ok", "ok"),
-        ("account:read snapshots:read", "ok", "ok", "note"),
-        ("account:read databases:read", "ok", "problem", "ok"),
-        ("databases:read", "note", "problem", "unknown"),  # no database is known to check it with
-    ],
-)
-@virtual
-async def test_each_scope_of_the_key_is_reported(
-    tmp_path: Path, held: str, account: str, snapshots: str, databases: str
-) -> None:
-    async with world(scopes=frozenset(held.split())) as w:
-        w.emulator.add_snapshot(DATABASE)
-        found = await checked(desk_of(w, tmp_path))
-        assert found["key"] == ("ok", "accepted", "")
-        for scope, state in {"account": account, "snapshots": snapshots, "databases": databases}.items():
-            name = f"{scope}:read"
-            assert found[f"scope {name}"][0] == state
-            lacks = f"the API key lacks the scope {name}" in found[f"scope {name}"][1]
-            assert lacks is (name not in held and state != "unknown")
-
-
-@virtual
-async def test_a_plan_without_an_account_listing_is_no_problem(tmp_path: Path) -> None:
-    async with world(plan="free") as w:
-        found = await checked(desk_of(w, tmp_path))
-        assert [entry.kind for entry in w.emulator.journal] == [
-            "me",
-            "service status",
-            "list account",
-            "list",
-            "database",
-        ]
-        state, text, _ = found["scope snapshots:read"]
-        assert (state, text.partition(": ")[2]) == ("note", "the plan does not include it")
-
-
-@virtual
-async def test_a_blocked_account_listing_is_no_problem(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="list account", status=429, code="RATE_LIMITED"))
-        state, text, _ = (await checked(desk_of(w, tmp_path)))["scope snapshots:read"]
-        assert state == "note"
-        assert text.endswith("the service blocks it for up to 5 minutes, since it was requested too often")
-
-
-@virtual
-async def test_a_key_without_access_to_the_account_is_noted(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="me", status=403, code="PERMISSION_DENIED", times=None))
-        found = await checked(desk_of(w, tmp_path))
-        assert found["key"][0] == "ok"
-        assert found["scope account:read"][0] == "note"
-        assert found["scope snapshots:read"][0] == "ok"
-        assert found["scope databases:read"][0] == "unknown"
-        assert (found["plan"][0], found["quota"][0]) == ("unknown", "unknown")
-
-
-@virtual
-async def test_a_used_up_quota_shows_when_a_slot_frees(tmp_path: Path) -> None:
-    async with world(plan_memory_mb=512) as w:
-        for hours in (30, 20, 10, 5, 1):
-            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic")
-        state, text, advice = (await checked(desk_of(w, tmp_path)))["quota"]
-        assert (state, text) == ("problem", "0 of 4 left, as far as the listing shows")
-        # 24 hours after the one of 20 hours ago.
-        assert "A slot frees at about 2026-03-01T16:00:00Z" in advice
-
-
-@pytest.mark.parametrize(("offset", "said"), [(0, ""), (7200, "2 h behind"), (-7200, "2 h ahead of")])
-@virtual
-async def test_a_wrong_clock_is_noted(tmp_path: Path, offset: int, said: str) -> None:
-    async with world(clock_offset_seconds=offset) as w:
-        state, text, advice = (await checked(desk_of(w, tmp_path)))["clock"]
-        assert (state == "note") == bool(said)
-        assert said in text
-        assert ("rotate_after" in advice) == bool(said)
 
 
 @virtual
@@ -332,26 +306,12 @@ async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(tmp_pat
 async def test_snapshots_missing_from_an_old_page_count_as_used(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1) as w:
         desk = desk_of(w, tmp_path)
-        before = await checked(desk)
-        assert before["quota"][1].startswith("16 of 16")
+        assert (await checked(desk))["quota"][1].startswith("16 of 16")
         await desk.types("create", DATABASE)
         found = await checked(desk)
-        assert found["listing"][0] == "note"
-        assert w.started() in found["listing"][1]
-        assert "renewed by" in found["listing"][2]
+        state, text, advice = found["listing"]
+        assert (state, w.started() in text, "renewed by" in advice) == ("note", True, True)
         assert found["quota"][1].startswith("15 of 16")
-
-
-@pytest.mark.parametrize("columns", [30, 80])
-@virtual
-async def test_a_narrow_terminal_shows_every_finding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
-    monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns)
-    async with world() as w:
-        out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
-        assert re.search(r"\?\s+scope snapshots:write\s+only a POST would show it, and none is sent\n", out)
-        assert columns == 30 or max(map(len, out.splitlines())) <= columns
 
 
 @virtual
@@ -361,6 +321,15 @@ async def test_an_interrupted_doctor_says_so(tmp_path: Path) -> None:
         ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk_of(w, tmp_path).types("doctor"))
         assert (ended.code, ended.out) == (130, "")
         assert ended.err == "Error: interrupted before it was done.\n"
+
+
+@virtual
+async def test_a_narrow_terminal_shows_every_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: 80)
+    async with world() as w:
+        out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
+        assert re.search(r"\?\s+scope snapshots:write\s+only a POST would show it, and none is sent\n", out)
+        assert max(map(len, out.splitlines())) <= 80
 
 
 # What is installed ---------------------------------------------------------------------------------------------------

@@ -29,9 +29,6 @@ UNLIMITED = 10_000
 
 READABLE = 100
 """Columns of prose at most."""
-NARROW = 70
-"""Below so many columns a report has no columns of its own."""
-
 SHORT_ZONE = re.compile(r"[A-Z]{2,5}|[+-]\d{2,4}")
 """A zone's name that takes little room, such as `CET` or `-03`."""
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
@@ -127,18 +124,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: 
 
 
 def report(rows: Sequence[tuple[str, str, str, str]], stream: IO[str]) -> str:
-    """Mark, check, finding and advice of each row, folded at the stream's width.
-
-    On a narrow stream the finding and the advice are below the other two.
-    """
-    width = width_of(stream)
+    """Mark, check, finding and advice of each row, folded at the stream's width."""
     grid = Table.grid(padding=(0, 2, 0, 0))
-    narrow = ""
     for mark, check, *texts in rows:
-        lines = [printable(text) for text in texts if text]
-        grid.add_row(mark, check, Text("\n".join(lines), overflow="fold"))
-        narrow += "\n  ".join([f"{mark}  {check}", *lines]) + "\n"
-    return narrow if width < NARROW else _rendered(grid, width)
+        grid.add_row(mark, check, Text("\n".join(printable(text) for text in texts if text), overflow="fold"))
+    return _rendered(grid, width_of(stream))
 
 
 def markdown(text: str, stream: IO[str]) -> str:
