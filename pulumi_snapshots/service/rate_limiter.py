@@ -236,9 +236,11 @@ class RateLimiter:
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
 
-        def forget(_: Document) -> float:
+        def forget(document: Document) -> float:
             longest = max(self._blocks.values(), default=-math.inf)
             self._blocks, self._new_blocks = {}, {}
+            # Also before the service has answered: without its time nothing else of the account is written.
+            _dict(_dict(document.get(ACCOUNTS)).get(self._account)).pop("blocks", None)
             return longest
 
         return self._utc(await self._edit(forget))

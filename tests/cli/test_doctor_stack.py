@@ -165,7 +165,7 @@ async def test_doctor_names_what_a_bucket_does_not_allow_and_its_other_accounts(
         assert state == "problem"
         assert "listing the bucket (s3:ListBucket" in said
         store.unlisted = False
-        await store.bucket().edit(lambda document: document.update(accounts={"b": {"sent": [[1e9, "x"]]}}))
+        await store.bucket().edit(lambda document: document.update(accounts={"b": {"sent": [[1e9, "x", [], True]]}}))
         found = (await found_by(desk))["ledger"]
         assert "1 more accounts use it, whose limits are kept apart" in found[1]
         store.unlisted = True
