@@ -80,7 +80,7 @@ async def test_doctor_needs_four_requests_if_all_is_well(tmp_path: Path) -> None
         assert ended.err == ""
 
 
-def refused(kind: str | None, status: int, code: str) -> Callable[[World], None]:
+def refused(kind: str | None, status: int, code: str) -> Callable[[World], object]:
     """A service that answers requests of a kind like this."""
     return lambda w: w.emulator.add_fault(Fault(kind=kind, status=status, code=code, times=None))
 
@@ -102,7 +102,7 @@ def one(w: World) -> None:
     w.emulator.add_snapshot(DATABASE)
 
 
-Arrange = Callable[["World"], None]
+Arrange = Callable[["World"], object]
 WRONG = "wrong-" + "k" * 64
 FINDINGS: dict[str, tuple[Arrange, dict[str, Any], dict[str, str], dict[str, tuple[str, str]]]] = {
     # What the service is like, its settings, the environment, and of each check its state and words of finding or advice.
