@@ -29,15 +29,12 @@ class Fleet:
 
     Args:
         clock: the time.
-        announce: gets a summary every minute while there are many and `keep_announcing` runs; None without any.
-        cuts_rows: whether a terminal may cut the rows, so that `announce` gets each change while there are few: a
-            replacement's row begins with what has changed in the program, and little room is left behind that.
+        announce: gets a summary every minute while there are many and `keep_announcing` runs, and one of their end.
     """
 
-    def __init__(self, clock: Clock, announce: Callable[[str], None] | None, *, cuts_rows: bool = False) -> None:
+    def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
         self.clock = clock
         self._announce = announce
-        self._cuts_rows = cuts_rows
         self._phases: dict[Member, Phase] = {}
         self._ended = {"done": 0, "kept as pending": 0, "failed": 0}
         self._announced = False
@@ -57,29 +54,13 @@ class Fleet:
         finally:
             del self._phases[member]
             self._ended[end] += 1
-            if self._phases or self._announced:
-                self._announce_change()
+            if self._announced and self._announce is not None and not self._phases:
+                self._announce(self.summary())  # otherwise an old one would stay
 
     def moves(self, member: Member, phase: Phase | None) -> None:
         """Note the phase of a snapshot, None if it has not changed."""
-        if phase is None or self._phases.get(member) in {None, phase}:  # the member of a restore is not counted
-            return
-        self._phases[member] = phase
-        self._announce_change()
-
-    def _announce_change(self) -> None:
-        """Announce a change of few snapshots, and the end of many, which would leave an old summary."""
-        if (self._cuts_rows and self._total < MANY) or not self._phases:
-            self._announce_summary()
-
-    def _announce_summary(self) -> None:
-        if self._announce is not None:
-            self._announced = True
-            self._announce(self.summary())
-
-    @property
-    def _total(self) -> int:
-        return len(self._phases) + sum(self._ended.values())
+        if phase is not None and member in self._phases:  # the member of a restore is not counted
+            self._phases[member] = phase
 
     @property
     def is_many(self) -> bool:
@@ -91,7 +72,8 @@ class Fleet:
         while self._announce is not None:
             await self.clock.sleep(SUMMARY_EVERY)
             if self.is_many:
-                self._announce_summary()
+                self._announced = True
+                self._announce(self.summary())
 
     def summary(self) -> str:
         """The number of snapshots in each phase; without times, which would be old before the next one."""
@@ -102,11 +84,8 @@ class Fleet:
             "not answered yet": waiting["answer"],
             "queued": waiting["queue"],
         }
-        if self._total == 1:
-            return f"snapshot {next(what for what, count in counts.items() if count)}"
-        return ", ".join(
-            [*(f"{count} {what}" for what, count in counts.items() if count), f"of {self._total} snapshots"]
-        )
+        total = sum(counts.values())
+        return ", ".join([*(f"{count} {what}" for what, count in counts.items() if count), f"of {total} snapshots"])
 
 
 class Member:

@@ -13,7 +13,6 @@ from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import EngineCall
 from pulumi_snapshots.engine.presence import run_in
-from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.run.shared import Shared
 
 T = TypeVar("T")
@@ -23,7 +22,7 @@ class Run:
     """One per process."""
 
     def __init__(self) -> None:
-        self.shared = Shared(EngineCall().progress, cuts_rows=has_terminal(), run=run_in(sys.argv))
+        self.shared = Shared(EngineCall().progress, run=run_in(sys.argv))
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None

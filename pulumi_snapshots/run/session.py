@@ -42,10 +42,6 @@ UNWRITTEN = (
     "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps the service's limits alone, "
     "and other runs do not see the result of what it has sent"
 )
-CLOSER = 3
-"""Requests by which machines that share a ledger learn the service's time more closely, once in a run."""
-QUICK = 0.3
-"""Seconds that an edit of the ledger may take for that: each request is one."""
 
 
 class Session(Stoppable):
@@ -60,7 +56,6 @@ class Session(Stoppable):
         chance: the source of the jitter between retries.
         state: the directory for files of this machine; without one the pages of the account are not kept.
         announce: see `Fleet`.
-        cuts_rows: see `Fleet`.
 
     Raises:
         MissingKey: the settings have no API key.
@@ -77,7 +72,6 @@ class Session(Stoppable):
         chance: random.Random | None = None,
         state: Path | None = None,
         announce: Callable[[str], None] | None = None,
-        cuts_rows: bool = False,
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
@@ -102,7 +96,7 @@ class Session(Stoppable):
             http=http,
         )
         self.databases = Databases(self.client, self.clock)
-        self.fleet = Fleet(self.clock, announce, cuts_rows=cuts_rows)
+        self.fleet = Fleet(self.clock, announce)
         self.listings = Listings(self.client, self.clock)
         self.complete_listings = CompleteListings(
             self.listings, self.databases, self.found_lately, self.clock, requests_per_minute=settings.own_requests
@@ -174,7 +168,6 @@ class Session(Stoppable):
                     except SquareCloudError as error:  # a refusal has a time too
                         failed = error
                 if not briefly:
-                    await self._ask_closely(database_id)
                     self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
             why = failed.happened if failed is not None else "its answers have no date"
@@ -182,18 +175,6 @@ class Session(Stoppable):
                 f"Nothing was requested for database {database_id}, since the service's time is not known: {why}",
                 then=failed.then if failed is not None else [Next(Step.RUN_AGAIN)],
             )
-
-    async def _ask_closely(self, database_id: str) -> None:
-        """Learn the service's time to a fraction of a second: machines leave each other twice what they do not know of it.
-
-        Each request is answered as the service's clock may or may not have begun another second, which halves what is unsure.
-        """
-        for _ in range(CLOSER if self.ledger.place.is_shared and self.service_clock.offset is not None else 0):
-            if self.rate_limiter.took > QUICK:
-                return  # the requests would cost more than they save
-            await self.clock.sleep(1.0 - self.service_clock.now().microsecond / 1e6)
-            with suppress(SquareCloudError):
-                await self.client.database_status(database_id, patience=ONCE)
 
     async def found_lately(self) -> list[Found]:
         """Read which versions runs have found lately, of all databases; none if the ledger cannot be read."""

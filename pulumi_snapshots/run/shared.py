@@ -28,7 +28,6 @@ class Shared:
 
     Args:
         announce: see `Fleet`.
-        cuts_rows: see `Fleet`.
         run: see `RunMemory`.
 
     Attributes:
@@ -36,11 +35,10 @@ class Shared:
         background: the task group for the summaries, once the event loop runs.
     """
 
-    def __init__(self, announce: Callable[[str], None], *, cuts_rows: bool = False, run: str = "") -> None:
+    def __init__(self, announce: Callable[[str], None], run: str = "") -> None:
         self.memory = RunMemory(run)
         self.background: TaskGroup | None = None
         self._announce = announce
-        self._cuts_rows = cuts_rows
         self._sessions: dict[Settings, Session] = {}
         self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
         self._clock = Clock()
@@ -66,7 +64,6 @@ class Shared:
             clock=self._clock,
             state=settings.state_directory(),
             announce=self._announce,
-            cuts_rows=self._cuts_rows,
         )
         return session
 

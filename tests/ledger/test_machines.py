@@ -314,7 +314,7 @@ async def test_a_place_that_fails_while_a_post_is_queued_starts_no_cooldown() ->
 
         async with anyio.create_task_group() as group:
             group.start_soon(team.create, session)
-            await anyio.sleep(5)  # the machine learns the service's time closely, and sends
+            await anyio.sleep(1)
             group.start_soon(second)  # it has read the place, and waits for its slot
             await anyio.sleep(1)
             team.store.fails = "no answer"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FLEET = tuple(f"{number:032x}" for number in range(50))
 
 
-async def snapshots_of_all(here: World, announced: list[tuple[float, str]], *, cuts_rows: bool = False) -> list[Row]:
+async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> list[Row]:
     session = Session(
         here.session.settings,
         ledger_of(here.clock),
@@ -30,7 +30,6 @@ async def snapshots_of_all(here: World, announced: list[tuple[float, str]], *, c
         http=here.transport,
         chance=random.Random(1),
         announce=lambda text: announced.append((here.clock.monotonic(), text)),
-        cuts_rows=cuts_rows,
     )
     rows = []
     async with anyio.create_task_group() as background:
@@ -108,22 +107,6 @@ async def test_a_few_snapshots_need_no_summary() -> None:
     async with world(databases=FLEET[:5], snapshot_seconds=150) as here:
         await snapshots_of_all(here, announced)
     assert announced == []
-
-
-@virtual
-async def test_a_terminal_shows_changes_that_a_cut_row_cannot_and_no_old_one() -> None:
-    announced: dict[int, list[tuple[float, str]]] = {1: [], 3: [], 20: []}
-    for databases, each in announced.items():
-        async with world(databases=FLEET[:databases], snapshot_seconds=150, plan_memory_mb=64_000) as here:
-            await snapshots_of_all(here, each, cuts_rows=True)
-    one, few, many = ([text for _, text in each] for each in announced.values())
-    assert one == ["snapshot not answered yet", "snapshot not listed yet", "snapshot done"]
-    assert few[0] == "1 not answered yet, 2 queued, of 3 snapshots"
-    assert few[-1] == "3 done, of 3 snapshots"
-    assert len(few) <= 3 * 3
-    assert many[-1] == "20 done, of 20 snapshots"
-    times = [at for at, text in announced[20][:-1] if text.endswith("of 20 snapshots")]
-    assert {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)} == {60.0}, "only the summary"
 
 
 @virtual

@@ -16,7 +16,6 @@ from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in, run_in
-from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.plugin.protocol.attached import Attached
 from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
 from pulumi_snapshots.plugin.protocol.engine import Engine
@@ -64,7 +63,7 @@ async def _serve(address: str | None) -> None:
 
 
 def _plugin(background: TaskGroup, callbacks: Callbacks, engine: Engine) -> Plugin:
-    shared = Shared(lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal(), run=run_in(sys.argv))
+    shared = Shared(lambda text: engine.say(text, ephemeral=True), run=run_in(sys.argv))
     shared.background = background
     return Plugin(engine, shared, callbacks)
 
