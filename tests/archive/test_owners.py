@@ -17,17 +17,20 @@ from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest, note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
+from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore, _FileDraft
 from pulumi_snapshots.storage.store import Draft, Held, Seen, StoreTrouble
 from squarecloud_emulator import Fault
 from tests.archive.scene import file_of, holds, scene
 from tests.cli.typed import Desk
+from tests.support.clocks import Shifted
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
@@ -372,6 +375,59 @@ async def test_two_jobs_at_once_both_record_the_object_that_is_there(tmp_path: P
             group.start_soon(one, B)
         assert [(await at.refresh(each)).lost for each in records] == [None, None]
         assert owners(records[0]) == [(A, False), (B, False)]
+
+
+# Odd places and bad moments ---------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_one_folder_by_a_link_or_two_dots_is_one_place(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        (tmp_path / "link").symlink_to(at.folder)
+        first = await at.archive(owner=A)
+        for number, way in enumerate((f"{tmp_path}/link/", f"{at.folder}/not there/../")):
+            other = await at.archive(owner=f"urn:{number}", destination=way)
+            assert file_of(other).samefile(file_of(first))
+            await at.remove(other, delete_object=True)
+            assert (holds(first, at.zip), owners(first)) == (True, [(A, False)])
+        assert at.files() == {DATABASE, f"{DATABASE}/{file_of(first).name}"}
+
+
+@virtual
+async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        inner = await at.archive(owner=B, destination=f"{at.folder}/{DATABASE}/ü 50% #1/")
+        outer = await at.archive(owner=A, keep_last=1)
+        at.newer(size=1000)
+        newer = await at.archive(owner=A, keep_last=1)  # after a lost state
+        assert [file_of(each).exists() for each in (inner, outer, newer)] == [True, False, True]
+        found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
+        assert [(each.uri, each.problem) for each in found] == sorted([(newer.uri, ""), (inner.uri, "")])
+        await at.remove(inner, delete_object=True)
+        assert not file_of(inner).exists()
+
+
+@virtual
+async def test_a_clock_that_was_set_back_costs_no_newer_archive(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(owner=A, keep_last=1)
+        at.newer(size=1000)
+        at.transfers.clock = Shifted(at.here.clock, -30 * 86400.0)
+        second = await at.archive(owner=A, keep_last=1, previous=first)
+        assert second.archived_at < first.archived_at
+        assert (file_of(first).exists(), holds(second, at.zip)) == (False, True)
+        assert (await at.refresh(second)).lost is None
+
+
+@virtual
+async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=A)
+        file_of(record).with_name(f"{file_of(record).name}.json").unlink()
+        (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+        assert one.problem.startswith("has no manifest")
+        await at.remove(record, delete_object=True)
+        assert not list(file_of(record).parent.iterdir())
 
 
 # In a program ----------------------------------------------------------------------------------------------------------
