@@ -110,7 +110,7 @@ async def test_what_was_started_after_another_clients_restore_is_resumed() -> No
         await w.clock.sleep(4 * MINUTE)
         w.emulator.next_snapshot_takes(DATABASE, 150.0)
         await machine.killed_after(100.0)
-        await again.changes(1)
+        await again.changes(1, reuse_within=0.0)
         _, second = (post for post in w.posts if post.accepted)
         assert set(again.done.values()) == {second.version_id}
 
