@@ -10,20 +10,12 @@ import socket
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from squarecloud_emulator.control.local_only import is_loopback
 from squarecloud_emulator.data.store import StoreError
 from squarecloud_emulator.emulator import Emulator
-from squarecloud_emulator.service.settings import (
-    TEST_API_KEY,
-    CacheWorld,
-    EmulatorSettings,
-    ModifiedIs,
-    NameStyle,
-    Plan,
-    RestoreStatusRoute,
-)
+from squarecloud_emulator.service.settings import TEST_API_KEY, EmulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +28,41 @@ __all__ = ["main"]
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
 _DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
 _PASSWORD = f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}"
+_SETTINGS = {
+    "--speed": ("speed", "seconds of the service's time in one real second"),
+    "--clock-offset": ("clock_offset_seconds", "how far the service's clock is ahead, in seconds"),
+    "--snapshot-seconds": ("snapshot_seconds", "how long a snapshot takes"),
+    "--soft-deadline": ("soft_deadline_seconds", "after how many seconds a POST is answered 202"),
+    "--restore-seconds": ("restore_seconds", "how long a restore takes"),
+    "--restore-holds": (
+        "restore_holds",
+        "answer the POST of a restore with its outcome, or 202 at the soft deadline; otherwise at once",
+    ),
+    "--restore-tail": (
+        "restore_tail_seconds",
+        "after a restore that succeeded, how long other POSTs are still answered with RESTORE_IN_PROGRESS, in seconds",
+    ),
+    "--restore-status": (
+        "restore_status_route",
+        "whether the service has the route that shows how a restore stands, or how it answers without it",
+    ),
+    "--memory": ("plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day"),
+    "--plan": ("plan", "a free plan has no account listing"),
+    "--requests-per-minute": ("requests_per_minute", "the rate limit"),
+    "--block-seconds": ("block_seconds", "how long the account is blocked past the rate limit"),
+    "--cache-seconds": ("cache_seconds", "how long listings are cached"),
+    "--cache-world": (
+        "cache_world",
+        "whether a finished snapshot invalidates cached listings, or they are kept until they expire",
+    ),
+    "--modified-is": ("modified_is", "which moment a snapshot's time is"),
+    "--name-style": ("name_style", "how snapshots are named"),
+    "--old-style-entries": ("old_style_entries", "listings without version_id, url, runtime and origin"),
+    "--automatic": ("automatic_snapshots", "daily automatic snapshots"),
+}
+"""By option: the setting that it chooses, and its meaning."""
+_STARTED = {"automatic_snapshots": True}
+"""What is other for the command than in Python."""
 _FAILED = 1
 _WRONG_USE = 2  # as argparse, which is there without the extra, so that this says what is missing
 
@@ -88,7 +115,7 @@ def opened(options: argparse.Namespace) -> tuple[Emulator, socket.socket]:
         if options.data_folder is not None:
             _claim(options.data_folder)
         store = _store(options)
-        emulator = Emulator(_settings(options), data_folder=options.data_folder, store=store)
+        emulator = Emulator(_chosen(options), data_folder=options.data_folder, store=store)
         for described in options.database:
             database_id, _, kind = described.partition(":")
             if database_id not in emulator.databases:
@@ -132,62 +159,19 @@ def parser() -> argparse.ArgumentParser:
         f"Give the password in {_PASSWORD}",
     )
 
-    def setting(option: str, name: str, help: str, **more: Any) -> None:  # noqa: A002 - argparse's word
-        add(option, dest=name, help=help, **{"default": getattr(usual, name), **more})
-
-    setting("--speed", "speed", "seconds of the service's time in one real second", type=float)
-    setting("--clock-offset", "clock_offset_seconds", "how far the service's clock is ahead, in seconds", type=float)
-    setting("--snapshot-seconds", "snapshot_seconds", "how long a snapshot takes", type=float)
-    setting("--soft-deadline", "soft_deadline_seconds", "after how many seconds a POST is answered 202", type=float)
-    setting("--restore-seconds", "restore_seconds", "how long a restore takes", type=float)
-    setting(
-        "--restore-holds",
-        "restore_holds",
-        "answer the POST of a restore with its outcome, or 202 at the soft deadline; otherwise at once",
-        action="store_true",
-    )
-    setting(
-        "--restore-tail",
-        "restore_tail_seconds",
-        "after a restore that succeeded, how long other POSTs are still answered with RESTORE_IN_PROGRESS, in seconds",
-        type=float,
-    )
-    setting(
-        "--restore-status",
-        "restore_status_route",
-        "whether the service has the route that shows how a restore stands, or how it answers without it",
-        choices=get_args(RestoreStatusRoute),
-    )
-    setting("--memory", "plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day", type=int)
-    setting("--plan", "plan", "a free plan has no account listing", choices=get_args(Plan))
-    setting("--requests-per-minute", "requests_per_minute", "the rate limit", type=int)
-    setting("--block-seconds", "block_seconds", "how long the account is blocked past the rate limit", type=float)
-    setting("--cache-seconds", "cache_seconds", "how long listings are cached", type=float)
-    setting(
-        "--cache-world",
-        "cache_world",
-        "whether a finished snapshot invalidates cached listings, or they are kept until they expire",
-        choices=get_args(CacheWorld),
-    )
-    setting("--modified-is", "modified_is", "which moment a snapshot's time is", choices=get_args(ModifiedIs))
-    setting("--name-style", "name_style", "how snapshots are named", choices=get_args(NameStyle))
-    setting(
-        "--old-style-entries",
-        "old_style_entries",
-        "listings without version_id, url, runtime and origin",
-        action="store_true",
-    )
-    setting(
-        "--automatic",
-        "automatic_snapshots",
-        "daily automatic snapshots",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-    )
+    types = get_type_hints(EmulatorSettings)
+    for option, (name, help_) in _SETTINGS.items():
+        value, kind = getattr(usual, name), types[name]
+        how: dict[str, Any] = {"type": type(value)}
+        if isinstance(value, bool):
+            how = {"action": argparse.BooleanOptionalAction if option == "--automatic" else "store_true"}
+        elif choices := get_args(kind):
+            how = {"choices": choices}
+        add(option, dest=name, help=help_, default=_STARTED.get(name, value), **how)
     return parser
 
 
-def _settings(options: argparse.Namespace) -> EmulatorSettings:
+def _chosen(options: argparse.Namespace) -> EmulatorSettings:
     chosen = {one.name: getattr(options, one.name) for one in fields(EmulatorSettings) if hasattr(options, one.name)}
     return EmulatorSettings(api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY, **chosen)
 

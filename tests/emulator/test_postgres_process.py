@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -109,15 +107,6 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
     assert server.password not in ran
 
 
-def test_server_that_does_not_answer_is_named_in_the_error(refused: Callable[..., str], server: Server) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    told = refused("--postgres-dsn", f"postgresql://postgres@127.0.0.1:{port}/postgres")
-    assert f"cannot use PostgreSQL at 127.0.0.1 port {port}: " in told
-    assert "refused" in told
-    assert server.port != port
-
-
 @pytest.mark.parametrize(
     ("dsn", "told"),
     [
@@ -154,31 +143,6 @@ def test_dsn_with_a_password_can_come_from_the_environment(server: Server, monke
         emulator.control("snapshots", {"database_id": DATABASE})
         emulator.process.send_signal(signal.SIGINT)
         emulator.process.communicate(timeout=90)
-
-
-def test_missing_or_unfit_client_programs_are_named_in_the_error(
-    refused: Callable[..., str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    version = int(re.match(r"\d+", sql_at(server.url(), "SHOW server_version")[0][0])[0])  # type: ignore[index]
-    monkeypatch.setenv("PATH", str(tmp_path))
-    options = ("--postgres-dsn", server.dsn())
-    install = f"install PostgreSQL's client programs, version {version} or later"
-    assert f"pg_dump is not on PATH: {install}" in refused(*options)
-    for name in ("pg_dump", "pg_restore"):
-        script(tmp_path / name, "echo 'pg_dump (PostgreSQL) 9.6.24'")
-        assert f"{name} is version 9, older than the server's {version}" in refused(*options)
-        script(tmp_path / name, "echo lost >&2; exit 127")
-        assert f"{name} does not run: lost" in refused(*options)
-        script(tmp_path / name, f"echo '{name} (PostgreSQL) {version}.1'")
-    if version < 17:
-        script(tmp_path / "pg_restore", "echo 'pg_restore (PostgreSQL) 17.1'")
-        assert f"cannot restore into a server of version {version}" in refused(*options)
-
-
-def test_id_that_cannot_name_a_database_gets_an_error(refused: Callable[..., str], server: Server) -> None:
-    options = ("--postgres-dsn", server.dsn(), "--database")
-    assert "at most 59 characters" in refused(*options, "a" * 60)
-    assert "the PostgreSQL server has a database postgres already" in refused(*options, "postgres")
 
 
 def test_missing_psycopg_is_named_with_its_install_command() -> None:

@@ -92,29 +92,6 @@ def test_the_archive_is_the_same_by_whatever_its_libraries_were_installed(tmp_pa
     assert made[0] == made[1]
 
 
-def test_making_a_release_ends_with_the_line_that_compares(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def part(_: object, into: Path) -> list[Path]:
-        (into / "made").write_text("made")
-        return [into / "made"]
-
-    monkeypatch.setattr(dist, "PROJECT", tmp_path)
-    monkeypatch.setattr(dist, "DIST", tmp_path / "dist")
-    monkeypatch.setattr(dist, "PARTS", {"made": part})
-    assert dist.main([]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    command = last.partition("commit: ")[2].replace("OTHER", ".")
-    told = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout  # noqa: S602  as it is printed
-    assert told == "made: OK\n"
-
-
-def test_a_package_that_cannot_be_built_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text("[build-system]\nrequires = []\nbuild-backend = 'nothing'\n")
-    with pytest.raises(Closed, match="the package cannot be built:"):
-        dist.packages(os.environ, tmp_path, tmp_path)
-
-
 def test_the_list_of_what_is_in_the_plugin_is_complete() -> None:
     made = dist.bill_of_materials(int(WHEN))
     listed = json.loads(made)
@@ -170,8 +147,3 @@ def test_the_archive_has_the_name_that_pulumi_asks_for(
     monkeypatch.setattr("platform.machine", lambda: "s390x")
     with pytest.raises(Closed, match="no name for a machine of the kind s390x"):
         frozen_plugin.archive_name()
-
-
-def test_a_wrong_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert dist.main(["wheels"]) == 2
-    assert "there is no wheels; there are packages, plugin, sdks" in capsys.readouterr().err

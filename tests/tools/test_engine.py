@@ -180,20 +180,3 @@ def test_of_one_kind_the_last_used_and_those_of_today_are_kept(environment: dict
 
 
 # Go
-
-
-@pytest.mark.parametrize(
-    ("go", "reason"),
-    [
-        (None, "no Go on PATH to build one: install Go"),
-        ("echo go1.24.3", "is go1.24.3, older than 1.25.11: install Go"),
-        ('case "$1" in env) echo go1.27;; *) echo "no space left on device" >&2; exit 1;; esac', "no space left on"),
-    ],
-)
-def test_build_that_cannot_be_made_says_why(
-    tmp_path: Path, environment: dict[str, str], go: str | None, reason: str
-) -> None:
-    if go is not None:
-        script(tmp_path / "bin" / "go", go)
-    with pytest.raises(engine.Closed, match=reason):
-        engine.ensure(environment)

@@ -17,7 +17,6 @@ from squarecloud_emulator import Emulator, EmulatorSettings
 from squarecloud_emulator.data.folder_store import FolderStore
 from squarecloud_emulator.data.postgres_server import PostgresServer
 from squarecloud_emulator.data.postgres_store import PostgresStore
-from squarecloud_emulator.data.store import StoreError
 from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
 from tests.support.world import DATABASE, World, world
 
@@ -195,31 +194,6 @@ def test_failed_restore_leaves_the_data_and_is_logged(server: Server, caplog: py
     assert "restore failed, and the database holds what it held" in caplog.text
 
 
-def test_execute_runs_at_the_server_in_one_transaction(server: Server) -> None:
-    async def body() -> None:
-        async with at_server(server) as here:
-            rows = here.emulator.execute(DATABASE, "CREATE TABLE t (n integer)", "INSERT INTO t VALUES (1) RETURNING n")
-            assert rows == [[], [[1]]]
-            with pytest.raises(StoreError, match='relation "nothing" does not exist'):
-                here.emulator.execute(DATABASE, "INSERT INTO t VALUES (2)", "SELECT * FROM nothing")
-            assert here.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
-
-    anyio.run(body)
-
-
-def test_other_engines_stay_sqlite(server: Server) -> None:
-    async def body() -> None:
-        async with at_server(server, databases=()) as here:
-            here.emulator.add_database(DATABASE, type="mysql")
-            assert here.emulator.execute(DATABASE, "SELECT sqlite_version()")
-            stored = here.emulator.add_snapshot(DATABASE)
-            with zipfile.ZipFile(io.BytesIO(here.emulator.archive_of(stored.version_id))) as archive:
-                assert "database.sqlite" in archive.namelist()
-        assert DATABASE not in databases_of(server)
-
-    anyio.run(body)
-
-
 def test_databases_of_other_programs_are_never_touched(server: Server) -> None:
     url = fresh(server, DATABASE)
     sql_at(url, "CREATE TABLE theirs (n integer)")
@@ -274,12 +248,3 @@ def test_folder_remembers_the_databases_at_the_server(server: Server, tmp_path: 
     emulator.stop()
     assert DATABASE not in databases_of(server)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
-
-
-def test_database_that_the_server_lost_is_an_error(server: Server, tmp_path: Path) -> None:
-    emulator = Emulator(data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
-    emulator.add_database(DATABASE)
-    emulator.stop()
-    sql_at(server.url(), f'DROP DATABASE "{DATABASE}"')
-    with pytest.raises(ValueError, match=f"has no database {DATABASE} of the emulator's"):
-        PostgresStore(server.dsn(), tmp_path)
