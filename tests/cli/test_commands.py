@@ -64,7 +64,7 @@ async def test_list_as_json_has_all_outputs_and_urls_only_on_request(tmp_path: P
 
 
 @virtual
-async def test_list_filters_by_origin_and_age(tmp_path: Path) -> None:
+async def test_list_filters_by_origin_and_age_and_says_if_nothing_is_left(tmp_path: Path) -> None:
     async with world() as w:
         desk = Desk(w, tmp_path)
         for hours, origin in ((1, "automatic"), (2, "manual"), (30, "manual")):
@@ -72,39 +72,26 @@ async def test_list_filters_by_origin_and_age(tmp_path: Path) -> None:
         times = ["--newer-than", "24h", "--older-than", "90m"]
         found = (await desk.types("list", DATABASE, "--origin", "manual", *times, "--json")).done.json
         assert [one["created_at"] for one in found] == ["2026-03-01T10:00:00Z"]
-
-
-@virtual
-async def test_an_empty_list_says_so_and_is_an_empty_json_list(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        people = (await desk.types("list", DATABASE)).done
+        people = (await desk.types("list", DATABASE, "--newer-than", "1m")).done
         assert (people.out, people.err) == ("", "no snapshots\n")
-        programs = (await desk.types("list", DATABASE, "--json")).done
+        programs = (await desk.types("list", DATABASE, "--newer-than", "1m", "--json")).done
         assert (programs.json, programs.err) == ([], "")
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(130, 2), (80, 2), (20, 2)])
+@pytest.mark.parametrize("columns", [150, 80, 20])
 @virtual
-async def test_a_narrow_terminal_never_cuts_an_id(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, lines: int
+async def test_a_narrow_terminal_cuts_no_id_and_the_services_text_steers_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns)
     async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE)
+        stored = w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;o\x07[red]x")
         ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
-        assert len(ended.out.splitlines()) == lines
+        assert len(ended.out.splitlines()) == 2
         assert f"{DATABASE}/{stored.version_id}" in ended.out
-        assert ("SNAPSHOT" in ended.out) == (columns == 130)
-
-
-@virtual
-async def test_text_of_the_service_cannot_steer_the_terminal(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;owned\x07[red]x")
-        ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
+        assert ("SNAPSHOT" in ended.out) == (columns == 150)
         assert "\x1b" not in ended.out
-        assert "\\x1b]0;owned\\x07[red]x" in ended.out
+        assert "\\x1b]0;o\\x07[red]x" in ended.out
 
 
 @virtual
@@ -134,7 +121,8 @@ def test_a_zone_with_a_long_name_is_shown_by_its_difference_to_utc(name: str, sh
 @virtual
 async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
-        ended = (await Desk(w, tmp_path).types("create", DATABASE)).done
+        desk = Desk(w, tmp_path)
+        ended = (await desk.types("create", DATABASE)).done
         assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
         assert len(w.posts) == 1
         log = ended.err.splitlines()
@@ -142,14 +130,10 @@ async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
         assert log[-2].endswith(f"found snapshot {w.started()}")
         step = f"squarecloud-snapshots download {DATABASE}/{w.started()} --output {DATABASE}.zip"
         assert log[-1] == f"hint: `{step}` downloads it."
-
-
-@virtual
-async def test_create_as_json_has_the_snapshot_and_its_url(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=1) as w:
-        one = (await Desk(w, tmp_path).types("create", DATABASE, "--json", "--urls")).done.json
+        one = (await desk.types("create", DATABASE, "--reuse-within", "4h", "--json", "--urls")).done.json
         assert (one["version_id"], one["attempt"]) == (w.started(), None)
         assert await w.download(one["download_url"])
+        assert len(w.posts) == 1
 
 
 @virtual
@@ -175,38 +159,58 @@ async def test_only_a_terminal_that_wants_it_has_colour(
         assert ("\x1b[31m\x1b[1mError:\x1b[0m" in (await desk.types("list", err=Terminal())).err) is coloured
 
 
-@virtual
-async def test_create_reuses_a_snapshot_that_is_young_enough(tmp_path: Path) -> None:
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
-        desk = Desk(w, tmp_path)
-        ended = (await desk.types("create", DATABASE, "--reuse-within", "4h", "--json")).done
-        assert ended.json["version_id"] == stored.version_id
-        assert not w.posts
-
-
 async def interrupted(desk: Desk, after: float, *arguments: str, by: signal.Signals = signal.SIGINT) -> Ended:
     """Type a command, and send it a signal after so many seconds."""
     return await desk.w.meanwhile(after, partial(signal.raise_signal, by), desk.types(*arguments))
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize(("after", "sent"), [(50, "not awaited"), (100, "202")], ids=["POST open", "waiting"])
+ENDS = {
+    "^C while the POST is open": (50, signal.SIGINT, "45m"),
+    "SIGTERM while the POST is open": (50, signal.SIGTERM, "45m"),
+    "^C": (100, signal.SIGINT, "45m"),
+    "SIGTERM": (100, signal.SIGTERM, "45m"),
+    "closed terminal": (100, signal.SIGHUP, "45m"),
+    "timeout": (100, None, "150s"),
+    "kill": (100, signal.SIGKILL, "45m"),
+}
+"""By their names: how a create can end early. After how many seconds, by which signal, its timeout."""
+
+
+@pytest.mark.parametrize("end", ENDS)
 @virtual
-async def test_the_next_create_resumes_an_interrupted_one(
-    tmp_path: Path, by: signal.Signals, after: int, sent: str
-) -> None:
+async def test_the_next_create_resumes_one_that_ended_early(tmp_path: Path, end: str) -> None:
+    after, by, timeout = ENDS[end]
     async with world(snapshot_seconds=300) as w:
         desk = Desk(w, tmp_path)
-        ended = await interrupted(desk, after, "create", DATABASE, "--json", by=by)
-        assert ended.code == 128 + by
-        assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
-        assert "is not listed yet. The wait was interrupted." in ended.err
-        assert f"`squarecloud-snapshots create {DATABASE}` on this machine keeps waiting" in ended.err
-        assert "pulumi" not in ended.err
-        again = (await desk.types("create", DATABASE)).done
-        assert w.started() in again.out
+        command = ("create", DATABASE, "--json", "--timeout", timeout)
+        if by is signal.SIGKILL:
+            async with anyio.create_task_group() as process:
+                process.start_soon(desk.types, *command)
+                await w.clock.sleep(after)
+                process.cancel_scope.cancel()
+        else:
+            ended = await (interrupted(desk, after, *command, by=by) if by else desk.types(*command))
+            assert ended.code == (128 + by if by else 1)
+            sent = "202" if after > 90 else "not awaited"
+            assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
+            why = "was interrupted" if by else "ended after 2 min 30 s"
+            assert f"is not listed yet. The wait {why}." in ended.err
+            assert f"`squarecloud-snapshots create {DATABASE}` on this machine keeps waiting" in ended.err
+            assert "pulumi" not in ended.err
+        assert w.started() in (await desk.types("create", DATABASE)).done.out
         assert len(w.posts) == 1
+
+
+@virtual
+async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
+    """As under nohup, or for ^C in a script's background job."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with world(snapshot_seconds=300) as w:
+            ended = await interrupted(Desk(w, tmp_path), 100, "create", DATABASE, by=signal.SIGHUP)
+            assert w.started() in ended.done.out
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @virtual
@@ -225,42 +229,6 @@ async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(tmp_pa
         new = (await desk.types("create", DATABASE)).done
         assert str(w.posts[-1].version_id) in new.out
         assert "earlier run" not in new.err
-
-
-@virtual
-async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
-    """As under nohup, or for ^C in a script's background job."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        async with world(snapshot_seconds=300) as w:
-            ended = await interrupted(Desk(w, tmp_path), 100, "create", DATABASE, by=signal.SIGHUP)
-            assert w.started() in ended.done.out
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@virtual
-async def test_the_next_create_resumes_one_that_timed_out(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=1000) as w:
-        desk = Desk(w, tmp_path)
-        ended = await desk.types("create", DATABASE, "--timeout", "5m")
-        assert ended.code == 1
-        assert "The wait ended after 5 min." in ended.err
-        assert ended.out == ""
-        assert w.started() in (await desk.types("create", DATABASE)).done.out
-        assert len(w.posts) == 1
-
-
-@virtual
-async def test_the_next_create_resumes_a_killed_one(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300) as w:
-        desk = Desk(w, tmp_path)
-        async with anyio.create_task_group() as process:
-            process.start_soon(desk.types, "create", DATABASE)
-            await w.clock.sleep(100)
-            process.cancel_scope.cancel()
-        assert w.started() in (await desk.types("create", DATABASE)).done.out
-        assert len(w.posts) == 1
 
 
 @virtual
@@ -316,30 +284,23 @@ async def test_a_create_beside_a_running_one_takes_another_only_if_told_so(
 
 
 @virtual
-async def test_download_writes_the_whole_file_and_shows_its_digest(tmp_path: Path) -> None:
+async def test_download_and_archive_write_the_whole_file_and_show_its_digest(tmp_path: Path) -> None:
     async with world() as w:
         desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"
         stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
         file.write_text("what was there before")
-        ended = (await desk.types("download", f"{DATABASE}/{stored.version_id}", "--output", str(file), "--json")).done
+        command = ("download", f"{DATABASE}/{stored.version_id}", "-o", str(file))
+        ended = (await desk.types(*command, "--json")).done
         assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
         assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
-        people = (await desk.types("download", f"{DATABASE}/{stored.version_id}", "--output", str(file))).done
-        assert people.out.splitlines() == [
-            f"downloaded  {file}",
-            "size        5.0 MB",
-            f"sha256      {ended.json['sha256']}",
-        ]
-
-
-@virtual
-async def test_archive_into_a_folder_names_the_file_after_the_snapshot(tmp_path: Path) -> None:
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
-        desk = Desk(w, tmp_path / "state")
+        people = (await desk.types(*command, err=Terminal())).done
+        digest = f"sha256      {ended.json['sha256']}"
+        assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
+        assert "MB" in people.err, "a terminal shows a bar"
+        assert "5.0 MB archived" not in people.err
         await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
-        (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
-        assert file.name == f"20260301T120000Z-{stored.version_id}.zip"
+        (archived,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
+        assert archived.name == f"20260301T120000Z-{stored.version_id}.zip"
 
 
 @virtual
@@ -391,20 +352,6 @@ async def test_an_interrupted_download_leaves_no_partial_file(tmp_path: Path) ->
         assert ended.out == ""
 
 
-@virtual
-async def test_download_on_a_terminal_shows_a_bar(tmp_path: Path) -> None:
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
-        where = ("--output", str(tmp_path / "one.zip"))
-        ended = (
-            await Desk(w, tmp_path / "state").types(
-                "download", f"{DATABASE}/{stored.version_id}", *where, err=Terminal()
-            )
-        ).done
-        assert "MB" in ended.err
-        assert "5.0 MB archived" not in ended.err
-
-
 # restore ---------------------------------------------------------------------------------------------------------------
 
 
@@ -421,20 +368,6 @@ async def test_restore_brings_the_data_back(tmp_path: Path) -> None:
             [(7,)]
         ]
         assert len(w.requests("restore")) == 1
-
-
-@virtual
-async def test_the_next_restore_resumes_an_interrupted_one(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        desk = Desk(w, tmp_path)
-        first = w.emulator.add_snapshot(DATABASE)
-        ended = await interrupted(desk, 20, "restore", f"{DATABASE}/{first.version_id}", "--yes", "--json")
-        assert (ended.code, ended.json["restored_at"]) == (130, None)
-        assert "keeps watching it and sends no second request.\nhint: `--new` restores again" in ended.err
-        again = (await desk.types("restore", f"{DATABASE}/{first.version_id}", "--yes")).done
-        assert len(w.requests("restore")) == 1
-        assert "that one is watched, and none is sent. `--new` restores" in again.err
-        assert "pulumi up" not in again.err
 
 
 @pytest.mark.parametrize("days", [2, 20])
@@ -459,24 +392,17 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
 
 
 @virtual
-async def test_restoring_another_snapshot_does_not_resume_the_first(tmp_path: Path) -> None:
+async def test_another_snapshot_or_new_restores_instead_of_resuming(tmp_path: Path) -> None:
     async with world() as w:
         desk = Desk(w, tmp_path)
-        first, second = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)) for age in (2, 1))
-        await interrupted(desk, 20, "restore", f"{DATABASE}/{first.version_id}", "--yes")
-        ended = (await desk.types("restore", f"{DATABASE}/{second.version_id}", "--yes", "--json")).done
-        assert ended.json["version_id"] == second.version_id
-        assert [one.version_id for one in w.requests("restore")] == [first.version_id, second.version_id]
-
-
-@virtual
-async def test_new_restores_the_same_snapshot_again(tmp_path: Path) -> None:
-    async with world() as w:
-        desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
-        await interrupted(desk, 20, "restore", f"{DATABASE}/{stored.version_id}", "--yes")
-        ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--new", "--json")).done
-        assert ended.json["restored_at"]
-        assert [one.accepted for one in w.requests("restore")] == [True, True]
+        one, two = (
+            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id for age in (2, 1)
+        )
+        await interrupted(desk, 20, "restore", f"{DATABASE}/{one}", "--yes")
+        for version, new in ((two, ()), (one, ("--new",))):
+            ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", *new, "--json")).done
+            assert (ended.json["version_id"], bool(ended.json["restored_at"])) == (version, True)
+        assert [each.version_id for each in w.requests("restore") if each.accepted] == [one, two, one]
 
 
 @virtual
@@ -484,19 +410,12 @@ async def test_the_command_that_an_interrupted_restore_shows_resumes_it(tmp_path
     async with world(databases=BOTH) as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         where = (f"{DATABASE}/{stored.version_id}", "--onto", OTHER_DATABASE)
-        ended = await interrupted(desk, 20, "restore", *where, "--yes")
+        ended = await interrupted(desk, 20, "restore", *where, "--yes", "--json")
+        assert (ended.code, ended.json["restored_at"]) == (130, None)
+        assert "keeps watching it and sends no second request.\nhint: `--new` restores again" in ended.err
         (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
-        assert OTHER_DATABASE in (await desk.types(*str(said).split())).done.out
+        again = (await desk.types(*str(said).split())).done
+        assert f"onto      {OTHER_DATABASE}" in again.out
+        assert "that one is watched, and none is sent. `--new` restores" in again.err
+        assert "pulumi up" not in again.err
         assert len(w.requests("restore")) == 1
-
-
-@virtual
-async def test_restore_can_overwrite_another_database(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        stored = w.emulator.add_snapshot(DATABASE)
-        ended = (
-            await Desk(w, tmp_path).types(
-                "restore", f"{DATABASE}/{stored.version_id}", "--yes", "--onto", OTHER_DATABASE
-            )
-        ).done
-        assert f"onto      {OTHER_DATABASE}" in ended.out
