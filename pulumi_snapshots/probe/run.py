@@ -307,15 +307,15 @@ class Run:
         """
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
-        async def post(leaves: Callable[[], None]) -> tuple[str, Finished | None]:
+        async def post(leave_by: datetime) -> tuple[str, Finished | None]:
             shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
             shot.how = "was requested, and its answer was not awaited"
             self.write()
             if entry is None:
-                answer = await self.client.start_snapshot(database_id, leaves=leaves)
+                answer = await self.client.start_snapshot(database_id, leave_by=leave_by)
                 return ("200", answer) if isinstance(answer, Finished) else ("202", None)
             restore, version_id = self.client.restore_snapshot, entry.version or ""
-            continues = await restore(database_id, name=entry.name, version_id=version_id, leaves=leaves)
+            continues = await restore(database_id, name=entry.name, version_id=version_id, leave_by=leave_by)
             return "202" if continues else "200", None
 
         async def settle(other: Attempt, _waits: object) -> bool:

@@ -279,11 +279,11 @@ class Restoring:
 
     # The request ---------------------------------------------------------------------------------------------------------
 
-    async def _post(self, name: str, leaves: Callable[[], None]) -> tuple[str, None]:
+    async def _post(self, name: str, leave_by: datetime) -> tuple[str, None]:
         by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
         self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
         continues = await self.session.client.restore_snapshot(
-            self.inputs.target, name=name, version_id=self.inputs.version_id, leaves=leaves
+            self.inputs.target, name=name, version_id=self.inputs.version_id, leave_by=leave_by
         )
         return ("202" if continues else "200"), None
 

@@ -6,12 +6,11 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Kind, Role, Status, decide, left, unresolved
@@ -20,14 +19,12 @@ from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.under_way import UnderWay
-from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
+from pulumi_snapshots.service.errors import ClaimTooOld, NotSent, SquareCloudError, UnreadableAnswer, is_new
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.service.rate_limiter import OnWait
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from pulumi_snapshots.progress import Member
     from pulumi_snapshots.run.session import Session
 
@@ -52,22 +49,12 @@ HELD_UP = timedelta(seconds=125)
 """How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
 
 
-class ClaimTooOld(NotSent):
-    """The request was kept back, since so much time has passed since it was claimed that others may have sent one."""
-
-    meaning = (
-        "it was not sent, because this machine slept, or the ledger was slow, between writing it down and sending it"
-    )
-    steps = (Next(Step.RUN_AGAIN),)
-
-
 class TimeIsUp(Exception):
     """The wait for what was sent has ended; the text says why."""
 
 
-Post = Callable[[Callable[[], None]], Awaitable[tuple[str, T]]]
-"""Sends a request once; gets a function that it must call right before the request leaves, and which may raise. Returns `200` or
-`202`, and the answer."""
+Post = Callable[[datetime], Awaitable[tuple[str, T]]]
+"""Sends a request once; gets until when it may leave. Returns `200` or `202`, and the answer."""
 
 
 Settle = Callable[[Attempt, Callable[..., None]], Awaitable[bool]]
@@ -288,14 +275,12 @@ class Operation:
         if line and session.memory.is_first(line):
             self.member.note(line)
 
-        def leaves() -> None:
-            if session.service_clock.now() - claim.attempt.request.posted_at > CLAIM_LASTS:
-                raise ClaimTooOld("The request")
-
+        since = session.service_clock.now() - claim.attempt.request.posted_at
+        leave_by = session.clock.utc() + CLAIM_LASTS - since
         answer = None
         try:
             async with slot:
-                how, answer = await post(leaves)
+                how, answer = await post(leave_by)
         except SquareCloudError as error:
             self.refusal = error
             # A code that is new may be of a restore that began and failed.

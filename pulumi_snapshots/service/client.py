@@ -126,12 +126,12 @@ class Client:
         """Request the first bytes of a download URL, to study its host. Never sends the API key."""
         return await look_at(method, url, self._clock, http=self._http)
 
-    async def start_snapshot(self, database_id: str, *, leaves: Callable[[], None]) -> Finished | Accepted:
+    async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | Accepted:
         """Send the POST that takes a snapshot, once, in a slot that the caller has.
 
         Args:
             database_id: the database.
-            leaves: called right before the request leaves; from then on the service may have acted on it.
+            leave_by: until when it may leave, by this machine's clock; None for ever.
 
         Returns:
             `Finished` for a 200, `Accepted` for a 202.
@@ -139,13 +139,13 @@ class Client:
         Raises:
             SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
         """
-        answer = await self._post(database_id, "snapshots", leaves=leaves)
+        answer = await self._post(database_id, "snapshots", None, leave_by)
         if answer.continues:
             return Accepted()
         return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
 
     async def restore_snapshot(
-        self, database_id: str, *, name: str, version_id: str, leaves: Callable[[], None]
+        self, database_id: str, *, name: str, version_id: str, leave_by: datetime | None = None
     ) -> bool:
         """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
 
@@ -155,7 +155,7 @@ class Client:
             Whether the service says that it is still running. If not, it may all the same: see `restore_status`.
         """
         body = {"snapshotId": name, "versionId": version_id}
-        return (await self._post(database_id, "snapshots/restore", body, leaves=leaves)).continues
+        return (await self._post(database_id, "snapshots/restore", body, leave_by)).continues
 
     async def restore_status(self, database_id: str, *, patience: Patience = PATIENT) -> RestoreStatus | None:
         """Get how the last restore of a database stands; None if the service has no such route, or not for this key.
@@ -226,10 +226,12 @@ class Client:
             return None
         return read_statuses(answer.response)
 
-    async def _post(self, database_id: str, what: str, body: object = None, *, leaves: Callable[[], None]) -> Answer:
+    async def _post(self, database_id: str, what: str, body: object, leave_by: datetime | None) -> Answer:
         path = _path(database_id, what)
         try:
-            return await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leaves=leaves)
+            return await self._transport.send(
+                "POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by
+            )
         except ServiceFailed as error:
             raise error.during(await self.health.outage()) from None
 

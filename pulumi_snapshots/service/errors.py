@@ -282,6 +282,15 @@ class NotSent(SquareCloudError):
     passing = True
 
 
+class ClaimTooOld(NotSent):
+    """The request was kept back, since so much time has passed since it was claimed that others may have sent one."""
+
+    meaning = (
+        "it was not sent, because this machine slept, or the ledger was slow, between writing it down and sending it"
+    )
+    steps = (Next(Step.RUN_AGAIN),)
+
+
 class Outage(SquareCloudError):
     """Not sent: the service failed for the requests before this one, and no listing request succeeded since."""
 

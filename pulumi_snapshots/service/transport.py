@@ -19,7 +19,7 @@ import httpx
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock, in_utc
 from pulumi_snapshots.ledger.service_clock import ServiceClock
-from pulumi_snapshots.service.errors import AnswerLost, NotSent, error_for
+from pulumi_snapshots.service.errors import AnswerLost, ClaimTooOld, NotSent, error_for
 
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
@@ -142,7 +142,7 @@ class Transport:
         *,
         read_timeout: float,
         body: Any = None,
-        leaves: Callable[[], None] = lambda: None,
+        leave_by: datetime | None = None,
     ) -> Answer:
         """Send one request and read its answer; anything but a success is raised as a `SquareCloudError`.
 
@@ -153,15 +153,15 @@ class Transport:
             path: the path below the API's address, percent-encoded.
             read_timeout: seconds until the first byte, and between any two bytes.
             body: sent as JSON.
-            leaves: called before the connection is made, and again right before the request is written to it. It may raise a
-                `NotSent`, and nothing is sent then.
+            leave_by: until when it may leave, by this machine's clock; later a `ClaimTooOld` is raised, before the connection
+                is made, or right before the request is written to it.
         """
-        leaves()
         request = f"{method} /{path.partition('?')[0]}"
         sent_at = self._clock.monotonic()
         timeout = httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout))
-        events = _Events(leaves)
+        events = _Events(self._clock, leave_by, request)
         try:
+            events.check()
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
                     method,
@@ -234,14 +234,19 @@ class _Events:
             transports than httpx's own tell nothing, which proves nothing.
     """
 
-    def __init__(self, leaves: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, leave_by: datetime | None, request: str) -> None:
         self._seen: set[bool] = set()
-        self._leaves = leaves
+        self._clock, self._leave_by, self._request = clock, leave_by, request
+
+    def check(self) -> None:
+        """Raise a `ClaimTooOld` if it must not leave any more."""
+        if self._leave_by is not None and self._clock.utc() > self._leave_by:
+            raise ClaimTooOld(self._request)
 
     async def note(self, event: str, _info: object) -> None:
         """Note an event such as `connection.start_tls.started` or `http11.send_request_headers.started`."""
         if event.endswith("send_request_headers.started"):
-            self._leaves()
+            self.check()
         self._seen.add(event.startswith("connection."))
 
     @property

@@ -238,10 +238,10 @@ class Taking:
                     await operation.try_again(refusal)
         return None
 
-    async def _post(self, leaves: Callable[[], None]) -> tuple[str, Finished | None]:
+    async def _post(self, leave_by: datetime) -> tuple[str, Finished | None]:
         by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
         self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
-        answer = await self.session.client.start_snapshot(self.database_id, leaves=leaves)
+        answer = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
         return ("200", answer) if isinstance(answer, Finished) else ("202", None)
 
     async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:

@@ -69,7 +69,7 @@ class Service:
     async def post(self) -> Finished | Accepted | SquareCloudError:
         try:
             async with await self.slot(CREATE):
-                return await self.client.start_snapshot(DATABASE, leaves=lambda: None)
+                return await self.client.start_snapshot(DATABASE)
         except SquareCloudError as error:
             return error
 
@@ -258,7 +258,7 @@ async def test_a_database_has_its_engine_and_status() -> None:
 
 async def _restore(service: Service) -> None:
     async with await service.slot(RESTORE):
-        await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36, leaves=lambda: None)
+        await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36)
 
 
 @virtual

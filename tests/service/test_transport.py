@@ -492,17 +492,20 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str,
 
 @pytest.mark.parametrize("allowed", [0, 1, 2], ids=["before it connects", "right before it is written", "never"])
 def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(allowed: int) -> None:
-    asked: list[int] = []
+    class Sleeping(Clock):
+        looks = 0
 
-    def leaves() -> None:
-        asked.append(server.connections)
-        if len(asked) > allowed:
-            raise NotSent("POST /x", message="this machine slept")
+        def utc(self) -> datetime:
+            self.looks += 1
+            return now + timedelta(seconds=self.looks > allowed)
+
+    now = datetime.now(UTC)
 
     async def send() -> None:
         transport, _ = open_transport(None, api=f"http://127.0.0.1:{server.port}/v2")
+        transport._clock = Sleeping()
         try:
-            await transport.send("POST", "x", read_timeout=5, leaves=leaves)
+            await transport.send("POST", "x", read_timeout=5, leave_by=now)
         finally:
             await transport.close()
 

@@ -205,7 +205,7 @@ async def somebody_restores(w: World) -> None:
     """Another client restores the database, a moment ago."""
     stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
     other = w.another_run()
-    await other.client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id, leaves=lambda: None)
+    await other.client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id)
     await other.close()
 
 
@@ -229,7 +229,7 @@ async def snapshot_running(w: World, seconds: float) -> Ending:
     """Another client's snapshot takes longer than the cooldown."""
     w.emulator.next_snapshot_takes(DATABASE, seconds)
     other = w.another_run()
-    await other.client.start_snapshot(DATABASE, leaves=lambda: None)
+    await other.client.start_snapshot(DATABASE)
     await other.close()
     await w.clock.sleep(150)
     w.emulator.journal.clear()

@@ -167,7 +167,7 @@ class Scene:
     async def somebody_restores(self, stored: StoredSnapshot, target: str = DATABASE) -> None:
         """Restore as another client of the account, of which this machine knows nothing."""
         client = self.here.another_run().client
-        await client.restore_snapshot(target, name=stored.name, version_id=stored.version_id, leaves=lambda: None)
+        await client.restore_snapshot(target, name=stored.name, version_id=stored.version_id)
 
     @property
     def elapsed(self) -> float:

@@ -46,7 +46,7 @@ async def restored(here: World, version_id: str) -> None:
     """Restore through the client, and wait until the service brings the database up."""
     client = here.session.client
     name = here.newest().name
-    await client.restore_snapshot(DATABASE, name=name, version_id=version_id, leaves=lambda: None)
+    await client.restore_snapshot(DATABASE, name=name, version_id=version_id)
     with anyio.fail_after(BUSY_SECONDS):
         while here.emulator.account.restoring(DATABASE):  # polling over HTTP would exceed the rate limit
             await anyio.lowlevel.checkpoint()
