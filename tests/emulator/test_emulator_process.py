@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 import pytest
 import squarecloud
 
-from pulumi_snapshots.errors.extras import pip_install
 from tests.emulator.served import KEY, Served, run, served
 
 if TYPE_CHECKING:
@@ -264,7 +263,8 @@ def test_missing_extra_is_named_with_its_install_command(missing: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False
     )
     assert ended.returncode == 1
-    assert ended.stderr == (f"squarecloud-emulator: {missing} is missing; install it with: {pip_install('emulator')}\n")
+    install = "install it with: pip install '/path/to/clone[emulator]'"
+    assert ended.stderr == f"squarecloud-emulator: {missing} is missing; {install}\n"
 
 
 def test_date_header_is_only_the_services(emulator: Served) -> None:

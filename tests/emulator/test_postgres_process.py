@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import pytest
 import squarecloud
 
-from pulumi_snapshots.errors.extras import pip_install
 from tests.emulator.served import KEY, run, served
 from tests.support.real_data import content_of, databases_of, filled, sql_at
 
@@ -155,4 +154,5 @@ def test_missing_psycopg_is_named_with_its_install_command() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False
     )
     assert ended.returncode == 1
-    assert f"psycopg is missing; install it with: {pip_install('emulator-postgres')}" in ended.stderr
+    install = "install it with: pip install '/path/to/clone[emulator-postgres]'"
+    assert f"psycopg is missing; {install}" in ended.stderr
