@@ -1,16 +1,19 @@
-"""The only source of time: monotonic seconds, sleeping and UTC. A test's virtual clock moves all three together."""
+"""The only source of time, and waits that end with the run. A test's virtual clock moves monotonic seconds, sleeping and UTC together."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import anyio
 
 FIRST_YEAR, END_YEAR = 2000, 9000
 
+REFRESH_PATIENCE = 110.0
+"""Seconds for the refresh, get or delete of one resource, so that it ends within 2 minutes."""
 SHORT_SLEEP = 1.0
 """Seconds. A shorter difference between two clocks of the system is no suspension: they are not read at the same instant."""
 
@@ -116,3 +119,35 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop's clock. Nothing else in this project sleeps."""
         await anyio.sleep(max(0.0, seconds))
+
+
+class Stoppable:
+    """A base class for objects whose waits can all be ended at once.
+
+    Attributes:
+        clock: the time.
+        stopping: whether `stop` was called; from then on every wait ends at once.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.stopping = False
+        self._scopes: set[anyio.CancelScope] = set()
+
+    def stop(self) -> None:
+        """End all waits, as after ^C. Operations keep what they must, and send no further request."""
+        self.stopping = True
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    @contextmanager
+    def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        """Run the body until it ends, `seconds` have passed or `stop` is called; the yielded scope shows whether it was cut."""
+        with anyio.CancelScope(deadline=self.clock.monotonic() + seconds) as scope:
+            self._scopes.add(scope)
+            if self.stopping:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._scopes.discard(scope)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.stopping import Stoppable
+from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore

@@ -24,16 +24,16 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
+from pulumi_snapshots.run.memory import in_use
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import UnderWay
-from pulumi_snapshots.run.uses import in_use
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.storage.destination import place_text

@@ -32,7 +32,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.uses import DRILLS_OVERWRITE, in_use
+from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, in_use
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.drill.inputs import DrillInputs
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.run.calls import Call
-    from pulumi_snapshots.run.uses import Uses
+    from pulumi_snapshots.run.memory import Uses
 
 PATIENCE = 60.0
 """Seconds that connecting, or one check, may take."""

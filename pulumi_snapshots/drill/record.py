@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.drilled import Drilled
-from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 
 ADDRESS, RESTART, LOAD = "address", "restart", "load"

@@ -10,7 +10,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent, Unresolved
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.guard.book import consult
-from pulumi_snapshots.ledger.owner import GUARDS
+from pulumi_snapshots.ledger.attempt import GUARDS
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF

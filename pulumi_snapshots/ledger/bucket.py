@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -19,7 +20,8 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.place import Document, Place, packed
+from pulumi_snapshots.ledger.place import Document, Place, destination_of, environment_of, packed
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
@@ -329,3 +331,20 @@ def _end(ends: Ends) -> bool:
 def _anything() -> bytes:
     """Content that differs from what was there: some stores make an object's mark from its content."""
     return secrets.token_hex(8).encode()
+
+
+def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:
+    """Choose the place. Nothing is read or written yet.
+
+    Args:
+        setting: a checked URI or path that machines share; None for this machine's own place.
+        state_directory: the folder for files of this machine.
+        service: names the ledger of one service address.
+        clock: the time.
+    """
+    if setting is None:
+        return SqliteFile(state_directory / f"{service}.ledger", clock)
+    shared = destination_of(setting)
+    if shared.scheme != "file":
+        return Bucket(BucketObjects(shared, environment_of(setting)), f"{service}.ledger.json", clock)
+    return SqliteFile(shared.file / f"{service}.ledger", clock, is_shared=True)

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Status, decide, unresolved
-from pulumi_snapshots.ledger.owner import is_resource
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Status, decide, is_resource, unresolved
 from pulumi_snapshots.ledger.place import Document, Place
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 

@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.clock import Stoppable, to_the_second
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.listing.listings import Listings
 from pulumi_snapshots.service.client import ONCE, Client
 from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.service.models import Listing
-from pulumi_snapshots.stopping import Stoppable
 
 QUOTA_WINDOW = timedelta(hours=24)
 MEMORY_PER_PAIR = 256

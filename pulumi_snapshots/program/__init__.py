@@ -19,7 +19,7 @@ from pulumi_snapshots.engine.project import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.properties.checks import is_usual_database_id
-from pulumi_snapshots.run.uses import Uses, in_use
+from pulumi_snapshots.run.memory import Uses, in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

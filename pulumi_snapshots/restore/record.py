@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 

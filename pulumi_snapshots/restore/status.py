@@ -16,8 +16,7 @@ import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.request import SKEW, Request
+from pulumi_snapshots.ledger.attempt import SKEW, Attempt, Request
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.once import until_free

@@ -13,9 +13,19 @@ import anyio
 
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, TimeOfDay
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Kind, Role, Status, decide, left, unresolved
-from pulumi_snapshots.ledger.owner import owner_of
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import (
+    Attempt,
+    Claim,
+    Intent,
+    Kind,
+    Request,
+    Role,
+    Status,
+    decide,
+    left,
+    owner_of,
+    unresolved,
+)
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.under_way import UnderWay

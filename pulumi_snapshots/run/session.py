@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, Words
@@ -33,7 +33,6 @@ from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.service.client import BRIEF, ONCE, Client
 from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
 from pulumi_snapshots.service.rate_limiter import RateLimiter
-from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
     import httpx  # spoken in `service` only

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.owner import GUARDS, is_resource
+from pulumi_snapshots.ledger.attempt import GUARDS, Attempt, is_resource
 
 PLACES = {True: "any machine that shares the ledger", False: "this machine"}
 

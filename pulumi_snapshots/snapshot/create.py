@@ -16,9 +16,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
-from pulumi_snapshots.ledger.attempt import SECOND, Attempt, ClaimRefused, Status
-from pulumi_snapshots.ledger.owner import is_resource
-from pulumi_snapshots.ledger.request import CLEAR
+from pulumi_snapshots.ledger.attempt import CLEAR, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.match import (
     CREATE_COOLDOWN,
     AmbiguousSnapshot,

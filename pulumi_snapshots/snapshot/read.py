@@ -7,14 +7,12 @@ from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.clock import parse_rfc3339, to_the_second
+from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.ledger.attempt import Status
-from pulumi_snapshots.ledger.owner import owner_of
-from pulumi_snapshots.ledger.request import CLEAR, Request
+from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status, owner_of
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
@@ -26,7 +24,6 @@ from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.service.signed_url import expiry_of
 from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
-from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 LATEST = "latest"
 """In place of a version id, which is never shorter than 24 characters."""

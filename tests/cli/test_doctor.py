@@ -19,9 +19,8 @@ from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, WITHOUT, Finding
 from pulumi_snapshots.dynamic import installed_sdk
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.installed_sdk import probe_features
-from pulumi_snapshots.ledger.attempt import Attempt, Status
+from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal

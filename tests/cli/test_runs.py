@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.ledger.attempt import Attempt, Status
+from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.cli.typed import Desk
 from tests.ledger.test_machines import Team

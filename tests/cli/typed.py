@@ -15,8 +15,8 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.drill.asking import Door
+from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.places import place_of
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session

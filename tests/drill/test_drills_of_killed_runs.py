@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.drilled import Drills
-from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from squarecloud_emulator import Fault
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, drill_scene

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.ledger.places import place_of
+from pulumi_snapshots.ledger.bucket import place_of
 
 __all__ = ["count", "raise_it"]
 

@@ -13,8 +13,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import page_of
-from pulumi_snapshots.ledger.bucket import PATIENCE, Bucket
-from pulumi_snapshots.ledger.places import place_of
+from pulumi_snapshots.ledger.bucket import PATIENCE, Bucket, place_of
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual

@@ -19,12 +19,12 @@ from pulumi_snapshots.ledger.attempt import (
     Kind,
     Proof,
     Refusal,
+    Request,
     Role,
     Status,
     decide,
     unresolved,
 )
-from pulumi_snapshots.ledger.request import Request
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 OURS, OTHER = "shop::dev::ours", "shop::dev::other"

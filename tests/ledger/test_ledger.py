@@ -13,9 +13,8 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Role, Status
+from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Role, Status
 from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
-from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.support.memory import Memory
 from tests.support.virtual import virtual

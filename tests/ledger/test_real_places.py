@@ -16,9 +16,8 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.bucket import BucketObjects
+from pulumi_snapshots.ledger.bucket import BucketObjects, place_of
 from pulumi_snapshots.ledger.place import destination_of
-from pulumi_snapshots.ledger.places import place_of
 from pulumi_snapshots.storage.store import Overtaken
 from tests.ledger.racing import count
 from tests.support.object_stores import Closed, serving

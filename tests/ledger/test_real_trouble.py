@@ -14,7 +14,7 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.places import place_of
+from pulumi_snapshots.ledger.bucket import place_of
 from tests.ledger.racing import count
 from tests.support.object_stores import serving
 from tests.support.unreliable import Forwarder, served, unreliable

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours, may_be_ours
 from pulumi_snapshots.service.models import ListedSnapshot
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read

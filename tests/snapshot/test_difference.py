@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.snapshot.difference import difference
 from pulumi_snapshots.snapshot.record import SnapshotRecord

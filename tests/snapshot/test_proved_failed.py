@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.errors.outcomes import NothingSent
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import Search, proves_failure
 from pulumi_snapshots.run.calls import Unfinished

@@ -10,9 +10,8 @@ from typing import TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Role
+from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Request, Role
 from pulumi_snapshots.ledger.place import Document, Place, packed
-from pulumi_snapshots.ledger.request import Request
 
 T = TypeVar("T")
 SENT = Claim(Attempt("snapshot", None, "d", "", Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0)), Role.NEW)

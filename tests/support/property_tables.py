@@ -21,7 +21,7 @@ from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.guard.book import GUARD
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS, DatabaseInfo
 from pulumi_snapshots.plugin.description import package as plugin
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Record, in_camel, record_in

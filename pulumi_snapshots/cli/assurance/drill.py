@@ -32,8 +32,8 @@ from pulumi_snapshots.drill.drill import drill as run_drill
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.uses import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.storage.destination import Destination, place_text
 

@@ -25,7 +25,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.output import json_text, printable, table, zoned
 from pulumi_snapshots.cli.terminal.stack import configuration_of
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.last import keep_last
@@ -35,7 +35,6 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import ledger_of
 from pulumi_snapshots.service.monitor import Monitor
-from pulumi_snapshots.stopping import Stoppable
 
 T = TypeVar("T")
 NAME = "squarecloud-snapshots"

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.guard.book import GUARD
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.description.examples import with_examples
 from pulumi_snapshots.plugin.description.identity import VERSION, Identity

@@ -8,7 +8,7 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.engine.project import file_with
-from pulumi_snapshots.ledger.owner import is_resource
+from pulumi_snapshots.ledger.attempt import is_resource
 from pulumi_snapshots.plugin.description.identity import VERSION
 from squarecloud_emulator import Fault
 from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, run_inside, values
