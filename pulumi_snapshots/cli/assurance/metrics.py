@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.whole_file import written_whole
 
 READABLE = 0o644
 """The collector runs as another user, and there is no secret in the file."""
@@ -44,24 +44,16 @@ def write(file: Path, metrics: Iterable[str]) -> None:
         MetricsUnwritable: it cannot be written.
     """
     try:
-        # Each run has a draft of its own, since a slow one may overlap with the next.
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".", suffix=".draft", delete=False) as draft:
-            try:
-                draft.write("".join(metrics) + "# EOF\n")
-                draft.flush()
-                Path(draft.name).chmod(READABLE)
-                Path(draft.name).replace(file)
-            except BaseException:
-                with suppress(OSError):
-                    Path(draft.name).unlink()
-                raise
+        with written_whole(file) as draft:
+            draft.write(("".join(metrics) + "# EOF\n").encode())
+            os.fchmod(draft.fileno(), READABLE)
     except OSError as error:
         why = f"the metrics were not written to {file}: {error.strerror or error}"
         raise MetricsUnwritable(why, "The file is as it was before.") from error
 
 
 def _labels(labels: Labels) -> str:
-    escaped = {
-        name: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for name, value in labels.items()
-    }
-    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}" if labels else ""
+    escapes = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+    return (
+        "{" + ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels.items()) + "}" if labels else ""
+    )

@@ -19,7 +19,7 @@ from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.assurance.metrics import gauge, seconds_of, write
-from pulumi_snapshots.cli.terminal.arguments import DURATION, checked, command, notify_option, place
+from pulumi_snapshots.cli.terminal.arguments import DURATION, check_database, checked, command, notify_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import Display, asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
@@ -58,12 +58,6 @@ class Limits(Inputs):
     )
     max_archive_age: Duration | None = declare("The snapshot in the newest archive.", default=None, read=_long)
     max_drill_age: Duration | None = declare("The last drill.", default=None, read=_long)
-
-
-class Named(Inputs):
-    """A database that is named."""
-
-    database_id: str = declare("The database.", read=checks.database_id("check"))
 
 
 KINDS = {
@@ -149,7 +143,7 @@ async def status(
     if not archives and limits.max_archive_age:
         invocation.wrong("--max-archive-age needs --archives.")
     for typed_id in databases:
-        checked(invocation, Named, {"database_id": typed_id})
+        check_database(invocation, "DATABASE", typed_id, "check")
     places = [place(invocation, "--archives", each) for each in archives]
     began = invocation.clock.utc()
     try:

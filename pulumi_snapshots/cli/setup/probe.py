@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import checked, command, database_argument, database_option
+from pulumi_snapshots.cli.terminal.arguments import check_database, command, database_argument, database_option
 from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import report as rows_of
@@ -17,8 +17,6 @@ from pulumi_snapshots.lookup.prefix import is_whole_database
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.probe.run import Run, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
-from pulumi_snapshots.properties.catalogue import Inputs, declare
-from pulumi_snapshots.properties.checks import database_id as checked_id
 from pulumi_snapshots.run.settings import config_key, variable
 
 OWNER = "squarecloud-snapshots probe"
@@ -64,7 +62,7 @@ async def probe(  # noqa: PLR0913  each is an option
     serving old listings. It asks for the database's id first. The report holds no key and no download URL.
     """
     for option, typed in {"DATABASE": database_id, "--large": large, "--restore-onto": scratch}.items():
-        checked(invocation, Probed, {"database_id": typed or database_id}, database_id=option)
+        check_database(invocation, option, typed or database_id, "probe")
     typed_ids = [each for each in (database_id, large, scratch, *confirmed) if each]
     whole = {each: each for each in typed_ids}
     if not all(map(is_whole_database, typed_ids)):
@@ -75,12 +73,6 @@ async def probe(  # noqa: PLR0913  each is an option
         invocation.wrong("each of the databases must be another one.")
     await _confirm(invocation, targets, {whole[each] for each in confirmed})
     return await _probe(invocation, targets, file)
-
-
-class Probed(Inputs):
-    """A database to probe."""
-
-    database_id: str = declare("The database.", read=checked_id("probe"))
 
 
 async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str]) -> None:

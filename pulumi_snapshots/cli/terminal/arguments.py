@@ -10,7 +10,9 @@ import click
 
 from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
 from pulumi_snapshots.storage.destination import Destination
@@ -157,6 +159,14 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], *
         name = wording.spell(problem.property) if problem.property else ""
         invocation.wrong(f"{name} {wording.text(problem.told())}.".lstrip())
     return inputs.of(known)
+
+
+def check_database(invocation: Invocation, spelled: str, typed: str, purpose: str) -> None:
+    """Refuse what can be neither the id nor the name of a database; `spelled` is how it is typed in this command."""
+    try:
+        checks.database_id(purpose)(_as_id(typed))
+    except Unfit as unfit:
+        invocation.wrong(f"{spelled} {unfit}.")
 
 
 def place(invocation: Invocation, spelled: str, typed: str) -> Destination:

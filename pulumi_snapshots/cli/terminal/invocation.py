@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from io import TextIOWrapper
 from pathlib import Path
@@ -59,10 +60,11 @@ class OutputClosed(Explained):
     """The result could not be written to standard output. What the command was to do is done."""
 
 
+@dataclass(eq=False)
 class Invocation:
     """One run of a command.
 
-    Args:
+    Attributes:
         environment: with the API key and the other settings.
         out: for results, and nothing else.
         err: for progress, warnings and errors.
@@ -71,48 +73,36 @@ class Invocation:
         open_session: opens the service; over the network unless a test gives another.
         transfers: for downloads.
         in_thread: runs a blocking call; in a worker thread unless a test gives another.
-        zone: of the times that people read; that of this machine if not given.
-
-    Attributes:
-        wording: words what users read; a command adds its own facts.
+        zone: of the times that people read; that of this machine if None.
         as_json: whether the result is for programs.
         quiet: whether the result is ids or paths alone, without progress.
         context: of the command, once it runs.
         live: prints above a live line; None without one.
         notifies: the URL of a monitor that hears how it goes, and the name of the command; None without one.
+        wording: words what users read; a command adds its own facts.
     """
 
-    def __init__(  # noqa: PLR0913  what a test replaces
-        self,
-        environment: Mapping[str, str],
-        out: IO[str] | None = None,
-        err: IO[str] | None = None,
-        *,
-        stdin: IO[str] | None = None,
-        clock: Clock | None = None,
-        open_session: Callable[[Settings], Session] | None = None,
-        transfers: Transfers | None = None,
-        in_thread: Callable[..., Awaitable[Any]] | None = None,
-        zone: tzinfo | None = None,
-    ) -> None:
-        self.environment = environment
-        self.out = out or sys.stdout
-        self.err = err or sys.stderr
-        self.stdin = stdin or sys.stdin
-        self.clock = clock or Clock()
-        self.transfers = transfers or Transfers(clock=self.clock)
-        self.in_thread = in_thread or anyio.to_thread.run_sync
-        self.zone = zone
-        self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, zone))
-        self.as_json = self.quiet = False
-        self.context: click.Context | None = None
-        self.live: Console | None = None
-        self.notifies: tuple[str, str] | None = None
-        self._failures: list[str] = []
-        self._open_session = open_session or self._session
-        self._others: dict[type, Any] = {}
-        self._signal: signal.Signals | None = None
-        self._stoppable: tuple[Stoppable, ...] = ()
+    environment: Mapping[str, str]
+    out: IO[str] = field(default_factory=lambda: sys.stdout)
+    err: IO[str] = field(default_factory=lambda: sys.stderr)
+    stdin: IO[str] = field(default_factory=lambda: sys.stdin)
+    clock: Clock = field(default_factory=Clock)
+    open_session: Callable[[Settings], Session] | None = None
+    transfers: Transfers = field(default_factory=lambda: Transfers(clock=Clock()))
+    in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
+    zone: tzinfo | None = None
+    as_json: bool = False
+    quiet: bool = False
+    context: click.Context | None = None
+    live: Console | None = None
+    notifies: tuple[str, str] | None = None
+    _failures: list[str] = field(default_factory=list)
+    _others: dict[type, Any] = field(default_factory=dict)
+    _signal: signal.Signals | None = None
+    _stoppable: tuple[Stoppable, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, self.zone))
 
     @property
     def name(self) -> str:
@@ -214,7 +204,8 @@ class Invocation:
             SettingsError: a setting is missing or cannot be used.
         """
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
-        session = self._open_session(Settings.read(config, self.environment))
+        settings = Settings.read(config, self.environment)
+        session = (self.open_session or self._session)(settings)
         try:
             yield session
             if warns and (note := session.take_note()):
