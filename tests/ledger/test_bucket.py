@@ -13,26 +13,19 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import page_of
-from pulumi_snapshots.ledger.bucket import PATIENCE, Bucket, place_of
+from pulumi_snapshots.ledger.bucket import PATIENCE, Bucket
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 @pytest.fixture
 def store() -> Store:
     return Store(Clock(START))
-
-
-@virtual
-async def test_a_place_that_is_only_named_is_not_called(tmp_path: Path) -> None:
-    place = place_of("s3://bucket/prefix", tmp_path, "service", Clock(START))
-    assert isinstance(place, Bucket)
-    assert (place.where, place.is_shared) == ("s3://bucket/prefix", True)
 
 
 @virtual
@@ -259,15 +252,6 @@ async def test_an_edit_that_is_cancelled_ends_and_is_known_to_be_in(store: Store
         ends.append(await bucket.edit(count))
     assert ends == [1]
     assert await bucket.read() == {"number": 1}
-
-
-@virtual
-async def test_a_read_that_is_cancelled_does_not_wait(store: Store) -> None:
-    store.hangs = True
-    with anyio.move_on_after(1) as waited:
-        await store.bucket().read()
-    assert waited.cancelled_caught
-    assert store.clock.monotonic() < PATIENCE
 
 
 def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:

@@ -91,33 +91,6 @@ async def test_a_run_interrupted_while_it_connects_leaves_nothing_to_wait_for() 
 
 
 @virtual
-async def test_other_triggers_take_their_own_snapshot_after_a_kill() -> None:
-    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
-        await killed(here, 20)
-        record = await run(here, NEXT_RELEASE)
-        first, second = accepted(here)
-        assert record.version_id == second != first
-
-
-@pytest.mark.parametrize(("owner", "posts"), [(OWNER, 1), (ANOTHER, 2)], ids=["the same", "another"])
-@pytest.mark.parametrize("apart", [0.0, 50.0])
-@virtual
-async def test_of_two_runs_at_once_each_has_the_snapshot_of_its_resource(owner: str, posts: int, apart: float) -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        ends: dict[str, str | None] = {}
-
-        async def one(name: str, owner: str, delay: float) -> None:
-            await anyio.sleep(delay)
-            ends[name] = (await run(here, owner=owner)).version_id
-
-        async with anyio.create_task_group() as runs:
-            runs.start_soon(one, "a", OWNER, 0.0)
-            runs.start_soon(one, "b", owner, apart)
-        assert len(accepted(here)) == len(here.posts) == posts
-        assert set(ends.values()) == set(accepted(here))
-
-
-@virtual
 async def test_a_time_out_while_another_run_works_says_so() -> None:
     async with world(snapshot_seconds=3000) as here:
         async with anyio.create_task_group() as runs:

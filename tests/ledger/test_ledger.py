@@ -57,15 +57,6 @@ class Service:
         return attempt
 
 
-@virtual
-async def test_a_request_is_written_down_before_it_leaves() -> None:
-    service = Service()
-    attempt = await service.claimed(service.run())
-    assert attempt.status is Status.SENT
-    assert await service.only() == attempt == await service.run().get(attempt.id)
-    assert await service.run().get("another") is None
-
-
 @pytest.mark.parametrize("contended", [0.0, 0.6])
 @virtual
 async def test_of_many_that_claim_at_once_one_sends(contended: float) -> None:
@@ -84,29 +75,7 @@ async def test_of_many_that_claim_at_once_one_sends(contended: float) -> None:
     assert await service.only() == new
 
 
-@virtual
-async def test_a_claim_that_cannot_be_written_is_none() -> None:
-    service = Service()
-    service.place.refuses_writes = "the disk is full"
-    run = service.run()
-    with pytest.raises(LedgerUnavailable, match="Nothing was started"):
-        await service.claim(run)
-    assert "the disk is full" in run.trouble
-    service.place.refuses_writes = ""
-    assert (await service.claim(run)).is_new
-
-
 ENDS = {"202": Status.ACCEPTED, "200": Status.ACCEPTED, "502": Status.LOST, "no answer": Status.LOST}
-
-
-@pytest.mark.parametrize(("how", "status"), ENDS.items())
-@virtual
-async def test_another_run_sees_how_it_was_answered(how: str, status: Status) -> None:
-    service = Service()
-    run = service.run()
-    known = await run.answered(await service.claimed(run), how)
-    assert (known.status, known.request.answered) == (status, how)
-    assert await service.only() == known
 
 
 @virtual
@@ -119,29 +88,6 @@ async def test_an_end_that_another_run_has_seen_is_not_taken_back() -> None:
     assert await one.update(attempt, result="another") == found
     assert await one.found(attempt, "another") == found
     assert await service.only() == found
-
-
-@virtual
-async def test_what_a_lost_ledger_has_forgotten_is_entered_again() -> None:
-    service = Service()
-    run = service.run()
-    attempt = await service.claimed(run)
-    service.place.data = None  # somebody has moved it aside
-    await run.answered(attempt, "202")
-    assert (await service.only()).status is Status.ACCEPTED
-
-
-@virtual
-async def test_a_result_frees_the_database_and_stays_until_it_is_proved() -> None:
-    service = Service()
-    run = service.run()
-    attempt = await service.claimed(run)
-    await anyio.sleep(600)
-    await run.found(attempt, "version")
-    there = await service.only()
-    assert (there.result, there.ended_at, there.proved) == ("version", service.clock.utc(), False)
-    assert (await service.claim(service.run(), OTHER)).is_new
-    assert (await service.claim(service.run())).role is Role.RESUMED
 
 
 @virtual
@@ -162,25 +108,6 @@ async def test_a_command_has_no_state_that_could_be_lost() -> None:
     await run.found(await service.claimed(run, COMMAND), "version")
     assert (await service.only()).proved
     assert (await service.claim(run, COMMAND)).is_new
-
-
-@virtual
-async def test_a_failed_restore_is_over_and_may_be_sent_again() -> None:
-    service = Service()
-    run = service.run()
-    await run.failed(await service.claimed(run, kind="restore"), "RESTORE_FAILED")
-    there = await service.only()
-    assert (there.status, there.result, there.proved) == (Status.FAILED, "RESTORE_FAILED", True)
-    assert (await service.claim(run, kind="restore")).is_new
-
-
-@virtual
-async def test_what_was_withdrawn_was_never_there() -> None:
-    service = Service()
-    run = service.run()
-    await run.withdraw(attempt := await service.claimed(run))
-    assert await service.run().attempts() == []
-    await run.withdraw(attempt)
 
 
 @virtual
@@ -267,17 +194,6 @@ async def test_a_pending_request_that_only_a_state_has_is_in_the_way_of_others_a
     there = await service.only()
     assert (there.request, there.status, there.owner, there.proved) == (request, Status.ACCEPTED, OURS, True)
     assert (await service.claim(service.run(), OTHER)).role is Role.IN_THE_WAY
-
-
-@virtual
-async def test_a_version_that_a_run_with_another_ledger_has_found_frees_the_database() -> None:
-    service = Service()
-    run = service.run()
-    await run.answered(await service.claimed(run), "202")
-    await noted(service.run(), result="version", requested_at="2026-03-01T12:00:00Z")
-    there = await service.only()
-    assert (there.status, there.result, there.proved) == (Status.FOUND, "version", True)
-    assert (await service.claim(run, OTHER)).is_new
 
 
 @virtual
@@ -400,11 +316,3 @@ async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(na
     else:
         attempt[name] = value
     await is_kept_and_sends_nothing(service, {"a": attempt})
-
-
-@virtual
-async def test_the_ledger_holds_neither_key_nor_triggers_nor_what_is_empty() -> None:
-    service = Service()
-    await service.claimed(service.run())
-    (stored,) = (await service.place.read())[ATTEMPTS].values()
-    assert set(stored) == {"kind", "owner", "database_id", "purpose", "status", "request"}

@@ -94,13 +94,6 @@ def test_a_database_of_another_program_stays_as_it_is(path: Path) -> None:
     assert path.read_bytes() == content
 
 
-def test_no_other_file_beside_it_lets_a_cut_file_pass(path: Path) -> None:
-    run_virtual(at(path).edit, count)
-    path.with_name(f"{path.name}-new").touch()  # as earlier versions had while they made the file
-    path.write_bytes(b"")
-    assert "damaged" in run_virtual(refused, at(path)).trouble
-
-
 def test_a_file_that_another_run_is_just_making_is_waited_for(path: Path) -> None:
     run_virtual(at(path).edit, count)
     content = path.read_bytes()
@@ -124,26 +117,6 @@ def test_a_ledger_whose_row_is_gone_is_not_an_empty_one(path: Path, statement: s
     run_virtual(at(path).edit, count)
     with closing(sqlite3.connect(path)) as file, file:
         file.execute(statement)
-    assert "damaged" in run_virtual(refused, at(path)).trouble
-
-
-def test_an_edit_without_a_change_does_not_touch_the_disk(path: Path) -> None:
-    run_virtual(at(path).edit, count)
-    written = path.stat().st_mtime_ns
-    run_virtual(at(path).edit, lambda document: document["number"])
-    assert path.stat().st_mtime_ns == written
-
-
-def test_a_first_run_that_was_killed_does_not_stop_the_next(path: Path) -> None:
-    def fail(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_virtual(at(path).edit, fail)
-    assert path.stat().st_size > 0, "an empty one would be one that was cut"
-    assert run_virtual(at(path).read) == {}
-    assert run_virtual(at(path).edit, count) == 1
-    path.write_bytes(b"")
     assert "damaged" in run_virtual(refused, at(path)).trouble
 
 
@@ -227,21 +200,6 @@ def test_an_edit_that_is_cancelled_while_it_runs_is_known_to_be_in(path: Path) -
 
             assert await place.edit(change) == 1
         assert await place.read() == {"number": 1}
-
-    anyio.run(run)
-
-
-def test_edits_of_one_process_are_made_in_the_order_in_which_they_came(path: Path) -> None:
-    async def run() -> None:
-        place, results = SqliteFile(path, Clock()), dict[int, int]()
-
-        async def edit(number: int) -> None:
-            results[number] = await place.edit(count)
-
-        async with anyio.create_task_group() as group:
-            for number in range(20):
-                group.start_soon(edit, number)
-        assert results == {number: number + 1 for number in range(20)}
 
     anyio.run(run)
 

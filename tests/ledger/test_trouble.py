@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 from contextlib import closing
@@ -149,21 +148,6 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
         assert sent(here) == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-@pytest.mark.parametrize("kind", RULES)
-@virtual
-async def test_in_a_folder_that_is_read_only_nothing_is_sent(tmp_path: Path, kind: str) -> None:
-    async with world() as here:
-        here.emulator.add_snapshot(DATABASE)
-        tmp_path.chmod(0o500)  # noqa: ASYNC240  a test's own
-        place = SqliteFile(tmp_path / "service.ledger", here.clock, run_in_thread=directly)
-        stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
-        await stack.up(**wanted(here, kind))
-        tmp_path.chmod(0o700)  # noqa: ASYNC240  a test's own
-        assert isinstance(stack.error, LedgerUnavailable)
-        assert sent(here) == 0
-
-
 @virtual
 async def test_a_disk_that_gets_full_while_a_snapshot_is_taken_is_said_once_and_loses_nothing() -> None:
     async with world(snapshot_seconds=100, cache_world="invalidated") as here:
@@ -229,24 +213,6 @@ async def test_without_checkpoints_a_delete_of_the_old_one_proves_nothing_of_the
             await stack.delete(stack.id, stack.outputs)  # and then the process ends, with nothing saved
         assert sent(here) == before + 1
         assert "may not have saved its state" in "".join(stack.row.warnings)
-
-
-@virtual
-async def test_a_destroy_of_a_thousand_takes_few_edits_and_leaves_nothing() -> None:
-    async with world() as here:
-        machine = Machine(here)
-        place = machine.place
-        assert place is not None
-        stack = Stack(SnapshotRules(), machine, OWNER)
-        stack.begin()
-        before = place.writes
-        for number in range(1000):
-            stack.urn = f"{OWNER}-{number}"
-            await stack.delete(
-                f"{DATABASE}/v{number}", {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
-            )
-        assert place.writes == before
-        assert await stack.session.ledger.attempts() == []
 
 
 # The service
