@@ -189,7 +189,7 @@ class Source:
         return served
 
     async def _pause(self, error: DownloadBroken, seconds: float | None) -> None:
-        self.broke_off = error.happened
+        self.broke_off = error.exchange
         if seconds is None:
             raise error
         again = TimeOfDay(self.transfers.clock.utc() + timedelta(seconds=seconds))
@@ -213,7 +213,7 @@ class Source:
             raise NoUrl(
                 Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal),
                 then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)],
-            )
+            ) from refusal
         session, database_id = self._service
         self._refused.add(self._url)
         self._refusals += 1

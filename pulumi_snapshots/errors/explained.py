@@ -20,7 +20,12 @@ class Explained(Exception):
         happened: what happened; sentences, the last one without its full stop.
         done: what was done and what was not; sentences, or empty.
         then: the next steps, the best one first.
+
+    Attributes:
+        exchange: the request that shows what happened and its answer, for those who look closer; empty without any.
     """
+
+    exchange = ""
 
     def __init__(self, happened: Words, done: Words = "", then: Iterable[Next] = ()) -> None:
         super().__init__(happened)
@@ -29,8 +34,18 @@ class Explained(Exception):
         self.then = tuple(then)
 
     def worded(self, word: Callable[[object], str]) -> str:
-        """What happened and what was done, in sentences; `word` words each text."""
+        """What happened and what was done, in sentences, as another error's text holds it; `word` words each text."""
         return " ".join([sentence(word(self.happened)), word(self.done)]).strip()
 
+    @property
+    def evidence(self) -> str:
+        """The exchange in brackets, of this error or of its first cause that has one; it stands last, whatever wraps it."""
+        error: BaseException | None = self
+        while isinstance(error, Explained):
+            if error.exchange:
+                return f"[{error.exchange}]"
+            error = error.__cause__
+        return ""
+
     def __str__(self) -> str:
-        return self.worded(str)
+        return f"{self.worded(str)} {self.evidence}".rstrip()

@@ -56,7 +56,6 @@ class Step(Enum):
     # When to run it again
     RUN_AGAIN = "Run it again."
     RUN_AGAIN_LATER = "Run it again later."
-    RUN_AGAIN_IN = "Run it again in about {wait}."
     RUN_AGAIN_AFTER = "Run it again after {time}."
     WAIT_FOR_SLOT = "A slot frees {when}; run it again then."
 

@@ -58,7 +58,8 @@ class Wording:
         if not isinstance(error, Explained):
             return sentence(str(error))
         steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
-        return "\n".join(filter(None, [sentence(self.text(error.happened)), self.text(error.done), *steps]))
+        done = f"{self.text(error.done)} {error.evidence}".strip()
+        return "\n".join(filter(None, [sentence(self.text(error.happened)), done, *steps]))
 
     def report(self, error: Exception, then: Iterable[Next] | None = None) -> str:
         """All that a user reads of an error: see `told`, then the command that explains it."""

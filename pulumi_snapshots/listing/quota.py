@@ -49,7 +49,7 @@ class QuotaHint:
                     await self._ask(error, database_id)
                     self._told, self._told_at = error, clock.monotonic()
         if self._told is not None:
-            error.done, error.then, error.frees = self._told.done, self._told.then, self._told.frees
+            error.happened, error.then, error.frees = self._told.happened, self._told.then, self._told.frees
 
     async def _ask(self, error: QuotaUsedUp, database_id: str) -> None:
         """Tell the allowance, the next steps, and when a slot frees, as far as the service says."""
@@ -58,17 +58,17 @@ class QuotaHint:
             try:
                 memory = (await self._client.account(patience=ONCE)).plan_memory
                 if memory:
-                    facts.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
+                    facts.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours")
                 error.frees = await self._slot_frees(database_id, allowance_of(memory or 0))
                 if error.frees:
-                    facts.append(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}.")
+                    facts.append(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}")
                     error.then = (
                         Next(Step.WAIT_FOR_SLOT, when=f"at about {to_the_second(error.frees)}"),
                         Next(Step.USE_LARGER_PLAN),
                     )
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails
-        error.done = " ".join(facts) or error.done
+        error.happened = ". ".join([str(error.happened), *facts])
 
     async def _slot_frees(self, database_id: str, allowance: int) -> datetime | None:
         now = self._run.clock.monotonic()

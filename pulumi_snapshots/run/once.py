@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -181,6 +182,12 @@ class Operation:
         except LedgerUnavailable:
             self.session.take_note()  # the error says it
             raise
+        except SquareCloudError as error:
+            if self.attempt is not None or error.done:
+                raise
+            told = copy(error)  # several callers may share an answer
+            told.done = self.not_done
+            raise told from error
         finally:
             if note := self.session.take_note():
                 self.member.warn(note)
@@ -191,7 +198,9 @@ class Operation:
         happened = f"{self.not_done} {why}, while {self.step}"
         if self.refusal is None:
             raise NothingSent(happened)
-        raise NothingSent(f"{happened}. Last refusal: {self.refusal}", then=self.refusal.then)
+        raise NothingSent(
+            f"{happened}. Last refusal: {self.refusal.happened}", then=self.refusal.then
+        ) from self.refusal
 
     # Before the request --------------------------------------------------------------------------------------------------
 

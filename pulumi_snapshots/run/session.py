@@ -173,7 +173,7 @@ class Session(Stoppable):
             raise NothingSent(
                 f"Nothing was requested for database {database_id}, since the service's time is not known: {why}",
                 then=failed.then if failed is not None else [Next(Step.RUN_AGAIN)],
-            )
+            ) from failed
 
     async def found_lately(self) -> list[Found]:
         """Read which versions runs have found lately, of all databases; none if the ledger cannot be read."""

@@ -200,7 +200,7 @@ async def _checked_part(response: httpx.Response, url: str, offset: int, known: 
         start = offset
     difference = served.differs_from(known) if known is not None else None
     if difference is not None:
-        raise WrongContent(request, f"the host now serves {difference}", status=status)
+        raise WrongContent(request, f"the host now serves a different object: {difference}", status=status)
     if offset and known is not None and not _proven_same(served, known, url):
         raise WrongContent(request, "nothing proves that the rest is the same version", status=status)
     # A host that ignores ranges sends the whole object; the bytes received already are skipped.

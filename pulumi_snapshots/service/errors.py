@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
+from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import TimeOfDay
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 from pulumi_snapshots.service.scopes import scope_of
 
@@ -35,7 +36,11 @@ class SquareCloudError(Explained):
 
     meaning: ClassVar[str] = "the service refused it"
     effect: ClassVar[str] = ""
-    """What was done and what was not."""
+    """What was done, if that is more than nothing."""
+    unanswered: ClassVar[str] = "no answer"
+    """What the exchange shows in place of an answer."""
+    wait: ClassVar[float] = 0.0
+    """Seconds after which the same request may succeed, if the service does not say; 0 if no time helps."""
     steps: ClassVar[tuple[Next, ...]] = ()
     ambiguous: ClassVar[bool] = False
     """Whether a request that changes something may still have been carried out."""
@@ -52,6 +57,7 @@ class SquareCloudError(Explained):
         retry_after: float | None = None,
         meaning: str = "",
         unsent: bool = False,
+        now: datetime | None = None,
     ) -> None:
         self.request = request
         self.status = status
@@ -59,21 +65,19 @@ class SquareCloudError(Explained):
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
         self.unsent = unsent
-        known = _KNOWN.get(code or "")
-        answer = " ".join(str(part) for part in (status, code) if part is not None)
+        known = _KNOWN.get(code or "", _UNKNOWN)
+        meaning = meaning or known.meaning.format(scope=scope_of(request)) or self.meaning
+        wait = known.wait or self.wait
+        then = known.steps or self.steps
+        if wait:
+            until = (now or system_utc()) + timedelta(seconds=wait if retry_after is None else retry_after)
+            then = (Next(Step.RUN_AGAIN_AFTER, time=TimeOfDay(until)), *then)
+        super().__init__(meaning, self.effect, then)
+        answer = " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
         quoted = f' ("{self.message}")' if self.message else ""
-        if unsent:
-            happened = f"{request} was not sent, because another request was answered with {answer}"
-        elif answer:
-            happened = f"{request} was answered with {answer}{quoted}"
-        else:
-            happened = f"{request} failed{quoted}"
-        meaning = meaning or (known and known.meaning.format(scope=scope_of(request))) or self.meaning
-        then = (known and known.steps) or self._then()
-        super().__init__(f"{happened}: {meaning}", self.effect, then)
-
-    def _then(self) -> tuple[Next, ...]:
-        return self.steps
+        self.exchange = (
+            f"{request}: {'not sent, since another request was answered with ' if unsent else ''}{answer}{quoted}"
+        )
 
     def during(self, outage: str) -> Self:
         """The same error, with the outage that the service itself reports in these words; nothing is added to none."""
@@ -81,11 +85,11 @@ class SquareCloudError(Explained):
             self.happened = f"{self.happened}; the service itself reports an outage ({outage})"
         return self
 
-    def kept_back(self, request: str, *, retry_after: float | None = None) -> Self:
+    def kept_back(self, request: str, *, retry_after: float | None = None, now: datetime | None = None) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
-        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after, unsent=True)
+        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after, unsent=True, now=now)
         if retry_after is None:
-            error.done, error.then = self.done, self.then
+            error.happened, error.then = self.happened, self.then
         return error
 
 
@@ -107,10 +111,9 @@ class ProxyRefused(SquareCloudError):
     """A proxy in front of the service refused the request: a 403 that is not the service's own."""
 
     meaning = (
-        "a proxy in front of the service refused it: it wants a captcha solved, blocks this country or network, or takes "
-        "this client for a robot"
+        "a proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes "
+        "this client for a robot. The API key and its scopes are not the reason"
     )
-    effect = "The API key and its scopes are not the reason, and nothing was started."
     steps = (Next(Step.CHANGE_NETWORK), Next(Step.ASK_SUPPORT))
 
 
@@ -144,14 +147,13 @@ class RestoreFailed(SquareCloudError):
             code: the service's code.
             step: what the service was doing; None if it did not say.
         """
-        error = cls(restore, code=code)
-        known = _KNOWN.get(code, _Known(cls, steps=(Next(Step.ASK_SUPPORT),)))
-        meaning = (known.meaning or known.reaction.meaning).format(scope=scope_of("POST"))
-        in_step = f" in its step {step}" if step and step != "interrupted" else ""
-        error.happened = f"{restore} failed with {code}{in_step}: {meaning}"
-        steps = known.steps or known.reaction.steps
-        more = (one for one in (Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT)) if one not in steps)
-        error.then = (*steps, *more)
+        known = _KNOWN.get(code)
+        alike = (known.reaction if known else cls)("POST", code=code)
+        error = cls("status of the restore", code=code, meaning=f"{restore} failed: {alike.happened}")
+        if step and step != "interrupted":
+            error.exchange += f" in step {step}"
+        steps = alike.then if known else (Next(Step.ASK_SUPPORT),)
+        error.then = tuple(dict.fromkeys((*steps, Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT))))
         return error
 
 
@@ -162,8 +164,7 @@ class Cooldown(SquareCloudError):
         "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, "
         "1 restore per 60 s per account and per 120 s per database)"
     )
-    effect = "Nothing was started."
-    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes"),)
+    wait = 180.0
     passing = True
 
 
@@ -184,45 +185,36 @@ class QuotaUsedUp(SquareCloudError):
         return seconds < QUOTA_UNKNOWN if self.frees is None else now < self.frees
 
 
-def _minutes(seconds: float | None, otherwise: int) -> str:
-    minutes = otherwise if seconds is None else max(1, math.ceil(seconds / 60))
-    return f"{minutes} minute{'s' * (minutes > 1)}"
-
-
 class Blocked(SquareCloudError):
     """The account-wide request budget was passed: no client may send until the block is over."""
 
-    meaning = "the account sent too many requests and is blocked for up to about 30 minutes"
+    meaning = "the account sent too many requests and is blocked"
+    wait = 1800.0
+    steps = (Next(Step.LEAVE_MORE_TO_OTHERS),)
     passing = True
-
-    def _then(self) -> tuple[Next, ...]:
-        return (Next(Step.RUN_AGAIN_IN, wait=_minutes(self.retry_after, 30)), Next(Step.LEAVE_MORE_TO_OTHERS))
 
 
 class ListingBlocked(Blocked):
     """The account's listing was requested too often; the service refuses this listing alone for a while."""
 
-    meaning = "the account's listing was requested too often and is blocked for up to 5 minutes, while other requests continue"
+    meaning = "the account's listing was requested too often and is blocked, while other requests continue"
+    wait = 300.0
+    steps = (Next(Step.GIVE_DATABASE),)
     passing = False
-
-    def _then(self) -> tuple[Next, ...]:
-        return (Next(Step.GIVE_DATABASE), Next(Step.RUN_AGAIN_IN, wait=_minutes(self.retry_after, 5)))
 
 
 class RestoreRunning(SquareCloudError):
     """A restore of this database is under way, or ended a moment ago; the request was not accepted."""
 
     meaning = "a restore of this database is under way, or ended less than about 2 minutes ago"
-    effect = "Nothing was started."
-    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes, when that restore is over"),)
+    wait = 180.0
 
 
 class SnapshotRunning(SquareCloudError):
     """A snapshot of this database is being taken, by anyone; the request was not accepted."""
 
     meaning = "another snapshot of this database is being taken"
-    effect = "Nothing was started."
-    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes, when that snapshot is there"),)
+    wait = 180.0
 
 
 class UpgradeRequired(SquareCloudError):
@@ -268,7 +260,7 @@ class UnreadableAnswer(SquareCloudError):
 class AnswerLost(SquareCloudError):
     """The request was sent, but no answer came back; it may have been carried out."""
 
-    meaning = "it was sent, but its answer was lost"
+    meaning = "the request was sent, but its answer was lost"
     steps = (Next(Step.RUN_AGAIN_LATER),)
     ambiguous = True
     passing = True
@@ -278,6 +270,7 @@ class NotSent(SquareCloudError):
     """The request certainly never left this machine."""
 
     meaning = "the service could not be reached, so nothing was sent"
+    unanswered = "not sent"
     steps: ClassVar[tuple[Next, ...]] = (Next(Step.CHECK_ADDRESS), Next(Step.RUN_AGAIN))
     passing = True
 
@@ -286,7 +279,7 @@ class ClaimTooOld(NotSent):
     """The request was kept back, since so much time has passed since it was claimed that others may have sent one."""
 
     meaning = (
-        "it was not sent, because this machine slept, or the ledger was slow, between writing it down and sending it"
+        "the request was not sent: this machine slept, or the ledger was slow, between writing it down and sending it"
     )
     steps = (Next(Step.RUN_AGAIN),)
 
@@ -294,18 +287,15 @@ class ClaimTooOld(NotSent):
 class Outage(SquareCloudError):
     """Not sent: the service failed for the requests before this one, and no listing request succeeded since."""
 
-    meaning = (
-        "it was not sent, because the service is returning errors: requests for other snapshots failed, and no listing "
-        "request has succeeded for 2 minutes"
-    )
-    effect = "Nothing was started for this database."
+    meaning = "the service is returning errors: requests for other snapshots failed, and no listing request has succeeded for 2 minutes"
+    unanswered = "not sent"
     steps = (Next(Step.RUN_AGAIN_LATER),)
 
 
 class Redirected(SquareCloudError):
     """A redirect; never followed, because the API key must not reach another host."""
 
-    meaning = "it was redirected, which is never followed with the API key"
+    meaning = "the request was redirected, which is never followed with the API key"
     steps = (Next(Step.SET_ADDRESS),)
 
 
@@ -316,8 +306,10 @@ class _Known:
     reaction: type[SquareCloudError]
     meaning: str = ""
     steps: tuple[Next, ...] = ()
+    wait: float = 0.0
 
 
+_UNKNOWN = _Known(SquareCloudError)
 _KNOWN = {
     "ACCESS_DENIED": _Known(KeyRefused),
     "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
@@ -359,9 +351,7 @@ _KNOWN = {
         "the service does not find the database's container",
         (Next(Step.CHECK_HEALTH), Next(Step.ASK_SUPPORT)),
     ),
-    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
-        RequestRefused, "the database's cluster is under maintenance", (Next(Step.RUN_AGAIN_IN, wait="10 minutes"),)
-    ),
+    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(RequestRefused, "the database's cluster is under maintenance", wait=600.0),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
         RequestRefused, "the snapshot is of another database engine", (Next(Step.USE_SAME_ENGINE),)
     ),
@@ -401,6 +391,7 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
     message: str = "",
     readable: bool,
     retry_after: float | None = None,
+    now: datetime | None = None,
 ) -> SquareCloudError:
     """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
     known = _KNOWN.get(code or "")
@@ -421,4 +412,4 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
     if reaction is Blocked and request == ACCOUNT_LISTING_REQUEST:
         reaction = ListingBlocked
         retry_after = ACCOUNT_LISTING_BLOCK if retry_after is None else max(retry_after, BUDGET_WINDOW)
-    return reaction(request, status=status, code=code, message=message, retry_after=retry_after)
+    return reaction(request, status=status, code=code, message=message, retry_after=retry_after, now=now)

@@ -380,11 +380,11 @@ class RateLimiter:
             raise self._refused_key.kept_back(request.text)
         left = self._blocks.get("", -math.inf) - now
         if left > 0 and (lane.starts or not request.waits_out_block):
-            raise self._block.kept_back(request.text, retry_after=left)
+            raise self._block.kept_back(request.text, retry_after=left, now=self._clock.utc())
         left = self._blocks.get(lane.name, -math.inf) - now
         if left > 0:  # not waited for: no caller depends on this kind of request
             blocked = ListingBlocked("", status=self._block.status, code=self._block.code)
-            raise blocked.kept_back(request.text, retry_after=left)
+            raise blocked.kept_back(request.text, retry_after=left, now=self._clock.utc())
         if lane is CREATE and self._quota.lasts(now - self._quota_since, self._ledger.clock.now()):
             raise self._quota.kept_back(request.text)
 

@@ -218,6 +218,7 @@ class Transport:
             message=self._safe(message) if isinstance(message, str) else "",
             readable=bool(envelope),
             retry_after=_retry_after(response, date or self._service_clock.now()),
+            now=received,
         )
 
     def _safe(self, text: object) -> str:

@@ -42,8 +42,8 @@ class SnapshotCalls(Calls):
         except Explained as error:
             # The engine refreshes with the configuration of the last run, not with the present one.
             if not record.pending:
-                then = (*error.then, Next(Step.REFRESH_WITH_PROGRAM))
-                raise Explained(error.happened, error.done, then) from error
+                done = error.done or f"Snapshot {record.id} was not refreshed and stays as it was."
+                raise Explained(error.happened, done, (*error.then, Next(Step.REFRESH_WITH_PROGRAM))) from error
             if not isinstance(error, SettingsError):
                 raise
             seen = record  # the update that follows has the present one

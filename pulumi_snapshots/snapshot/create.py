@@ -148,7 +148,7 @@ class Taking:
             "snapshot",
             owner,
             inputs.database_id,
-            not_done=f"No snapshot of database {inputs.database_id} was started.",
+            not_done=f"No snapshot of database {inputs.database_id} was taken.",
             purpose=inputs.purpose,
             timeout=inputs.timeout,
             fresh=fresh,

@@ -192,7 +192,7 @@ async def test_a_time_out_shows_the_last_error(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         given = {"download_url": (await at.outputs())["download_url"], "size": at.snapshot.size, "timeout": "20s"}
         at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
-        await fails(at, what=r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip was answered with 503", **given)
+        await fails(at, what=r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip: 503", **given)
 
 
 @virtual
@@ -473,7 +473,9 @@ def test_bytes_of_two_versions_are_never_mixed(tmp_path: Path, version_header: b
                 at.here.emulator.add_snapshot(DATABASE, size=SIZE)
 
             ended = at.here.meanwhile(
-                3, another, fails(at, what="now serves another", download_url=url, version_id=at.snapshot.version_id)
+                3,
+                another,
+                fails(at, what="serves a different object", download_url=url, version_id=at.snapshot.version_id),
             )
             await ended
 
@@ -564,13 +566,13 @@ WRONG: dict[str, tuple[Fault | None, dict[str, Any], str]] = {
         "another range than requested",
     ),
     "size": (None, {"size": SIZE + 1}, "serves 5000000 bytes, but the service announced 5000001"),
-    "no host": (None, {"download_url": "xn--"}, "the download URL is invalid or has expired"),
+    "no host": (None, {"download_url": "xn--"}, "The download URL is invalid or has expired"),
     "no key": (None, {"download_url": None}, "no API key is set"),
     # Not taken for an expired URL, of which another one could be had
     "proxy": (
         Fault(kind="download", html=403),
         {},
-        "proxy in front of the service refused it.*Run it from another network",
+        "proxy in front of the service refused the request.*Run it from another network",
     ),
     **{
         target: (Fault(kind="download", redirect=target), {}, "redirects to an address that is not allowed")

@@ -78,7 +78,7 @@ async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
         row = ended.out.splitlines()[1].split()[3:]
         assert row == (["?", stored.version_id, "3", "h"] if unknown == "running" else ["yes", "?"])
         missing = DATABASES_READ if unknown == "running" else SNAPSHOTS_READ
-        assert f"the API key lacks the scope {missing}" in ended.err
+        assert f"The API key lacks the scope {missing}" in ended.err
 
 
 @pytest.mark.parametrize("code", ["ROUTE_NOT_FOUND", "INVALID_ID"])

@@ -215,7 +215,7 @@ async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> N
         assert found["key"] == ("ok", "accepted", "")
         for name, state in zip(("account:read", "snapshots:read", "databases:read"), SCOPES[held].split(), strict=True):
             assert found[f"scope {name}"][0] == state
-            lacks = f"the API key lacks the scope {name}" in found[f"scope {name}"][1]
+            lacks = f"API key lacks the scope {name}" in found[f"scope {name}"][1]
             assert lacks is (name not in held and state != "unknown")
 
 
@@ -270,7 +270,7 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: P
         state, text, advice = (await checked(desk))["service"]
         after = sum(entry.kind == "me" for entry in w.emulator.journal)
         assert (state, after) == ("problem", before), "nothing is sent while a block is remembered"
-        assert "was not sent" in text
+        assert ": not sent, since another" in text
         assert "`squarecloud-snapshots doctor --forget-block`" in advice
         store.refuses = "no right to write"
         state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]

@@ -216,7 +216,7 @@ async def test_named_databases_need_no_scope_to_read_the_account(tmp_path: Path)
         assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}
         ended = await desk.types("status")
         assert ended.code == 1
-        assert f"the API key lacks the scope {ACCOUNT_READ}" in ended.err
+        assert f"The API key lacks the scope {ACCOUNT_READ}" in ended.err
 
 
 # Archives and drills ---------------------------------------------------------------------------------------------------

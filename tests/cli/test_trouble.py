@@ -69,7 +69,7 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, tuple[str, ...], int | No
     "wrong key": (
         {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64},
         None,
-        ("the API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"),
+        ("API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"),
         1,
     ),
     "bad setting": (
@@ -84,7 +84,7 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, tuple[str, ...], int | No
         ("could not be reached, so nothing was sent", "Check the network and SQUARECLOUD_API_URL"),
         0,
     ),
-    "missing scope": ({}, Fault(status=403, code="MISSING_SCOPE", times=None), ("the API key lacks the scope",), None),
+    "missing scope": ({}, Fault(status=403, code="MISSING_SCOPE", times=None), ("API key lacks the scope",), None),
     "broken service": ({"SQUARECLOUD_FIRST_POLL_AFTER": "1s"}, Fault(html=502, times=None), ("502",), None),
 }
 
@@ -108,7 +108,7 @@ async def test_each_trouble_is_one_error_that_says_what_to_do(tmp_path: Path, co
 async def test_an_unknown_database_or_version_is_an_error(tmp_path: Path, command: str) -> None:
     async with world(databases=(OTHER_DATABASE,)) as w:
         ended = await typed(w, tmp_path, command)
-        assert (ended.code, "this account has no such database" in ended.err) == (1, True)
+        assert (ended.code, "account has no such database" in ended.err) == (1, True)
         w.emulator.add_database(DATABASE)
         if SNAPSHOT in ASKING[command]:
             ended = await typed(w, tmp_path, command)

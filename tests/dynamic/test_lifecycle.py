@@ -278,7 +278,7 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     assert failure(idle.create, NAME, INPUTS).message == text + page
     assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text + page
     refresh = failure(idle.read, NAME, f"{DATABASE}/v1", STATE, INPUTS)
-    assert refresh.message.startswith(text)
+    assert refresh.message.startswith(f"No API key is set.\nSnapshot {DATABASE}/v1 was not refreshed")
     assert refresh.message.endswith(f"run `pulumi refresh --run-program`.{page}")
     provisional = f"{DATABASE}/pending:20260101T000000Z"
     still = kept(idle.read, NAME, provisional, PENDING, INPUTS)
@@ -367,9 +367,7 @@ def test_a_refusal_keeps_nothing(place: Place) -> None:
     place.fault("create", status=404, code="DATABASE_NOT_FOUND")
     error = failure(place.create)
     assert error.kept is None
-    assert error.message.startswith(
-        f"POST /databases/{place.database}/snapshots was answered with 404 DATABASE_NOT_FOUND"
-    )
+    assert f"was taken. [POST /databases/{place.database}/snapshots: 404 DATABASE_NOT_FOUND]" in error.message
 
 
 def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place: Place) -> None:
@@ -393,7 +391,7 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
     # The run is over for everybody: what is still to be sent never is.
     late = failure(place.servicer.create, urn("late"), {"database_id": "f" * 32})
     assert late.kept is None
-    assert late.message.startswith(f"No snapshot of database {'f' * 32} was started. The wait was interrupted")
+    assert late.message.startswith(f"No snapshot of database {'f' * 32} was taken. The wait was interrupted")
 
     inputs = {"database_id": place.database, "timeout": "0.5s"}
     environment = {**place.emulator.environment, **PACE}

@@ -287,8 +287,8 @@ def test_twins_do_not_hold_up_the_programs_event_loop(service: Served) -> None:
 def test_a_failure_names_function_and_code_and_can_be_caught(service: Served) -> None:
     for name in ("get_database", "get_latest_snapshot", "get_database_output", "get_latest_snapshot_output"):
         text = outcome_of(name, "b" * 32)
-        assert text.startswith(f"{name}: GET /databases/{'b' * 32}")
-        assert "404 DATABASE_NOT_FOUND: this account has no such database.\nhint: Check database_id" in text
+        assert text.startswith(f"{name}: This account has no such database.\n[GET /databases/{'b' * 32}")
+        assert "404 DATABASE_NOT_FOUND]\nhint: Check database_id" in text
     assert outcome_of("get_download_url", DATABASE, "other") == (
         f"get_download_url: Database {DATABASE} has no snapshot other to download."
     )
@@ -307,9 +307,9 @@ def test_debugging_shows_where_a_lookup_failed(service: Served, monkeypatch: pyt
 
 def test_a_refused_key_is_never_shown_or_used_again(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
-    for words in ("was answered with 401", "was not sent, because another request was answered with 401"):
+    for words in (": 401 ACCESS_DENIED]", ": not sent, since another request was answered with 401"):
         text = outcome_of("get_databases")
         assert words in text
-        assert "the API key is unknown, revoked or expired" in text
+        assert "The API key is unknown, revoked or expired" in text
         assert "w" * 64 not in text
     assert len(service.control("journal")) == 1

@@ -294,8 +294,8 @@ def test_a_timed_out_restore_is_unknown_and_never_sent_again(place: Place) -> No
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ({"status": 404, "code": "SNAPSHOT_NOT_FOUND"}, "the service has no such snapshot"),
-        ({"status": 400, "code": "SNAPSHOT_DATABASE_MISMATCH"}, "the snapshot is of another database engine"),
+        ({"status": 404, "code": "SNAPSHOT_NOT_FOUND"}, "The service has no such snapshot"),
+        ({"status": 400, "code": "SNAPSHOT_DATABASE_MISMATCH"}, "The snapshot is of another database engine"),
         ({"status": 404, "code": "SNAPSHOT_RESTORE_FAILED"}, "Check what the database holds"),
     ],
 )
@@ -312,7 +312,7 @@ def test_a_restore_that_failed_says_why_and_leaves_nothing(place: Place) -> None
     place.emulator.control(f"databases/{place.database}", {"next_restore_error": "SNAPSHOT_CORRUPT"}, "PATCH")
     failed = failure(place.servicer.create, NAME, place.inputs())
     assert failed.kept is None
-    assert "failed with SNAPSHOT_CORRUPT in its step unzip: the snapshot is damaged." in failed.message
+    assert "failed: the snapshot is damaged." in failed.message
     assert "The next `pulumi up` restores again" in failed.message
     assert len(place.posts()) == 1
     assert place.holds() == "now"
@@ -329,14 +329,14 @@ def test_a_failure_that_a_later_run_learns_of_is_kept_and_replaced_by_the_next(s
         failed = kept(later.update, NAME, held.id, held.outputs, place.inputs())
         assert failed.id == held.id
         assert failed.outputs["attempt"]["outcome"] == "SNAPSHOT_CORRUPT"
-        assert "failed with SNAPSHOT_CORRUPT" in failed.reasons[0]
+        assert "SNAPSHOT_CORRUPT" in failed.reasons[0]
         # The next run reads it first, and sends nothing.
         before = place.requests()
         read = kept(later.read, NAME, failed.id, failed.outputs, place.inputs())
-        assert (read.outputs, "failed with SNAPSHOT_CORRUPT" in read.reasons[0]) == (failed.outputs, True)
+        assert (read.outputs, "SNAPSHOT_CORRUPT" in read.reasons[0]) == (failed.outputs, True)
         difference = later.diff(NAME, failed.id, failed.outputs, place.inputs())
         assert difference.replaces == ["attempt"]
-        assert "failed with SNAPSHOT_CORRUPT" in later.progress(NAME)[-1]
+        assert "SNAPSHOT_CORRUPT" in later.progress(NAME)[-1]
         assert place.requests() == before
     assert place.holds() == "now"
     assert len(place.posts()) == 1

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 PROGRAM = f'Snapshot("before-release", "{DATABASE}")'
-POST = f"POST /databases/{DATABASE}/snapshots"
+NONE = f"No snapshot of database {DATABASE} was taken. [POST /databases/{DATABASE}/snapshots"
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "key": (
         {"status": 401, "code": "ACCESS_DENIED"},
         (
-            f"{POST} was answered with 401 ACCESS_DENIED: the API key is unknown, revoked or expired, so nothing more is sent with "
-            "it. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+            f"The API key is unknown, revoked or expired, so nothing more is sent with it. {NONE}: 401 ACCESS_DENIED] "
+            "Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
         ),
     ),
 }
@@ -59,7 +59,7 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     app.program(f'Snapshot("before-release", "{DATABASE}", timeout="3s")')
     told = diagnostics(app.up("-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2", fails=True))
     assert (
-        f"No snapshot of database {DATABASE} was started. The wait ended after 3 s, while connecting to the service"
+        f"No snapshot of database {DATABASE} was taken. The wait ended after 3 s, while connecting to the service"
         in told
     )
     assert app.snapshots() == []

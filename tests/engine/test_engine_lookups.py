@@ -125,17 +125,18 @@ def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
     missing = "b" * 32
     assert error_of(app, 'get_snapshots(newer_than="soon")').startswith("get_snapshots: newer_than must be a duration")
     assert app.requests() == []
+    none = "This account has no such database."
     advice = (
-        "this account has no such database. Check database_id, and that the API key belongs to the account that owns the "
+        "Check database_id, and that the API key belongs to the account that owns the "
         "database. more: squarecloud-snapshots explain database-missing"
     )
     assert error_of(app, f'get_latest_snapshot("{missing}")', update=True) == (
-        f"get_latest_snapshot: GET /databases/{missing}/snapshots was answered with 404 DATABASE_NOT_FOUND: {advice}"
+        f"get_latest_snapshot: {none} [GET /databases/{missing}/snapshots: 404 DATABASE_NOT_FOUND] {advice}"
     )
     # Of a twin, also where a resource waits for what it brings.
     waiting = f'Snapshot("s", get_database_output(pulumi.Output.from_input("{missing}")).id)'
     assert error_of(app, waiting, update=True) == (
-        f"get_database_output: GET /databases/{missing} was answered with 404 DATABASE_NOT_FOUND: {advice}"
+        f"get_database_output: {none} [GET /databases/{missing}: 404 DATABASE_NOT_FOUND] {advice}"
     )
     assert "could not be reached" in error_of(app, "get_databases()", "-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2")
     del app.environment["SQUARECLOUD_API_KEY"]

@@ -316,13 +316,13 @@ async def test_an_entry_without_a_database_is_given_to_no_database() -> None:
 
 
 FAILURES: dict[str, tuple[Fault | None, type[Exception], str]] = {
-    "down": (Fault(method="GET", times=None, html=502), SquareCloudError, "502: the service is not available"),
+    "down": (Fault(method="GET", times=None, html=502), SquareCloudError, "The service is not available"),
     "no connection": (Fault(method="GET", times=None, no_connect=True), SquareCloudError, "could not be reached"),
-    "malformed": (Fault(method="GET", times=None, malformed=True), SquareCloudError, "the answer could not be read"),
+    "malformed": (Fault(method="GET", times=None, malformed=True), SquareCloudError, "The answer could not be read"),
     "no list": (Fault(method="GET", times=None, body='{"status":"success","response":7}'), SquareCloudError, "not be read"),
-    "key refused": (Fault(method="GET", status=401, code="ACCESS_DENIED"), KeyRefused, "the API key is unknown"),
+    "key refused": (Fault(method="GET", status=401, code="ACCESS_DENIED"), KeyRefused, "The API key is unknown"),
     "no scope": (Fault(method="GET", times=None, status=403, code="MISSING_SCOPE"), NotAllowed, "lacks the scope"),
-    "blocked": (Fault(method="GET", times=None, status=429, code="RATE_LIMITED"), Blocked, "blocked for up to about 30 minutes"),
+    "blocked": (Fault(method="GET", times=None, status=429, code="RATE_LIMITED"), Blocked, "too many requests and is blocked"),
 }  # fmt: skip
 
 

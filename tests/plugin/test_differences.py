@@ -128,7 +128,7 @@ def test_options_of_a_lookup_are_refused_where_no_plugin_heeds_them() -> None:
 
 
 def test_a_lookup_by_the_plugin_fails_with_its_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = "GET /databases/x was answered with 404 DATABASE_NOT_FOUND: this account has no such database."
+    told = "This account has no such database. [GET /databases/x: 404 DATABASE_NOT_FOUND]"
 
     def fail(token: str, *_: Any) -> Any:
         raise RuntimeError(f"invoke of {token} failed: invocation of {token} returned an error: {told}")

@@ -252,7 +252,7 @@ async def test_differing_engines_are_reported_before_the_request() -> None:
         assert not at.posts
         unknown = await at.restore(target=redis, runtime=None)
         assert isinstance(unknown.nothing, RequestRefused)
-        assert "the snapshot is of another database engine" in unknown.text
+        assert "The snapshot is of another database engine" in unknown.text
         assert at.accepted == []
 
 
@@ -266,7 +266,7 @@ async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> No
         assert not at.posts
         known = await at.restore()
         assert isinstance(known.nothing, RequestRefused)
-        assert "the service has no such snapshot" in known.text
+        assert "The service has no such snapshot" in known.text
         assert at.holds() == "now"
 
 
@@ -307,7 +307,7 @@ async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database() -> Non
     [
         ({"status": 404, "code": "SNAPSHOT_RESTORE_FAILED"}, RestoreFailed, "Check what the database holds"),
         ({"status": 404, "code": "DATABASE_NOT_FOUND"}, DatabaseMissing, "no such database"),
-        ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "the API key is unknown"),
+        ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "The API key is unknown"),
         ({"status": 403, "code": "MISSING_SCOPE"}, NotAllowed, "lacks the scope"),
         ({"status": 400, "code": "INVALID_VERSION_ID"}, RequestRefused, "does not accept this version id"),
         ({"status": 429, "code": "RATE_LIMITED"}, SquareCloudError, "blocked"),

@@ -210,7 +210,7 @@ async def test_a_key_that_is_refused_meanwhile_keeps_the_restore() -> None:
         at.here.emulator.add_fault(Fault(kind="status", status=401, code="ACCESS_DENIED", skip=1))
         ending = await at.restore()
         record = ending.pending
-        assert "the API key is unknown, revoked or expired" in ending.text
+        assert "The API key is unknown, revoked or expired" in ending.text
         await anyio.sleep(HOUR)
         assert (await at.resume(record)).how == "complete"
         assert len(at.posts) == 1
