@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,19 +16,11 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.asking import Door
-from pulumi_snapshots.drill.drill import (
-    DrillFailed,
-    DrillPending,
-    DrillUnchecked,
-    check_again,
-    drill,
-    failed,
-    resume_drill,
-)
-from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, still_failed
+from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, DrillUnchecked, drill, failed
+from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, next_drill, still_failed
 from pulumi_snapshots.drill.inputs import DrillInputs, purpose_of
 from pulumi_snapshots.drill.of_archive import drill_archive
-from pulumi_snapshots.drill.record import DRILL, DrillRecord
+from pulumi_snapshots.drill.record import DRILL, DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, steps_if_not_saved
@@ -37,8 +30,6 @@ from pulumi_snapshots.snapshot.record import is_same_snapshot
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
 )
-
-
 ANSWERS_WITHIN = 10.0
 """Seconds for which a preview waits for the scratch database's port."""
 
@@ -48,22 +39,17 @@ class DrillCalls(Calls):
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore onto the scratch database, and check what came back."""
-        inputs = DrillInputs.of(values)
-        if inputs.archive is not None:
-            return await _ended(call, values, partial(drill_archive, call, inputs))
-        memory, purpose = call.shared.memory, purpose_of(inputs.snapshot, inputs.triggers)
-        kept: DrillRecord | None = memory.kept("restore", call.owner, purpose)
+        inputs, memory = DrillInputs.of(values), call.shared.memory
+        kept: DrillRecord | None = None
+        if inputs.archive is None:
+            kept = memory.kept("restore", call.owner, purpose_of(inputs.snapshot, inputs.triggers))
         is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
         if kept is not None and is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
-            if kept.passed or (kept.passed is False and inputs.on_failure == "warn"):
+            if kept.passed or (kept.passed is False and _only_warns(values)):
                 return _resource(kept, values, None)
             return await _ended(call, values, partial(_continued, call, kept, inputs), kept.id, kept)
         fresh = memory.is_forced("restore", call.owner)
-
-        async def carry_out() -> DrillRecord:
-            return await drill(call.session(), inputs, call.listener, call.owner, fresh=fresh, opens=_opens(call))
-
-        return await _ended(call, values, carry_out)
+        return await _ended(call, values, partial(_drilled, call, inputs, fresh=fresh))
 
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act."""
@@ -76,30 +62,24 @@ class DrillCalls(Calls):
         return resource
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
-        """Drill again, watch a restore whose end was not seen, or run the checks again; or only keep the new inputs."""
+        """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
         same = partial(is_same_snapshot, call.shared.memory)
         todo = drill_difference(record, state, values, system_utc(), same).updates
-
-        async def again() -> DrillRecord:
-            if inputs.archive is not None:
-                return await drill_archive(call, inputs, record.last_good)
-            return await drill(
-                call.session(), inputs, call.listener, call.owner, last_good=record.last_good, opens=_opens(call)
-            )
-
         if DRILLS in todo:
-            return await _ended(call, values, again, id_)
+            return await _ended(call, values, partial(_drilled, call, inputs, record.last_good), id_)
+        if ASKS in todo and record.passed:
+            then, drilling = next_drill(record, values.get("every")), partial(_rest, call, record, inputs)
+            return await _ended(call, values, lambda: drilling().check_changed(record, then), id_, keeps=False)
         if RESUMES in todo or ASKS in todo:
             return await _ended(call, values, partial(_continued, call, record, inputs), id_, record)
-        return Resource(id_, DRILL.state(record, values))
+        return _resource(record, values, id_)
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the scratch database keeps what it holds."""
         record = DrillRecord.from_outputs(state)
         scratch = f"database {record.scratch_database_id}" if record.scratch_database_id else "the scratch database"
-        kept = f"{scratch} keeps what it holds"
-        call.listener.note(f"forgotten: the drill of {record.snapshot}; {kept}")
+        call.listener.note(f"forgotten: the drill of {record.snapshot}; {scratch} keeps what it holds")
 
 
 async def wrong_port(call: Call, connection: str, scratch: str) -> list[Problem]:
@@ -111,28 +91,40 @@ async def wrong_port(call: Call, connection: str, scratch: str) -> list[Problem]
     return []
 
 
-def _opens(call: Call) -> Any:
-    return call.shared.of(Door).opens
+async def _drilled(
+    call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None, *, fresh: bool = False
+) -> DrillRecord:
+    if inputs.archive is not None:
+        return await drill_archive(call, inputs, last_good)
+    opens = call.shared.of(Door).opens
+    return await drill(call.session(), inputs, call.listener, call.owner, fresh=fresh, last_good=last_good, opens=opens)
+
+
+def _rest(call: Call, record: DrillRecord, inputs: DrillInputs) -> Drilling:
+    """What is left of a drill, of the snapshot that it has restored: the inputs may name another one by now."""
+    restored = {name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")}
+    ours, opens = replace(inputs, **restored), call.shared.of(Door).opens
+    return Drilling(call.session(), ours, call.listener, call.owner, record.last_good, opens)
 
 
 async def _continued(call: Call, record: DrillRecord, inputs: DrillInputs) -> DrillRecord:
     """Watch a restore whose end was not seen, or run the checks again."""
-    session, opens = call.session(), _opens(call)
-    if record.pending:
-        return await resume_drill(session, record, inputs, call.listener, owner=call.owner, opens=opens)
-    return await check_again(session, record, inputs, call.listener, call.owner, opens=opens)
+    rest = _rest(call, record, inputs)
+    return await (rest.carry_out(record.attempt) if record.pending else rest.check_again(record))
 
 
 def _only_warns(values: Mapping[str, Any]) -> bool:
     return values.get("on_failure") == "warn"
 
 
-async def _ended(
+async def _ended(  # noqa: PLR0913  each is a fact of its own
     call: Call,
     values: Mapping[str, Any],
     operation: Callable[[], Awaitable[DrillRecord]],
     id_: str | None = None,
     kept: DrillRecord | None = None,
+    *,
+    keeps: bool = True,
 ) -> Resource:
     """The resource after an operation.
 
@@ -142,6 +134,7 @@ async def _ended(
         operation: what is done.
         id_: the resource's id; None for a new one.
         kept: what the state must keep, whatever happens; None if it stays as it is after an error that keeps nothing.
+        keeps: whether the state must have what was not finished; otherwise it stays as it is, which has passed.
 
     Raises:
         Unfinished: something must be kept, and has failed.
@@ -154,16 +147,15 @@ async def _ended(
         if not _only_warns(values):
             raise Unfinished(_resource(record, values, id_), error, error.then) from error
         call.listener.warn(still_failed(record))
-    except DrillPending as end:
-        steps = steps_if_not_saved(call, end) if id_ is None else end.then
-        raise Unfinished(_resource(end.record, values, id_), end, steps) from end
     except Explained as error:
-        if kept is None:
+        end = error
+        if kept is not None and not isinstance(error, DrillPending):
+            # It could not even begin, as without a key.
+            end = (DrillPending if kept.pending else DrillUnchecked)(kept, cause=error)
+        if not keeps or not isinstance(end, DrillPending):
             raise
-        # It could not even begin, as without a key.
-        pending = DrillPending if kept.pending else DrillUnchecked
-        unbegun = pending(kept, cause=error)
-        raise Unfinished(_resource(kept, values, id_), unbegun, unbegun.then) from error
+        steps = steps_if_not_saved(call, end) if id_ is None else end.then
+        raise Unfinished(_resource(end.record, values, id_), end, steps) from error
     if record.passed:
         await note_in_archives(call, record)
     return _resource(record, values, id_)

@@ -13,9 +13,9 @@ import anyio
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
-from pulumi_snapshots.drill.asking import Asking, Opens
+from pulumi_snapshots.drill.asking import Opens, asked
 from pulumi_snapshots.drill.due import told_of
-from pulumi_snapshots.drill.evidence import ProvesNothing, evidence
+from pulumi_snapshots.drill.evidence import APART, ProvesNothing, evidence
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.reach import Reach, Unfitting
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
@@ -24,7 +24,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import consult
-from pulumi_snapshots.ledger.attempt import owner_of
+from pulumi_snapshots.ledger.attempt import Attempt, Request, owner_of
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.progress import Listener, Member
@@ -46,6 +46,7 @@ UNKNOWN_HOST = Text(
 )
 SAME = timedelta(seconds=2)
 """How far apart the service's time of a restore and ours of its end may be, since ours are whole seconds."""
+RESTORED_AGAIN = "the scratch database was restored again since"
 
 
 class DrillPending(Unresolved[DrillRecord]):
@@ -105,104 +106,46 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
         NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    member = Member(session.fleet, listener)
-    return await Drilling(session, inputs, member, owner, last_good, fresh=fresh).carry_out(opens)
+    return await Drilling(session, inputs, listener, owner, last_good, opens).carry_out(fresh=fresh)
 
 
-async def resume_drill(  # noqa: PLR0913  each is a fact of its own
-    session: Session,
-    record: DrillRecord,
-    inputs: DrillInputs,
-    listener: Listener,
-    *,
-    owner: str | None = None,
-    opens: Opens = open_database,
-) -> DrillRecord:
-    """Keep watching a drill's restore whose end was not seen, with the whole time-out again, and check it; sends no restore.
-
-    Raises:
-        DrillPending: its end is still not known; keep the record.
-        DrillFailed: the restore or a check failed; keep the record.
-    """
-    member = Member(session.fleet, listener)
-    drilling = Drilling(session, _ours(record, inputs), member, owner, record.last_good)
-    if record.attempt is not None:
-        drilling.restoring.operation.resume(record.attempt)
-    return await drilling.carry_out(opens)
-
-
-async def check_again(  # noqa: PLR0913  each is a fact of its own
-    session: Session,
-    record: DrillRecord,
-    inputs: DrillInputs,
-    listener: Listener,
-    owner: str | None,
-    *,
-    opens: Opens = open_database,
-) -> DrillRecord:
-    """Run the checks of a drill again, without another restore unless the scratch database was restored again since.
-
-    Raises:
-        DrillUnchecked: they were not run; keep the record.
-        DrillFailed: a check failed; keep the record.
-        Exception: as `drill` raises them, if it restores again.
-    """
-    ours, member = _ours(record, inputs), Member(session.fleet, listener)
-    asking = Asking(ours, session.clock, member, opens, Reach(session, ours))
-    overtaken = False
-    done: _Verdict | None = None
-    with session.until(inputs.timeout):
-        async with session.lock(record.scratch_database_id):
-            overtaken = await _has_left_another(session, record, owner, member) or await _is_overtaken(session, record)
-            if not overtaken:
-                found = await _verdict(session, asking, record)
-                overtaken = await _is_overtaken(session, record)
-                done = found
-    if overtaken:
-        member.progress("the scratch database was restored again since: restoring the snapshot again")
-        return await drill(session, ours, listener, owner, last_good=record.last_good, opens=opens)
-    if done is None:
-        raise _unchecked(session, record, inputs.timeout)
-    return await _concluded(session, done, member)
-
-
+@dataclass(eq=False)
 class Drilling:
-    """One drill or resume: a restore, and while no other restore of the scratch database may begin, its checks.
+    """One drill, from a restore or from what an earlier run has left; the attributes are the arguments of `drill`."""
 
-    Args:
-        session: the service.
-        inputs: checked.
-        member: gets the progress.
-        owner: the resource's URN, or the command; None if unknown.
-        last_good: the last drill that has passed.
-        fresh: see `drill`.
+    session: Session
+    inputs: DrillInputs
+    listener: Listener
+    owner: str | None
+    last_good: GoodDrill | None
+    opens: Opens
 
-    Attributes:
-        restoring: its restore.
-        reach: the way to the scratch database.
-        restored: what is known of it once the snapshot was restored.
-    """
+    def __post_init__(self) -> None:
+        self.member, self.reach = Member(self.session.fleet, self.listener), Reach(self.session, self.inputs)
 
-    def __init__(  # noqa: PLR0913  what is known of it
-        self,
-        session: Session,
-        inputs: DrillInputs,
-        member: Member,
-        owner: str | None,
-        last_good: GoodDrill | None,
-        *,
-        fresh: bool = False,
-    ) -> None:
-        self.session, self.inputs, self.member, self.last_good = session, inputs, member, last_good
-        self.reach = Reach(session, inputs)
-        self.restored: DrillRecord | None = None
-        self.restoring = Restoring(
-            session,
-            inputs.restore,
-            member,
-            owner,
+    # The restore and the checks ------------------------------------------------------------------------------------------
+
+    async def carry_out(self, attempt: Request | None = None, *, fresh: bool = False) -> DrillRecord:
+        """Restore and check, or watch a restore whose end was not seen, with the whole time-out again. Raises as `drill` does."""
+        restoring, restored = self._restoring(fresh=fresh), list[DrillRecord]()
+        if attempt is not None:
+            restoring.operation.resume(attempt)
+        try:
+            found = await restoring.in_time(self._restored_and_checked(restoring, restored))
+        except RestorePending as end:
+            if restored:  # only checks were left
+                raise self._unchecked(restored[0]) from None
+            raise end.about(DrillPending, self._drilled(restoring, end.record)) from end.__cause__
+        return await self._concluded(*found)
+
+    def _restoring(self, *, fresh: bool) -> Restoring:
+        return Restoring(
+            self.session,
+            self.inputs.restore,
+            self.member,
+            self.owner,
             fresh=fresh,
-            not_done=f"Snapshot {inputs.snapshot} was not drilled.",
+            not_done=f"Snapshot {self.inputs.snapshot} was not drilled.",
             before=self._refuse_misuse,
             holds=HOLDS,
         )
@@ -221,70 +164,202 @@ class Drilling:
         if not self.reach.is_own:
             self.member.warn(UNKNOWN_HOST)
 
-    async def carry_out(self, opens: Opens) -> DrillRecord:
-        """Restore and check. Raises as `drill` does."""
-        asking = Asking(self.inputs, self.session.clock, self.member, opens, self.reach)
-        try:
-            verdict = await self.restoring.in_time(self._verdict(asking))
-        except RestorePending as end:
-            if self.restored is not None:  # only checks were left
-                raise _unchecked(self.session, self.restored, self.inputs.timeout) from None
-            raise end.about(DrillPending, self._drilled(end.record)) from end.__cause__
-        return await _concluded(self.session, verdict, self.member)
-
-    async def _verdict(self, asking: Asking) -> _Verdict:
-        lock = self.session.lock(self.inputs.scratch_database_id)
+    async def _restored_and_checked(
+        self, restoring: Restoring, restored: list[DrillRecord]
+    ) -> tuple[DrillRecord, Explained | None]:
+        lock = self._lock
         if lock.locked():
-            self.restoring.operation.show("waiting for another drill of this database")
+            restoring.operation.show("waiting for another drill of this database")
         async with lock:
-            await self.restoring.sent()
-            ended = await self.restoring.ended()
-            record = self._drilled(ended)
+            await restoring.sent()
+            ended = await restoring.ended()
+            record = self._drilled(restoring, ended)
             if ended.failure is not None:
                 failed = replace(record, failure=ended.failure, passed=False, results=[], attempt=None)
-                return _Verdict(failed, self.restoring.failure(ended))
-            self.restored = record
-            async with held(self.restoring):
-                found = await _verdict(self.session, asking, record)
-            if await _is_overtaken(self.session, record):
+                return failed, restoring.failure(ended)
+            restored.append(record)
+            async with held(self.session.ledger, restoring.operation.attempt, self.session):
+                found = await self._checked(record)
+            if await self._is_overtaken(record):
                 happened = f"{_restored(record)}, and another restore of that database began meanwhile."
                 raise DrillUnchecked(record, happened)
             return found
 
-    def _drilled(self, restored: RestoreRecord) -> DrillRecord:
+    @property
+    def _lock(self) -> anyio.Lock:
+        return self.session.lock(self.inputs.scratch_database_id)
+
+    def _drilled(self, restoring: Restoring, restored: RestoreRecord) -> DrillRecord:
         return DrillRecord(
             restored.database_id,
             restored.version_id,
             restored.target_database_id,
             restored.requested_at,
             restored.restored_at,
-            restore_seconds=self._seconds(restored),
+            restore_seconds=self._seconds(restoring, restored),
             last_good=self.last_good,
             attempt=restored.attempt,
         )
 
-    def _seconds(self, restored: RestoreRecord) -> float | None:
+    def _seconds(self, restoring: Restoring, restored: RestoreRecord) -> float | None:
         """How long the restore took; None if an interrupted run does not know."""
         if restored.restored_at is None:
             return None
-        requested, shown = parse_rfc3339(restored.requested_at), self.restoring.status.shown
+        requested, shown = parse_rfc3339(restored.requested_at), restoring.status.shown
         if shown is not None and shown.state == SUCCESS and shown.finished_at is not None:
             return max(0.0, round((shown.finished_at - requested).total_seconds(), 1))
         took = (parse_rfc3339(restored.restored_at) - requested).total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
         return took if 0 <= took <= self.inputs.timeout else None
 
+    async def _checked(self, record: DrillRecord) -> tuple[DrillRecord, Explained | None]:
+        """Run the checks of a restored snapshot; returns the drill, passed or failed, and why no check was run."""
+        ended = replace(record, drilled_at=record.restored_at, proved_by=None, attempt=None, failure=None)
+
+        async def proves(age: float | None) -> list[str]:
+            return await evidence(self.session, record, age, own=self.reach.is_own)
+
+        try:
+            results, proofs = await asked(self.reach, self.opens, self.member, proves)
+        except ProvesNothing as nothing:
+            return replace(ended, passed=False, results=[], failure=nothing.why), nothing
+        except DatabaseUnreachable as error:
+            why = f"the scratch database cannot be reached: {error.why}"
+            return replace(ended, passed=False, results=[], failure=why), error
+        passed = all(each.passed for each in results)
+        ended = replace(ended, passed=passed, results=results, proved_by=proofs)
+        return replace(ended, last_good=ended.good or record.last_good), None
+
+    async def _concluded(self, record: DrillRecord, cause: Explained | None) -> DrillRecord:
+        """The record of a drill that has passed, which is said and remembered; raises `DrillFailed` for another one."""
+        if not record.passed:
+            raise failed(record, cause)
+        self.member.note(said_passed(record))
+        if (drilled := record.drilled) is not None:
+            await Drills(self.session.ledger).note(record.database_id, drilled, record.version_id)
+        return record
+
+    def _unchecked(self, record: DrillRecord) -> DrillUnchecked:
+        ended = f"The wait ended after {spoken(self.inputs.timeout)}"
+        why = "The wait was interrupted" if self.session.stopping else ended
+        return DrillUnchecked(record, f"{_restored(record)}, and its checks were not run to their end. {why}.")
+
+    # The checks alone ----------------------------------------------------------------------------------------------------
+
+    async def check_again(self, record: DrillRecord) -> DrillRecord:
+        """Run the checks of a drill again, without another restore unless the scratch database was restored again since.
+
+        Raises:
+            DrillUnchecked: they were not run; keep the record.
+            DrillFailed: a check failed; keep the record.
+            Exception: as `drill` raises them, if it restores again.
+        """
+        found: tuple[DrillRecord, Explained | None] | None = None
+        overtaken = False
+        with self.session.until(self.inputs.timeout):
+            async with self._lock:
+                await self._until_others_end(record)
+                if not (overtaken := await self._is_overtaken(record)):
+                    found = await self._checked(record)
+                    overtaken = await self._is_overtaken(record)
+        if overtaken:
+            self.member.progress(f"{RESTORED_AGAIN}: restoring the snapshot again")
+            return await self.carry_out()
+        if found is None:
+            raise self._unchecked(record)
+        return await self._concluded(*found)
+
+    async def check_changed(self, record: DrillRecord, then: Words) -> DrillRecord:
+        """Run changed checks of a drill that has passed, if the scratch database still holds its restore.
+
+        If not, the record is returned as it is, and a warning says that they run `then`.
+
+        Raises:
+            DrillUnchecked: they were not run to their end; the drill has passed as before.
+            DrillFailed: a check failed; keep the record.
+        """
+        found: tuple[DrillRecord, Explained | None] | None = None
+        why: str | None = None
+        with self.session.until(self.inputs.timeout):
+            async with self._lock:
+                if not (why := await self._no_longer_holds(record)):
+                    found = await self._checked(record)
+                    why = found[0].failure or await self._no_longer_holds(record)
+        if why:
+            self.member.warn(Text("the changed checks were not run: {why}. They run {then}.", why=why, then=then))
+            return record
+        if found is None or why is None:
+            raise self._unchecked(record)
+        return await self._concluded(*found)
+
+    async def _no_longer_holds(self, record: DrillRecord) -> str:
+        """Why it is not sure that the scratch database holds what the drill has restored; empty if it is.
+
+        A restore starts the database again, also one of a run that has another ledger.
+        """
+        if await self._is_overtaken(record):
+            return RESTORED_AGAIN
+        try:
+            status = await self.session.client.database_status(record.scratch_database_id, patience=BRIEF)
+        except SquareCloudError as error:
+            return f"the service does not say how the scratch database is ({error.happened})"
+        if not status.running:
+            return "the scratch database does not run"
+        if "uptime" not in status.model_fields_set:
+            return "the service does not say since when the scratch database has run"
+        # An emulator that cannot start a server of yours again leaves it empty.
+        if status.uptime and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART:
+            return "the scratch database was started again since, so it may have been restored"
+        return ""
+
+    async def _until_others_end(self, record: DrillRecord) -> None:
+        """Wait for the other restores of the scratch database that are under way."""
+        session, ledger = self.session, self.session.ledger
+        while True:
+            now = session.service_clock.now()
+            there = [each for each in await ledger.attempts() if _is_restore_of(record, each)]
+            others = (each for each in there if each.owner != owner_of(self.owner) and each.is_in_the_way(now))
+            if (other := next(others, None)) is None:
+                return
+            about = UnderWay(other, now, ledger.place.is_shared)
+            until = session.clock.utc() + (about.until - now)
+            self.member.waits("waiting for another restore of the scratch database", until=until, why=str(about))
+            await session.clock.sleep(session.settings.poll_every)
+
+    async def _is_overtaken(self, record: DrillRecord) -> bool:
+        """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
+
+        The service shows one for an hour; later only the ledger shows those of runs.
+        """
+        requested = parse_rfc3339(record.requested_at)
+        with suppress(LedgerUnavailable):
+            there = await self.session.ledger.attempts()
+            if any(_is_restore_of(record, each) and each.request.requested > requested for each in there):
+                return True
+        try:
+            status = await self.session.client.restore_status(record.scratch_database_id, patience=BRIEF)
+        except RestoreRunning:
+            return True
+        except SquareCloudError:
+            return False  # it does not say; the checks are as good as without it
+        if status is None or record.restored_at is None:
+            return False
+        began = status.started_at
+        return status.in_progress or (began is not None and began > parse_rfc3339(record.restored_at) + SAME)
+
+
+def _is_restore_of(record: DrillRecord, attempt: Attempt) -> bool:
+    return (attempt.kind, attempt.database_id) == ("restore", record.scratch_database_id)
+
 
 @asynccontextmanager
-async def held(restoring: Restoring) -> AsyncIterator[None]:
+async def held(ledger: Ledger, attempt: Attempt | None, session: Session) -> AsyncIterator[None]:
     """Let no other restore of the database begin while the body runs, on any machine that uses the same ledger."""
-    session, attempt = restoring.session, restoring.operation.attempt
 
     async def renew() -> None:
         while attempt is not None:
-            until = session.service_clock.now() + HOLDS
             with suppress(LedgerUnavailable):
-                await session.ledger.hold(attempt, until)
+                await ledger.hold(attempt, session.service_clock.now() + HOLDS)
             await session.clock.sleep(HOLDS.total_seconds() / 3)
 
     failed: Exception | None = None
@@ -299,7 +374,7 @@ async def held(restoring: Restoring) -> AsyncIterator[None]:
     finally:
         with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
             if attempt is not None:
-                await session.ledger.hold(attempt, None)
+                await ledger.hold(attempt, None)
     if failed is not None:
         raise failed
 
@@ -312,58 +387,12 @@ async def guard_of(ledger: Ledger, database_id: str) -> str | None:
     return None
 
 
-# The end of a drill ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """What a drill has found.
-
-    Attributes:
-        record: the drill, passed or failed.
-        cause: why no check was run; None if they were.
-    """
-
-    record: DrillRecord
-    cause: Explained | None = None
-
-
-async def _verdict(session: Session, asking: Asking, record: DrillRecord) -> _Verdict:
-    """Run the checks of a restored snapshot."""
-    ended = replace(record, drilled_at=record.restored_at, proved_by=None, attempt=None)
-
-    async def proves(age: float | None) -> list[str]:
-        return await evidence(session, record, age, own=asking.reach.is_own)
-
-    try:
-        results, proofs = await asking.results(proves)
-    except ProvesNothing as nothing:
-        return _Verdict(replace(ended, passed=False, results=[], failure=nothing.why), nothing)
-    except DatabaseUnreachable as error:
-        why = f"the scratch database cannot be reached: {error.why}"
-        return _Verdict(replace(ended, passed=False, results=[], failure=why), error)
-    passed = all(each.passed for each in results)
-    ended = replace(ended, passed=passed, results=results, failure=None, proved_by=proofs)
-    return _Verdict(replace(ended, last_good=ended.good or record.last_good))
-
-
-async def _concluded(session: Session, verdict: _Verdict, member: Member) -> DrillRecord:
-    """The record of a drill that has passed, which is said and remembered; raises `DrillFailed` for another one."""
-    record = verdict.record
-    if not record.passed:
-        raise failed(record, verdict.cause)
-    member.note(said_passed(record))
-    if (drilled := record.drilled) is not None:
-        await Drills(session.ledger).note(record.database_id, drilled, record.version_id)
-    return record
-
-
 def said_passed(record: DrillRecord) -> str:
     """The good news of a drill, for people."""
     count = len(record.results or ())
-    took = "" if record.restore_seconds is None else f" in {spoken(record.restore_seconds)}"
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
-    return f"drill passed: {'archived ' * bool(record.archive)}snapshot {record.snapshot} restores{took}, and {checks}"
+    archived = "archived " * bool(record.archive)
+    return f"drill passed: {archived}snapshot {record.snapshot} restores{_took(record)}, and {checks}"
 
 
 def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:
@@ -375,80 +404,20 @@ def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:
         then = (Next(Step.DRILLS_NEXT),)
     elif cause is not None:
         then = (*cause.then, *then)
-    done = "" if record.failed_to_restore else f"{_restored(record)}."
-    good = record.last_good
-    last = (
-        ""
-        if good is None
-        else f"The last good drill was of snapshot {good.database_id}/{good.version_id} at {good.drilled_at}."
-    )
-    error = DrillFailed(
-        record, f"The drill of snapshot {record.snapshot} failed: {told_of(record)}", f"{done} {last}".strip(), then
-    )
+    done = [] if record.failed_to_restore else [f"{_restored(record)}."]
+    if (good := record.last_good) is not None:
+        last = f"snapshot {good.database_id}/{good.version_id} at {good.drilled_at}"
+        done.append(f"The last good drill was of {last}.")
+    happened = f"The drill of snapshot {record.snapshot} failed: {told_of(record)}"
+    error = DrillFailed(record, happened, " ".join(done), then)
     error.__cause__ = cause
     return error
 
 
-def _unchecked(session: Session, record: DrillRecord, timeout: float) -> DrillUnchecked:
-    why = "The wait was interrupted" if session.stopping else f"The wait ended after {spoken(timeout)}"
-    return DrillUnchecked(record, f"{_restored(record)}, and its checks were not run to their end. {why}.")
-
-
 def _restored(record: DrillRecord) -> str:
-    took = "" if record.restore_seconds is None else f" in {spoken(record.restore_seconds)}"
     way = f"from {place_text(record.archive)}" if record.archive else f"onto database {record.scratch_database_id}"
-    return f"Snapshot {record.snapshot} was restored {way}{took}"
+    return f"Snapshot {record.snapshot} was restored {way}{_took(record)}"
 
 
-# Other restores of the scratch database ----------------------------------------------------------------------------------
-
-
-async def _has_left_another(session: Session, record: DrillRecord, owner: str | None, member: Member) -> bool:
-    """Whether a killed run has begun this drill again. First waits for restores of the scratch database that are under way."""
-    ledger = session.ledger
-    while True:
-        there = [each for each in await ledger.attempts() if each.database_id == record.scratch_database_id]
-        theirs = [each for each in there if each.kind == "restore" and each.owner != owner_of(owner)]
-        now = session.service_clock.now()
-        other = next((each for each in theirs if each.is_in_the_way(now)), None)
-        if other is None:
-            break
-        about = UnderWay(other, now, session.ledger.place.is_shared)
-        until = session.clock.utc() + (about.until - now)
-        member.waits("waiting for another restore of the scratch database", until=until, why=str(about))
-        await session.clock.sleep(session.settings.poll_every)
-    mine = [each for each in there if each.kind == "restore" and each.owner == owner_of(owner)]
-    ours = parse_rfc3339(record.requested_at)  # an earlier one, whose end was never seen, is none that replaces it
-    return any(not each.proved and each.request.requested > ours for each in mine)
-
-
-async def _is_overtaken(session: Session, record: DrillRecord) -> bool:
-    """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
-
-    The service shows one for an hour; later only the ledger shows those of runs.
-    """
-    with suppress(LedgerUnavailable):
-        for each in await session.ledger.attempts():
-            theirs = (each.kind, each.database_id) == ("restore", record.scratch_database_id)
-            if theirs and each.request.requested > parse_rfc3339(record.requested_at):
-                return True
-    try:
-        status = await session.client.restore_status(record.scratch_database_id, patience=BRIEF)
-    except RestoreRunning:
-        return True
-    except SquareCloudError:
-        return False  # it does not say; the checks are as good as without it
-    if status is None or record.restored_at is None:
-        return False
-    began = status.started_at
-    return status.in_progress or (began is not None and began > parse_rfc3339(record.restored_at) + SAME)
-
-
-def _ours(record: DrillRecord, inputs: DrillInputs) -> DrillInputs:
-    """The inputs with the snapshot that was restored: they may name another one by now."""
-    return replace(
-        inputs,
-        database_id=record.database_id,
-        version_id=record.version_id,
-        scratch_database_id=record.scratch_database_id,
-    )
+def _took(record: DrillRecord) -> str:
+    return "" if record.restore_seconds is None else f" in {spoken(record.restore_seconds)}"

@@ -5,11 +5,13 @@ A drill is never replaced: an update knows the last good one, which stays beside
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.inputs import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
+from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
@@ -21,12 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.drill.record import DrillRecord
     from pulumi_snapshots.errors.text import Words
 
 
 DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"
-"""The output whose change says what an update has to do: drill again, watch a restore, run the checks again."""
+"""The output whose change says what an update has to do: drill again, watch a restore, run the checks."""
 APART = timedelta(minutes=5)
 """How far the service's clock may be ahead of this machine's without a warning."""
 MAY_RUN = timedelta(days=1)
@@ -61,23 +62,38 @@ def drill_difference(  # noqa: PLR0911  each kind of change is one return
     if record.pending:
         note = Text(WATCHES_ON, since=since(record.requested_at, now))
         return Changes(updates=(RESUMES,), reason=later, note=note, warning=warning)
+    others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
     if record.passed:
-        return Changes(reason=later, warning=warning)
+        return replace(_other_checks(record, new.get("every")) if others else Changes(), reason=later, warning=warning)
     again, todo = "the checks run again, without another restore", ASKS
     if record.archive is not None:
         again, todo = "the archive is loaded and checked again", DRILLS
-    if record.passed is None:
-        return Changes(updates=(ASKS,), reason=again, warning=warning)
-    others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
     # Nobody has judged a database that could not be reached, and the connection may be another one now.
-    if new.get("on_failure") != "warn" or others or record.failure is not None:
+    if record.passed is None or new.get("on_failure") != "warn" or others or record.failure is not None:
         return Changes(updates=(todo,), reason=again, warning=warning)
     return Changes(reason=later, warning=warning or still_failed(record))
+
+
+def _other_checks(record: DrillRecord, every: Any) -> Changes:
+    """What other checks mean for a drill that has passed."""
+    then = next_drill(record, every)
+    if record.archive is not None:
+        return Changes(note=Text("the checks changed: they run {then}", then=then))
+    now_if = "the checks changed: they run now if database {scratch} still holds this drill's restore, otherwise {then}"
+    return Changes(updates=(ASKS,), note=Text(now_if, scratch=record.scratch_database_id, then=then))
 
 
 def _uri(given: Any) -> Any:
     """Two spellings of one archive are equal."""
     return archive_uri(given) if isinstance(given, str) else given
+
+
+def next_drill(record: DrillRecord, every: Any) -> Words:
+    """With which drill checks run that cannot run now."""
+    if every is None or every is UNKNOWN:
+        return Text("with the next drill, which another snapshot, other {triggers} or {every} begin")
+    due = parse_rfc3339(record.restored_at or record.requested_at) + timedelta(seconds=parse_duration(every))
+    return f"with the next drill, which is due at {to_the_second(due)}"
 
 
 def still_failed(record: DrillRecord) -> str:

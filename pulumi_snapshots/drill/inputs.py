@@ -90,7 +90,8 @@ class DrillInputs(Inputs):
         read=fit.database_id("restore onto"),
     )
     checks: list[Check] = declare(
-        "What the restored database is asked, and what it must answer. Changed ones are run with the next drill.",
+        "What the restored database is asked, and what it must answer. Changed ones are run at once if the scratch database "
+        "still holds the restore, otherwise with the next drill.",
         read=read_checks,
         needed="what the restored database is asked",
         kw_only=True,

@@ -20,11 +20,11 @@ from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.engines import ENGINES, engine_of
-from pulumi_snapshots.databases.errors import CheckNotRun
 from pulumi_snapshots.databases.loading import empty, load
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.address import Address
-from pulumi_snapshots.drill.check import Check, CheckResult, judged, not_run
+from pulumi_snapshots.drill.asking import results_of
+from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.drill import failed, guard_of, said_passed
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
@@ -122,13 +122,7 @@ async def loaded(  # noqa: PLR0913  each is a fact of its own
     async with open_database(dsn, timeout=PATIENCE) as database:
         if not (holds := await database.holds()):
             raise NotLoaded(f"the dump was loaded, and the database has no {things}")
-        results = []
-        for check in checks:
-            try:
-                results.append(judged(check, await database.ask(check.query)))
-            except CheckNotRun as error:
-                results.append(not_run(check, error.why))
-    return Loaded(seconds, holds, results)
+        return Loaded(seconds, holds, await results_of(database, checks, progress))
 
 
 async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:

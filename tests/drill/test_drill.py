@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from tests.support.drilling import CONNECTION, ROWS, SCRATCH, drill_scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE
+
+if TYPE_CHECKING:
+    from tests.support.drilling import DrillScene
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -40,8 +44,8 @@ async def test_a_drill_restores_checks_and_records_what_it_found() -> None:
         )
         assert "never-shown" not in json.dumps(kept) + at.told
         # Nothing is sent and nobody is asked until there is a reason.
-        requests = len(at.at.here.emulator.journal)
-        await at.up(checks=[{"query": ROWS, "at_least": 2}], timeout="1h", connection=CONNECTION, every="7d")
+        requests, checks = len(at.at.here.emulator.journal), kept["checks"]
+        await at.up(checks=checks, timeout="1h", connection=CONNECTION, every="7d")
         assert at.error == ""
         assert (len(at.at.here.emulator.journal), at.accepted) == (requests, 1)
 
@@ -94,6 +98,72 @@ async def test_the_last_good_drill_stays_beside_one_that_failed() -> None:
         assert at.error == ""
         assert at.stack.outputs["last_good"]["version_id"] == at.at.stored.version_id
         assert at.accepted == 3
+
+
+# Other checks ------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_changed_checks_run_at_once_while_the_restore_is_still_there() -> None:
+    async with drill_scene() as at:
+        await at.up()
+        good = at.stack.outputs["last_good"]
+        await anyio.sleep(3 * DAY)
+        await at.up(checks=[{"query": ROWS, "at_least": 2}], every="7d")
+        assert at.stack.row.notes == [
+            (
+                f"the checks changed: they run now if database {SCRATCH} still holds this drill's restore, "
+                "otherwise with the next drill, which is due at 2026-03-08T12:01:00Z"
+            )
+        ]
+        assert "expected at least 2 and found 1" in at.error
+        assert (at.stack.outputs["passed"], at.stack.outputs["last_good"]) == (False, good)
+        await at.up(checks=[{"query": ROWS, "at_least": 1}, {"query": "select 7", "equals": 7}], every="7d")
+        assert at.error == ""
+        assert [each["found"] for each in at.stack.outputs["results"]] == ["1", "7"]
+        assert at.stack.outputs["drilled_at"] == good["drilled_at"], "the proof is of that restore"
+        assert at.accepted == 1
+
+
+GONE: dict[str, tuple[Callable[[DrillScene], object], str]] = {
+    "restored": (
+        lambda at: at.at.somebody_restores(at.at.stored, SCRATCH),
+        "the scratch database was started again since, so it may have been restored",
+    ),
+    "restarted": (
+        lambda at: setattr(at.at.here.emulator.databases[SCRATCH], "started_at", at.at.here.emulator.now()),
+        "the scratch database was started again since, so it may have been restored",
+    ),
+    "down": (
+        lambda at: setattr(at.at.here.emulator.databases[SCRATCH], "running", False),
+        "the scratch database does not run",
+    ),
+    "unreachable": (
+        lambda at: setattr(at.databases, "refuses", 1000),
+        "the scratch database cannot be reached: the connection was refused",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+@virtual
+async def test_changed_checks_that_cannot_run_now_say_when_they_will(what: str) -> None:
+    async with drill_scene() as at:
+        await at.up()
+        await anyio.sleep(DAY)
+        happens, why = GONE[what]
+        if isinstance(going_on := happens(at), Awaitable):
+            await going_on
+            await anyio.sleep(DAY)
+        checks = [{"query": ROWS, "at_least": 5}]
+        await at.up(checks=checks)
+        then = "They run with the next drill, which another snapshot, other triggers or every begin."
+        assert at.stack.row.warnings == [f"the changed checks were not run: {why}. {then}"]
+        assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 1 + (what == "restored"))
+        # They are in the state, and said once.
+        await at.up(checks=checks)
+        assert (at.stack.row.notes, at.stack.row.warnings) == ([], [])
+        assert not [each for each in at.databases.asked[1:] if each != ROWS]
 
 
 @virtual

@@ -98,7 +98,7 @@ def test_good_inputs_and_what_a_preview_does_not_know_yet_are_fine(idle: Service
     [
         (STATE, {}, False),
         (STATE, {"timeout": "1h", "connection": "postgresql://elsewhere/shop", "on_failure": "warn"}, False),
-        (STATE, {"checks": [{**CHECKS[0], "at_least": 2.0}]}, False),
+        (STATE, {"checks": [{**CHECKS[0], "at_least": 2.0}]}, True),
         (STATE, {"version_id": UNKNOWN, "triggers": UNKNOWN}, False),
         (STATE, {"version_id": "v2"}, True),
         (STATE, {"triggers": ["v2"]}, True),
