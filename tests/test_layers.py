@@ -63,7 +63,6 @@ EMULATOR = {
 
 LATE = {
     "cli/__main__.py": "says which extra is missing",
-    "cli/setup/toolchain.py": "loads the SDK's server, which only `doctor` asks",
 }
 """Files with an import inside a function; all others go by the one door, `late.py`."""
 

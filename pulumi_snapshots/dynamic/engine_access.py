@@ -13,13 +13,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
 import sys
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +26,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, final, listed, readable, status
+from pulumi_snapshots.engine.messages import Messages
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
@@ -52,17 +51,6 @@ ProviderError.__module__ = "builtins"
 
 
 # --- What surrounds a call ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Features:
-    """Which features the installed SDK offers."""
-
-    urn: bool
-    log: bool
-    partial_state: bool
-    cancel: bool
-    width: bool
 
 
 def _callers() -> Iterator[FrameType]:
@@ -142,90 +130,40 @@ def _find_engine_address() -> str | None:
     return address_in(sys.argv) if main.startswith("pulumi.") else None
 
 
-def features() -> Features:
-    """Which features the installed SDK offers; outside of a provider's call, none is found."""
-    request, context = _find_call()
-    cancel = width = False
-    with contextlib.suppress(Exception):
-        cancel = bool(_find_cancel_handlers())
-    with contextlib.suppress(Exception):
-        width = hasattr(_find_thread_pool(), "_max_workers")
-    return Features(
-        urn=bool(getattr(request, "urn", None)),
-        log=_find_engine_address() is not None,
-        partial_state=EngineCall(request, context).can_keep,
-        cancel=cancel,
-        width=width,
-    )
-
-
 # --- Messages ----------------------------------------------------------------------------------------------------
 
 
-class _Messages:
-    """Sends log messages to the engine, in order, from a thread of its own, so that no caller waits for the engine."""
+def log_by(engine: Any) -> Callable[[str, str, bool, bool], object]:
+    """What hands one message to the engine."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[tuple[engine_pb2.LogRequest, _Delivery]] = queue.SimpleQueue()
-        self._started = False
+    def log(text: str, urn: str, is_warning: bool, is_ephemeral: bool) -> None:  # noqa: FBT001  a message
+        severity = engine_pb2.WARNING if is_warning else engine_pb2.INFO
+        message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=is_ephemeral)
+        engine.Log(message, timeout=LOG_DEADLINE)
 
-    def send(self, text: str, urn: str | None, *, ephemeral: bool = False, warning: bool = False) -> _Delivery:
-        """Queue one message."""
-        delivery, address = _Delivery(), _find_engine_address()
-        if address is None:
-            delivery.done.set()
-            return delivery
-        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
-        text = readable(text)
-        message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn or "", ephemeral=ephemeral)
-        self._waiting.put((message, delivery))
-        with self._lock:
-            if not self._started:
-                self._started = True
-                threading.Thread(target=self._run, args=(address,), name="engine-messages", daemon=True).start()
-        return delivery
-
-    def _run(self, address: str) -> None:
-        stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=CHANNEL_OPTIONS))
-        while True:
-            message, delivery = self._waiting.get()
-            with contextlib.suppress(Exception):  # the message's sender prints it instead
-                stub.Log(message, timeout=LOG_DEADLINE)
-                delivery.sent = True
-            delivery.done.set()
+    return log
 
 
-class _Delivery:
-    """One message on its way."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.sent = False
-
-    def wait(self) -> bool:
-        """Whether the engine has it, after waiting for that a bounded time."""
-        return self.done.wait(LOG_DEADLINE) and self.sent
+def _connect() -> Callable[[str, str, bool, bool], object] | None:
+    address = _find_engine_address()
+    if address is None:
+        return None
+    return log_by(engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=CHANNEL_OPTIONS)))
 
 
-_messages = _Messages()
+messages = Messages(_connect)
+"""Those of this provider's process."""
 
 
 # --- The call under way ------------------------------------------------------------------------------------------
 
 
 class EngineCall:
-    """The engine's call (create, read, update …) that the servicer is serving in the thread that asked for it.
-
-    Messages may be sent from any thread; `keep` and `fail` end the call and belong in the servicer's own.
-    """
+    """The engine's call (create, read, update …) that the servicer is serving in the thread that asked for it."""
 
     def __init__(self, request: Any = None, context: Any = None) -> None:
         self._request = request
         self._context = context
-        self._lock = threading.Lock()
-        self._last_progress: str | None = None
-        self._last_delivery: _Delivery | None = None
 
     @property
     def urn(self) -> str | None:
@@ -239,38 +177,13 @@ class EngineCall:
             getattr(self._context, "set_trailing_metadata", None)
         )
 
-    def progress(self, text: str) -> None:
-        """Show `text` on the resource's row until the next one; the same text again sends nothing. Never waits."""
-        with self._lock:
-            if text == self._last_progress:
-                return
-            self._last_progress = text
-            self._last_delivery = _messages.send(text, self.urn, ephemeral=True)
-
-    def info(self, text: str) -> None:
-        """Leave `text` under the run's Diagnostics, at the resource. Waits until the engine has it, 5 s at most."""
-        if not _messages.send(text, self.urn).wait():
-            _print(text, sys.stdout)
-
-    def warn(self, text: str) -> None:
-        """Leave the warning `text` under the run's Diagnostics, at the resource. Waits as `info` does."""
-        if not _messages.send(text, self.urn, warning=True).wait():
-            _print(f"warning: {text}", sys.stderr)
-
-    def flush(self) -> None:
-        """Wait (5 s at most) until the engine has the last progress, so that it does not arrive after the call's end."""
-        with self._lock:
-            last = self._last_delivery
-        if last is not None:
-            last.wait()
-
     def keep(self, id_: str, outputs: dict[str, Any], reasons: list[str]) -> NoReturn:
         """End the call unfinished: the engine saves the resource as far as it got and shows the reasons as errors.
 
         If the SDK has no way for that, the call ends with a plain error, whose text says that nothing was kept. Secrets
         among the outputs must have their wire form. The next run reads the resource first.
         """
-        self.flush()
+        messages.wait()
         reasons = [final(reason) for reason in reasons]
         if debugging() and sys.exc_info()[0] is not None:
             reasons.append(readable(traceback.format_exc()))
@@ -284,7 +197,7 @@ class EngineCall:
 
     def fail(self, text: str) -> NoReturn:
         """End the call with exactly this text as the error; with `SQUARECLOUD_DEBUG=1`, with the traceback too."""
-        self.flush()
+        messages.wait()
         text = final(text)
         if debugging():
             raise ProviderError(text)
@@ -336,11 +249,6 @@ def _provider_value(request: Any) -> Any:
         if _PROVIDER_KEY in fields:
             return fields[_PROVIDER_KEY]
     return None
-
-
-def _print(text: str, stream: Any) -> None:
-    with contextlib.suppress(OSError, ValueError):  # the engine may be gone
-        print(readable(text), file=stream, flush=True)  # the engine shows what a provider prints
 
 
 # --- Cancel ----------------------------------------------------------------------------------------------------------
@@ -395,7 +303,7 @@ class _Cancel:
         try:
             callback()
         except Exception:  # noqa: BLE001  # the others must still be called
-            _print(traceback.format_exc(), sys.stderr)
+            traceback.print_exc()
 
 
 _cancel = _Cancel()

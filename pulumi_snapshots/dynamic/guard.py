@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import get_engine
 
+from pulumi_snapshots.dynamic.engine_access import log_by
 from pulumi_snapshots.dynamic.translate import this_run
-from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.interrupt import Interrupts
-from pulumi_snapshots.engine.presence import LOG_DEADLINE
+from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -27,7 +25,6 @@ from pulumi_snapshots.program.guard import GuardDeclaration
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.guard.foresight import Foresight
     from pulumi_snapshots.guard.once import OncePerRun
     from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -52,7 +49,8 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         if pulumi.runtime.is_dry_run():
             self._foresight = late("guard.foresight:Foresight")(known, before)
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
-        self._messages = _Messages()
+        engine = get_engine()
+        self._messages = Messages(lambda: None if engine is None else log_by(engine))
         self._ready = asyncio.ensure_future(self._until_ready())
         return {
             (when, change): _Hook(
@@ -78,7 +76,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     async def _at_change(self, when: str, change: str, args: pulumi.ResourceHookArgs) -> None:
         """Hold a change until the snapshot is there, or note it after it has happened; an error fails it."""
         # Nothing here may need a thread of the program's executor: each resource whose change waits holds one.
-        row = _Row(self._messages, args.urn)
+        row = Row(self._messages, args.urn, PYTHON)
         what: str = late("guard.once:change_of")(args.urn, change)
         try:
             if self._foresight is not None:
@@ -94,7 +92,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
-            await row.shown()
+            await self._messages.flush()
 
     async def _inputs(self, change: str) -> GuardInputs:
         database_id: Any = self._database_id
@@ -111,7 +109,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._refuse(self._name, self._values(database_id))
         return GuardInputs.of(self._values(database_id))
 
-    def _foresee(self, foresight: Foresight, change: str, urn: str, row: _Row) -> None:
+    def _foresee(self, foresight: Foresight, change: str, urn: str, row: Row) -> None:
         if isinstance(self._database_id, str) and not foresight.summary():
             inputs = GuardInputs.of(self._values(self._database_id))
             self._of_book(lambda book: foresight.learn(book, inputs.database_id, inputs.reuse_within))
@@ -159,54 +157,3 @@ class _Hook(pulumi.ResourceHook):
             await ready
 
         self._registered = asyncio.ensure_future(both())
-
-
-class _Messages:
-    """What a program says to its engine, in order, from a thread of its own, so that no wait waits for the engine."""
-
-    def __init__(self) -> None:
-        self._engine = get_engine()
-        self._thread = ThreadPoolExecutor(1, "guard-messages")
-
-    def say(self, text: str, urn: str, *, warning: bool = False, ephemeral: bool = False) -> Future[None]:
-        """Show a text at a resource; from any thread."""
-        return self._thread.submit(self.send, text, urn, warning=warning, ephemeral=ephemeral)
-
-    def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
-        """Say it now; the only way at the end of the process, when no thread starts any more."""
-        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
-        message = engine_pb2.LogRequest(severity=severity, message=readable(text), urn=urn, ephemeral=ephemeral)
-        if self._engine is not None:
-            with suppress(Exception):  # an engine that is gone needs no message
-                self._engine.Log(message, timeout=LOG_DEADLINE)
-
-
-class _Row:
-    """The row of a resource whose change waits."""
-
-    def __init__(self, messages: _Messages, urn: str) -> None:
-        self.wording = PYTHON.about(resource=urn)
-        self._messages = messages
-        self._urn = urn
-        self._last = ""
-        self._saying: Future[None] | None = None
-
-    def progress(self, text: Words) -> None:
-        """Show the text on the row until the next one."""
-        said = self.wording.text(text)
-        if said != self._last:
-            self._last = said
-            self._saying = self._messages.say(said, self._urn, ephemeral=True)
-
-    def note(self, text: Words) -> None:
-        """Leave good news under Diagnostics."""
-        self._saying = self._messages.say(self.wording.text(text), self._urn)
-
-    def warn(self, text: Words) -> None:
-        """Leave a warning under Diagnostics."""
-        self._saying = self._messages.say(self.wording.text(text), self._urn, warning=True)
-
-    async def shown(self) -> None:
-        """Wait until the engine has all of it, so that nothing arrives after the change."""
-        if self._saying is not None:
-            await asyncio.wrap_future(self._saying)

@@ -11,8 +11,10 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from pulumi_snapshots.dynamic.engine_access import EngineCall
+from pulumi_snapshots.dynamic.engine_access import messages
+from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.presence import run_in
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.shared import Shared
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ class Run:
     """One per process."""
 
     def __init__(self) -> None:
-        self.shared = Shared(EngineCall().progress, run=run_in(sys.argv))
+        self.shared = Shared(Row(messages, "", PYTHON).progress, run=run_in(sys.argv))
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None

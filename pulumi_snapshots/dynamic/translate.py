@@ -21,6 +21,7 @@ from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
+from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from pulumi.dynamic import ConfigureRequest
 
     from pulumi_snapshots.dynamic.run import Run
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.errors.wording import Wording
 
 
 T = TypeVar("T")
@@ -143,42 +142,15 @@ class Provider(ResourceProvider):
     def _call(self) -> Iterator[Call]:
         """The engine's call, as operations know it; a failure reaches the engine as one text."""
         engine = engine_access.current_call()
-        row = _Row(engine)
+        row = Row(engine_access.messages, engine.urn or "", PYTHON)
         try:
             try:
                 settings = partial(Settings.read, self._config, os.environ)
                 yield Call(engine.urn, settings, this_run().shared, row)
             finally:
-                row.end()
+                engine_access.messages.wait()
         except Explained as error:
             engine.fail(row.wording.report(error))
-
-
-class _Row:
-    """A resource's row on the terminal; what stays waits for the end of the call, since the event loop must not wait."""
-
-    def __init__(self, engine: engine_access.EngineCall) -> None:
-        self._engine = engine
-        self._staying: list[tuple[Callable[[str], None], str]] = []
-
-    @property
-    def wording(self) -> Wording:
-        return PYTHON.about(resource=self._engine.urn)
-
-    def progress(self, text: Words) -> None:
-        self._engine.progress(self.wording.text(text))
-
-    def note(self, text: Words) -> None:
-        self._staying.append((self._engine.info, self.wording.text(text)))
-
-    def warn(self, text: Words) -> None:
-        self._staying.append((self._engine.warn, self.wording.text(text)))
-
-    def end(self) -> None:
-        """Show what stays; in the call's own thread."""
-        self._engine.flush()
-        for leave, text in self._staying:
-            leave(text)
 
 
 def _failure(name: str, reason: str, news: Mapping[str, Any]) -> CheckFailure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections.abc import Callable
@@ -15,10 +14,7 @@ import pytest
 
 from pulumi_snapshots.cli.setup import toolchain
 from pulumi_snapshots.cli.setup.doctor import UNSHARED
-from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, WITHOUT, Finding, look_at_installation
-from pulumi_snapshots.dynamic import installed_sdk
-from pulumi_snapshots.dynamic.engine_access import Features
-from pulumi_snapshots.dynamic.installed_sdk import probe_features
+from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, Finding, look_at_installation
 from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -338,26 +334,6 @@ def installation(environment: dict[str, str]) -> dict[str, tuple[str, str, str]]
     return {one.check: (one.state, one.found, one.advice) for one in look_at_installation(environment)}
 
 
-@pytest.fixture
-def probed(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
-    """What the SDK offers, without starting it."""
-    offered = dict.fromkeys(WITHOUT, True)
-    monkeypatch.setattr(installed_sdk, "probe_features", lambda _: Features(**offered))
-    return offered
-
-
-def test_the_installed_sdk_has_every_feature() -> None:
-    assert probe_features() == Features(**dict.fromkeys(WITHOUT, True))
-
-
-def test_an_sdk_that_does_not_start_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "grpc.py").write_text("raise SystemExit('a broken grpc')")
-    state, text, advice = installation({**os.environ, "PYTHONPATH": str(tmp_path)})["engine access"]
-    assert (state, text) == ("problem", "the SDK's provider process did not start: a broken grpc")
-    assert advice
-
-
-@pytest.mark.usefixtures("probed")
 @pytest.mark.parametrize(
     ("script", "state", "said"),
     [
@@ -383,7 +359,6 @@ def test_doctor_and_tools_name_the_same_oldest_engine() -> None:
     assert OLDEST_ENGINE == OLDEST_INSTALLED
 
 
-@pytest.mark.usefixtures("probed")
 def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"PATH": "", "HOME": str(tmp_path)}
     assert installation(environment)["plugin"][:2] == ("note", "none is installed")
@@ -398,7 +373,6 @@ def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytes
     assert installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][0] == "ok"
 
 
-@pytest.mark.usefixtures("probed")
 def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> None:
     secret = "neverShown"
     environment = {"PATH": "", "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
@@ -419,11 +393,3 @@ def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> Non
     assert found["gs://"][1].endswith("none, for the emulator at http://127.0.0.1:9")
     assert found["az://"][1].endswith("AZURE_STORAGE_CONNECTION_STRING, account shop")
     assert secret not in str(found)
-
-
-def test_a_missing_feature_of_the_sdk_is_noted_with_its_cost(probed: dict[str, bool], tmp_path: Path) -> None:
-    probed["partial_state"] = False
-    state, text, advice = installation({"PATH": "", "HOME": str(tmp_path)})["engine access"]
-    assert state == "note"
-    assert "partial_state is not found in the installed SDK: a wait that ends early is not kept" in text
-    assert advice

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.engine.messages import Messages, Row
+from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.servicer import CallFailedError, Kept, Servicer, urn
 from tests.support.toy_provider import ToyProvider
 
@@ -77,11 +79,6 @@ CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
     "delete": lambda servicer, inputs: servicer.delete(A, "toy/1", inputs),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-
-
-def test_the_installed_sdk_offers_every_feature(servicer: Servicer) -> None:
-    features = servicer.create(A, {"features": True}).outputs["features"]
-    assert features == {"urn": True, "log": True, "partial_state": True, "cancel": True, "width": True}
 
 
 # Messages
@@ -300,22 +297,6 @@ def test_widening_never_narrows(toy: Toy) -> None:
 # Fallbacks: what the SDK lacks, and what then happens instead
 
 
-@pytest.mark.parametrize(
-    ("what", "lost"),
-    [
-        ("context", {"partial_state"}),
-        ("log", {"log"}),
-        ("server", {"cancel"}),
-        ("frames", {"urn", "partial_state"}),
-        ("pool", {"width"}),
-    ],
-)
-def test_each_feature_is_lost_alone(broken: Toy, what: str, lost: set[str]) -> None:
-    with broken(what) as servicer:
-        answer = servicer.create(A, {"features": True, "progress": ["x"], "info": "i", "warn": "w"})
-    assert {name for name, found in answer.outputs["features"].items() if not found} == lost
-
-
 @pytest.mark.parametrize("what", ["context", "frames"])
 def test_without_a_context_an_error_is_still_free_of_tracebacks(broken: Toy, what: str) -> None:
     with broken(what) as servicer:
@@ -406,11 +387,12 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
     monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
     call = engine_access.current_call()
     assert call.urn is None
-    call.progress("x")
-    call.info("i")
-    call.warn("w")
+    row = Row(Messages(engine_access._connect), "", PYTHON)
+    row.progress("x")
+    row.note("i")
+    row.warn("w")
+    row._messages.wait()
     assert capsys.readouterr() == ("i\n", "warning: w\n")
-    assert not any(vars(engine_access.features()).values())
     assert not engine_access.on_cancel(lambda: None)
     assert not engine_access.widen(100)
     with pytest.raises(engine_access.ProviderError, match=r"^plain$"):

@@ -32,7 +32,6 @@ from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.dynamic import translate
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
-from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -516,20 +515,15 @@ WAYS: dict[str, type[Provider]] = {"dynamic": Dynamic, "plugin": Native}
 # --- What surrounds a process ------------------------------------------------------------------------------------------------
 
 
-class _Said:
-    """The message that a dynamic provider sends to the engine."""
-
-    sent = True
-
-    def wait(self) -> bool:
-        return True
-
-
 class _Messages:
-    def send(self, text: str, urn: str | None, *, ephemeral: bool = False, warning: bool = False) -> _Said:  # noqa: ARG002
+    """Those of a dynamic provider to the engine."""
+
+    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:  # noqa: ARG002
         process = _process.get()
         (process.warnings if warning else process.progress).append(text)
-        return _Said()
+
+    def wait(self) -> None:
+        pass
 
 
 def _yes(_: object) -> bool:
@@ -544,11 +538,9 @@ def inside() -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(mock.patch.dict(os.environ, others, clear=True))
         for name, value in {
-            f"{access}._messages": _Messages(),
+            f"{access}.messages": _Messages(),
             f"{access}.widen": _yes,
             f"{access}.on_cancel": _yes,
-            # It looks at the main thread, which waits in a provider's process, but works here.
-            f"{access}.features": lambda: Features(urn=True, log=True, partial_state=True, cancel=True, width=True),
             "pulumi_snapshots.engine.process._engine": lambda: (0, ()),
             "pulumi_snapshots.snapshot.difference.system_utc": lambda: _process.get().utc(),
             "pulumi_snapshots.restore.difference.system_utc": lambda: _process.get().utc(),

@@ -6,12 +6,13 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.engine.messages import Row
+from pulumi_snapshots.engine.wording import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,10 +88,8 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     _say(call, inputs)
     outputs: dict[str, Any] = {"urn": call.urn, "heard": _Stop.heard, "width": _width(), **inputs.get("outputs", {})}
     outputs |= inputs.get("in_read", {})  # what a later read does, which gets these outputs
-    if inputs.get("features"):
-        outputs["features"] = asdict(engine_access.features())
     if inputs.get("wait"):
-        call.progress("waiting")
+        _row(call).progress("waiting")
         if not _Stop.event.wait(20):
             call.fail("not cancelled")
     outputs["called"] = _Stop.called
@@ -98,19 +97,25 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     return outputs
 
 
+def _row(call: engine_access.EngineCall) -> Row:
+    return Row(engine_access.messages, call.urn or "", PYTHON)
+
+
 def _say(call: engine_access.EngineCall, inputs: dict[str, Any]) -> None:
+    row = _row(call)
+
     def progress() -> None:
         for text in inputs.get("progress", ()):
-            call.progress(text)
+            row.progress(text)
 
     thread = threading.Thread(target=progress)  # as the event loop's thread does
     thread.start()
     thread.join()
-    call.flush()
     if "info" in inputs:
-        call.info(inputs["info"])
+        row.note(inputs["info"])
     if "warn" in inputs:
-        call.warn(inputs["warn"])
+        row.warn(inputs["warn"])
+    engine_access.messages.wait()
 
 
 def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
@@ -124,8 +129,8 @@ def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[s
             call.keep("toy/pending", outputs, inputs["keep"])
         call.fail(inputs["fail"])
     if inputs.get("surrogate"):
-        call.progress("broken \udc80 row")
-        call.warn("broken \udc80 line")
+        _row(call).progress("broken \udc80 row")
+        _row(call).warn("broken \udc80 line")
         call.fail("broken \udc80 text")
     if inputs.get("bug"):
         raise ZeroDivisionError("a bug")

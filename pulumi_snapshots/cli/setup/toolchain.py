@@ -1,4 +1,4 @@
-"""What is installed on this machine: engine, SDK, plugin, and what the dynamic provider finds in the SDK. Sends no request."""
+"""What is installed on this machine: engine, SDK and plugin. Sends no request."""
 
 from __future__ import annotations
 
@@ -40,18 +40,10 @@ OLDEST_ENGINE = (3, 139, 0)
 ENGINE_PATIENCE = 30.0
 """Seconds that `pulumi version` may take."""
 ONLY_FOR_ARCHIVES = "Only archives to such a bucket need them."
-WITHOUT = {
-    "urn": "progress is shown on the stack's row, and snapshots of killed runs are not found again",
-    "log": "progress is not shown",
-    "partial_state": "a wait that ends early is not kept in the state: set reuse_within",
-    "cancel": "^C waits for each create to end",
-    "width": "four resources are served at a time",
-}
-"""By feature: what a run loses without it."""
 
 
 def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Check what is installed; takes about two seconds, and starts two processes.
+    """Check what is installed; takes about a second, and starts a process.
 
     Args:
         environment: with `PATH`, and `PULUMI_HOME` or `HOME`.
@@ -61,7 +53,6 @@ def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Fi
         Finding("SDK", "ok", f"pulumi {version('pulumi')} for Python"),
         Finding("engine", *_engine(environment)),
         Finding("plugin", *_plugin(environment)),
-        *(Finding("engine access", *found) for found in _features(environment)),
         *_buckets(environment),
     ]
 
@@ -104,22 +95,6 @@ def _plugin(environment: Mapping[str, str]) -> Result:
         return "ok", f"{on_path} is on PATH", ""
     advice = "Only programs in other languages than Python need it: squarecloud-snapshots plugin install."
     return "note", "none is installed", advice
-
-
-def _features(environment: Mapping[str, str]) -> Iterator[Result]:
-    from pulumi_snapshots.dynamic.installed_sdk import probe_features  # noqa: PLC0415  loads the SDK's server
-
-    try:
-        features = probe_features(environment)
-    except RuntimeError as error:
-        yield "problem", f"{error}", "Reinstall the Pulumi SDK for Python."
-        return
-    lacking = {name: loss for name, loss in WITHOUT.items() if not getattr(features, name)}
-    if not lacking:
-        yield "ok", f"all of {', '.join(WITHOUT)}", ""
-    for name, loss in lacking.items():
-        advice = "Upgrade this package, or use an older SDK."
-        yield "note", f"{name} is not found in the installed SDK: {loss}", advice
 
 
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from contextlib import suppress
+from collections.abc import Callable
 
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
-from pulumi_snapshots.engine.errors import readable
+from pulumi_snapshots.engine.messages import Messages
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, listens
-from pulumi_snapshots.engine.wording import PLUGIN
-from pulumi_snapshots.errors.text import Words
-from pulumi_snapshots.errors.wording import Wording
 
 
-class Engine:
-    """Sends messages to the engine, in order, without waiting; in the event loop only.
+class Engine(Messages):
+    """Gets the messages of one plugin.
 
     Args:
         address: the engine's; None if it is not known yet.
+
+    Attributes:
+        is_quiet: whether it gets warnings only: `pulumi do` prints everything else into its answer, which programs read.
     """
 
     def __init__(self, address: str | None = None) -> None:
+        super().__init__(self._reached)
+        self.is_quiet = False
         self._parent = os.getppid()
-        self._is_quiet = False
         self._address = address
-        self._waiting: asyncio.Queue[engine_pb2.LogRequest] = asyncio.Queue()
-        self._sender: asyncio.Task[None] | None = None
 
     def is_at(self, address: str) -> None:
         """Take the address from a handshake, unless one is known."""
         self._address = self._address or address
-
-    def be_quiet(self) -> None:
-        """Send warnings only from now on: `pulumi do` prints everything else into its answer, which programs read."""
-        self._is_quiet = True
 
     def is_alive(self) -> bool:
         """Whether it still runs: it listens, and this process is its child until it ends. Blocks while the engine is stopped."""
@@ -44,58 +38,15 @@ class Engine:
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Queue one message."""
-        if self._address is None or (self._is_quiet and not warning):
-            return
-        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
-        text = readable(text)
-        self._waiting.put_nowait(engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send(self._address))
+        if self._address is not None and (warning or not self.is_quiet):
+            super().say(text, urn, warning=warning, ephemeral=ephemeral)
 
-    async def flush(self) -> None:
-        """Wait, for a bounded time, until the engine has all messages, so that none arrives after a call's end."""
-        if self._sender is None:  # as in most calls: nothing was said yet
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._waiting.join(), LOG_DEADLINE)
+    def _reached(self) -> Callable[[str, str, bool, bool], object]:
+        stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address, options=CHANNEL_OPTIONS))
 
-    async def _send(self, address: str) -> None:
-        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-            stub = engine_pb2_grpc.EngineStub(channel)
-            while True:
-                message = await self._waiting.get()
-                with suppress(grpc.aio.AioRpcError):  # an engine that is gone needs no message
-                    await stub.Log(message, timeout=LOG_DEADLINE)
-                self._waiting.task_done()
+        def log(text: str, urn: str, is_warning: bool, is_ephemeral: bool) -> None:  # noqa: FBT001  a message
+            severity = engine_pb2.WARNING if is_warning else engine_pb2.INFO
+            message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=is_ephemeral)
+            stub.Log(message, timeout=LOG_DEADLINE)
 
-
-class Row:
-    """A resource's row on the terminal, or the stack's if the URN is empty.
-
-    Attributes:
-        wording: words that name the resource.
-    """
-
-    def __init__(self, engine: Engine, urn: str) -> None:
-        self.wording = self._words(urn)
-        self._engine = engine
-        self._urn = urn
-        self._last = ""
-
-    def _words(self, urn: str) -> Wording:
-        return PLUGIN.about(resource=urn)
-
-    def progress(self, text: Words) -> None:
-        """Show the text on the row until the next one; the same text again sends nothing."""
-        said = self.wording.text(text)
-        if said != self._last:
-            self._last = said
-            self._engine.say(said, self._urn, ephemeral=True)
-
-    def warn(self, text: Words) -> None:
-        """Leave a warning under Diagnostics."""
-        self._engine.say(self.wording.text(text), self._urn, warning=True)
-
-    def note(self, text: Words) -> None:
-        """Leave good news under Diagnostics."""
-        self._engine.say(self.wording.text(text), self._urn)
+        return log

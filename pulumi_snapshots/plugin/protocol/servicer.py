@@ -5,28 +5,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct, Value
-from pulumi.runtime.proto import plugin_pb2, provider_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, final, listed, readable, status
+from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.process import config_files
 from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
-from pulumi_snapshots.engine.wording import PLUGIN
+from pulumi_snapshots.engine.wording import DO, PLUGIN
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Function, Kind
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
 from pulumi_snapshots.plugin.description.references import Snapshots
-from pulumi_snapshots.plugin.protocol.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
 from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
-from pulumi_snapshots.plugin.protocol.engine import Engine, Row
-from pulumi_snapshots.plugin.protocol.lacking import Lacking
-from pulumi_snapshots.plugin.protocol.paging import name_of, page_of
+from pulumi_snapshots.plugin.protocol.engine import Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
@@ -54,11 +54,18 @@ OF_THE_ENGINE = frozenset({SDK_VERSION, "pluginDownloadURL"})
 PLAIN_KEY_OF_PROVIDER = (
     "the API key of this provider is in plain text in {}; store it with `pulumi config set --secret`"
 )
+NO_CHANGE = "A {} cannot be changed without a stack. `pulumi do {} create` makes another one. Nothing was changed."
+NO_DELETE = (
+    "A {} cannot be deleted without a stack: the service deletes no snapshot, and keeps each for 30 days. Nothing was "
+    "deleted."
+)
 UNKNOWN_SETTINGS = "the settings of this provider are not known in a preview"
 
 
-class Plugin(Lacking):
+class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     """Serves one engine with one provider's settings: each explicit provider has a process of its own.
+
+    A call of `pulumi do --stateless` is alone: its answer is all that there will be of a resource.
 
     Attributes:
         is_over: whether the engine's command has ended, or was interrupted.
@@ -123,8 +130,8 @@ class Plugin(Lacking):
                 Settings.read(config, os.environ)
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
-        unknown = f"is not a setting of this provider; its settings are {', '.join(SETTINGS.all)}{_of_version(config)}"
-        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
+        unknown = f"is not a setting of this provider; its settings are {_all(SETTINGS.all, config)}"
+        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown)
 
     async def DiffConfig(self, request: Any, _context: Any) -> Any:
         """Find which settings change. Each is an update: another key or address replaces neither provider nor resources."""
@@ -141,9 +148,8 @@ class Plugin(Lacking):
         if not self._engine_can:
             await _fail(context, TOO_OLD)
         self._config = _config(request.args)
-        self._is_alone = is_alone(request.urn)
-        if self._is_alone:
-            self._engine.be_quiet()
+        # A stack's providers have names.
+        self._is_alone = self._engine.is_quiet = bool(request.urn) and not request.urn.rpartition("::")[2]
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
     @property
@@ -166,11 +172,12 @@ class Plugin(Lacking):
             await self._engine.flush()
 
     def _row(self, urn: str) -> Row:
-        return (LoneRow if self._is_alone else Row)(self._engine, urn)
+        return Row(self._engine, urn, DO if self._is_alone else PLUGIN)
 
-    def _call(self, urn: str | None, row: Row) -> Call:
-        owner = owner_of_call(_type_of(urn)) if self._is_alone and urn else urn or None
-        return Call(owner, self._settings, self._shared, row)
+    def _call(self, urn: str, row: Row) -> Call:
+        # The same command resumes what it has sent, as those of the command line do.
+        alone = f"pulumi do {_type_of(urn).replace(':index:', ':')} create" if self._is_alone and urn else None
+        return Call(alone or urn or None, self._settings, self._shared, row)
 
     # Resources ---------------------------------------------------------------------------------------------------------
 
@@ -180,17 +187,16 @@ class Plugin(Lacking):
         inputs, problems = kind.expanded(self._snapshots, request.news, request.olds)
         values = kind.input_names.read(inputs)
 
-        async def check(call: Call) -> list[Problem]:
+        async with self._shown(context, request.urn) as call:
             if not self._is_configured:
-                return kind.thing.inputs.problems(values)
-            found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
-            ask = None if found or request.olds.fields else kind.rules.asks(call, values)
-            return found if ask is None else await ask()
-
-        problems += kind.explained(await self._answer(request, context, check), request.olds)
-        inputs_are = f"its inputs are {', '.join(kind.accepted)}{_of_version(self._config)}"
-        unknown = f"is not an input of {kind.token}; {inputs_are}"
-        return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
+                found = kind.thing.inputs.problems(values)
+            else:
+                found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
+                if not found and not request.olds.fields and (ask := kind.rules.asks(call, values)) is not None:
+                    found = await ask()
+        problems += kind.explained(found, request.olds)
+        unknown = f"is not an input of {kind.token}; its inputs are {_all(kind.accepted, self._config)}"
+        return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Find what new inputs change."""
@@ -198,11 +204,10 @@ class Plugin(Lacking):
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         kind.note(self._snapshots, request.id, state)
 
-        async def diff(call: Call) -> Changes:
+        async with self._shown(context, request.urn) as call:
             await kind.rules.enter_state(call, state)
-            return kind.rules.diff(call, state, values)
-
-        return _difference(kind, await self._answer(request, context, diff), request)
+            found = kind.rules.diff(call, state, values)
+        return _difference(kind, found, request)
 
     async def Create(self, request: Any, context: Any) -> Any:
         """Make a resource; in a preview, return the outputs that are known already."""
@@ -237,23 +242,28 @@ class Plugin(Lacking):
         if UNKNOWN in values.values() or not self._is_configured:
             yield answer(computed=answer.Computed())
             return
-        unknown = f"cannot be asked for in a list; it takes {', '.join(kind.list_names.all)}"
-        failures = _unknown(request.query, kind.list_names, unknown, request.query.fields)
-        failures += _failures(
-            kind.lists.lookup.query.problems(values), kind.list_names, kind.list_names.all, repeated=values
-        )
+        names, problems = kind.list_names, kind.lists.lookup.query.problems(values)
+        unknown = f"cannot be asked for in a list; it takes {', '.join(names.all)}"
+        failures = _failures(request.query, problems, names, unknown, shown=names.all, repeated=names.all)
+        try:
+            start = int(request.continuation_token or 0)
+        except ValueError:
+            text = "The continuation token is none that this provider has given out."
+            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         if failures:
             text = "\n".join(f"{each.property} {each.reason}".lstrip() for each in failures)
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
-        found = await self._find(kind.lists, values, context)
-        try:
-            page, token = page_of(found, limit=request.limit, size=request.page_size, token=request.continuation_token)
-        except ValueError as error:
-            await _fail(context, str(error), grpc.StatusCode.INVALID_ARGUMENT)
+        async with self._shown(context, "") as call:
+            found = await kind.lists.find(values, call)
+        # Those without a time come last. The limit is what is left of it, as `pulumi do` says.
+        left = sorted(found, key=lambda each: each.created_at or "", reverse=True)[start:]
+        left = left[: request.limit] if request.limit > 0 else left
+        page = left[: request.page_size] if request.page_size > 0 else left
         for each in page:
-            yield answer(result=answer.Result(id=each.id, name=name_of(each)))
-        if token:
-            yield answer(continuation=answer.Continuation(continuation_token=token))
+            at = each.created_at and f"-{parse_rfc3339(each.created_at):%Y%m%dT%H%M%SZ}"
+            yield answer(result=answer.Result(id=each.id, name=f"{each.database_id}{at}" if at else ""))
+        if len(page) < len(left):
+            yield answer(continuation=answer.Continuation(continuation_token=str(start + len(page))))
 
     async def Update(self, request: Any, context: Any) -> Any:
         """Resume an unfinished resource, or keep its new inputs."""
@@ -285,7 +295,8 @@ class Plugin(Lacking):
         if self._is_alone:
             await _fail(context, NO_DELETE.format(kind.thing.name))
         state = kind.names.read(request.properties)
-        await self._answer(request, context, lambda call: kind.rules.delete(call, request.id, state))
+        async with self._shown(context, request.urn) as call:
+            await kind.rules.delete(call, request.id, state)
         return empty_pb2.Empty()
 
     async def Construct(self, request: Any, context: Any) -> Any:
@@ -298,30 +309,25 @@ class Plugin(Lacking):
         values = names.read(request.inputs)
         unknown = f"is not an input of a Guard; its inputs are {', '.join(names.all)}"
         repeated = [name for name, value in request.inputs.fields.items() if not holds_secret(value)]
-        failures = _unknown(request.inputs, names, unknown, ())
-        failures += _failures(inputs.problems(values), names, (), repeated=repeated)
+        failures = _failures(request.inputs, inputs.problems(values), names, unknown, repeated=repeated)
         if failures:
             text = "; ".join(each.reason for each in failures)
             await _fail(context, f"{text}.", grpc.StatusCode.INVALID_ARGUMENT)
         if not self._is_configured:
             values["database_id"] = UNKNOWN  # a preview knows as little of the account as of the database
-        row = self._row("")
-        try:
-            guard = component(request, values, self._call(None, row), self._hooked)
+        async with self._shown(context, "") as call:
+            guard = component(request, values, call, self._hooked)
             self._guards.append(guard)
-            return await guard.register(self._callbacks)
-        except Explained as error:
-            await _fail(context, row.wording.report(error), cause=error)
-        except grpc.aio.AioRpcError as error:
-            await _fail(context, error.details() or str(error.code()))
-        finally:
-            await self._engine.flush()
+            try:
+                return await guard.register(self._callbacks)
+            except grpc.aio.AioRpcError as error:
+                await _fail(context, error.details() or str(error.code()))
 
     async def _hooked(self, urn: str, operation: Callable[[Call], Awaitable[object]]) -> str:
         """Run what a hook does, shown at its resource; returns why the change must not happen, empty if it may."""
         row = self._row(urn)
         try:
-            await operation(self._call(None, row))
+            await operation(self._call("", row))
         except Explained as error:
             return final(debugged(row.wording.report(error), error))
         finally:
@@ -340,24 +346,17 @@ class Plugin(Lacking):
         values = names.read(request.args)
         if UNKNOWN in values.values() or not self._is_configured:
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
-        arguments_are = f"its arguments are {', '.join(names.all) or 'none'}{_of_version(self._config)}"
-        unknown = f"is not an argument of {request.tok}; {arguments_are}"
-        failures = _unknown(request.args, names, unknown, request.args.fields)
-        shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
-        failures += _failures(lookup.query.problems(values), names, names.all, repeated=shown)
+        unknown = f"is not an argument of {request.tok}; its arguments are {_all(names.all, self._config)}"
+        repeated = [name for name, value in request.args.fields.items() if not holds_secret(value)]
+        every = [*names.all, *repeated]
+        failures = _failures(
+            request.args, lookup.query.problems(values), names, unknown, shown=every, repeated=repeated
+        )
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
-        return _returned(function.results.write(lookup.values(await self._find(function, values, context))))
-
-    async def _find(self, function: Function, values: dict[str, Any], context: Any) -> Any:
-        """The answer to a function whose arguments have no problem."""
-        row = self._row("")
-        try:
-            return await function.find(values, self._call(None, row))
-        except Explained as error:
-            await _fail(context, row.wording.report(error), cause=error)
-        finally:
-            await self._engine.flush()
+        async with self._shown(context, "") as call:
+            found = await function.find(values, call)
+        return _returned(function.results.write(lookup.values(found)))
 
     # How a call is answered ------------------------------------------------------------------------------------------------
 
@@ -377,7 +376,8 @@ class Plugin(Lacking):
     ) -> tuple[str, Struct]:
         """The id and outputs that an operation results in; an unfinished resource is kept in the state."""
         try:
-            made = await self._answer(request, context, operation)
+            async with self._shown(context, request.urn) as call:
+                made = await operation(call)
         except Unfinished as end:
             if self._is_alone:
                 await _fail(
@@ -397,19 +397,17 @@ class Plugin(Lacking):
             raise AssertionError from end  # `abort` has ended the call
         return made.id, kind.names.write(made.outputs, echo=echo)
 
-    async def _answer(self, request: Any, context: Any, operation: Callable[[Call], Awaitable[T]]) -> T:
-        """Run an operation, shown on the resource's row; a failure reaches the engine as one text."""
-        row = self._row(request.urn)
+    @asynccontextmanager
+    async def _shown(self, context: Any, urn: str) -> AsyncIterator[Call]:
+        """A call whose progress is shown at a resource, or the stack; its failure reaches the engine as one text."""
+        row = self._row(urn)
         try:
-            answer = await operation(self._call(request.urn, row))
+            try:
+                yield self._call(urn, row)
+            finally:
+                await self._engine.flush()
         except Explained as error:
-            await self._engine.flush()
             await _fail(context, row.wording.report(error), cause=error)
-        except Unfinished:
-            await self._engine.flush()
-            raise
-        await self._engine.flush()
-        return answer
 
 
 async def _fail(
@@ -430,8 +428,13 @@ def _type_of(urn: str | None) -> str:
     return parts[2].rpartition("$")[2] if len(parts) > 3 else ""  # noqa: PLR2004  stack, project, types, name
 
 
+def _all(names: Iterable[str], config: Mapping[str, Any]) -> str:
+    """All names that there are, and whose: a program may use several versions of this package."""
+    return f"{', '.join(names) or 'none'}{_of_version(config)}"
+
+
 def _of_version(config: Mapping[str, Any]) -> str:
-    """Which version does not have something, as a program may use several, and what to do if the SDK is of another one."""
+    """Which version does not have something, and what to do if the SDK is of another one."""
     sdk = config.get(f"{PACKAGE}:{SDK_VERSION}")
     if not isinstance(sdk, str) or sdk == VERSION:
         return f". This plugin is version {VERSION}"
@@ -446,48 +449,53 @@ def _config(properties: Struct) -> dict[str, Any]:
     return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
 
 
-def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], *, unknown: str) -> Any:
-    """The answer to a check: the inputs with their secrets marked, and what is wrong with them.
-
-    The reason `unknown` is given for each property that does not exist.
-    """
+def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], unknown: str) -> Any:
+    """The answer to a check: the inputs with their secrets marked, and what is wrong with them; see `_failures`."""
     checked = Struct()
     checked.CopyFrom(inputs)
-    shown = {name for name, value in inputs.fields.items() if is_secret(value) or _is_readable(value)}
+    # The engine prints a value as a user would write it only if it is a short text.
+    shown = {
+        name
+        for name, value in inputs.fields.items()
+        if is_secret(value) or (value.HasField("string_value") and value.ByteSize() <= SHOWN_LIMIT)
+    }
     for name in secrets:
         wire = names.wire(name)
         given = inputs.fields.get(wire, Value())
         if plain(given) is not None and not is_secret(given):
             shown.discard(wire)
-            checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
-    failures = [*_unknown(inputs, names, unknown, shown), *_failures(problems, names, shown)]
-    return provider_pb2.CheckResponse(inputs=checked, failures=failures)
+            checked.fields[wire].CopyFrom(as_secret(given))
+    return provider_pb2.CheckResponse(inputs=checked, failures=_failures(inputs, problems, names, unknown, shown=shown))
 
 
-def _is_readable(value: Value) -> bool:
-    """Whether the engine prints a value as a user would write it, which it does with short texts only."""
-    return bool(value.HasField("string_value")) and value.ByteSize() <= SHOWN_LIMIT
-
-
-def _unknown(inputs: Struct, names: Names, reason: str, shown: Container[str]) -> list[Any]:
-    unknown = (name for name in names.unknown_to(inputs) if name not in OF_THE_ENGINE)
-    return [_failure(name, reason, shown) for name in unknown]
-
-
-def _failures(
-    problems: Iterable[Problem], names: Names, shown: Container[str], *, repeated: Container[str] = ()
+def _failures(  # noqa: PLR0913  what is wrong, and how it is shown
+    given: Struct,
+    problems: Iterable[Problem],
+    names: Names,
+    unknown: str,
+    *,
+    shown: Container[str] = (),
+    repeated: Container[str] = (),
 ) -> list[Any]:
-    """What is wrong. The engine does not print the values of `repeated` properties, so the reason does."""
-    wires = [(names.wire(each.property), each) for each in problems]
-    told = [(wire, each.told() if wire in repeated else each.reason) for wire, each in wires]
-    return [_failure(wire, PLUGIN.text(reason), shown) for wire, reason in told]
+    """What is wrong.
 
-
-def _failure(wire: str, reason: str, shown: Container[str]) -> Any:
-    """What is wrong with one property. The engine prints the value of one that is named as such: only of `shown` ones."""
-    if wire in shown:
-        return provider_pb2.CheckFailure(property=wire, reason=reason)
-    return provider_pb2.CheckFailure(reason=f"{wire} {reason}".lstrip())
+    Args:
+        given: what the engine has sent.
+        problems: of its values.
+        names: those that exist.
+        unknown: the reason for each property that does not.
+        shown: the properties to name as such, of which the engine prints the values.
+        repeated: the properties of which it does not, so that the reason does.
+    """
+    told = [(name, unknown) for name in names.unknown_to(given) if name not in OF_THE_ENGINE]
+    for each in problems:
+        wire = names.wire(each.property)
+        told.append((wire, PLUGIN.text(each.told() if wire in repeated else each.reason)))
+    failure = provider_pb2.CheckFailure
+    return [
+        failure(property=wire, reason=reason) if wire in shown else failure(reason=f"{wire} {reason}".lstrip())
+        for wire, reason in told
+    ]
 
 
 def _difference(kind: Kind, found: Changes, request: Any) -> Any:
@@ -538,3 +546,21 @@ def _inputs_of(kind: Kind, properties: Struct) -> Struct:
 
 def _returned(values: Struct) -> Any:
     return provider_pb2.InvokeResponse(**{"return": values})
+
+
+def _without(text: str) -> Any:
+    """A call that the plugin does not have. The SDK's own answer blocks the event loop, and prints a traceback."""
+
+    async def refuse(_self: Any, _request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
+
+    return refuse
+
+
+for _name, _text in {
+    "Parameterize": "This package takes no parameters: give its name alone.",
+    "Call": "The resources of this package have no methods.",
+    "GetMapping": "This package maps the names of no other tool.",
+    "GetMappings": "This package maps the names of no other tool.",
+}.items():
+    setattr(Plugin, _name, _without(_text))

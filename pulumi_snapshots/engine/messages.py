@@ -1,0 +1,107 @@
+"""What a run says to its Pulumi engine: on the row of a resource, or under the run's Diagnostics."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.engine.errors import readable
+from pulumi_snapshots.engine.presence import LOG_DEADLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors.wording import Wording
+
+
+class Messages:
+    """Sends messages in order from a thread of its own, so that nothing waits for the engine.
+
+    What stays and does not reach the engine is printed, which the engine shows too.
+
+    Args:
+        connect: returns what hands one message to the engine: called with its text, its URN, and whether it is a warning and
+            ephemeral. None if there is no engine. Called once, for the first message.
+    """
+
+    def __init__(self, connect: Callable[[], Callable[[str, str, bool, bool], object] | None]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._waiting: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._log: Callable[[str, str, bool, bool], object] | None = None
+        self._is_used = False
+
+    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
+        """Queue one message, from any thread."""
+        self._waiting.put(lambda: self.send(text, urn, warning=warning, ephemeral=ephemeral))
+        with self._lock:
+            if not self._is_used:
+                self._is_used = True
+                threading.Thread(target=self._run, name="engine-messages", daemon=True).start()
+
+    def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
+        """Send one now; only at the end of a process, when no thread starts any more."""
+        self._log = self._log or self._connect()
+        text = readable(text)
+        with suppress(Exception):
+            if self._log is not None:
+                self._log(text, urn, warning, ephemeral)
+                return
+        if not ephemeral:
+            with suppress(OSError, ValueError):  # the engine may be gone
+                print(*(["warning:"] * warning), text, file=sys.stderr if warning else sys.stdout, flush=True)
+
+    def wait(self) -> None:
+        """Wait until the engine has all messages, 5 s at most, so that none arrives after the end of its call."""
+        if self._is_used:
+            done = threading.Event()
+            self._waiting.put(done.set)
+            done.wait(LOG_DEADLINE)
+
+    async def flush(self) -> None:
+        """As `wait`, in an event loop."""
+        if self._is_used:
+            loop = asyncio.get_running_loop()
+            done: asyncio.Future[Any] = loop.create_future()
+            self._waiting.put(lambda: loop.call_soon_threadsafe(done.cancel))
+            await asyncio.wait({done}, timeout=LOG_DEADLINE)
+
+    def _run(self) -> None:
+        while True:
+            act = self._waiting.get()
+            with suppress(RuntimeError):  # a loop that has ended meanwhile
+                act()
+
+
+class Row:
+    """The row of a resource, or the stack's if the URN is empty.
+
+    Attributes:
+        wording: words that name the resource.
+    """
+
+    def __init__(self, messages: Messages, urn: str, wording: Wording) -> None:
+        self.wording = wording.about(resource=urn)
+        self._messages = messages
+        self._urn = urn
+        self._last = ""
+
+    def progress(self, text: Words) -> None:
+        """Show the text on the row until the next one; the same text again sends nothing."""
+        said = self.wording.text(text)
+        if said != self._last:
+            self._last = said
+            self._messages.say(said, self._urn, ephemeral=True)
+
+    def note(self, text: Words) -> None:
+        """Leave good news under Diagnostics."""
+        self._messages.say(self.wording.text(text), self._urn)
+
+    def warn(self, text: Words) -> None:
+        """Leave a warning under Diagnostics."""
+        self._messages.say(self.wording.text(text), self._urn, warning=True)
