@@ -93,12 +93,7 @@ class Source:
         return f"{self.received * 100 // self.total} %, {bytes_text(self.received)} of {bytes_text(self.total)}"
 
     async def locate(self) -> None:
-        """Find a URL, unless the given one is good enough.
-
-        Raises:
-            NoUrl: there is none.
-            SquareCloudError: the service could not be asked.
-        """
+        """Find a URL, unless the given one is good enough; raises `NoUrl`, or an error of the service."""
         if self._url and (self._is_pinned(self._url) or self._service is None):
             return
         if self._service is None:
@@ -106,33 +101,20 @@ class Source:
                 "no API key is set, so its download URL cannot be looked up",
                 then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)],
             )
-        session, database_id = self._service
+        (session, database_id), version_id = self._service, self.inputs.version_id
         self.listener.progress("looking up its download URL")
-        version_id = self.inputs.version_id
-        member, timeout = Member(session.fleet, self.listener), self.inputs.timeout
-        entry, by = await find_version(
-            session.complete_listings,
-            session.poll_plan,
-            database_id,
-            version_id,
-            member,
-            patience=timeout,
-            created=self.created,
-        )
+        member, way = Member(session.fleet, self.listener), (session.complete_listings, session.poll_plan)
+        patience = self.inputs.timeout
+        entry, by = await find_version(*way, database_id, version_id, member, patience=patience, created=self.created)
         if entry is None or not await self._use(session, database_id, entry):
             happened, then = not_listed(database_id, version_id, by)
             raise NoUrl(happened, then=then)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Yield all bytes, however often the connection breaks or the URL expires.
+        """Yield all bytes in blocks, however often the connection breaks or the URL expires.
 
-        Yields:
-            Blocks. The first one is empty: `total` and `created` are known by then.
-
-        Raises:
-            NoUrl: the URL expired, and there is no fresh one.
-            Explained: the host serves another one, or nothing proves that it does not.
-            SquareCloudError: the host cannot be reached, or serves other content meanwhile.
+        The first block is empty: `total` and `created` are known by then. Raises `Explained` if the host serves another
+        snapshot, or nothing proves that it does not, if no URL is fresh, and if the host cannot be reached.
         """
         pauses = iter(PAUSES)
         pieces: list[bytes] = []
@@ -210,10 +192,8 @@ class Source:
     async def _renew(self, refusal: UrlRefused) -> None:
         """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
         if self._service is None:
-            raise NoUrl(
-                Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal),
-                then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)],
-            ) from refusal
+            why = Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal)
+            raise NoUrl(why, then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)]) from refusal
         session, database_id = self._service
         self._refused.add(self._url)
         self._refusals += 1
@@ -222,8 +202,8 @@ class Source:
             if self._refusals >= REFUSALS:
                 break
             self.listener.progress("the download URL was refused; asking for a fresh one")
+            now = session.clock.monotonic()
             try:
-                now = session.clock.monotonic()
                 page = await page_of(database_id, now) or await session.listings.own_page(database_id, now)
                 entry = page.version(self.inputs.version_id)
                 if entry is not None and await self._use(session, database_id, entry):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.extras import pip_install
@@ -15,7 +16,6 @@ from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.flow import Flow
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Draft, Seen, Store
 
-T = TypeVar("T")
 LIBRARY, EXTRA = "pyrage", "encrypt"
 SUFFIX = ".age"
 RECIPIENTS_LIMIT = 20
@@ -55,14 +55,10 @@ def sealed_size(plain: int, keys: int) -> int:
 
 
 class SealedDraft(Draft):
-    """Encrypts what is written, on its way to another draft. Plain bytes are in memory only.
+    """Encrypts what is written for these public keys, on its way to another draft. Plain bytes are in memory only.
 
     One thread encrypts, hashes and writes in turns. The library keeps other threads waiting while it encrypts, so with a
     thread for each they would mostly wait for each other.
-
-    Args:
-        draft: takes the encrypted bytes.
-        keys: the recipients.
 
     Attributes:
         hasher: of the encrypted bytes.
@@ -101,11 +97,8 @@ class SealedDraft(Draft):
             self._draft.discard()
 
     def _encrypt(self, blocks: Iterator[Buffer]) -> None:
-        _through(
-            lambda reader, writer: import_module(LIBRARY).encrypt_io(reader, writer, self._recipients),
-            blocks,
-            self._take,
-        )
+        encrypt = import_module(LIBRARY).encrypt_io
+        _through(lambda reader, writer: encrypt(reader, writer, self._recipients), blocks, self._take)
         self._write()
 
     def _take(self, data: bytes) -> None:
@@ -120,57 +113,49 @@ class SealedDraft(Draft):
         self.size += len(block)
 
 
-class _Reader:
-    """What the library reads from: blocks, of which it takes as many bytes as it likes."""
+class _Pipe:
+    """The library's file: it reads the blocks, and what it writes is taken. It hides the error of either, which is kept here."""
 
-    def __init__(self, blocks: Iterator[Buffer]) -> None:
-        self._blocks = blocks
-        self._block = memoryview(b"")
+    error: BaseException | None = None
+
+    def __init__(self, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
+        self._blocks, self._take, self._block = blocks, take, memoryview(b"")
 
     def read(self, size: int = -1) -> bytes:
-        while not self._block:
-            block = next(self._blocks, None)
-            if block is None:
-                return b""
-            self._block = memoryview(block)
+        with self._noted():
+            while not self._block:
+                if (block := next(self._blocks, None)) is None:
+                    return b""
+                self._block = memoryview(block)
         end = len(self._block) if size < 0 else size
         taken, self._block = bytes(self._block[:end]), self._block[end:]
         return taken
 
-
-class _Writer:
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
-
     def write(self, data: bytes) -> int:
-        self._take(data)
+        with self._noted():
+            self._take(data)
         return len(data)
 
     def flush(self) -> None:
         """Nothing waits here."""
 
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.error = self.error or error  # the library may go on
+            raise
+
 
 def _through(work: Callable[[Any, Any], None], blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
     """Let the library read the blocks and write to `take`; an error of either stays what it is."""
-    errors: list[BaseException] = []
-
-    def noting(call: Callable[..., T]) -> Callable[..., T]:
-        def noted(*given: Any) -> T:
-            try:
-                return call(*given)
-            except BaseException as error:
-                errors.append(error)
-                raise
-
-        return noted
-
-    reader, writer = _Reader(blocks), _Writer(take)
-    reader.read, writer.write = noting(reader.read), noting(writer.write)  # type: ignore[method-assign]
+    pipe = _Pipe(blocks, take)
     try:
-        work(reader, writer)
+        work(pipe, pipe)
     except BaseException:
-        if errors:
-            raise errors[0] from None
+        if pipe.error is not None:
+            raise pipe.error from None
         raise
 
 
