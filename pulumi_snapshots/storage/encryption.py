@@ -144,7 +144,7 @@ class _Pipe:
         try:
             yield
         except BaseException as error:
-            self.error = self.error or error  # the library may go on
+            self.error = self.error or error  # the library may try again
             raise
 
 

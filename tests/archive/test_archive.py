@@ -740,18 +740,6 @@ async def test_keep_last_keeps_a_file_that_was_changed_since(tmp_path: Path) -> 
 
 
 @virtual
-async def test_without_keep_last_every_object_is_kept(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive()
-        at.newer()
-        second = await at.archive(previous=first)
-        at.newer()
-        third = await at.archive(previous=second)
-        assert third.earlier == (second.object, first.object)
-        assert all(file_of(each).exists() for each in (first, second, third))
-
-
-@virtual
 async def test_the_delete_of_a_replaced_archive_keeps_the_new_one(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         first = await at.archive(destination=f"{at.folder}/x.zip")

@@ -225,27 +225,6 @@ def test_an_object_with_an_odd_name_is_found_again(bucket: Bucket, small: Host, 
     assert bucket.keys() == []
 
 
-def test_a_transfer_that_breaks_off_is_resumed(bucket: Bucket, host: Host) -> None:
-    target, _, path = host.url.rpartition("/databases/")
-    with unreliable(target) as cut:
-        cut.fails = lambda _: 9 * MIB if len(cut.requests) == 1 else None
-        record = bucket.archive(f"{cut.url}/databases/{path}", "x.zip")
-        assert len(cut.requests) == 2
-    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256 == host.sha256
-
-
-def test_a_snapshot_that_changes_meanwhile_replaces_nothing(bucket: Bucket, host: Host) -> None:
-    bucket.put("x.zip", OLD)
-    target, _, path = host.url.rpartition("/databases/")
-    with unreliable(target) as changing:
-        # The host has a shorter one by then.
-        changing.fails = lambda _: 9 * MIB if len(changing.requests) == 1 else (416, "InvalidRange")
-        with pytest.raises(NotArchived, match=r"shorter than the part.*untouched"):
-            bucket.archive(f"{changing.url}/databases/{path}", "x.zip")
-    assert bucket.content("x.zip") == OLD
-    assert bucket.keys() == ["x.zip"]
-
-
 def test_a_bucket_that_does_not_exist_is_an_error(bucket: Bucket, host: Host) -> None:
     with pytest.raises(NotArchived, match=r"no-such-bucket.*(not exist|no bucket named)"):
         bucket.archive(host.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")

@@ -386,20 +386,6 @@ def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, content: str, id
 
 
 @virtual
-async def test_decrypt_refuses_folders_and_buckets_as_output(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        for archive, output in (
-            ("x.age", "s3://b/x"),
-            ("x.age", "folder/"),
-            ("folder/", "x.zip"),
-            ("ftp://x", "x.zip"),
-        ):
-            ended = await desk.types("decrypt", archive, "--identity", "key.txt", "--output", output)
-            assert ended.code == 2
-
-
-@virtual
 async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.stage import DATABASE, EXAMPLES, diagnostics
-from tests.support.real_data import sql_at
+from tests.support.real_data import fresh, sql_at
 from tools import language_hosts
 
 if TYPE_CHECKING:
@@ -98,3 +98,43 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert app.requests() == []
     assert server.dsn(SCRATCH) not in app.state_file.read_text()
     assert "forgotten: the drill of" in app.run("destroy", "--yes", "--skip-preview")
+
+
+OFFSITE = """
+offsite = Drill(
+    "offsite",
+    archive=archive,
+    connection=config.require_secret("offsiteUrl"),
+    checks=[Check("select count(*) from orders", equals=7)],
+    overwrite_scratch=True,
+)
+pulumi.export("offsite", offsite.proved_by)
+pulumi.export("of", offsite.version_id)
+"""
+
+
+def test_an_archive_of_the_program_is_drilled_beside_it(app: App, server: Server) -> None:
+    sql_at(server.url(DATABASE), "CREATE TABLE orders AS SELECT generate_series(1, 7) AS id")
+    app.example("drill", "drill")
+    program = app.stack.project / "__main__.py"
+    program.write_text(program.read_text() + OFFSITE)
+    for name, url in (("scratchUrl", server.dsn(SCRATCH)), ("offsiteUrl", fresh(server, "offsite"))):
+        app.run("config", "set", "--secret", name, url)
+    for name, value in (("databaseId", DATABASE), ("scratchId", SCRATCH), ("atLeast", "7")):
+        app.run("config", "set", name, value)
+    assert "drill passed: archived snapshot" in diagnostics(app.up())
+    (manifest,) = (app.stack.project / "archives").rglob("*.json")
+    about = json.loads(manifest.read_text())
+    assert app.stack.outputs()["offsite"] == ["load"]
+    assert app.stack.outputs()["of"] == about["version_id"]
+    assert sql_at(server.url("offsite"), "SELECT count(*) FROM orders") == [(7,)]
+    # The next week's archive is drilled again; by the plugin it is the same resource.
+    app.pass_time(600)
+    app.up("--refresh", "--replace", WEEKLY)
+    assert app.stack.outputs()["of"] != about["version_id"]
+    program.write_text(
+        program.read_text().replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
+    )
+    app.up()
+    assert "5 unchanged" in app.up()
+    assert server.password not in app.state_file.read_text()
