@@ -208,6 +208,7 @@ def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, 
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"Error: rich is missing; install it with: {pip_install('cli')}\n"
+    assert "/path/to" not in ended.stderr, "the clone of this installation is known"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -38,12 +38,14 @@ OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
 
 
 def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    """Databases whose id begins with what is typed."""
+    """Databases whose id begins with what is typed, and names that do."""
 
     def offer(databases: Sequence[AccountDatabase], of_each: OfEach) -> Iterator[CompletionItem]:
         known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
         for database_id, about in {**dict.fromkeys(of_each, ""), **known}.items():
             yield CompletionItem(database_id, help=printable(about))
+        for each in databases if typed else ():  # all names beside all ids would show everything twice
+            yield CompletionItem(each.name or "", help=each.id)
 
     # A key that may not read the account may still list its snapshots; that is the next press's request.
     return _offered(context, typed, offer, {"databases": keep_databases, "snapshots": keep_listing})

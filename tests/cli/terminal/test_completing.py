@@ -78,6 +78,7 @@ def sent(desk: Desk) -> list[str]:
 def test_databases_are_offered_with_their_names_for_one_request(desk: Desk, words: tuple[str, ...]) -> None:
     assert offered(desk, *words, "") == {DATABASE: "shop, postgres", OTHER_DATABASE: "wiki\\x1b[2J, mysql"}
     assert offered(desk, *words, "b2") == {OTHER_DATABASE: "wiki\\x1b[2J, mysql"}
+    assert offered(desk, *words, "sh") == {"shop": DATABASE}
     assert offered(desk, *words, "c") == {}
     assert sent(desk) == ["me"]
 
