@@ -33,7 +33,7 @@ class DrillDeclaration(Declared):
         snapshot: the Snapshot to drill, or what a lookup has found; instead of it `database_id` and `version_id`.
         checks: what the restored database is asked, and what it must answer. Changed ones are run at once if the scratch
             database still holds the restore, otherwise with the next drill.
-        archive: in place of a snapshot, an Archive, or the path or URI of one: it is loaded into the database of
+        archive: in place of a snapshot, the path or URI of an archive of one: it is loaded into the database of
             `connection`, at any host, by its engine's own programs. Another one is drilled.
         identity_file: the file of the private key that opens an encrypted archive, as `age-keygen` writes it, on the
             machine that runs `pulumi`.
