@@ -7,7 +7,6 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -89,26 +88,11 @@ class BucketObjects:
         return BucketStore(self._buckets, Destination(place.scheme, f"{place.path.removesuffix('/')}/{name}"))
 
 
-@dataclass(eq=False)
-class _Edit:
-    """An edit that waits to be written, and its end."""
-
-    change: Callable[[Document], Any]
-    deadline: float
-    result: Any = None
-    error: Exception | None = None
-    done: bool = False
-
-
-Ends = dict[_Edit, tuple[Any, Exception | None]]
-"""The ends of edits that are written together: of each its result or its error."""
-
-
 class Bucket(Place):
     """A `Place` in a bucket.
 
     The store refuses a write that does not replace what it was made from. So the first try is made from what this process has
-    written last, without a read unless others write all the time, and edits that wait for it are written together.
+    written last, without a read unless others write all the time.
 
     Args:
         objects: below its prefix.
@@ -138,8 +122,7 @@ class Bucket(Place):
         self._written: Held | None = None
         self._was_there = False
         self._contended_until = 0.0
-        self._waiting: list[_Edit] = []
-        self._writing = anyio.Lock(fast_acquire=True)
+        self._turn = anyio.Lock(fast_acquire=True)
 
     @property
     def file(self) -> str:
@@ -165,40 +148,13 @@ class Bucket(Place):
         return self._document(held)[0]
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, again if another machine was faster."""
-        mine = _Edit(change, self._clock.monotonic() + PATIENCE)
-        self._waiting.append(mine)
-        try:
-            await self._writing.acquire()
-        except anyio.get_cancelled_exc_class():
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-                raise
-            with anyio.CancelScope(shield=True):  # what is begun ends: its caller must know whether it was written
-                await self._writing.acquire()
-        try:
-            if not mine.done:
-                with anyio.CancelScope(shield=True):
-                    await self._write_all()
-        finally:
-            self._writing.release()
-        if mine.error is not None:
-            raise mine.error
-        result: T = mine.result
-        return result
-
-    async def _write_all(self) -> None:
-        edits, self._waiting = self._waiting, []
-        deadline = min(each.deadline for each in edits)
-        try:
-            with self._bounded(deadline):
+        """Change the document, again if another machine was faster; what is begun ends, also if the caller is cancelled."""
+        deadline = self._clock.monotonic() + PATIENCE
+        with anyio.CancelScope(shield=True), self._bounded(deadline):
+            async with self._turn:
                 await self._check()
-                await self._write(edits, deadline)
-        except Exception as error:  # noqa: BLE001  each caller gets it
-            for each in edits:
-                each.error = error.again() if isinstance(error, LedgerUnavailable) else error
-        for each in edits:
-            each.done = True
+                result = await self._write(change, deadline)
+        return result
 
     async def _check(self) -> None:
         """Make sure that the store refuses a stale write, once in a process."""
@@ -214,15 +170,14 @@ class Bucket(Place):
             why = "the store writes an object although another one has written it meanwhile"
             raise self.unavailable(why, [Next(Step.USE_OTHER_STORE)])
 
-    async def _write(self, edits: list[_Edit], deadline: float) -> None:
-        """Make the edits and write them, until that has succeeded."""
+    async def _write(self, change: Callable[[Document], T], deadline: float) -> T:
+        """Make the change and write it, until that has succeeded."""
         failures = faster = 0
-        tries: dict[str, Ends] = {}
-        is_written = False
-        while not is_written:
+        tries: dict[str, T] = {}
+        while True:
             began = self._clock.monotonic()
             try:
-                is_written = await self._is_written(edits, tries)
+                written = await self._tried(change, tries)
             except Overtaken:
                 faster += 1
                 now = self._clock.monotonic()
@@ -240,51 +195,44 @@ class Bucket(Place):
                 if failures == TRIES or not tries:  # a read that failed proves that nothing was written
                     raise
                 await self._clock.sleep(PAUSE)
+            else:
+                if written is not None:
+                    return written[0]
 
-    async def _is_written(self, edits: list[_Edit], tries: dict[str, Ends]) -> bool:
-        """Make the edits on what is there, and write it.
+    async def _tried(self, change: Callable[[Document], T], tries: dict[str, T]) -> tuple[T] | None:
+        """Make the change on what is there, and write it.
 
         Args:
-            edits: to be made.
-            tries: earlier ones by the ids of their writes, of which one may be in though its answer was lost; this one is
-                added.
+            change: to be made.
+            tries: results of earlier tries by the ids of their writes, of which one may be in though its answer was lost; this
+                one is added.
 
         Returns:
-            Whether they have ended; otherwise they have to be made again.
+            The result; None if it has to be made again, since it may have gone by what is not there any more.
         """
         is_alone = self._clock.monotonic() >= self._contended_until
         held, self._written = (self._written if is_alone else None), None
         is_fresh = held is None
         if is_fresh:
             held = await self._call(self._objects.load, self._name)
-        before, writes = self._document(held)
+        document, writes = self._document(held)
         for lost in tries.keys() & set(writes):
-            return _end(tries[lost])
-        document, ends = self._made(held, edits)
-        if packed(document) == packed(before):
-            return is_fresh and _end(ends)  # otherwise the edits may have gone by what is not there any more
+            return (tries[lost],)
+        before = packed(document)
+        try:
+            result = change(document)
+        except Exception:
+            if is_fresh:
+                raise
+            return None
+        if packed(document) == before:
+            return (result,) if is_fresh else None
         write = secrets.token_hex(4)
-        tries[write] = ends
+        tries[write] = result
         content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
         mark = await self._call(self._objects.replace, self._name, content, held.mark if held else None)
         self._written, self._was_there = Held(content, mark, self._clock.utc()), True
-        return _end(ends)
-
-    def _made(self, held: Held | None, edits: list[_Edit]) -> tuple[Document, Ends]:
-        """Make the edits on a document. One that raises is left out, and all others are made again without it."""
-        errors: dict[_Edit, Exception] = {}
-        while True:
-            document, _ = self._document(held)
-            results: dict[_Edit, Any] = {}
-            for each in edits:
-                if each not in errors:
-                    try:
-                        results[each] = each.change(document)
-                    except Exception as error:  # noqa: BLE001  its caller gets it
-                        errors[each] = error
-                        break
-            else:
-                return document, {each: (results.get(each), errors.get(each)) for each in edits}
+        return (result,)
 
     def _document(self, held: Held | None) -> tuple[Document, list[str]]:
         """The document, and the ids of its last writes."""
@@ -319,13 +267,6 @@ class Bucket(Place):
             yield
         if scope.cancelled_caught:
             raise self.unavailable(f"it has not answered within {PATIENCE:.0f} s")
-
-
-def _end(ends: Ends) -> bool:
-    """Give each edit its end."""
-    for each, (result, error) in ends.items():
-        each.result, each.error = result, error
-    return True
 
 
 def _anything() -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -25,18 +27,14 @@ UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 """The errors of an entry that no run has written like that."""
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """What a call has shown of an attempt: that a state has it, perhaps with its result, or drops it."""
+@dataclass(eq=False)
+class _Edit:
+    """A change that waits to be written, and its end."""
 
-    attempt: Attempt
-    result: str | None
-    let_go: str | None = None
-
-    def made(self, there: Attempt) -> Attempt:
-        """The attempt with this mark."""
-        there = replace(there, proved=True, let_go=self.let_go)
-        return replace(there, status=Status.FOUND, result=self.result) if self.result and not there.is_over else there
+    change: Callable[[Document], Any]
+    result: Any = None
+    error: Exception | None = None
+    done: bool = False
 
 
 class Ledger:
@@ -60,8 +58,8 @@ class Ledger:
         self._unproved: tuple[Attempt, ...] | None = None
         self._seen: tuple[Attempt, ...] = ()
         self._reading = anyio.Lock()
-        self._marking = anyio.Lock()
-        self._marks: list[_Mark] = []
+        self._writing = anyio.Lock(fast_acquire=True)
+        self._waiting: list[_Edit] = []
         self._read: tuple[datetime, list[Attempt] | LedgerUnavailable] | None = None
 
     async def read(self) -> Document:
@@ -70,11 +68,44 @@ class Ledger:
             return await self.place.read()
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, see `Place.edit`."""
+        """Change the document, see `Place.edit`. Changes that wait for another one are written together."""
+        mine = _Edit(change)
+        self._waiting.append(mine)
+        try:
+            await self._writing.acquire()
+        except anyio.get_cancelled_exc_class():
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                raise
+            with anyio.CancelScope(shield=True):  # its caller must know whether it was written
+                await self._writing.acquire()
+        try:
+            if not mine.done:
+                await self._write(mine)
+        finally:
+            self._writing.release()
         with self._noting():
-            result = await self.place.edit(change)
-        self._read = None
+            if mine.error is not None:
+                raise mine.error
+        result: T = mine.result
         return result
+
+    async def _write(self, mine: _Edit) -> None:
+        """Write all changes that wait, each of which gets its result or its error."""
+        edits, self._waiting = self._waiting, []
+        try:
+            await self.place.edit(partial(_make, edits))
+        except Exception as error:  # noqa: BLE001  each caller gets it
+            if isinstance(error, LedgerUnavailable):  # those that came meanwhile have waited for the same place
+                edits, self._waiting = edits + self._waiting, []
+            for each in edits:
+                each.error = error.again() if isinstance(error, LedgerUnavailable) else error
+        except BaseException:  # this caller was cancelled before anything was written
+            self._waiting = [each for each in edits if each is not mine] + self._waiting
+            raise
+        for each in edits:
+            each.done = True
+        self._read = None
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -216,7 +247,7 @@ class Ledger:
         if not shown and proof.request is not None:
             request, kind, database_id = proof.request, proof.kind, proof.database_id
             shown = [Attempt(kind, owner, database_id, purpose, request, unresolved(request), source)]
-        await self._mark([_Mark(each, proof.result) for each in shown])
+        await self._mark(shown, proof)
         self._known |= {each.id for each in shown}
         self._unproved = tuple(each for each in self._unproved if each not in shown)
 
@@ -225,25 +256,20 @@ class Ledger:
         shown = [each for each in self._seen if proof.shows(each)]
         if not shown:  # of this process itself, or of none
             shown = [each for each in await self._there() if proof.shows(each)]
-        await self._mark([_Mark(each, proof.result, let_go=run or UNKNOWN_RUN) for each in shown])
+        await self._mark(shown, proof, run or UNKNOWN_RUN)
 
-    async def _mark(self, marks: list[_Mark]) -> None:
-        """Enter what calls have shown of attempts; what comes meanwhile is written together, as of a stack that is destroyed."""
-        self._marks += marks
-        async with self._marking:
-            if not any(each in self._marks for each in marks):
-                return  # another call has entered them
-            mine, self._marks = self._marks, []
+    async def _mark(self, shown: list[Attempt], proof: Proof, run: str | None = None) -> None:
+        """Enter that a state has these attempts, or has let them go in a run."""
 
-            def change(document: Document) -> None:
-                for each in mine:
-                    self._put(document, each.made(self._one(document, each.attempt.id) or each.attempt))
+        def change(document: Document) -> None:
+            for each in shown:
+                there = replace(self._one(document, each.id) or each, proved=True, let_go=run)
+                if proof.result and not there.is_over:
+                    there = replace(there, status=Status.FOUND, result=proof.result)
+                self._put(document, there)
 
-            try:
-                await self.edit(change)
-            except BaseException:
-                self._marks += mine  # the next caller enters them, or gets the error too
-                raise
+        if shown:
+            await self.edit(change)
 
     async def _there(self) -> list[Attempt]:
         """Read all attempts, for many calls that show a state: also if that fails, it is not read again for each."""
@@ -284,3 +310,23 @@ class Ledger:
     @staticmethod
     def _put(document: Document, attempt: Attempt) -> None:
         document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_document()
+
+
+def _make(edits: list[_Edit], document: Document) -> None:
+    """Make changes. One that raises is left out, and all others are made again without it."""
+    before = json.dumps(document) if len(edits) > 1 else ""
+    for each in edits:
+        each.error = None
+    index = 0
+    while index < len(edits):
+        each = edits[index]
+        index += 1
+        if each.error is None:
+            try:
+                each.result = each.change(document)
+            except Exception as error:
+                each.error, index = error, 0
+                if not before:
+                    raise
+                document.clear()
+                document.update(json.loads(before))

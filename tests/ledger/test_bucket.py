@@ -14,6 +14,8 @@ from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.bucket import PATIENCE, Bucket
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
@@ -28,6 +30,10 @@ def store() -> Store:
     return Store(Clock(START))
 
 
+def ledger_at(store: Store) -> Ledger:
+    return Ledger(store.bucket(), ServiceClock(store.clock))
+
+
 @virtual
 async def test_an_edit_without_other_writers_is_one_call(store: Store) -> None:
     bucket = store.bucket()
@@ -39,7 +45,7 @@ async def test_an_edit_without_other_writers_is_one_call(store: Store) -> None:
 
 @virtual
 async def test_edits_that_wait_are_written_together(store: Store) -> None:
-    bucket = store.bucket()
+    bucket = ledger_at(store)
     async with anyio.create_task_group() as group:
         for number in range(50):
             group.start_soon(bucket.edit, partial(dict.update, **{str(number): True}))
@@ -49,7 +55,7 @@ async def test_edits_that_wait_are_written_together(store: Store) -> None:
 
 @virtual
 async def test_an_edit_that_raises_fails_alone(store: Store) -> None:
-    bucket, ends = store.bucket(), dict[int, object]()
+    bucket, ends = ledger_at(store), dict[int, object]()
 
     async def edit(number: int) -> None:
         def change(document: dict[str, Any]) -> int:
@@ -125,7 +131,7 @@ async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: St
 
 @virtual
 async def test_an_edit_that_only_waits_for_another_one_can_be_cancelled(store: Store) -> None:
-    bucket, scope = store.bucket(), anyio.CancelScope()
+    bucket, scope = ledger_at(store), anyio.CancelScope()
     await bucket.edit(count)
     store.hangs = True
 
@@ -188,7 +194,7 @@ async def test_a_write_that_arrives_twice_counts_once(store: Store) -> None:
 @pytest.mark.parametrize("what", ["fails", "refuses"])
 @virtual
 async def test_a_store_that_fails_ends_every_edit_that_waits_and_counts_none(store: Store, what: str) -> None:
-    bucket, errors = store.bucket(), list[LedgerUnavailable]()
+    bucket, errors = ledger_at(store), list[LedgerUnavailable]()
     await bucket.edit(count)
     vars(store)[what] = "ExpiredToken: the token has expired"
 

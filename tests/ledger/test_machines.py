@@ -165,10 +165,10 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
         stored, asleep = here.emulator.add_snapshot(DATABASE), [0.0]
         await anyio.sleep(300)
         team = Team(here)
-        bucket, clock = team.store.bucket(), Clock(here.clock.utc(), lambda: asleep[0])
+        clock = Clock(here.clock.utc(), lambda: asleep[0])
         clock.utc()
-        session = here.another_run(bucket, clock=clock)
-        edit, claims = bucket.edit, list[str]()
+        session = here.another_run(team.store.bucket(), clock=clock)
+        edit, claims = session.ledger.edit, list[str]()
 
         async def sleeps(change: Callable[[dict[str, Any]], Any]) -> Any:
             result = await edit(change)
@@ -180,7 +180,7 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
                     here.emulator.advance(slept)
             return result
 
-        bucket.edit = sleeps  # type: ignore[method-assign]
+        session.ledger.edit = sleeps  # type: ignore[method-assign]
         done = await (team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session))
         (post,) = here.posts + here.requests("restore")
         assert len(claims) == 2
