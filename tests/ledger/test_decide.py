@@ -88,6 +88,7 @@ SNAPSHOTS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
     "another one is wanted, as by an unsaved run": ({"result": VERSION, "fresh": True}, {"fresh": True}, NEW),
     "failed": ({"status": Status.FAILED, "result": "SNAPSHOT_FAILED"}, {}, NEW),
     "as old as a guard accepts": ({"result": VERSION}, {"oldest": HOUR}, RESUMED),
+    "from before what a guard resumes": ({"result": VERSION}, {"resumes_after": START - HOUR + MINUTE}, NEW),
     "older than a guard accepts": ({"result": VERSION}, {"oldest": HOUR - MINUTE}, NEW),
     "pending, older than a guard accepts": ({}, {"oldest": HOUR - MINUTE}, IN_THE_WAY),
     # Of others

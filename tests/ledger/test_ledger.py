@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -99,6 +100,40 @@ async def test_a_later_result_supersedes_the_earlier_ones_of_its_resource_and_of
         await anyio.sleep(600)
     assert [each.proved for each in await run.attempts()] == [False, True, False]
     assert (await service.claim(run, OURS, "v1")).is_new
+
+
+@virtual
+async def test_what_was_asked_for_before_another_one_was_forced_is_given_up() -> None:
+    service = Service()
+    run = service.run()
+    await run.found(await service.claimed(run), "version")
+    await anyio.sleep(600)
+    await service.claimed(run, fresh=True)
+    assert [each.proved for each in await run.attempts()] == [True, False]
+
+
+@virtual
+async def test_an_edit_whose_caller_is_cancelled_ends_nobodys_else_that_waits_with_it() -> None:
+    service, done = Service(delay=(2.0, 2.0)), list[int]()
+    run, scope = service.run(), anyio.CancelScope()
+
+    async def edit(number: int) -> None:
+        await run.edit(lambda document: document.update({str(number): True}))
+        done.append(number)
+
+    async def cancelled() -> None:
+        with scope:
+            await edit(2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(edit, 1)
+        await anyio.sleep(0.1)
+        for work in (cancelled, partial(edit, 3), partial(edit, 4)):
+            group.start_soon(work)
+        await anyio.sleep(2.1)  # they are written together, by the second
+        scope.cancel()
+    assert sorted(done) == [1, 3, 4]
+    assert set(await run.read()) == {"1", "3", "4"}
 
 
 @virtual

@@ -219,6 +219,7 @@ async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing() -> 
         with pytest.raises(Exception, match="this machine slept, or the ledger was slow"):
             await team.create(timeout="20m")
         assert not here.posts
+        assert here.clock.monotonic() < 10 * 60, "it went on to its time-out"
         team.store.delay = 0.05
         assert await team.machine().ledger.attempts() == []
         await team.create()

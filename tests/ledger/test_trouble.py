@@ -231,6 +231,16 @@ async def test_connection_errors_hours_apart_do_not_end_a_create() -> None:
 
 
 @virtual
+async def test_a_refusal_that_says_how_long_is_waited_out() -> None:
+    async with world(snapshot_seconds=10) as here:
+        fault = Fault(kind="create", status=429, code="KEEP_CALM", headers={"retry-after": "70"})
+        here.emulator.add_fault(fault)
+        await here.create()
+        first, second = (post.monotonic for post in here.posts)
+        assert second - first >= 70
+
+
+@virtual
 async def test_three_connection_errors_in_a_row_end_a_create_unsent() -> None:
     async with world() as here:
         here.emulator.add_fault(Fault(kind="create", no_connect=True, times=None))
