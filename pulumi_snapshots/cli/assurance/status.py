@@ -32,6 +32,7 @@ from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.inputs import ORIGINS
+from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
@@ -150,7 +151,7 @@ async def status(
         async with asking(invocation) as (session, shown):
             with suppress(NotAllowed):  # within 15 s, whether the service answers
                 await session.databases.account(session.clock.monotonic(), patience=BRISK)
-            ids = [await invocation.database(session, each) for each in databases]
+            ids = [await whole_database(session, each) for each in databases]  # without a word: cron would mail it
             page, found = await _examined(session, shown, ids, limits, origin)
             about = await _manifests(invocation, shown, places)
             await _look_at_proofs(session, about, limits, found)
