@@ -112,8 +112,8 @@ MISTAKES = (
     ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "leave_by = session.clock.utc() + CLAIM_LASTS - since", "leave_by = session.clock.utc() + timedelta(days=1)"),
-    ("run", "if self.late == LATE_TRIES:", "if False:"),
-    ("run", "if len(self.unreachable) == UNREACHABLE_TRIES:", "if False:"),
+    ("run", "if len(self.refusals) - len(tries) == LATE_TRIES:", "if False:"),
+    ("run", "if len(list(in_a_row)) == UNREACHABLE_TRIES:", "if False:"),
     ("run", "is_new(error)):\n                await self.withdraw()\n                raise", "is_new(error)):\n                raise"),
     ("run", "if isinstance(cancelled.__cause__, NotSent):", "if False:"),
     ("run", "if not claim.is_new:\n            return None", "pass"),

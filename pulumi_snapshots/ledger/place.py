@@ -115,22 +115,19 @@ class Place(ABC):
 
     def unreadable(self, why: str) -> LedgerUnavailable:
         """Make the error for what another version may have written."""
-        return LedgerUnavailable(
-            self.file, why, [Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=self.file)], is_shared=self.is_shared
-        )
+        return self._as_it_is(why, Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=self.file))
 
     def damaged(self) -> LedgerUnavailable:
         """Make the error for a file or object that holds something else than a document."""
-        steps = [Next(Step.MOVE_LEDGER_ASIDE, file=self.file)]
-        return LedgerUnavailable(self.file, "it is damaged, or another program's", steps, is_shared=self.is_shared)
+        return self._as_it_is("it is damaged, or another program's", Next(Step.MOVE_LEDGER_ASIDE, file=self.file))
 
     def gone(self) -> LedgerUnavailable:
         """Make the error for a document that this process has seen, and that is not there any more."""
-        steps, why = (
-            [Next(Step.PUT_LEDGER_BACK, file=self.file)],
-            "it was moved or emptied while this run was under way",
-        )
-        return LedgerUnavailable(self.file, why, steps, is_shared=self.is_shared)
+        why = "it was moved or emptied while this run was under way"
+        return self._as_it_is(why, Next(Step.PUT_LEDGER_BACK, file=self.file))
+
+    def _as_it_is(self, why: str, *then: Next) -> LedgerUnavailable:
+        return LedgerUnavailable(self.file, why, then, is_shared=self.is_shared)
 
     def unavailable(self, why: str, then: Iterable[Next] = ()) -> LedgerUnavailable:
         """Make the error for a place that cannot be read or written."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -28,7 +28,6 @@ from pulumi_snapshots.ledger.attempt import (
     unresolved,
 )
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.errors import ClaimTooOld, NotSent, SquareCloudError, UnreadableAnswer, is_new
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
@@ -88,9 +87,7 @@ class Operation:
         resumed: whether an earlier run has sent that.
         waited: whether it has waited for another attempt, until its caller takes that back.
         found: versions of the database that other attempts have found.
-        tries: how often its request was refused.
-        late: how often its request was too late.
-        unreachable: when the service could not be reached, in a row.
+        refusals: those after which it was to be sent again, and when each came.
     """
 
     session: Session
@@ -104,9 +101,7 @@ class Operation:
     resumed: bool = False
     waited: bool = False
     found: frozenset[str] = frozenset()
-    tries: int = 0
-    late: int = 0
-    unreachable: list[float] = field(default_factory=list)
+    refusals: list[tuple[float, SquareCloudError]] = field(default_factory=list)
 
     @classmethod
     def begin(  # noqa: PLR0913  what is known of it
@@ -290,10 +285,8 @@ class Operation:
         if not claim.is_new:
             return None
         self._acts_on(claim)
-        line = "" if session.settings.shared_state else could_share(os.environ)
-        if line and session.memory.is_first(line):
-            self.member.note(line)
-
+        if session.hint and session.memory.is_first(session.hint):
+            self.member.note(session.hint)
         since = session.service_clock.now() - claim.attempt.request.posted_at
         leave_by = session.clock.utc() + CLAIM_LASTS - since
         answer = None
@@ -318,20 +311,18 @@ class Operation:
 
     async def try_again(self, refusal: SquareCloudError) -> None:
         """Wait until the request may be sent again; raises the refusal if that would not help."""
-        clock = self.session.clock
+        clock, now = self.session.clock, self.session.clock.monotonic()
+        self.refusals.append((now, refusal))
+        tries = [(at, each) for at, each in self.refusals if not isinstance(each, ClaimTooOld)]
         if isinstance(refusal, ClaimTooOld):
-            self.late += 1
-            if self.late == LATE_TRIES:
+            if len(self.refusals) - len(tries) == LATE_TRIES:
                 raise refusal
             return
-        now = clock.monotonic()
-        reached = not isinstance(refusal, NotSent)
-        self.unreachable = [] if reached else [*(at for at in self.unreachable if now - at < IN_A_ROW), now]
-        if len(self.unreachable) == UNREACHABLE_TRIES:
+        in_a_row = takewhile(lambda each: isinstance(each[1], NotSent) and now - each[0] < IN_A_ROW, reversed(tries))
+        if len(list(in_a_row)) == UNREACHABLE_TRIES:
             raise refusal
-        pause = BACK_OFF[min(self.tries, len(BACK_OFF) - 1)] * (1 + JITTER * self.session.chance.random())
+        pause = BACK_OFF[min(len(tries), len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
         pause = max(pause, refusal.retry_after or 0.0)
-        self.tries += 1
         self.step = "waiting to try again"
         again = TimeOfDay(clock.utc() + timedelta(seconds=pause))
         refused = refusal.code or refusal.status or "not reached"
