@@ -1,1 +1,1 @@
-"""Connections to databases of four engines, which answer one question at a time and are kept from writing."""
+"""Connections to four kinds of databases, which answer one question at a time and are kept from writing."""

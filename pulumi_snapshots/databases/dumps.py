@@ -1,4 +1,4 @@
-"""The dump of a database in a snapshot's zip: which engine it is of, and in which form, by names and first bytes."""
+"""The dump of a database in a snapshot's zip: of which kind it is, and in which form, by names and first bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO
 from zipfile import ZipFile
 
-from pulumi_snapshots.databases.engines import ENGINES
+from pulumi_snapshots.databases.kinds import KINDS
 from pulumi_snapshots.errors.explained import Explained
 
 HEAD = 512
@@ -42,14 +42,14 @@ class Dump:
 
     Attributes:
         zip: whose members are whole.
-        engine: whose dump it is.
+        kind: whose dump it is.
         form: `file` or `folder` of pg_dump, `sql`, `archive` or `folder` of mongodump, `rdb` or `commands` of Redis.
         member: the file; for a folder, the path of it; empty if the folder is the zip itself.
         tar: whether the folder is in a tar file, which is the member.
     """
 
     zip: ZipFile
-    engine: str
+    kind: str
     form: str
     member: str
     tar: bool = False
@@ -75,28 +75,28 @@ class Dump:
                     yield (name.removeprefix(self.member) or name).removesuffix(".gz"), plain
 
 
-def dump_in(zipped: ZipFile, engine: str) -> Dump:
-    """The dump of this engine in a zip.
+def dump_in(zipped: ZipFile, kind: str) -> Dump:
+    """The dump of this kind of database in a zip.
 
     Raises:
-        NotLoaded: there is none, there are several, or it is of another engine.
+        NotLoaded: there is none, there are several, or it is of another kind.
     """
     found: dict[tuple[str, str, str], Dump] = {}
     for name in zipped.namelist():
-        if not name.endswith("/") and (one := _dump(zipped, name, engine)) is not None:
-            found[one.engine, one.form, one.member] = one
+        if not name.endswith("/") and (one := _dump(zipped, name, kind)) is not None:
+            found[one.kind, one.form, one.member] = one
     if not found:
         raise NotLoaded("the archive holds no dump of a database that is known here")
     if len(found) > 1:
         raise NotLoaded(f"the archive holds several dumps: {', '.join(member or form for _, form, member in found)}")
     (dump,) = found.values()
-    if dump.engine != engine:
-        title = ENGINES[dump.engine].title if dump.engine in ENGINES else "SQLite, as the emulator makes it"
-        raise NotLoaded(f"the archive holds a dump of {title}, and the connection is to {ENGINES[engine].title}")
+    if dump.kind != kind:
+        title = KINDS[dump.kind].title if dump.kind in KINDS else "SQLite, as the emulator makes it"
+        raise NotLoaded(f"the archive holds a dump of {title}, and the connection is to {KINDS[kind].title}")
     return dump
 
 
-def _dump(zipped: ZipFile, name: str, engine: str) -> Dump | None:
+def _dump(zipped: ZipFile, name: str, kind: str) -> Dump | None:
     """What a member is, or the folder that it is in; None if it is no part of a dump."""
     for pattern, (whose, form) in NAMES.items():
         if re.fullmatch(pattern, name):
@@ -117,8 +117,8 @@ def _dump(zipped: ZipFile, name: str, engine: str) -> Dump | None:
         if any(each.endswith((".bson", ".bson.gz")) for each in names):
             return Dump(zipped, "mongo", "folder", name, tar=True)
     # SQL of other programs does not say whose it is.
-    is_sql = engine in {"postgres", "mysql"} and re.search(r"\.sql(\.gz)?$", name)
-    return Dump(zipped, engine, "sql", name) if is_sql else None
+    is_sql = kind in {"postgres", "mysql"} and re.search(r"\.sql(\.gz)?$", name)
+    return Dump(zipped, kind, "sql", name) if is_sql else None
 
 
 @contextmanager

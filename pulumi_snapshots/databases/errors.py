@@ -15,7 +15,7 @@ class DatabaseUnreachable(Explained):
     """A database could not be connected to, or the connection broke. That proves nothing about its data.
 
     Args:
-        title: the engine's.
+        title: of the kind of database.
         why: in a few words.
         then: next steps of its own, the best one first.
         lasting: whether it will be the same a little later, as with a wrong password.

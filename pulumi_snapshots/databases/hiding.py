@@ -16,7 +16,7 @@ class Hidden:
     """The parts of a connection string that are taken out of what libraries and servers say.
 
     Args:
-        dsn: the connection string, of any engine.
+        dsn: the connection string, of any kind of database.
     """
 
     def __init__(self, dsn: str) -> None:

@@ -1,4 +1,4 @@
-"""Load a dump into a database by its engine's own programs, wherever the database is."""
+"""Load a dump into a database by its server's own programs, wherever the database is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
-from pulumi_snapshots.databases.engines import ENGINES, engine_of, parameters
 from pulumi_snapshots.databases.hiding import Hidden
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, parameters
 from pulumi_snapshots.late import late
 from pulumi_snapshots.run.settings import without_key
 
@@ -38,9 +38,9 @@ PROGRAMS = {
 """The programs that load each form, one of each line; MongoDB's dumps are loaded by its library."""
 
 
-def program(engine: str, form: str, environment: Mapping[str, str]) -> str | None:
+def program(kind: str, form: str, environment: Mapping[str, str]) -> str | None:
     """The path of the program that loads a form; None if it is not on PATH, empty if none is needed."""
-    names = PROGRAMS.get((engine, form), ())
+    names = PROGRAMS.get((kind, form), ())
     return next(
         filter(None, (shutil.which(each, path=environment.get("PATH")) for each in names)), None if names else ""
     )
@@ -50,7 +50,7 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
     """Load a dump.
 
     Args:
-        dump: of the connection's engine.
+        dump: of the connection's kind of database.
         dsn: the connection string of the database.
         environment: of the programs.
         overwrite: whether what the dump holds replaces what the database has of it.
@@ -58,18 +58,18 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
     Raises:
         NotLoaded: it failed. PostgreSQL's database is as it was then; others may hold a part.
     """
-    engine, hidden = engine_of(dsn), Hidden(dsn)
-    title = ENGINES[engine].title
+    kind, hidden = kind_of(dsn), Hidden(dsn)
+    title = KINDS[kind].title
     failed = ""
     try:
-        await LOADERS[engine](_Loading(dump, dsn, environment, overwrite))
+        await LOADERS[kind](_Loading(dump, dsn, environment, overwrite))
     except NotLoaded as error:
         failed = hidden.text(error.happened)
     except Exception as error:  # noqa: BLE001  a library's, of any kind
         failed = hidden.text(error)
     if failed:  # outside of the handler: a library's error may hold the connection string
         whole = "The database is as it was: PostgreSQL loads everything or nothing."
-        raise NotLoaded(f"{title} did not take the dump: {failed}", whole if engine == "postgres" else PARTLY)
+        raise NotLoaded(f"{title} did not take the dump: {failed}", whole if kind == "postgres" else PARTLY)
 
 
 async def empty(dsn: str) -> None:
@@ -78,13 +78,13 @@ async def empty(dsn: str) -> None:
     Raises:
         NotLoaded: it failed, or something is left.
     """
-    engine, hidden, failed = engine_of(dsn), Hidden(dsn), ""
+    kind, hidden, failed = kind_of(dsn), Hidden(dsn), ""
     try:
-        await anyio.to_thread.run_sync(EMPTIERS[engine](), dsn, abandon_on_cancel=True)
+        await anyio.to_thread.run_sync(EMPTIERS[kind](), dsn, abandon_on_cancel=True)
     except Exception as error:  # noqa: BLE001  a library's, of any kind
         failed = hidden.text(error)
     if failed:  # outside of the handler, as above
-        raise NotLoaded(f"the {ENGINES[engine].title} database could not be emptied: {failed}")
+        raise NotLoaded(f"the {KINDS[kind].title} database could not be emptied: {failed}")
 
 
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
@@ -123,9 +123,9 @@ class _Loading:
         Raises:
             NotLoaded: it is not there, or has failed.
         """
-        found = program(self.dump.engine, self.dump.form, self.environment)
+        found = program(self.dump.kind, self.dump.form, self.environment)
         if found is None:
-            names = " or ".join(PROGRAMS[self.dump.engine, self.dump.form])
+            names = " or ".join(PROGRAMS[self.dump.kind, self.dump.form])
             raise NotLoaded(f"{names} is not on PATH, and loads this dump")
         known = {name: value for name, value in secrets.items() if value}
         environment, command = {**without_key(self.environment), "LC_ALL": "C", **known}, [found, *arguments]
@@ -179,7 +179,7 @@ async def _mysql(loading: _Loading) -> None:
         options.append("--loose-skip-ssl" if mode == "DISABLED" else "--loose-ssl")
     verify = "--loose-ssl-verify-server-cert"
     options.append(verify if mode.startswith("VERIFY") else "--loose-skip-ssl-verify-server-cert")
-    options += [f"--host={parts.hostname or 'localhost'}", f"--port={parts.port or ENGINES['mysql'].port}"]
+    options += [f"--host={parts.hostname or 'localhost'}", f"--port={parts.port or KINDS['mysql'].port}"]
     options.append(f"--user={unquote(parts.username or '')}")
     # Without `binary-mode` a dump may hold commands for this machine.
     options += ["--default-character-set=utf8mb4", "--binary-mode", unquote(parts.path.strip("/"))]
@@ -201,7 +201,7 @@ async def _redis(loading: _Loading) -> None:
         tls = ["--tls"] if parts.scheme == "rediss" else []
         tls += [word for name, option in names.items() if name in given for word in (option, given[name])]
         tls += ["--insecure"] if given.get("ssl-cert-reqs") == "none" else []
-        login = ["-h", parts.hostname or "localhost", "-p", str(parts.port or ENGINES["redis"].port)]
+        login = ["-h", parts.hostname or "localhost", "-p", str(parts.port or KINDS["redis"].port)]
         login += ["--user", unquote(parts.username)] if parts.username else []
         path = parts.path.strip("/") or "0"
         await loading.fed(*login, *tls, "-n", path, "--pipe", REDISCLI_AUTH=unquote(parts.password or ""))
@@ -236,4 +236,4 @@ EMPTIERS: dict[str, Callable[[], Callable[[str], None]]] = {
     "mongo": lambda: late("databases.mongodb:empty"),
     "redis": lambda: late("databases.redis_server:empty"),
 }
-"""What empties a database, by engine."""
+"""What empties a database, by its kind."""

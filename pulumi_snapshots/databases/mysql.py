@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pymysql
 
-from pulumi_snapshots.databases.engines import ENGINES, parameters
+from pulumi_snapshots.databases.kinds import KINDS, parameters
 from pulumi_snapshots.databases.scalars import NOT_TEXT, NotOneValue, Scalar, as_number, only_column
 from pulumi_snapshots.databases.session import Refused, Session, failed, not_connected, sever_socket_of
 
@@ -139,7 +139,7 @@ def _login(dsn: str) -> dict[str, Any]:
     parts = urlsplit(dsn)
     return {
         "host": parts.hostname or "localhost",
-        "port": parts.port or ENGINES["mysql"].port,
+        "port": parts.port or KINDS["mysql"].port,
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "database": unquote(parts.path.strip("/")),

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.databases.engines import ENGINES, engine_of
 from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.hiding import Hidden
+from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from pulumi_snapshots.databases.scalars import NotOneValue, Scalar
 from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session
 from pulumi_snapshots.errors.explained import Explained
@@ -30,7 +30,7 @@ SESSIONS: dict[str, Callable[[], Callable[[str, float], Session]]] = {
     "mongo": lambda: late("databases.mongodb:MongoDB"),
     "redis": lambda: late("databases.redis_server:Redis"),
 }
-"""How a connection is made, by engine; its library is loaded late, since few programs need it."""
+"""How a connection is made, by the kind of database; its library is loaded late, since few programs need it."""
 T = TypeVar("T")
 
 
@@ -38,7 +38,7 @@ class Database:
     """An open connection. Its commands are run one at a time; after one that broke it, the next one connects again."""
 
     def __init__(self, dsn: str, timeout: float) -> None:
-        self._engine = engine_of(dsn)
+        self._kind = kind_of(dsn)
         self._dsn, self._timeout, self._hidden = dsn, timeout, Hidden(dsn)
         self._session: Session | None = None
         self._closed = False
@@ -100,7 +100,7 @@ class Database:
     def _connected(self) -> Session:
         if self._session is None or not self._session.is_open:
             try:
-                self._session = SESSIONS[self._engine]()(self._dsn, self._timeout)
+                self._session = SESSIONS[self._kind]()(self._dsn, self._timeout)
             except (Lost, ImportError):
                 raise
             except Exception as error:
@@ -114,17 +114,17 @@ class Database:
             self._session.interrupt()
 
     def _explained(self, error: Exception) -> Explained:
-        engine, said = ENGINES[self._engine], self._hidden.text(error)
+        kind, said = KINDS[self._kind], self._hidden.text(error)
         if isinstance(error, Lost):
-            return DatabaseUnreachable(engine.title, said, lasting=isinstance(error, Denied))
+            return DatabaseUnreachable(kind.title, said, lasting=isinstance(error, Denied))
         if isinstance(error, ImportError):
-            extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(engine.extra))]
-            why = f"{engine.library} is missing or does not load ({said})"
-            return DatabaseUnreachable(engine.title, why, extra, lasting=True)
+            extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
+            why = f"{kind.library} is missing or does not load ({said})"
+            return DatabaseUnreachable(kind.title, why, extra, lasting=True)
         if isinstance(error, TimeoutError):
             self._interrupt()
             if self._session is None:
-                return DatabaseUnreachable(engine.title, f"no answer within {self._timeout:g} s")
+                return DatabaseUnreachable(kind.title, f"no answer within {self._timeout:g} s")
             return CheckNotRun(f"no result within {self._timeout:g} s")
         known = isinstance(error, NotOneValue | Refused)
         return CheckNotRun(said if known else self._hidden.text(f"{type(error).__name__}: {error}"))
@@ -140,7 +140,7 @@ async def open_database(dsn: str, *, timeout: float) -> AsyncIterator[Database]:
 
     Raises:
         Unfit: it is no connection string.
-        DatabaseUnreachable: the server cannot be reached or refuses the login, or the engine's library is missing.
+        DatabaseUnreachable: the server cannot be reached or refuses the login, or its library is missing.
     """
     database = Database(dsn, timeout)
     try:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.databases.engines import ENGINES, engine_of
+from pulumi_snapshots.databases.kinds import KINDS, kind_of
 
 OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
 _KEYWORD = re.compile(r"\b(host|hostaddr|port|service)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
@@ -37,8 +37,8 @@ class Address:
 
     @classmethod
     def of(cls, dsn: str) -> Address:
-        """Read a connection string that `engine_of` takes."""
-        usual = ENGINES[engine_of(dsn)].port
+        """Read a connection string that `kind_of` takes."""
+        usual = KINDS[kind_of(dsn)].port
         if "://" not in dsn:
             more = {name: quoted or plain for name, quoted, plain in _KEYWORD.findall(dsn)}
             hosts, ports = more.get("host", ""), more.get("port", "")

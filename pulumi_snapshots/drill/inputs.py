@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
-from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.errors.extras import pip_install
@@ -41,9 +41,9 @@ ON_FAILURE = Choices(
 
 def _connection(given: object) -> str:
     dsn = fit.text(given)
-    engine = engine_of(dsn)
-    if (extra := missing_extra(engine)) is not None:
-        raise Unfit(lacks(engine, extra))
+    kind = kind_of(dsn)
+    if (extra := missing_extra(kind)) is not None:
+        raise Unfit(lacks(kind, extra))
     return dsn
 
 
@@ -59,9 +59,9 @@ def _identity_file(given: object) -> str:
     return str(Path(str(given)).expanduser())
 
 
-def lacks(engine: str, extra: str) -> str:
-    """That the library of an engine is not installed."""
-    return f"needs {ENGINES[engine].library}, which is not installed: {pip_install(extra)}"
+def lacks(kind: str, extra: str) -> str:
+    """That the library of a kind of database is not installed."""
+    return f"needs {KINDS[kind].library}, which is not installed: {pip_install(extra)}"
 
 
 class DrillInputs(Inputs):
@@ -176,9 +176,9 @@ class DrillInputs(Inputs):
             )
         elif connection is not None and password is not None:
             found.append(Problem("password", Text("must not be given beside {connection}, which holds one")))
-        engine = str(values.get("runtime"))
-        if password is not None and engine in ENGINES and (extra := missing_extra(engine)) is not None:
-            found.append(Problem("password", lacks(engine, extra)))
+        kind = str(values.get("runtime"))
+        if password is not None and kind in KINDS and (extra := missing_extra(kind)) is not None:
+            found.append(Problem("password", lacks(kind, extra)))
         if "connection" not in wrong and isinstance(connection, str):
             reason = misfit(connection, values.get("runtime"))
             if not reason and isinstance(scratch, str):
@@ -244,9 +244,9 @@ def purpose_of(snapshot: str, triggers: list[Any] | None) -> str:
 
 def misfit(connection: Any, runtime: Any) -> str:
     """Why a connection cannot be to the engine of a snapshot; empty if it can, or if one of both is not known."""
-    if not (isinstance(runtime, str) and runtime in ENGINES and isinstance(connection, str)):
+    if not (isinstance(runtime, str) and runtime in KINDS and isinstance(connection, str)):
         return ""
-    given = engine_of(connection)
+    given = kind_of(connection)
     if given == runtime:
         return ""
-    return f"must be to {ENGINES[runtime].title}, as the snapshot is of it, not to {ENGINES[given].title}"
+    return f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"

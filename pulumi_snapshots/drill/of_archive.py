@@ -1,4 +1,4 @@
-"""Drill an archive: load it into an emptied database of any host by its engine's own programs, and check what came back.
+"""Drill an archive: load it into an emptied database of any host by its server's own programs, and check what came back.
 
 Needs neither the service nor a key of it. Whatever ends a drill, the next one begins with an emptied database.
 """
@@ -19,7 +19,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
-from pulumi_snapshots.databases.engines import ENGINES, engine_of
+from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from pulumi_snapshots.databases.loading import empty, load
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.address import Address
@@ -93,7 +93,7 @@ async def loaded(  # noqa: PLR0913  each is a fact of its own
         keys: private keys, for one that is encrypted.
         dsn: the database's connection string.
         checks: what it is asked afterwards.
-        environment: of the engine's programs.
+        environment: of the server's programs.
         progress: hears how it goes.
         empties: whether everything that the database holds is removed first.
         overwrite: whether what the dump holds replaces what the database has of it.
@@ -105,10 +105,10 @@ async def loaded(  # noqa: PLR0913  each is a fact of its own
         DatabaseUnreachable: there is no connection to the database.
         StoreTrouble: the archive cannot be read.
     """
-    engine, began = engine_of(dsn), transfers.clock.monotonic()
-    title, things = ENGINES[engine].title, ENGINES[engine].things
+    kind, began = kind_of(dsn), transfers.clock.monotonic()
+    title, things = KINDS[kind].title, KINDS[kind].things
     async with opened(transfers, found, keys) as zipped:
-        dump = await transfers.reading(dump_in, zipped, engine)
+        dump = await transfers.reading(dump_in, zipped, kind)
         if empties:
             progress(f"emptying the {title} database")
             await empty(dsn)

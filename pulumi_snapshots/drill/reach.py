@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pulumi_snapshots.databases.engines import missing_extra
 from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.kinds import missing_extra
 from pulumi_snapshots.drill.address import Address, own_host
 from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit
 from pulumi_snapshots.errors.text import Text, Words
@@ -29,17 +29,17 @@ FORMS = {
     "redis": "rediss://default:{password}@{host}:{port}/0?ssl_cert_reqs=none&ssl_check_hostname=False"
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
-"""The service's own users and names, and a client certificate, as each engine's connection string has them."""
+"""The service's own users and names, and a client certificate, as each kind's connection string has them."""
 NOT_SAID = Text(
     "{password} is not enough, since the service does not say the scratch database's engine and port: give {connection}"
 )
 DESCRIPTORS = Path("/proc/self/fd")
 
 
-def own_connection(engine: str, host: str, port: int, password: str, file: str) -> str:
+def own_connection(kind: str, host: str, port: int, password: str, file: str) -> str:
     """The connection string of a database of the service; `file` has the private key and the certificate."""
     secret = quote(password, safe="")
-    return FORMS[engine].format(host=host, port=port, password=secret, database=DATABASE, file=quote(file, safe="/"))
+    return FORMS[kind].format(host=host, port=port, password=secret, database=DATABASE, file=quote(file, safe="/"))
 
 
 @contextmanager
@@ -77,14 +77,14 @@ class Reach:
     Attributes:
         session: the service.
         inputs: of the drill.
-        engine: the scratch database's; None until it is known.
+        kind: the scratch database's; None until it is known.
         port: likewise.
         certificate: for its client; likewise.
     """
 
     session: Session
     inputs: DrillInputs
-    engine: str | None = None
+    kind: str | None = None
     port: int | None = None
     certificate: bytes | None = None
 
@@ -98,7 +98,7 @@ class Reach:
         """Find out, before anything is overwritten, whether the checks will be able to ask the scratch database.
 
         Raises:
-            Unfitting: the connection is to another engine or another database, or a library is missing.
+            Unfitting: the connection is to another kind of database or another database, or a library is missing.
             SquareCloudError: the service refuses what is needed.
         """
         connection, scratch = self.inputs.connection, self.inputs.scratch_database_id
@@ -133,12 +133,12 @@ class Reach:
             failed = DatabaseUnreachable("scratch", why, error.then, lasting=not _passes(error))
         except Unfitting as error:
             failed = DatabaseUnreachable("scratch", str(error), lasting=True)
-        if failed is not None or self.engine is None or self.port is None or self.certificate is None:
+        if failed is not None or self.kind is None or self.port is None or self.certificate is None:
             raise failed or AssertionError
         with held(self.certificate) as file:
             host = own_host(self.inputs.scratch_database_id)
             try:
-                yield own_connection(self.engine, host, self.port, self.inputs.password or "", file)
+                yield own_connection(self.kind, host, self.port, self.inputs.password or "", file)
             except DatabaseUnreachable:
                 self.port = None  # the restore may have moved it: the next try asks again
                 raise
@@ -154,14 +154,14 @@ class Reach:
 
     async def _fetched(self, runtime: str | None) -> None:
         scratch, client = self.inputs.scratch_database_id, self.session.client
-        if self.engine is None or self.port is None:
+        if self.kind is None or self.port is None:
             database = await client.database(scratch, patience=BRIEF)
-            self.port, engine = database.port, database.type or runtime
-            self.engine = engine if engine in FORMS else None
-        if self.engine is None or self.port is None:
+            self.port, kind = database.port, database.type or runtime
+            self.kind = kind if kind in FORMS else None
+        if self.kind is None or self.port is None:
             raise Unfitting(NOT_SAID)
-        if (extra := missing_extra(self.engine)) is not None:
-            raise Unfitting(Text("{password} {why}", why=lacks(self.engine, extra)))
+        if (extra := missing_extra(self.kind)) is not None:
+            raise Unfitting(Text("{password} {why}", why=lacks(self.kind, extra)))
         if self.certificate is None:
             self.certificate = await client.database_certificate(scratch, patience=BRIEF)
 

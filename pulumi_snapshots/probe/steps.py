@@ -257,8 +257,9 @@ def _judge_entry(run: Run, shot: Shot, entry: ListedSnapshot, page: Page) -> Non
     _shape(run, "entry", _ENTRY, next((it for it in items or () if it.get("version_id") == entry.version), None))
     if page is run.session.listings.known_pages(database_id)[1]:
         judge("account-entry", bool(entry.url) and database_of(entry.url or "") == database_id)
-    forms = ("", f"_{entry.runtime}", f"_{entry.runtime}_{entry.origin}")
-    judge("name", entry.name in {f"{database_id}{form}" for form in forms}, f"{len(entry.name)} characters")
+    typed = f"{database_id}_{entry.runtime}"
+    forms = {database_id: "id", typed: "id_type", f"{typed}_{entry.origin}": "id_type_origin"}
+    judge("name", entry.name in forms, forms.get(entry.name, "another form"))
     judge("origin", entry.origin == "manual", "manual" if entry.origin == "manual" else "another one")
     judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
     judge("pinned", {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")} == {entry.version})

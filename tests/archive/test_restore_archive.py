@@ -27,7 +27,7 @@ import redis
 from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
-from pulumi_snapshots.databases.engines import ENGINES, engine_of
+from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from pulumi_snapshots.databases.loading import empty, load
 from tests.cli.typed import Ended
 from tests.support.failing import fails_with
@@ -276,11 +276,11 @@ def test_no_program_that_loads_a_dump_gets_the_api_key(url: str, name: str, dump
     loader.chmod(0o755)
     environment = {"PATH": str(tmp_path), "PGSSLROOTCERT": "a.pem", "SQUARECLOUD_API_KEY": "secret"}
     with zipfile.ZipFile(io.BytesIO(zipped(x=dump))) as file, fails_with(NotLoaded, f"{name}: it has <> and <a.pem>"):
-        anyio.run(partial(load, dump_in(file, engine_of(url)), url, environment, overwrite=False))
+        anyio.run(partial(load, dump_in(file, kind_of(url)), url, environment, overwrite=False))
 
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
-    with patch.dict(ENGINES, mysql=replace(ENGINES["mysql"], library="not_there")):
+    with patch.dict(KINDS, mysql=replace(KINDS["mysql"], library="not_there")):
         ended = types(tmp_path / "a.zip", TO="mysql://u:p@h/d")
     assert ended.code == 2
     assert "the connection in TO needs not_there, which is not installed: pip install" in ended.err

@@ -16,15 +16,15 @@ from tests.support.asking import SECONDS, asked
 if TYPE_CHECKING:
     from tools.servers import Server
 
-ENGINES = {"postgres_server": "postgres", "mariadb": "mysql", "ferretdb": "shop", "redis_server": "0"}
+KINDS = {"postgres_server": "postgres", "mariadb": "mysql", "ferretdb": "shop", "redis_server": "0"}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_server_says_how_long_it_has_run(engine: str, request: pytest.FixtureRequest) -> None:
-    server: Server = request.getfixturevalue(engine)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_says_how_long_it_has_run(kind: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(kind)
 
     async def age() -> float:
-        async with open_database(server.url(ENGINES[engine]), timeout=SECONDS) as database:
+        async with open_database(server.url(KINDS[kind]), timeout=SECONDS) as database:
             seconds = await database.age()
             assert seconds is not None
             return seconds
@@ -34,9 +34,9 @@ def test_a_server_says_how_long_it_has_run(engine: str, request: pytest.FixtureR
     assert anyio.run(age) >= first
 
 
-@pytest.mark.parametrize("engine", ["postgres_server", "mariadb", "redis_server"])
-def test_a_wrong_password_is_a_refusal_that_stays(engine: str, request: pytest.FixtureRequest) -> None:
-    server: Server = request.getfixturevalue(engine)
+@pytest.mark.parametrize("kind", ["postgres_server", "mariadb", "redis_server"])
+def test_a_wrong_password_is_a_refusal_that_stays(kind: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(kind)
 
     async def opened(dsn: str) -> DatabaseUnreachable:
         with pytest.raises(DatabaseUnreachable) as failed:
@@ -45,9 +45,9 @@ def test_a_wrong_password_is_a_refusal_that_stays(engine: str, request: pytest.F
         return failed.value
 
     scheme = server.url().partition(":")[0]
-    place = f"127.0.0.1:{server.port}/{ENGINES[engine]}"
+    place = f"127.0.0.1:{server.port}/{KINDS[kind]}"
     assert anyio.run(opened, f"{scheme}://someone:hush-hush@{place}").lasting
-    assert not anyio.run(opened, f"{scheme}://someone:hush-hush@127.0.0.1:1/{ENGINES[engine]}").lasting
+    assert not anyio.run(opened, f"{scheme}://someone:hush-hush@127.0.0.1:1/{KINDS[kind]}").lasting
 
 
 SLOW = {
@@ -58,10 +58,10 @@ SLOW = {
 """By server: a command that takes long, and one that does not."""
 
 
-@pytest.mark.parametrize("engine", SLOW)
-def test_a_run_that_is_stopped_or_too_slow_does_not_wait(engine: str, request: pytest.FixtureRequest) -> None:
-    server: Server = request.getfixturevalue(engine)
-    place, (slow, quick) = server.url(ENGINES[engine]), SLOW[engine]
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_run_that_is_stopped_or_too_slow_does_not_wait(kind: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(kind)
+    place, (slow, quick) = server.url(KINDS[kind]), SLOW[kind]
     before = set(threading.enumerate())
 
     async def body() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_snapshots.databases.engines import engine_of
+from pulumi_snapshots.databases.kinds import kind_of
 from pulumi_snapshots.drill.address import ANOTHER, Address, own_host
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -57,6 +57,6 @@ def test_a_preview_refuses_the_host_of_another_database_without_showing_it() -> 
 @pytest.mark.parametrize("dsn", ["redis://:12?secret-word@db.example:6379/0", "redis://:12?secret-word=1@db.example/0"])
 def test_a_password_that_reads_like_parameters_is_not_shown(dsn: str) -> None:
     with pytest.raises(Unfit) as refused:
-        engine_of(dsn)
+        kind_of(dsn)
     assert "with %-escapes" in str(refused.value)
     assert "secret-word" not in f"{refused.value!r}"

@@ -133,7 +133,7 @@ def test_what_a_preview_may_not_know_yet_is_fine(change: dict[str, Any]) -> None
 
 
 def test_a_missing_library_fails_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pulumi_snapshots.databases.engines.find_spec", lambda _: None)
+    monkeypatch.setattr("pulumi_snapshots.databases.kinds.find_spec", lambda _: None)
     (problem,) = DrillInputs.problems(GOOD)
     assert problem.property == "connection"
     assert str(problem.reason).startswith("needs psycopg, which is not installed: pip install '")

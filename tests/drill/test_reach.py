@@ -12,7 +12,7 @@ import pymongo
 import pytest
 import redis
 
-from pulumi_snapshots.databases.engines import engine_of
+from pulumi_snapshots.databases.kinds import kind_of
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.reach import FORMS, held, own_connection
 from pulumi_snapshots.service.models import read_certificate
@@ -191,8 +191,8 @@ def certificate(tls: Certificates) -> Iterator[str]:
 
 
 def test_every_engine_has_a_form() -> None:
-    for engine in FORMS:
-        assert engine_of(own_connection(engine, "localhost", 1, PASSWORD, "/tmp/x")) == engine  # noqa: S108  nothing is there
+    for kind in FORMS:
+        assert kind_of(own_connection(kind, "localhost", 1, PASSWORD, "/tmp/x")) == kind  # noqa: S108  nothing is there
 
 
 def test_postgresql_takes_it(server: Server, tls: Certificates, certificate: str) -> None:

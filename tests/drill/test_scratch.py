@@ -1,9 +1,10 @@
-"""A drill never overwrites a database that its stack is about, as far as one run can know that."""
+"""What a scratch database is for: never one that the stack is about, and shared by drills that do not mix."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
@@ -15,6 +16,7 @@ from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.drilling import DRILLER, SCRATCH, drill_scene
+from tests.support.engine_calls import Stack
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.calls import Rules
     from tests.support.drilling import DrillScene
 
+HOUR = 3600.0
 URL = f"https://snapshots.squarecloud.app/databases/account/{SCRATCH}.zip?versionId=v1"
 USES: dict[str, tuple[Rules, dict[str, Any]]] = {
     "Snapshot": (SnapshotRules(), {"database_id": SCRATCH}),
@@ -125,3 +128,30 @@ async def test_a_connection_to_another_engine_is_refused_before_the_request(monk
         assert "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis." in at.error
         assert "Nothing was restored." in at.error
         assert not at.at.posts
+
+
+@virtual
+async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since() -> None:
+    async with drill_scene() as at:
+        at.at.writes("other")
+        other = at.at.here.emulator.add_snapshot(DATABASE)
+        second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
+        checks = [{"query": "select state from rows", "equals": "other"}]
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+        await second.up(**at.values(version_id=other.version_id, checks=checks))
+        assert second.outputs["passed"] is True
+        await anyio.sleep(3 * HOUR)  # the service no longer shows any restore
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+        assert at.accepted == 3  # its own snapshot is restored again before it is asked
+
+
+@virtual
+async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again() -> None:
+    async with drill_scene(restore_seconds=2 * HOUR) as at:
+        await at.up(timeout="3m", every="1h")
+        await anyio.sleep(1.5 * HOUR)
+        await at.up(timeout="2h", every="1h")
+        assert at.accepted == 1
+        assert at.stack.outputs["passed"] is True

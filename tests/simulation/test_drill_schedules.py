@@ -194,8 +194,12 @@ class Deployment:
         at = self.at.at
         if any((at.here.emulator.now() - post.at).total_seconds() < APART for post in at.posts):
             return
+        account = at.here.emulator.account
+        before = account.last_restore(SCRATCH)
         with suppress(SquareCloudError):
             await at.somebody_restores(at.stored, SCRATCH)
+        theirs = account.last_restore(SCRATCH)
+        if theirs is not None and theirs is not before:  # one that has failed has overwritten it too
             self.sent.clear()
         await at.here.clock.sleep(APART)
 

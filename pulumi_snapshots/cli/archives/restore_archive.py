@@ -19,7 +19,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.loading import PROGRAMS, program
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.check import read_checks
@@ -72,16 +72,16 @@ async def restore_archive(  # noqa: PLR0913  each is an option
     """
     at, dsn = place(invocation, "ARCHIVE", archive), secret_of(invocation, "--connection-env", connection_env)
     try:
-        engine = engine_of(dsn)
+        kind = kind_of(dsn)
     except Unfit as error:
         invocation.wrong(f"the connection in {connection_env} {error}.")
-    if (extra := missing_extra(engine)) is not None:
-        invocation.wrong(f"the connection in {connection_env} {lacks(engine, extra)}.")
+    if (extra := missing_extra(kind)) is not None:
+        invocation.wrong(f"the connection in {connection_env} {lacks(kind, extra)}.")
     try:
         wanted = read_checks([typed_check(invocation, each) for each in checks]) if checks else []
     except Unfit as error:
         invocation.wrong(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
-    transfers, about = invocation.transfers, ENGINES[engine]
+    transfers, about = invocation.transfers, KINDS[kind]
     with display(invocation) as shown:
         shown.progress(f"reading {place_text(at.uri)}")
         found = await find(transfers, at)
@@ -91,7 +91,7 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         async with open_database(dsn, timeout=PATIENCE) as database:
             holds = await database.holds()
         if dry_run:
-            return _show_needs(invocation, found, engine, holds, identity, overwrite=overwrite)
+            return _show_needs(invocation, found, kind, holds, identity, overwrite=overwrite)
         if holds and not overwrite:
             invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
         keys = identities(Path(identity)) if identity and found.sealed else []
@@ -111,7 +111,7 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
             await note_drill(transfers, [at.uri], proof, shown)
-    fields = {"archive": at.uri, "engine": engine, "restore_seconds": took, about.things: holds, "checks": results}
+    fields = {"archive": at.uri, "engine": kind, "restore_seconds": took, about.things: holds, "checks": results}
     created = found.manifest.created_at if found.manifest else None
     said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), "took": spoken(took)}
     text = facts({**said, about.things: str(holds)}) + results_table(results, invocation.out)
@@ -120,10 +120,10 @@ async def restore_archive(  # noqa: PLR0913  each is an option
 
 
 def _show_needs(  # noqa: PLR0913  what it depends on
-    invocation: Invocation, found: Found, engine: str, holds: int, identity: str | None, *, overwrite: bool
+    invocation: Invocation, found: Found, kind: str, holds: int, identity: str | None, *, overwrite: bool
 ) -> int:
     """Say what a restore needs, and whether it is there."""
-    things = ENGINES[engine].things
+    things = KINDS[kind].things
     rows: list[tuple[str, str, str]] = [
         ("ok", "archive", f"{bytes_text(found.size)}, {'with' if found.manifest else 'without'} a manifest")
     ]
@@ -131,9 +131,9 @@ def _show_needs(  # noqa: PLR0913  what it depends on
         key = (identity and identities(Path(identity)) and f"in {identity}") or "missing: give it with --identity"
         rows.append(("ok" if identity else "problem", "private key", key))
     empty = "empty" if not holds else f"has {holds} {things}, which --overwrite replaces"
-    rows.append(("ok" if overwrite or not holds else "problem", f"{ENGINES[engine].title} database", empty))
-    forms = {names: form for (of, form), names in PROGRAMS.items() if of == engine}
-    paths = {names: program(engine, form, invocation.environment) for names, form in forms.items()}
+    rows.append(("ok" if overwrite or not holds else "problem", f"{KINDS[kind].title} database", empty))
+    forms = {names: form for (of, form), names in PROGRAMS.items() if of == kind}
+    paths = {names: program(kind, form, invocation.environment) for names, form in forms.items()}
     for names, path in paths.items():
         lacks = "not on PATH" + f", needed for {forms[names]} only" * (len(forms) > 1)
         state = "ok" if path else "note" if any(paths.values()) else "problem"

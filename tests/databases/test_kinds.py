@@ -1,4 +1,4 @@
-"""Which engine a connection string is for, and that no error shows it."""
+"""Which kind of database a connection string is for, and that no error shows it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NoReturn
 import anyio
 import pytest
 
-from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
 from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, Hidden
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.opening import SESSIONS, open_database
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 
 
 @pytest.mark.parametrize(
-    ("dsn", "engine"),
+    ("dsn", "kind"),
     [
         ("postgresql://app:pw@db.example:5432/shop?sslmode=verify-full", "postgres"),
         ("postgres://db.example/shop", "postgres"),
@@ -33,8 +33,8 @@ from pulumi_snapshots.properties.unfit import Unfit
         ("rediss://app:pw@db.example?ssl_ca_certs=/ca.pem", "redis"),
     ],
 )
-def test_the_scheme_says_which_engine_it_is(dsn: str, engine: str) -> None:
-    assert engine_of(dsn) == engine
+def test_the_scheme_says_which_kind_it_is(dsn: str, kind: str) -> None:
+    assert kind_of(dsn) == kind
 
 
 @pytest.mark.parametrize(
@@ -58,16 +58,16 @@ def test_the_scheme_says_which_engine_it_is(dsn: str, engine: str) -> None:
 )
 def test_a_bad_connection_string_is_refused_and_not_shown(dsn: str, reason: str) -> None:
     with pytest.raises(Unfit) as refused:
-        engine_of(dsn)
+        kind_of(dsn)
     assert reason in str(refused.value)
     assert "secret-word" not in f"{refused.value!r} {vars(refused.value)}"
     assert refused.value.given is None
 
 
 def test_a_missing_library_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [missing_extra(engine) for engine in ENGINES] == [None] * 4
-    monkeypatch.setattr("pulumi_snapshots.databases.engines.find_spec", lambda _: None)
-    assert [missing_extra(engine) for engine in ENGINES] == [
+    assert [missing_extra(kind) for kind in KINDS] == [None] * 4
+    monkeypatch.setattr("pulumi_snapshots.databases.kinds.find_spec", lambda _: None)
+    assert [missing_extra(kind) for kind in KINDS] == [
         *("drill-postgresql", "drill-mysql", "drill-mongodb", "drill-redis")
     ]
 
@@ -119,7 +119,7 @@ print("stopped")
 def test_a_stopped_run_ends_though_no_server_answers() -> None:
     """As after a ^C: the libraries would wait for ten minutes, and their threads keep the process."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        places = [f"{engine.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0" for engine in ENGINES.values()]
+        places = [f"{kind.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0" for kind in KINDS.values()]
         command = [sys.executable, "-c", STOPPED, *places]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
     assert (ended.stdout, ended.stderr, ended.returncode) == ("stopped\n", "", 0)

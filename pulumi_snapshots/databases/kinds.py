@@ -1,4 +1,4 @@
-"""The engines that a connection can be to, and what a connection string must look like. It loads no HTTP stack."""
+"""The kinds of databases that a connection can be to, and what a connection string must look like. It loads no HTTP stack."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 
 
 @dataclass(frozen=True)
-class Engine:
-    """How to speak to a database engine.
+class Kind:
+    """How to speak to a kind of database.
 
     Attributes:
         title: as people write it.
@@ -49,9 +49,9 @@ class Engine:
         return f"drill-{self.title.lower()}"
 
 
-ENGINES = {
-    "postgres": Engine(DATABASE_TYPES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
-    "mysql": Engine(
+KINDS = {
+    "postgres": Kind(DATABASE_TYPES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
+    "mysql": Kind(
         DATABASE_TYPES["mysql"],
         ("mysql", "mariadb"),
         "pymysql",
@@ -59,10 +59,10 @@ ENGINES = {
         needs_database=True,
         parameters=frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"}),
     ),
-    "mongo": Engine(
+    "mongo": Kind(
         DATABASE_TYPES["mongo"], ("mongodb", "mongodb+srv"), "pymongo", 27017, "collections", needs_database=True
     ),
-    "redis": Engine(
+    "redis": Kind(
         DATABASE_TYPES["redis"],
         ("redis", "rediss"),
         "redis",
@@ -75,8 +75,8 @@ ENGINES = {
 """By the service's names."""
 
 
-def engine_of(dsn: str) -> str:
-    """The engine that a connection string is for, by the service's name.
+def kind_of(dsn: str) -> str:
+    """The kind of database that a connection string is for, by the service's name.
 
     Raises:
         Unfit: it is none, or misses something. The text never holds any of it.
@@ -84,18 +84,18 @@ def engine_of(dsn: str) -> str:
     if KEYWORDS.match(dsn):
         return "postgres"
     scheme = dsn.partition(":")[0]
-    name, engine = next((each for each in ENGINES.items() if scheme in each[1].schemes), ("", None))
-    if engine is None or "://" not in dsn:
-        raise Unfit(f"must be a connection string such as {' or '.join(each.form for each in ENGINES.values())}")
-    parts = _parts(dsn, engine)
-    if engine.needs_database and not parts.path.strip("/"):
-        raise Unfit(f"must name the database: {engine.form}")
-    if engine.parameters is not None:
+    name, kind = next((each for each in KINDS.items() if scheme in each[1].schemes), ("", None))
+    if kind is None or "://" not in dsn:
+        raise Unfit(f"must be a connection string such as {' or '.join(each.form for each in KINDS.values())}")
+    parts = _parts(dsn, kind)
+    if kind.needs_database and not parts.path.strip("/"):
+        raise Unfit(f"must name the database: {kind.form}")
+    if kind.parameters is not None:
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise _unescaped(engine)  # a part of the password may stand there
+            raise _unescaped(kind)  # a part of the password may stand there
         for given in parameters(dsn):
-            if given not in engine.parameters:
-                raise Unfit(f"has a parameter {given}; {engine.title} has {', '.join(sorted(engine.parameters))}")
+            if given not in kind.parameters:
+                raise Unfit(f"has a parameter {given}; {kind.title} has {', '.join(sorted(kind.parameters))}")
     return name
 
 
@@ -104,21 +104,21 @@ def parameters(dsn: str) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)}
 
 
-def missing_extra(engine: str) -> str | None:
-    """The extra that must be installed to speak to an engine; None if all that it needs is there."""
-    return None if find_spec(ENGINES[engine].library) else ENGINES[engine].extra
+def missing_extra(kind: str) -> str | None:
+    """The extra that must be installed to speak to a kind of database; None if all that it needs is there."""
+    return None if find_spec(KINDS[kind].library) else KINDS[kind].extra
 
 
-def _parts(dsn: str, engine: Engine) -> SplitResult:
+def _parts(dsn: str, kind: Kind) -> SplitResult:
     try:
         parts = urlsplit(dsn)
         if "," not in parts.netloc:  # several hosts are the library's to read
             parts.port  # noqa: B018 - it is read only when it is asked for
     except ValueError:
         # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a port.
-        raise _unescaped(engine) from None
+        raise _unescaped(kind) from None
     return parts
 
 
-def _unescaped(engine: Engine) -> Unfit:
-    return Unfit(f"must be {engine.form}, with %-escapes for what is special in a URL, such as %2F for a slash")
+def _unescaped(kind: Kind) -> Unfit:
+    return Unfit(f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash")
