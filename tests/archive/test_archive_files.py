@@ -17,6 +17,7 @@ import pytest
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.service.download import open_download
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
@@ -139,3 +140,13 @@ def test_a_folder_that_another_uses_is_not_removed(tmp_path: Path) -> None:
     (tmp_path / "new" / "theirs").touch()
     draft.discard()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
+
+
+def test_a_download_reads_more_than_64_kib_at_once(host: Host) -> None:
+    """A later httpx may make this fail; downloads are only slower then."""
+
+    async def longest() -> int:
+        async with open_download(host.url) as part:
+            return max([len(piece) async for piece in part.pieces])
+
+    assert anyio.run(longest) > 64 * 1024

@@ -105,6 +105,11 @@ def test_an_archive_that_fails_says_why_keeps_the_last_good_drill_and_is_drilled
     assert (warned.outputs["passed"], "the last drill" in idle.diagnostics(NAME)[-1]) == (False, True)
 
 
+def test_two_drills_of_one_database_do_not_check_each_others_data(idle: Servicer, given: dict[str, Any]) -> None:
+    both = [idle.start(idle.create, urn(name, "squarecloud:index:Drill"), given) for name in ("one", "other")]
+    assert [each.result().outputs["passed"] for each in both] == [True, True]
+
+
 def test_an_encrypted_archive_opens_with_the_key_of_a_file(
     idle: Servicer, given: dict[str, Any], server: Postgres, tmp_path: Path
 ) -> None:
@@ -154,6 +159,7 @@ def test_what_must_not_be_overwritten_or_is_not_what_was_meant_is_left_alone(
         ({"connection": own}, "leads to the archive's own database: a drill overwrites everything"),
         ({"version_id": "v2"}, f"is an archive of snapshot {DATABASE}/v1, not of {DATABASE}/v2"),
         ({"archive": str(tmp_path / "none.zip")}, "does not exist"),
+        ({"timeout": 0.001}, "did not come to its end: it took longer than"),
     ):
         with pytest.raises(CallFailedError, match=why):
             idle.create(NAME, {**given, **change})
