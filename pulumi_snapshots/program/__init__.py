@@ -36,6 +36,7 @@ __all__ = [
     "ProgramConfig",
     "alias_of",
     "hidden",
+    "naming_class",
     "refuse_outputs",
     "source_of",
     "this_program",
@@ -74,7 +75,7 @@ class Declared(pulumi.CustomResource):
             cls._outputs = tuple(name for name in declaration.__annotations__ if name in cls.thing.outputs)
             cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
-                init = _named_after(cls.__name__, declaration.__dict__["__init__"])
+                init = naming_class(cls.__name__, declaration.__dict__["__init__"])
                 cls.__init__ = init  # type: ignore[method-assign]
 
     def _declare(
@@ -101,7 +102,7 @@ def _converted(types: Mapping[str, str]) -> dict[str, Any]:
     return dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
 
 
-def _named_after(name: str, init: Callable[..., None]) -> Callable[..., None]:
+def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
     """A constructor whose errors about its arguments name the class, and the argument that was probably meant."""
 
     @wraps(init)

@@ -8,7 +8,7 @@ import pulumi
 
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.record import DRILL
-from pulumi_snapshots.program import Declared, source_of
+from pulumi_snapshots.program import Declared, naming_class, source_of
 from pulumi_snapshots.program.archive import ArchiveDeclaration
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pulumi_snapshots.program.snapshot import SnapshotDeclaration
 
 OnFailure = Literal["error", "warn"]
+
+Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-assign]  # as for a resource
 
 
 class DrillDeclaration(Declared):

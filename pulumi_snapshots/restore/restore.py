@@ -8,15 +8,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text, TimeOfDay
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status, is_resource
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
@@ -34,7 +33,7 @@ from pulumi_snapshots.service.errors import (
     is_known,
     is_new,
 )
-from pulumi_snapshots.service.limits import RESTORE
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, RESTORE
 from pulumi_snapshots.snapshot.record import requested_text, split_id
 
 NOT_RESTORED = "Nothing was restored."
@@ -124,6 +123,7 @@ class Restoring:
     Attributes:
         operation: what it is doing, and the attempt that it acts on.
         status: watches the database.
+        taken: when the snapshot was taken, if it was looked up.
     """
 
     def __init__(  # noqa: PLR0913  what is known of it
@@ -152,6 +152,7 @@ class Restoring:
             source=inputs.snapshot,
         )
         self.status = StatusWatch(session, inputs.target, self.operation.show)
+        self.taken: str | None = None
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
@@ -185,8 +186,6 @@ class Restoring:
             else:
                 refused = operation.refusal
                 self.status.refusal = refused if refused is not None and is_new(refused) else None
-        if operation.resumed:
-            self._tell_earlier()
 
     async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
         """Wait until another restore of this database is over, and enter its end for its owner; see `Operation.to_send`."""
@@ -200,26 +199,6 @@ class Restoring:
         else:
             await self.session.ledger.found(other, rfc3339(restored.replace(microsecond=0)))
         return True
-
-    def _tell_earlier(self) -> None:
-        """Tell the user which snapshot an earlier run restores, or has restored."""
-        attempt = self.operation.sent
-        if attempt.proved:
-            return
-        record = self._record()
-        if attempt.result is None:
-            resumed = (
-                f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
-                f"{self.inputs.target} at {record.requested_at}: that one is watched, and none is sent."
-            )
-        else:
-            resumed = (
-                f"snapshot {record.snapshot} was restored onto database {self.inputs.target} by an earlier run that may not "
-                f"have saved its state, {spoken(self.operation.age)} ago ({attempt.result}): nothing is restored now."
-            )
-        self.member.warn(Text("{resumed} {then}", resumed=resumed, then=Next(Step.RESTORE_AGAIN)))
-        if record.snapshot != self.inputs.snapshot:
-            self.member.warn(another_snapshot(record))
 
     async def _prepared(self) -> str:
         """Find out what the request needs, and whether it must not be sent.
@@ -240,7 +219,9 @@ class Restoring:
             )
         name, runtime = self.inputs.name, self.inputs.runtime
         if name is None:
-            self.operation.show("looking up the snapshot")
+            until = await self.session.rate_limiter.free_at(ACCOUNT_LISTING)
+            why = f"one listing of the account every {ACCOUNT_LISTING.per_account:.0f} s" if until else ""
+            self.operation.show("looking up the snapshot", until=until, why=why)
             patience = self.inputs.timeout
             entry, by = await find_version(
                 self.session.complete_listings,
@@ -254,6 +235,7 @@ class Restoring:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
             name, runtime = entry.name, entry.runtime
+            self.taken = to_the_second(entry.modified) if entry.modified else None
         if runtime is not None and database_id != target:
             await self._compare_engines(runtime)
         if self.before is not None:
@@ -303,7 +285,9 @@ class Restoring:
         async with self.session.lock(operation.sent.id):
             attempt = await operation.newest()
             if attempt.status is Status.FOUND:
-                return replace(self._record(), restored_at=attempt.result, attempt=None)
+                record = replace(self._record(), restored_at=attempt.result, attempt=None)
+                self._tell_restored(record, attempt)
+                return record
             watch.attempt, watch.resumed = attempt, operation.resumed
             try:
                 restored = await watch.until_over()
@@ -329,11 +313,25 @@ class Restoring:
         await operation.enter_result(restored_at, holds=self.holds)
         record = replace(record, restored_at=restored_at, attempt=None)
         self._note_restored(record)
-        done_text = f"restored {record.snapshot} onto database {self.inputs.target}"
-        self.member.progress(done_text)
-        if operation.resumed and attempt.proved:
-            self.member.note(f"{done_text}, requested {spoken(operation.age)} ago; no new request was sent")
+        self._tell_restored(record, attempt)
         return record
+
+    def _tell_restored(self, record: RestoreRecord, attempt: Attempt) -> None:
+        """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
+        taken = self.taken or self.session.memory.requested.get(record.snapshot)
+        what = f"restored {record.snapshot}{f', taken {taken},' if taken else ''} onto database {self.inputs.target}"
+        earlier = f"{what}, requested at {record.requested_at} by an earlier run"
+        self.member.progress(what)
+        if not self.operation.resumed:
+            if self.holds is None and is_resource(attempt.owner):  # a drill and a command show more at their ends
+                self.member.note(what)
+        elif attempt.proved:
+            self.member.note(f"{earlier}; no new request was sent")
+        else:
+            unsaved = f"{earlier} that may not have saved its state; no new request was sent."
+            self.member.warn(Text("{unsaved} {then}", unsaved=unsaved, then=Next(Step.RESTORE_AGAIN)))
+            if record.snapshot != self.inputs.snapshot:
+                self.member.warn(another_snapshot(record))
 
     def _note_restored(self, record: RestoreRecord) -> None:
         """Warn if this run has restored the database before: chance has decided which one comes last."""

@@ -416,6 +416,6 @@ async def test_the_command_that_an_interrupted_restore_shows_resumes_it(tmp_path
         (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
         again = (await desk.types(*str(said).split())).done
         assert f"onto      {OTHER_DATABASE}" in again.out
-        assert "that one is watched, and none is sent. `--new` restores" in again.err
+        assert "no new request was sent. `--new` restores" in again.err
         assert "pulumi up" not in again.err
         assert len(w.requests("restore")) == 1

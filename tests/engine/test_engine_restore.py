@@ -190,7 +190,7 @@ def test_a_killed_restore_is_not_sent_again(app: App) -> None:
     app.stack.run("cancel", "--yes")
     printed = app.up()
     assert "Attempting to deploy or update resources with 1 pending operations" in printed
-    assert "an earlier run was killed after it had requested the restore" in diagnostics(printed)
+    assert "by an earlier run that may not have saved its state; no new request was sent." in diagnostics(printed)
     assert back(app)["outputs"]["restored_at"]
     assert len(restores(app)) == 1
     assert holds(app) == "later"

@@ -87,6 +87,10 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
         written("x", zzz=1)
     with pytest.raises(TypeError, match=f"^{name}: missing a required argument"):
         written()
+    with pytest.raises(
+        pulumi.RunError, match=r"^Check: there is no argument 'min'; its arguments are query, .*\(test_"
+    ):
+        package.Check("select 1", min=1)
 
 
 @pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])

@@ -40,8 +40,10 @@ async def test_a_killed_restore_is_not_sent_again(after: float, later: float, ro
         assert record.requested_at == "2026-03-01T12:00:00Z"
         assert len(at.posts) == 1
         assert at.holds() == ("later" if later > 1 else "then")
+        if record.pending:
+            return
         (told,) = at.row.warnings
-        assert "an earlier run was killed after it had requested the restore" in told
+        assert "requested at 2026-03-01T12:00:00Z by an earlier run that may not have saved its state" in told
         assert f"`pulumi up --refresh --replace '{RESTORER}'` restores again" in told
 
 
