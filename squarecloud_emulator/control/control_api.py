@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from squarecloud_emulator.control.controlled_service import ControlledService
-    from squarecloud_emulator.service.resources import Resource
+    from squarecloud_emulator.service.resources import Database
 
 __all__ = ["PREFIX", "control_app"]
 
@@ -57,13 +57,6 @@ class _NewDatabase(_Body):
     id: str | None = None
     name: str | None = None
     type: str = "postgres"
-    ram: int = 512
-    snapshot_seconds: float | None = None
-
-
-class _NewApplication(_Body):
-    id: str | None = None
-    name: str | None = None
     ram: int = 512
     snapshot_seconds: float | None = None
 
@@ -114,7 +107,6 @@ class _Control:
     async def state(self, _: Request) -> Response:
         service = self._service
         service.settle()
-        resources = {**service.databases, **service.applications}
         return _json(
             {
                 "now": service.now(),
@@ -127,17 +119,16 @@ class _Control:
                     "of": service.account.quota.limit(service.settings.plan_memory_mb),
                 },
                 "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
-                "databases": [self._resource(one) for one in resources.values()],
+                "databases": [self._resource(one) for one in service.databases.values()],
                 "faults": service.faults.rules,
                 "kinds": KINDS,
             }
         )
 
-    def _resource(self, one: Resource) -> dict[str, Any]:
+    def _resource(self, one: Database) -> dict[str, Any]:
         account = self._service.account
         return {
             **asdict(one),
-            "family": one.family,
             "up": account.is_up(one, self._service.now()),
             "restoring": account.restoring(one.id),
             "restore": account.last_restore(one.id),
@@ -178,12 +169,8 @@ class _Control:
         new = await _read(request, _NewDatabase)
         service = self._service
         one = service.new_database(**new.model_dump())
-        await outcome(service.account.store.create(one.id, one.runtime))
+        await outcome(service.account.store.create(one.id, one.type))
         return _json(self._resource(service.take_in(one)), HTTPStatus.CREATED)
-
-    async def add_application(self, request: Request) -> Response:
-        new = await _read(request, _NewApplication, if_empty=b"{}")
-        return _json(self._resource(self._service.add_application(**new.model_dump())), HTTPStatus.CREATED)
 
     async def database(self, request: Request) -> Response:
         service = self._service
@@ -265,7 +252,6 @@ def control_app(service: ControlledService) -> ASGIApp:
             route("clock", control.clock, "GET", "POST"),
             route("faults", control.faults, "GET", "POST", "DELETE"),
             route("databases", control.add_database, "POST"),
-            route("applications", control.add_application, "POST"),
             route("databases/{id}", control.database, "GET", "PATCH", "DELETE"),
             route("databases/{id}/sql", control.sql, "POST"),
             route("snapshots", control.add_snapshot, "POST"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from squarecloud_emulator.service.resources import ADDRESSES, ID, Application, Database
+from squarecloud_emulator.service.resources import ADDRESSES, ID, Database
 from squarecloud_emulator.service.service import EmulatedService
 
 if TYPE_CHECKING:
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from squarecloud_emulator.data.store import Rows
     from squarecloud_emulator.service.account import Capture
     from squarecloud_emulator.service.faults import Fault
-    from squarecloud_emulator.service.resources import Origin, Resource, StoredSnapshot
+    from squarecloud_emulator.service.resources import Origin, StoredSnapshot
 
 __all__ = ["ControlledService", "NoSuchResourceError"]
 
 _AS_ITS_DATABASE = "as its database"
-AnyResource = TypeVar("AnyResource", Database, Application)
 
 
 class NoSuchResourceError(KeyError):
-    """The account has no database or application with this id."""
+    """The account has no database with this id."""
 
 
 class ControlledService(EmulatedService):
@@ -36,24 +35,18 @@ class ControlledService(EmulatedService):
         """The account's databases, by id."""
         return self.account.databases
 
-    @property
-    def applications(self) -> dict[str, Application]:
-        """The account's applications, by id."""
-        return self.account.applications
-
-    def existing(self, resource_id: str) -> Resource:
-        """The database or application with this id.
+    def existing(self, database_id: str) -> Database:
+        """The database with this id.
 
         Raises:
             NoSuchResourceError: There is none.
         """
-        resource = self.account.resource(resource_id)
-        if resource is None:
-            raise NoSuchResourceError(resource_id)
-        return resource
+        if database_id not in self.databases:
+            raise NoSuchResourceError(database_id)
+        return self.databases[database_id]
 
     def snapshots(self, database_id: str) -> list[StoredSnapshot]:
-        """What is stored of a database or an application, newest first; listings may show an older page."""
+        """What is stored of a database, newest first; listings may show an older page."""
         self.settle()
         return self.account.snapshots(database_id)
 
@@ -80,7 +73,7 @@ class ControlledService(EmulatedService):
             StoreError: The store cannot make it.
         """
         database = self.new_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
-        self.account.store.create(database.id, database.runtime).result()
+        self.account.store.create(database.id, database.type).result()
         return self.take_in(database)
 
     def new_database(
@@ -95,46 +88,26 @@ class ControlledService(EmulatedService):
         """A database for `take_in`, once the store has its data. For the arguments see `add_database`."""
         if type not in ADDRESSES:
             raise ValueError(f"a database is {', '.join(ADDRESSES)}, not {type}")
-        free = self._free_id("database", id)
+        free = self._free_id(id)
         return Database(
             id=free,
-            name=_name(type, free) if name is None else name,
+            name=f"{type}-{free[:8]}" if name is None else name,
             type=type,
             ram=ram,
             created_at=self.settle(),
             snapshot_seconds=snapshot_seconds,
         )
 
-    def take_in(self, resource: AnyResource) -> AnyResource:
-        """Add a database or application whose data is in the store already.
+    def take_in(self, database: Database) -> Database:
+        """Add a database whose data is in the store already.
 
         Raises:
             ValueError: The id has been taken meanwhile.
         """
-        self._free_id(resource.family, resource.id)
-        self.account.add(resource)
+        self._free_id(database.id)
+        self.account.add(database)
         self.save()
-        return resource
-
-    def add_application(
-        self,
-        id: str | None = None,  # noqa: A002 - the service's word
-        *,
-        name: str | None = None,
-        ram: int = 512,
-        snapshot_seconds: float | None = None,
-    ) -> Application:
-        """Add an application, of which only snapshots are emulated. For the arguments see `add_database`."""
-        free = self._free_id("application", id)
-        application = Application(
-            id=free,
-            name=_name("application", free) if name is None else name,
-            ram=ram,
-            created_at=self.settle(),
-            snapshot_seconds=snapshot_seconds,
-        )
-        self.account.store.create(application.id, application.runtime).result()
-        return self.take_in(application)
+        return database
 
     def add_snapshot(  # noqa: PLR0913 - the parts of a snapshot
         self,
@@ -151,7 +124,7 @@ class ControlledService(EmulatedService):
         """Add a snapshot of the database's data as it is now, without a request.
 
         Args:
-            database_id: The database or application.
+            database_id: The database.
             origin: "automatic", "manual", or None as on older snapshots.
             modified: Its time; now unless given.
             size: Bytes to which its zip is padded.
@@ -194,7 +167,7 @@ class ControlledService(EmulatedService):
             now if modified is None else modified,
             capture,
             origin=origin,
-            runtime=resource.runtime if runtime == _AS_ITS_DATABASE else runtime,
+            runtime=resource.type if runtime == _AS_ITS_DATABASE else runtime,
             listed=listed,
         )
         self.save()
@@ -206,13 +179,13 @@ class ControlledService(EmulatedService):
         self.save()
 
     def remove_database(self, database_id: str) -> None:
-        """Remove a database or application with its snapshots."""
+        """Remove a database with its snapshots."""
         self.existing(database_id)
         self.account.remove(database_id)
         self.save()
 
     def change_database(self, database_id: str, **changes: Any) -> None:
-        """Set attributes of a database or application, for example `snapshot_seconds=300`."""
+        """Set attributes of a database, for example `snapshot_seconds=300`."""
         resource = self.existing(database_id)
         for name, value in changes.items():
             setattr(resource, name, value)
@@ -295,15 +268,11 @@ class ControlledService(EmulatedService):
         """Remove every rule."""
         self.faults.rules.clear()
 
-    def _free_id(self, kind: str, wanted: str | None) -> str:
+    def _free_id(self, wanted: str | None) -> str:
         if wanted is not None:
             if not ID.fullmatch(wanted):
                 raise ValueError(f"an id is made of letters, digits, - and _, not {wanted!r}")
-            if self.account.resource(wanted) is not None:
+            if wanted in self.databases:
                 raise ValueError(f"the id {wanted} is taken")
             return wanted
-        return self.account.free_id(kind)
-
-
-def _name(kind: str, id: str) -> str:  # noqa: A002 - the service's word
-    return f"{kind}-{id[:8]}"
+        return self.account.free_id()

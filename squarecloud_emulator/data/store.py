@@ -48,7 +48,7 @@ class Store(Protocol):
 
         Args:
             database_id: Its id.
-            engine: mongo, mysql, redis or postgres; for an application, its language.
+            engine: mongo, mysql, redis or postgres.
         """
 
     def remove(self, database_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The emulated account: its databases, applications and snapshots, and what happens to them as time passes."""
+"""The emulated account: its databases and snapshots, and what happens to them as time passes."""
 
 from __future__ import annotations
 
@@ -18,23 +18,13 @@ from squarecloud_emulator.data.store import StoreError, at_once, nothing
 from squarecloud_emulator.service.limits import Cooldowns, Quota
 from squarecloud_emulator.service.listing_cache import ACCOUNT, ListingCache
 from squarecloud_emulator.service.refusals import refusal
-from squarecloud_emulator.service.resources import (
-    Application,
-    Database,
-    Origin,
-    Resource,
-    Restore,
-    RunningSnapshot,
-    StoredSnapshot,
-)
+from squarecloud_emulator.service.resources import Database, Origin, Restore, RunningSnapshot, StoredSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from squarecloud_emulator.data.damage import Damage
     from squarecloud_emulator.data.store import Store
-    from squarecloud_emulator.service.resources import Family
     from squarecloud_emulator.service.settings import EmulatorSettings
 
 __all__ = ["Account", "AccountState", "Capture"]
@@ -51,7 +41,6 @@ class AccountState:
     """The part of an account that outlives the process."""
 
     databases: list[Database] = field(default_factory=list)
-    applications: list[Application] = field(default_factory=list)
     snapshots: list[StoredSnapshot] = field(default_factory=list)
     running: list[RunningSnapshot] = field(default_factory=list)
     restores: list[Restore] = field(default_factory=list)
@@ -80,7 +69,6 @@ class Account:
         self.store = store
         self.settings = settings
         self.databases = {one.id: one for one in state.databases}
-        self.applications = {one.id: one for one in state.applications}
         self.listing_cache = ListingCache()
         self.cooldowns = Cooldowns()
         self.cooldowns.accepted_at.update(state.accepted_at)
@@ -106,7 +94,6 @@ class Account:
         """The state to save."""
         return AccountState(
             databases=list(self.databases.values()),
-            applications=list(self.applications.values()),
             snapshots=[one for several in self._snapshots.values() for one in several],
             running=sorted(self._running),
             restores=list(self._restores.values()),
@@ -118,14 +105,6 @@ class Account:
         )
 
     # Lookups.
-
-    def resource(self, resource_id: str) -> Resource | None:
-        """The database or application with this id."""
-        return self.databases.get(resource_id) or self.applications.get(resource_id)
-
-    def family(self, family: Family) -> Mapping[str, Resource]:
-        """The databases or the applications, by id."""
-        return self.databases if family == "databases" else self.applications
 
     def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
         """All stored snapshots of a resource, newest first."""
@@ -155,7 +134,7 @@ class Account:
         """The last restore of a resource; None if there was none, or its outcome is not kept any more."""
         return self._restores.get(resource_id)
 
-    def is_up(self, resource: Resource, now: datetime) -> bool:
+    def is_up(self, resource: Database, now: datetime) -> bool:
         """Whether a resource is running at this moment."""
         restore = self.last_restore(resource.id)
         down = restore is not None and restore.state(now) == "running" and self.settings.restore_stops_database
@@ -179,31 +158,27 @@ class Account:
 
     @property
     def memory_used(self) -> int:
-        """MB of all databases and applications."""
-        return sum(one.ram for one in (*self.databases.values(), *self.applications.values()))
+        """MB of all databases."""
+        return sum(one.ram for one in self.databases.values())
 
-    def free_id(self, kind: str) -> str:
+    def free_id(self) -> str:
         """An id like the service's, the same in every run."""
         for number in itertools.count(1):
-            candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
-            if self.resource(candidate) is None:
+            candidate = hashlib.sha256(f"database {number}".encode()).hexdigest()[:32]
+            if candidate not in self.databases:
                 return candidate
         raise AssertionError
 
     # Changes.
 
-    def add(self, resource: Resource) -> None:
-        """Add a database or application to the account; the store has its data already."""
-        if isinstance(resource, Database):
-            self.databases[resource.id] = resource
-        elif isinstance(resource, Application):
-            self.applications[resource.id] = resource
+    def add(self, database: Database) -> None:
+        """Add a database to the account; the store has its data already."""
+        self.databases[database.id] = database
         self.changed = True
 
     def remove(self, resource_id: str) -> None:
-        """Remove a database or application, its snapshots, and everything in progress."""
+        """Remove a database, its snapshots, and everything in progress."""
         self.databases.pop(resource_id, None)
-        self.applications.pop(resource_id, None)
         self._restores.pop(resource_id, None)
         self._restore_work.pop(resource_id, None)
         for running in self.running(resource_id):
@@ -217,7 +192,7 @@ class Account:
         self.listing_cache.drop(resource_id)
         self.changed = True
 
-    def start_snapshot(self, resource: Resource, now: datetime) -> RunningSnapshot:
+    def start_snapshot(self, resource: Database, now: datetime) -> RunningSnapshot:
         """Accept a POST: capture the data now, and finish the snapshot once its time has passed.
 
         Returns:
@@ -232,7 +207,7 @@ class Account:
             self.cooldowns.start("snapshot", resource.id, now)
         if self.restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
-        if isinstance(resource, Database) and not resource.running:
+        if not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
         if in_progress := self.running(resource.id):
             if settings.posts_join_running:
@@ -266,7 +241,7 @@ class Account:
         self.changed = True
         return running
 
-    def start_restore(self, resource: Resource, name: str, version_id: str, now: datetime) -> Restore:
+    def start_restore(self, resource: Database, name: str, version_id: str, now: datetime) -> Restore:
         """Accept a POST: take the database down, and bring it up with the version's data once the time has passed.
 
         A restore that is to fail leaves the data as it is.
@@ -280,9 +255,9 @@ class Account:
         if self.restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS")
         snapshot = self.version(version_id)
-        if snapshot is None or name not in snapshot.names or snapshot.family != resource.family:
+        if snapshot is None or name not in snapshot.names:
             raise refusal("SNAPSHOT_NOT_FOUND")
-        if snapshot.runtime is not None and snapshot.runtime != resource.runtime:
+        if snapshot.runtime is not None and snapshot.runtime != resource.type:
             raise refusal("SNAPSHOT_DATABASE_MISMATCH")
         if resource.next_restore_fails:
             resource.next_restore_fails = False
@@ -331,7 +306,7 @@ class Account:
 
     def capture(
         self,
-        resource: Resource,
+        resource: Database,
         size: int | None = None,
         version_id: str | None = None,
         damage: Damage | None = None,
@@ -342,7 +317,7 @@ class Account:
 
     def store_snapshot(  # noqa: PLR0913 - the parts of a snapshot
         self,
-        resource: Resource,
+        resource: Database,
         modified: datetime,
         capture: Capture,
         *,
@@ -359,7 +334,6 @@ class Account:
         stored = StoredSnapshot(
             version_id=capture.version_id,
             database_id=resource.id,
-            family=resource.family,
             name=self._object_name(resource, origin),
             size=capture.size.result(),
             modified=modified,
@@ -459,12 +433,11 @@ class Account:
             StoredSnapshot(
                 version_id=running.version_id,
                 database_id=resource.id,
-                family=resource.family,
                 name=running.name,
                 size=running.size,
                 modified=running.ready_at if self.settings.modified_is == "end" else running.started_at,
                 stored_at=running.ready_at,
-                runtime=resource.runtime,
+                runtime=resource.type,
                 origin=running.origin,
             )
         )
@@ -499,7 +472,7 @@ class Account:
             _LOG.warning("automatic snapshot failed: %s", error)  # the next one is tomorrow
             return
         if size is not None:
-            self.store_snapshot(database, at, capture, origin="automatic", runtime=database.runtime)
+            self.store_snapshot(database, at, capture, origin="automatic", runtime=database.type)
             return
         running = RunningSnapshot(
             ready_at=at,
@@ -531,18 +504,18 @@ class Account:
     def _retention(self) -> timedelta:
         return timedelta(days=self.settings.retention_days)
 
-    def _owner(self, resource_id: str) -> Resource:
-        resource = self.resource(resource_id)
+    def _owner(self, resource_id: str) -> Database:
+        resource = self.databases.get(resource_id)
         assert resource is not None, "work in progress is removed with its database"  # noqa: S101
         return resource
 
-    def _object_name(self, resource: Resource, origin: Origin | None) -> str:
+    def _object_name(self, resource: Database, origin: Origin | None) -> str:
         style = self.settings.name_style
         if style == "id":
             return resource.id
         if style == "id_type" or origin is None:
-            return f"{resource.id}_{resource.runtime}"
-        return f"{resource.id}_{resource.runtime}_{origin}"
+            return f"{resource.id}_{resource.type}"
+        return f"{resource.id}_{resource.type}_{origin}"
 
     def _issue_version(self) -> str:
         # Counted, not random: a restart on the same folder continues, and runs with the same seed get the same ids.

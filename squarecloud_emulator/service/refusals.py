@@ -8,7 +8,6 @@ __all__ = ["DroppedConnectionError", "RefusedError", "refusal"]
 # messages only the end is public, from "Please wait" and from the number on.
 _CODES: dict[str, tuple[int, str | None]] = {
     "ACCESS_DENIED": (401, None),
-    "APP_NOT_FOUND": (404, None),
     "CONTAINER_ALREADY_STARTED": (409, None),
     "CONTAINER_ALREADY_STOPPED": (409, None),
     "DAILY_SNAPSHOTS_LIMIT_REACHED": (429, "You are being rate limited for daily snapshots. {limit}r/24h"),

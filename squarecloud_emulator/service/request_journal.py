@@ -17,9 +17,6 @@ KINDS = (
     "list account",
     "restore",
     "restore status",
-    "create app",
-    "list app",
-    "restore app",
     "create database",
     "database",
     "update database",
@@ -49,7 +46,7 @@ class JournalEntry:
     method: str
     path: str  # without its query
     kind: str  # one of KINDS
-    database_id: str | None  # or an application's
+    database_id: str | None
     key: KeySeen
     status: int | None = None
     code: str | None = None

@@ -1,4 +1,4 @@
-"""What an account owns: databases, applications, their snapshots, and work in progress. Data without rules."""
+"""What an account owns: databases, their snapshots, and work in progress. Data without rules."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Literal
 
 from squarecloud_emulator.data.damage import Damage
 
 __all__ = [
     "ADDRESSES",
     "ID",
-    "Application",
     "Database",
-    "Family",
     "Origin",
-    "Resource",
     "Restore",
     "RunningSnapshot",
     "StoredSnapshot",
 ]
 
-Family = Literal["databases", "applications"]
 Origin = Literal["manual", "automatic"]
-# Ids in the OpenAPI document are 32 hex digits, except in one of its examples; an application's may name a workspace.
+# Ids in the OpenAPI document are 32 hex digits, except in one of its examples.
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 ADDRESSES = {
     "mongo": ("mongodb", "default"),
@@ -37,13 +33,12 @@ ADDRESSES = {
 
 
 @dataclass(kw_only=True)
-class Resource:
-    """A database or an application."""
-
-    family: ClassVar[Family]
+class Database:
+    """A database."""
 
     id: str
     name: str
+    type: str = "postgres"  # one of ADDRESSES
     ram: int  # MB
     created_at: datetime
     cluster: str = "emulator-1"
@@ -56,28 +51,9 @@ class Resource:
     next_restore_fails: bool = False  # the POST is refused
     next_restore_error: str | None = None  # the code with which it fails after it was accepted
     next_restore_does_nothing: bool = False  # it succeeds, and the data stays as it is
-
-    @property
-    def runtime(self) -> str:
-        """The engine, as listings show it."""
-        raise NotImplementedError
-
-
-@dataclass(kw_only=True)
-class Database(Resource):
-    """A database."""
-
-    family: ClassVar[Family] = "databases"
-
-    type: str = "postgres"  # one of ADDRESSES
     version: str = ""
     port: int = 7058
     resets: dict[str, int] = field(default_factory=dict)  # how often "password" and "certificate" were made again
-
-    @property
-    def runtime(self) -> str:
-        """The engine, as listings show it."""
-        return self.type
 
     def credential(self, kind: str) -> str:
         """Its password, or what its certificate is made of; another one after each reset."""
@@ -91,26 +67,11 @@ class Database(Resource):
 
 
 @dataclass(kw_only=True)
-class Application(Resource):
-    """An application; only its snapshots are emulated."""
-
-    family: ClassVar[Family] = "applications"
-
-    language: str = "python"
-
-    @property
-    def runtime(self) -> str:
-        """The engine, as listings show it."""
-        return self.language
-
-
-@dataclass(kw_only=True)
 class StoredSnapshot:
     """One version of a resource's backup object in storage."""
 
     version_id: str
-    database_id: str  # or an application's
-    family: Family
+    database_id: str
     name: str  # of the storage object; several versions share it
     size: int  # bytes
     modified: datetime

@@ -117,5 +117,5 @@ class EmulatorSettings:
         return "free" if self.plan == "free" else f"standard-{max(1, self.plan_memory_mb // 1024)}"
 
     def key_may_use(self, resource_id: str) -> bool:
-        """Whether the key is allowed to use this database or application."""
+        """Whether the key is allowed to use this database."""
         return self.resources is None or resource_id in self.resources

@@ -21,15 +21,9 @@ LONGEST_NAME = 32
 RESETS = ("password", "certificate")
 
 
-def _database(exchange: Exchange) -> Database:
-    one = exchange.resource()
-    assert isinstance(one, Database), "the path is a database's"  # noqa: S101
-    return one
-
-
 async def database(exchange: Exchange) -> Answer:
     """A database's properties."""
-    one = _database(exchange)
+    one = exchange.resource()
     return success(
         {
             "id": one.id,
@@ -46,7 +40,7 @@ async def database(exchange: Exchange) -> Answer:
 
 async def status(exchange: Exchange) -> Answer:
     """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
-    one, account = _database(exchange), exchange.service.account
+    one, account = exchange.resource(), exchange.service.account
     up = account.is_up(one, exchange.now)
     # A restore does not start a server of the emulator's again, so it says nothing of that.
     started = None if account.store.takes_time(one.id) else one.started_at or one.created_at
@@ -72,14 +66,14 @@ async def all_statuses(exchange: Exchange) -> Answer:
             {"id": one.id, "running": True, **IDLE}
             if account.is_up(one, exchange.now)
             else {"id": one.id, "running": False}
-            for one in exchange.usable(account.databases)
+            for one in exchange.usable()
         ]
     )
 
 
 async def metrics(exchange: Exchange) -> Answer:
     """No points: nothing is measured."""
-    _database(exchange)
+    exchange.resource()
     return success([])
 
 
@@ -97,12 +91,10 @@ async def create(exchange: Exchange) -> Answer:
     name, memory = _name(body.get("name")), _memory(body.get("memory"), kind)
     if account.memory_used + memory > settings.plan_memory_mb:
         raise refusal("INSUFFICIENT_MEMORY")
-    one = Database(
-        id=account.free_id("database"), name=name, type=kind, version=version, ram=memory, created_at=exchange.now
-    )
+    one = Database(id=account.free_id(), name=name, type=kind, version=version, ram=memory, created_at=exchange.now)
     account.add(one)  # before the store is asked, so that no other request gets its id
     try:
-        await outcome(account.store.create(one.id, one.runtime))
+        await outcome(account.store.create(one.id, one.type))
     except StoreError as error:
         account.remove(one.id)
         raise refusal("DATABASE_CREATION_FAILED") from error
@@ -123,7 +115,7 @@ async def create(exchange: Exchange) -> Answer:
 
 async def update(exchange: Exchange) -> Answer:
     """Rename a database, or give it another memory."""
-    one, body = _database(exchange), await exchange.body()
+    one, body = exchange.resource(), await exchange.body()
     if not {"name", "ram"} & body.keys():
         raise refusal("NO_UPDATE_DATA")
     name = _name(body["name"]) if "name" in body else one.name
@@ -174,14 +166,14 @@ async def reset(exchange: Exchange) -> Answer:
 
 
 def _running(exchange: Exchange) -> Database:
-    one = _database(exchange)
+    one = exchange.resource()
     if not exchange.service.account.is_up(one, exchange.now):
         raise refusal("DATABASE_NOT_RUNNING")
     return one
 
 
 def _not_restored(exchange: Exchange) -> Database:
-    one = _database(exchange)
+    one = exchange.resource()
     if exchange.service.account.restore_refuses_others(one.id, exchange.now):
         raise refusal("RESTORE_IN_PROGRESS", status=403)
     return one

@@ -6,28 +6,24 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from squarecloud_emulator.data.store import finished
 from squarecloud_emulator.service.refusals import refusal
-from squarecloud_emulator.service.resources import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from starlette.requests import Request
 
     from squarecloud_emulator.service.faults import Fault
     from squarecloud_emulator.service.request_journal import JournalEntry
+    from squarecloud_emulator.service.resources import Database
     from squarecloud_emulator.service.service import EmulatedService
 
 __all__ = ["Exchange", "FaultTakesOverError"]
-
-
-AnyResource = TypeVar("AnyResource", bound=Resource)
 
 
 class FaultTakesOverError(Exception):
@@ -44,22 +40,20 @@ class Exchange:
     fault: Fault | None
     now: datetime  # the service's time on arrival, then after each hold
 
-    def resource(self) -> Resource:
-        """The database or application in its path.
+    def resource(self) -> Database:
+        """The database in its path.
 
         Raises:
             RefusedError: It does not exist.
         """
-        is_application = "/apps/" in self.entry.path
-        family = self.service.account.family("applications" if is_application else "databases")
-        resource = family.get(self.entry.database_id or "")
-        if resource is None:
-            raise refusal("APP_NOT_FOUND" if is_application else "DATABASE_NOT_FOUND")
-        return resource
+        found = self.service.account.databases.get(self.entry.database_id or "")
+        if found is None:
+            raise refusal("DATABASE_NOT_FOUND")
+        return found
 
-    def usable(self, family: Mapping[str, AnyResource]) -> list[AnyResource]:
-        """Those of the account's databases or applications that the key may use."""
-        return [one for one in family.values() if self.service.settings.key_may_use(one.id)]
+    def usable(self) -> list[Database]:
+        """The account's databases that the key may use."""
+        return [one for one in self.service.account.databases.values() if self.service.settings.key_may_use(one.id)]
 
     async def body(self) -> dict[str, Any]:
         """The request's JSON object; empty for any other JSON.

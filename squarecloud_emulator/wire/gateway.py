@@ -155,7 +155,7 @@ class Gateway:
         resource_id = exchange.entry.database_id
         if resource_id is None:
             return
-        if not ID.fullmatch(resource_id) and service.account.resource(resource_id) is None:
+        if not ID.fullmatch(resource_id) and resource_id not in service.account.databases:
             raise refusal("INVALID_ID")
         if not settings.key_may_use(resource_id):
             raise refusal("RESOURCE_NOT_ALLOWED")

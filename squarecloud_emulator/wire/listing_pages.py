@@ -20,7 +20,7 @@ __all__ = ["entry", "object_path", "page_of"]
 
 def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
     """A snapshot's path on the snapshot host, which a signature covers."""
-    return f"/{snapshot.family}/{account_id}/{snapshot.name}.zip"
+    return f"/databases/{account_id}/{snapshot.name}.zip"
 
 
 def entry(snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: str, now: datetime) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from squarecloud_emulator.wire.url_signing import signed_query
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from squarecloud_emulator.service.resources import Family, StoredSnapshot
+    from squarecloud_emulator.service.resources import StoredSnapshot
     from squarecloud_emulator.wire.exchange import Exchange
 
 __all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
@@ -28,11 +28,7 @@ __all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
-_SCOPES: dict[str | None, tuple[Family, ...]] = {
-    None: ("applications",),
-    "databases": ("databases",),
-    "applications": ("applications",),
-}
+_SCOPES = {None, "applications", "databases"}  # without one those of applications, and there are none here
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def _created(exchange: Exchange, stored: StoredSnapshot) -> dict[str, str]:
 
 
 async def listing(exchange: Exchange) -> Answer:
-    """A database's or an application's snapshots; the page may come from the cache."""
+    """A database's snapshots; the page may come from the cache."""
     account, settings = exchange.service.account, exchange.service.settings
     resource = exchange.resource()
     body = account.listing_cache.cached(resource.id, "", exchange.now, settings.cache_seconds)
@@ -111,7 +107,7 @@ async def account_listing(exchange: Exchange) -> Answer:
             settings.account_listing_misses_per_minute,
             settings.account_listing_block_seconds,
         )
-        owners = [one for family in _SCOPES[wanted] for one in exchange.usable(account.family(family))]
+        owners = exchange.usable() if wanted == "databases" else []
         everything = [stored for owner in owners for stored in account.snapshots(owner.id)]
         body = page_of(everything, settings, service.snapshots_url, exchange.now)
         account.listing_cache.keep(ACCOUNT, variant, body, exchange.now)
@@ -190,17 +186,7 @@ async def me(exchange: Exchange) -> Answer:
                 },
                 "created_at": "2024-01-01T00:00:00.000Z",
             },
-            "applications": [
-                {
-                    "id": one.id,
-                    "name": one.name,
-                    "ram": one.ram,
-                    "lang": one.language,
-                    "cluster": one.cluster,
-                    "created_at": timestamp(one.created_at),
-                }
-                for one in exchange.usable(account.applications)
-            ],
+            "applications": [],
             "databases": [
                 {
                     "id": one.id,
@@ -210,7 +196,7 @@ async def me(exchange: Exchange) -> Answer:
                     "cluster": one.cluster,
                     "created_at": timestamp(one.created_at),
                 }
-                for one in exchange.usable(account.databases)
+                for one in exchange.usable()
             ],
         }
     )
@@ -254,9 +240,6 @@ ROUTES = (
         )
     ),
     ApiRoute("me", "GET", "/v2/users/me", me, "account:read"),
-    ApiRoute("create app", "POST", "/v2/apps/{id}/snapshots", create, "snapshots:write"),
-    ApiRoute("list app", "GET", "/v2/apps/{id}/snapshots", listing, "snapshots:read"),
-    ApiRoute("restore app", "POST", "/v2/apps/{id}/snapshots/restore", restore, "snapshots:write"),
     ApiRoute("service status", "GET", "/v2/service/status", service_status, needs_key=False),
     ApiRoute("download", "GET", "/files/{path:path}", download, needs_key=False),
     ApiRoute("download", "HEAD", "/files/{path:path}", download, needs_key=False),

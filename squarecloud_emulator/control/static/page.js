@@ -149,7 +149,7 @@ function effect(rule) {
 function database(one) {
   const path = `databases/${encodeURIComponent(one.id)}`;
   const state = one.restoring ? "restoring" : one.up ? "up" : "down";
-  const called = `${one.type || "application"}-${short(one.id)}`;
+  const called = `${one.type}-${short(one.id)}`;
   const planned = [
     one.next_snapshot_seconds !== null && `the next snapshot takes ${one.next_snapshot_seconds} s`,
     one.next_snapshot_fails && "the next snapshot fails",
