@@ -126,11 +126,10 @@ async def test_an_edit_whose_caller_is_cancelled_ends_nobodys_else_that_waits_wi
             await edit(2)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(edit, 1)
-        await anyio.sleep(0.1)
-        for work in (cancelled, partial(edit, 3), partial(edit, 4)):
+        for work in (partial(edit, 1), cancelled, partial(edit, 3), partial(edit, 4)):
             group.start_soon(work)
-        await anyio.sleep(2.1)  # they are written together, by the second
+            await anyio.sleep(0.1)
+        await anyio.sleep(2.0)  # all but the first are written together, by the second
         scope.cancel()
     assert sorted(done) == [1, 3, 4]
     assert set(await run.read()) == {"1", "3", "4"}
