@@ -336,7 +336,12 @@ class Taking:
             modified, entry = max(fitting, key=lambda each: each[0], default=(None, None))
             if modified is None or entry is None:
                 return None
-            if modified < worthless or await self._restored_since(modified, unless_known=bool(self.spent)):
+            # The listing may show when it was finished, the ledger when it was requested.
+            known_at = {
+                each.result: each.request.posted_at for each in await self.session.ledger.snapshots(self.database_id)
+            }
+            taken = known_at.get(entry.version, modified)
+            if taken < worthless or await self._restored_since(taken, unless_known=bool(self.spent)):
                 why = "changed or restored" if self.spent else "restored"
                 line = f"snapshot {self.database_id}/{entry.version} is not used again: the database was {why} since"
                 if self.session.memory.is_first(line):

@@ -83,9 +83,13 @@ async def test_a_snapshot_from_before_a_restore_guards_nothing_and_is_adopted_by
 
 
 @pytest.mark.parametrize("as_a_stranger", [False, True])
+@pytest.mark.parametrize(("seconds", "modified_is"), [(150.0, "start"), (500.0, "end")])
 @virtual
-async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore(*, as_a_stranger: bool) -> None:
-    async with world(snapshot_seconds=150.0, cache_world="invalidated") as w:
+async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore(
+    seconds: float, modified_is: str, *, as_a_stranger: bool
+) -> None:
+    """Also one that is finished only after the restore."""
+    async with world(snapshot_seconds=seconds, modified_is=modified_is, cache_world="invalidated") as w:
         machine = Machine(w)
         stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(days=1))
         await machine.killed_after(100.0)
