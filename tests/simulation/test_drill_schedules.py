@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import example, given
@@ -208,6 +208,14 @@ PLAIN = Step("up", 0.5, True, "", 30 * MINUTE, None, None, None, 0, 0.0, True, F
 
 
 @example(service={**QUICK, "restore_seconds": 5.0}, steps=[PLAIN, PLAIN])
+@example(  # somebody else's restore fails, and has overwritten the scratch database all the same
+    service={**QUICK, "restore_holds": True, "restore_stops_database": False},
+    steps=[
+        replace(PLAIN, timeout=MINUTE),
+        replace(PLAIN, timeout=MINUTE, fails="SNAPSHOT_CORRUPT", pause=70.0),
+        replace(PLAIN, timeout=MINUTE, others=True),
+    ],
+)
 @schedules(60)
 @given(service=SERVICE, steps=STEPS)
 def test_a_drill_restores_once_and_never_forgets_its_last_proof(service: dict[str, Any], steps: list[Step]) -> None:
