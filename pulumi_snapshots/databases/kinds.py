@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.service.signed_url import DATABASE_TYPES
@@ -102,6 +102,24 @@ def kind_of(dsn: str) -> str:
 def parameters(dsn: str) -> dict[str, str]:
     """What follows the `?` of a connection string, with `-` for `_` in each name."""
     return {name.replace("_", "-"): value for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)}
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a connection string with a `://` says, without its escapes."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    path: str
+
+    @classmethod
+    def of(cls, dsn: str) -> Login:
+        """Read one of MySQL or Redis."""
+        parts = urlsplit(dsn)
+        user, password, path = map(unquote, (parts.username or "", parts.password or "", parts.path.strip("/")))
+        return cls(parts.hostname or "localhost", parts.port or KINDS[kind_of(dsn)].port, user, password, path)
 
 
 def missing_extra(kind: str) -> str | None:

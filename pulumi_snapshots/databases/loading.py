@@ -10,7 +10,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
-from urllib.parse import unquote, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -18,7 +17,7 @@ import anyio.to_thread
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 from pulumi_snapshots.databases.hiding import Hidden
-from pulumi_snapshots.databases.kinds import KINDS, kind_of, parameters
+from pulumi_snapshots.databases.kinds import KINDS, Login, kind_of, parameters
 from pulumi_snapshots.late import late
 from pulumi_snapshots.run.settings import without_key
 
@@ -170,7 +169,7 @@ def _unpack(dump: Dump, folder: Path) -> None:
 
 
 async def _mysql(loading: _Loading) -> None:
-    parts, given = urlsplit(loading.dsn), parameters(loading.dsn)
+    login, given = Login.of(loading.dsn), parameters(loading.dsn)
     mode = given.get("ssl-mode", "VERIFY_CA" if "ssl-ca" in given else "PREFERRED").upper()
     # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
     options = [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
@@ -179,14 +178,13 @@ async def _mysql(loading: _Loading) -> None:
         options.append("--loose-skip-ssl" if mode == "DISABLED" else "--loose-ssl")
     verify = "--loose-ssl-verify-server-cert"
     options.append(verify if mode.startswith("VERIFY") else "--loose-skip-ssl-verify-server-cert")
-    options += [f"--host={parts.hostname or 'localhost'}", f"--port={parts.port or KINDS['mysql'].port}"]
-    options.append(f"--user={unquote(parts.username or '')}")
+    options += [f"--host={login.host}", f"--port={login.port}", f"--user={login.user}"]
     # Without `binary-mode` a dump may hold commands for this machine.
-    options += ["--default-character-set=utf8mb4", "--binary-mode", unquote(parts.path.strip("/"))]
+    options += ["--default-character-set=utf8mb4", "--binary-mode", login.path]
     with loading.dump.file() as file:
         if ELSEWHERE.search(await anyio.to_thread.run_sync(file.read, BLOCK)):
             raise NotLoaded("the dump names a database of its own, and would change that one")
-    await loading.fed("--no-defaults", *options, MYSQL_PWD=unquote(parts.password or ""))
+    await loading.fed("--no-defaults", *options, MYSQL_PWD=login.password)
 
 
 async def _mongodb(loading: _Loading) -> None:
@@ -196,15 +194,14 @@ async def _mongodb(loading: _Loading) -> None:
 
 async def _redis(loading: _Loading) -> None:
     if loading.dump.form == "commands":
-        parts, given = urlsplit(loading.dsn), parameters(loading.dsn)
+        login, given = Login.of(loading.dsn), parameters(loading.dsn)
         names = {"ssl-ca-certs": "--cacert", "ssl-certfile": "--cert", "ssl-keyfile": "--key"}
-        tls = ["--tls"] if parts.scheme == "rediss" else []
+        tls = ["--tls"] if loading.dsn.startswith("rediss:") else []
         tls += [word for name, option in names.items() if name in given for word in (option, given[name])]
         tls += ["--insecure"] if given.get("ssl-cert-reqs") == "none" else []
-        login = ["-h", parts.hostname or "localhost", "-p", str(parts.port or KINDS["redis"].port)]
-        login += ["--user", unquote(parts.username)] if parts.username else []
-        path = parts.path.strip("/") or "0"
-        await loading.fed(*login, *tls, "-n", path, "--pipe", REDISCLI_AUTH=unquote(parts.password or ""))
+        place = ["-h", login.host, "-p", str(login.port), "-n", login.path or "0"]
+        place += ["--user", login.user] if login.user else []
+        await loading.fed(*place, *tls, "--pipe", REDISCLI_AUTH=login.password)
         return
 
     # No server loads a file while it runs, so one of our own loads it, and gives its keys to the other.

@@ -6,11 +6,10 @@ import re
 import ssl
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pymysql
 
-from pulumi_snapshots.databases.kinds import KINDS, parameters
+from pulumi_snapshots.databases.kinds import Login, parameters
 from pulumi_snapshots.databases.scalars import NOT_TEXT, NotOneValue, Scalar, as_number, only_column
 from pulumi_snapshots.databases.session import Refused, Session, failed, not_connected, sever_socket_of
 
@@ -136,14 +135,9 @@ def tls(given: dict[str, str]) -> dict[str, Any]:
 
 
 def _login(dsn: str) -> dict[str, Any]:
-    parts = urlsplit(dsn)
-    return {
-        "host": parts.hostname or "localhost",
-        "port": parts.port or KINDS["mysql"].port,
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "database": unquote(parts.path.strip("/")),
-    }
+    login = Login.of(dsn)
+    where: dict[str, Any] = {"host": login.host, "port": login.port, "database": login.path}
+    return {**where, "user": login.user, "password": login.password}
 
 
 def _said(error: Exception) -> str:
