@@ -151,7 +151,7 @@ def test_a_caught_lookup_failure_does_not_fail_the_program(app: App) -> None:
     caught = documented("LookupFailed").replace(DATABASE, "b" * 32)
     app.program(f"""{IMPORT}
 {documented("get_snapshots_output")}
-{documented("with_url=True")}
+{documented("latest_url")}
 {caught}
 pulumi.export("running", running)
 twin = get_database_output("{"b" * 32}").apply(lambda found: found.name).recover(lambda failure: "no such database")
