@@ -146,9 +146,7 @@ def not_run(check: Check, reason: str) -> CheckResult:
 def read_checks(given: object) -> list[Check]:
     """What a program gave; raises Unfit."""
     if not isinstance(given, list | tuple) or not given:
-        raise Unfit(
-            "must be a list with a check at least: without one nothing is proved but that the service is content"
-        )
+        raise Unfit("must list at least one check; without one, a drill only proves that the service reported success")
     if len(given) > MOST:
         raise Unfit(f"must be {MOST} checks at most, not {len(given)}")
     return [read_check(one, f"check {number}") for number, one in enumerate(given, 1) if one is not UNKNOWN]

@@ -44,7 +44,7 @@ class Uses:
 
 def in_use(resource: str) -> str:
     """Why a database must not be overwritten by drills."""
-    return f"must be a database for drills only, and {resource} is about it: {DRILLS_OVERWRITE}"
+    return f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
 
 
 @dataclass

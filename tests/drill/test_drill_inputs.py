@@ -76,7 +76,7 @@ def test_a_check_that_could_not_be_run_has_the_reason() -> None:
     ("change", "name", "reason"),
     [
         ({"checks": None}, "checks", "is required: what the restored database is asked"),
-        ({"checks": []}, "checks", "must be a list with a check at least"),
+        ({"checks": []}, "checks", "must list at least one check; without one,"),
         ({"checks": [{"query": "x", "equals": 1}] * 101}, "checks", "must be 100 checks at most, not 101"),
         ({"checks": ["select 1"]}, "checks", "has check 1, which must be a Check, or an object with query and equals"),
         ({"checks": [{"equals": 1}]}, "checks", "has check 1, whose query is required: what the database is asked"),

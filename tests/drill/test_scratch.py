@@ -72,7 +72,7 @@ async def test_whichever_comes_second_fails_the_preview(use: str, first: str) ->
             (problem,) = DrillRules().check(drill, at.values())
             assert problem.property == "scratch_database_id"
             assert str(problem.reason).startswith(
-                f"must be a database for drills only, and {use.split(maxsplit=1)[0]} 'other' is about it: a drill overwrites"
+                f"must be used for drills only, but {use.split(maxsplit=1)[0]} 'other' uses it too: a drill overwrites"
             )
         else:
             assert DrillRules().check(drill, at.values()) == []
@@ -87,7 +87,7 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
         drill, other = calls(at)
         assert DrillRules().check(drill, at.values()) == []
         SnapshotRules().check(other, {"database_id": SCRATCH})
-        with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be a database for drills only"):
+        with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be used for drills only"):
             await DrillRules().calls.create(drill, at.values())
         assert not at.at.posts
 
@@ -107,7 +107,7 @@ async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten
         assert at.error == ""
         await guards("shop::dev::guard::other", SCRATCH)
         await at.up(triggers=["again"])
-        assert "and Guard 'shop::dev::guard::other' is about it" in at.error
+        assert "but Guard 'shop::dev::guard::other' uses it too" in at.error
         assert at.accepted == 1
 
 

@@ -390,9 +390,7 @@ def test_a_drill_that_would_overwrite_a_database_in_use_is_refused_before_anythi
     for order in ("overwritten()\nused()", "used()\noverwritten()"):
         app.program(f"{text}{order}\n")
         printed = app.up(*targeted, fails=True)
-        assert (
-            f"Drill 'weekly': scratch_database_id must be a database for drills only, and {named} is about" in printed
-        )
+        assert f"Drill 'weekly': scratch_database_id must be used for drills only, but {named} uses it too" in printed
     assert not any(each["kind"] == "restore" for each in app.requests())
     assert not any("Drill" in each["type"] for each in app.resources())
 
