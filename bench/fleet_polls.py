@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
+from pulumi_snapshots.listing.poll_plan import Pending, Poll, PollPlan
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 
 
 class Alternating(PollPlan):
     """Polls for each snapshot alone, late, then alternately at the two listings."""
 
-    def next_poll(self, polled: PolledSnapshot) -> Poll:
-        if polled.own_tried < polled.began:
-            return Poll(polled.answered + self.first_poll_after)
-        tried = max(polled.own_tried, self._account_tried)
-        at = tried + self.poll_every
-        free = at >= self._account_tried + ACCOUNT_LISTING.per_account
-        return Poll(at, account=polled.own_tried >= self._account_tried and free)
+    def next_poll(self, mine: Pending) -> Poll:
+        if mine.own_tried < mine.began:
+            return Poll(mine.answered + self.first_after)
+        tried = max(mine.own_tried, self.account_tried)
+        at = tried + self.every
+        free = at >= self.account_tried + ACCOUNT_LISTING.per_account
+        return Poll(at, account=mine.own_tried >= self.account_tried and free)
 
 
 class FixedInterval(PollPlan):
     """Polls each database's own listing at a fixed interval."""
 
-    def next_poll(self, polled: PolledSnapshot) -> Poll:
-        return Poll(max(polled.began, polled.own_tried) + self.poll_every)
+    def next_poll(self, mine: Pending) -> Poll:
+        return Poll(max(mine.began, mine.own_tried) + self.every)
 
 
 class AccountOnly(PollPlan):
     """Polls the account's listing only, at a fixed interval."""
 
-    def next_poll(self, polled: PolledSnapshot) -> Poll:
-        return Poll(max(polled.began, self._account_tried) + self.poll_every, account=True)
+    def next_poll(self, mine: Pending) -> Poll:
+        return Poll(max(mine.began, self.account_tried) + self.every, account=True)
 
 
 POLICIES: dict[str, type[PollPlan] | None] = {

@@ -87,13 +87,14 @@ class Listings:
         clock: the time.
 
     Attributes:
+        clock: the time.
         changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.changed = anyio.Event()
         self.client = client
-        self._clock = clock
+        self.clock = clock
         self._own: dict[str, _NewestPage] = defaultdict(_NewestPage)
         self._account = _NewestPage()
         self._of_each: dict[str | None, list[ListedSnapshot]] = {}
@@ -154,7 +155,7 @@ class Listings:
             if error is not self._refusal:
                 self._refusal = error
                 wait = error.retry_after or 0.0 if isinstance(error, ListingBlocked) else math.inf
-                self._refused_until = self._clock.monotonic() + wait
+                self._refused_until = self.clock.monotonic() + wait
             return None
 
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
@@ -165,7 +166,7 @@ class Listings:
     @property
     def account_refusal(self) -> SquareCloudError | None:
         """How the service refused the account's listing; None while it allows it, as far as is known."""
-        return self._refusal if self._clock.monotonic() < self._refused_until else None
+        return self._refusal if self.clock.monotonic() < self._refused_until else None
 
     @property
     def account_requested_at(self) -> float:
@@ -189,7 +190,7 @@ class Listings:
     @property
     def recent(self) -> float:
         """The `since` for the reads of one run, which the engine sends in waves."""
-        return self._clock.monotonic() - READS_SHARE
+        return self.clock.monotonic() - READS_SHARE
 
     async def read_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get a page for a read of the engine; simultaneous reads wait for each other and share one request.
@@ -227,7 +228,7 @@ class Listings:
         What any page has shown exists: for as long as the service may serve a page, it may serve one that is older than that.
         """
         shown_at, known = self._shown.get((database_id, version_id), (-math.inf, None))
-        if shown_at > self._clock.monotonic() - SERVICE_CACHE:
+        if shown_at > self.clock.monotonic() - SERVICE_CACHE:
             return known
         for page_of in (self.read_page, self.own_page, self.account_page):
             page = await page_of(database_id, self.recent, patience=BRIEF)
@@ -239,7 +240,7 @@ class Listings:
         return {database_id for database_id, at in self._requested_alone.items() if at > self.recent}
 
     async def _alone(self, database_id: str, since: float, patience: Patience) -> Page:
-        self._requested_alone[database_id] = self._clock.monotonic()
+        self._requested_alone[database_id] = self.clock.monotonic()
         return await self.own_page(database_id, since, patience=patience)
 
     async def _gather(self, database_id: str) -> list[str]:
@@ -248,7 +249,7 @@ class Listings:
         gathering = self._gathering = self._gathering or []
         gathering.append(database_id)
         try:
-            await self._clock.sleep(GATHER)
+            await self.clock.sleep(GATHER)
         finally:
             if first:
                 self._gathering = None
@@ -277,10 +278,10 @@ class Listings:
                 page.answer = listing = await fetch()
             except SquareCloudError as error:
                 if error.passing:
-                    page.fail(error, self._clock.monotonic(), patience)
+                    page.fail(error, self.clock.monotonic(), patience)
                 raise
             except anyio.get_cancelled_exc_class():
-                page.fail(Unavailable(request), self._clock.monotonic(), patience)
+                page.fail(Unavailable(request), self.clock.monotonic(), patience)
                 raise
             page.failure = None
             self.announce_change()

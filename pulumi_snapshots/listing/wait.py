@@ -13,10 +13,10 @@ import anyio
 from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import Search, find_ours
-from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
+from pulumi_snapshots.listing.poll_plan import EXPIRED, Pending, Poll, PollPlan
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.service.errors import SquareCloudError
-from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 PINNING = 5 * 60.0
@@ -28,7 +28,7 @@ class ListingWait:
     """The wait for one snapshot.
 
     Attributes:
-        plan: plans and sends the polls.
+        plan: plans the polls.
         database_id: the snapshot's database.
         waits: shows the progress, see `Member.waits`.
         answered: how its POST was answered: `200`, `202`, or how the answer was lost.
@@ -69,40 +69,65 @@ class ListingWait:
             AmbiguousSnapshot: two entries could be the snapshot.
             SquareCloudError: a poll was refused, and will be refused again.
         """
-        plan, shown = self.plan, None
-        with plan.including(self.database_id, age=age, first_after=first_after, accepted=self.accepted) as polled:
+        plan, listings, clock = self.plan, self.plan.listings, self.plan.clock
+        began = clock.monotonic()
+        pending = Pending(began, began - age)
+        if first_after is not None:
+            pending.first_at = began + first_after
+        # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
+        own_is_old = first_after is not None or listings.may_be_old(self.database_id, pending.answered)
+        pending.in_turn = own_is_old or not self.accepted
+        searched: list[Listing] = []
+        shown = None
+        with plan.expecting(pending):
             while True:
-                for page in plan.unread_pages(polled):
-                    if (entry := self._find(page)) is not None:
+                pages = listings.known_pages(self.database_id)
+                new = [page for page in pages if page and page.listing.sent_at >= began]
+                for page in new:
+                    if page.listing not in searched and (entry := self._find(page)) is not None:
                         return entry
-                if polled.read[0] >= max(shown_by + PINNING, polled.began):  # an earlier page was not searched
+                searched = [page.listing for page in new]
+                if pages[0] is not None and pages[0].listing.sent_at >= max(shown_by + PINNING, began):
                     return None
-                plan.note_miss(polled)
-                poll = plan.next_poll(polled)
-                if poll.at <= self.plan.clock.monotonic():
-                    await self._poll(polled, poll)
+                now = clock.monotonic()
+                poll = plan.next_poll(pending)
+                if poll.at <= now:
+                    await self._poll(pending, poll)
                     continue
                 if poll != shown:
                     self._show(poll)
                     shown = poll
-                await plan.sleep_until(poll.at)
+                with anyio.move_on_after(poll.at - now):
+                    await listings.changed.wait()
 
     def _find(self, page: Page) -> ListedSnapshot | None:
         if self.version is not None or self.search is None:
             return page.version(self.version or "")
         return find_ours(page.entries, self.search)
 
-    async def _poll(self, polled: PolledSnapshot, poll: Poll) -> None:
-        if (until := self.plan.listings.client.blocked_until) is not None:
+    async def _poll(self, pending: Pending, poll: Poll) -> None:
+        plan, listings, now = self.plan, self.plan.listings, self.plan.clock.monotonic()
+        if (until := listings.client.blocked_until) is not None:
             self.waits(BLOCKED, until=until, why=self._state)
+        since = max(pending.began, now - plan.every / 4)  # a page that was fetched for another snapshot is good enough
         try:
-            await self.plan.poll(polled, poll)
+            if poll.account:
+                plan.account_tried = now  # at once, so that only one of all snapshots sends the request
+                await listings.account_listing(since)
+            else:
+                await listings.own_page(self.database_id, since)
+                if now >= pending.own_since + EXPIRED:
+                    pending.own_since = now
         except SquareCloudError as error:
             self.failure = error
             self._last_check()
         else:
             self.failure = None
             self.outdated = self.version is not None
+        if poll.account:
+            plan.account_tried = self.plan.clock.monotonic()
+        else:
+            pending.own_tried = self.plan.clock.monotonic()
 
     def _show(self, poll: Poll) -> None:
         utc, now = self.plan.clock.utc(), self.plan.clock.monotonic()
@@ -160,7 +185,7 @@ async def find_version(  # noqa: PLR0913  what is known of it
     wait = ListingWait(plan, database_id, member.waits, "200", accepted=True, **known)
     with anyio.move_on_after(patience):
         shown_by = plan.clock.monotonic() + left
-        return await wait.until_listed(first_after=plan.poll_every, shown_by=shown_by), None
+        return await wait.until_listed(first_after=plan.every, shown_by=shown_by), None
     if wait.failure is not None:
         raise wait.failure
     return None, listed_by

@@ -104,10 +104,9 @@ class Session(Stoppable):
         )
         self.poll_plan = PollPlan(
             self.listings,
-            self.clock,
-            first_poll_after=settings.first_poll_after,
-            poll_every=settings.poll_every,
-            ended_by_snapshot=LISTING_CACHES[settings.listing_cache],
+            first_after=settings.first_poll_after,
+            every=settings.poll_every,
+            ends=LISTING_CACHES[settings.listing_cache],
         )
         # Of this machine alone, since shell completion reads them.
         self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)

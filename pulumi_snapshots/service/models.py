@@ -118,7 +118,7 @@ class ListedSnapshot(_Wire):
         return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Listing:
     """A fetched listing, newest snapshot first.
 

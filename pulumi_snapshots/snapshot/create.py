@@ -213,7 +213,7 @@ class Taking:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
         operation, limiter = self.operation, self.session.rate_limiter
         self.finished, is_first = None, True
-        with self.session.poll_plan.expecting_post():
+        with self.session.poll_plan.expecting():
             if (newest := self._memory.newest_in_state) is not None:
                 age = (self.session.service_clock.now() - newest).total_seconds()
                 limiter.note_earlier_post(self.database_id, age)

@@ -177,7 +177,7 @@ async def _read_pending(
             version = there.result if there is not None and there.status is Status.FOUND else None
             await session.know_time(database_id, briefly=True)
             age = (session.service_clock.now() - request.posted_at).total_seconds()
-            if version is None and request.answered != "200" and session.poll_plan.is_early(age):
+            if version is None and request.answered != "200" and 0 <= age < session.poll_plan.first_alone:
                 return record  # also in a preview: the wait that follows polls at its time
             page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
             search = Search.of(request, excluded=memory.not_new)

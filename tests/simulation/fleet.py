@@ -244,9 +244,7 @@ def ours(
         session = machine.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
         if polls is not None:
             chosen = session.settings
-            session.poll_plan = polls(
-                session.listings, session.clock, first_poll_after=chosen.first_poll_after, poll_every=chosen.poll_every
-            )
+            session.poll_plan = polls(session.listings, first_after=chosen.first_poll_after, every=chosen.poll_every)
 
         async def take(database_id: str) -> str:
             record = await create(session, SnapshotInputs(database_id), Row(), database_id)
