@@ -6,7 +6,6 @@ import random
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -148,27 +147,6 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
         assert sent(here) == 1
 
 
-@virtual
-async def test_a_disk_that_gets_full_while_a_snapshot_is_taken_is_said_once_and_loses_nothing() -> None:
-    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
-        stack = Stack(SnapshotRules(), Machine(here), OWNER)
-        place = stack.machine.place
-        assert place is not None
-
-        async def fills() -> None:
-            await anyio.sleep(10)
-            place.refuses_writes = "the disk is full"
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(fills)
-            await stack.up(saves=False, database_id=DATABASE)
-        assert stack.error is None
-        assert f"{stack.row.warnings}{stack.session.take_note()}".count("the disk is full") == 1
-        await stack.up(database_id=DATABASE)
-        assert stack.error is None, "what was sent is found, though its end cannot be entered"
-        assert [stack.outputs["version_id"]] == [post.version_id for post in here.posts]
-
-
 # Another key
 
 
@@ -296,13 +274,3 @@ async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_wher
         else:
             assert stack.id
             assert len(there) == 1
-
-
-@virtual
-async def test_a_time_out_of_a_moment_says_where_it_was() -> None:
-    async with world() as here:
-        place = Memory(here.clock, delay=(20.0, 20.0))
-        ending = await here.create(session=here.another_run(place), timeout=10.0)
-        assert isinstance(ending.nothing, NothingSent)
-        assert "while ." not in ending.text
-        assert timedelta(seconds=here.clock.monotonic()) < timedelta(minutes=1)
