@@ -81,10 +81,7 @@ class ArchiveRules(Rules):
 def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Compare by value: another version or place replaces; another signature, expiry or time-out changes nothing.
 
-    Args:
-        record: the archive in the state.
-        old: its inputs.
-        new: the inputs now; a value that is `UNKNOWN` is no change, since an update decides it.
+    A value that is `UNKNOWN` is no change, since an update decides it.
     """
     database_id, version_id = which_snapshot(new)
     # The URL of an unusual host does not show its database; the version alone decides then.

@@ -60,15 +60,10 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 
 
 def kept_by(keep: Keep, objects: Sequence[T], created_at: Callable[[T], str]) -> list[T]:
-    """The objects that at least one tier keeps.
+    """The objects that at least one tier keeps, of all that there are, in any order.
 
     As restic does: from the newest on, each tier keeps an object that is the first of its period, until it has kept its
     number; a tier that is not used up by then keeps the oldest object too.
-
-    Args:
-        keep: the tiers.
-        objects: all there are, in any order.
-        created_at: when an object's snapshot was taken.
     """
     timed = [(parse_rfc3339(created_at(each)).astimezone(UTC), each) for each in objects]
     timed.sort(key=lambda pair: pair[0], reverse=True)

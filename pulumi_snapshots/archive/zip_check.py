@@ -34,17 +34,9 @@ class BrokenZip(Explained):
 
 
 def check_directory(tail: bytes, size: int) -> int:
-    """Read the directory of a zip.
+    """Read the directory of a zip of this size, which ends in `tail`; raises `BrokenZip` if it cannot be read.
 
-    Args:
-        tail: its last bytes.
-        size: bytes of the whole.
-
-    Returns:
-        The number of members; 0 if the directory begins before the tail, so that only its place was checked.
-
-    Raises:
-        BrokenZip: it cannot be read.
+    Returns the number of members; 0 if the directory begins before the tail, so that only its place was checked.
     """
     before = size - len(tail)
     stop = end = _end_record(tail)

@@ -27,12 +27,9 @@ class _Silent(Exception):
 
 
 class Flow(Generic[T]):
-    """One flow of blocks, and the thread that pulls them.
+    """One flow of blocks, and the thread that pulls them; an error of the puller reaches the caller of `push`.
 
-    Args:
-        pull: takes the blocks and returns the result. An error that it raises reaches the caller of `push`.
-        silence: seconds without a pulled block after which `check` is called; None for any number.
-        check: raises an error if it makes no sense to wait longer.
+    After so many seconds of `silence` without a pulled block, `check` raises an error if it makes no sense to wait longer.
     """
 
     def __init__(
