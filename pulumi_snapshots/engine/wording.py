@@ -14,35 +14,15 @@ STEPS = {
     Step.BRING_BACK: "`Snapshot.get` brings it back.",
     Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
-    Step.KEEP_WAITING: "It is kept in the state: the next `pulumi up` keeps waiting and sends no second request.",
-    Step.ASK_AGAIN: "It stays in the state as pending, and every `pulumi up` polls again.",
     Step.GIVE_UP: (
         "`pulumi up --refresh --replace '{resource}'` gives up on it instead, and may use another of today's snapshots."
     ),
     Step.TAKE_NEW: "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
-    Step.SNAPSHOT_NOT_KEPT: (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` takes another one, "
-        "unless `{reuse_within}` lets it adopt this one."
-    ),
-    Step.SNAPSHOT_KEPT_HERE: (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine "
-        "still waits for it; one on another machine takes another one, unless `{reuse_within}` lets it adopt this one."
-    ),
-    Step.GUARD_RESUMES: (
-        "Run `pulumi up` again: until `{timeout}` after the request, or `{reuse_within}` if that is longer, it waits for this "
-        "snapshot; later it takes another one."
-    ),
-    Step.GUARD_TAKES_ANOTHER: (
-        "Run `pulumi up` again `{timeout}` after the request, or `{reuse_within}` if that is longer: it takes another one then."
-    ),
     Step.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "
         "--run-program`."
-    ),
-    Step.KEEP_WATCHING: (
-        "It is kept in the state: the next `pulumi up` keeps watching the database and sends no second request."
     ),
     Step.CHECK_RESTORED: (
         "It stays in the state as unknown: check the database, then take the Restore out of the program if it was carried "
@@ -51,33 +31,7 @@ STEPS = {
     Step.RESTORE_AGAIN: (
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
     ),
-    Step.RESTORE_NOT_KEPT: (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state. The next `pulumi up` restores again, "
-        "over whatever the database holds by then: take the Restore out of the program first."
-    ),
-    Step.RESTORE_KEPT_HERE: (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state. The next `pulumi up` on this machine "
-        "still watches the database; one on another machine restores again, over whatever the database holds by then: take "
-        "the Restore out of the program first."
-    ),
-    Step.TAKE_RESTORE_OUT: (
-        "Take the Restore out of the program, unless the next `pulumi up` is to restore this snapshot."
-    ),
-    Step.RESTORES_NEXT: (
-        "The next `pulumi up` restores again, over whatever the database holds by then: take the Restore out of the program if "
-        "it must not."
-    ),
-    Step.CHECK_AGAIN: "The next `pulumi up` runs the checks again, without another restore.",
     Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
-    Step.DRILLS_NEXT: "The next `pulumi up` drills it again.",
-    Step.DRILL_NOT_KEPT: (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` drills again."
-    ),
-    Step.DRILL_KEPT_HERE: (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine still "
-        "watches the scratch database; one on another machine drills again."
-    ),
-    Step.ARCHIVE_AGAIN: "The next `pulumi up` archives again.",
     Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
 }
@@ -92,7 +46,9 @@ IN_ARCHIVE = {
 
 
 def _in_python(name: str) -> str:
-    return config_key(name) if name in Settings.properties() else {"resource": "URN"}.get(name, name)
+    return (
+        config_key(name) if name in Settings.properties() else {"resource": "URN", "run": "`pulumi up`"}.get(name, name)
+    )
 
 
 def _in_others(name: str) -> str:

@@ -7,11 +7,13 @@ from enum import Enum
 
 from pulumi_snapshots.errors.text import Text
 
+NOT_KEPT = "The installed Pulumi SDK has no known way to keep it in the stack's state"
+
 
 class Step(Enum):
     """One step, in words that fit everywhere; an edge that has a command for it shows that instead.
 
-    In braces are the facts of a `Next` with this step, and names of properties and settings.
+    In braces are the facts of a `Next` with this step, names of properties and settings, and `run`, the command that runs again.
     """
 
     # The key and the account
@@ -74,62 +76,56 @@ class Step(Enum):
     OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
 
     # A snapshot that is pending or gone
-    KEEP_WAITING = "It is kept: the next run keeps waiting and sends no second request."
-    ASK_AGAIN = "It is kept as pending, and every run polls again."
+    KEEP_WAITING = "It is kept in the state: the next {run} keeps waiting and sends no second request."
+    ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
     SHOW_OTHER_SNAPSHOT = "If that is another one, run a preview of it: it shows that its state has the snapshot."
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     SNAPSHOT_NOT_KEPT = (
-        "It could not be kept: the next run takes another one, unless {reuse_within} lets it adopt this one."
+        f"{NOT_KEPT}: the next {{run}} takes another one, unless {{reuse_within}} lets it adopt this one."
     )
     SNAPSHOT_KEPT_HERE = (
-        "It could not be kept: the next run on this machine still waits for it; one on another machine takes another "
-        "one, unless {reuse_within} lets it adopt this one."
+        f"{NOT_KEPT}: the next {{run}} on this machine still waits for it; one on another machine takes another one, unless "
+        "{reuse_within} lets it adopt this one."
     )
     GUARD_RESUMES = (
-        "Run it again: until {timeout} after the request, or {reuse_within} if that is longer, it waits for this snapshot; later "
-        "it takes another one."
+        "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; later it "
+        "takes another one."
     )
     GUARD_TAKES_ANOTHER = (
-        "Run it again {timeout} after the request, or {reuse_within} if that is longer: it takes another one then."
+        "The first {run} takes another one that comes {timeout} after the request, or {reuse_within} if that is longer."
     )
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
     # A restore whose end was not seen
-    KEEP_WATCHING = "It is kept: the next run keeps watching the database and sends no second request."
+    KEEP_WATCHING = "It is kept in the state: the next {run} keeps watching the database and sends no second request."
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
-    RESTORE_NOT_KEPT = (
-        "It could not be kept: the next run restores again, over whatever the database holds by then. Remove the Restore "
-        "first."
-    )
+    RESTORE_NOT_KEPT = f"{NOT_KEPT}. The next {{run}} restores again, over whatever the database holds by then: remove the Restore first."
     RESTORE_KEPT_HERE = (
-        "It could not be kept: the next run on this machine still watches the database; one on another machine restores "
-        "again, over whatever the database holds by then. Remove the Restore first."
+        f"{NOT_KEPT}. The next {{run}} on this machine still watches the database; one on another machine restores again, over "
+        "whatever the database holds by then: remove the Restore first."
     )
     SHOW_OTHER = "If that is another one, run a preview of it: it shows that its state has the restore."
     RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
-    TAKE_RESTORE_OUT = "Remove the Restore, unless the next run is to restore this snapshot."
+    TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
     RESTORES_NEXT = (
-        "The next run restores again, over whatever the database holds by then. Remove the Restore if it must not."
+        "The next {run} restores again, over whatever the database holds by then: remove the Restore if it must not."
     )
     RESTORE_ANOTHER = "Restore another snapshot."
 
     # A drill
-    CHECK_AGAIN = "The next run runs the checks again, without another restore."
+    CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
     DRILL_AGAIN = "It can be drilled again, from its restore on."
-    DRILLS_NEXT = "The next run drills it again."
-    DRILL_NOT_KEPT = "It could not be kept: the next run drills again."
-    DRILL_KEPT_HERE = (
-        "It could not be kept: the next run on this machine still watches the scratch database; one on another machine drills "
-        "again."
-    )
+    DRILLS_NEXT = "The next {run} drills it again."
+    DRILL_NOT_KEPT = f"{NOT_KEPT}: the next {{run}} drills again."
+    DRILL_KEPT_HERE = f"{NOT_KEPT}: the next {{run}} on this machine still watches the scratch database; one on another machine drills again."
 
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
-    ARCHIVE_AGAIN = "The next run archives again."
+    ARCHIVE_AGAIN = "The next {run} archives again."
     PUT_ARCHIVE_BACK = "Put {uri} back, or remove the Archive."
     GIVE_URL = "Give {download_url}."
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."

@@ -218,9 +218,8 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(shop: App) ->
     interrupted.interrupt()
     printed = shop.ends(interrupted, fails=True)
     assert "The wait was interrupted." in joined(diagnostics(printed))
-    assert (
-        "until `timeout` after the request, or `reuse_within` if that is longer, it waits for this snapshot"
-        in joined(printed)
+    assert "waits for this snapshot until timeout after the request, or reuse_within if that is longer" in joined(
+        printed
     )
     killed = shop.start_up("-c", "value=b", real=True)
     killed.shows("waiting for the snapshot that guards")

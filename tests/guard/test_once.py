@@ -89,7 +89,7 @@ async def test_an_interrupted_guard_holds_back_and_says_what_is_next() -> None:
         assert not program.done
         assert "is not listed yet. The wait was interrupted." in program.told(FIRST)
         assert (
-            "until `timeout` after the request, or `reuse_within` if that is longer, it waits for this snapshot"
+            "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
             in program.told(FIRST)
         )
         again = machine.program()

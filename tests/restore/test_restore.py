@@ -232,9 +232,7 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
         "It was interrupted.\nhint: The installed Pulumi SDK has no known way to keep it in the stack's state."
     )
     assert ("on this machine still watches the database" in text) is (resource is not None)
-    assert text.endswith(
-        "restores again, over whatever the database holds by then: take the Restore out of the program first."
-    )
+    assert text.endswith("restores again, over whatever the database holds by then: remove the Restore first.")
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ TYPED = {
     "target_database_id": "--onto",
     "scratch_database_id": "--scratch",
     "connection": "--connection-env",
+    "run": "run",
 }
 """How an input is called where it is typed without an option, or with one of another name."""
 STEPS = {
