@@ -168,8 +168,6 @@ MISTAKES = (
     ("guard", "if entry.touched_at > now - timedelta(seconds=RETENTION):", "if True:"),
     ("guard", "if record.version_id is None or self._entry(guard, record) is None:", "if True:"),
     ("guard", "return known.info(self.now)\n", "pass\n"),
-    ("guard", "if of is None or (record := of.record) is None or guard not in of.changes:", "if of is None or (record := of.record) is None:"),
-    ("guard", "if each.changed_at)\n", "if each)\n"),
     ("guard", "until if until > self.now else None", "until"),
     ("guard", "if each.database_id == database_id and each.version_id)", "if each.version_id)"),
     ("guard", "oldest, self._reused = max(oldest, each.ended_at or at), None", "pass"),

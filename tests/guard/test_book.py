@@ -113,12 +113,23 @@ async def test_the_history_shows_what_has_changed_after_which_snapshot() -> None
     await book.clock.sleep(60.0)
     await book.changes("v1", "update of Server shop", "delete of Server old")
     await book.takes("v2")
+    await book.takes("v2")  # again, by the repetition of a run that has failed
     failed, good = await book.history()
     assert (failed.version_id, failed.changes, failed.changed_at) == ("v2", [], None)
     assert (good.version_id, good.changes) == ("v1", ["update of Server shop", "delete of Server old"])
     assert good.changed_at is not None
     assert parse_rfc3339(good.changed_at) - parse_rfc3339(good.noted_at) == timedelta(minutes=1)
     assert await book.history("organization/app/dev/other") == []
+
+
+@virtual
+async def test_a_used_up_quota_is_known_until_it_is_free_again() -> None:
+    book = Book()
+    ends = book.clock.utc() + timedelta(hours=1)
+    await consult(book.ledger, lambda book: book.note_used_up(ends), writes=True)
+    assert await consult(book.ledger, lambda book: book.used_up) == ends
+    await book.clock.sleep(3601.0)
+    assert await consult(book.ledger, lambda book: book.used_up) is None
 
 
 @virtual

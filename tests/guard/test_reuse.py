@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.guard.foresight import Foresight
 from pulumi_snapshots.guard.once import ChangeNotNoted
 from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
@@ -198,6 +199,46 @@ async def test_a_change_that_cannot_be_noted_is_an_error_and_does_not_pass_for_a
             "The", "the"
         )
         assert "the disk is full" in str(failed.value)
+
+
+@virtual
+async def test_each_of_several_changes_that_cannot_be_noted_fails() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        program = machine.program()
+        await program.changes(3, fails=True)
+        assert machine.place is not None
+        machine.place.refuses_writes, machine.place.delay = "the disk is full", (0.1, 0.1)
+        failed = []
+
+        async def after(what: str) -> None:
+            with pytest.raises(ChangeNotNoted):
+                await program.guards.after("shop", DATABASE, what, lambda: program.session)
+            failed.append(what)
+
+        async with anyio.create_task_group() as group:
+            for what in program.done:
+                group.start_soon(after, what)
+        assert sorted(failed) == sorted(program.done)
+
+
+@virtual
+async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_database_is_restored() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+
+        async def foreseen() -> str:
+            foresight = Foresight(DATABASE, ("update",))
+            foresight.show("update", "urn", Row())
+            ledger = machine.session().ledger
+            await consult(ledger, lambda book: foresight.learn(book, DATABASE, 3600.0))
+            return str(foresight.summary())
+
+        await machine.program().changes(1, fails=True)
+        assert f": {DATABASE}/{w.started()}, requested at " in await foreseen()
+        await w.clock.sleep(4 * MINUTE)
+        await machine.restores(w.started())
+        assert (await foreseen()).endswith("which would be a new one")
 
 
 @virtual
