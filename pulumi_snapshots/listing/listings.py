@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.listing.newest import Newest
+from pulumi_snapshots.listing.databases import Newest
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
