@@ -129,8 +129,8 @@ MISTAKES = (
     # Which snapshot, and whether one is taken.
     ("snapshot", 'each.origin == "manual"', "True"),
     ("snapshot", "and each.version not in others", ""),
-    ("snapshot", "and each.modified >= oldest", ""),
-    ("snapshot", "or await self._restored_since(modified)", ""),
+    ("snapshot", "and each.modified >= young", ""),
+    ("snapshot", "or await self._restored_since(taken, unless_known=bool(self.spent))", ""),
     ("snapshot", "excluded = self._memory.not_new | self.operation.found", "excluded = self._memory.not_new"),
     ("snapshot", "if (is_first or waited) and", "if"),
     ("snapshot", "if doubt := await self._doubt(attempt, excluded):\n            raise self.unresolved(doubt, undecided=True)", "pass"),

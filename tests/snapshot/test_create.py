@@ -292,6 +292,19 @@ def test_reuse_counts_the_age_by_the_clock_of_the_service(offset: float, age: in
 
 
 @virtual
+async def test_reuse_never_takes_a_snapshot_from_before_another_clients_restore() -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=20))
+        other = w.another_run()
+        await other.client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id)
+        await other.close()
+        await w.clock.sleep(5 * MINUTE)
+        ending = await w.create(reuse_within=HOUR)
+        assert ending.complete.version_id == w.started() != stored.version_id
+        assert "is not used again: the database was restored since" in ending.text
+
+
+@virtual
 async def test_reuse_never_takes_the_snapshot_that_is_to_be_replaced() -> None:
     async with world() as w:
         record = (await w.create()).complete
