@@ -722,6 +722,7 @@ async def test_keep_last_keeps_a_file_that_was_changed_since(tmp_path: Path) -> 
         at.newer()
         await at.archive(keep_last=1, previous=first)
         assert file_of(first).read_bytes() == OLD
+        assert file_of(first).with_name(f"{file_of(first).name}.json").exists()
 
 
 @virtual
