@@ -85,6 +85,7 @@ class Operation:
         refusal: why its last request was in vain.
         attempt: the attempt that it acts on, which may have started something; None until there is one.
         resumed: whether an earlier run has sent that.
+        left: what an earlier run has left of it, if its answer may still come.
         waited: whether it has waited for another attempt, until its caller takes that back.
         found: versions of the database that other attempts have found.
         refusals: those after which it was to be sent again, and when each came.
@@ -99,6 +100,7 @@ class Operation:
     refusal: SquareCloudError | None = None
     attempt: Attempt | None = None
     resumed: bool = False
+    left: Claim | None = None
     waited: bool = False
     found: frozenset[str] = frozenset()
     refusals: list[tuple[float, SquareCloudError]] = field(default_factory=list)
@@ -178,7 +180,7 @@ class Operation:
             self.session.take_note()  # the error says it
             raise
         except SquareCloudError as error:
-            if self.attempt is not None or error.done:
+            if self.attempt is not None or self.left is not None or error.done:
                 raise
             told = copy(error)  # several callers may share an answer
             told.done = self.not_done
@@ -188,6 +190,8 @@ class Operation:
                 self.member.warn(note)
         ended = f"The wait ended after {spoken(self.intent.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
+        if self.attempt is None and self.left is not None:
+            self._acts_on(self.left)  # it may have started something
         if self.attempt is not None:
             raise TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
@@ -225,6 +229,7 @@ class Operation:
             began = clock.now() - (session.clock.utc() - self.began)
             self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
             claim = decide(await session.ledger.attempts(), self.intent, clock.now())
+            self.left = claim if claim.role is Role.RESUMED else None
             if claim.role is Role.NEW:
                 return True
             # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.

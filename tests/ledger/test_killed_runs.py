@@ -91,6 +91,16 @@ async def test_a_run_interrupted_while_it_connects_leaves_nothing_to_wait_for() 
 
 
 @virtual
+async def test_a_time_out_before_a_killed_run_s_answer_is_known_does_not_deny_its_snapshot() -> None:
+    async with world(snapshot_seconds=20) as here:
+        await killed(here, 10)
+        with pytest.raises(Pending, match="may or may not have been started") as pending:
+            await run(here, replace(SHORT, timeout=40.0))
+        record = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=OWNER)
+        assert [record.version_id] == accepted(here)
+
+
+@virtual
 async def test_a_time_out_while_another_run_works_says_so() -> None:
     async with world(snapshot_seconds=3000) as here:
         async with anyio.create_task_group() as runs:

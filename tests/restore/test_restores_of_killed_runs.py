@@ -65,6 +65,18 @@ async def test_a_restore_killed_before_its_answer_is_unknown_until_seen() -> Non
 
 
 @virtual
+async def test_a_time_out_before_a_killed_run_s_answer_is_known_does_not_deny_its_restore() -> None:
+    async with scene(restore_holds=True, restore_seconds=30.0) as at:
+        await at.killed(10)
+        ending = await at.restore(at.process(), timeout=40.0)
+        assert at.holds() == "then"
+        assert "was not restored" not in ending.text
+        assert "it may or may not have been carried out" in ending.text
+        assert (await at.resume(ending.pending)).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
 async def test_one_that_was_killed_again_and_again_is_sent_once() -> None:
     async with scene(restore_seconds=400.0) as at:
         for _ in range(3):
