@@ -47,6 +47,7 @@ UNKNOWN_HOST = Text(
 SAME = timedelta(seconds=2)
 """How far apart the service's time of a restore and ours of its end may be, since ours are whole seconds."""
 RESTORED_AGAIN = "the scratch database was restored again since"
+STARTED_AGAIN = "the scratch database was started again since, so it may have been restored"
 
 
 class DrillPending(Unresolved[DrillRecord]):
@@ -255,15 +256,15 @@ class Drilling:
             Exception: as `drill` raises them, if it restores again.
         """
         found: tuple[DrillRecord, Explained | None] | None = None
-        overtaken = False
+        why = ""
         with self.session.until(self.inputs.timeout):
             async with self._lock:
                 await self._until_others_end(record)
-                if not (overtaken := await self._is_overtaken(record)):
+                if not (why := await self._overtaken(record)):
                     found = await self._checked(record)
-                    overtaken = await self._is_overtaken(record)
-        if overtaken:
-            self.member.progress(f"{RESTORED_AGAIN}: restoring the snapshot again")
+                    why = await self._overtaken(record)
+        if why:
+            self.member.progress(f"{why}: restoring the snapshot again")
             return await self.carry_out()
         if found is None:
             raise self._unchecked(record)
@@ -309,8 +310,13 @@ class Drilling:
             return "the service does not say since when the scratch database has run"
         # An emulator that cannot start a server of yours again leaves it empty.
         if status.uptime and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART:
-            return "the scratch database was started again since, so it may have been restored"
+            return STARTED_AGAIN
         return ""
+
+    async def _overtaken(self, record: DrillRecord) -> str:
+        """Why the scratch database may hold what another restore has brought; empty if nothing shows that."""
+        why = await self._no_longer_holds(record)
+        return why if why in {RESTORED_AGAIN, STARTED_AGAIN} else ""
 
     async def _until_others_end(self, record: DrillRecord) -> None:
         """Wait for the other restores of the scratch database that are under way."""

@@ -148,6 +148,22 @@ async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since() 
 
 
 @virtual
+async def test_a_drill_is_not_passed_by_what_another_client_has_restored_since() -> None:
+    async with drill_scene() as at:
+        at.at.writes("other")
+        other = at.at.here.emulator.add_snapshot(DATABASE)
+        checks = [{"query": "select state from rows", "equals": "other"}]
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+        await anyio.sleep(HOUR)
+        await at.at.somebody_restores(other, SCRATCH)
+        await anyio.sleep(3 * HOUR)  # the service no longer shows any restore, and no ledger has this one
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+        assert at.accepted == 3
+
+
+@virtual
 async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again() -> None:
     async with drill_scene(restore_seconds=2 * HOUR) as at:
         await at.up(timeout="3m", every="1h")
