@@ -83,6 +83,11 @@ class Manifest(Record):
         return found
 
     @property
+    def snapshot(self) -> tuple[str | None, str]:
+        """Its database and version."""
+        return self.database_id, self.version_id
+
+    @property
     def text(self) -> bytes:
         """The manifest as it is written."""
         return (json.dumps({"format": FORMAT, **self.to_outputs()}, indent=2) + "\n").encode()
@@ -181,12 +186,17 @@ async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listen
     await note(transfers, record.uri, edit, listener, lost)
 
 
-async def note_drill(transfers: Transfers, uris: Iterable[str], drilled: Drilled, listener: Listener) -> int:
-    """Note in the manifests of objects that a drill has proved their snapshot; returns how many say so now."""
+async def note_drill(
+    transfers: Transfers, uris: Iterable[str], snapshot: tuple[str | None, str], drilled: Drilled, listener: Listener
+) -> int:
+    """Note in the manifests of objects that a drill has proved their snapshot; returns how many say so now.
+
+    `snapshot` is its database and version: another archive may have taken the object's name while it was drilled.
+    """
 
     def edit(found: Manifest | None) -> Manifest | None:
-        return found and replace(found, drill=drilled)
+        return found and (replace(found, drill=drilled) if found.snapshot == snapshot else None)
 
     lost = "the drill was not noted in the manifest of"
     noted = [await note(transfers, uri, edit, listener, f"{lost} {place_text(uri)}") for uri in uris]
-    return sum(each is not None for each in noted)
+    return sum(each is not None and each.drill == drilled for each in noted)

@@ -197,6 +197,8 @@ async def carry_out(transfers: Transfers, verdict: Verdict, owner: str) -> Verdi
     one = verdict.archive
     try:
         seen = await transfers.reading(transfers.at(one.uri).stat)
+        if await transfers.reading(manifest_at, transfers, one.uri) != one.manifest:
+            return Verdict(one, goes=False, why="it was changed since it was listed")
         removed, why = await transfers.blocking(release, transfers, one.uri, seen.mark if seen else "", owner)
     except StoreTrouble as trouble:
         return Verdict(one, goes=False, why=Text("was not removed: {why}", why=trouble.happened), failed=True)

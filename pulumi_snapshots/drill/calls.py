@@ -168,7 +168,8 @@ async def note_in_archives(call: Call, record: DrillRecord) -> None:
         memory.prove(record.database_id, record.version_id, drilled)
         uris = {each.uri for each in memory.of_version(record.database_id, record.version_id) if not each.lost}
         uris |= {record.archive} if record.archive else set()
-        await note_drill(call.shared.of(Transfers), uris, drilled, call.listener)
+        snapshot = record.database_id or None, record.version_id
+        await note_drill(call.shared.of(Transfers), uris, snapshot, drilled, call.listener)
 
 
 def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.shelf import imported, shelved
+from pulumi_snapshots.archive.retention import Keep
+from pulumi_snapshots.archive.shelf import carry_out, imported, shelved, verdicts
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.errors.explained import Explained
@@ -72,6 +73,19 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(tmp_path: Path) -> 
         assert left(kept) == [0, 2, 3, 4, 5, 6, 8, 9]
         assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
         assert "its owner is unknown" in ended.out
+
+
+@virtual
+async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(tmp_path: Path) -> None:
+    put(tmp_path, 0)
+    old = put(tmp_path, 1)
+    async with scene(tmp_path / "a") as at:
+        found = await verdicts(at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER)
+        (goes,) = (each for each in found if each.goes)
+        put(tmp_path, 1, version_id="newer")
+        ended = await carry_out(at.transfers, goes, OWNER)
+        assert (ended.goes, ended.why) == (False, "it was changed since it was listed")
+        assert old.exists()
 
 
 @virtual

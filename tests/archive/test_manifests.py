@@ -94,11 +94,18 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
             assert json.loads(manifest_of(first).read_text())["drill"] is None, "it has not passed"
             await note_in_archives(call, replace(drill, passed=True))
         assert json.loads(manifest_of(first).read_text())["drill"] == noted
+        now = [first.uri], (DATABASE, first.version_id), Drilled("2026-03-01T12:01:30Z")
+        # Another archive has taken the name while this one was drilled.
+        about = manifest_of(first).read_text()
+        manifest_of(first).write_text(json.dumps({**json.loads(about), "version_id": "newer", "drill": None}))
+        assert not await note_drill(at.transfers, *now, at.row)
+        assert json.loads(manifest_of(first).read_text())["drill"] is None
+        manifest_of(first).write_text(about)
         later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
         second = await archive(at.here.session, at.transfers, later, at.row, proof=memory.proof)
         assert json.loads(manifest_of(second).read_text())["drill"] == noted
         with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
-            assert not await note_drill(at.transfers, [first.uri], Drilled("2026-03-01T12:01:30Z"), at.row)
+            assert not await note_drill(at.transfers, *now, at.row)
         (warning,) = at.row.warnings
         assert warning.startswith("the drill was not noted in the manifest of /")
         assert warning.endswith(": no room.")

@@ -192,7 +192,7 @@ async def test_manifests_that_are_written_at_once_lose_no_owner(tmp_path: Path) 
         async with anyio.create_task_group() as group:
             for number in range(20):
                 group.start_soon(partial(at.archive, owner=f"urn:{number:02}"))
-        assert await note_drill(at.transfers, [record.uri], drilled, at.row) == 1
+        assert await note_drill(at.transfers, [record.uri], (DATABASE, record.version_id), drilled, at.row) == 1
         assert owners(record) == sorted([(A, False), *((f"urn:{number:02}", False) for number in range(20))])
 
 

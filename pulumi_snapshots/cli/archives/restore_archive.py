@@ -110,7 +110,7 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
-            await note_drill(transfers, [at.uri], proof, shown)
+            await note_drill(transfers, [at.uri], found.manifest.snapshot, proof, shown)
     fields = {"archive": at.uri, "engine": kind, "restore_seconds": took, about.things: holds, "checks": results}
     created = found.manifest.created_at if found.manifest else None
     said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), "took": spoken(took)}

@@ -180,9 +180,9 @@ async def _note(invocation: Invocation, shown: Display, places: Sequence[Destina
         uris = [
             each.uri
             for each in await shelved(invocation.transfers, at)
-            if each.manifest and not each.problem and (each.manifest.database_id, each.manifest.version_id) == wanted
+            if each.manifest and not each.problem and each.manifest.snapshot == wanted
         ]
-        if not await note_drill(invocation.transfers, uris, drilled, shown) and not uris:
+        if not await note_drill(invocation.transfers, uris, wanted, drilled, shown) and not uris:
             shown.warn(
                 f"{place_text(at.uri)} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
             )
