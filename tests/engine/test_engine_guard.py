@@ -153,7 +153,7 @@ def test_every_kind_of_change_waits_for_one_snapshot(shop: App) -> None:
 
     # Without a snapshot, nothing that is guarded happens.
     shop.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
-    printed = shop.up("--continue-on-error", fails=True)
+    printed = shop.up(fails=True)
     (post,) = guarding(shop)
     assert not post["accepted"]
     happened = done(shop)
