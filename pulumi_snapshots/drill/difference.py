@@ -37,7 +37,7 @@ class DrillRules(Rules):
             reason = memory.uses.remember_overwriting(scratch, self.about(call))
             problems += [Problem("scratch_database_id", reason)] if reason else []
         for each in databases_of(values.get("connection")) if values.get("archive") is not None else ():
-            reason = memory.uses.remember_overwriting(each, self.about(call))
+            reason = memory.uses.remember_overwriting(each, self.about(call), loads=True)
             problems += [Problem("connection", reason)] if reason and each != values.get("database_id") else []
         return problems
 

@@ -23,17 +23,24 @@ class Uses:
 
     def __init__(self) -> None:
         self._used: dict[str, str] = {}
-        self._overwritten: dict[str, str] = {}
+        self._overwritten: dict[str, tuple[str, bool]] = {}
 
     def remember_use(self, database_id: str, resource: str) -> str:
         """Remember that a resource is about the data of a database; returns why it must not be, empty if it may."""
         self._used.setdefault(database_id, resource)
-        drill = self._overwritten.get(database_id)
+        drill, _ = self._overwritten.get(database_id, ("", False))
         return f"must not be the scratch database of {drill}, which overwrites it" if drill else ""
 
-    def remember_overwriting(self, database_id: str, drill: str) -> str:
-        """Remember that a drill overwrites a database; returns why it must not, empty if it may."""
-        self._overwritten.setdefault(database_id, drill)
+    def remember_overwriting(self, database_id: str, drill: str, *, loads: bool = False) -> str:
+        """Remember that a drill overwrites a database; returns why it must not, empty if it may.
+
+        Nothing but the drill itself knows that it loads an archive, so one that restores could check what that has left.
+        """
+        other, also_loads = self._overwritten.setdefault(database_id, (drill, loads))
+        if loads is not also_loads and drill != other:
+            return (
+                f"must not be the scratch database of {other} too: one of the two loads an archive, the other restores"
+            )
         resource = self.used_by(database_id)
         return in_use(resource) if resource else ""
 

@@ -120,6 +120,24 @@ async def test_drills_may_share_a_scratch_database() -> None:
         assert DrillRules().check(drill, at.values()) == []
 
 
+@pytest.mark.parametrize("first", ["the archive's", "the other"])
+@virtual
+async def test_a_drill_of_an_archive_shares_none_with_one_that_restores(first: str) -> None:
+    """The other one could ask its changed checks of what the archive has left."""
+    async with drill_scene() as at:
+        drill, other = calls(at)
+        archived = {name: at.values()[name] for name in ("connection", "checks", "overwrite_scratch")} | {
+            "archive": "/tmp/x.zip",  # noqa: S108  nothing is read
+        }
+        both = [(drill, at.values(), "scratch_database_id"), (other, archived, "connection")]
+        (one, values, _), (another, its, property_) = both if first == "the other" else reversed(both)
+        assert DrillRules().check(one, values) == []
+        (problem,) = DrillRules().check(another, its)
+        assert problem.property == property_
+        assert "too: one of the two loads an archive, the other restores" in str(problem.reason)
+        assert DrillRules().check(one, values) == []
+
+
 @virtual
 async def test_a_connection_to_another_engine_is_refused_before_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pulumi_snapshots.drill.inputs.missing_extra", lambda _: None)
