@@ -74,7 +74,7 @@ def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
 def describe(_app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]) -> None:
     """Add the declared properties to the docstring of a resource or a record, in the reference."""
     if isinstance(shown, type) and issubclass(shown, Record | Declared):
-        properties = shown.properties() if issubclass(shown, Record) else shown.thing.outputs
+        properties = shown.properties() if issubclass(shown, Record) else shown.schema.outputs
         lines += ["", "Attributes:", *(f"    {name}: {each.description}" for name, each in properties.items())]
 
 

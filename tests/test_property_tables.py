@@ -44,7 +44,7 @@ def first_cells(text: str) -> set[str]:
 
 
 def shown(class_: type) -> set[str]:
-    declaration = next((base for base in class_.__mro__ if "thing" in base.__dict__), class_)
+    declaration = next((base for base in class_.__mro__ if "schema" in base.__dict__), class_)
     return {name for name in declaration.__annotations__ if not name.startswith("_")}
 
 
@@ -160,13 +160,13 @@ def test_the_page_tells_every_resource_function_and_setting() -> None:
         assert f"`{each.camel}`" in page, each.name
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.thing.name)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.schema.name)
 def test_the_pages_table_has_exactly_the_properties(kind: Kind) -> None:
-    inputs, outputs = _row(kind.thing.name)
-    given = kind.thing.inputs.properties()
-    referring = ["snapshot"] if kind.thing.name != "Snapshot" else []
+    inputs, outputs = _row(kind.schema.name)
+    given = kind.schema.inputs.properties()
+    referring = ["snapshot"] if kind.schema.name != "Snapshot" else []
     assert sorted(inputs) == sorted([*referring, *(each.camel for each in given.values())])
-    assert sorted(outputs) == sorted(each.camel for name, each in kind.thing.outputs.items() if name not in given)
+    assert sorted(outputs) == sorted(each.camel for name, each in kind.schema.outputs.items() if name not in given)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda function: function.lookup.function)

@@ -39,7 +39,7 @@ WISHES = ("keep_last", "keep", "pin", "delete_object")
 class ArchiveRules(Rules):
     """The rules of an archive."""
 
-    thing = ARCHIVE
+    schema = ARCHIVE
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, which a URL may name."""

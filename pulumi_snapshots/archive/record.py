@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.retention import Keep, kept_by
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.storage.encryption import SUFFIX
 
 if TYPE_CHECKING:
@@ -163,4 +163,4 @@ class ArchiveMemory:
         return self._proofs.get((record.database_id, record.version_id))
 
 
-ARCHIVE = Thing("Archive", ArchiveInputs, ArchiveRecord)
+ARCHIVE = ResourceSchema("Archive", ArchiveInputs, ArchiveRecord)

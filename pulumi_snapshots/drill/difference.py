@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DrillRules(Rules):
     """The rules of a drill."""
 
-    thing = DRILL
+    schema = DRILL
     kind = "restore"
 
     def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:

@@ -6,7 +6,7 @@ from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.drilled import Drilled
-from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
 
 ADDRESS, RESTART, LOAD = "address", "restart", "load"
 """What can show that the scratch database was asked: its own host and port, that its server has started since the request, and
@@ -125,4 +125,4 @@ class DrillRecord(Record):
         )
 
 
-DRILL = Thing("Drill", DrillInputs, DrillRecord)
+DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)

@@ -1,1 +1,1 @@
-"""Pulumi dynamic provider and its resources: translation between Pulumi and what each thing can do."""
+"""Pulumi dynamic provider and its resources: translation between Pulumi and what each resource can do."""

@@ -23,8 +23,8 @@ class Dynamic(Declared, Resource):
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         # A resource of the plugin is the same one: a changed import line replaces nothing.
-        alias = alias_of(f"{PACKAGE}:index:{self.thing.name}", resource_name, opts)
-        own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets), aliases=[alias])
+        alias = alias_of(f"{PACKAGE}:index:{self.schema.name}", resource_name, opts)
+        own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.schema.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self._outputs), **inputs}
         Resource.__init__(

@@ -111,8 +111,8 @@ class Provider(ResourceProvider):
 
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""
-        thing = self.rules.thing
-        return in_python(thing.properties, state) if thing.foreign & state.keys() else state
+        schema = self.rules.schema
+        return in_python(schema.properties, state) if schema.foreign & state.keys() else state
 
     def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
         """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
@@ -133,7 +133,7 @@ class Provider(ResourceProvider):
         """The resource with its secrets as the wire has them: encrypted in the state, and never shown."""
         hidden = {
             name: {SIGNATURE: SECRET, "value": resource.outputs[name]}
-            for name in self.rules.thing.secrets
+            for name in self.rules.schema.secrets
             if resource.outputs.get(name) is not None  # None does not exist in the state
         }
         return Resource(resource.id, resource.outputs | hidden)

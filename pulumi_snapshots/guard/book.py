@@ -19,7 +19,7 @@ from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.ledger.service_clock import AHEAD_HERE
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
@@ -103,7 +103,7 @@ class GuardOutputs(Record):
     )
 
 
-GUARD = Thing("Guard", ComponentInputs, GuardOutputs)
+GUARD = ResourceSchema("Guard", ComponentInputs, GuardOutputs)
 """The guard as a component."""
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inspect import Signature
 
     from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.properties.catalogue import Thing
+    from pulumi_snapshots.properties.catalogue import ResourceSchema
 
 __all__ = [
     "Declared",
@@ -57,7 +57,7 @@ _said: set[str] = set()
 class Declared(pulumi.CustomResource):
     """A resource as programs declare it, whichever provider makes it."""
 
-    thing: ClassVar[Thing]
+    schema: ClassVar[ResourceSchema]
     """Its properties, which the class that declares it has."""
     _outputs: ClassVar[tuple[str, ...]]
     """Those that programs read. The SDK makes an output of each that a resource names, which costs a program with hundreds."""
@@ -69,10 +69,10 @@ class Declared(pulumi.CustomResource):
         What a program's own subclass says for itself stays.
         """
         super().__init_subclass__(**more)
-        declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
+        declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), cls)
         cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
-        if cls is not declaration and "thing" in declaration.__dict__:
-            cls._outputs = tuple(name for name in declaration.__annotations__ if name in cls.thing.outputs)
+        if cls is not declaration and "schema" in declaration.__dict__:
+            cls._outputs = tuple(name for name in declaration.__annotations__ if name in cls.schema.outputs)
             cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
                 init = naming_class(cls.__name__, declaration.__dict__["__init__"])
@@ -84,7 +84,7 @@ class Declared(pulumi.CustomResource):
         custom, opts = _create_timeout(opts)
         every = {**inputs, "timeout": timeout if custom is None else custom}
         given = {name: value for name, value in every.items() if value is not None}
-        given = this_program().noted(f"{self.thing.name} {resource_name!r}", given)
+        given = this_program().noted(f"{self.schema.name} {resource_name!r}", given)
         self._register(resource_name, given, opts)
 
     @abstractmethod

@@ -49,7 +49,7 @@ class ArchiveDeclaration(Declared):
         pulumi.RunError: what to archive is not given, or given twice.
     """
 
-    thing = ARCHIVE
+    schema = ARCHIVE
 
     database_id: pulumi.Output[str | None]
     version_id: pulumi.Output[str]

@@ -60,7 +60,7 @@ class DrillDeclaration(Declared):
         pulumi.RunError: which snapshot to drill is not given, or given twice.
     """
 
-    thing = DRILL
+    schema = DRILL
 
     database_id: pulumi.Output[str]
     version_id: pulumi.Output[str]

@@ -40,7 +40,7 @@ class RestoreDeclaration(Declared):
         pulumi.RunError: which snapshot to put back is not given, or given twice.
     """
 
-    thing = RESTORE
+    schema = RESTORE
 
     database_id: pulumi.Output[str]
     version_id: pulumi.Output[str]

@@ -33,7 +33,7 @@ class SnapshotDeclaration(Declared):
         opts: as for every resource.
     """
 
-    thing = SNAPSHOT
+    schema = SNAPSHOT
 
     database_id: pulumi.Output[str]
     triggers: pulumi.Output[list[Any] | None]

@@ -285,8 +285,8 @@ class Inputs(Record):
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A kind of resource."""
+class ResourceSchema:
+    """The inputs and outputs of one resource."""
 
     name: str
     """Its class in every language."""

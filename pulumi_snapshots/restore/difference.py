@@ -29,7 +29,7 @@ WATCHES_ON = "restore pending since {since}; will keep watching, no new request"
 class RestoreRules(Rules):
     """The rules of a restore."""
 
-    thing = RESTORE
+    schema = RESTORE
     kind = "restore"
 
     def in_state(self, state: Mapping[str, Any]) -> InState | None:

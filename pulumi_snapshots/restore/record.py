@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 
 SUCCESS = "success"
@@ -59,4 +59,4 @@ def another_snapshot(record: RestoreRecord) -> str:
     )
 
 
-RESTORE = Thing("Restore", RestoreInputs, RestoreRecord)
+RESTORE = ResourceSchema("Restore", RestoreInputs, RestoreRecord)

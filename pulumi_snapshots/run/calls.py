@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.properties.catalogue import Thing
+    from pulumi_snapshots.properties.catalogue import ResourceSchema
     from pulumi_snapshots.run.memory import InState
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
@@ -108,11 +108,11 @@ class Rules(ABC):
     """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means.
 
     Attributes:
-        thing: the resource's properties.
+        schema: the resource's properties.
         kind: what its requests start, as the ledger calls it; empty if it sends none.
     """
 
-    thing: ClassVar[Thing]
+    schema: ClassVar[ResourceSchema]
     kind: ClassVar[str] = ""
 
     @property
@@ -134,7 +134,7 @@ class Rules(ABC):
         call.settings()
         memory, about = call.shared.memory, self.about(call)
         memory.remember_check(self.kind, call.owner, in_state=in_state)
-        problems = self.thing.inputs.problems(values)
+        problems = self.schema.inputs.problems(values)
         for name, database_id in self.uses(values).items():
             if isinstance(database_id, str) and (reason := memory.uses.remember_use(database_id, about)):
                 problems.append(Problem(name, reason))
@@ -146,7 +146,7 @@ class Rules(ABC):
 
     def about(self, call: Call) -> str:
         """The resource, as another one's problem names it."""
-        return f"{self.thing.name} {(call.owner or '').rpartition('::')[2]!r}"
+        return f"{self.schema.name} {(call.owner or '').rpartition('::')[2]!r}"
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
@@ -209,7 +209,7 @@ class Rules(ABC):
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        record = self.thing.record.from_outputs(state)
+        record = self.schema.record.from_outputs(state)
         found = self.compare(call, record, state, values)
         if self.kind:
             call.shared.memory.remember_diff(self.kind, call.owner, None if found.replaces else self.in_state(state))
@@ -257,7 +257,7 @@ class Calls(ABC):
 @contextmanager
 def ending_unfinished(
     call: Call,
-    thing: Thing,
+    schema: ResourceSchema,
     values: Mapping[str, Any],
     ends: type[Unresolved[Any]],
     kept: tuple[str, Any] | None = None,
@@ -266,7 +266,7 @@ def ending_unfinished(
 
     Args:
         call: what surrounds the body.
-        thing: the kind of resource.
+        schema: the kind of resource.
         values: its inputs.
         ends: the error of the body if something must be kept.
         kept: the id and the record that the state must keep, whatever happens; None if it has none yet.
@@ -281,7 +281,7 @@ def ending_unfinished(
         else:
             raise
         id_, steps = (kept[0], end.then) if kept else (end.record.id, steps_if_not_saved(call, end))
-        raise Unfinished(Resource(id_, thing.state(end.record, values)), end, steps) from error
+        raise Unfinished(Resource(id_, schema.state(end.record, values)), end, steps) from error
 
 
 def steps_if_not_saved(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:

@@ -31,7 +31,7 @@ WAITS_ON = "pending since {since}; will keep waiting, no new request"
 class SnapshotRules(Rules):
     """The rules of a snapshot."""
 
-    thing = SNAPSHOT
+    schema = SNAPSHOT
     kind = "snapshot"
 
     def in_state(self, state: Mapping[str, Any]) -> InState | None:

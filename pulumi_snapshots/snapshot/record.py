@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.service.signed_url import DATABASE_TYPES, expiry_of
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -191,4 +191,4 @@ class SnapshotRecord(ListedProperties):
         return self.version_id is None
 
 
-SNAPSHOT = Thing("Snapshot", SnapshotInputs, SnapshotRecord)
+SNAPSHOT = ResourceSchema("Snapshot", SnapshotInputs, SnapshotRecord)

@@ -18,7 +18,7 @@ from tests.support.earlier import VERSIONS, read
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-INPUTS = [kind.thing.inputs for kind in KINDS.values()] + [each.lookup.query for each in FUNCTIONS.values()]
+INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [each.lookup.query for each in FUNCTIONS.values()]
 NOTHING: dict[str, Any] = {"properties": {}}
 NUMBERS_TOO = {each.camel for record in INPUTS for each in record.properties().values() if each.type == Duration}
 """Inputs that are texts in the schema, and of which the plugin takes a number of seconds too."""

@@ -22,7 +22,7 @@ from pulumi_snapshots.run.settings import Settings
 
 OF_PROGRAMS = {"self", "resource_name", "opts", "snapshot"}
 """Parameters of the classes that are no inputs: a `snapshot` becomes some."""
-KINDS_BY_NAME = {kind.thing.name: kind for kind in KINDS.values()}
+KINDS_BY_NAME = {kind.schema.name: kind for kind in KINDS.values()}
 each_kind = pytest.mark.parametrize(("name", "kind"), KINDS_BY_NAME.items(), ids=KINDS_BY_NAME)
 
 
@@ -32,7 +32,7 @@ def parameters(function: Any) -> set[str]:
 
 @each_kind
 def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
-    declared = set(kind.thing.inputs.properties())
+    declared = set(kind.schema.inputs.properties())
     for package in (pulumi_snapshots, plugin):
         given = parameters(getattr(package, name).__init__)
         assert given <= declared
@@ -43,12 +43,12 @@ def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 @each_kind
 def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
     """Their types stand in the class again for type checkers and editors."""
-    outputs = kind.thing.outputs
+    outputs = kind.schema.outputs
     for package in (pulumi_snapshots, plugin):
         declared = declaration_of(getattr(package, name)).__annotations__
-        assert declared.keys() >= {each for each, one in kind.thing.record.properties().items() if not one.internal}
+        assert declared.keys() >= {each for each, one in kind.schema.record.properties().items() if not one.internal}
         assert declared == {
-            each: f"pulumi.Output[{python_type(outputs[each], seen=kind.thing.seen(outputs[each]))}]"
+            each: f"pulumi.Output[{python_type(outputs[each], seen=kind.schema.seen(outputs[each]))}]"
             for each in declared
         }
 
@@ -61,7 +61,7 @@ def test_a_program_reads_whole_numbers(package: Any, name: str, kind: Kind) -> N
     numbers = {
         each if package is pulumi_snapshots else in_camel(each)
         for each in declaration_of(class_).__annotations__
-        if kind.thing.outputs[each].type in {int, Bytes}
+        if kind.schema.outputs[each].type in {int, Bytes}
     }
     types = resource_types(class_)
     assert numbers == {each for each in numbers if types.get(each) is int}
@@ -71,7 +71,7 @@ def test_a_program_reads_whole_numbers(package: Any, name: str, kind: Kind) -> N
 @pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
 def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name: str, kind: Kind) -> None:
     written = getattr(package, name)
-    right = min(each for each in parameters(written.__init__) & set(kind.thing.inputs.properties()) if "_" in each)
+    right = min(each for each in parameters(written.__init__) & set(kind.schema.inputs.properties()) if "_" in each)
     for wrong in (in_camel(right), right.replace("_", "")):
         with pytest.raises(TypeError) as raised:
             written("x", **{wrong: 1})
@@ -117,16 +117,16 @@ def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> 
 @each_kind
 def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: Kind) -> None:
     doc = inspect.getdoc(getattr(pulumi_snapshots, name)) or ""
-    assert doc.startswith(kind.thing.doc)
+    assert doc.startswith(kind.schema.doc)
     assert arguments_in(doc) == {
-        each: kind.thing.inputs.properties()[each].description
+        each: kind.schema.inputs.properties()[each].description
         for each in parameters(getattr(pulumi_snapshots, name).__init__)
     }
 
 
 def declaration_of(class_: type) -> type:
     """The class that declares inputs and outputs for both ways to the engine."""
-    return next(base for base in class_.__mro__ if "thing" in base.__dict__)
+    return next(base for base in class_.__mro__ if "schema" in base.__dict__)
 
 
 def python_type(each: Property, *, seen: bool) -> str:
@@ -148,7 +148,7 @@ def arguments_in(doc: str) -> dict[str, str]:
 @each_kind
 def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Kind) -> None:
     """A value that no input may have is told on its property, whichever it is."""
-    inputs = kind.thing.inputs
+    inputs = kind.schema.inputs
     checked = {problem.property for input_ in inputs.properties() for problem in inputs.problems({input_: object()})}
     assert checked >= set(inputs.properties()), name
 
@@ -187,7 +187,7 @@ def test_every_kind_of_call_has_a_resource() -> None:
 
 
 def test_a_duration_may_be_a_text_and_a_list_is_no_duration() -> None:
-    every = [each for kind in KINDS.values() for each in kind.thing.inputs.properties().values()]
+    every = [each for kind in KINDS.values() for each in kind.schema.inputs.properties().values()]
     assert {each.name for each in every if each.type == Duration} == {
         "rotate_after",
         "reuse_within",

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from tests.support.inside import Computer
 
-__all__ = ["THINGS", "TOKENS", "Declared", "Engine", "Held", "Ref", "RunEndedError", "Stack"]
+__all__ = ["SCHEMAS", "TOKENS", "Declared", "Engine", "Held", "Ref", "RunEndedError", "Stack"]
 
-THINGS = {"Snapshot": SNAPSHOT, "Restore": RESTORE}
+SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE}
 TOKENS = {
     "dynamic": "pulumi-python:dynamic/squarecloud:{kind}",
     "plugin": "squarecloud:index:{kind}",
@@ -112,8 +112,8 @@ class Held:
     @property
     def plain(self) -> dict[str, Any]:
         """The outputs by Python names."""
-        thing = THINGS[self.kind]
-        return in_python({**thing.inputs.properties(), **thing.record.properties()}, self.outputs)
+        schema = SCHEMAS[self.kind]
+        return in_python({**schema.inputs.properties(), **schema.record.properties()}, self.outputs)
 
 
 @dataclass
@@ -270,11 +270,11 @@ class Engine:
         recreating = declared.name in self.deleted
         inputs = await self._checked(declared, inputs, None if recreating or targeted or old is None else old)
         if old is None or recreating or targeted or old.release != declared.release:
-            self._live[declared.name] = dict.fromkeys(THINGS[declared.kind].outputs, rpc.UNKNOWN)
+            self._live[declared.name] = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
             return
         diff = await self._compared(declared, old, inputs)
         if diff.replaces or diff.changes or old.gone:
-            self._live[declared.name] = dict.fromkeys(THINGS[declared.kind].outputs, rpc.UNKNOWN)
+            self._live[declared.name] = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
         else:
             self._live[declared.name] = {"id": old.id, **old.plain}
 

@@ -28,7 +28,7 @@ __all__ = ["ADAPTERS", "PluginServicer"]
 PROPERTIES = [
     each
     for kind in KINDS.values()
-    for properties in (kind.thing.inputs.properties(), kind.thing.outputs)
+    for properties in (kind.schema.inputs.properties(), kind.schema.outputs)
     for each in properties.values()
 ]
 RECORDS = {each.name: record for each in PROPERTIES if (record := record_in(each.type))}

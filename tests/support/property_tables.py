@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.properties.catalogue import Property
 
-THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
+SCHEMAS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
 LOOKUPS = (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 TYPES = {
     int: "int",
@@ -125,15 +125,15 @@ def settings() -> list[str]:
 
 def plugin_resources() -> list[str]:
     """The resources by their names in every language."""
-    accepted = [(kind.thing, kind.accepted) for kind in plugin.KINDS.values()]
+    accepted = [(kind.schema, kind.accepted) for kind in plugin.KINDS.values()]
     accepted.append((GUARD, [each.camel for each in GUARD.inputs.properties().values()]))
     rows = [
         (
-            f"`{thing.name}`",
+            f"`{schema.name}`",
             code(given),
-            code(_camel(each) for name, each in thing.outputs.items() if name not in thing.inputs.properties()),
+            code(_camel(each) for name, each in schema.outputs.items() if name not in schema.inputs.properties()),
         )
-        for thing, given in accepted
+        for schema, given in accepted
     ]
     return table(("resource", "inputs", "more outputs"), rows)
 
@@ -156,8 +156,8 @@ def _camel(each: Property) -> str:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    **{f"{thing.name} inputs": partial(inputs, thing.inputs) for thing in THINGS},
-    **{f"{thing.name} outputs": partial(outputs, thing.record.properties().values()) for thing in THINGS},
+    **{f"{schema.name} inputs": partial(inputs, schema.inputs) for schema in SCHEMAS},
+    **{f"{schema.name} outputs": partial(outputs, schema.record.properties().values()) for schema in SCHEMAS},
     **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
     **{
         record.__name__: partial(outputs, record.properties().values())

@@ -40,10 +40,10 @@ class Kind:
     """Examples of a name and an id that `pulumi import` takes; none if nothing can be imported."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules, self.thing = rules, rules.thing
-        self.token = token(self.thing.name)
-        self.names = Names(self.thing.outputs)
-        self.input_names = Names(self.thing.inputs.properties())
+        self.rules, self.schema = rules, rules.schema
+        self.token = token(self.schema.name)
+        self.names = Names(self.schema.outputs)
+        self.input_names = Names(self.schema.inputs.properties())
 
     @property
     def lists(self) -> Function | None:

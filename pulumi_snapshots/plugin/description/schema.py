@@ -22,7 +22,7 @@ from pulumi_snapshots.properties.catalogue import (
     Duration,
     Property,
     Record,
-    Thing,
+    ResourceSchema,
     in_camel,
     record_in,
 )
@@ -86,12 +86,12 @@ def _setting(each: Property) -> dict[str, Any]:
 
 
 def _resource(kind: Kind) -> dict[str, Any]:
-    inputs, outputs = kind.thing.inputs.properties().values(), kind.thing.outputs.values()
+    inputs, outputs = kind.schema.inputs.properties().values(), kind.schema.outputs.values()
     listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
     return {
-        "description": with_examples(_in_all_languages(kind.thing.doc), kind.thing.name) + _how_to_import(kind),
+        "description": with_examples(_in_all_languages(kind.schema.doc), kind.schema.name) + _how_to_import(kind),
         "properties": _properties(outputs),
-        "required": [each.camel for each in outputs if kind.thing.seen(each)],
+        "required": [each.camel for each in outputs if kind.schema.seen(each)],
         "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
         "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
         **({"listInputs": listed_by} if kind.lists else {}),
@@ -100,13 +100,13 @@ def _resource(kind: Kind) -> dict[str, Any]:
     }
 
 
-def _component(thing: Thing) -> dict[str, Any]:
-    inputs, outputs = thing.inputs.properties().values(), thing.outputs.values()
+def _component(schema: ResourceSchema) -> dict[str, Any]:
+    inputs, outputs = schema.inputs.properties().values(), schema.outputs.values()
     return {
-        "description": with_examples(_in_all_languages(thing.doc), thing.name),
+        "description": with_examples(_in_all_languages(schema.doc), schema.name),
         "isComponent": True,
         "properties": _properties(outputs),
-        "required": [each.camel for each in outputs if thing.seen(each)],
+        "required": [each.camel for each in outputs if schema.seen(each)],
         "inputProperties": _properties(inputs),
         "requiredInputs": [each.camel for each in inputs if each.required],
     }
@@ -143,7 +143,7 @@ def _referring(kind: Kind) -> dict[str, Any]:
         return {}
     instead = " and ".join(f"`{in_camel(name)}`" for name in NAMED_BY)
     described = f"A Snapshot of this program; or give {instead} instead."
-    marked = _replacing(replaces=all(kind.thing.inputs.properties()[name].replaces for name in NAMED_BY))
+    marked = _replacing(replaces=all(kind.schema.inputs.properties()[name].replaces for name in NAMED_BY))
     return {REFERENCE: {"$ref": f"#/resources/{token(SNAPSHOT.name)}", "description": described} | marked}
 
 
@@ -164,8 +164,8 @@ def _function(function: Function) -> dict[str, Any]:
 
 def _types() -> dict[str, Any]:
     """The records inside properties of resources and functions, and the texts of which the values are known."""
-    things = [*(kind.thing for kind in KINDS.values()), GUARD]
-    every = [each for thing in things for each in thing.outputs.values()]
+    schemas = [*(kind.schema for kind in KINDS.values()), GUARD]
+    every = [each for schema in schemas for each in schema.outputs.values()]
     every += [each for function in FUNCTIONS.values() for each in function.lookup.result.properties().values()]
     records = {record for each in every if (record := record_in(each.type))}
     every += [each for function in FUNCTIONS.values() for each in function.lookup.query.properties().values()]

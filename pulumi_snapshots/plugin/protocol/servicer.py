@@ -189,14 +189,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
         async with self._shown(context, request.urn) as call:
             if not self._is_configured:
-                found = kind.thing.inputs.problems(values)
+                found = kind.schema.inputs.problems(values)
             else:
                 found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
                 if not found and not request.olds.fields and (ask := kind.rules.asks(call, values)) is not None:
                     found = await ask()
         problems += kind.explained(found, request.olds)
         unknown = f"is not an input of {kind.token}; its inputs are {_all(kind.accepted, self._config)}"
-        return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown)
+        return _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Find what new inputs change."""
@@ -269,12 +269,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Resume an unfinished resource, or keep its new inputs."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            await _fail(context, NO_CHANGE.format(kind.thing.name, kind.token.replace(":index:", ":")))
+            await _fail(context, NO_CHANGE.format(kind.schema.name, kind.token.replace(":index:", ":")))
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
-            record = kind.thing.record.from_outputs(state)
+            record = kind.schema.record.from_outputs(state)
             found = kind.rules.compare(self._call(request.urn, self._row("")), record, state, values)
-            known = set(found.updates) <= set(kind.thing.inputs.properties())
+            known = set(found.updates) <= set(kind.schema.inputs.properties())
             stays = kind.names.write(state) if known else None
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
         kept = state.get("timeout")
@@ -293,7 +293,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            await _fail(context, NO_DELETE.format(kind.thing.name))
+            await _fail(context, NO_DELETE.format(kind.schema.name))
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             await kind.rules.delete(call, request.id, state)
@@ -509,7 +509,7 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
         for name in names:
-            is_input = name in kind.thing.inputs.properties()
+            is_input = name in kind.schema.inputs.properties()
             _add_change(response, kind.names.wire(name), request, is_input=is_input, suffix=suffix)
     return response
 
@@ -525,13 +525,13 @@ def _add_change(response: Any, name: str, request: Any, *, is_input: bool, suffi
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
     """The outputs as a preview knows them: given ones, those that stay in the state, and the rest as unknown."""
-    foreseen, given = Struct(), kind.thing.inputs.properties()
-    for name, each in kind.thing.outputs.items():
+    foreseen, given = Struct(), kind.schema.inputs.properties()
+    for name, each in kind.schema.outputs.items():
         if each.camel in inputs.fields:
             value = inputs.fields[each.camel]
         elif state is not None and each.camel in state.fields and name not in given:
             value = state.fields[each.camel]
-        elif state is not None or (name in given and name not in kind.thing.record.properties()):
+        elif state is not None or (name in given and name not in kind.schema.record.properties()):
             continue
         else:
             value = UNKNOWN_VALUE

@@ -21,12 +21,12 @@ class Native(Declared):
     """A resource of the plugin: the engine's names inside, Python's names for programs."""
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
-        name, outputs = self.thing.name, self.thing.outputs
+        name, outputs = self.schema.name, self.schema.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
         alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
         own = pulumi.ResourceOptions(aliases=[alias])
         opts = own if opts is None else pulumi.ResourceOptions.merge(opts, own)
-        given = {each: _in_camels(self.thing.inputs.properties()[each].type, value) for each, value in inputs.items()}
+        given = {each: _in_camels(self.schema.inputs.properties()[each].type, value) for each, value in inputs.items()}
         properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}
         pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)
         for each in outputs.values():

@@ -172,7 +172,7 @@ OTHERS: dict[str, Any] = {
 
 def _compare(kind: Kind, new: dict[str, Any]) -> Changes:
     old = {**STATE, **GIVEN, "target_database_id": new.get("target_database_id") and STATE["database_id"]}
-    record: Any = kind.thing.record.from_outputs(
+    record: Any = kind.schema.record.from_outputs(
         {**STATE, "target_database_id": STATE["database_id"], "available": True}
     )
     now = datetime(2026, 11, 1, 1, tzinfo=UTC)
@@ -183,10 +183,10 @@ def _compare(kind: Kind, new: dict[str, Any]) -> Changes:
     return (archive_difference if isinstance(record, ArchiveRecord) else restore_difference)(record, old, new)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.thing.name)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.schema.name)
 def test_an_input_is_marked_if_another_value_replaces_the_resource(kind: Kind) -> None:
     properties = schema()["resources"][kind.token]["inputProperties"]
-    inputs = kind.thing.inputs.properties()
+    inputs = kind.schema.inputs.properties()
     given = {name: value for name, value in {**STATE, **GIVEN}.items() if name in inputs}
     assert not _compare(kind, given).replaces
     replacing = set()
