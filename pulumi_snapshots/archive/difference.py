@@ -109,11 +109,23 @@ def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     known = ArchiveInputs.known(values, "keep", "keep_last", "created_at")
     # A snapshot that is not taken yet is of today, and newer than all that there is.
     latest = max([system_utc(), *(each.taken for each in history(record))])
-    new = StoredObject("", "", known.get("created_at") or rfc3339(latest))
-    objects = [new, *history(record)]
+    new = StoredObject(_next_uri(record, values), "", known.get("created_at") or rfc3339(latest))
+    objects = [new, *(each for each in history(record) if each.uri != new.uri)]
     last = known.get("keep_last")
     kept = kept_of(objects, known.get("keep") or (Keep(last=last) if last else None))
     return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)
+
+
+def _next_uri(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
+    """The URI of the next object, which is written over what has it; empty if a preview does not know it."""
+    place, (database_id, version_id) = _place(values.get("destination")), which_snapshot(values)
+    if not isinstance(place, Destination) or not place.folder:
+        return place.uri if isinstance(place, Destination) else ""
+    created = record.created_at if version_id == record.version_id else values.get("created_at")
+    if not created or not database_id or UNKNOWN in {created, database_id, version_id}:
+        return ""
+    sealed = bool(values.get("recipients"))
+    return object_in(place, database_id, version_id, parse_rfc3339(created), sealed=sealed).uri
 
 
 def _keys(recipients: Any) -> Any:

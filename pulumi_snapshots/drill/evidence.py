@@ -94,7 +94,7 @@ async def _started(session: Session, database_id: str, since: datetime) -> tuple
         except SquareCloudError as error:
             if over or not error.passing:
                 why = f"the service does not say how the scratch database is ({error.happened})"
-                raise ProvesNothing(why, error.then) from None
+                raise ProvesNothing(why, error.then) from error
         else:
             if status.running and (over or status.uptime is None or status.uptime >= since):
                 # Only an emulator, which does not start a server of yours again, has it and leaves it empty.

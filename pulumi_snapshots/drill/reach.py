@@ -131,6 +131,7 @@ class Reach:
         except SquareCloudError as error:
             why = f"the service did not give its address and certificate ({error.happened})"
             failed = DatabaseUnreachable("scratch", why, error.then, lasting=not _passes(error))
+            failed.__cause__ = error
         except Unfitting as error:
             failed = DatabaseUnreachable("scratch", str(error), lasting=True)
         if failed is not None or self.kind is None or self.port is None or self.certificate is None:

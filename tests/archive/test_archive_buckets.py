@@ -290,6 +290,19 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
     assert bucket.content("x.zip") == theirs
 
 
+def test_a_refusal_is_none_though_the_same_bytes_are_there(bucket: Bucket, host: Host) -> None:
+    bucket.archive(host.url, "same.zip")
+
+    def meanwhile(request: Request) -> Failure:
+        if completes(request):
+            bucket.put("x.zip", bucket.content("same.zip"))
+        return (403, "ExpiredToken") if completes(request) else None
+
+    bucket.proxy.fails = meanwhile
+    with pytest.raises(NotArchived, match="ExpiredToken"):
+        bucket.archive(host.url, "x.zip")
+
+
 BRIEF = {**buckets.CLIENT, "read_timeout": timedelta(seconds=0.5)}
 
 
@@ -300,6 +313,22 @@ def test_a_slow_line_does_not_fail_it(bucket: Bucket, large: Host) -> None:
         record = bucket.archive(large.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
     assert any(request.method == "HEAD" for request in bucket.proxy.requests)
+
+
+def test_a_part_that_timed_out_is_sent_again(bucket: Bucket, large: Host) -> None:
+    seen: set[str] = set()
+
+    def first_is_silent(request: Request) -> Failure:
+        again = bool(seen)
+        seen.update([request.path] * writes_a_part(request))
+        return "silent" if seen and not again else None
+
+    bucket.proxy.fails = first_is_silent
+    with patch.object(buckets, "LONGEST_PART", timedelta(seconds=1)):
+        record = bucket.archive(large.url, "x.zip")
+    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
+    sent = [request.path for request in bucket.proxy.requests if writes_a_part(request)]
+    assert len(sent) > len(set(sent))
 
 
 def test_a_store_that_falls_silent_fails_it_soon(bucket: Bucket, large: Host) -> None:

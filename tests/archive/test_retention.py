@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -217,10 +219,26 @@ def test_a_preview_takes_a_snapshot_that_is_not_taken_yet_for_one_of_today() -> 
     assert removed_by(record, keep={"daily": 2}) == "0", "the new one takes its day"
 
 
-def removed_by(record: ArchiveRecord, **values: Any) -> str:
-    from unittest.mock import Mock  # noqa: PLC0415
+def test_a_preview_names_no_object_that_is_only_written_over() -> None:
+    times = [rfc3339(NOON - timedelta(days=day)) for day in (0, 1)]
+    fixed, sealed = ArchiveInputs.of({"destination": "/b/x.zip"}).destination.uri, "file:///backups/" + "d" * 32
+    before = StoredObject("file:///b/old.zip", "", times[1])
+    record = ArchiveRecord(fixed, 1, "00", times[0], "d" * 32, "v1", "", created_at=times[0], earlier=(before,))
+    assert removed_by(record, destination="/b/x.zip", keep_last=1) == "old.zip"
+    uri = f"{sealed}/20261126T120000Z-v1.zip.age"
+    record = replace(record, uri=uri, plain_sha256="00")
+    changed = {"version_id": "v1", "recipients": ["new"], "destination": "/backups/"}
+    found = ArchiveRules().compare(
+        Mock(),
+        record,
+        {**record.to_outputs(), **changed, "recipients": ["old"]},
+        {"database_id": record.database_id, "keep_last": 1, **changed},
+    )
+    assert (found.replaces, str(found.reason)) == (("recipients",), "a new archive, once it is whole, removes old.zip")
 
-    state = {"destination": "/backups/", **record.to_outputs()}
+
+def removed_by(record: ArchiveRecord, **values: Any) -> str:
+    state = {"destination": values.get("destination", "/backups/"), **record.to_outputs()}
     inputs = {"destination": "/backups/", "database_id": record.database_id, "version_id": UNKNOWN, **values}
     found = ArchiveRules().compare(Mock(), record, state, inputs)
     decided = "decided in the update, since a preview does not know version_id"

@@ -11,7 +11,7 @@ import pytest
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.ledger.drilled import Drills
 from squarecloud_emulator.service.faults import Fault
-from tests.support.drilling import CONNECTION, ELSEWHERE, drill_scene
+from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, drill_scene
 from tests.support.virtual import virtual
 
 DAY = 86400.0
@@ -125,6 +125,8 @@ async def test_a_drill_does_not_believe_what_the_service_does_not_say(
             assert (at.error, at.stack.outputs["proved_by"]) == ("", proofs)
             return
         assert failure in at.error
+        if "status" in status and ages is None:
+            assert f"[GET /databases/{SCRATCH}/status: {status['status']}" in at.error
         assert at.databases.asked == []
         at.at.here.emulator.clear_faults()
         at.databases.age_is = None

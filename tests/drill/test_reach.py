@@ -100,6 +100,7 @@ async def test_what_the_service_does_not_give_is_said(fault: dict[str, Any], wor
         at.at.here.emulator.add_fault(Fault(times=None, **fault))
         await at.up(checks=TRUE, runtime=None, **GIVEN)
         assert words in at.error
+        assert ("[GET /databases/" in at.error) == ("does not say" not in words), "the request stands last, in brackets"
         assert at.databases.asked == []
 
 

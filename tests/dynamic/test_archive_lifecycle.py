@@ -200,6 +200,14 @@ def test_a_secret_in_the_wrong_place_is_not_printed(idle: Servicer, name: str, s
     assert str(secret).strip("[]'")[:30] not in failure.reason
 
 
+def test_one_place_of_two_archives_is_refused_in_the_preview(idle: Servicer) -> None:
+    place = {"destination": "/backups/of two.zip"}
+    other = urn("another", "squarecloud:index:Archive")
+    assert idle.check(NAME, {**GOOD, **place}).failures == []
+    unknown = {**GOOD, **place, "version_id": UNKNOWN, "download_url": UNKNOWN}
+    assert idle.check(other, unknown).failures == [("destination", "is also that of offsite")]
+
+
 @pytest.mark.parametrize(
     "inputs",
     [
