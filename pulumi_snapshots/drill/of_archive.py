@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,9 @@ from pulumi_snapshots.drill.drill import failed, guard_of, said_passed
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, in_use
@@ -154,6 +158,10 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
         async with call.shared.of(Targets).locks[
             address.hosts, address.ports, dsn.partition("?")[0].rpartition("@")[2]
         ]:
+            if await _restored(ledger, address, began := ledger.clock.now()):
+                raise ArchiveNotDrilled(
+                    Text("{connection} leads to a database that is being restored"), NOT_DRILLED, RUN_AGAIN
+                )
             listener.progress("connecting to the database")
             async with open_database(dsn, timeout=PATIENCE):
                 pass
@@ -178,6 +186,10 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
                 )
             except (BrokenZip, NotLoaded) as error:
                 raise failed(replace(record, failure=str(error.happened), passed=False, results=[]), error) from error
+            if await _restored(ledger, address, began):
+                raise ArchiveNotDrilled(
+                    Text("{connection} leads to a database that was restored meanwhile"), then=RUN_AGAIN
+                )
         now = rfc3339(transfers.clock.utc())
         passed = all(each.passed for each in ended.results)
         record = replace(record, restored_at=now, drilled_at=now, restore_seconds=ended.seconds, proved_by=[LOAD])
@@ -216,4 +228,18 @@ async def _checked(found: Found, inputs: DrillInputs, address: Address, ledger: 
     return about
 
 
+async def _restored(ledger: Ledger, address: Address, since: datetime) -> bool:
+    """Whether a run is restoring the database, or checks what it has restored there, or has begun that since."""
+    there, now = list[Attempt](), ledger.clock.now()
+    with suppress(LedgerUnavailable):
+        there = await ledger.attempts()
+    return any(
+        each.kind == "restore"
+        and each.database_id in address.databases
+        and (now < each.waited_for_until or since <= each.request.posted_at)
+        for each in there
+    )
+
+
 NOT_DRILLED = "Nothing was overwritten."
+RUN_AGAIN = [Next(Step.RUN_AGAIN)]

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.drill import of_archive
 from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.of_archive import ArchiveNotDrilled, Loaded
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotRecord
+from tests.archive.scene import at_once
 from tests.support.drilling import DRILLER, SCRATCH, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.failing import fails_with
+from tests.support.shelved import shelve, zipped
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pulumi_snapshots.run.calls import Rules
     from tests.support.drilling import DrillScene
 
@@ -136,6 +145,38 @@ async def test_a_drill_of_an_archive_shares_none_with_one_that_restores(first: s
         assert problem.property == property_
         assert "too: one of the two loads an archive, the other restores" in str(problem.reason)
         assert DrillRules().check(one, values) == []
+
+
+@pytest.mark.parametrize("when", ["before", "checking", "meanwhile"])
+@virtual
+async def test_an_archive_is_not_drilled_where_another_run_restores(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with drill_scene(restore_seconds=60.0) as at, anyio.create_task_group() as group:
+        call, loads = calls(at)[1], list[str]()
+        monkeypatch.setattr(call.shared.of(Transfers), "reading", at_once)
+
+        async def loaded(*_: object, **given: Any) -> Loaded:
+            loads.append(given["dsn"])
+            if when == "meanwhile":
+                await at.up()
+            return Loaded(1.0, 1, [])
+
+        monkeypatch.setattr(of_archive, "loaded", loaded)
+        monkeypatch.setattr(of_archive, "open_database", at.databases.opens)
+        archive = shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE)
+        given = {name: at.values()[name] for name in ("connection", "checks", "overwrite_scratch")}
+        work = partial(of_archive.drill_archive, call, DrillInputs.of({**given, "archive": str(archive)}))
+        if when != "meanwhile":
+            at.databases.seconds = HOUR
+            group.start_soon(at.up)
+            await anyio.sleep(30.0 if when == "before" else 600.0)
+        with fails_with(ArchiveNotDrilled, "was restored meanwhile" if when == "meanwhile" else "is being restored"):
+            await work()
+        assert len(loads) == (when == "meanwhile")
+        await anyio.sleep(2 * HOUR)
+        when = "later"
+        assert (await work()).passed is True
 
 
 @virtual
