@@ -68,8 +68,14 @@ class SnapshotRefused(Explained):
     """A snapshot that must not be requested."""
 
 
-async def create(
-    session: Session, inputs: SnapshotInputs, listener: Listener, owner: str | None = None, *, fresh: bool = False
+async def create(  # noqa: PLR0913  what is known of it
+    session: Session,
+    inputs: SnapshotInputs,
+    listener: Listener,
+    owner: str | None = None,
+    *,
+    fresh: bool = False,
+    needs_url: bool = True,
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it.
 
@@ -79,6 +85,7 @@ async def create(
         listener: gets the progress.
         owner: the resource's URN, or the command; None if unknown.
         fresh: whether another one is wanted, whatever earlier runs have left.
+        needs_url: whether to wait for its pinned URL, which only a listing has, if an answer has named its version.
 
     Raises:
         Pending: the snapshot was or may have been started, and the wait for it ended; keep the record.
@@ -88,7 +95,7 @@ async def create(
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        return await Taking(session, inputs, member, owner, fresh=fresh).carry_out()
+        return await Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url).carry_out()
 
 
 async def resume(
@@ -117,6 +124,7 @@ class Taking:
         member: gets the progress.
         owner: the resource's URN, the command or the guard; None if unknown.
         fresh: see `create`.
+        needs_url: see `create`; no guard needs it.
         spent: of a guard's: when something guarded has last happened. No resource and no state keeps it: any snapshot will do
             that is young enough, and was requested after that.
 
@@ -135,9 +143,11 @@ class Taking:
         owner: str | None,
         *,
         fresh: bool = False,
+        needs_url: bool = True,
         spent: Spent | None = None,
     ) -> None:
         self.session, self.inputs, self.member, self.spent = session, inputs, member, spent
+        self.needs_url = needs_url and not spent
         self.finished: Finished | None = None
         self.behind = self.hinted = False
         # An older one would lose what was written since.
@@ -405,7 +415,9 @@ class Taking:
 
     async def _pinned(self, attempt: Attempt, finished: Finished) -> SnapshotRecord | None:
         """Wait until a listing shows what a 200 has started, or as long as that may take if its version is known."""
-        if self.spent and (named := self._named()):
+        if not self.needs_url and (named := self._named()):
+            if not self.spent:
+                self.member.progress(f"found snapshot {named.version_id}")
             return await self._resolved(named)
         known: dict[str, Any] = {"version": finished.version, "finished": self.session.service_clock.now()}
         with anyio.move_on_after(PINNING):
@@ -554,7 +566,8 @@ class Taking:
         if (named := self._named()) is None:
             return None
         newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
-        self.member.warn(Text(newest, id=named.id, why=why, then=Next(Step.REFRESH)))
+        if self.needs_url:
+            self.member.warn(Text(newest, id=named.id, why=why, then=Next(Step.REFRESH)))
         return await self._resolved(named)
 
     def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:

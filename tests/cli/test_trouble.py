@@ -134,7 +134,7 @@ async def test_an_unlisted_snapshot_is_warned_of_in_the_commands_words(tmp_path:
         # Both listings show pages from before it for half an hour.
         await desk.types("list")
         await desk.types("list", DATABASE)
-        ended = (await desk.types("create", DATABASE)).done
+        ended = (await desk.types("create", DATABASE, "--json", "--urls")).done
         assert w.started() in ended.out
         assert (
             "serves the newest snapshot of the database, whichever that is: the service does not list it yet. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
@@ -46,7 +47,8 @@ async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: A
     async def prepared(session: Session) -> SnapshotInputs:
         return replace(inputs, database_id=await invocation.database(session, typed["database_id"]))
 
-    record, code, _ = await recorded(invocation, create_snapshot, prepared, lambda ready: ready.database_id, new=new)
+    take = partial(create_snapshot, needs_url=urls)
+    record, code, _ = await recorded(invocation, take, prepared, lambda ready: ready.database_id, new=new)
     if code == DONE or invocation.as_json:
         invocation.result(snapshot_fields(record, urls=urls), snapshot_facts(record, invocation.zone), record.id)
     if code == DONE and not invocation.as_json:
