@@ -68,11 +68,12 @@ class Guard:
         """Register the guard, its hooks, and what gives them to the resources that follow; returns the engine's answer.
 
         Raises:
-            Explained: the engine cannot do that, or there is nothing to go back to.
+            Explained: the engine cannot do that, a drill overwrites the database, or there is nothing to go back to.
         """
         asked = self._asked
-        if self._database:
-            self._call.shared.memory.uses.remember_use(self._database, f"Guard {asked.name!r}")
+        uses, me = self._call.shared.memory.uses, f"Guard {asked.name!r}"
+        if self._database and (reason := uses.remember_use(self._database, me)):
+            raise Explained(Text("{guard}: {database_id} {reason}", guard=me, reason=reason))
         outputs = await self._outputs()
         async with grpc.aio.insecure_channel(asked.monitorEndpoint, options=CHANNEL_OPTIONS) as channel:
             monitor = resource_pb2_grpc.ResourceMonitorStub(channel)

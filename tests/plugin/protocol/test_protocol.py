@@ -26,11 +26,13 @@ from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tools.sandbox import Service
 
-NAME, OFFSITE, BACK = (urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore"))
+NAME, OFFSITE, BACK, PROOF = (
+    urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore", "Drill")
+)
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 VERSION_ID = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 URL = f"https://snapshots.test/databases/account/{DATABASE}.zip?Signature=s3cret&versionId={VERSION_ID}"
@@ -526,17 +528,50 @@ class OldMonitor(resource_pb2_grpc.ResourceMonitorServicer):
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id != "resourceHooks")
 
 
-def test_an_engine_without_hooks_is_refused_at_once_and_the_error_names_the_version(idle: PluginServicer) -> None:
+@pytest.fixture
+def construct(idle: PluginServicer) -> Iterator[Callable[..., None]]:
+    """Ask for a component of a program of such an engine."""
     monitor = grpc.server(ThreadPoolExecutor(1))
     resource_pb2_grpc.add_ResourceMonitorServicer_to_server(OldMonitor(), monitor)
     address = f"127.0.0.1:{monitor.add_insecure_port('127.0.0.1:0')}"
     monitor.start()
-    asked = {"monitorEndpoint": address, "name": "guard", "inputs": bag({"databaseId": DATABASE})}
-    with pytest.raises(grpc.RpcError, match=r"A Guard needs Pulumi 3\.182 or later, whose components may have hooks"):
-        idle._stub.Construct(provider_pb2.ConstructRequest(type="squarecloud:index:Guard", **asked), timeout=60)
-    with pytest.raises(grpc.RpcError, match="This package has no component squarecloud:index:Gard"):
-        idle._stub.Construct(provider_pb2.ConstructRequest(type="squarecloud:index:Gard", **asked), timeout=60)
+
+    def ask(database_id: str = DATABASE, type_: str = "Guard") -> None:
+        inputs = bag({"databaseId": database_id})
+        asked = {"type": f"squarecloud:index:{type_}", "name": "guard", "inputs": inputs}
+        idle._stub.Construct(provider_pb2.ConstructRequest(monitorEndpoint=address, **asked), timeout=60)
+
+    yield ask
     monitor.stop(None)
+
+
+def test_an_engine_without_hooks_is_refused_at_once_and_the_error_names_the_version(
+    construct: Callable[..., None],
+) -> None:
+    with pytest.raises(grpc.RpcError, match=r"A Guard needs Pulumi 3\.182 or later, whose components may have hooks"):
+        construct()
+    with pytest.raises(grpc.RpcError, match="This package has no component squarecloud:index:Gard"):
+        construct(type_="Gard")
+
+
+def test_a_guarded_database_is_overwritten_by_no_drill_whichever_comes_first(
+    idle: PluginServicer, construct: Callable[..., None]
+) -> None:
+    drilled, guarded = "1" * 32, "2" * 32
+    inputs = {
+        "databaseId": DATABASE,
+        "versionId": VERSION_ID,
+        "connection": secret("postgresql://nobody@127.0.0.1:1/x"),
+        "checks": [{"query": "select 1", "equals": 1}],
+        "overwriteScratch": True,
+    }
+    assert not check(idle, PROOF, {**inputs, "scratchDatabaseId": drilled}).failures
+    with pytest.raises(grpc.RpcError, match="Guard 'guard': databaseId must not be the scratch database of Drill 'x'"):
+        construct(drilled)
+    with pytest.raises(grpc.RpcError, match="needs Pulumi"):
+        construct(guarded)
+    (failure,) = check(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).failures
+    assert "must be used for drills only, but Guard 'guard' uses it too" in failure.reason
 
 
 def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -> None:
