@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.restore.record import RestoreRecord
 
-PAGES = (Path(__file__).parents[2] / "docs" / "restore.md", Path(__file__).with_name("rarer_reactions.md"))
-REACTIONS = [row for page in PAGES for row in reactions_in(page)]
+REACTIONS = reactions_in(Path(__file__).with_name("reactions.md"))
 ROWS = {row.event: row for row in REACTIONS}
 HOUR = 3600.0
 NO_STATUS: dict[str, Any] = {"restore_status_route": "404"}

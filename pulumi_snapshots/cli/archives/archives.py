@@ -29,7 +29,7 @@ HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
 async def archives(invocation: Invocation, /, *, destination: str, deep: bool, expect: Sequence[str]) -> int:
     """List and verify the archives at DESTINATION by their manifests; needs no API key and no private key.
 
-    The exit code is 1 if anything is wrong with one.
+    The exit code is 1 if anything is wrong with an archive.
     """
     at = place(invocation, "DESTINATION", destination)
     with display(invocation, logged=deep) as shown:

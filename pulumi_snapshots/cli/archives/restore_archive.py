@@ -50,7 +50,7 @@ from pulumi_snapshots.storage.encryption import identities
         help="What the database is asked afterwards, as for `drill`. May be repeated.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty."),
-    click.option("--dry-run", is_flag=True, help="Only say what it needs, and whether that is there."),
+    click.option("--dry-run", is_flag=True, help="Only say what the command needs, and what is missing."),
     name="restore-archive",
     short_help="Put an archive into a database of any host.",
 )

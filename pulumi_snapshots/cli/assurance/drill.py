@@ -89,7 +89,9 @@ SPELLED = {
         help="Note a drill that passes in the manifests of this snapshot's archives there; may be repeated.",
     ),
     timeout_option(DrillInputs),
-    click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished."),
+    click.option(
+        "--new", is_flag=True, help="Restore again, even if an earlier run's restore of this snapshot is unfinished."
+    ),
     notify_option,
     short_help="Prove that a snapshot restores.",
 )

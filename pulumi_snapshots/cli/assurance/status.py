@@ -138,7 +138,8 @@ async def status(
 ) -> int:
     """Check that each DATABASE, or every one of the account, has a young snapshot; for cron and monitoring.
 
-    The exit code is 0 only if that is certain. Standard error says what is wrong, and nothing if all is well.
+    Also names the snapshot that you can go back to. The exit code is 0 only if everything is certain. Standard error says
+    what is wrong, and is empty if all is well.
     """
     limits = checked(invocation, Limits, typed)
     if not archives and limits.max_archive_age:

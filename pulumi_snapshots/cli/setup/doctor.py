@@ -68,8 +68,10 @@ FORGET_BLOCK = f"`{NAME} doctor --forget-block`"
 async def doctor(invocation: Invocation, /, **options: Any) -> int:
     """Check key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed.
 
-    Sends five requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM: it would stop
-    a create. Runs read the stack's configuration: without --stack only the environment is checked.
+    Sends at most five requests, and none that starts something. The exit code is 1 if anything is a PROBLEM, which would
+    stop a create or a restore. Without --stack only the environment is checked, not the stack's configuration.
+
+    If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
     """
     with display(invocation, logged=False) as shown:
         shown.progress("checking the installation")

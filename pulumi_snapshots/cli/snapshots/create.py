@@ -32,7 +32,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
     click.option(
         "--new",
         is_flag=True,
-        help="Take another one, even if an earlier run's is unfinished; waits for that one first.",
+        help="Take another snapshot, even if an earlier run's is unfinished; waits for the earlier one first.",
     ),
     notify_option,
     urls_option,
@@ -40,7 +40,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: Any) -> int:
     """Take a snapshot of DATABASE and wait for it.
 
-    Sends one request at most: the next run resumes an interrupted one.
+    Sends at most one request; the next run resumes an interrupted create.
     """
     inputs = checked(invocation, SnapshotInputs, typed)
 

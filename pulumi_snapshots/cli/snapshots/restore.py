@@ -33,13 +33,16 @@ from pulumi_snapshots.snapshot.read import LATEST, get
     click.option("-y", "--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script."),
     database_option("--onto", "target_database_id", help="Overwrite another database of the same engine."),
     timeout_option(RestoreInputs),
-    click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished."),
+    click.option(
+        "--new", is_flag=True, help="Restore again, even if an earlier run's restore of this snapshot is unfinished."
+    ),
     short_help="Put a snapshot back over its database.",
 )
 async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
     """Put a snapshot back, over everything that its database holds.
 
-    Sends one request at most: the next run resumes an interrupted one.
+    `status DATABASE` names the snapshot to go back to. Sends at most one request; the next run resumes an interrupted
+    restore.
     """
     if typed["version_id"] == LATEST:
         invocation.wrong("restore needs a version id, since the newest may be another one by then: `list` shows them.")

@@ -112,7 +112,7 @@ def _hidden(*names: str, **more: Any) -> Callable[[Any], Any]:
 def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
-    return click.option("--timeout", type=DURATION, help=f"How long it may take; {usual} by default.")
+    return click.option("--timeout", type=DURATION, help=f"How long the command can take; {usual} by default.")
 
 
 snapshot_argument = click.argument(
@@ -129,7 +129,7 @@ notify_option = _hidden(
     "--notify",
     metavar="URL",
     callback=_notify,
-    help=f"Tell this URL the start and the end, in the form of healthchecks and ntfy. It is a secret: better in {NOTIFY}.",
+    help=f"Report the start and the end to this URL, as healthchecks and ntfy expect. The URL is a secret: better in {NOTIFY}.",
 )
 urls_option = click.option(
     "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
