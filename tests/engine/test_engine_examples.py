@@ -155,7 +155,7 @@ def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
         *_, last = service.put(DATABASE, "v2")
         assert last == {"error": "another request for this database is under way"}
         *_, last = service.put("0" * 32, "v1")
-        assert "this account has no such database" in last["error"]
+        assert last["error"].startswith("This account has no such database.")
         service.process.terminate()
         *_, last = waiting
         assert "the next `pulumi up` keeps waiting and sends no second request" in last["error"]
