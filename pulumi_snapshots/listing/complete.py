@@ -33,13 +33,15 @@ class Found(NamedTuple):
     Attributes:
         database_id: the snapshot's database.
         version_id: the version.
-        at: when it was found, by this machine's clock.
+        at: when it was found, by this machine's clock, as far as its difference is known.
+        ended: the same, by the service's clock.
         requested: when it was requested, by the service's clock.
     """
 
     database_id: str
     version_id: str
     at: datetime
+    ended: datetime
     requested: datetime
 
     @property
@@ -84,7 +86,7 @@ class CompleteListings:
         self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> Entries:
         """Get all snapshots of one database."""
-        entries = _complete(await self._listings.lookup_page(database_id, since), database_id)
+        entries, lacking = _complete(await self._listings.lookup_page(database_id, since), database_id), []
         for version_id, (age, found) in (await self._found(origin)).get(database_id, {}).items():
             # A page that was requested before the snapshot was found is requested again. The service may still serve an
             # older page, but it caches the two listings apart, and one of them has shown the snapshot.
@@ -95,10 +97,10 @@ class CompleteListings:
                 account = await self._listings.account_page(database_id, renewed, patience=BRIEF)
                 entries = {**_by_version(account.entries if account else ()), **entries}
             if version_id not in entries:
-                if not unlisted:
-                    raise self._old_page(database_id, version_id, age)
-                entries[version_id] = found.entry
-        return entries
+                lacking.append(found)
+        if lacking and not unlisted:
+            raise _old_page(max(lacking, key=lambda each: each.ended))
+        return entries | {found.version_id: found.entry for found in lacking}
 
     async def of_account(
         self, since: float, *, origin: str | None = None, unlisted: bool = False
@@ -174,14 +176,15 @@ class CompleteListings:
                 ages.setdefault(found.database_id, {})[found.version_id] = age, found
         return ages
 
-    def _old_page(self, database_id: str, version_id: str, age: float) -> CannotTell:
-        at = self._clock.utc() - timedelta(seconds=age)
-        until = at + timedelta(seconds=SERVICE_CACHE)
-        return CannotTell(
-            f"the service serves an old page: it lacks snapshot {version_id} of database {database_id}, which a run "
-            f"found at {at:%H:%M:%S} UTC",
-            then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
-        )
+
+def _old_page(found: Found) -> CannotTell:
+    """The error of a page that lacks what a run has found; its times are those of the ledger, the same in every call."""
+    until = found.ended + timedelta(seconds=SERVICE_CACHE)
+    return CannotTell(
+        f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
+        f"found at {found.ended:%H:%M:%S} UTC",
+        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
+    )
 
 
 def _complete(page: Page, database_id: str) -> Entries:

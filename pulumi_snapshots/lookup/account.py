@@ -196,8 +196,8 @@ async def _kept_lately(session: Session) -> Kept[Shown] | None:
         return None
     lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
     lacks = any(
-        at > lately and version_id not in kept.content.of_each.get(database_id, {})
-        for database_id, version_id, at, _ in await session.found_lately()
+        each.at > lately and each.version_id not in kept.content.of_each.get(each.database_id, {})
+        for each in await session.found_lately()
     )
     return None if lacks else kept
 

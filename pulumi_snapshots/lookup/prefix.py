@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
@@ -87,6 +88,8 @@ async def whole_database(session: Session, typed: str, *, has_snapshots: bool = 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
     """The version id that was typed, of a database whose id is whole. The page that shows it serves the command too.
 
+    An old page lacks what runs have found lately, which may be meant too.
+
     Raises:
         UnclearId: it begins several ids, or none, or is too short to be sure.
         SquareCloudError: there is no listing.
@@ -94,7 +97,10 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     if not is_part_of_version(typed):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    known = {each.version or "": _about_snapshot(each) for each in page.entries}
+    lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
+    found = [each for each in await session.found_lately() if each.database_id == database_id and each.at > lately]
+    entries = [*(each.entry for each in found), *page.entries]
+    known = {each.version or "": _about_snapshot(each) for each in entries}
     return _only("snapshot", typed, known)
 
 

@@ -182,7 +182,7 @@ class Session(Stoppable):
         ahead = timedelta(seconds=self.service_clock.offset or 0.0)
         with suppress(LedgerUnavailable):
             return [
-                Found(each.database_id, each.result, each.ended_at - ahead, each.request.requested)
+                Found(each.database_id, each.result, each.ended_at - ahead, each.ended_at, each.request.requested)
                 for each in await self.ledger.snapshots()
                 if each.result and each.ended_at
             ]

@@ -61,8 +61,13 @@ async def read(
     return _unread(record, listener, f"{_cut(session)}.")
 
 
-async def get(session: Session, resource_id: str) -> SnapshotRecord:
+async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> SnapshotRecord:
     """Look up `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one, automatic ones included.
+
+    Args:
+        session: the service.
+        resource_id: the snapshot.
+        unlisted: whether one that a run has found, and an old page lacks, is described as the run knows it: without a name.
 
     Raises:
         NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
@@ -79,13 +84,17 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
         raise NoSuchSnapshot(str(error)) from None
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
-            entries = await session.complete_listings.of_database(database_id, session.listings.recent)
+            recent = session.listings.recent
+            entries = await session.complete_listings.of_database(database_id, recent, unlisted=unlisted)
             for entry in newest_first(entries.values()):
                 record = await describe(session, database_id, entry)
                 if record.available:
                     return record
             raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
         listed = await session.listings.find_version(database_id, version_id)
+        if listed is None and unlisted:
+            found = [each for each in await session.found_lately() if each[:2] == (database_id, version_id)]
+            listed = found[0].entry if found and found[0].at > session.clock.utc() - LISTED_BY else None
         if listed is None:
             by = await session.complete_listings.listed_by(database_id, version_id)
             happened, then = not_listed(database_id, version_id, by)

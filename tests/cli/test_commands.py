@@ -320,6 +320,26 @@ async def test_a_list_before_the_create_does_not_fail_its_download(tmp_path: Pat
 
 
 @virtual
+async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(tmp_path: Path) -> None:
+    async with world(cache_world="kept") as w:
+        desk = Desk(w, tmp_path)
+        await desk.types("list")
+        await desk.types("list", DATABASE)
+        w.emulator.advance(3 * 60)
+        await desk.types("create", DATABASE)
+        one = f"{DATABASE}/{w.started()}"
+        commands = (("list",), ("list", DATABASE, "--newer-than", "7d"), ("show", f"{DATABASE}/latest"), ("show", one))
+        for command in (*commands, ("show", one[:-10])):
+            ended = (await desk.types(*command)).done
+            assert one in ended.out, command
+            warned = f"warning: the service's page is old and lacks {one}: shown as runs have noted it."
+            assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [warned]
+        wrong = await desk.types("restore", f"{DATABASE}/zzzz", "--yes")
+        assert str(w.started()) in wrong.err
+        assert f"{w.started()}  2026-03-01T12:03:00Z, manual" in wrong.err
+
+
+@virtual
 async def test_the_newest_snapshot_is_downloaded_and_named(tmp_path: Path) -> None:
     async with world() as w:
         desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"

@@ -84,7 +84,7 @@ async def _transferred(
             database_id, version_id = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
             inputs = replace(inputs, database_id=database_id, version_id=version_id)
             if version_id == LATEST:
-                newest = await get(session, f"{database_id}/{LATEST}")
+                newest = await get(session, f"{database_id}/{LATEST}", unlisted=True)
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
                 shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, invocation.zone)}")
             record = await archive_snapshot(

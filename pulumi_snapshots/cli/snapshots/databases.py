@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pulumi_snapshots.cli.terminal.arguments import command
@@ -9,7 +10,7 @@ from pulumi_snapshots.cli.terminal.display import asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import age_text, fields_of
 from pulumi_snapshots.lookup.account import FRESH, Page, Seen, overview
-from pulumi_snapshots.lookup.results import DatabaseInfo
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HEADS = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
@@ -37,6 +38,13 @@ def note_age(invocation: Invocation, page: Page | None) -> None:
     if page is not None and page.kept:
         rest = age_text(FRESH - page.age)
         invocation.remark(f"as listed {age_text(page.age)} ago: the account's listing can be requested again in {rest}")
+
+
+def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]) -> None:
+    """Say which snapshots are shown as runs have noted them, since the service's page is too old to list them."""
+    if unlisted := [each.id for each in shown if each.name is None and each.size is None]:
+        more = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
+        invocation.warn(f"the service's page is old and lacks {unlisted[0]}{more}: shown as runs have noted it.")
 
 
 def _row(each: Seen, page: Page | None) -> tuple[str | None, ...]:

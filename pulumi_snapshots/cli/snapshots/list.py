@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.snapshots.databases import note_age
+from pulumi_snapshots.cli.snapshots.databases import note_age, note_unlisted
 from pulumi_snapshots.cli.terminal.arguments import DURATION, checked, command, urls_option
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import asking
@@ -33,15 +33,19 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
     """List the snapshots of DATABASE, or of the whole account, newest first."""
     query = replace(checked(invocation, SnapshotQuery, typed), with_url=urls)
     async with asking(invocation) as (session, shown):
-        page = None
+        page, since = None, session.clock.monotonic()
         if typed["database_id"] is not None:
-            query = replace(query, database_id=await invocation.database(session, typed["database_id"]))
+            one = await invocation.database(session, typed["database_id"])
+            query, listings = replace(query, database_id=one), session.complete_listings
+            of_each = {one: await listings.of_database(one, since, origin=query.origin, unlisted=True)}
         else:  # a program gets no earlier page, since a list has no room for its age
             page = await snapshots_of_account(
                 session, origin=query.origin, may_be_kept=not invocation.as_json, tell=shown.progress
             )
-        found = await find_snapshots(session, query, session.clock.monotonic(), page.of_each if page else None)
+            of_each = page.of_each
+        found = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
+    note_unlisted(invocation, found)
     rows = [
         (
             one.id,

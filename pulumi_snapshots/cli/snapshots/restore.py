@@ -96,7 +96,7 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
     with display(invocation, logged=False) as shown:
         shown.progress(ASKING)
         database = await session.databases.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
-        snapshot = await get(session, inputs.snapshot)
+        snapshot = await get(session, inputs.snapshot, unlisted=True)
     taken = f" of {moment(snapshot.created_at, invocation.zone)}" if snapshot.created_at else ""
     target = f"{database.name} ({inputs.target})" if database.name else inputs.target
     invocation.say(

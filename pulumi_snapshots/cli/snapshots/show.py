@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pulumi_snapshots.cli.snapshots.databases import note_unlisted
 from pulumi_snapshots.cli.terminal.arguments import command, snapshot_argument, urls_option
 from pulumi_snapshots.cli.terminal.display import asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
@@ -39,4 +40,7 @@ async def url(invocation: Invocation, /, **typed: Any) -> int:
 
 async def _looked_up(invocation: Invocation, typed: dict[str, Any]) -> SnapshotRecord:
     async with asking(invocation) as (session, _):
-        return await get(session, "/".join(await invocation.snapshot(session, **typed)))
+        whole = "/".join(await invocation.snapshot(session, **typed))
+        record = await get(session, whole, unlisted=True)
+    note_unlisted(invocation, [record])
+    return record
