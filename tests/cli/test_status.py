@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from pulumi_snapshots.cli.assurance.metrics import gauge
@@ -63,20 +64,42 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(tmp_pa
         place = Memory(w.clock)
         await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/before")
         before = w.newest().version_id
+        desk = Desk(w, tmp_path, place=lambda: place)
+        at_once = (await desk.types("status")).out
+        assert (
+            f"from before update of Server shop: 2026-03-01 12:00:00 UTC\n  squarecloud-snapshots restore {DATABASE}/{before}\n"
+            in at_once
+        )
+        assert at_once.count(str(before)) == 1
         await w.clock.sleep(7200)
         newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
         await Drills(Ledger(place, ServiceClock(w.clock))).note(DATABASE, Drilled("2026-02-27T12:00:00Z", 75.0), "v1")
-        desk = Desk(w, tmp_path, place=lambda: place)
         said = (await desk.types("status")).out.splitlines()[4:-1]
         assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
-            "NAME: you can go back to 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
-            f"  {DATABASE}/{newest}\n"
-            "  from before update of Server shop:\n"
-            f"  {DATABASE}/{before}\n\n"
+            "NAME: from before update of Server shop: 2026-03-01 12:00:00 UTC\n"
+            f"  squarecloud-snapshots restore {DATABASE}/{before}\n"
+            "NAME: the newest snapshot is of 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
+            f"  squarecloud-snapshots restore {DATABASE}/{newest}\n\n"
             "NAME: there is nothing to go back to\n"
         )
         one, other = (await desk.types("status", "--json")).json["databases"]
         assert (one["before_last_change"], other["before_last_change"]) == (f"{DATABASE}/{before}", None)
+
+
+@virtual
+async def test_status_says_that_a_snapshot_is_on_its_way(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300) as w:
+        desk = Desk(w, tmp_path)
+        async with anyio.create_task_group() as process:
+            process.start_soon(desk.types, "create", DATABASE)
+            await w.clock.sleep(100)
+            process.cancel_scope.cancel()
+        ended = await desk.types("status")
+        assert ended.code == 1
+        said = "there is nothing to go back to yet\n  a snapshot was requested at 12:00:00 UTC and is not listed yet\n"
+        assert said in ended.out
+        await desk.types("create", DATABASE)
+        assert "not listed yet" not in (await desk.types("status")).done.out
 
 
 @virtual

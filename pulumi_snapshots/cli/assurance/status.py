@@ -22,12 +22,13 @@ from pulumi_snapshots.cli.assurance.metrics import gauge, seconds_of, write
 from pulumi_snapshots.cli.terminal.arguments import DURATION, check_database, checked, command, notify_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import Display, asking
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import MARKS, age_text, moment, table
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
+from pulumi_snapshots.cli.terminal.output import MARKS, age_text, moment, table, zoned
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
+from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
@@ -88,6 +89,7 @@ class Health:
         problems: why it is not as it should be; nothing if it is.
         took: seconds of the restore in the last drill; None if that is not known.
         guarded: the last snapshot after which something changed that it had guarded; None without one.
+        pending: when a snapshot was requested that is not listed yet; None without one.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Health:
     problems: list[str] = field(default_factory=list)
     took: float | None = None
     guarded: Guarded | None = None
+    pending: datetime | None = None
 
     def demand(self, kind: str, what: str, most: float, *, which: str = "newest") -> None:
         """Note a problem if something is older than it may be, or if it is not certain that it is not."""
@@ -155,6 +158,7 @@ async def status(
             ids = [await whole_database(session, each) for each in databases]  # without a word: cron would mail it
             page, found = await _examined(session, shown, ids, limits, origin)
             about = await _manifests(invocation, shown, places)
+            await _look_at_ledger(session, found)
             await _look_at_proofs(session, about, limits, found)
     except Explained:
         if metrics:
@@ -231,14 +235,32 @@ async def _manifests(
     return about
 
 
+async def _look_at_ledger(session: Session, found: Sequence[Health]) -> None:
+    """Add what guards have guarded, and what was requested and is not listed yet, as far as the ledger can be read."""
+    guarded: list[Guarded] = []
+    attempts: list[Attempt] = []
+    with suppress(LedgerUnavailable):
+        guarded = [each for each in await consult(session.ledger, GuardBook.history) if each.id and each.changed_at]
+        attempts = [each for each in await session.ledger.attempts() if each.kind == "snapshot" and not each.is_over]
+    now = _latest_now(session)
+    for health in found:
+        health.guarded = next((each for each in guarded if each.database_id == health.id), None)
+        newest = health.latest["snapshot"].at
+        after = parse_rfc3339(newest) if newest else None
+        posted = [
+            each.request.posted_at
+            for each in attempts
+            if each.database_id == health.id and now < each.waited_for_until
+            if after is None or after < each.request.requested
+        ]
+        health.pending = max(posted, default=None)
+
+
 async def _look_at_proofs(
     session: Session, about: Sequence[tuple[str, Manifest]], limits: Limits, found: Sequence[Health]
 ) -> None:
-    """Add what the manifests of archives say of each database, and the drills and guards that the ledger remembers."""
+    """Add what the manifests of archives say of each database, and the drills that the ledger remembers."""
     now, remembered = _latest_now(session), await Drills(session.ledger).all()
-    guarded: list[Guarded] = []
-    with suppress(LedgerUnavailable):
-        guarded = [each for each in await consult(session.ledger, GuardBook.history) if each.id and each.changed_at]
 
     def latest(times: Mapping[str, str | None]) -> Latest:
         at = max(times, key=parse_rfc3339)
@@ -254,7 +276,6 @@ async def _look_at_proofs(
         if drills:
             health.latest["drill"] = latest(dict.fromkeys(drills))
             health.took = drills[health.latest["drill"].at or ""].restore_seconds
-        health.guarded = next((each for each in guarded if each.database_id == health.id), None)
         if limits.max_archive_age is not None:
             what = "archive of a known age" if ours and not dated else "archive"
             health.demand("archive", what, limits.max_archive_age)
@@ -287,16 +308,27 @@ def _text(invocation: Invocation, page: Page, found: Sequence[Health], kinds: Se
 
 
 def _way_back(each: Health, zone: tzinfo | None) -> str:
-    """To which snapshot or archive a person can go back, and what has proved that it works."""
-    name, drill = each.name or each.id, each.latest["drill"]
-    there = next((each.latest[kind] for kind in ("snapshot", "archive") if each.latest[kind].at), None)
-    if there is None:
-        return f"{name}: there is nothing to go back to\n"
-    took = f", in {spoken(each.took)}" if each.took else ""
-    proof = f"a restore was proved on {moment(drill.at, zone)}{took}" if drill.at else "no drill has proved a restore"
-    lines = [f"{name}: you can go back to {moment(there.at, zone)}; {proof}", f"  {place_text(there.what or '')}"]
-    if each.guarded and each.guarded.id != there.what:
-        lines += [f"  from before {changed(each.guarded)}:", f"  {each.guarded.id}"]
+    """To which snapshots or archive a person can go back, that from before the last change first, and what has proved it."""
+    name, drill, guarded = each.name or each.id, each.latest["drill"], each.guarded
+    lines = []
+    if guarded:
+        taken = moment(guarded.snapshot.get("created_at") or guarded.noted_at, zone)
+        lines += [f"{name}: from before {changed(guarded)}: {taken}", f"  {NAME} restore {guarded.id}"]
+    kind = next((kind for kind in ("snapshot", "archive") if each.latest[kind].at), None)
+    if kind is None and not guarded:
+        lines.append(f"{name}: there is nothing to go back to{' yet' if each.pending else ''}")
+    elif kind is not None:
+        there, took = each.latest[kind], f", in {spoken(each.took)}" if each.took else ""
+        proof = (
+            f"a restore was proved on {moment(drill.at, zone)}{took}" if drill.at else "no drill has proved a restore"
+        )
+        lines.append(f"{name}: the newest {kind} is of {moment(there.at, zone)}; {proof}")
+        if guarded is None or there.what != guarded.id:
+            lines.append(
+                f"  {NAME} restore {there.what}" if kind == "snapshot" else f"  {place_text(there.what or '')}"
+            )
+    if each.pending:
+        lines.append(f"  a snapshot was requested at {zoned(each.pending, zone)} and is not listed yet")
     return "\n".join(lines) + "\n"
 
 
@@ -305,7 +337,8 @@ def _fields(each: Health) -> dict[str, Any]:
     for kind in ("snapshot", "archive"):
         about[kind], about[f"{kind}_created_at"], about[f"{kind}_age"] = each.latest[kind]
     _, about["drilled_at"], about["drill_age"] = each.latest["drill"]
-    return {**about, "before_last_change": each.guarded and each.guarded.id}
+    pending = each.pending and rfc3339(each.pending.replace(microsecond=0))
+    return {**about, "before_last_change": each.guarded and each.guarded.id, "pending_since": pending}
 
 
 def _metrics(began: datetime, *, success: bool) -> list[str]:

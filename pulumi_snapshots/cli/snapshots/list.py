@@ -14,7 +14,7 @@ from pulumi_snapshots.cli.terminal.display import asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import moment, size_text, snapshot_fields
 from pulumi_snapshots.lookup.account import snapshots_of_account
-from pulumi_snapshots.lookup.find import find_snapshots
+from pulumi_snapshots.lookup.find import OfEach, find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
 
 HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
@@ -33,6 +33,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
     """List the snapshots of DATABASE, or of the whole account, newest first."""
     query = replace(checked(invocation, SnapshotQuery, typed), with_url=urls)
     async with asking(invocation) as (session, shown):
+        of_each: OfEach
         page, since = None, session.clock.monotonic()
         if typed["database_id"] is not None:
             one = await invocation.database(session, typed["database_id"])
