@@ -31,6 +31,10 @@ STEPS = {
     Step.RESTORE_AGAIN: (
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
     ),
+    Step.RESTORE_ANOTHER: (
+        "Restore another snapshot, or remove the Restore. The next `pulumi up` restores again, over whatever the database holds "
+        "by then."
+    ),
     Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
     Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
@@ -87,6 +91,7 @@ DO = Wording(
         Step.CHECK_RESTORED: "Check the database; the same command checks again.",
         Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
         Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
+        Step.RESTORE_ANOTHER: "Restore another snapshot.",
         Step.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
         Step.ARCHIVE_AGAIN: "The same command archives again.",
         Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",

@@ -63,7 +63,7 @@ class RestoreDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        names = ("database_id", "version_id", "name", "runtime")
+        names = ("database_id", "version_id", "name", "runtime", "created_at")
         about = f"Restore {resource_name!r}"
         source = source_of(about, "restore", snapshot, names, database_id=database_id, version_id=version_id)
         given = {"target_database_id": target_database_id, "overwrite": overwrite, "triggers": triggers}

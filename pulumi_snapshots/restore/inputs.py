@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, declare
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
@@ -82,6 +82,12 @@ class RestoreInputs(Inputs):
         default=None,
         kept=False,
         choices=DATABASE_ENGINE,
+    )
+    created_at: Moment | None = declare(
+        "When the snapshot was taken, as a Snapshot or a lookup gives it: the line about the restore says it.",
+        default=None,
+        kept=False,
+        read=checks.moment,
     )
 
     @classmethod

@@ -318,7 +318,8 @@ class Restoring:
 
     def _tell_restored(self, record: RestoreRecord, attempt: Attempt) -> None:
         """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
-        taken = self.taken or self.session.memory.requested.get(record.snapshot)
+        given = self.inputs.created_at if record.snapshot == self.inputs.snapshot else None
+        taken = self.taken or (given and to_the_second(given)) or self.session.memory.requested.get(record.snapshot)
         what = f"restored {record.snapshot}{f', taken {taken},' if taken else ''} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
         self.member.progress(what)

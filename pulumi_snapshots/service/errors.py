@@ -153,9 +153,7 @@ class RestoreFailed(SquareCloudError):
         if step and step != "interrupted":
             error.exchange += f" in step {step}"
         steps = alike.then if known else (Next(Step.ASK_SUPPORT),)
-        # The same restore would fail again.
-        another = {Next(Step.RESTORE_ANOTHER), Next(Step.USE_SAME_ENGINE)} & set(steps)
-        again = () if another else (Next(Step.RESTORES_NEXT),)
+        again = () if Next(Step.RESTORE_ANOTHER) in steps else (Next(Step.RESTORES_NEXT),)  # one hint says both
         error.then = tuple(dict.fromkeys((*steps, Next(Step.CHECK_DATA), *again)))
         return error
 

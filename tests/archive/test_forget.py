@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
+import pyrage
 import pytest
 
+from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.shelf import carry_out, imported, shelved, verdicts
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.settings import Settings
+from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
@@ -69,7 +74,10 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(tmp_path: Path) -> 
     put(kept, 8, created_at=None)
     put(kept, 9).write_bytes(b"of another size")
     async with world() as w:
-        ended = await Desk(w, tmp_path / "state").types("forget", f"{kept}/", "--keep-last", "1")
+        typed = ("forget", f"{kept}/", "--keep-last", "1")
+        shown = await Desk(w, tmp_path / "state").types(*typed, "--dry-run")
+        assert shown.done.out.count("would be removed") == 2
+        ended = await Desk(w, tmp_path / "state").types(*typed)
         assert left(kept) == [0, 2, 3, 4, 5, 6, 8, 9]
         assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
         assert "its owner is unknown" in ended.out
@@ -114,6 +122,11 @@ async def test_a_database_without_a_good_archive_is_missed(tmp_path: Path) -> No
         assert ended.code == 1
         assert f"has no good archive of database {OTHER_DATABASE}" in ended.err
         assert f"database {DATABASE}" not in ended.err
+        w.emulator.add_database("c" * 32, name="my shop")
+        named = await desk.types("archives", f"{tmp_path}/kept/", "--expect", "my shop")
+        assert f"my shop is database {'c' * 32}" in named.err
+        assert f"has no good archive of database {'c' * 32}" in named.err
+        del desk.environment["SQUARECLOUD_API_KEY"]
         assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
 
 
@@ -153,6 +166,23 @@ async def test_a_lost_state_is_found_again_by_the_manifests(tmp_path: Path) -> N
         assert [each.uri for each in last.earlier] == [records[-1].uri]
         assert {file_of(each).exists() for each in (other, records[-1], last)} == {True}
         assert not any(file_of(each).exists() for each in records[:-1])
+
+
+@virtual
+async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(tmp_path: Path) -> None:
+    mine, key = "urn:pulumi:dev::shop::squarecloud:index:Archive::a", str(pyrage.x25519.Identity.generate().to_public())
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=mine, pin=True, recipients=[key])
+        put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
+        shared = Shared(lambda _: None)
+        shared._others[Transfers] = at.transfers
+        call = Call(mine, Settings, shared, at.row)
+        back = (await ArchiveCalls().read(call, record.uri, {})).outputs
+        assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]
+        assert back["earlier"] == [], "one of another database is not counted"
+        file_of(record).write_bytes(b"x")
+        with pytest.raises(Explained, match="has 1 bytes, not"):
+            await ArchiveCalls().read(call, record.uri, {})
 
 
 def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:

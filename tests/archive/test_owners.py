@@ -443,6 +443,7 @@ def call_of(owner: str, shared: Shared, listener: Row | None = None) -> Call:
         ({"destination": "/b/x.zip"}, {"destination": "file:///b//x.zip"}, True),
         ({"destination": "/b/"}, {"destination": "/b/"}, True),
         ({"destination": "/b/"}, {"destination": "/b/", "version_id": "v2"}, False),
+        ({"destination": "/b/"}, {"destination": "/b/", "recipients": [KEY]}, False),
         ({"destination": "/b/x.zip"}, {"destination": "/b/y.zip"}, False),
     ],
 )

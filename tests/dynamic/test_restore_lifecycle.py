@@ -11,6 +11,7 @@ import pulumi
 import pytest
 
 from pulumi_snapshots import Restore
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 
@@ -56,7 +57,8 @@ class Place:
 
     def inputs(self, **changes: Any) -> dict[str, Any]:
         source = {name: self.stored[name] for name in ("version_id", "name", "runtime")}
-        return {"database_id": self.database, **source, "overwrite": True, **changes}
+        taken = {"created_at": self.stored["modified"]}
+        return {"database_id": self.database, **source, **taken, "overwrite": True, **changes}
 
     def create(self, **changes: Any) -> Answer:
         return self.servicer.create(NAME, self.inputs(**changes))
@@ -233,7 +235,11 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place) -> 
         "triggers": ["v2"],
         "timeout": "10m",
     }
-    assert place.servicer.progress(NAME)[-1].startswith(f"restored {place.database}/{place.stored['version_id']} onto")
+    said = (
+        f"restored {place.database}/{place.stored['version_id']}, taken {to_the_second(place.stored['modified'])}, onto"
+    )
+    assert place.servicer.progress(NAME)[-1].startswith(said)
+    assert place.servicer.diagnostics(NAME)[-1].startswith(said)
     state = {**created.outputs, "requested_at": requested, "restored_at": restored}
     place.writes("later")
     before = place.requests()
@@ -270,7 +276,7 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
         waits, found = later.diagnostics(NAME, "INFO")
     assert re.fullmatch(r"restore pending since [\d: -]+ UTC; will keep watching, no new request", waits)
     assert re.fullmatch(
-        rf"restored {place.database}/\S+ onto database {place.database}, requested at \S+ by an earlier run; no new request was sent",
+        rf"restored {place.database}/\S+, taken \S+, onto database {place.database}, requested at \S+ by an earlier run; no new request was sent",
         found,
     )
     assert answer.outputs["restored_at"]

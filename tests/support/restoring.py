@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -92,9 +93,8 @@ class Scene:
         stored = self.stored
         if "target" in changes:
             changes["target_database_id"] = changes.pop("target")
-        usual = RestoreInputs(
-            DATABASE, stored.version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime
-        )
+        known: dict[str, Any] = {"name": stored.name, "runtime": stored.runtime, "created_at": rfc3339(stored.modified)}
+        usual = RestoreInputs(DATABASE, stored.version_id, DATABASE, overwrite=True, **known)
         return replace(usual, **changes)
 
     def process(self, **settings: Any) -> Session:

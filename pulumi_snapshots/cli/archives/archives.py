@@ -13,6 +13,7 @@ from pulumi_snapshots.cli.terminal.arguments import command, database_option, pl
 from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, moment, size_text
+from pulumi_snapshots.lookup.prefix import is_whole_database
 from pulumi_snapshots.storage.destination import place_text
 
 HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
@@ -27,7 +28,7 @@ HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
     short_help="List and verify the archives at DESTINATION.",
 )
 async def archives(invocation: Invocation, /, *, destination: str, deep: bool, expect: Sequence[str]) -> int:
-    """List and verify the archives at DESTINATION by their manifests; needs no API key and no private key.
+    """List and verify the archives at DESTINATION by their manifests; needs no private key, and an API key only for names.
 
     The exit code is 1 if anything is wrong with an archive.
     """
@@ -38,7 +39,7 @@ async def archives(invocation: Invocation, /, *, destination: str, deep: bool, e
     fields = [{**asdict(each), "manifest": each.manifest} for each in found]
     invocation.listed(fields, HEADS, [_row(each, invocation.zone) for each in found], "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
-    missing = [each for each in expect if each not in good]
+    missing = [each for each in await _whole(invocation, expect) if each not in good]
     for each in missing:
         invocation.fail(f"{place_text(at.uri)} has no good archive of database {each}.")
     if any(each.problem for each in found):
@@ -48,6 +49,14 @@ async def archives(invocation: Invocation, /, *, destination: str, deep: bool, e
         )
         return FAILED
     return FAILED if missing else DONE
+
+
+async def _whole(invocation: Invocation, expect: Sequence[str]) -> list[str]:
+    """The ids of the databases that were typed; only a name, or a part of an id, needs the service."""
+    if all(map(is_whole_database, expect)):
+        return [*expect]
+    async with invocation.session() as session:
+        return [await invocation.database(session, each) for each in expect]
 
 
 def _row(each: Shelved, zone: tzinfo | None) -> tuple[str | None, ...]:
