@@ -38,6 +38,8 @@ class Kind:
 
     imports: ClassVar[tuple[str, ...]] = ()
     """Examples of a name and an id that `pulumi import` takes; none if nothing can be imported."""
+    stays: ClassVar[str] = ""
+    """What to add to an error that says that nothing was deleted."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.schema = rules, rules.schema
@@ -87,6 +89,7 @@ class SnapshotKind(Kind):
     """Snapshots, to which other resources refer and of which the service has a list."""
 
     imports = ("before-release DATABASE_ID/VERSION_ID", "newest DATABASE_ID/latest")
+    stays = ": the service deletes no snapshot, and keeps each for 30 days"
 
     @property
     def lists(self) -> Function:

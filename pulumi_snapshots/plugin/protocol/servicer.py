@@ -54,11 +54,8 @@ OF_THE_ENGINE = frozenset({SDK_VERSION, "pluginDownloadURL"})
 PLAIN_KEY_OF_PROVIDER = (
     "the API key of this provider is in plain text in {}; store it with `pulumi config set --secret`"
 )
-NO_CHANGE = "A {} cannot be changed without a stack. `pulumi do {} create` makes another one. Nothing was changed."
-NO_DELETE = (
-    "A {} cannot be deleted without a stack: the service deletes no snapshot, and keeps each for 30 days. Nothing was "
-    "deleted."
-)
+NO_CHANGE = "This {} cannot be changed without a stack. `pulumi do {} create` makes another one. Nothing was changed."
+NO_DELETE = "This {} cannot be deleted without a stack{}. Nothing was deleted."
 UNKNOWN_SETTINGS = "the settings of this provider are not known in a preview"
 
 
@@ -293,7 +290,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            await _fail(context, NO_DELETE.format(kind.schema.name))
+            await _fail(context, NO_DELETE.format(kind.schema.name, kind.stays))
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             await kind.rules.delete(call, request.id, state)

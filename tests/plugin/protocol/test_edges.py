@@ -360,4 +360,7 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         assert "Nothing was changed." in await refused(here, "Update", changing)
         deleting = provider_pb2.DeleteRequest(urn=request.urn, id=id_, properties=read.properties)
         assert "and keeps each for 30 days. Nothing was deleted." in await refused(here, "Delete", deleting)
+        of_archive = provider_pb2.DeleteRequest(type="squarecloud:index:Archive", id="file:///x.zip")
+        told = await refused(here, "Delete", of_archive)
+        assert "This Archive cannot be deleted without a stack. Nothing was deleted." in told
         assert here.process.computer.attempts() == []
