@@ -275,6 +275,12 @@ def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
         pulumi.log.warn(text, resource)
 
 
+LAST_OF_GUARD = (
+    ", or a guard knows none: what guards take is noted for 30 days on this machine, or for all machines in "
+    "squarecloud:sharedState"
+)
+
+
 def source_of(resource: str, act: str, snapshot: Any, names: tuple[str, ...], **instead: Any) -> dict[str, Any]:
     """The named properties of a snapshot, or those that are given instead of one.
 
@@ -289,6 +295,7 @@ def source_of(resource: str, act: str, snapshot: Any, names: tuple[str, ...], **
         pulumi.RunError: the source is not given, or given twice.
     """
     given = {name: value for name, value in instead.items() if value is not None}
+    no_snapshot = f"lookup has found no snapshot{LAST_OF_GUARD if this_program().guards else ''}"
 
     def refuse(what: str) -> NoReturn:
         alone = ", or download_url= alone" if "download_url" in instead else ""
@@ -299,11 +306,11 @@ def source_of(resource: str, act: str, snapshot: Any, names: tuple[str, ...], **
 
     def checked(value: Any) -> Any:
         if not all(hasattr(value, name) for name in names):
-            refuse("the lookup has found no snapshot" if value is None else f"snapshot is a {type(value).__name__}")
+            refuse(f"the {no_snapshot}" if value is None else f"snapshot is a {type(value).__name__}")
         return value
 
     if snapshot is None:
-        return given or refuse(f"nothing to {act} is given, or a lookup has found no snapshot")
+        return given or refuse(f"nothing to {act} is given, or a {no_snapshot}")
     if given:
         refuse(f"snapshot and {' and '.join(given)} are given")
     found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)

@@ -412,7 +412,14 @@ pulumi.export("history", [[len(each.changes), each.version_id] for each in guard
 @pytest.mark.parametrize("way", ["", ".plugin"])
 def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhile(shop: App, way: str) -> None:
     shop.plug()
-    shop.program(BACK.replace("WAY", way))
+    program = BACK.replace("WAY", way)
+    shop.program(program.replace("guard.last(rollback)", "guard.last()"))
+    printed = joined(shop.preview("-c", "rollback=1", fails=True))
+    assert (
+        "Restore 'back': nothing to restore is given, or a lookup has found no snapshot, or a guard knows none"
+        in printed
+    )
+    shop.program(program)
     shop.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = shop.preview("-c", "rollback=1", fails=True)
     assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}." in joined(printed)
