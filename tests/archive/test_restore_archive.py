@@ -282,9 +282,22 @@ def test_no_program_that_loads_a_dump_gets_the_api_key(url: str, name: str, dump
 def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
     with patch.dict(KINDS, mysql=replace(KINDS["mysql"], library="not_there")):
         ended = types(tmp_path / "a.zip", TO="mysql://u:p@h/d")
+        dry = types(shelve(tmp_path, zipped(), sealed=True), "--dry-run", TO="mysql://u:p@h/d", PATH="/nowhere")
     assert ended.code == 2
     assert "the connection in TO needs not_there, which is not installed: pip install" in ended.err
     assert "[drill-mysql]" in ended.err
+    assert "--help" not in ended.err
+    assert dry.code == 1
+    for missing in ("give it with --identity", "needs not_there, which is not installed", "not on PATH"):
+        assert missing in dry.out, "a dry run says all that is missing"
+
+
+def test_a_dry_run_says_that_the_database_is_out_of_reach_beside_the_rest(tmp_path: Path) -> None:
+    archive = shelve(tmp_path, zipped(), sealed=True)
+    dry = types(archive, "--dry-run", "--identity", "none.txt", TO="postgresql://u:p@127.0.0.1:1/d", PATH="/nowhere")
+    assert dry.code == 1
+    for missing in ("none.txt cannot be read", "cannot be reached: ", "not on PATH"):
+        assert missing in dry.out
 
 
 def test_a_dry_run_says_what_is_missing(server: Postgres, tmp_path: Path) -> None:

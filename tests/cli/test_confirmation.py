@@ -54,6 +54,7 @@ async def test_anything_else_restores_nothing(tmp_path: Path, typed: str) -> Non
         ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
         assert ended.code == 2
         assert "that is neither the name nor the id of the database. Nothing was restored." in ended.err
+        assert "--help" not in ended.err, "the help would not say the name"
         assert not w.requests("restore")
 
 

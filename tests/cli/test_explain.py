@@ -58,6 +58,7 @@ async def test_a_page_fits_the_terminal_and_shows_no_markdown(tmp_path: Path, mo
                 plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
                 assert max(map(len, plain.splitlines())) <= columns
                 assert "**" not in plain
+                assert typed or "…" not in plain, "the list cuts no text"
                 assert "# " not in plain
 
 

@@ -36,6 +36,12 @@ async def archives(invocation: Invocation, /, *, destination: str, deep: bool, e
     with display(invocation, logged=deep) as shown:
         shown.progress(f"{'reading' if deep else 'listing'} {place_text(at.uri)}")
         found = await shelved(invocation.transfers, at, deep=deep)
+    noted = {each.manifest.database_id for each in found if each.manifest}
+    for each in expect:
+        if each not in noted and not is_whole_database(each):
+            invocation.wrong(
+                f"--expect must be the whole id of a database, as `{NAME} databases` shows it, not {each}."
+            )
     fields = [{**asdict(each), "manifest": each.manifest} for each in found]
     invocation.listed(fields, HEADS, [_row(each, invocation.zone) for each in found], "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}

@@ -19,12 +19,14 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.loading import PROGRAMS, program
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.drill.inputs import lacks
 from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
@@ -75,8 +77,9 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         kind = kind_of(dsn)
     except Unfit as error:
         invocation.wrong(f"the connection in {connection_env} {error}.")
-    if (extra := missing_extra(kind)) is not None:
-        invocation.wrong(f"the connection in {connection_env} {lacks(kind, extra)}.")
+    extra = missing_extra(kind)
+    if extra is not None and not dry_run:
+        invocation.wrong(f"the connection in {connection_env} {lacks(kind, extra)}.", helps=False)
     try:
         wanted = read_checks([typed_check(invocation, each) for each in checks]) if checks else []
     except Unfit as error:
@@ -88,10 +91,9 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         if found.sealed and identity is None and not dry_run:
             invocation.wrong(f"{place_text(at.uri)} is encrypted: give its private key with --identity.")
         shown.progress(f"connecting to {about.title}")
-        async with open_database(dsn, timeout=PATIENCE) as database:
-            holds = await database.holds()
+        holds, lacking = await _seen(dsn, kind, extra, dry_run=dry_run)
         if dry_run:
-            return _show_needs(invocation, found, kind, holds, identity, overwrite=overwrite)
+            return _show_needs(invocation, found, kind, holds, identity, overwrite=overwrite, lacking=lacking)
         if holds and not overwrite:
             invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
         keys = identities(Path(identity)) if identity and found.sealed else []
@@ -119,19 +121,39 @@ async def restore_archive(  # noqa: PLR0913  each is an option
     return DONE if passed else FAILED
 
 
+async def _seen(dsn: str, kind: str, extra: str | None, *, dry_run: bool) -> tuple[int, str]:
+    """How many things the database has, and in a dry run why it cannot be used, if it cannot."""
+    if extra:
+        return 0, lacks(kind, extra)
+    try:
+        async with open_database(dsn, timeout=PATIENCE) as database:
+            return await database.holds(), ""
+    except DatabaseUnreachable as error:
+        if not dry_run:
+            raise
+        return 0, f"cannot be reached: {error.why}"
+
+
 def _show_needs(  # noqa: PLR0913  what it depends on
-    invocation: Invocation, found: Found, kind: str, holds: int, identity: str | None, *, overwrite: bool
+    invocation: Invocation, found: Found, kind: str, holds: int, identity: str | None, *, overwrite: bool, lacking: str
 ) -> int:
-    """Say what a restore needs, and whether it is there."""
+    """Say all that a restore needs, and whether it is there; `lacking` is why the database cannot be used, if it cannot."""
     things = KINDS[kind].things
     rows: list[tuple[str, str, str]] = [
         ("ok", "archive", f"{bytes_text(found.size)}, {'with' if found.manifest else 'without'} a manifest")
     ]
     if found.sealed:
-        key = (identity and identities(Path(identity)) and f"in {identity}") or "missing: give it with --identity"
-        rows.append(("ok" if identity else "problem", "private key", key))
+        state, key = "problem", "missing: give it with --identity"
+        if identity:
+            try:
+                identities(Path(identity))
+                state, key = "ok", f"in {identity}"
+            except Explained as error:
+                key = str(error)
+        rows.append((state, "private key", key))
     empty = "empty" if not holds else f"has {holds} {things}, which --overwrite replaces"
-    rows.append(("ok" if overwrite or not holds else "problem", f"{KINDS[kind].title} database", empty))
+    usable = not lacking and (overwrite or not holds)
+    rows.append(("ok" if usable else "problem", f"{KINDS[kind].title} database", lacking or empty))
     forms = {names: form for (of, form), names in PROGRAMS.items() if of == kind}
     paths = {names: program(kind, form, invocation.environment) for names, form in forms.items()}
     for names, path in paths.items():

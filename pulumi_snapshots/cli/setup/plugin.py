@@ -57,7 +57,10 @@ def plugin() -> None:
 @plugin.command(cls=Command)
 @click.pass_obj
 async def install(invocation: Invocation) -> int:
-    """Install the plugin for every Pulumi project of this user: it runs in the Python environment of this command."""
+    """Install the plugin for every Pulumi project of this user.
+
+    It runs in the Python environment of this command.
+    """
     await _install(invocation)
     return DONE
 
@@ -66,9 +69,9 @@ async def install(invocation: Invocation) -> int:
 @click.argument("language", type=click.Choice(list(RUNTIMES)))
 @click.pass_obj
 async def sdk(invocation: Invocation, language: str) -> int:
-    """Install the plugin, generate its SDK for a language, and print the line that imports it.
+    """Install the plugin, and generate its SDK for a language.
 
-    In the folder of a project in that language, the SDK is added to the project. Elsewhere it is only written to `sdks`.
+    Prints the line that imports it. In the folder of a project in that language, the SDK is added to the project. Elsewhere it is only written to `sdks`.
     """
     await _install(invocation)
     runtime, package = RUNTIMES[language], f"{PACKAGE}@{version('pulumi-snapshots')}"
@@ -82,7 +85,7 @@ async def sdk(invocation: Invocation, language: str) -> int:
 @plugin.command(cls=Command)
 @click.pass_obj
 async def uninstall(invocation: Invocation) -> int:
-    """Uninstall the plugin, whichever versions `install` has installed."""
+    """Uninstall every version of the plugin."""
     versions = await _versions(invocation)
     if versions:
         await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")

@@ -94,7 +94,7 @@ async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collecti
         if not invocation.stdin.isatty():
             invocation.wrong(f"confirm with --yes {database_id} to {purpose}.")
         if await invocation.ask(f"Type the id of database {database_id} to {purpose}:") != database_id:
-            invocation.wrong("that is not its id. Nothing was sent.")
+            invocation.wrong("that is not its id. Nothing was sent.", helps=False)
 
 
 def _requests(targets: Targets) -> int:

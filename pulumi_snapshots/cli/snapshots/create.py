@@ -38,7 +38,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
     urls_option,
 )
 async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: Any) -> int:
-    """Take a snapshot of DATABASE and wait for it.
+    """Take a snapshot of DATABASE, an id, its beginning or a name, and wait for it.
 
     Sends at most one request; the next run resumes an interrupted create.
     """

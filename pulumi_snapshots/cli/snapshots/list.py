@@ -30,7 +30,10 @@ HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
     short_help="List the snapshots, newest first.",
 )
 async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
-    """List the snapshots of DATABASE, or of the whole account, newest first."""
+    """List the snapshots of DATABASE, or of the whole account, newest first.
+
+    DATABASE is an id, its beginning, or a name.
+    """
     query = replace(checked(invocation, SnapshotQuery, typed), with_url=urls)
     async with asking(invocation) as (session, shown):
         of_each: OfEach

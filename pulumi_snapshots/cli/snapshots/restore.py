@@ -41,6 +41,8 @@ from pulumi_snapshots.snapshot.read import LATEST, get
 async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
     """Put a snapshot back, over everything that its database holds.
 
+    DATABASE is an id, its beginning, or a name; of VERSION, the first 8 characters are enough.
+
     `status DATABASE` names the snapshot to go back to. Sends at most one request; the next run resumes an interrupted
     restore.
     """
@@ -104,4 +106,4 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
     )
     typed = await invocation.ask("Type the name or the id of the database to do it:")
     if not typed or typed not in {database.name, inputs.target}:
-        invocation.wrong("that is neither the name nor the id of the database. Nothing was restored.")
+        invocation.wrong("that is neither the name nor the id of the database. Nothing was restored.", helps=False)

@@ -157,7 +157,8 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], *
     known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}
     for problem in inputs.problems(known):
         name = wording.spell(problem.property) if problem.property else ""
-        invocation.wrong(f"{name} {wording.text(problem.told())}.".lstrip())
+        text = f"{name} {wording.text(problem.told())}.".lstrip()
+        invocation.wrong(text, helps="not installed" not in text)
     return inputs.of(known)
 
 

@@ -184,9 +184,9 @@ class Invocation:
         self._failures.append(text)
         self.say(f"Error: {text}")
 
-    def wrong(self, text: str) -> NoReturn:
-        """Refuse what is typed; raises a `click.UsageError`."""
-        raise click.UsageError(text, self.context)
+    def wrong(self, text: str, *, helps: bool = True) -> NoReturn:
+        """Refuse what is typed; raises a `click.UsageError`. `helps` if the help of the command says what is right."""
+        raise click.UsageError(text, self.context if helps else None)
 
     def refuse(self, error: click.ClickException) -> int:
         """Say what is wrong with the arguments; returns the exit code."""

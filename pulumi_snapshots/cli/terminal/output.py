@@ -142,10 +142,12 @@ def markdown(text: str, stream: IO[str]) -> str:
 
 
 def listing(lines: Mapping[str, str], stream: IO[str]) -> str:
-    """One line for each name, with a text beside it that a terminal cuts at its width."""
-    longest, width = max(map(len, lines)), width_of(stream)
-    whole = (f"{name:{longest}}  {text}" for name, text in lines.items())
-    return "".join(f"{line if len(line) <= width else line[: width - 1] + '…'}\n" for line in whole)
+    """Each name with a text beside it, folded at the width of a terminal."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(min_width=max(map(len, lines)))
+    for name, text in lines.items():
+        grid.add_row(name, Text(text, overflow="fold"))
+    return _rendered(grid, width_of(stream))
 
 
 def facts(values: Mapping[str, str | None]) -> str:
