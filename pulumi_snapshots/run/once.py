@@ -53,6 +53,8 @@ WAITS = ("waiting", "queued", "service is returning errors")
 CLAIM_LASTS = timedelta(seconds=10)
 """How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
 came in between."""
+LAST_LOOK = 5.0
+"""Seconds in which the ledger is read once the time is up."""
 LATE_TRIES = 3
 """How often a request is claimed again because it was too late."""
 HELD_UP = timedelta(seconds=125)
@@ -85,7 +87,6 @@ class Operation:
         refusal: why its last request was in vain.
         attempt: the attempt that it acts on, which may have started something; None until there is one.
         resumed: whether an earlier run has sent that.
-        left: what an earlier run has left of it, if its answer may still come.
         waited: whether it has waited for another attempt, until its caller takes that back.
         found: versions of the database that other attempts have found.
         refusals: those after which it was to be sent again, and when each came.
@@ -100,7 +101,6 @@ class Operation:
     refusal: SquareCloudError | None = None
     attempt: Attempt | None = None
     resumed: bool = False
-    left: Claim | None = None
     waited: bool = False
     found: frozenset[str] = frozenset()
     refusals: list[tuple[float, SquareCloudError]] = field(default_factory=list)
@@ -180,7 +180,7 @@ class Operation:
             self.session.take_note()  # the error says it
             raise
         except SquareCloudError as error:
-            if self.attempt is not None or self.left is not None or error.done:
+            if self.attempt is not None or error.done or await self._left():
                 raise
             told = copy(error)  # several callers may share an answer
             told.done = self.not_done
@@ -190,8 +190,8 @@ class Operation:
                 self.member.warn(note)
         ended = f"The wait ended after {spoken(self.intent.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
-        if self.attempt is None and self.left is not None:
-            self._acts_on(self.left)  # it may have started something
+        if self.attempt is None and (claim := await self._left()):
+            self._acts_on(claim)
         if self.attempt is not None:
             raise TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
@@ -200,6 +200,12 @@ class Operation:
         raise NothingSent(
             f"{happened}. Last refusal: {self.refusal.happened}", then=self.refusal.then
         ) from self.refusal
+
+    async def _left(self) -> Claim | None:
+        """What another run has left of it, which may have started something; None if nothing, or the ledger does not say."""
+        with anyio.move_on_after(LAST_LOOK), suppress(LedgerUnavailable):
+            return left(await self.session.ledger.attempts(), self.intent, self.session.service_clock.now())
+        return None
 
     # Before the request --------------------------------------------------------------------------------------------------
 
@@ -229,7 +235,6 @@ class Operation:
             began = clock.now() - (session.clock.utc() - self.began)
             self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
             claim = decide(await session.ledger.attempts(), self.intent, clock.now())
-            self.left = claim if claim.role is Role.RESUMED else None
             if claim.role is Role.NEW:
                 return True
             # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.
