@@ -141,8 +141,8 @@ async def status(
 ) -> int:
     """Check that each DATABASE, or every one of the account, has a young snapshot; for cron and monitoring.
 
-    Also names the snapshot that you can go back to. The exit code is 0 only if everything is certain. Standard error says
-    what is wrong, and is empty if all is well.
+    Also prints the command that goes back to the data of a snapshot. The exit code is 0 only if everything is certain.
+    Standard error says what is wrong, and is empty if all is well.
     """
     limits = checked(invocation, Limits, typed)
     if not archives and limits.max_archive_age:
