@@ -22,6 +22,7 @@ from pulumi_snapshots.archive.upkeep import PRUNING, digest_of, release
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import NOTHING_LOADED
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
@@ -251,9 +252,9 @@ async def opened(transfers: Transfers, found: Found, keys: list[Any]) -> AsyncIt
             zipped = ZipFile(file)
             damaged = await transfers.reading(zipped.testzip)
         except (BadZipFile, zlib.error, EOFError) as error:
-            raise BrokenZip(f"{place_text(found.place.uri)} is no readable zip: {error}") from None
+            raise BrokenZip(f"{place_text(found.place.uri)} is no readable zip: {error}", NOTHING_LOADED) from None
         if damaged is not None:
-            raise BrokenZip(f"{place_text(found.place.uri)} is damaged in its member {damaged}")
+            raise BrokenZip(f"{place_text(found.place.uri)} is damaged in its member {damaged}", NOTHING_LOADED)
         with zipped:
             yield zipped
 
@@ -275,7 +276,7 @@ def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] 
         for piece in pieces:
             take(piece)
     if about is not None and hasher.hexdigest() != (about.plain_sha256 if found.sealed else about.sha256):
-        raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest")
+        raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED)
 
 
 def _file(path: Path | None) -> IO[bytes]:

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 
 from pulumi_snapshots.databases.kinds import KINDS
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.outcomes import NOTHING_LOADED
 
 HEAD = 512
 """Bytes that show what a file is; a tar file's mark is in its 257th."""
@@ -86,13 +87,15 @@ def dump_in(zipped: ZipFile, kind: str) -> Dump:
         if not name.endswith("/") and (one := _dump(zipped, name, kind)) is not None:
             found[one.kind, one.form, one.member] = one
     if not found:
-        raise NotLoaded("the archive holds no dump of a database that is known here")
+        raise NotLoaded("the archive holds no dump of a database that is known here", NOTHING_LOADED)
     if len(found) > 1:
-        raise NotLoaded(f"the archive holds several dumps: {', '.join(member or form for _, form, member in found)}")
+        several = ", ".join(member or form for _, form, member in found)
+        raise NotLoaded(f"the archive holds several dumps: {several}", NOTHING_LOADED)
     (dump,) = found.values()
     if dump.kind != kind:
         title = KINDS[dump.kind].title if dump.kind in KINDS else "SQLite, as the emulator makes it"
-        raise NotLoaded(f"the archive holds a dump of {title}, and the connection is to {KINDS[kind].title}")
+        of = f"the archive holds a dump of {title}, and the connection is to {KINDS[kind].title}"
+        raise NotLoaded(of, NOTHING_LOADED)
     return dump
 
 

@@ -213,11 +213,11 @@ async def _checked(found: Found, inputs: DrillInputs, address: Address, ledger: 
     """The archive's manifest, if the archive is the one that is meant, and the database may be overwritten."""
     about, name = found.manifest, place_text(found.place.uri)
     if about is None:
-        raise ArchiveNotDrilled(f"{name} has no manifest, so nothing says which snapshot it holds")
+        raise ArchiveNotDrilled(f"{name} has no manifest, so nothing says which snapshot it holds", NOT_DRILLED)
     wanted = inputs.database_id or about.database_id, inputs.version_id or about.version_id
     if wanted != (about.database_id, about.version_id):
         meant, there = ("/".join(filter(None, each)) for each in (wanted, (about.database_id, about.version_id)))
-        raise ArchiveNotDrilled(f"{name} is an archive of snapshot {there}, not of {meant}")
+        raise ArchiveNotDrilled(f"{name} is an archive of snapshot {there}, not of {meant}", NOT_DRILLED)
     for database_id in address.databases:
         if database_id == about.database_id:
             raise ArchiveNotDrilled(

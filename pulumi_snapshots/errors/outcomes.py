@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+NOTHING_LOADED = "Nothing was loaded."
+"""What was done with an archive that is not what it must be."""
+
+
 class _Record(Protocol):
     @property
     def id(self) -> str: ...

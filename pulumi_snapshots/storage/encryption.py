@@ -26,6 +26,9 @@ PRIVATE = "AGE-SECRET-KEY-"
 class NotDecrypted(Explained):
     """It was not decrypted; nothing was written."""
 
+    def __init__(self, happened: str) -> None:
+        super().__init__(happened, "Nothing was written.")
+
 
 def recipients(given: object) -> list[str]:
     """Public keys of age; raises Unfit."""

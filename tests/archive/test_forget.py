@@ -21,7 +21,7 @@ from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Held, StoreTrouble
+from pulumi_snapshots.storage.store import Held, Seen, StoreTrouble
 from tests.archive.scene import file_of, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
@@ -72,13 +72,13 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(tmp_path: Path) -> 
     put(kept, 6, drill={"drilled_at": "2026-11-26T12:00:00Z"})
     put(kept, 7, drill={"drilled_at": "2026-11-26T12:00:00Z"})
     put(kept, 8, created_at=None)
-    put(kept, 9).write_bytes(b"of another size")
+    put(kept, -1).write_bytes(b"of another size, so it takes no good one's place")
     async with world() as w:
         typed = ("forget", f"{kept}/", "--keep-last", "1")
         shown = await Desk(w, tmp_path / "state").types(*typed, "--dry-run")
         assert shown.done.out.count("would be removed") == 2
         ended = await Desk(w, tmp_path / "state").types(*typed)
-        assert left(kept) == [0, 2, 3, 4, 5, 6, 8, 9]
+        assert left(kept) == [-1, 0, 2, 3, 4, 5, 6, 8]
         assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
         assert "its owner is unknown" in ended.out
 
@@ -144,6 +144,15 @@ async def test_a_refresh_says_which_earlier_archives_are_gone(tmp_path: Path) ->
         seen = await at.refresh(records[-1])
         assert [each.uri for each in seen.earlier] == [records[1].uri]
         assert at.row.warnings == [f"1 earlier archives of this resource are gone: {file_of(records[0])}."]
+
+        class Away(FileStore):
+            def stat(self) -> Seen | None:
+                if self.where == file_of(records[1]):
+                    raise StoreTrouble("no route to it")
+                return super().stat()
+
+        at.transfers.store = lambda place: Away(place.file)  # type: ignore[method-assign]
+        assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
 
 
 @virtual

@@ -384,6 +384,7 @@ def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, content: str, id
             )
             assert ended.code == 1
             assert told in ended.err
+            assert ("Nothing was written." in ended.err) == (content != "none")
             assert "AGE-SECRET-KEY-1" not in ended.err
             assert not (tmp_path / "new").exists()
 
