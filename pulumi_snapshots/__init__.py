@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # `import X as X` exports a name
 __getattr__, __dir__, __all__ = at_first_use(
     {
         "Archive": "dynamic.archive_provider",
-        "Check": "drill.check",
+        "Check": "program.drill",
         "DatabaseInfo": "lookup.results",
         "Drill": "dynamic.drill_provider",
         "Guard": "dynamic.guard",

@@ -154,6 +154,11 @@ class Member:
         self._listener.warn(text)
 
 
+def short_id(id_: str) -> str:
+    """An id as a row has room for it: the first 8 characters of each part."""
+    return "/".join(part[:8] for part in id_.split("/"))
+
+
 class Listener(Protocol):
     """Shows the progress of an operation, such as a resource's row on the terminal."""
 

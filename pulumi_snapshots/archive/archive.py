@@ -78,6 +78,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     """
     owner = (previous.owner if previous else None) or owner
     new_folder = inputs.destination.missing
+    is_mount = new_folder is not None and not new_folder.parent.exists()
     record: ArchiveRecord | None = None
     tries = TRIES
     while record is None:
@@ -92,9 +93,10 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
                 raise job.failed(Explained("others write it at the same time"), previous) from None
         except Explained as trouble:
             raise job.failed(trouble, previous) from trouble
+    if new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
+        say = listener.note if is_mount else listener.progress
+        say(f"{new_folder} did not exist and was made")
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
-    if new_folder:  # stays under Diagnostics, since a mistyped path looks just like this
-        listener.note(f"{new_folder} did not exist and was made")
     if previous:
         before = history(previous)
     else:  # a state that was lost is no reason to keep everything for ever

@@ -11,6 +11,11 @@ from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
+    Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows them.",
+    Step.RESTORE_ANOTHER: (
+        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove the Restore: the next {run} "
+        "restores this one again."
+    ),
     Step.BRING_BACK: "`Snapshot.get` brings it back.",
     Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
@@ -30,10 +35,6 @@ STEPS = {
     ),
     Step.RESTORE_AGAIN: (
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
-    ),
-    Step.RESTORE_ANOTHER: (
-        "Restore another snapshot, or remove the Restore. The next `pulumi up` restores again, over whatever the database holds "
-        "by then."
     ),
     Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
     Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
@@ -91,7 +92,7 @@ DO = Wording(
         Step.CHECK_RESTORED: "Check the database; the same command checks again.",
         Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
         Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
-        Step.RESTORE_ANOTHER: "Restore another snapshot.",
+        Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
         Step.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
         Step.ARCHIVE_AGAIN: "The same command archives again.",
         Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",

@@ -63,6 +63,7 @@ class Step(Enum):
 
     # The database and its snapshots
     CHECK_DATABASE_ID = "Check {database_id}, and that the API key belongs to the account that owns the database."
+    SHOW_DATABASES = "A list of the databases shows them."
     CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
     CHECK_HEALTH = "Check that the database is running and healthy."
     CHECK_DATA = "Check what the database holds."
@@ -114,7 +115,9 @@ class Step(Enum):
     RESTORES_NEXT = (
         "The next {run} restores again, over whatever the database holds by then: remove the Restore if it must not."
     )
-    RESTORE_ANOTHER = "Restore another snapshot."
+    RESTORE_ANOTHER = (
+        "Restore another snapshot of {database}, or remove the Restore: the next {run} restores this one again."
+    )
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."

@@ -13,7 +13,7 @@ from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.guard.take import take_or_fall_back
-from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.progress import Listener, short_id
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -105,8 +105,8 @@ class OncePerRun:
                 listener.note(
                     Text("guarded by {id}: {change}\n{way_back}", id=record.id, change=change, way_back=way_back)
                 )
-            else:
-                listener.progress(f"guarded by {record.id}: {change}")
+            if not of.is_off:
+                listener.progress(f"guarded: {change}, by {short_id(record.id)}")
             return record
 
     async def after(self, guard: str, database_id: str, change: str, session: Callable[[], Session]) -> SnapshotRecord:

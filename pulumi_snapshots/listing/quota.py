@@ -20,7 +20,9 @@ MEMORY_PER_PAIR = 256
 ASKING_PATIENCE = 15.0
 """Seconds that finding out may take ..."""
 HINT_PATIENCE = 20.0
-"""... and that an error waits for it."""
+"""... that an error waits for it ..."""
+LAST_PATIENCE = 5.0
+"""... and that an interrupted run still does."""
 
 
 def allowance_of(plan_memory: int) -> int:
@@ -41,15 +43,22 @@ class QuotaHint:
 
     async def explain(self, error: QuotaUsedUp, database_id: str) -> None:
         """Make the error as precise as the service lets us be; it stays as it is if the service tells nothing."""
-        clock = self._run.clock
-        with self._run.until(HINT_PATIENCE):
-            async with self._asking:
-                since = clock.monotonic() - self._told_at
-                if self._told is None or not self._told.lasts(since, self._client.service_clock.now()):
-                    await self._ask(error, database_id)
-                    self._told, self._told_at = error, clock.monotonic()
+        with anyio.CancelScope(shield=True):  # an interrupt comes just when a user reads of the quota
+            with self._run.until(HINT_PATIENCE) as scope:
+                await self._learn(error, database_id)
+            if scope.cancelled_caught and self._run.stopping:
+                with anyio.move_on_after(LAST_PATIENCE):
+                    await self._learn(error, database_id)
         if self._told is not None:
             error.happened, error.then, error.frees = self._told.happened, self._told.then, self._told.frees
+
+    async def _learn(self, error: QuotaUsedUp, database_id: str) -> None:
+        clock = self._run.clock
+        async with self._asking:
+            since = clock.monotonic() - self._told_at
+            if self._told is None or not self._told.lasts(since, self._client.service_clock.now()):
+                await self._ask(error, database_id)
+                self._told, self._told_at = error, clock.monotonic()
 
     async def _ask(self, error: QuotaUsedUp, database_id: str) -> None:
         """Tell the allowance, the next steps, and when a slot frees, as far as the service says."""

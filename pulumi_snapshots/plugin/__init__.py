@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # `import X as X` exports a name
 __getattr__, __dir__, __all__ = at_first_use(
     {
         "Archive": "plugin.resources.archive",
-        "Check": "drill.check",
+        "Check": "program.drill",
         "DatabaseInfo": "lookup.results",
         "Drill": "plugin.resources.drill",
         "Guard": "plugin.guard",

@@ -128,7 +128,8 @@ def _unfit(wanted: Signature, arguments: tuple[Any, ...], named: Mapping[str, An
     names = [each for each in wanted.parameters if each != "self"]
     # First, since one that is misspelled is also missing.
     if wrong := next((each for each in named if each not in names), None):
-        close = get_close_matches(wrong.lower(), names, 1)
+        meant_by = {"min": "at_least", "max": "at_most"}.get(wrong.lower())
+        close = [meant_by] if meant_by in names else get_close_matches(wrong.lower(), names, 1)
         meant = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
         return f"there is no argument {wrong!r}; {meant}"
     try:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from pulumi_snapshots.clock import rfc3339, to_the_second
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339, time_text
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status, is_resource
 from pulumi_snapshots.listing.wait import find_version
-from pulumi_snapshots.progress import Listener, Member
+from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
@@ -152,7 +153,7 @@ class Restoring:
             source=inputs.snapshot,
         )
         self.status = StatusWatch(session, inputs.target, self.operation.show)
-        self.taken: str | None = None
+        self.taken: datetime | None = None
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
@@ -235,7 +236,7 @@ class Restoring:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
             name, runtime = entry.name, entry.runtime
-            self.taken = to_the_second(entry.modified) if entry.modified else None
+            self.taken = entry.modified
         if runtime is not None and database_id != target:
             await self._compare_engines(runtime)
         if self.before is not None:
@@ -286,7 +287,7 @@ class Restoring:
             attempt = await operation.newest()
             if attempt.status is Status.FOUND:
                 record = replace(self._record(), restored_at=attempt.result, attempt=None)
-                self._tell_restored(record, attempt)
+                await self._tell_restored(record, attempt)
                 return record
             watch.attempt, watch.resumed = attempt, operation.resumed
             try:
@@ -313,16 +314,15 @@ class Restoring:
         await operation.enter_result(restored_at, holds=self.holds)
         record = replace(record, restored_at=restored_at, attempt=None)
         self._note_restored(record)
-        self._tell_restored(record, attempt)
+        await self._tell_restored(record, attempt)
         return record
 
-    def _tell_restored(self, record: RestoreRecord, attempt: Attempt) -> None:
+    async def _tell_restored(self, record: RestoreRecord, attempt: Attempt) -> None:
         """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
-        given = self.inputs.created_at if record.snapshot == self.inputs.snapshot else None
-        taken = self.taken or (given and to_the_second(given)) or self.session.memory.requested.get(record.snapshot)
-        what = f"restored {record.snapshot}{f', taken {taken},' if taken else ''} onto database {self.inputs.target}"
+        now, taken = self.session.service_clock.now(), await self._taken(record)
+        when = f"taken {time_text(taken, now)}" if taken else ""
+        what = f"restored {record.snapshot}{f', {when},' if when else ''} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
-        self.member.progress(what)
         if not self.operation.resumed:
             if self.holds is None and is_resource(attempt.owner):  # a drill and a command show more at their ends
                 self.member.note(what)
@@ -333,6 +333,22 @@ class Restoring:
             self.member.warn(Text("{unsaved} {then}", unsaved=unsaved, then=Next(Step.RESTORE_AGAIN)))
             if record.snapshot != self.inputs.snapshot:
                 self.member.warn(another_snapshot(record))
+        # Last, since a row shows the last text.
+        row = f"{short_id(record.snapshot)} onto {short_id(self.inputs.target)}"
+        self.member.progress(f"restored, {when}: {row}" if when else f"restored {row}")
+
+    async def _taken(self, record: RestoreRecord) -> datetime | None:
+        """When the snapshot was taken, as far as that is known without a request."""
+        if self.taken is not None:
+            return self.taken
+        given = self.inputs.created_at if record.snapshot == self.inputs.snapshot else None
+        if known := given or self.session.memory.requested.get(record.snapshot):
+            return parse_rfc3339(known)
+        with suppress(LedgerUnavailable):
+            for each in await self.session.ledger.snapshots(record.database_id):
+                if each.result == record.version_id:
+                    return each.request.requested
+        return None
 
     def _note_restored(self, record: RestoreRecord) -> None:
         """Warn if this run has restored the database before: chance has decided which one comes last."""
@@ -421,7 +437,7 @@ def _is_new_code(answered: str) -> bool:
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
     """The error of a restore that failed; `step` is what the service was doing."""
-    return RestoreFailed.reported(f"{_requested(record)} and", record.failure or "", step)
+    return RestoreFailed.reported(f"{_requested(record)} and", record.database_id, record.failure or "", step)
 
 
 def _requested(record: RestoreRecord) -> str:

@@ -303,7 +303,15 @@ class StatusWatch:
     def _state(self) -> str:
         if self.request.outcome == SUCCESS:
             return "restored"
+        if self._step:
+            return "restoring"
         return "accepted" if self.request.accepted else "refused" if self.refusal else "answer lost"
+
+    @property
+    def _step(self) -> str:
+        """What the service was last seen doing for an accepted restore of ours; empty if it was not."""
+        runs = self.request.accepted and self.is_ours and self.shown is not None and self.shown.state == "running"
+        return (self.shown.step or "running") if runs and self.shown else ""
 
     def _about(self) -> str:
         """What is known beside the state."""
@@ -316,7 +324,7 @@ class StatusWatch:
         elif self.shown is None or self.is_ours is False or self.shown.state in {"none", SUCCESS, "error"}:
             seen = "looking for the restore" if lost else "not started yet"
         else:
-            seen = f"restore {self.shown}"
+            seen = self._step or f"restore {self.shown}"
         return ", ".join(filter(None, (*lost, seen, self.failed)))
 
     def seen(self) -> str:

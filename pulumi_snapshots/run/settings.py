@@ -64,7 +64,7 @@ class MissingKey(SettingsError):
     """No API key is set; only those who need to send a request care."""
 
     def __init__(self) -> None:
-        super().__init__("no API key is set", then=[Next(Step.SET_KEY)])
+        super().__init__("no API key is set", "Nothing was sent.", [Next(Step.SET_KEY)])
 
 
 class Config(Protocol):

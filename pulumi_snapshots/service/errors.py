@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import TimeOfDay
+from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 from pulumi_snapshots.service.scopes import scope_of
 
@@ -123,6 +125,13 @@ class DatabaseMissing(SquareCloudError):
     meaning = "this account has no such database"
     steps = (Next(Step.CHECK_DATABASE_ID),)
 
+    def __init__(self, request: str, **answer: Any) -> None:
+        super().__init__(request, **answer)
+        named = re.search(r"/databases/([^/?]+)", request)
+        if named and not is_usual_database_id(named[1]):  # the service's examples have other ids, so it is asked first
+            self.happened = f"{named[1]!r} is no database id: an id has 32 hexadecimal digits"
+            self.then = (Next(Step.SHOW_DATABASES),)
+
 
 class SnapshotFailed(SquareCloudError):
     """The service tried and could not capture the snapshot."""
@@ -136,14 +145,15 @@ class RestoreFailed(SquareCloudError):
 
     meaning = "the service could not restore the snapshot"
     effect = "What the database holds now is not known."
-    steps = (Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH), Next(Step.RESTORES_NEXT))
+    steps = (Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH))
 
     @classmethod
-    def reported(cls, restore: str, code: str, step: str | None = None) -> Self:
+    def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
         """The error of a restore that was accepted and then failed, as the service's status says.
 
         Args:
             restore: which restore; a clause without its verb.
+            database_id: the database whose snapshot it was.
             code: the service's code.
             step: what the service was doing; None if it did not say.
         """
@@ -152,9 +162,11 @@ class RestoreFailed(SquareCloudError):
         error = cls("status of the restore", code=code, meaning=f"{restore} failed: {alike.happened}")
         if step and step != "interrupted":
             error.exchange += f" in step {step}"
+        if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
+            error.then = (Next(Step.RESTORE_ANOTHER, database=database_id), Next(Step.CHECK_DATA))
+            return error
         steps = alike.then if known else (Next(Step.ASK_SUPPORT),)
-        again = () if Next(Step.RESTORE_ANOTHER) in steps else (Next(Step.RESTORES_NEXT),)  # one hint says both
-        error.then = tuple(dict.fromkeys((*steps, Next(Step.CHECK_DATA), *again)))
+        error.then = tuple(dict.fromkeys((Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA), *steps)))
         return error
 
 
@@ -341,11 +353,13 @@ _KNOWN = {
     "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
     "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
-    "SNAPSHOT_CORRUPT": _Known(RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER),)),
+    "SNAPSHOT_CORRUPT": _Known(
+        RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER, database="DATABASE"),)
+    ),
     "RESTORE_INTERRUPTED": _Known(
         RestoreFailed,
         "the service's node restarted before it was over",
-        (Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT)),
+        (Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA)),
     ),
     "CONTAINER_NOT_FOUND": _Known(
         RequestRefused,

@@ -42,7 +42,8 @@ class SnapshotCalls(Calls):
         except Explained as error:
             # The engine refreshes with the configuration of the last run, not with the present one.
             if not record.pending:
-                done = error.done or f"Snapshot {record.id} was not refreshed and stays as it was."
+                stays = f"Snapshot {record.id} was not refreshed and stays as it was."
+                done = Text("{done} {stays}", done=error.done, stays=stays) if error.done else stays
                 raise Explained(error.happened, done, (*error.then, Next(Step.REFRESH_WITH_PROGRAM))) from error
             if not isinstance(error, SettingsError):
                 raise

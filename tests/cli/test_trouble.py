@@ -63,7 +63,7 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, tuple[str, ...], int | No
     "no key": (
         {"SQUARECLOUD_API_KEY": ""},
         None,
-        ("No API key is set.\nhint: Set a valid key in SQUARECLOUD_API_KEY",),
+        ("No API key is set.\nNothing was sent.\nhint: Set a valid key in SQUARECLOUD_API_KEY",),
         0,
     ),
     "wrong key": (

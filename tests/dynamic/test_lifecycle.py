@@ -273,12 +273,12 @@ def test_delete_says_what_was_forgotten_and_sends_nothing(idle: Servicer) -> Non
 
 def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     set_one = "Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
-    text = f"No API key is set.\nhint: {set_one}"
+    text = f"No API key is set.\nNothing was sent.\nhint: {set_one}"
     page = "\nmore: squarecloud-snapshots explain missing-key"
     assert failure(idle.create, NAME, INPUTS).message == text + page
     assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text + page
     refresh = failure(idle.read, NAME, f"{DATABASE}/v1", STATE, INPUTS)
-    assert refresh.message.startswith(f"No API key is set.\nSnapshot {DATABASE}/v1 was not refreshed")
+    assert refresh.message.startswith(f"No API key is set.\nNothing was sent. Snapshot {DATABASE}/v1 was not refreshed")
     assert refresh.message.endswith(f"run `pulumi refresh --run-program`.{page}")
     provisional = f"{DATABASE}/pending:20260101T000000Z"
     still = kept(idle.read, NAME, provisional, PENDING, INPUTS)
@@ -286,7 +286,7 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     assert still.outputs["attempt"] == PENDING["attempt"]
     resumed = kept(idle.update, NAME, provisional, PENDING, INPUTS)
     lines = resumed.reasons[0].split("\n\t  ")  # the engine indents a list
-    assert "\n".join(lines[:2]) == text
+    assert lines[:2] == ["No API key is set. Nothing was sent.", f"hint: {set_one}"]
     assert lines[-1] == page.lstrip()
     assert resumed.outputs["attempt"] == PENDING["attempt"]
 
@@ -361,6 +361,16 @@ def test_refresh_and_get_return_the_same_snapshot(place: Place) -> None:
     updated = place.servicer.update(NAME, created.id, created.outputs, {"database_id": place.database, "timeout": "1h"})
     assert {**created.outputs, "timeout": "1h"} == updated.outputs
     assert len(place.posts()) == 1
+
+
+def test_a_name_in_place_of_an_id_is_called_no_id(place: Place) -> None:
+    failed = failure(place.servicer.create, NAME, {"database_id": "shop"})
+    assert failed.message.startswith(
+        "'shop' is no database id: an id has 32 hexadecimal digits.\n"
+        "No snapshot of database shop was taken. [POST /databases/shop/snapshots: 404 DATABASE_NOT_FOUND"
+    )
+    assert "hint: `squarecloud-snapshots databases` shows them.\n" in failed.message
+    assert failed.message.count("hint: ") == 1
 
 
 def test_a_refusal_keeps_nothing(place: Place) -> None:

@@ -182,7 +182,7 @@ async def _later(value: Any) -> Any:
 @pytest.mark.parametrize("name", ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"])
 def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     assert outcome_of(name) == (
-        f"{name}: No API key is set.\nhint: Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
+        f"{name}: No API key is set.\nNothing was sent.\nhint: Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
         "more: squarecloud-snapshots explain missing-key"
     )
 

@@ -11,7 +11,7 @@ import pulumi
 import pytest
 
 from pulumi_snapshots import Restore
-from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.clock import parse_rfc3339, time_text
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 
@@ -235,11 +235,12 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place) -> 
         "triggers": ["v2"],
         "timeout": "10m",
     }
-    said = (
-        f"restored {place.database}/{place.stored['version_id']}, taken {to_the_second(place.stored['modified'])}, onto"
-    )
-    assert place.servicer.progress(NAME)[-1].startswith(said)
-    assert place.servicer.diagnostics(NAME)[-1].startswith(said)
+    version, onto = place.stored["version_id"], place.database
+    taken = time_text(parse_rfc3339(place.stored["modified"]))
+    assert place.servicer.progress(NAME)[-1] == f"restored, taken {taken}: {onto[:8]}/{version[:8]} onto {onto[:8]}"
+    assert place.servicer.diagnostics(NAME, "INFO") == [
+        f"restored {onto}/{version}, taken {taken}, onto database {onto}"
+    ]
     state = {**created.outputs, "requested_at": requested, "restored_at": restored}
     place.writes("later")
     before = place.requests()
@@ -319,7 +320,9 @@ def test_a_restore_that_failed_says_why_and_leaves_nothing(place: Place) -> None
     failed = failure(place.servicer.create, NAME, place.inputs())
     assert failed.kept is None
     assert "failed: the snapshot is damaged." in failed.message
-    assert "The next `pulumi up` restores again" in failed.message
+    listed = f"hint: Restore another snapshot, which `squarecloud-snapshots list {place.database}` shows, or remove"
+    assert failed.message.count("hint: ") == 2
+    assert f"{listed} the Restore: the next `pulumi up` restores this one again.\nhint: Check" in failed.message
     assert len(place.posts()) == 1
     assert place.holds() == "now"
 

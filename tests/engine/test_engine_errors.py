@@ -52,6 +52,7 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     told = diagnostics(app.up(fails=True))
     assert (
         "    error: No API key is set.\n"
+        "    Nothing was sent.\n"
         "    hint: Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
         "    more: squarecloud-snapshots explain missing-key\n"
     ) in told

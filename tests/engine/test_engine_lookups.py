@@ -141,7 +141,7 @@ def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
     assert "could not be reached" in error_of(app, "get_databases()", "-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2")
     del app.environment["SQUARECLOUD_API_KEY"]
     assert error_of(app, "get_databases()").startswith(
-        "get_databases: No API key is set. Set a valid key with `pulumi config set"
+        "get_databases: No API key is set. Nothing was sent. Set a valid key with `pulumi config set"
     )
     assert app.snapshots() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     assert "overwrite must be true: a restore overwrites everything that the database holds" in printed
 
     app.stack.run("config", "set", "overwrite", "true")
-    app.up()
+    printed = app.up()
+    assert re.search(rf"restored {DATABASE}/{version}, taken [\d:]+ UTC, onto", diagnostics(printed))
     assert holds(app) == "then"
     outputs = back(app)["outputs"]
     assert (outputs["version_id"], outputs["target_database_id"]) == (version, DATABASE)
@@ -123,7 +125,10 @@ def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
     first = app.outputs()["version_id"]
 
     writes(app, "broken by release 1")
-    app.up("-c", "release=1", "-c", "rollback=true")
+    printed = app.up("-c", "release=1", "-c", "rollback=true")
+    assert re.search(
+        rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n", diagnostics(printed)
+    )
     assert holds(app) == "then"
     assert app.stack.outputs()["restored_at"] == back(app)["outputs"]["restored_at"]
 
@@ -144,7 +149,7 @@ def under_way(app: App, *, real: bool = False) -> Command:
     writes(app, "now")
     app.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
     up = app.start_up(real=real)
-    up.shows("restore running (download)")
+    up.shows("restoring; next check ")
     return up
 
 
@@ -167,7 +172,7 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())
 
     again = app.start_up()
-    again.shows("restore running (download)")
+    again.shows("restoring; next check ")
     app.pass_time(600)
     app.ends(again)
     assert holds(app) == "then"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import subprocess
+import sys
 from datetime import datetime
 from typing import Any, get_origin
 
@@ -87,10 +89,17 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
         written("x", zzz=1)
     with pytest.raises(TypeError, match=f"^{name}: missing a required argument"):
         written()
-    with pytest.raises(
-        pulumi.RunError, match=r"^Check: there is no argument 'min'; its arguments are query, .*\(test_"
-    ):
-        package.Check("select 1", min=1)
+
+
+@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
+@pytest.mark.parametrize(("wrong", "meant"), [("min", "at_least"), ("max", "at_most"), ("match", "matches")])
+def test_a_wrong_argument_of_a_check_names_the_right_one(package: str, wrong: str, meant: str) -> None:
+    """In a program of its own, which has loaded nothing but the check yet."""
+    program = f"from {package} import Check\nCheck('select 1', {wrong}=3)"
+    ended = subprocess.run(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert f"Check: there is no argument '{wrong}'; did you mean '{meant}'? (" in ended.stderr
 
 
 @pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])

@@ -59,7 +59,7 @@ async def test_a_restore_ends_when_the_database_runs_with_its_old_rows() -> None
         assert record.restored_at is not None
         assert parse_rfc3339(record.restored_at) - START <= timedelta(seconds=95)
         assert record.id == f"{DATABASE}/restore:20260301T120000Z"
-        assert at.row.notes == [f"restored {record.snapshot}, taken 2026-03-01T12:00:00Z, onto database {DATABASE}"]
+        assert at.row.notes == [f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"]
         # One look before the POST, then one every 30 s; the snapshot is known, so no listing is asked.
         assert len(at.here.requests("status")) <= 5
         assert not at.here.listings
@@ -86,7 +86,7 @@ async def test_a_version_named_by_its_ids_alone_is_looked_up() -> None:
         assert (await at.restore(name=None, runtime=None)).how == "complete"
         assert at.holds() == "then"
         assert len(at.here.listings) == 1
-        assert ", taken 2026-" in at.row.notes[0]
+        assert ", taken " in at.row.notes[0]
 
 
 # Cooldowns and other restores ------------------------------------------------------------------------------------------

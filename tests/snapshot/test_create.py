@@ -203,6 +203,27 @@ async def test_used_up_quota_says_when_a_slot_frees_on_small_plans_too() -> None
 
 
 @virtual
+async def test_an_interrupt_does_not_hide_when_a_slot_frees() -> None:
+    async with world(plan="free", plan_memory_mb=256) as w:
+        taken = w.emulator.now() - timedelta(hours=20)
+        w.emulator.add_snapshot(DATABASE, modified=taken)
+        w.emulator.account.quota.uses += [taken, w.emulator.now()]
+        w.emulator.add_fault(Fault(kind="me", delay=4.0))
+        session = w.session
+
+        async def interrupted() -> None:
+            while not any(not post.accepted for post in w.posts):
+                await w.clock.sleep(0.5)
+            session.stop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(interrupted)
+            ending = await w.create(session=session)
+        assert session.stopping
+        assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
+
+
+@virtual
 async def test_used_up_quota_lasts_until_a_slot_frees_each_time() -> None:
     async with world(snapshot_seconds=5, plan_memory_mb=256, cache_world="invalidated") as w:
         for hours in (22, 20):

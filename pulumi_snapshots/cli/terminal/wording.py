@@ -27,6 +27,8 @@ STEPS = {
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
+    Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows them.",
+    Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
     Step.CHECK_AGAIN: "`{command}` drills it again, from its restore on.",
     Step.DRILL_AGAIN: "Add `--new` to restore again instead of resuming.",
     Step.DRILLS_NEXT: "`{command}` drills it again.",
