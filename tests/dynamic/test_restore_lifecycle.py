@@ -277,7 +277,7 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
         waits, found = later.diagnostics(NAME, "INFO")
     assert re.fullmatch(r"restore pending since [\d: -]+ UTC; will keep watching, no new request", waits)
     assert re.fullmatch(
-        rf"restored {place.database}/\S+, taken \S+, onto database {place.database}, requested at \S+ by an earlier run; no new request was sent",
+        rf"restored {place.database}/\S+, taken [\d:]+ UTC, onto database {place.database}, requested at \S+ by an earlier run; no new request was sent",
         found,
     )
     assert answer.outputs["restored_at"]
