@@ -24,6 +24,7 @@ STEPS = {
     ),
     Step.TAKE_NEW: "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
     Step.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
+    Step.RESUME_OTHER: "`{other}` resumes it.",
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "

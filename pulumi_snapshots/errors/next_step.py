@@ -61,6 +61,8 @@ class Step(Enum):
     RUN_AGAIN_AFTER = "Run it again after {time}."
     WAIT_FOR_SLOT = "A slot frees {when}; run it again then."
 
+    RESUME_OTHER = "Resume it: {other}."
+
     # The database and its snapshots
     CHECK_DATABASE_ID = "Check {database_id}, and that the API key belongs to the account that owns the database."
     SHOW_DATABASES = "A list of the databases shows them."

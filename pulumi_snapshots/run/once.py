@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import (
@@ -87,6 +88,7 @@ class Operation:
         refusal: why its last request was in vain.
         attempt: the attempt that it acts on, which may have started something; None until there is one.
         resumed: whether an earlier run has sent that.
+        waits_for: what it waits for, or has waited for, before it sends its own; None if nothing was in the way.
         waited: whether it has waited for another attempt, until its caller takes that back.
         found: versions of the database that other attempts have found.
         refusals: those after which it was to be sent again, and when each came.
@@ -102,6 +104,7 @@ class Operation:
     attempt: Attempt | None = None
     resumed: bool = False
     waited: bool = False
+    waits_for: UnderWay | None = None
     found: frozenset[str] = frozenset()
     refusals: list[tuple[float, SquareCloudError]] = field(default_factory=list)
 
@@ -196,7 +199,8 @@ class Operation:
             raise TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
         if self.refusal is None:
-            raise NothingSent(happened)
+            other = self.waits_for.command if self.waits_for else ""
+            raise NothingSent(happened, then=[Next(Step.RESUME_OTHER, other=other)] if other else [])
         raise NothingSent(
             f"{happened}. Last refusal: {self.refusal.happened}", then=self.refusal.then
         ) from self.refusal
@@ -254,7 +258,7 @@ class Operation:
         left = ((other.in_the_way_until or now) - now).total_seconds()
 
         def waits(*_: object, **_of_other: object) -> None:
-            about = UnderWay(other, session.service_clock.now(), session.ledger.place.is_shared)
+            self.waits_for = about = UnderWay(other, session.service_clock.now(), session.ledger.place.is_shared)
             until = min(session.clock.utc() + (about.until - about.now), self.ends)
             self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=str(about))
 

@@ -51,13 +51,27 @@ class UnderWay:
             return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
         if attempt.awaits_answer(self.now):
             return "its answer is awaited"
-        return (
-            f"{attempt.request.answered}, its end is not known" if self.now < self.until else "it was never seen to end"
-        )
+        if self.now >= self.until:
+            return "it was never seen to end"
+        if attempt.request.accepted:
+            return f"accepted, not {'listed yet' if attempt.kind == 'snapshot' else 'finished'}"
+        return f"{attempt.request.answered}, its end is not known"
+
+    @property
+    def command(self) -> str:
+        """The command that resumes it, with its arguments; empty if a resource or a guard has requested it."""
+        attempt, owner = self.attempt, self.attempt.owner or ""
+        if is_resource(owner) or owner.rpartition(" ")[2] not in {"create", "restore"}:
+            return ""
+        if attempt.kind == "snapshot":
+            return f"{owner} {attempt.database_id}"
+        source = attempt.source or ""
+        onto = "" if source.startswith(f"{attempt.database_id}/") else f" --onto {attempt.database_id}"
+        return f"{owner} {source}{onto} --yes"
 
     @property
     def then(self) -> str:
-        """What ends it if its run was killed, and what a user can do."""
+        """What ends it unless its run still does, which no ledger shows, and what a user can do."""
         attempt, owner, where = self.attempt, self.attempt.owner or "", PLACES[self.is_shared]
         if attempt.is_over:
             return "nothing to do: it ends by itself"
@@ -75,9 +89,13 @@ class UnderWay:
         elif is_resource(owner):
             next_run = f"the next run of its stack on {where}"
         else:
-            again = "the next guarded change" if owner.startswith(f"{GUARDS}:") else f"running `{owner}` again"
+            again = (
+                "the next guarded change"
+                if owner.startswith(f"{GUARDS}:")
+                else f"running `{self.command or owner}` again"
+            )
             next_run = f"{again} on {where}"
-        return f"if its run was killed: {next_run} resumes it, and sends nothing"
+        return f"unless it is still running: {next_run} resumes it, and sends nothing"
 
     def __str__(self) -> str:
         return f"{self.by} requested one ({self.state}); {self.then}"

@@ -14,7 +14,9 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.cli.typed import Desk
 from tests.ledger.test_machines import Team
+from tests.support.guarding import Machine
 from tests.support.ledger_places import Store
+from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, world
 
@@ -48,14 +50,23 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
             await w.clock.sleep(50)
             process.cancel_scope.cancel()
         (one,) = await listed(desk)
-        assert one["state"] == "202, its end is not known"
+        assert one["state"] == "accepted, not listed yet"
         assert one["until"].startswith("2026-03-01T14:00:0"), "by when every listing shows it"
-        resumes = "running `squarecloud-snapshots create` again on this machine resumes it, and sends nothing"
-        assert one["then"] == f"if its run was killed: {resumes}"
-        heads, row = (await desk.types("runs")).done.out.splitlines()
-        assert heads.split() == ["DATABASE", "WHAT", "BY", "SINCE", "UNTIL", "STATE", "NEXT"]
-        assert row.startswith(f"{DATABASE}  snapshot  squarecloud-snapshots create")
-        assert row.endswith(resumes)
+        resumes = (
+            f"running `squarecloud-snapshots create {DATABASE}` again on this machine resumes it, and sends nothing"
+        )
+        assert one["then"] == f"unless it is still running: {resumes}"
+        shown = (await desk.types("runs")).done.out
+        assert shown.splitlines()[:6] == [
+            DATABASE,
+            "  what   snapshot",
+            "  by     squarecloud-snapshots create",
+            "  since  2026-03-01 12:00:00 UTC",
+            "  until  2026-03-01 14:00:00 UTC at the latest: so long others wait for it",
+            "  state  accepted, not listed yet",
+        ]
+        assert " ".join(shown.split()).endswith(resumes)
+        assert max(map(len, shown.splitlines())) <= 80
         await w.clock.sleep(3 * 3600)
         (one,) = await listed(desk)
         assert one["then"] == "the next snapshot of that database forgets it"
@@ -147,6 +158,20 @@ async def test_the_row_of_a_run_that_waits_says_what_runs_says(tmp_path: Path, k
         assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
         (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
         assert f"{one['by']} requested one ({one['state']}); {one['then']}" in shown
+
+
+@virtual
+async def test_an_up_that_waits_for_an_interrupted_create_names_the_command_that_resumes_it(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=900) as w:
+        place, address = Memory(w.clock), w.emulator.base_url
+        async with anyio.create_task_group() as process:
+            process.start_soon(Desk(w, tmp_path, place=lambda: place).types, "create", DATABASE)
+            await w.clock.sleep(100)
+            process.cancel_scope.cancel()
+        w.emulator.base_url = address
+        up = Machine(w, place).program()
+        await up.change("update of Server shop", timeout=120.0)
+        assert f"`squarecloud-snapshots create {DATABASE}` resumes it." in up.told("update of Server shop")
 
 
 @virtual

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import tzinfo
 from typing import Any
 
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
-from pulumi_snapshots.cli.terminal.output import moment
+from pulumi_snapshots.cli.terminal.output import block, moment
 from pulumi_snapshots.cli.terminal.stack import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
@@ -16,9 +17,7 @@ from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
-SHOWN = ("database_id", "what", "by", "since", "until", "state", "then")
-HEADS = ("DATABASE", "WHAT", "BY", "SINCE", "UNTIL", "STATE", "NEXT")
-FIELDS = (*SHOWN, "kind", "source", "owner", "account")
+FIELDS = ("database_id", "what", "by", "since", "until", "state", "then", "kind", "source", "owner", "account")
 
 
 async def under_way(session: Session) -> list[UnderWay]:
@@ -46,14 +45,26 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> int:
     for account, until in blocks:
         state = {"state": "the service has blocked the account", "then": FORGET, "account": account}
         fields.append(dict.fromkeys(FIELDS) | {"what": "block", "until": rfc3339(until), **state})
-    zone = invocation.zone
-    rows = [
-        tuple(moment(each[name], zone) if name in {"since", "until"} else each[name] for name in SHOWN)
-        for each in fields
-    ]
-    none = f"nothing is under way, as far as {session.ledger.place.where} shows"
-    invocation.listed(fields, HEADS, rows, none)
+    if fields or invocation.as_json:
+        text = "\n".join(_block(each, invocation.zone) for each in fields)
+        invocation.result(fields, text, *(each["database_id"] or "" for each in fields))
+    else:
+        invocation.remark(f"nothing is under way, as far as {session.ledger.place.where} shows")
     return DONE
+
+
+def _block(each: dict[str, Any], zone: tzinfo | None) -> str:
+    """What people read of one run."""
+    database, until = each["database_id"], moment(each["until"], zone)
+    shown = {
+        "what": each["what"],
+        "by": each["by"],
+        "since": moment(each["since"], zone),
+        "until": f"{until} at the latest: so long others wait for it" if database else until,
+        "state": each["state"],
+        "next": each["then"],
+    }
+    return block(database or f"account {each['account']}", shown)
 
 
 def _fields(each: UnderWay) -> dict[str, Any]:

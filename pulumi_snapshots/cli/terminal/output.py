@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from io import StringIO
+from textwrap import wrap
 from typing import IO, Any
 
 from rich.cells import cell_len
@@ -27,6 +28,8 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
 
+BLOCK = 80
+"""Columns of a block, also in a log."""
 READABLE = 100
 """Columns of prose at most."""
 SHORT_ZONE = re.compile(r"[A-Z]{2,5}|[+-]\d{2,4}")
@@ -154,6 +157,25 @@ def facts(values: Mapping[str, str | None]) -> str:
     """A line for each value that is known, beside its name."""
     longest = max(map(len, values))
     return "".join(f"{name:{longest}}  {printable(value)}\n" for name, value in values.items() if value)
+
+
+def block(head: str, values: Mapping[str, str | None]) -> str:
+    """A heading and below it a line for each value that is known, folded at `BLOCK` columns."""
+    longest = max(map(len, values))
+    folded = (
+        line
+        for name, value in values.items()
+        if value
+        for line in wrap(
+            printable(value),
+            BLOCK,
+            initial_indent=f"  {name:{longest}}  ",
+            subsequent_indent=" " * (longest + 4),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+    return "".join(f"{line}\n" for line in (printable(head), *folded))
 
 
 def _rendered(grid: Table, width: int) -> str:

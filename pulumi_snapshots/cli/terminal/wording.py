@@ -21,6 +21,7 @@ STEPS = {
     Step.OPEN_VERSION: "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed.",
     Step.KEEP_WAITING: "`{command}` on {machines} keeps waiting for it and sends no second request.",
     Step.ASK_AGAIN: "`{command}` polls again.",
+    Step.RESUME_OTHER: "`{other}` resumes it.",
     Step.GIVE_UP: "`--new` gives up on it instead, and may use another of today's snapshots.",
     Step.TAKE_NEW: "`{command}` takes a new one.",
     Step.KEEP_WATCHING: "`{command}` on {machines} keeps watching it and sends no second request.",
