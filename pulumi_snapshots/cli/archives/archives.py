@@ -36,16 +36,11 @@ async def archives(invocation: Invocation, /, *, destination: str, deep: bool, e
     with display(invocation, logged=deep) as shown:
         shown.progress(f"{'reading' if deep else 'listing'} {place_text(at.uri)}")
         found = await shelved(invocation.transfers, at, deep=deep)
-    noted = {each.manifest.database_id for each in found if each.manifest}
-    for each in expect:
-        if each not in noted and not is_whole_database(each):
-            invocation.wrong(
-                f"--expect must be the whole id of a database, as `{NAME} databases` shows it, not {each}."
-            )
     fields = [{**asdict(each), "manifest": each.manifest} for each in found]
     invocation.listed(fields, HEADS, [_row(each, invocation.zone) for each in found], "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
-    missing = [each for each in await _whole(invocation, expect) if each not in good]
+    noted = {each.manifest.database_id or "" for each in found if each.manifest}
+    missing = [each for each in await _whole(invocation, expect, noted) if each not in good]
     for each in missing:
         invocation.fail(f"{place_text(at.uri)} has no good archive of database {each}.")
     if any(each.problem for each in found):
@@ -57,12 +52,12 @@ async def archives(invocation: Invocation, /, *, destination: str, deep: bool, e
     return FAILED if missing else DONE
 
 
-async def _whole(invocation: Invocation, expect: Sequence[str]) -> list[str]:
+async def _whole(invocation: Invocation, expect: Sequence[str], noted: set[str]) -> list[str]:
     """The ids of the databases that were typed; only a name, or a part of an id, needs the service."""
-    if all(map(is_whole_database, expect)):
+    if all(each in noted or is_whole_database(each) for each in expect):
         return [*expect]
     async with invocation.session() as session:
-        return [await invocation.database(session, each) for each in expect]
+        return [each if each in noted else await invocation.database(session, each) for each in expect]
 
 
 def _row(each: Shelved, zone: tzinfo | None) -> tuple[str | None, ...]:
