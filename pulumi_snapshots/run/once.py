@@ -240,6 +240,7 @@ class Operation:
             self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
             claim = decide(await session.ledger.attempts(), self.intent, clock.now())
             if claim.role is Role.NEW:
+                self.waits_for = None
                 return True
             # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.
             if claim.role is Role.RESUMED and not claim.attempt.awaits_answer(clock.now()):
