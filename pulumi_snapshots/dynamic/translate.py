@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -27,7 +28,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
-from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished
+from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished, nothing_sent
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Provider(ResourceProvider):
         values = _with_unknowns(news)
         with self._call() as call:
             problems = self.rules.check(call, values, in_state=bool(_olds))
+            if problems:
+                last = problems[-1]
+                problems[-1] = replace(last, reason=nothing_sent(PYTHON.text(last.reason)))
             if not problems and not _olds and (ask := self.rules.asks(call, values)) is not None:
                 problems = _carry_out(call, ask)
         return CheckResult(news, [_failure(each.property, PYTHON.text(each.reason), news) for each in problems])

@@ -254,6 +254,11 @@ class Calls(ABC):
         """Forget or delete it, and leave a line that says which."""
 
 
+def nothing_sent(reason: str) -> str:
+    """The last reason why inputs are refused, with what was not done."""
+    return f"{reason.removesuffix('.')}. Nothing was sent."
+
+
 @contextmanager
 def ending_unfinished(
     call: Call,

@@ -205,7 +205,7 @@ def test_one_place_of_two_archives_is_refused_in_the_preview(idle: Servicer) -> 
     other = urn("another", "squarecloud:index:Archive")
     assert idle.check(NAME, {**GOOD, **place}).failures == []
     unknown = {**GOOD, **place, "version_id": UNKNOWN, "download_url": UNKNOWN}
-    assert idle.check(other, unknown).failures == [("destination", "is also that of offsite")]
+    assert idle.check(other, unknown).failures == [("destination", "is also that of offsite. Nothing was sent.")]
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,13 @@ def test_a_wrong_input_fails_on_its_property(
     assert reason in told
 
 
+def test_a_wrong_input_says_that_nothing_was_sent(idle: Servicer) -> None:
+    ((name, told),) = idle.check(NAME, {"database_id": DATABASE, "timeout": "5 minutes"}).failures
+    assert name == "timeout"
+    assert told.startswith("must be a duration such as 90s, ")
+    assert told.endswith(". Nothing was sent.")
+
+
 def test_everything_wrong_is_reported_at_once(idle: Servicer) -> None:
     answer = idle.check(NAME, {"triggers": 1, "timeout": "x", "reuse_within": [], "rotate_after": {}})
     assert {name for name, _ in answer.failures} == {

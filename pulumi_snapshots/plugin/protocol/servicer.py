@@ -31,7 +31,7 @@ from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished
+from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished, nothing_sent
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
 from pulumi_snapshots.run.shared import Shared
 
@@ -182,7 +182,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Validate inputs, without a request but for what only the service can say."""
         kind = await self._kind(request, context)
         inputs, problems = kind.expanded(self._snapshots, request.news, request.olds)
-        values = kind.input_names.read(inputs)
+        values, asked = kind.input_names.read(inputs), False
 
         async with self._shown(context, request.urn) as call:
             if not self._is_configured:
@@ -190,10 +190,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             else:
                 found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
                 if not found and not request.olds.fields and (ask := kind.rules.asks(call, values)) is not None:
-                    found = await ask()
+                    found, asked = await ask(), True
         problems += kind.explained(found, request.olds)
         unknown = f"is not an input of {kind.token}; its inputs are {_all(kind.accepted, self._config)}"
-        return _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
+        checked = _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
+        if checked.failures and not asked:
+            checked.failures[-1].reason = nothing_sent(checked.failures[-1].reason)
+        return checked
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Find what new inputs change."""

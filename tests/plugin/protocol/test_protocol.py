@@ -139,7 +139,7 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
     )
     (failure,) = answer.failures
     assert "timeout" in failure.property + failure.reason
-    assert failure.reason.endswith("or a number of seconds")
+    assert failure.reason.endswith("or a number of seconds. Nothing was sent.")
     settings = provider_pb2.CheckRequest(news=bag({"requestsPerMinute": hide("pw")}))
     (failure,) = idle._stub.CheckConfig(settings).failures
     assert failure.reason.endswith("from 1 to 100000")
