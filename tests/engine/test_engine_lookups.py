@@ -46,7 +46,7 @@ def error_of(app: App, program: str, *arguments: str, update: bool = False) -> s
     texts = []
     for run in (app.preview, app.up) if update else (app.preview,):
         printed = run(*arguments, fails=True)
-        errors = re.findall(r"error: (.+\n(?: +(?:\[|hint:|more:).+\n)*)", diagnostics(printed))
+        errors = re.findall(r"error: (.+\n(?: +(?:\[|Nothing was|hint:|more:).+\n)*)", diagnostics(printed))
         (text,) = [joined(error).rstrip() for error in errors if EXIT not in error]
         texts.append(text)
     (text,) = set(texts)

@@ -97,7 +97,7 @@ IN_DOUBT = {
 REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("401", {"status": 401, "code": "ACCESS_DENIED"}, "401 ACCESS_DENIED"),
     ("401 page", {"html": 401}, "401"),
-    ("403 page", {"html": 403}, "A proxy in front of the service refused it"),
+    ("403 page", {"html": 403}, "A proxy in front of the service refused the request"),
     ("403 MISSING_SCOPE", {"status": 403, "code": "MISSING_SCOPE"}, "lacks the scope"),
     ("403 RESOURCE_NOT_ALLOWED", {"status": 403, "code": "RESOURCE_NOT_ALLOWED"}, "limited to other resources"),
     ("402", {"status": 402, "code": "UPGRADE_REQUIRED"}, "does not include"),

@@ -297,7 +297,7 @@ def test_ignoring_changes_of_a_snapshot_says_what_to_ignore(
     answer = call(idle, "Check", provider_pb2.CheckRequest(urn=name, olds=bag(kept), news=bag(others)))
     (failure,) = answer.failures
     assert failure.reason.startswith("snapshot is required: a Snapshot, or databaseId and versionId")
-    assert failure.reason.endswith(hint)
+    assert failure.reason.endswith(f"{hint}. Nothing was sent.")
     (failure,) = check(idle, name, others).failures
     assert hint not in failure.reason, "nothing of it is in the state"
 
