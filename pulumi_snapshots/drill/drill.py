@@ -137,7 +137,7 @@ class Drilling:
             if restored:  # only checks were left
                 raise self._unchecked(restored[0]) from None
             raise end.about(DrillPending, self._drilled(restoring, end.record)) from end.__cause__
-        return await self._concluded(*found)
+        return await concluded(self.session.ledger, self.member, *found)
 
     def _restoring(self, *, fresh: bool) -> Restoring:
         return Restoring(
@@ -231,15 +231,6 @@ class Drilling:
         ended = replace(ended, passed=passed, results=results, proved_by=proofs)
         return replace(ended, last_good=ended.good or record.last_good), None
 
-    async def _concluded(self, record: DrillRecord, cause: Explained | None) -> DrillRecord:
-        """The record of a drill that has passed, which is said and remembered; raises `DrillFailed` for another one."""
-        if not record.passed:
-            raise failed(record, cause)
-        self.member.note(said_passed(record))
-        if (drilled := record.drilled) is not None:
-            await Drills(self.session.ledger).note(record.database_id, drilled, record.version_id)
-        return record
-
     def _unchecked(self, record: DrillRecord) -> DrillUnchecked:
         ended = f"The wait ended after {spoken(self.inputs.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
@@ -268,7 +259,7 @@ class Drilling:
             return await self.carry_out()
         if found is None:
             raise self._unchecked(record)
-        return await self._concluded(*found)
+        return await concluded(self.session.ledger, self.member, *found)
 
     async def check_changed(self, record: DrillRecord, then: Words) -> DrillRecord:
         """Run changed checks of a drill that has passed, if the scratch database still holds its restore.
@@ -291,7 +282,7 @@ class Drilling:
             return record
         if found is None or why is None:
             raise self._unchecked(record)
-        return await self._concluded(*found)
+        return await concluded(self.session.ledger, self.member, *found)
 
     async def _no_longer_holds(self, record: DrillRecord) -> str:
         """Why it is not sure that the scratch database holds what the drill has restored; empty if it is.
@@ -393,7 +384,23 @@ async def guard_of(ledger: Ledger, database_id: str) -> str | None:
     return None
 
 
-def said_passed(record: DrillRecord) -> str:
+async def concluded(
+    ledger: Ledger, listener: Member | Listener, record: DrillRecord, cause: Explained | None = None
+) -> DrillRecord:
+    """Say and remember a drill that has passed, and return it; `cause` is why no check was run.
+
+    Raises:
+        DrillFailed: it has not passed.
+    """
+    if not record.passed:
+        raise failed(record, cause)
+    listener.note(_said_passed(record))
+    if (drilled := record.drilled) is not None and record.database_id:
+        await Drills(ledger).note(record.database_id, drilled, record.version_id)
+    return record
+
+
+def _said_passed(record: DrillRecord) -> str:
     """The good news of a drill, for people."""
     count = len(record.results or ())
     checks = "its check passed" if count == 1 else f"all {count} checks passed"

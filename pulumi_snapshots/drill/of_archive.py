@@ -27,14 +27,13 @@ from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.asking import results_of
 from pulumi_snapshots.drill.check import Check, CheckResult
-from pulumi_snapshots.drill.drill import failed, guard_of, said_passed
+from pulumi_snapshots.drill.drill import concluded, failed, guard_of
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, in_use
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -194,13 +193,7 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
         passed = all(each.passed for each in ended.results)
         record = replace(record, restored_at=now, drilled_at=now, restore_seconds=ended.seconds, proved_by=[LOAD])
         record = replace(record, passed=passed, results=ended.results)
-        if not passed:
-            raise failed(record)
-        record = replace(record, last_good=record.good)
-        listener.note(said_passed(record))
-        if (drilled := record.drilled) is not None and record.database_id:
-            await Drills(ledger).note(record.database_id, drilled, record.version_id)
-        return record
+        return await concluded(ledger, listener, replace(record, last_good=record.good or last_good))
     why = "it was interrupted" if transfers.stopping else f"it took longer than {spoken(inputs.timeout)} (timeout)"
     raise ArchiveNotDrilled(
         f"The drill of archive {name} did not come to its end: {why}",

@@ -223,11 +223,9 @@ async def test_another_restore_of_the_scratch_database_voids_what_was_found_ther
 async def test_two_drills_that_share_a_scratch_database_do_not_mix() -> None:
     """Each holds it until its checks were run, also if they run in different processes."""
     async with drill_scene() as at:
-        at.at.writes("other")
-        other = at.at.here.emulator.add_snapshot(DATABASE)
+        other, checks = at.other_data()
         second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
         at.databases.seconds = 100.0
-        checks = [{"query": "select state from rows", "equals": "other"}]
         values = at.values(version_id=other.version_id, checks=checks)
         async with anyio.create_task_group() as group:
             group.start_soon(at.up)

@@ -192,10 +192,8 @@ async def test_a_connection_to_another_engine_is_refused_before_the_request(monk
 @virtual
 async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since() -> None:
     async with drill_scene() as at:
-        at.at.writes("other")
-        other = at.at.here.emulator.add_snapshot(DATABASE)
+        other, checks = at.other_data()
         second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
-        checks = [{"query": "select state from rows", "equals": "other"}]
         await at.up(checks=checks)
         assert at.stack.outputs["passed"] is False
         await second.up(**at.values(version_id=other.version_id, checks=checks))
@@ -209,9 +207,7 @@ async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since() 
 @virtual
 async def test_a_drill_is_not_passed_by_what_another_client_has_restored_since() -> None:
     async with drill_scene() as at:
-        at.at.writes("other")
-        other = at.at.here.emulator.add_snapshot(DATABASE)
-        checks = [{"query": "select state from rows", "equals": "other"}]
+        other, checks = at.other_data()
         await at.up(checks=checks)
         assert at.stack.outputs["passed"] is False
         await anyio.sleep(HOUR)

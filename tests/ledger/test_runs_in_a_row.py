@@ -177,9 +177,7 @@ async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since() -> 
     """As `test_a_drill_is_not_passed_by_what_another_drill_has_restored_since`, with a Restore of the same ledger."""
 
     async with drill_scene() as at:
-        at.at.writes("other")
-        other = at.at.here.emulator.add_snapshot(DATABASE)
-        checks = [{"query": "select state from rows", "equals": "other"}]
+        other, checks = at.other_data()
         await at.up(checks=checks)
         assert at.stack.outputs["passed"] is False
         await anyio.sleep(600)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +30,16 @@ def seconds(w: World, kinds: set[str]) -> list[tuple[float, str]]:
     """When requests of these kinds arrived, from the start."""
     began = w.posts[0].monotonic
     return [(round(one.monotonic - began, 1), one.kind) for one in w.emulator.journal if one.kind in kinds]
+
+
+@asynccontextmanager
+async def used_up() -> AsyncIterator[tuple[World, datetime]]:
+    """Make a world whose daily quota of two snapshots is used up; gives it, and when the first of them was taken."""
+    async with world(plan="free", plan_memory_mb=256) as w:
+        taken = w.emulator.now() - timedelta(hours=20)
+        w.emulator.add_snapshot(DATABASE, modified=taken)
+        w.emulator.account.quota.uses += [taken, w.emulator.now()]
+        yield w, taken
 
 
 LOOKS = {"list", "list account"}
@@ -194,20 +206,14 @@ async def test_used_up_quota_stops_waiting_posts_but_no_polls() -> None:
 
 @virtual
 async def test_used_up_quota_says_when_a_slot_frees_on_small_plans_too() -> None:
-    async with world(plan="free", plan_memory_mb=256) as w:
-        taken = w.emulator.now() - timedelta(hours=20)
-        w.emulator.add_snapshot(DATABASE, modified=taken)
-        w.emulator.account.quota.uses += [taken, w.emulator.now()]
+    async with used_up() as (w, taken):
         ending = await w.create()
         assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
 
 
 @virtual
 async def test_an_interrupt_does_not_hide_when_a_slot_frees() -> None:
-    async with world(plan="free", plan_memory_mb=256) as w:
-        taken = w.emulator.now() - timedelta(hours=20)
-        w.emulator.add_snapshot(DATABASE, modified=taken)
-        w.emulator.account.quota.uses += [taken, w.emulator.now()]
+    async with used_up() as (w, taken):
         w.emulator.add_fault(Fault(kind="me", delay=4.0))
         session = w.session
 

@@ -147,6 +147,11 @@ class DrillScene:
             **changes,
         }
 
+    def other_data(self) -> tuple[Any, list[dict[str, Any]]]:
+        """Take a snapshot of other rows; return it, and the checks that only such rows pass."""
+        self.at.writes("other")
+        return self.at.here.emulator.add_snapshot(DATABASE), [{"query": "select state from rows", "equals": "other"}]
+
     async def up(self, **changes: Any) -> None:
         """One `pulumi up`."""
         own = {name: changes.pop(name) for name in ("saves", "replace", "cascade", "first") if name in changes}

@@ -27,7 +27,7 @@ from pulumi_snapshots.cli.terminal.output import MARKS, age_text, moment, table,
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
+from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
@@ -240,8 +240,9 @@ async def _look_at_ledger(session: Session, found: Sequence[Health]) -> None:
     guarded: list[Guarded] = []
     attempts: list[Attempt] = []
     with suppress(LedgerUnavailable):
-        guarded = [each for each in await consult(session.ledger, GuardBook.history) if each.id and each.changed_at]
-        attempts = [each for each in await session.ledger.attempts() if each.kind == "snapshot" and not each.is_over]
+        noted, attempts = await consult(session.ledger, lambda book: (book.history(), book.attempts))
+        guarded = [each for each in noted if each.id and each.changed_at]
+        attempts = [each for each in attempts if each.kind == "snapshot" and not each.is_over]
     now = _latest_now(session)
     for health in found:
         health.guarded = next((each for each in guarded if each.database_id == health.id), None)
