@@ -18,14 +18,13 @@ from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, DrillUnchecked, drill, failed
 from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, next_drill, still_failed
-from pulumi_snapshots.drill.inputs import DrillInputs, purpose_of
+from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import DRILL, DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, steps_if_not_saved
 from pulumi_snapshots.service.client import ONCE
-from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
@@ -42,7 +41,7 @@ class DrillCalls(Calls):
         inputs, memory = DrillInputs.of(values), call.shared.memory
         kept: DrillRecord | None = None
         if inputs.archive is None:
-            kept = memory.kept("restore", call.owner, purpose_of(inputs.snapshot, inputs.triggers))
+            kept = memory.kept("restore", call.owner, inputs.restore.triggers)
         is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
         if kept is not None and is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
             if kept.passed or (kept.passed is False and _only_warns(values)):
@@ -64,8 +63,7 @@ class DrillCalls(Calls):
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
-        same = partial(is_same_snapshot, call.shared.memory)
-        todo = drill_difference(record, state, values, system_utc(), same).updates
+        todo = drill_difference(record, state, values, system_utc(), call.shared.memory.is_same_snapshot).updates
         if DRILLS in todo:
             return await _ended(call, values, partial(_drilled, call, inputs, record.last_good), id_)
         if ASKS in todo and record.passed:

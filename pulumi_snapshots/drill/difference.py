@@ -15,7 +15,6 @@ from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.run.memory import InState
-from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -66,4 +65,4 @@ class DrillRules(Rules):
 
     def compare(self, call: Call, record: DrillRecord, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare."""
-        return drill_difference(record, state, values, system_utc(), partial(is_same_snapshot, call.shared.memory))
+        return drill_difference(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)

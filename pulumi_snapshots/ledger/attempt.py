@@ -289,6 +289,7 @@ class Intent:
         oldest: how old an earlier attempt may be that is resumed; None for any age.
         resumes_after: after what an earlier attempt must have been sent that is resumed.
         ignored: ids of attempts whose end no run will ever see.
+        purposes: the digests that the same triggers may have had in earlier runs.
         down_before: see `Request`.
         run: the run of which its process is one, as `Attempt.let_go` has it; empty if unknown.
     """
@@ -306,9 +307,14 @@ class Intent:
     oldest: timedelta | None = None
     resumes_after: datetime | None = None
     ignored: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
     down_before: bool = False
     account: str | None = None
     run: str = ""
+
+    def is_for_same(self, attempt: Attempt) -> bool:
+        """Whether an attempt has the same purpose."""
+        return attempt.purpose == self.purpose or attempt.purpose in self.purposes
 
     def is_mine(self, attempt: Attempt) -> bool:
         """Whether an attempt was made by the operation itself, in this or an earlier run.
@@ -433,7 +439,7 @@ def _may_be_it(earlier: Attempt) -> bool:
 def _unproved(mine: list[Attempt], intent: Intent, now: datetime) -> Attempt | None:
     """What an earlier run of this operation has left and no state was shown to have."""
     for each in mine:
-        is_same = each.purpose == intent.purpose and each.status is not Status.FAILED
+        is_same = intent.is_for_same(each) and each.status is not Status.FAILED
         is_same &= each.database_id == intent.database_id
         is_same &= intent.oldest is None or each.request.posted_at >= now - intent.oldest
         is_same &= intent.resumes_after is None or each.request.posted_at > intent.resumes_after
@@ -450,7 +456,7 @@ def _refuse(here: list[Attempt], mine: list[Attempt], intent: Intent) -> None:
     """Raise if a request could do what was done already."""
     if intent.kind == "snapshot":
         for each in here:
-            is_same = each.purpose == intent.purpose and not each.proved and each.status is not Status.FAILED
+            is_same = intent.is_for_same(each) and not each.proved and each.status is not Status.FAILED
             earlier = each.request.posted_at < intent.run_began
             if is_same and earlier and is_renamed(each.owner, intent.owner, stack_only=True) and not intent.fresh:
                 raise ClaimRefused(Refusal.RENAMED, each)
@@ -460,11 +466,11 @@ def _refuse(here: list[Attempt], mine: list[Attempt], intent: Intent) -> None:
         raise ClaimRefused(Refusal.OVERTAKEN, newest)
     has_ended = newest is not None and (newest.is_over or newest.id in intent.ignored)
     if newest is not None and has_ended and is_resource(intent.owner) and not intent.fresh:
-        is_same = (newest.purpose, newest.database_id) == (intent.purpose, intent.database_id)
+        is_same = intent.is_for_same(newest) and newest.database_id == intent.database_id
         if is_same and not newest.let_go and not {newest.result, newest.id} & intent.carried:
             raise ClaimRefused(Refusal.DONE, newest)
     for each in here:
-        is_same = each.purpose == intent.purpose and each.source == intent.source and not each.proved
+        is_same = intent.is_for_same(each) and each.source == intent.source and not each.proved
         if is_same and each.status is not Status.FAILED and is_renamed(each.owner, intent.owner):
             raise ClaimRefused(Refusal.RENAMED, each)
 

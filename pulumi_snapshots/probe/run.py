@@ -285,7 +285,7 @@ class Run:
             "snapshot" if entry is None else "restore",
             self.owner,
             database_id,
-            purpose=secrets.token_hex(8),  # no later run is to resume it
+            triggers=[secrets.token_hex(8)],  # no later run is to resume it
             timeout=TIMEOUT,
             source=f"{self.targets.database_id}/{entry.version}" if entry else None,
             ignored=frozenset(shot.operation.attempt.id for shot in self.shots if shot.operation.attempt),

@@ -23,7 +23,7 @@ class RestoreCalls(Calls):
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore, and wait until the database runs again."""
         inputs, memory = RestoreInputs.of(values), call.shared.memory
-        kept: RestoreRecord | None = memory.kept("restore", call.owner, inputs.purpose)
+        kept: RestoreRecord | None = memory.kept("restore", call.owner, inputs.triggers)
         is_same = kept is not None and kept.target_database_id == inputs.target
         if kept is not None and is_same and not kept.failure:  # the engine makes again what is to stay
             return await _continued(call, kept.id, kept, values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import system_utc
@@ -15,7 +14,6 @@ from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snap
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, since, undecided
-from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +53,7 @@ class RestoreRules(Rules):
         self, call: Call, record: RestoreRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare."""
-        return restore_difference(record, state, values, partial(is_same_snapshot, call.shared.memory))
+        return restore_difference(record, state, values, call.shared.memory.is_same_snapshot)
 
 
 def restore_difference(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, declare
-from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
@@ -94,11 +93,6 @@ class RestoreInputs(Inputs):
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also that no snapshot is given."""
         return with_snapshot_missing(super().problems(values), values)
-
-    @property
-    def purpose(self) -> str:
-        """A digest of the triggers, which may be secret themselves."""
-        return digest_of(self.triggers)
 
     @property
     def target(self) -> str:

@@ -147,7 +147,7 @@ class Restoring:
             owner,
             inputs.target,
             not_done=not_done or f"Database {inputs.target} was not restored.",
-            purpose=inputs.purpose,
+            triggers=inputs.triggers,
             timeout=inputs.timeout,
             fresh=fresh,
             source=inputs.snapshot,

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.ledger.attempt import owner_of
+from pulumi_snapshots.properties.checks import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
     from datetime import datetime
 
     from pulumi_snapshots.ledger.attempt import Proof
 
 
+PENDING = "pending:"
+"""What the version part of a provisional id begins with; no version id of the service holds a colon."""
+FORMS = 64
+"""How many combinations of ids are tried, which are two for each snapshot among the triggers."""
 DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database holds, each time"
 
 
@@ -52,6 +58,16 @@ class Uses:
 def in_use(resource: str) -> str:
     """Why a database must not be overwritten by drills."""
     return f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
+
+
+def provisional_id(database_id: str, requested_at: str) -> str:
+    """The id of a snapshot that is pending; it names the time of its request, by the service's clock."""
+    return f"{database_id}/{PENDING}{requested_at.replace('-', '').replace(':', '')}"
+
+
+def is_provisional(resource_id: str) -> bool:
+    """Whether the id is one of a snapshot that was pending when it got it."""
+    return resource_id.partition("/")[2].startswith(PENDING)
 
 
 @dataclass
@@ -143,6 +159,7 @@ class RunMemory:
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
         self.requested: dict[str, str] = {}
+        self._other_ids: dict[str, str] = {}
         self._courses: dict[tuple[str, str | None], _Course] = defaultdict(_Course)
         self.uses = Uses()
         self.run = run
@@ -155,6 +172,28 @@ class RunMemory:
         """Remember when a snapshot was requested."""
         if requested_at is not None:
             self.requested[id_] = requested_at
+            provisional = provisional_id(id_.partition("/")[0], requested_at)
+            self._other_ids |= {id_: provisional, provisional: id_}
+
+    def is_same_snapshot(self, old: object, new: object) -> bool:
+        """Whether two ids are of one snapshot, which got its final id in between, as far as the run knows."""
+        if not (isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new):
+            return False
+        if new in self._other_ids:
+            return old == self._other_ids[new]
+        return old.partition("/")[0] == new.partition("/")[0] and not is_provisional(new)
+
+    def purposes(self, triggers: object) -> frozenset[str]:
+        """The digests that these triggers have had: a snapshot among them may have had its provisional id."""
+        return frozenset(map(digest_of, islice(self._forms(triggers), FORMS)))
+
+    def _forms(self, value: Any) -> Iterable[Any]:
+        """The value, with each id of a snapshot in it as it is and as the other one of its two."""
+        if isinstance(value, list):
+            return map(list, product(*map(self._forms, value)))
+        if isinstance(value, dict):
+            return (dict(zip(value, each, strict=True)) for each in product(*map(self._forms, value.values())))
+        return (value, self._other_ids[value]) if isinstance(value, str) and value in self._other_ids else (value,)
 
     def is_first(self, said: Hashable) -> bool:
         """Whether this process says something for the first time: an engine may compare a resource twice."""
@@ -193,7 +232,7 @@ class RunMemory:
         """Whether a create replaces what the state has without a comparison, as `--replace` and a taint ask for."""
         return self._course(kind, owner).in_question
 
-    def kept(self, kind: str, owner: str | None, purpose: str) -> Any:
+    def kept(self, kind: str, owner: str | None, triggers: object) -> Any:
         """The record that a create has to begin with, since nothing was to change; None without one."""
         course = self._course(kind, owner)
         if course.in_question or owner is None:
@@ -201,7 +240,7 @@ class RunMemory:
         if course.compared:
             return course.kept.record if course.kept else None
         deleted = course.deleted
-        return deleted.record if deleted is not None and deleted.purpose == purpose else None
+        return deleted.record if deleted is not None and deleted.purpose in self.purposes(triggers) else None
 
     def _course(self, kind: str, owner: str | None) -> _Course:
         return self._courses[kind, owner_of(owner)]

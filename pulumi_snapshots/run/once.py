@@ -28,6 +28,7 @@ from pulumi_snapshots.ledger.attempt import (
     owner_of,
     unresolved,
 )
+from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.errors import ClaimTooOld, NotSent, SquareCloudError, UnreadableAnswer, is_new
@@ -117,12 +118,14 @@ class Operation:
         owner: str | None,
         database_id: str,
         *,
+        triggers: list[Any] | None,
         not_done: str = "",
         **wanted: Any,
     ) -> Operation:
         """Begin one; `wanted` are further attributes of its `Intent`."""
         now, carried = session.clock.utc(), frozenset(session.memory.of(database_id).known)
         wanted = {
+            "purposes": session.memory.purposes(triggers),
             "carried": carried,
             "began": now,
             "run_began": now,
@@ -130,7 +133,9 @@ class Operation:
             "account": session.settings.account(),
             **wanted,
         }
-        return cls(session, member, Intent(kind, owner_of(owner), database_id, **wanted), now, not_done)
+        return cls(
+            session, member, Intent(kind, owner_of(owner), database_id, digest_of(triggers), **wanted), now, not_done
+        )
 
     @property
     def sent(self) -> Attempt:

@@ -24,7 +24,7 @@ class SnapshotCalls(Calls):
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Take a snapshot and wait for it."""
         inputs, memory = SnapshotInputs.of(values), call.shared.memory
-        kept: SnapshotRecord | None = memory.kept("snapshot", call.owner, inputs.purpose)
+        kept: SnapshotRecord | None = memory.kept("snapshot", call.owner, inputs.triggers)
         if kept is not None and kept.database_id == inputs.database_id:  # the engine makes again what is to stay
             return await _continued(call, kept.id, kept, values)
         fresh = memory.is_forced("snapshot", call.owner)

@@ -159,7 +159,7 @@ class Taking:
             owner,
             inputs.database_id,
             not_done=f"No snapshot of database {inputs.database_id} was taken.",
-            purpose=inputs.purpose,
+            triggers=inputs.triggers,
             timeout=inputs.timeout,
             fresh=fresh,
             oldest=oldest,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, system_utc, time_text, to_the_second
@@ -15,7 +14,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.run.memory import InState
-from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord, is_same_snapshot
+from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +52,7 @@ class SnapshotRules(Rules):
         self, call: Call, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare; remember what is about to be replaced, since create is not told."""
-        same = partial(is_same_snapshot, call.shared.memory)
-        found = difference(record, state, values, system_utc(), same)
+        found = difference(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
         record.remember_in(call.shared.memory, replaced=bool(found.replaces))
         return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
-from pulumi_snapshots.properties.checks import RETENTION, digest_of
+from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Problem
 
 if TYPE_CHECKING:
@@ -59,8 +59,3 @@ class SnapshotInputs(Inputs):
             reason = Text("must be longer than {reuse_within}, else a rotation would adopt what it should renew")
             found.append(Problem("rotate_after", reason))
         return found
-
-    @property
-    def purpose(self) -> str:
-        """A digest of the triggers, which may be secret themselves."""
-        return digest_of(self.triggers)

@@ -11,6 +11,7 @@ from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.unfit import shown
+from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.service.signed_url import DATABASE_TYPES, expiry_of
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
@@ -25,8 +26,6 @@ ORIGIN = Choices(
 DATABASE_ENGINE = Choices("DatabaseEngine", {name: f"{title}." for name, title in DATABASE_TYPES.items()})
 NAMED_BY = ("database_id", "version_id")
 """The properties that say which snapshot another resource is about."""
-PENDING = "pending:"
-"""What the version part of a provisional id begins with; no version id of the service holds a colon."""
 
 
 def split_id(resource_id: str) -> tuple[str, str]:
@@ -40,27 +39,6 @@ def split_id(resource_id: str) -> tuple[str, str]:
         return checks.database_id()(database_id), checks.version_id(version_id)
     except ValueError:
         raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}") from None
-
-
-def provisional_id(database_id: str, requested_at: str) -> str:
-    """The id of a snapshot that is pending; it names the time of its request, by the service's clock."""
-    return f"{database_id}/{PENDING}{requested_at.replace('-', '').replace(':', '')}"
-
-
-def is_same_snapshot(memory: RunMemory, old: object, new: object) -> bool:
-    """Whether two ids are of one snapshot, which got its final id in between, as far as the run knows."""
-    if not (isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new):
-        return False
-    database_id = new.partition("/")[0]
-    requested_at = memory.requested.get(new)
-    if requested_at is not None:
-        return old == provisional_id(database_id, requested_at)
-    return old.partition("/")[0] == database_id and not is_provisional(new)
-
-
-def is_provisional(resource_id: str) -> bool:
-    """Whether the id is one of a snapshot that was pending when it got it."""
-    return resource_id.partition("/")[2].startswith(PENDING)
 
 
 def requested_text(posted: datetime) -> str:

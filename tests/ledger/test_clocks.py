@@ -12,8 +12,8 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from pulumi_snapshots.snapshot.record import provisional_id
 from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack

@@ -70,8 +70,6 @@ def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
     assert RestoreInputs.of(GOOD).target == DATABASE
     assert RestoreInputs.of(GOOD).timeout == 900
     assert RestoreInputs.of({**GOOD, "target_database_id": OTHER_DATABASE}).target == OTHER_DATABASE
-    assert RestoreInputs.of(GOOD).purpose == RestoreInputs.of({**GOOD, "triggers": []}).purpose
-    assert RestoreInputs.of(GOOD).purpose != RestoreInputs.of({**GOOD, "triggers": ["v1"]}).purpose
 
 
 # Changes -------------------------------------------------------------------------------------------------------------

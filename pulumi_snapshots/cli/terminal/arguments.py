@@ -13,8 +13,9 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.service.monitor import problem_of_monitor
-from pulumi_snapshots.snapshot.record import is_provisional, split_id
+from pulumi_snapshots.snapshot.record import split_id
 from pulumi_snapshots.storage.destination import Destination
 
 T = TypeVar("T", bound=Inputs)

@@ -11,7 +11,8 @@ from pulumi_snapshots.plugin.wire import plain, value_of
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
-from pulumi_snapshots.snapshot.record import NAMED_BY, is_provisional, split_id
+from pulumi_snapshots.run.memory import is_provisional
+from pulumi_snapshots.snapshot.record import NAMED_BY, split_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
