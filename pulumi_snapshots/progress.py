@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.outcomes import Unresolved
-from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
+from pulumi_snapshots.errors import Text, TimeOfDay, Unresolved, Words
 
 Phase = Literal["queue", "answer", "listing"]
 """What a snapshot waits for: the rate limiter's queue, the answer to its POST, or the listing."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pulumi
 
 import pulumi_snapshots
-from pulumi_snapshots.errors import extras
+from pulumi_snapshots import errors
 from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -42,7 +42,7 @@ def test_a_newcomer_reads_it_in_two_minutes() -> None:
 
 def test_the_install_command_works_today() -> None:
     """A classifier in pyproject.toml decides: once it is gone, this test names what the pages must say then."""
-    assert extras.PUBLISHED is PUBLISHED, "what errors say to install works today too"
+    assert errors.PUBLISHED is PUBLISHED, "what errors say to install works today too"
     clone, index = "pip install '/path/to/clone[cli]'", "pip install 'pulumi-snapshots[cli]'"
     first = section("Install").partition("```sh\n")[2].partition("```")[0]
     assert first == (f"{index}\n" if PUBLISHED else f"{clone}    # once published: {index}\n")

@@ -21,9 +21,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import digest_of, others_text, prune
 from pulumi_snapshots.archive.zip_check import BrokenZip, Members, check_directory
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken

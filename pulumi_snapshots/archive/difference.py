@@ -18,7 +18,7 @@ from pulumi_snapshots.archive.record import (
 )
 from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem

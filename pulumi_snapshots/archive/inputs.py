@@ -8,9 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.archive.retention import Keep, count, read_keep
-from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Next, Step, Text, pip_install
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, declare
 from pulumi_snapshots.properties.checks import UNKNOWN

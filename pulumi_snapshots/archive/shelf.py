@@ -20,10 +20,7 @@ from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import PRUNING, digest_of, release
 from pulumi_snapshots.archive.zip_check import BrokenZip
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import NOTHING_LOADED
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import NOTHING_LOADED, Explained, Next, Step, Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX as SEALED

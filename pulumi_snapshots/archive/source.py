@@ -10,10 +10,7 @@ from itertools import cycle
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import not_listed
-from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
+from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Words, not_listed
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.run.session import Session

@@ -15,9 +15,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.retention import TIER_LIMIT
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import place_text
 from pulumi_snapshots.storage.store import Store, StoreTrouble

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Generator
 from typing import Any
 
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 
 END, END_64 = 22, 76
 """Bytes of the end record without its comment, and of the two records before it in large zips."""

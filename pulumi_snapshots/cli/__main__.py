@@ -18,7 +18,7 @@ def _main() -> int:
     try:
         from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra, and a second
     except ModuleNotFoundError as missing:
-        from pulumi_snapshots.errors.extras import pip_install  # noqa: PLC0415  only for this
+        from pulumi_snapshots.errors import pip_install  # noqa: PLC0415  only for this
         from pulumi_snapshots.errors.pages import page_text  # noqa: PLC0415  only for this
 
         name = (missing.name or "").partition(".")[0]

@@ -12,8 +12,7 @@ from typing import IO
 from zipfile import ZipFile
 
 from pulumi_snapshots.databases.kinds import KINDS
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.outcomes import NOTHING_LOADED
+from pulumi_snapshots.errors import NOTHING_LOADED, Explained
 
 HEAD = 512
 """Bytes that show what a file is; a tar file's mark is in its 257th."""

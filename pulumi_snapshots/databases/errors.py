@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,9 +15,7 @@ from pulumi_snapshots.databases.hiding import Hidden
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from pulumi_snapshots.databases.scalars import NotOneValue, Scalar
 from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
 
 CLOSING_SECONDS = 5.0

@@ -21,7 +21,7 @@ from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, 
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import DRILL, DrillRecord, GoodDrill
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, steps_if_not_saved
 from pulumi_snapshots.service.client import ONCE

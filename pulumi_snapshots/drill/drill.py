@@ -19,10 +19,7 @@ from pulumi_snapshots.drill.evidence import APART, ProvesNothing, evidence
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.reach import Reach, Unfitting
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.attempt import Attempt, Request, owner_of
 from pulumi_snapshots.ledger.drilled import Drills

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.archive.inputs import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.record import DrillRecord
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.restore.difference import WATCHES_ON
@@ -22,8 +22,6 @@ from pulumi_snapshots.snapshot.difference import Same, changed, differs, holds_u
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    from pulumi_snapshots.errors.text import Words
 
 
 DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"

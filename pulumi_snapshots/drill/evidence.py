@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillRecord
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed, SquareCloudError

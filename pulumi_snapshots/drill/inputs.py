@@ -9,8 +9,7 @@ from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
-from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text, pip_install
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of

@@ -29,10 +29,7 @@ from pulumi_snapshots.drill.asking import results_of
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.drill import concluded, failed, guard_of
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, in_use

@@ -14,7 +14,7 @@ from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import missing_extra
 from pulumi_snapshots.drill.address import Address, own_host
 from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError

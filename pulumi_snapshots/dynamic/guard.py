@@ -16,8 +16,7 @@ from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration

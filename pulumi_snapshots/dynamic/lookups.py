@@ -13,7 +13,7 @@ from pulumi.runtime import get_root_resource
 from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.errors import debugged
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import (
     LookupFailed,
@@ -30,7 +30,6 @@ from pulumi_snapshots.run.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.run.session import Session
 

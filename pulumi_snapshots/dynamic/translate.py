@@ -24,7 +24,7 @@ from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN

@@ -6,7 +6,7 @@ import os
 import traceback
 from typing import Any
 
-from pulumi_snapshots.errors.last import keep_last
+from pulumi_snapshots.errors.pages import keep_last
 
 DETAILS_HEADER = "grpc-status-details-bin"
 """The trailer in which gRPC carries a status with details."""

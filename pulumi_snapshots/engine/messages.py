@@ -15,7 +15,7 @@ from pulumi_snapshots.engine.presence import LOG_DEADLINE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors import Words
     from pulumi_snapshots.errors.wording import Wording
 
 

@@ -1,1 +1,399 @@
-"""What users read when something ends otherwise than they wanted."""
+"""What users read when something ends otherwise than they wanted, as data: texts, next steps and errors, which each edge words."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from pulumi_snapshots.clock import time_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+
+_NAME = re.compile(r"\{([a-z_]+)\}")
+PUBLISHED = False
+"""Whether an index may have the package, as the classifiers in pyproject.toml say; a test compares the two."""
+PACKAGE = "pulumi-snapshots"
+NOTHING_LOADED = "Nothing was loaded."
+"""What was done with an archive that is not what it must be."""
+
+
+@dataclass(init=False)
+class Text:
+    """A template and its values. `str()` spells every name as Python does.
+
+    A `{name}` in the template stands for the value of that name. Without such a value, it is the name of a property or a
+    setting, which each edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`.
+
+    Values are texts, next steps, errors, tuples of these, or anything with a `str()`; their own braces stay as they are.
+    """
+
+    template: str
+    values: dict[str, object]
+
+    def __init__(self, template: str, **values: object) -> None:
+        self.template = template
+        self.values = values
+
+    def __hash__(self) -> int:
+        return hash(self.template)
+
+    def worded(self, spell: Callable[[str], str], word: Callable[[object], str]) -> str:
+        """The text as it is shown: `spell` spells a name, `word` words a value."""
+        values = self.values
+        return _NAME.sub(lambda found: word(values[found[1]]) if found[1] in values else spell(found[1]), self.template)
+
+    def __str__(self) -> str:
+        return self.worded(str, lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+
+
+Words = str | Text
+"""A text for users; a `str` names no property and no setting."""
+
+
+@dataclass(frozen=True)
+class TimeOfDay:
+    """A time of day, which each edge shows in its own zone; `str()` is in UTC."""
+
+    moment: datetime
+
+    def __str__(self) -> str:
+        return time_text(self.moment)
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence: with a capital, if its first word has only letters, and a full stop."""
+    if text.partition(" ")[0].isalpha():  # an id or a setting's name keeps its spelling
+        text = text[:1].upper() + text[1:]
+    return text if not text or text.endswith(".") else f"{text}."
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra, in words for an error: from the clone of this installation, or from an index."""
+    source = PACKAGE if PUBLISHED else "/path/to/clone"
+    with suppress(PackageNotFoundError, ValueError):
+        url = urlsplit(json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", ""))
+        if url.scheme == "file":
+            source = unquote(url.path)
+    return f"pip install '{source}[{extra}]'"
+
+
+NOT_KEPT = "The installed Pulumi SDK has no known way to keep it in the stack's state"
+
+
+class Step(Enum):
+    """One step, in words that fit everywhere; an edge that has a command for it shows that instead.
+
+    In braces are the facts of a `Next` with this step, names of properties and settings, and `run`, the command that runs again.
+    """
+
+    # The key and the account
+    SET_KEY = "Set a valid key in {api_key}."
+    USE_SCOPES = (
+        "Use a key with the scopes snapshots:read and snapshots:write; a restore needs databases:read too, and a list of "
+        "databases account:read."
+    )
+    USE_KEY_WITH_SCOPE = "Use a key that has it."
+    USE_KEY_OF_DATABASE = "Use a key that may use this database."
+    USE_LARGER_PLAN = "A larger plan allows more."
+    LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
+    RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
+    CHECK_ADDRESS = "Check the network and {api_url}."
+    CHECK_SHARED_STATE = "Check {shared_state}, its credentials and their rights."
+    CHECK_SHARED_FOLDER = "Check the folder that {shared_state} names."
+    ALLOW_LISTING = (
+        "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it an object that "
+        "does not exist yet looks like a refusal."
+    )
+    ALLOW_OVERWRITING = (
+        "Use a prefix that no retention, legal hold or immutability rule covers: its objects are overwritten."
+    )
+    USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
+    UPGRADE = "Upgrade this package."
+    USE_OTHER_STATE_DIRECTORY = "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
+    MOVE_LEDGER_ASIDE = (
+        "Move {file} aside: that forgets runs that are under way, and what was done but not saved in a state."
+    )
+    PUT_LEDGER_BACK = (
+        "Put {file} back: the next run begins with an empty one, which forgets what is under way, and what was done but not saved "
+        "in a state."
+    )
+    MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
+    OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
+    CHANGE_NETWORK = "Run it from another network."
+    SET_ADDRESS = "Set {api_url} to the API's own address."
+    ASK_SUPPORT = "The service's support can say more."
+
+    GO_BACK = "To go back: restore {id}"
+
+    # When to run it again
+    RUN_AGAIN = "Run it again."
+    RUN_AGAIN_LATER = "Run it again later."
+    RUN_AGAIN_AFTER = "Run it again after {time}."
+    WAIT_FOR_SLOT = "A slot frees {when}; run it again then."
+
+    RESUME_OTHER = "Resume it: {other}."
+
+    # The database and its snapshots
+    CHECK_DATABASE_ID = "Check {database_id}, and that the API key belongs to the account that owns the database."
+    SHOW_DATABASES = "A list of the databases shows them."
+    CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
+    CHECK_HEALTH = "Check that the database is running and healthy."
+    CHECK_DATA = "Check what the database holds."
+    START_DATABASE = "Start the database."
+    GIVE_DATABASE = "Give {database_id}: a database's own listing holds no others."
+    LOOK_UP_DATABASE = "A database whose id is known can be looked up by itself."
+    USE_SAME_ENGINE = "Restore it onto a database of the same engine."
+    USE_LISTED_NAME = "Use the name that the service's own listing gives for this version."
+    USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
+    BRING_BACK = "It can be brought back by its id."
+    OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
+
+    # A snapshot that is pending or gone
+    KEEP_WAITING = "It is kept in the state: the next {run} keeps waiting and sends no second request."
+    ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
+    GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
+    SHOW_OTHER_SNAPSHOT = "If that is another one, run a preview of it: it shows that its state has the snapshot."
+    TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
+    TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
+    SNAPSHOT_NOT_KEPT = (
+        f"{NOT_KEPT}: the next {{run}} takes another one, unless {{reuse_within}} lets it adopt this one."
+    )
+    SNAPSHOT_KEPT_HERE = (
+        f"{NOT_KEPT}: the next {{run}} on this machine still waits for it; one on another machine takes another one, unless "
+        "{reuse_within} lets it adopt this one."
+    )
+    GUARD_RESUMES = (
+        "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; later it "
+        "takes another one."
+    )
+    GUARD_TAKES_ANOTHER = (
+        "The first {run} takes another one that comes {timeout} after the request, or {reuse_within} if that is longer."
+    )
+    REFRESH = "A refresh pins it once the service lists it."
+    REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
+
+    # A restore whose end was not seen
+    KEEP_WATCHING = "It is kept in the state: the next {run} keeps watching the database and sends no second request."
+    CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
+    RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
+    RESTORE_NOT_KEPT = f"{NOT_KEPT}. The next {{run}} restores again, over whatever the database holds by then: remove the Restore first."
+    RESTORE_KEPT_HERE = (
+        f"{NOT_KEPT}. The next {{run}} on this machine still watches the database; one on another machine restores again, over "
+        "whatever the database holds by then: remove the Restore first."
+    )
+    SHOW_OTHER = "If that is another one, run a preview of it: it shows that its state has the restore."
+    RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
+    TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
+    RESTORES_NEXT = (
+        "The next {run} restores again, over whatever the database holds by then: remove the Restore if it must not."
+    )
+    RESTORE_ANOTHER = (
+        "Restore another snapshot of {database}, or remove the Restore: the next {run} restores this one again."
+    )
+
+    # A drill
+    CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
+    DRILL_AGAIN = "It can be drilled again, from its restore on."
+    DRILLS_NEXT = "The next {run} drills it again."
+    DRILL_NOT_KEPT = f"{NOT_KEPT}: the next {{run}} drills again."
+    DRILL_KEPT_HERE = f"{NOT_KEPT}: the next {{run}} on this machine still watches the scratch database; one on another machine drills again."
+
+    # An archive
+    DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
+    ARCHIVE_AGAIN = "The next {run} archives again."
+    PUT_ARCHIVE_BACK = "Put {uri} back, or remove the Archive."
+    GIVE_URL = "Give {download_url}."
+    RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
+    NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
+    KEEP_OBJECT = "Set {delete_object} to false to keep it."
+    SET_REGION = "Set AWS_REGION to the bucket's region."
+    SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
+
+    # A drill
+    CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."
+    CORRECT_CHECK = "Correct the check's command, or what the snapshot holds."
+
+    # The command line
+    GIVE_MORE_OF_ID = "Give more of the id."
+    CHECK_ID = "Check the id."
+    GIVE_WHOLE_ID = "Give the whole id."
+    INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
+    RUN_IN_PROJECT = "Run it in the project's folder, with what a run needs there: backend, login, passphrase."
+    NAME_BACKEND = "Set PULUMI_BACKEND_URL, or name the bucket in {shared_state}."
+    INSTALL_EXTRA = "Install what it needs: {pip}."
+    INSTALL_PACKAGE = "Install what it needs: pip install {package}."
+
+
+class Next(Text):
+    """What a user can do after an error or a warning, or what the next run does: a step, and the facts that it names in braces."""
+
+    def __init__(self, step: Step, **facts: object) -> None:
+        super().__init__(step.value, **facts)
+        self.step = step
+
+
+class Explained(Exception):
+    """An error that a user reads. `str()` is what happened and what was done, in Python's names and without next steps.
+
+    Args:
+        happened: what happened; sentences, the last one without its full stop.
+        done: what was done and what was not; sentences, or empty.
+        then: the next steps, the best one first.
+
+    Attributes:
+        exchange: the request that shows what happened and its answer, for those who look closer; empty without any.
+    """
+
+    exchange = ""
+
+    def __init__(self, happened: Words, done: Words = "", then: Iterable[Next] = ()) -> None:
+        super().__init__(happened)
+        self.happened = happened
+        self.done = done
+        self.then = tuple(then)
+
+    def worded(self, word: Callable[[object], str]) -> str:
+        """What happened and what was done, in sentences, as another error's text holds it; `word` words each text."""
+        return " ".join([sentence(word(self.happened)), word(self.done)]).strip()
+
+    @property
+    def evidence(self) -> str:
+        """The exchange in brackets, of this error or of its first cause that has one; it stands last, whatever wraps it."""
+        error: BaseException | None = self
+        while isinstance(error, Explained):
+            if error.exchange:
+                return f"[{error.exchange}]"
+            error = error.__cause__
+        return ""
+
+    def __str__(self) -> str:
+        return f"{self.worded(str)} {self.evidence}".rstrip()
+
+
+class _Record(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Record)
+U = TypeVar("U", bound="Unresolved[Any]")
+
+
+class Unresolved(Explained, Generic[R]):
+    """Something was started, or may have been, and its end is not known. It must be kept.
+
+    Args:
+        record: what is known, to be kept under its provisional id.
+        happened: what was sent, how it was answered, and why the wait ended; sentences.
+        undecided: whether waiting longer would end the same way.
+        cause: the error that ended the wait, if any; it follows what happened, and its next steps come first.
+
+    Attributes:
+        told: `happened`, without the cause.
+    """
+
+    steps_if_pending: ClassVar[tuple[Next, ...]]
+    """Next steps if the next run may see its end."""
+    steps_if_undecided: ClassVar[tuple[Next, ...]]
+    """Next steps if it is undecided."""
+    step_if_remembered: ClassVar[Next]
+    """What happens next if the state cannot keep it, but this machine remembers it."""
+    step_if_forgotten: ClassVar[Next]
+    """What happens next if nothing remembers it."""
+
+    def __init__(
+        self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> None:
+        self.told = happened
+        if cause:
+            template = "{happened} {cause}" if happened else "{cause}"
+            happened = Text(template, happened=happened, cause=cause)
+        self._before = cause.then if cause else ()
+        super().__init__(
+            happened, then=(*self._before, *(self.steps_if_undecided if undecided else self.steps_if_pending))
+        )
+        self.record = record
+        self.undecided = undecided
+        self.__cause__ = cause
+
+    def about(self, kind: type[U], record: Any) -> U:
+        """Make the same error of another kind, about another record."""
+        cause = self.__cause__ if isinstance(self.__cause__, Explained) else None
+        return kind(record, self.told, undecided=self.undecided, cause=cause)
+
+    def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
+        """The next steps if the state cannot keep it.
+
+        Args:
+            remembered: whether the next run on this machine still finds it.
+            everywhere: whether the next run on any machine does then.
+        """
+        if remembered and everywhere:
+            return (*self._before, *self.steps_if_pending)
+        return (*self._before, self.step_if_remembered if remembered else self.step_if_forgotten)
+
+
+class NothingSent(Explained):
+    """It timed out or was interrupted before anything was started; there is nothing to keep."""
+
+
+class LedgerUnavailable(Explained):
+    """The ledger, in which what is sent must be written down first, cannot be read or written.
+
+    Args:
+        where: the place.
+        why: in a few words.
+        then: the next steps, if they are other ones than for every such place.
+        is_shared: whether several machines share the place.
+    """
+
+    def __init__(self, where: str, why: str, then: Iterable[Next] = (), is_shared: bool = False) -> None:  # noqa: FBT001, FBT002  its arguments are kept in order
+        name = "{shared_state}" if is_shared else "The ledger of this machine"
+        of_bucket = Step.CHECK_SHARED_STATE if "://" in where else Step.CHECK_SHARED_FOLDER
+        other = of_bucket if is_shared else Step.USE_OTHER_STATE_DIRECTORY
+        super().__init__(
+            Text(name + " cannot be used: {where}: {why}", where=where, why=why),
+            "Nothing was started: what is sent must be written down there first.",
+            tuple(then) or (Next(other), Next(Step.RUN_AGAIN)),
+        )
+        self.args = (where, why, self.then, is_shared)
+        self.trouble = f"{where}: {why}"
+
+    def again(self) -> LedgerUnavailable:
+        """Make the same error for another caller, since one that several raise would collect the causes of all."""
+        other = LedgerUnavailable(*self.args)
+        other.__cause__ = self.__cause__
+        return other
+
+
+class NoSuchSnapshot(Explained):
+    """A snapshot that was asked for by its id is not there."""
+
+
+class CannotTell(Explained):
+    """The service's answer leaves open what was looked up."""
+
+
+def not_listed(database_id: str, version_id: str, listed_by: datetime | None = None) -> tuple[str, list[Next]]:
+    """What an error says of a snapshot that no listing shows, and its next steps.
+
+    Args:
+        database_id: the snapshot's database.
+        version_id: its version.
+        listed_by: when every listing must show it, UTC; None if it may be gone, or never have been there.
+    """
+    happened = f"The service lists no snapshot {version_id} of database {database_id}"
+    if listed_by is None:
+        kept = "It keeps one for 30 days; one that was taken within the last 30 minutes may not be listed yet"
+        return f"{happened}. {kept}", [Next(Step.CHECK_ID)]
+    old = "it serves a page for up to 30 minutes, and this snapshot is younger"
+    return f"{happened} yet: {old}", [Next(Step.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")]

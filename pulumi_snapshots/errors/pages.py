@@ -1,15 +1,26 @@
-"""The pages about errors: which section explains an error, and its text, which comes with the package."""
+"""What `explain` shows: the section about an error, whose text comes with the package, and the last error of this machine."""
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.state_directory import state_directory
+from pulumi_snapshots.whole_file import written_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EXPLAIN = "squarecloud-snapshots explain"
 """The command that shows a section, without a network."""
 PACKED = Path(__file__).parent / "page_texts"
 """Where a wheel has the pages."""
 IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
+LAST_ERROR = "last-error.txt"
 WITHOUT_PAGE = frozenset(
     {
         *(
@@ -79,6 +90,24 @@ def summary(name: str) -> str:
     """The cause of an error in one line, as its section says it first."""
     cause = re.search(r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL)
     return " ".join(cause[1].replace("`", "").split()) if cause else ""
+
+
+def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Keep an error as it is shown; one that cannot be written is not kept."""
+    folder = state_directory(environment)
+    with suppress(OSError):
+        if folder.is_absolute():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with written_whole(folder / LAST_ERROR) as file:
+                file.write(text.encode("utf-8", "replace"))
+
+
+def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
+    """The last error and when it was shown; None if there was none."""
+    file = state_directory(environment) / LAST_ERROR
+    with suppress(OSError):
+        return file.read_text(encoding="utf-8"), datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return None
 
 
 def _sections() -> dict[str, str]:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.clock import time_text
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next
+from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, sentence
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.errors.text import Text, TimeOfDay, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
-
-    from pulumi_snapshots.errors.next_step import Step
 
 
 class Wording:
@@ -44,7 +40,7 @@ class Wording:
     def text(self, words: object) -> str:
         """A text, a next step, an error, or a tuple of these, as it is shown."""
         if isinstance(words, Next):
-            words = words.text(self._steps.get(words.step))
+            words = Text(self._steps.get(words.step, words.template), **words.values)
         if isinstance(words, Text):
             return words.worded(self.spell, self.text)
         if isinstance(words, TimeOfDay):

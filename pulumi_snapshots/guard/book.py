@@ -10,8 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Explained, Text, Words
 from pulumi_snapshots.guard.inputs import ComponentInputs
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger

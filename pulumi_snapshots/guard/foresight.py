@@ -6,13 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.guard.book import GuardBook
     from pulumi_snapshots.progress import Listener
 

@@ -7,10 +7,7 @@ from contextlib import suppress
 
 import anyio
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Words
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.guard.take import take_or_fall_back
 from pulumi_snapshots.progress import Listener, short_id

@@ -6,9 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent, Unresolved
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Unresolved
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.attempt import GUARDS
 from pulumi_snapshots.progress import Listener

@@ -16,9 +16,7 @@ import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step
 from pulumi_snapshots.ledger.place import Document, Place, destination_of, environment_of, packed
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore

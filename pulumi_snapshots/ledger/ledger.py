@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Status, decide, is_resource, unresolved
 from pulumi_snapshots.ledger.place import Document, Place
 from pulumi_snapshots.ledger.service_clock import ServiceClock

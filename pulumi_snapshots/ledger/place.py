@@ -10,9 +10,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable, Next, Step, pip_install
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination

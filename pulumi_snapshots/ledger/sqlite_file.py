@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.ledger.place import OWN, Document, Place, packed
 
 T = TypeVar("T")

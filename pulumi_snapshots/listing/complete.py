@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock, is_nonsense
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.errors import CannotTell, Next, Step
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page, database_of_entry
 from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST, SKEW, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from pulumi_snapshots.clock import Stoppable, to_the_second
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.listing.listings import Listings
 from pulumi_snapshots.service.client import ONCE, Client
 from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError

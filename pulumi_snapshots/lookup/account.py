@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
+from pulumi_snapshots.errors import Explained, Text, TimeOfDay, Words
 from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
 from pulumi_snapshots.listing.kept import Kept, Shown
 from pulumi_snapshots.listing.listings import SERVICE_CACHE

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.errors import CannotTell, Explained
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
 from pulumi_snapshots.lookup.inputs import SnapshotQuery, UrlQuery
 from pulumi_snapshots.lookup.results import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.probe.facts import FACTS, NEVER, PUBLISHED
 from pulumi_snapshots.service.transport import Heard
 from pulumi_snapshots.whole_file import written_whole

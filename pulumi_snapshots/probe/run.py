@@ -13,9 +13,7 @@ from itertools import cycle
 from typing import Any, Literal, TypeVar
 
 from pulumi_snapshots.clock import rfc3339, to_the_second
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text, TimeOfDay
+from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours

@@ -7,8 +7,7 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.quota import allowance_of, counted
 from pulumi_snapshots.probe.run import COOLDOWN, EARLY, OK, PROCESSING_TIME, ListingName, Run, Shot, VerifyStopped

@@ -13,7 +13,7 @@ import pulumi
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.guard.inputs import DEFAULT_BEFORE, GuardInputs, hook_names, may_be_guarded
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import (

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pulumi_snapshots.errors.text import Text
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.errors.text import Words
-
+from pulumi_snapshots.errors import Text, Words
 
 SHOWN_LIMIT = 100
 """Characters of a bad value that an error repeats."""

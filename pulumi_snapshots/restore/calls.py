@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of

@@ -10,10 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, time_text
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved, not_listed
-from pulumi_snapshots.errors.text import Text, TimeOfDay
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, TimeOfDay, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status, is_resource
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member, short_id

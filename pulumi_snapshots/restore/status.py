@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import SKEW, Attempt, Request
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS

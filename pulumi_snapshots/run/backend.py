@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.place import OPTIONS, OWN, read_place
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.state_directory import home_directory

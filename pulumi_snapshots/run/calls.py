@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import SettingsError
@@ -19,9 +18,6 @@ from pulumi_snapshots.run.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from pulumi_snapshots.errors.next_step import Next
-    from pulumi_snapshots.errors.outcomes import Unresolved
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import ResourceSchema

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
-from pulumi_snapshots.errors.text import Text, TimeOfDay
+from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import (
     Attempt,
     Claim,

@@ -18,9 +18,7 @@ import anyio
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock, Stoppable
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.complete import CompleteListings, Found
 from pulumi_snapshots.listing.databases import Databases

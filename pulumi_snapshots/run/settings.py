@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.place import BACKEND, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel

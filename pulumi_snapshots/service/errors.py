@@ -8,9 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import TimeOfDay
+from pulumi_snapshots.errors import Explained, Next, Step, TimeOfDay
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 from pulumi_snapshots.service.scopes import scope_of

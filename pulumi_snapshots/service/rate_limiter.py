@@ -17,7 +17,7 @@ from typing import Any, TypeGuard, TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, ending_unfinished
 from pulumi_snapshots.run.settings import SettingsError

@@ -12,10 +12,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import Unresolved
-from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
+from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import CLEAR, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.match import (
     CREATE_COOLDOWN,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, system_utc, time_text, to_the_second
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
@@ -19,7 +19,6 @@ from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.run.calls import Call, Calls
 
 

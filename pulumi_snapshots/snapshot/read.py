@@ -8,10 +8,16 @@ from datetime import datetime, timedelta
 import anyio
 
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NoSuchSnapshot, NothingSent, not_listed
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import (
+    Explained,
+    LedgerUnavailable,
+    Next,
+    NoSuchSnapshot,
+    NothingSent,
+    Step,
+    Text,
+    not_listed,
+)
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status, owner_of
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page

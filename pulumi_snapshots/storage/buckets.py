@@ -11,8 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
-from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Next, Step, pip_install
 from pulumi_snapshots.storage.credentials import Access, NoCredentials, access
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.storage.flow import Flow

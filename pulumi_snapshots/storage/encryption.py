@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors import Explained, pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.flow import Flow
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Draft, Seen, Store

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.storage.store import READ_SIZE, Draft, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
 try:

@@ -13,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 
 READ_SIZE = 1024 * 1024
 Buffer = Any

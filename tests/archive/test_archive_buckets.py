@@ -27,7 +27,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
-from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.storage import buckets, flow
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import opened

@@ -14,7 +14,7 @@ from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, object_in
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.storage.destination import Destination
 

@@ -15,7 +15,7 @@ from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.shelf import carry_out, imported, shelved, verdicts
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.download import OWNER
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared

@@ -12,8 +12,7 @@ import pytest
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal import output
 from pulumi_snapshots.engine import errors as engine_errors
-from pulumi_snapshots.errors.last import keep_last, last_error
-from pulumi_snapshots.errors.pages import page_names, pages_about, summary
+from pulumi_snapshots.errors.pages import keep_last, last_error, page_names, pages_about, summary
 from pulumi_snapshots.service import errors
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual

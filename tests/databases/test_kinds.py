@@ -14,7 +14,7 @@ from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, Hidden
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.opening import SESSIONS, open_database
-from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.drilled import Drills
 from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, drill_scene

@@ -33,7 +33,7 @@ from importlib import import_module
 
 import httpx
 from pulumi_snapshots.engine.wording import PLUGIN
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Next, Step
 
 
 def main():

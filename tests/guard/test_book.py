@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, Guarded, consult
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock

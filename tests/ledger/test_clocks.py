@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.memory import provisional_id

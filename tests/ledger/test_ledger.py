@@ -12,8 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.next_step import Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Role, Status
 from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock

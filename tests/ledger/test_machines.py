@@ -12,8 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.next_step import Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.bucket import PATIENCE
 from pulumi_snapshots.restore.difference import RestoreRules

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.bucket import BucketObjects, place_of
 from pulumi_snapshots.ledger.place import destination_of
 from pulumi_snapshots.storage.store import Overtaken

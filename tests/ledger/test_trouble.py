@@ -13,7 +13,7 @@ from unittest import mock
 import anyio
 import pytest
 
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
+from pulumi_snapshots.errors import LedgerUnavailable, NothingSent
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.service.errors import NotSent

@@ -21,7 +21,7 @@ RUN = """
 import os, sys
 from pathlib import Path
 import anyio
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.ledger.racing import raise_it
 user, folder = int(sys.argv[1]), sys.argv[2]

@@ -12,8 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import CannotTell, NoSuchSnapshot
+from pulumi_snapshots.errors import CannotTell, Next, NoSuchSnapshot, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.inputs import LatestQuery, SnapshotQuery
@@ -497,7 +496,7 @@ async def test_an_old_page_says_when_its_snapshot_can_be_opened() -> None:
         w.emulator.drop_cache()
         with pytest.raises(NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet") as failed:
             await get(program, record.id)
-        ((_, until),) = failed.value.then[0].facts
+        until = failed.value.then[0].values["time"]
         assert list(failed.value.then) == [Next(Step.RUN_AGAIN_AFTER, time=until)]
         assert until == f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
         await w.clock.sleep(31 * 60)

@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.service.errors import (

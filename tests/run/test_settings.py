@@ -8,7 +8,7 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.ledger import place
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.guard.book import consult
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS

@@ -14,7 +14,7 @@ import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.service.errors import QuotaUsedUp
 from pulumi_snapshots.snapshot.create import Pending
 from pulumi_snapshots.snapshot.describe import is_pinned

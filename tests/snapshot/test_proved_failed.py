@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import Search, proves_failure

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors.outcomes import NoSuchSnapshot
+from pulumi_snapshots.errors import NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.read import get

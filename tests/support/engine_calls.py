@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.calls import Call, Unfinished

@@ -13,7 +13,7 @@ from pulumi_snapshots.engine.wording import PYTHON
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pulumi_snapshots.errors.explained import Explained
+    from pulumi_snapshots.errors import Explained
 
 __all__ = ["fails_with", "flat"]
 

@@ -10,7 +10,7 @@ import anyio
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore
 from tests.support.memory import Memory

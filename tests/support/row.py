@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pulumi_snapshots.engine.wording import PYTHON
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors import Words
     from pulumi_snapshots.errors.wording import Wording
 
 __all__ = ["OWNER", "Row"]

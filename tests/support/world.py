@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.whole_file import written_whole
 
 READABLE = 0o644

@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import block, moment
 from pulumi_snapshots.cli.terminal.stack import stack_option
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.rate_limiter import blocks_in

@@ -25,8 +25,7 @@ from pulumi_snapshots.cli.terminal.display import Display, asking
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, age_text, moment, table, zoned
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import Explained, LedgerUnavailable
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.drilled import Drills

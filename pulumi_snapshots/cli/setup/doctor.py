@@ -23,9 +23,7 @@ from pulumi_snapshots.cli.terminal.output import MARKS, report
 from pulumi_snapshots.cli.terminal.stack import StackUnreadable, stack_option
 from pulumi_snapshots.cli.terminal.wording import in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.ledger.bucket import Bucket

@@ -10,8 +10,7 @@ import click
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import listing, markdown, zoned
-from pulumi_snapshots.errors.last import last_error
-from pulumi_snapshots.errors.pages import EXPLAIN, page_names, page_text, pages_about, summary
+from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_text, pages_about, summary
 
 
 @command(

@@ -18,8 +18,7 @@ import click
 
 from pulumi_snapshots.cli.terminal.arguments import Command
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.run.settings import without_key
 

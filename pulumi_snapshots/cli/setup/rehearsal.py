@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pulumi_snapshots.cli.setup.toolchain import Result
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.ledger.attempt import Claim, Intent, Role
 from pulumi_snapshots.ledger.bucket import Bucket

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from pulumi_snapshots.cli.setup.plugin import PACKAGE, PROGRAM
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
-from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.run.settings import without_key
 from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.credentials import NAMES, NoCredentials, access

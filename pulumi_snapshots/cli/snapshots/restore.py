@@ -18,7 +18,7 @@ from pulumi_snapshots.cli.terminal.display import ASKING, display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import facts, fields_of, moment
 from pulumi_snapshots.cli.terminal.recorded import recorded
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord

@@ -20,7 +20,7 @@ from rich.table import Column
 from pulumi_snapshots.archive.source import Meter
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, zoned
-from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.errors import Words
 from pulumi_snapshots.run.session import Session
 
 ASKING = "asking the service, in turn with other runs"

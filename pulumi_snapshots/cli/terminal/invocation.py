@@ -28,9 +28,8 @@ from pulumi_snapshots.cli.terminal.stack import configuration_of
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.engine.errors import debugging
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.last import keep_last
-from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.errors import Explained, Words
+from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings

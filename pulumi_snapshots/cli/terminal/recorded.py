@@ -10,7 +10,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.drill.record import DrillRecord
-from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.errors import Unresolved
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.run.session import Session

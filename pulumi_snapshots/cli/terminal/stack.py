@@ -10,8 +10,7 @@ from contextlib import suppress
 
 import click
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.ledger.place import BACKEND
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.backend import backend_url

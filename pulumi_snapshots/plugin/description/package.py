@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.references import REFERENCE
 from pulumi_snapshots.plugin.wire import Names

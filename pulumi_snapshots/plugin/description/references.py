@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.plugin.wire import plain, value_of
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.properties.checks import UNKNOWN

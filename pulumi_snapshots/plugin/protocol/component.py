@@ -12,8 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
 from pulumi_snapshots.guard.foresight import Foresight
 from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_guarded

@@ -20,7 +20,7 @@ from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.process import config_files
 from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
 from pulumi_snapshots.engine.wording import DO, PLUGIN
-from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
