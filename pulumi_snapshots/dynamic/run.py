@@ -25,7 +25,7 @@ class Run:
 
     def __init__(self) -> None:
         self.shared = Shared(Row(messages, "", PYTHON).progress, run=run_in(sys.argv))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `stop` may interrupt this very thread
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None
         self._stopping = False

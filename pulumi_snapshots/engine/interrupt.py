@@ -1,7 +1,8 @@
-"""Hears of ^C in a program: the engine tells its providers of it, but not a program whose hook it waits for.
+"""Hears of ^C in a program, whose hook the engine waits for.
 
-A terminal sends ^C to the engine's process group only, and each process that the engine starts has a group of its own. So a
-child process that does nothing joins the engine's group, and what ends it is what the engine got.
+The language host of Pulumi 3.229 and later interrupts the program if the engine is asked to stop, however that is asked.
+Before that, the program hears nothing. But a terminal sends ^C to the engine's process group, and each process that the
+engine starts has a group of its own: so a child process that does nothing joins that group, and ends by what the engine got.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.engine.process import engine_process
 
@@ -29,19 +30,25 @@ class Interrupts:
         self._lock = threading.Lock()
         self._listening = 0
         self._child: subprocess.Popen[bytes] | None = None
+        self._before: Any = None
 
     @contextmanager
     def heard_by(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Call `callback`, from another thread, if the engine gets ^C while the body runs; never if that cannot be known."""
+        """Call `callback`, from any thread, if the engine is interrupted while the body runs; never if that cannot be known."""
         with self._lock:
             self._listening += 1
             if self._listening == 1:
+                with suppress(ValueError):  # a program of the Automation API, in another thread than the main one
+                    self._before = signal.signal(signal.SIGINT, lambda *_: callback())
                 self._begin(callback)
         try:
             yield
         finally:
             with self._lock:
                 self._listening -= 1
+                if self._listening == 0 and self._before is not None:
+                    signal.signal(signal.SIGINT, self._before)
+                    self._before = None
                 if self._listening == 0 and self._child is not None:
                     self._child.kill()
                     self._child = None

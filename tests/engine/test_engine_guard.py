@@ -469,16 +469,21 @@ def test_there_is_a_way_round_a_guard_at_night_that_leaves_a_warning(shop: App, 
     assert sorted(done(shop)) == ["update s0", "update s0", "update s1", "update s1"]
 
 
-def test_sigterm_to_the_engine_alone_changes_nothing(shop: App) -> None:
-    """As from a CI system. The plugin hears of it; a program does not."""
+@pytest.mark.parametrize("way", ["", ".plugin"])
+def test_sigterm_to_the_engine_alone_changes_nothing(shop: App, way: str) -> None:
+    """As from a CI system."""
     shop.plug()
-    shop.program(MANY.replace("WAY", ".plugin"))
+    shop.program(MANY.replace("WAY", way))
     shop.up("-c", "count=6", "-c", "value=a")
     done(shop)
     shop.slow()
     running = shop.start_up("-c", "value=b", real=True)
     running.shows("next check")
     running.terminate()
+    if not way:
+        # The language host of Pulumi 3.229 hands it on to the program; the one that is built for the tests is older.
+        (program,) = running.processes("pulumi-language-python-exec")
+        os.kill(program, signal.SIGINT)
     assert "The wait was interrupted." in joined(shop.ends(running, fails=True))
     shop.pass_time(600)
     assert done(shop) == []
