@@ -107,7 +107,7 @@ MISTAKES = (
     ("ledger", "self._objects.replace, CHECK, _anything(), stale)", "self._objects.overwrite, CHECK, _anything())"),
     # How fast.
     ("service", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
-    ("service", "if not self._is_local:\n            known =", "if False:\n            known ="),
+    ("service", "for lane, at in ends.items() if now < at < now + LONGEST_BLOCK", "for lane, at in ends.items() if False"),
     ("service", "for later, sent in ((0.0, self._others), (courtesy, self._own)):", "for later, sent in ((courtesy, self._own),):"),
     ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.

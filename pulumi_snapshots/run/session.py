@@ -12,11 +12,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import anyio
 
-from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -84,7 +82,6 @@ class Session(Stoppable):
             settings.account(),
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
-            is_local=is_loopback(urlsplit(settings.api_url).hostname or ""),
         )
         self.client = Client(
             settings.api_url,

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard, TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
@@ -44,9 +45,6 @@ OnWait = Callable[..., None]
 """Called with what a request waits for, see `Member.waits`."""
 LONGEST_BLOCK = 86400.0
 """Seconds: no setting lets a block last longer, so a later end is nonsense."""
-LOCAL_BLOCK = 10.0
-"""Seconds that a process remembers a block by a service on this machine. Such a service may end it at any moment, as the
-emulator does when its user unblocks the account, and asking it again costs nothing."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the other runs, so that two fleets alternate."""
 KEY_REFUSED = 300.0
@@ -73,6 +71,47 @@ PATIENCE = 5.0
 """Seconds that a read request waits for the ledger. After that it is sent with this process's own pacing."""
 AGAIN_AFTER = 60.0
 """Seconds after which a ledger that failed a read request is tried again for one."""
+Time = Annotated[float, Field(gt=0, lt=1e12)]
+"""Seconds since 1970, by the service's clock; a later one could overflow."""
+
+Entry = tuple[Time, str, list[str], bool]
+"""A request in the ledger: when it left, which run has sent it, and the rest of its `Sent`."""
+
+
+class Pacing(BaseModel):
+    """What runs have entered in the ledger about one account.
+
+    Attributes:
+        sent: the requests that count.
+        listed: when the listing of each database was requested last.
+        blocks: when the block of each lane ends, of the whole account under an empty name.
+    """
+
+    sent: list[Entry] = []
+    listed: dict[str, Time] = {}
+    blocks: dict[str, Time] = {}
+
+
+_PACINGS = TypeAdapter(dict[str, Pacing])
+
+
+def pacings(document: Document) -> dict[str, Pacing]:
+    """What a document has of each account; nothing if no run has written it like that."""
+    try:
+        return _PACINGS.validate_python(document.get(ACCOUNTS, {}))
+    except ValidationError:
+        return {}
+
+
+def accounts_in(document: Document) -> set[str]:
+    """The names of the accounts whose requests a document has."""
+    return {name for name, each in pacings(document).items() if each.sent}
+
+
+def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
+    """Every block in a document that lasts at this time of the service: the account's name and its end."""
+    ends = [(name, at) for name, each in pacings(document).items() for at in each.blocks.values()]
+    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
 
 
 @dataclass
@@ -125,40 +164,28 @@ class RateLimiter:
         account: names the account in it.
         requests_per_minute: the most requests that may be sent in any minute.
         block_wait: seconds that a block lasts if the service sends no `Retry-After`.
-        is_local: whether the service is on this machine: then runs do not tell each other of its blocks, see `LOCAL_BLOCK`.
-
-    Attributes:
-        took: seconds that an edit of the ledger takes at most, as far as the last ones show.
     """
 
-    def __init__(  # noqa: PLR0913  each is a setting of its own
-        self,
-        clock: Clock,
-        ledger: Ledger,
-        account: str,
-        *,
-        requests_per_minute: int,
-        block_wait: float,
-        is_local: bool = False,
+    def __init__(
+        self, clock: Clock, ledger: Ledger, account: str, *, requests_per_minute: int, block_wait: float
     ) -> None:
         self._clock = clock
         self._ledger = ledger
         self._account = account
         self._budget = requests_per_minute
         self._block_wait = block_wait
-        self._is_local = is_local
         self._queue: list[_Request] = []  # oldest first
         # What was sent, by this process and by others, and when each limit counts from by that.
         self._run = secrets.token_hex(4)
         self._own: list[Sent] = []
         self._others: list[Sent] = []
         self._last: dict[str, float] = {}
-        self._listed: dict[str, float] = {}  # when any run last requested the listing of a database
-        # When the block of each lane ends, of the whole account under an empty name; and those that the ledger does not have.
+        self._listed: dict[str, float] = {}  # see `Pacing`
+        # See `Pacing.blocks`: as the ledger has them, and those that it does not have yet.
         self._blocks: dict[str, float] = {}
         self._new_blocks: dict[str, float] = {}
         self._editing = anyio.Lock(fast_acquire=True)
-        self.took = 0.0
+        self._took = 0.0  # seconds that an edit of the ledger takes at most, as far as the last ones show
         self._again_at = -math.inf
         # What the answers have shown.
         self._refused_key, self._refused_until = KeyRefused("", status=401), -math.inf
@@ -190,12 +217,12 @@ class RateLimiter:
     async def claim(
         self, request: str, lane: Lane, database_id: str, decide: Callable[[Document], Claim], on_wait: OnWait | None
     ) -> tuple[Claim, AbstractAsyncContextManager[None]]:
-        """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all.
+        """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all; see also `slot`.
 
         Args:
-            request: see `slot`.
-            lane: see `slot`.
-            database_id: see `slot`.
+            request: method and path.
+            lane: its kind.
+            database_id: the database that it is about.
             decide: gets the ledger's document as soon as the limits allow the request, and enters it; called again if another
                 run was faster.
             on_wait: called while the request waits.
@@ -231,16 +258,14 @@ class RateLimiter:
     @property
     def blocked_until(self) -> datetime | None:
         """When the account's block ends; None if there is none."""
-        return self._utc(self._blocks.get("", -math.inf))
+        return self._utc(self._block_ends(""))
 
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
 
-        def forget(document: Document) -> float:
-            longest = max(self._blocks.values(), default=-math.inf)
+        def forget(_: Document) -> float:
+            longest = max([*self._blocks.values(), *self._new_blocks.values()], default=-math.inf)
             self._blocks, self._new_blocks = {}, {}
-            # Also before the service has answered: without its time nothing else of the account is written.
-            _dict(_dict(document.get(ACCOUNTS)).get(self._account)).pop("blocks", None)
             return longest
 
         return self._utc(await self._edit(forget))
@@ -278,7 +303,7 @@ class RateLimiter:
                     if (decision := await decide()) is not None:
                         return decision
                     continue  # another run was faster, or reported a block
-                self._show([request], now, free)
+                self._show(now, free)
                 with anyio.move_on_after(left):
                     await request.woken.wait()
                 request.woken = anyio.Event()
@@ -287,69 +312,59 @@ class RateLimiter:
             if self._queue:
                 first, free = self._first(now := self._clock.monotonic())
                 first.woken.set()
-                if request.lane.starts:
-                    self._show(self._queue, now, free)
+                self._show(now, free)
 
     def _first(self, now: float) -> tuple[_Request, dict[bool, float]]:
         """The next request: the earliest possible one; of those, creates and restores before reads; then by age.
 
         Returns:
-            The request, and when the budget allows another create or restore (True), and another read (False).
+            The request, and see `_budget_free`.
         """
         free = self._budget_free(now)
-        queue = self._queue
-        first = min(
-            queue, key=lambda each: (max(self._earliest(each, free), now), not each.lane.starts, each.queued_at)
-        )
-        return first, free
+        key = lambda each: (max(self._earliest(each, free), now), not each.lane.starts, each.queued_at)  # noqa: E731
+        return min(self._queue, key=key), free
 
     def _earliest(self, request: _Request, free: dict[bool, float]) -> float:
         """When a request may leave, or has to be given up."""
+        lane, last = request.lane, self._last
         if self._waits_for_outage(request):
             return max(request.queued_at, self._outage_since or 0.0) + OUTAGE_PATIENCE
-        return max(self._spacing_ends(request), self._blocks.get("", -math.inf), free[request.lane.starts])
+        account = last.get(lane.name, -math.inf) + lane.per_account
+        database = last.get(request.cooldown, -math.inf) + lane.per_database
+        return max(account, database, self._block_ends(""), free[lane.starts])
 
     def _waits_for_outage(self, request: _Request) -> bool:
         return request.lane.starts and self._outage_since is not None
 
+    def _block_ends(self, lane: str) -> float:
+        return max(self._blocks.get(lane, -math.inf), self._new_blocks.get(lane, -math.inf))
+
     def _ahead(self, request: _Request) -> float:
         """Seconds from the decision to send a request until it is written down, and may leave."""
-        return self.took if request.lane.starts else 0.0
-
-    def _spacing_ends(self, request: _Request) -> float:
-        lane, last = request.lane, self._last
-        account = last.get(lane.name, -math.inf) + lane.per_account
-        return max(account, last.get(request.cooldown, -math.inf) + lane.per_database)
+        return self._took if request.lane.starts else 0.0
 
     def _budget_free(self, now: float) -> dict[bool, float]:
         """When the budget allows another create or restore (True), and another read (False).
 
-        While both wait, creates and restores are limited to half of it, and reads leave them what they can use of that.
+        While both wait, each kind leaves to the other what that can use, up to half of the budget.
         """
-        begin, half = now - BUDGET_WINDOW, self._budget // 2
-        sent = sorted(each.at for each in (*self._own, *self._others) if each.in_budget and each.at > begin)
+        count = [each for each in (*self._own, *self._others) if each.in_budget and each.at > now - BUDGET_WINDOW]
+        sent = sorted((each.at, not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)) for each in count)
+        waiting = [each.lane.starts for each in self._queue]
 
-        def allows(reserved: int) -> float:
-            too_many = len(sent) + reserved - self._budget
-            return sent[too_many] + BUDGET_WINDOW if too_many >= 0 and sent else -math.inf
+        def ends(times: list[float], most: int) -> float:
+            return times[-most] + BUDGET_WINDOW if len(times) >= most else -math.inf
 
-        waiting = [each for each in self._queue if each.lane.starts]
-        if not waiting or len(waiting) == len(self._queue):
-            return dict.fromkeys((True, False), allows(0))
-        names = {CREATE.name, RESTORE.name}
-        started = [each.at for each in self._own if each.in_budget and each.at > begin and names & {*each.limits}]
-        soon = sum(self._spacing_ends(each) <= now + BUDGET_WINDOW for each in waiting)
-        most = min(math.ceil(BUDGET_WINDOW / CREATE.per_account), half) - len(started)
-        reserved = 0 if self._outage_since is not None else max(0, min(soon, most))
-        share = self._budget - half
-        shared = started[-share] + BUDGET_WINDOW if len(started) >= share else -math.inf
-        return {True: max(allows(0), shared), False: allows(reserved)}
+        half, all_, free = self._budget // 2, [at for at, _ in sent], dict[bool, float]()
+        for starts in (True, False):
+            share = self._budget - min(waiting.count(not starts), half)
+            free[starts] = max(ends(all_, self._budget), ends([at for at, kind in sent if kind is starts], share))
+        return free
 
     def _took_slot(self, request: _Request) -> bool:
         """Give the request its slot, unless the requests of other runs delay it."""
-        now = self._clock.monotonic()
+        now, lane, request.sent = self._clock.monotonic(), request.lane, None
         at = now + self._ahead(request)
-        lane, request.sent = request.lane, None
         if self._earliest(request, self._budget_free(now)) <= at:
             limits = [lane.name] * (lane.per_account > 0) + [request.cooldown] * (lane.per_database > 0)
             request.sent = Sent(at, limits)
@@ -357,11 +372,10 @@ class RateLimiter:
                 self._listed[request.database_id] = at
         return request.sent is not None
 
-    def _show(self, requests: list[_Request], now: float, free: dict[bool, float]) -> None:
+    def _show(self, now: float, free: dict[bool, float]) -> None:
         """Tell why creates and restores wait."""
-        starts = [each for each in self._queue if each.lane.starts]
-        for ahead, request in enumerate(starts):
-            if request.on_wait is None or request not in requests:
+        for ahead, request in enumerate(each for each in self._queue if each.lane.starts):
+            if request.on_wait is None:
                 continue
             cooldown = self._last.get(request.cooldown, -math.inf) + request.lane.per_database
             if self._outage_since is not None:
@@ -375,16 +389,16 @@ class RateLimiter:
 
     def _raise_if_stopped(self, request: _Request) -> None:
         """Raise the error that forbids this request, if there is one."""
-        now, lane = self._clock.monotonic(), request.lane
+        now, utc, lane = self._clock.monotonic(), self._clock.utc(), request.lane
         if now < self._refused_until:
             raise self._refused_key.kept_back(request.text)
-        left = self._blocks.get("", -math.inf) - now
+        left = self._block_ends("") - now
         if left > 0 and (lane.starts or not request.waits_out_block):
-            raise self._block.kept_back(request.text, retry_after=left, now=self._clock.utc())
-        left = self._blocks.get(lane.name, -math.inf) - now
+            raise self._block.kept_back(request.text, retry_after=left, now=utc)
+        left = self._block_ends(lane.name) - now
         if left > 0:  # not waited for: no caller depends on this kind of request
             blocked = ListingBlocked("", status=self._block.status, code=self._block.code)
-            raise blocked.kept_back(request.text, retry_after=left, now=self._clock.utc())
+            raise blocked.kept_back(request.text, retry_after=left, now=utc)
         if lane is CREATE and self._quota.lasts(now - self._quota_since, self._ledger.clock.now()):
             raise self._quota.kept_back(request.text)
 
@@ -432,8 +446,7 @@ class RateLimiter:
             lane = request.lane.name if isinstance(error, ListingBlocked) else ""
             self._block = self._block if lane else error
             lasts = self._block_wait if error.retry_after is None else max(error.retry_after, BUDGET_WINDOW)
-            ends = now + (min(lasts, LOCAL_BLOCK) if self._is_local else lasts)
-            self._blocks[lane] = self._new_blocks[lane] = ends
+            self._new_blocks[lane] = now + lasts
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
             self._add(Sent(now, [request.lane.name], in_budget=False))
@@ -484,17 +497,22 @@ class RateLimiter:
         """
 
         def change(document: Document) -> tuple[T, dict[str, float]]:
-            others = self._read(document)
+            there = pacings(document)
+            before = there.get(self._account, Pacing())
+            others = self._read(document, before)
             decision = decide(document)
             new = [request.sent] if request is not None and request.sent is not None else []
-            self._write(document, [*self._own, *new], others)
+            after = self._written(document, before, [*self._own, *new], others)
+            if after != before:
+                document[ACCOUNTS] = _PACINGS.dump_python({**there, self._account: after})
             return decision, {**self._new_blocks}
 
         async with self._editing:  # the next decision needs the result of this one
             began = self._clock.monotonic()
             decision, told = await self._ledger.edit(change)
-            self.took = min(max(self._clock.monotonic() - began, FADES * self.took), LONGEST_TOOK)
+            self._took = min(max(self._clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
             if self._ledger.clock.offset is not None:
+                self._blocks |= told
                 self._new_blocks = dict(self._new_blocks.items() - told.items())
             if request is not None and request.sent is not None:
                 self._add(request.sent)
@@ -518,79 +536,36 @@ class RateLimiter:
         """Seconds from monotonic time to the service's."""
         return self._ledger.clock.now().timestamp() - self._clock.monotonic()
 
-    def _read(self, document: Document) -> list[list[Any]]:
+    def _read(self, document: Document, there: Pacing) -> list[Entry]:
         """Learn from the document; return the requests of other runs that still count, as they stand there."""
         clock = self._ledger.clock
         if not self._ledger.place.is_shared:
             clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
-        sent, listed, blocks = _stored(document, self._account)
         now, shift = self._clock.monotonic(), self._shift
-        others = [each for each in sent if each[1] != self._run and now - KEPT < each[0] - shift < now + AHEAD]
+        others = [each for each in there.sent if each[1] != self._run and now - KEPT < each[0] - shift < now + AHEAD]
         # A time is written and read as late as it can have been.
         self._others = [
             Sent(min(at - shift + clock.unsure, now), limits, in_budget) for at, _, limits, in_budget in others
         ]
         self._sum_up()
-        for database_id, at in listed.items():
+        for database_id, at in there.listed.items():
             self._listed[database_id] = max(min(at - shift, now), self.listed_at(database_id))
-        if not self._is_local:
-            known = {lane: at - shift for lane, at in blocks.items() if now < at - shift < now + LONGEST_BLOCK}
-            self._blocks = known | self._new_blocks
+        ends = {lane: at - shift for lane, at in there.blocks.items()}
+        self._blocks = {lane: at for lane, at in ends.items() if now < at < now + LONGEST_BLOCK}
         return others
 
-    def _write(self, document: Document, own: list[Sent], others: list[list[Any]]) -> None:
+    def _written(self, document: Document, there: Pacing, own: list[Sent], others: list[Entry]) -> Pacing:
+        """What is entered; what this process knows only once it has a time that others know."""
         clock, now, shift = self._ledger.clock, self._clock.monotonic(), self._shift
         if clock.offset is None:
-            return  # the next request enters this one too, with a time that others know
+            return Pacing(sent=others, listed=there.listed, blocks=there.blocks if self._blocks else {})
         if not self._ledger.place.is_shared:
             document[AHEAD_HERE] = round(clock.offset)
 
         def kept(times: dict[str, float], since: float) -> dict[str, float]:
             return {name: round(at + shift, 3) for name, at in times.items() if at > since}
 
-        mine = [
-            [round(each.at + shift + clock.unsure, 3), self._run, each.limits, each.in_budget]
-            for each in own
-            if each.at > now - KEPT
-        ]
-        stored = {"sent": others + mine, "listed": kept(self._listed, now - LISTED_KEPT)}
-        if not self._is_local:
-            stored["blocks"] = kept(self._blocks, now)
-        document[ACCOUNTS] = {**_dict(document.get(ACCOUNTS)), self._account: stored}
-
-
-def accounts_in(document: Document) -> set[str]:
-    """The names of the accounts whose requests a document has."""
-    return {name for name in _dict(document.get(ACCOUNTS)) if _stored(document, name)[0]}
-
-
-def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
-    """Every block in a document that lasts at this time of the service: the account's name and its end."""
-    ends = [(name, at) for name in _dict(document.get(ACCOUNTS)) for at in _stored(document, name)[2].values()]
-    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
-
-
-def _stored(document: Document, account: str) -> tuple[list[list[Any]], dict[str, float], dict[str, float]]:
-    """An account's requests, listings and blocks in a document; what no run has written like that counts as nothing."""
-    stored = _dict(_dict(document.get(ACCOUNTS)).get(account))
-    sent = stored.get("sent")
-    listed, blocks = (
-        {name: at for name, at in _dict(stored.get(each)).items() if _is_time(at)} for each in ("listed", "blocks")
-    )
-    return [each for each in sent if _is_sent(each)] if isinstance(sent, list) else [], listed, blocks
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _is_time(value: Any) -> TypeGuard[float]:
-    """Whether a value in the ledger is a time, in seconds since 1970."""
-    return isinstance(value, int | float) and 0 < value < 1e12  # noqa: PLR2004  a later one could overflow
-
-
-def _is_sent(value: Any) -> bool:
-    match value:
-        case [at, str(), [*limits], bool()]:
-            return _is_time(at) and all(isinstance(each, str) for each in limits)
-    return False
+        count = [each for each in own if each.at > now - KEPT]
+        mine = [(round(each.at + shift + clock.unsure, 3), self._run, each.limits, each.in_budget) for each in count]
+        blocks = kept(self._blocks | self._new_blocks, now)
+        return Pacing(sent=others + mine, listed=kept(self._listed, now - LISTED_KEPT), blocks=blocks)

@@ -14,7 +14,6 @@ from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.service.errors import Blocked
 from pulumi_snapshots.service.limits import CREATE, READ, SNAPSHOT_PER_ACCOUNT
-from pulumi_snapshots.service.rate_limiter import LOCAL_BLOCK
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
@@ -67,28 +66,4 @@ async def test_sessions_with_two_ledgers_claim_each_in_its_own(place: Memory, tm
     assert sessions[0].ledger is not sessions[1].ledger
     assert [each.rate_limiter._ledger for each in sessions] == [each.ledger for each in sessions]
     for session in sessions:
-        await session.close()
-
-
-@pytest.mark.parametrize(
-    ("url", "same", "other"), [("https://api.test/v2", 1800, 1800), ("http://127.0.0.1:8900/v2", LOCAL_BLOCK, 0)]
-)
-@virtual
-async def test_a_service_on_this_machine_is_asked_again_soon_after_a_block(
-    place: Memory, url: str, same: float, other: float
-) -> None:
-    """Its user can end the block at any moment: the next run must see that at once, and this one soon."""
-    assert place.data is None
-    settings = Settings(api_key=ApiKey("k" * 64), api_url=url)
-    this, another = (Shared(announce=print).session(settings) for _ in range(2))
-    now = this.clock.utc()
-    for session in (this, another):
-        session.service_clock.observe(now.replace(microsecond=0), now, now)
-    with pytest.raises(Blocked):
-        async with this.rate_limiter.slot("GET /x", READ):
-            raise Blocked("GET /x", status=429, code="RATE_LIMITED")
-    start = anyio.current_time()
-    for session, waits in ((another, other), (this, same)):
-        async with session.rate_limiter.slot("GET /x", READ):
-            assert anyio.current_time() - start == pytest.approx(waits, abs=1)
         await session.close()

@@ -47,13 +47,12 @@ class Runs:
         budget: int = 30,
         account: str = "account",
         asked: bool = True,
-        is_local: bool = False,
     ) -> Run:
         """A run of a machine whose clock is off, and that has asked for the service's time, unless told otherwise."""
         clock = Clock(self.service.utc() + off)
         clock.utc()
         ledger = Ledger(self.place, ServiceClock(clock))
-        limiter = RateLimiter(clock, ledger, account, requests_per_minute=budget, block_wait=1800, is_local=is_local)
+        limiter = RateLimiter(clock, ledger, account, requests_per_minute=budget, block_wait=1800)
         run = Run(self, limiter, ledger)
         if asked:
             run.asks(clock)
@@ -174,16 +173,6 @@ async def test_other_accounts_have_their_own_limits() -> None:
 
 
 @virtual
-async def test_what_a_database_was_listed_for_is_known_to_all() -> None:
-    runs = Runs()
-    at = await runs.run().send(READ)
-    await anyio.sleep(100)
-    later = runs.run(timedelta(hours=3))
-    await later.limiter.exchange()
-    assert abs(later.limiter.listed_at("d") - at) <= UNSURE
-
-
-@virtual
 async def test_a_create_refused_in_another_run_starts_no_cooldown() -> None:
     runs = Runs()
     with pytest.raises(RequestRefused):
@@ -272,14 +261,6 @@ async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run(
     await later.meets(BLOCK, CREATE)
     with pytest.raises(Blocked, match="not sent"):  # one that came afterwards counts
         await runs.run().send()
-
-
-@virtual
-async def test_blocks_of_a_service_on_this_machine_are_not_shared() -> None:
-    runs = Runs()
-    await runs.run(is_local=True).meets(BLOCK)
-    start = anyio.current_time()
-    assert await runs.run(is_local=True).send(READ) == start
 
 
 # The service's clock
@@ -421,7 +402,6 @@ async def test_old_requests_do_not_fill_the_ledger() -> None:
         await anyio.sleep(100)
     account = (await runs.place.read())[ACCOUNTS]["account"]
     assert len(account["sent"]) <= 3
-    assert len(account["listed"]) <= 30 * 60 / 100 + 1
 
 
 # The service's clock alone
