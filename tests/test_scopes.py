@@ -12,7 +12,7 @@ import pytest
 
 from pulumi_snapshots import Archive, Check, Drill, Restore, Snapshot
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill.drill import drill
+from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
@@ -85,9 +85,9 @@ class At:
 
     async def types(self, *arguments: str) -> str:
         """Type a command; returns what it prints."""
-        databases, known = FakeDatabases(self.w.emulator), {"SCRATCH_URL": CONNECTION}
-        desk = Desk(self.w, self.folder / "state", known, in_thread=at_once, opens=databases.opens)
-        ended = await desk.types(*arguments)
+        desk = Desk(self.w, self.folder / "state", {"SCRATCH_URL": CONNECTION}, in_thread=at_once)
+        with FakeDatabases(self.w.emulator).instead():
+            ended = await desk.types(*arguments)
         if ended.code:
             raise CommandFailed(ended.err + ended.out)
         return ended.out
@@ -157,7 +157,8 @@ async def _drill(at: At) -> None:
     given = DrillInputs(
         DATABASE, at.stored.version_id, OTHER_DATABASE, checks=checks, connection=CONNECTION, overwrite_scratch=True
     )
-    await drill(at.w.session, given, at.w.row, opens=FakeDatabases(at.w.emulator).opens)
+    with FakeDatabases(at.w.emulator).instead():
+        await Drilling(at.w.session, given, at.w.row).carry_out()
 
 
 @use("`Archive`")

@@ -13,17 +13,14 @@ import anyio
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.drill.address import Address
-from pulumi_snapshots.drill.asking import Door
-from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, DrillUnchecked, drill, failed
-from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, next_drill, still_failed
+from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, DrillUnchecked, failed
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
-from pulumi_snapshots.drill.record import DRILL, DrillRecord, GoodDrill
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord, GoodDrill
+from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, steps_if_not_saved
+from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, steps_if_not_saved
 from pulumi_snapshots.service.client import ONCE
 
 NO_LOOKUP = (
@@ -34,7 +31,10 @@ ANSWERS_WITHIN = 10.0
 
 
 class DrillCalls(Calls):
-    """Create, read, update and delete."""
+    """Create, read, update and delete; `compare` says what a change of inputs means."""
+
+    def __init__(self, compare: Callable[[Call, DrillRecord, Mapping[str, Any], Mapping[str, Any]], Changes]) -> None:
+        self.compare = compare
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore onto the scratch database, and check what came back."""
@@ -63,15 +63,14 @@ class DrillCalls(Calls):
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
-        todo = drill_difference(record, state, values, system_utc(), call.shared.memory.is_same_snapshot).updates
+        todo = self.compare(call, record, state, values).updates
         if DRILLS in todo:
             return await _ended(call, values, partial(_drilled, call, inputs, record.last_good), id_)
-        if ASKS in todo and record.passed:
-            then, drilling = next_drill(record, values.get("every")), partial(_rest, call, record, inputs)
-            return await _ended(call, values, lambda: drilling().check_changed(record, then), id_, keeps=False)
-        if RESUMES in todo or ASKS in todo:
-            return await _ended(call, values, partial(_continued, call, record, inputs), id_, record)
-        return _resource(record, values, id_)
+        if not {RESUMES, ASKS} & {*todo}:
+            return _resource(record, values, id_)
+        then = record.next_drill(values.get("every")) if record.passed else None
+        rest = partial(_continued, call, record, inputs, then)
+        return await _ended(call, values, rest, id_, None if record.passed else record)
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the scratch database keeps what it holds."""
@@ -94,35 +93,28 @@ async def _drilled(
 ) -> DrillRecord:
     if inputs.archive is not None:
         return await drill_archive(call, inputs, last_good)
-    opens = call.shared.of(Door).opens
-    return await drill(call.session(), inputs, call.listener, call.owner, fresh=fresh, last_good=last_good, opens=opens)
+    return await Drilling(call.session(), inputs, call.listener, call.owner, last_good).carry_out(fresh=fresh)
 
 
-def _rest(call: Call, record: DrillRecord, inputs: DrillInputs) -> Drilling:
-    """What is left of a drill, of the snapshot that it has restored: the inputs may name another one by now."""
+async def _continued(call: Call, record: DrillRecord, inputs: DrillInputs, then: Words | None = None) -> DrillRecord:
+    """Watch a restore whose end was not seen, or run the checks again; `then` is as in `Drilling.check_again`."""
+    # The inputs may name another snapshot by now.
     restored = {name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")}
-    ours, opens = replace(inputs, **restored), call.shared.of(Door).opens
-    return Drilling(call.session(), ours, call.listener, call.owner, record.last_good, opens)
-
-
-async def _continued(call: Call, record: DrillRecord, inputs: DrillInputs) -> DrillRecord:
-    """Watch a restore whose end was not seen, or run the checks again."""
-    rest = _rest(call, record, inputs)
-    return await (rest.carry_out(record.attempt) if record.pending else rest.check_again(record))
+    ours = replace(inputs, **restored)
+    drilling = Drilling(call.session(), ours, call.listener, call.owner, record.last_good)
+    return await (drilling.carry_out(record) if record.pending else drilling.check_again(record, then))
 
 
 def _only_warns(values: Mapping[str, Any]) -> bool:
     return values.get("on_failure") == "warn"
 
 
-async def _ended(  # noqa: PLR0913  each is a fact of its own
+async def _ended(
     call: Call,
     values: Mapping[str, Any],
     operation: Callable[[], Awaitable[DrillRecord]],
     id_: str | None = None,
     kept: DrillRecord | None = None,
-    *,
-    keeps: bool = True,
 ) -> Resource:
     """The resource after an operation.
 
@@ -132,7 +124,6 @@ async def _ended(  # noqa: PLR0913  each is a fact of its own
         operation: what is done.
         id_: the resource's id; None for a new one.
         kept: what the state must keep, whatever happens; None if it stays as it is after an error that keeps nothing.
-        keeps: whether the state must have what was not finished; otherwise it stays as it is, which has passed.
 
     Raises:
         Unfinished: something must be kept, and has failed.
@@ -144,13 +135,13 @@ async def _ended(  # noqa: PLR0913  each is a fact of its own
         record = error.record
         if not _only_warns(values):
             raise Unfinished(_resource(record, values, id_), error, error.then) from error
-        call.listener.warn(still_failed(record))
+        call.listener.warn(record.still_failed)
     except Explained as error:
         end = error
         if kept is not None and not isinstance(error, DrillPending):
             # It could not even begin, as without a key.
             end = (DrillPending if kept.pending else DrillUnchecked)(kept, cause=error)
-        if not keeps or not isinstance(end, DrillPending):
+        if not isinstance(end, DrillPending):
             raise
         steps = steps_if_not_saved(call, end) if id_ is None else end.then
         raise Unfinished(_resource(end.record, values, id_), end, steps) from error
@@ -176,10 +167,8 @@ def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -
 
 def _unfinished(record: DrillRecord) -> Explained | None:
     """What a refresh says of a drill that has not passed; None for one that has."""
-    if record.passed:
-        return None
-    if record.passed is False:
-        return failed(record)
+    if record.passed is not None:
+        return None if record.passed else failed(record)
     if record.pending:
         happened = f"The end of the restore that was requested at {record.requested_at} was not seen."
         return DrillPending(record, happened)

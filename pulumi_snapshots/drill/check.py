@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.databases.errors import CheckNotRun
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
@@ -15,7 +16,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pulumi_snapshots.databases.scalars import Scalar
 
@@ -88,29 +89,28 @@ class Check(Record, sparse=True):
     @property
     def expected(self) -> str:
         """What the answer must be, in words."""
-        words = []
-        if self.equals is not None:
-            words.append(repr(self.equals) if isinstance(self.equals, str) else as_text(self.equals))
-        words += [
-            f"{spoken} {as_text(limit)}"
-            for spoken, limit in (("at least", self.at_least), ("at most", self.at_most))
-            if limit is not None
-        ]
-        if self.matches is not None:
-            words.append(f"a match of {self.matches!r}")
-        return " and ".join(words)
+        exactly = repr(self.equals) if isinstance(self.equals, str) else as_text(self.equals)
+        said = {
+            exactly: self.equals,
+            f"at least {as_text(self.at_least)}": self.at_least,
+            f"at most {as_text(self.at_most)}": self.at_most,
+            f"a match of {self.matches!r}": self.matches,
+        }
+        return " and ".join(words for words, given in said.items() if given is not None)
 
-    def holds(self, found: Scalar) -> bool:
-        """Whether an answer is as it must be."""
-        if found is None:
-            return False
-        number = _number(found)
-        return (
-            (self.equals is None or _same(self.equals, found))
+    def judge(self, found: Scalar) -> CheckResult:
+        """The result of an answer."""
+        text, number = None if found is None else as_text(found), _number(found)
+        passed = (
+            text is not None
+            and (self.equals is None or _same(self.equals, found))
             and (self.at_least is None or (number is not None and number >= self.at_least))
             and (self.at_most is None or (number is not None and number <= self.at_most))
-            and (self.matches is None or re.search(self.matches, as_text(found)) is not None)
+            and (self.matches is None or re.search(self.matches, text) is not None)
         )
+        if text is not None and len(text) > SHOWN_LIMIT:
+            text = f"{text[:SHOWN_LIMIT]}…"
+        return CheckResult(self.title, passed, self.expected, text)
 
 
 class CheckResult(Record, sparse=True):
@@ -125,22 +125,20 @@ class CheckResult(Record, sparse=True):
     @property
     def told(self) -> str:
         """As an error says it."""
-        if self.reason is not None:
-            return f"{self.check!r} expected {self.expected} and could not be run: {self.reason}"
-        return f"{self.check!r} expected {self.expected} and found {'nothing' if self.found is None else self.found}"
+        ended = f"could not be run: {self.reason}" if self.reason is not None else f"found {self.found or 'nothing'}"
+        return f"{self.check!r} expected {self.expected} and {ended}"
 
 
-def judged(check: Check, found: Scalar) -> CheckResult:
-    """The result of a check that was answered."""
-    text = None if found is None else as_text(found)
-    if text is not None and len(text) > SHOWN_LIMIT:
-        text = f"{text[:SHOWN_LIMIT]}…"
-    return CheckResult(check.title, check.holds(found), check.expected, text)
-
-
-def not_run(check: Check, reason: str) -> CheckResult:
-    """The result of a check that was not answered."""
-    return CheckResult(check.title, passed=False, expected=check.expected, reason=reason)
+async def results_of(database: Any, checks: Sequence[Check], progress: Callable[[str], None]) -> list[CheckResult]:
+    """The result of each check of an open database; raises `DatabaseUnreachable`."""
+    results: list[CheckResult] = []
+    for number, check in enumerate(checks, 1):
+        progress(f"check {number} of {len(checks)}: {check.title}")
+        try:
+            results.append(check.judge(await database.ask(check.query)))
+        except CheckNotRun as error:
+            results.append(CheckResult(check.title, passed=False, expected=check.expected, reason=error.why))
+    return results
 
 
 def read_checks(given: object) -> list[Check]:
@@ -149,10 +147,10 @@ def read_checks(given: object) -> list[Check]:
         raise Unfit("must list at least one check; without one, a drill only proves that the service reported success")
     if len(given) > MOST:
         raise Unfit(f"must be {MOST} checks at most, not {len(given)}")
-    return [read_check(one, f"check {number}") for number, one in enumerate(given, 1) if one is not UNKNOWN]
+    return [_read_check(one, f"check {number}") for number, one in enumerate(given, 1) if one is not UNKNOWN]
 
 
-def read_check(given: object, which: str) -> Check:
+def _read_check(given: object, which: str) -> Check:
     """One check that a program gave; `which` names it in an Unfit."""
     known = Check.properties()
     if isinstance(given, Check):
@@ -167,16 +165,13 @@ def read_check(given: object, which: str) -> Check:
             raise Unfit(Text(f"has {{which}}, whose {{{name}}} {{why}}", which=which, why=problem.reason))
     if all(given.get(name) is None for name in EXPECTATIONS):
         raise Unfit(Text(f"has {{which}}, which expects nothing: give one of {_listed(EXPECTATIONS)}", which=which))
-    return Check(**{name: value for name, value in given.items() if value not in (None, UNKNOWN)} | _unknown(given))
+    values = {name: value for name, value in given.items() if value not in (None, UNKNOWN)}
+    return Check(**{"query": "?", **values})
 
 
 def _listed(names: Iterable[str]) -> str:
     """Names of properties, which each edge spells in its own way."""
     return ", ".join(f"{{{name}}}" for name in names)
-
-
-def _unknown(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {"query": "?"} if given.get("query") is UNKNOWN else {}
 
 
 def as_text(value: Any) -> str:

@@ -1,25 +1,40 @@
-"""What inputs may be, and what a change of them means for a drill that has acted. Sends no request."""
+"""What inputs may be, and what a change of them, or time, means for a drill that has acted. Sends no request.
+
+A drill is never replaced: an update knows the last good one, which stays beside one that failed.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.archive.inputs import archive_uri
+from pulumi_snapshots.clock import parse_rfc3339, system_utc, to_the_second
 from pulumi_snapshots.drill.address import Address
-from pulumi_snapshots.drill.due import drill_difference
 from pulumi_snapshots.drill.inputs import databases_of, purpose_of
-from pulumi_snapshots.drill.record import DRILL, DrillRecord
+from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.restore.difference import WATCHES_ON
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.run.memory import InState
+from pulumi_snapshots.snapshot.difference import Same, changed, differs, holds_unknown, never, since, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from pulumi_snapshots.run.calls import Call, Calls
+
+
+MAY_RUN = timedelta(days=1)
+"""How long a restore whose end was not seen is watched before `every` asks for another drill: nothing shows its end later."""
 
 
 class DrillRules(Rules):
@@ -31,13 +46,18 @@ class DrillRules(Rules):
     def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, and with overwriting the scratch database as far as this run knows the stack."""
         problems = super().check(call, values, in_state=in_state)
-        scratch, memory = values.get("scratch_database_id"), call.shared.memory
-        if isinstance(scratch, str) and scratch != values.get("database_id"):
-            reason = memory.uses.remember_overwriting(scratch, self.about(call))
-            problems += [Problem("scratch_database_id", reason)] if reason else []
-        for each in databases_of(values.get("connection")) if values.get("archive") is not None else ():
-            reason = memory.uses.remember_overwriting(each, self.about(call), loads=True)
-            problems += [Problem("connection", reason)] if reason and each != values.get("database_id") else []
+        scratch, uses, loads = (
+            values.get("scratch_database_id"),
+            call.shared.memory.uses,
+            values.get("archive") is not None,
+        )
+        overwritten = {("scratch_database_id", scratch)} if isinstance(scratch, str) else set()
+        overwritten |= {("connection", each) for each in databases_of(values.get("connection")) if loads}
+        for name, each in overwritten:
+            if each != values.get("database_id") and (
+                reason := uses.remember_overwriting(each, self.about(call), loads=name == "connection")
+            ):
+                problems.append(Problem(name, reason))
         return problems
 
     def asks(self, call: Call, values: Mapping[str, Any]) -> Callable[[], Awaitable[list[Problem]]] | None:
@@ -60,9 +80,71 @@ class DrillRules(Rules):
     @property
     def calls(self) -> Calls:
         """Create, read, update and delete."""
-        calls: Calls = late("drill.calls:DrillCalls")()
+        calls: Calls = late("drill.calls:DrillCalls")(self.compare)
         return calls
 
     def compare(self, call: Call, record: DrillRecord, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare."""
         return drill_difference(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
+
+
+def drill_difference(  # noqa: PLR0911  each kind of change is one return
+    record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
+) -> Changes:
+    """Compare by value: another snapshot, other triggers, another scratch database, `every`, and a failure have work to do.
+
+    What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time.
+    """
+    every = new.get("every")
+    causes = ["triggers"] if changed("triggers", old, new, same) else []
+    causes += [
+        name
+        for name in ("database_id", "version_id", "scratch_database_id")
+        if differs(getattr(record, name), new.get(name, "")) and (record.archive is None or new.get(name) is not None)
+    ]
+    uri = new.get("archive")
+    if differs(
+        record.archive, archive_uri(uri) if isinstance(uri, str) else uri
+    ):  # two spellings of one archive are equal
+        causes.append("archive")
+    if causes:
+        return Changes(updates=(*causes, DRILLS))
+    if record.failed_to_restore:
+        failed = f"the restore requested at {record.requested_at} failed with {record.failure}"
+        return Changes(updates=(DRILLS,), reason=failed)
+    if over := _is_over(record, every, now):
+        return Changes(updates=(DRILLS,), reason=over)
+    later = undecided(new, "archive", "database_id", "version_id", "scratch_database_id", "triggers")
+    if record.pending:
+        note = Text(WATCHES_ON, since=since(record.requested_at, now))
+        return Changes(updates=(RESUMES,), reason=later, note=note)
+    others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
+    if record.passed:
+        return replace(_other_checks(record, every) if others else Changes(), reason=later)
+    again, todo = "the checks run again, without another restore", ASKS
+    if record.archive is not None:
+        again, todo = "the archive is loaded and checked again", DRILLS
+    # Nobody has judged a database that could not be reached, and the connection may be another one now.
+    if record.passed is None or new.get("on_failure") != "warn" or others or record.failure is not None:
+        return Changes(updates=(todo,), reason=again)
+    return Changes(reason=later, warning=record.still_failed)
+
+
+def _other_checks(record: DrillRecord, every: Any) -> Changes:
+    """What other checks mean for a drill that has passed."""
+    then = record.next_drill(every)
+    if record.archive is not None:
+        return Changes(note=Text("the checks changed: they run {then}", then=then))
+    now_if = "the checks changed: they run now if database {scratch} still holds this drill's restore, otherwise {then}"
+    return Changes(updates=(ASKS,), note=Text(now_if, scratch=record.scratch_database_id, then=then))
+
+
+def _is_over(record: DrillRecord, every: Any, now: datetime) -> Words:
+    """Why it is time for another drill; empty if it is not."""
+    if every is None or every is UNKNOWN:
+        return ""
+    last, after = parse_rfc3339(record.restored_at or record.requested_at), parse_duration(every)
+    if now - last <= max(timedelta(seconds=after), MAY_RUN if record.pending else timedelta()):
+        return ""
+    age = "last drilled at {at}, longer ago than {every} ({after})"
+    return Text(age, at=to_the_second(last), after=duration_text(after))

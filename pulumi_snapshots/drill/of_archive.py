@@ -9,7 +9,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,64 +25,47 @@ from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from pulumi_snapshots.databases.loading import empty, load
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.address import Address
-from pulumi_snapshots.drill.asking import results_of
-from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.check import Check, CheckResult, results_of
 from pulumi_snapshots.drill.drill import concluded, failed, guard_of
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text
-from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Words
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, in_use
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.archive.manifest import Manifest
     from pulumi_snapshots.drill.inputs import DrillInputs
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.run.calls import Call
-    from pulumi_snapshots.run.memory import Uses
 
 PATIENCE = 60.0
 """Seconds that connecting, or one check, may take."""
+Loaded = tuple[float, int, list[CheckResult]]
+"""The seconds that reading and loading took, how many tables, collections or keys the database has now, and the checks' results."""
 
 
 class ArchiveNotDrilled(Explained):
     """The drill of an archive did not come to its end; it has proved nothing."""
 
 
-class Targets:
-    """The databases that drills of this process load into: one drill at a time for each."""
+class Targets(defaultdict[Any, anyio.Lock]):
+    """The databases that drills of this process load into: two at a time would check each other's data."""
 
     def __init__(self) -> None:
-        self.locks: defaultdict[Any, anyio.Lock] = defaultdict(anyio.Lock)
+        super().__init__(anyio.Lock)
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """An archive in a database.
-
-    Attributes:
-        seconds: that reading and loading it took.
-        holds: the tables, collections or keys that the database has now.
-        results: of the checks.
-    """
-
-    seconds: float
-    holds: int
-    results: list[CheckResult]
-
-
-async def loaded(  # noqa: PLR0913  each is a fact of its own
+async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     transfers: Transfers,
     found: Found,
-    keys: list[Any],
-    *,
+    identity: str | None,
     dsn: str,
     checks: Sequence[Check],
-    environment: Mapping[str, str],
     progress: Callable[[str], None],
-    empties: bool,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    empties: bool = False,
     overwrite: bool = False,
 ) -> Loaded:
     """Load an archive into a database, and ask the checks.
@@ -90,11 +73,11 @@ async def loaded(  # noqa: PLR0913  each is a fact of its own
     Args:
         transfers: of the process.
         found: the archive.
-        keys: private keys, for one that is encrypted.
+        identity: the file of the private key, for one that is encrypted.
         dsn: the database's connection string.
         checks: what it is asked afterwards.
-        environment: of the server's programs.
         progress: hears how it goes.
+        environment: of the server's programs.
         empties: whether everything that the database holds is removed first.
         overwrite: whether what the dump holds replaces what the database has of it.
 
@@ -107,6 +90,7 @@ async def loaded(  # noqa: PLR0913  each is a fact of its own
     """
     kind, began = kind_of(dsn), transfers.clock.monotonic()
     title, things = KINDS[kind].title, KINDS[kind].things
+    keys = identities(Path(identity)) if found.sealed and identity else []
     async with opened(transfers, found, keys) as zipped:
         dump = await transfers.reading(dump_in, zipped, kind)
         if empties:
@@ -122,7 +106,7 @@ async def loaded(  # noqa: PLR0913  each is a fact of its own
     async with open_database(dsn, timeout=PATIENCE) as database:
         if not (holds := await database.holds()):
             raise NotLoaded(f"the dump was loaded, and the database has no {things}")
-        return Loaded(seconds, holds, await results_of(database, checks, progress))
+        return seconds, holds, await results_of(database, checks, progress)
 
 
 async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
@@ -138,98 +122,70 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
         Explained: it could not begin, or come to its end.
     """
     transfers, ledger, listener = call.shared.of(Transfers), call.shared.ledger(call.settings()), call.listener
-    dsn = inputs.connection or ""
-    place = Destination.parse(inputs.archive or "")
+    dsn, place = inputs.connection or "", Destination.parse(inputs.archive or "")
     name, address = place_text(place.uri), Address.of(dsn)
     with transfers.until(inputs.timeout):
         listener.progress(f"reading {name}")
         found = await find(transfers, place)
-        manifest = await _checked(found, inputs, address, ledger, call.shared.memory.uses)
-        if found.sealed and inputs.identity_file is None:
-            raise ArchiveNotDrilled(
-                Text("{name} is encrypted, and {identity_file} is not given", name=name), NOT_DRILLED
-            )
-        keys = identities(Path(inputs.identity_file)) if found.sealed and inputs.identity_file else []
-        # Two drills of one database at a time would check each other's data.
-        async with call.shared.of(Targets).locks[
-            address.hosts, address.ports, dsn.partition("?")[0].rpartition("@")[2]
-        ]:
-            if await _restored(ledger, address, began := ledger.clock.now()):
-                raise ArchiveNotDrilled(
-                    Text("{connection} leads to a database that is being restored"), NOT_DRILLED, RUN_AGAIN
-                )
+        if reason := await _refused(found, inputs, address, call, ledger):
+            raise ArchiveNotDrilled(reason, "Nothing was overwritten.")
+        about = found.manifest
+        of = (about.database_id or "", about.version_id) if about else ("", "")
+        async with call.shared.of(Targets)[address.hosts, address.ports, dsn.partition("?")[0].rpartition("@")[2]]:
+            if await _is_restored(ledger, address, began := ledger.clock.now()):
+                why = Text("{connection} leads to a database that is being restored")
+                raise ArchiveNotDrilled(why, "Nothing was overwritten.", [Next(Step.RUN_AGAIN)])
             listener.progress("connecting to the database")
             async with open_database(dsn, timeout=PATIENCE):
                 pass
-            record = DrillRecord(
-                manifest.database_id or "",
-                manifest.version_id,
-                "",
-                rfc3339(transfers.clock.utc()),
-                archive=place.uri,
-                last_good=last_good,
-            )
+            at = rfc3339(transfers.clock.utc())
+            record = DrillRecord(*of, "", at, archive=place.uri, last_good=last_good)
             try:
-                ended = await loaded(
-                    transfers,
-                    found,
-                    keys,
-                    dsn=dsn,
-                    checks=inputs.checks,
-                    environment=os.environ,
-                    progress=listener.progress,
-                    empties=True,
+                seconds, _, results = await loaded(
+                    transfers, found, inputs.identity_file, dsn, inputs.checks, listener.progress, empties=True
                 )
             except (BrokenZip, NotLoaded) as error:
                 raise failed(replace(record, failure=str(error.happened), passed=False, results=[]), error) from error
-            if await _restored(ledger, address, began):
-                raise ArchiveNotDrilled(
-                    Text("{connection} leads to a database that was restored meanwhile"), then=RUN_AGAIN
-                )
-        now = rfc3339(transfers.clock.utc())
-        passed = all(each.passed for each in ended.results)
-        record = replace(record, restored_at=now, drilled_at=now, restore_seconds=ended.seconds, proved_by=[LOAD])
-        record = replace(record, passed=passed, results=ended.results)
+            if await _is_restored(ledger, address, began):
+                why = Text("{connection} leads to a database that was restored meanwhile")
+                raise ArchiveNotDrilled(why, then=[Next(Step.RUN_AGAIN)])
+        now, passed = rfc3339(transfers.clock.utc()), all(each.passed for each in results)
+        record = replace(record, restored_at=now, drilled_at=now, restore_seconds=seconds, proved_by=[LOAD])
+        record = replace(record, passed=passed, results=results)
         return await concluded(ledger, listener, replace(record, last_good=record.good or last_good))
-    why = "it was interrupted" if transfers.stopping else f"it took longer than {spoken(inputs.timeout)} (timeout)"
+    ended = "it was interrupted" if transfers.stopping else f"it took longer than {spoken(inputs.timeout)} (timeout)"
     raise ArchiveNotDrilled(
-        f"The drill of archive {name} did not come to its end: {why}",
+        f"The drill of archive {name} did not come to its end: {ended}",
         "The database may hold a part of it.",
         [Next(Step.DRILLS_NEXT)],
     )
 
 
-async def _checked(found: Found, inputs: DrillInputs, address: Address, ledger: Ledger, uses: Uses) -> Manifest:
-    """The archive's manifest, if the archive is the one that is meant, and the database may be overwritten."""
+async def _refused(found: Found, inputs: DrillInputs, address: Address, call: Call, ledger: Ledger) -> Words:
+    """Why an archive is not the one that is meant, or the database must not be overwritten by it; empty if it may be drilled."""
     about, name = found.manifest, place_text(found.place.uri)
     if about is None:
-        raise ArchiveNotDrilled(f"{name} has no manifest, so nothing says which snapshot it holds", NOT_DRILLED)
+        return f"{name} has no manifest, so nothing says which snapshot it holds"
     wanted = inputs.database_id or about.database_id, inputs.version_id or about.version_id
     if wanted != (about.database_id, about.version_id):
         meant, there = ("/".join(filter(None, each)) for each in (wanted, (about.database_id, about.version_id)))
-        raise ArchiveNotDrilled(f"{name} is an archive of snapshot {there}, not of {meant}", NOT_DRILLED)
+        return f"{name} is an archive of snapshot {there}, not of {meant}"
     for database_id in address.databases:
         if database_id == about.database_id:
-            raise ArchiveNotDrilled(
-                Text("{connection} leads to the archive's own database: {why}", why=DRILLS_OVERWRITE), NOT_DRILLED
-            )
-        if (user := uses.used_by(database_id) or await guard_of(ledger, database_id)) is not None:
-            raise ArchiveNotDrilled(Text("{connection} {why}", why=in_use(user)), NOT_DRILLED)
-    return about
+            return Text("{connection} leads to the archive's own database: {why}", why=DRILLS_OVERWRITE)
+        user = call.shared.memory.uses.used_by(database_id) or await guard_of(ledger, database_id)
+        if user is not None:
+            return Text("{connection} {why}", why=in_use(user))
+    if found.sealed and inputs.identity_file is None:
+        return Text("{name} is encrypted, and {identity_file} is not given", name=name)
+    return ""
 
 
-async def _restored(ledger: Ledger, address: Address, since: datetime) -> bool:
+async def _is_restored(ledger: Ledger, address: Address, since: datetime) -> bool:
     """Whether a run is restoring the database, or checks what it has restored there, or has begun that since."""
-    there, now = list[Attempt](), ledger.clock.now()
+    now = ledger.clock.now()
     with suppress(LedgerUnavailable):
-        there = await ledger.attempts()
-    return any(
-        each.kind == "restore"
-        and each.database_id in address.databases
-        and (now < each.waited_for_until or since <= each.request.posted_at)
-        for each in there
-    )
-
-
-NOT_DRILLED = "Nothing was overwritten."
-RUN_AGAIN = [Next(Step.RUN_AGAIN)]
+        there = [each for each in await ledger.attempts() if each.kind == "restore"]
+        ours = [each for each in there if each.database_id in address.databases]
+        return any(now < each.waited_for_until or since <= each.request.posted_at for each in ours)
+    return False

@@ -19,55 +19,38 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
 
-DATABASE = "squarecloud"
 # The server's certificate is not checked: who signs it is not published.
 FORMS = {
-    "postgres": "postgresql://squarecloud:{password}@{host}:{port}/{database}?sslmode=require&sslcert={file}&sslkey={file}",
-    "mysql": "mysql://squarecloud:{password}@{host}:{port}/{database}?ssl-mode=REQUIRED&ssl-cert={file}",
-    "mongo": "mongodb://default:{password}@{host}:{port}/{database}?authSource=admin&directConnection=true&tls=true"
+    "postgres": "postgresql://squarecloud:{password}@{place}/squarecloud?sslmode=require&sslcert={file}&sslkey={file}",
+    "mysql": "mysql://squarecloud:{password}@{place}/squarecloud?ssl-mode=REQUIRED&ssl-cert={file}",
+    "mongo": "mongodb://default:{password}@{place}/squarecloud?authSource=admin&directConnection=true&tls=true"
     "&tlsAllowInvalidCertificates=true&tlsCertificateKeyFile={file}",
-    "redis": "rediss://default:{password}@{host}:{port}/0?ssl_cert_reqs=none&ssl_check_hostname=False"
+    "redis": "rediss://default:{password}@{place}/0?ssl_cert_reqs=none&ssl_check_hostname=False"
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
 """The service's own users and names, and a client certificate, as each kind's connection string has them."""
-NOT_SAID = Text(
-    "{password} is not enough, since the service does not say the scratch database's engine and port: give {connection}"
-)
 DESCRIPTORS = Path("/proc/self/fd")
 
 
-def own_connection(kind: str, host: str, port: int, password: str, file: str) -> str:
-    """The connection string of a database of the service; `file` has the private key and the certificate."""
-    secret = quote(password, safe="")
-    return FORMS[kind].format(host=host, port=port, password=secret, database=DATABASE, file=quote(file, safe="/"))
+def own_connection(kind: str, place: str, password: str, file: str) -> str:
+    """The connection string of a database of the service at HOST:PORT; `file` has the private key and the certificate."""
+    return FORMS[kind].format(place=place, password=quote(password, safe=""), file=quote(file, safe="/"))
 
 
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
     """The path of a file with this content, for as long as the block runs: in memory only, if this machine can do that."""
     if hasattr(os, "memfd_create") and DESCRIPTORS.exists():
-        descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-        try:
-            os.fchmod(descriptor, 0o600)
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            yield str(DESCRIPTORS / str(descriptor))
-        finally:
-            os.close(descriptor)
+        with open(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb", buffering=0) as file:  # noqa: PTH123
+            os.fchmod(file.fileno(), 0o600)
+            file.write(content)
+            yield str(DESCRIPTORS / str(file.fileno()))
         return
     with tempfile.TemporaryDirectory() as folder:  # only this user can enter it
         path = Path(folder) / "certificate.pem"
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123
-            file.write(content)
+        path.touch(mode=0o600)
+        path.write_bytes(content)
         yield str(path)
-
-
-class Unfitting(Exception):
-    """The connection cannot be to the scratch database; `why` for users."""
-
-    def __init__(self, why: Words) -> None:
-        super().__init__(str(why))
-        self.why = why
 
 
 @dataclass
@@ -77,9 +60,7 @@ class Reach:
     Attributes:
         session: the service.
         inputs: of the drill.
-        kind: the scratch database's; None until it is known.
-        port: likewise.
-        certificate: for its client; likewise.
+        kind: the scratch database's; None until it is known, like `port` and `certificate`, of its client.
     """
 
     session: Session
@@ -94,26 +75,30 @@ class Reach:
         connection = self.inputs.connection
         return connection is None or Address.of(connection).is_own(self.inputs.scratch_database_id)
 
-    async def check(self, runtime: str | None) -> None:
-        """Find out, before anything is overwritten, whether the checks will be able to ask the scratch database.
+    async def misfit(self, runtime: str | None) -> Words:
+        """Why the checks cannot ask the scratch database, found out before anything is overwritten; empty if they can.
 
         Raises:
-            Unfitting: the connection is to another kind of database or another database, or a library is missing.
             SquareCloudError: the service refuses what is needed.
         """
         connection, scratch = self.inputs.connection, self.inputs.scratch_database_id
         if connection is None:
             try:
-                await self._fetched(runtime)
+                return await self._lacking(runtime)
             except SquareCloudError as error:
-                if not _passes(error):
-                    raise
-            return
-        reason = misfit(connection, runtime) or Address.of(connection).misfit(scratch)
-        if not reason and self.is_own:
-            reason = Address.of(connection).misfit(scratch, await self._port())
-        if reason:
-            raise Unfitting(Text("{connection} {reason}", reason=reason))
+                if _passes(error):
+                    return ""
+                raise
+        address, port = Address.of(connection), None
+        if self.is_own:
+            try:
+                port = (await self.session.client.database(scratch, patience=BRIEF)).port
+            except (KeyRefused, DatabaseMissing):
+                raise
+            except SquareCloudError:
+                pass  # it does not say
+        reason = misfit(connection, runtime) or address.misfit(scratch, port)
+        return Text("{connection} {reason}", reason=reason) if reason else ""
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[str]:
@@ -125,46 +110,35 @@ class Reach:
         if self.inputs.connection is not None:
             yield self.inputs.connection
             return
-        failed: DatabaseUnreachable | None = None
         try:
-            await self._fetched(self.inputs.runtime)
+            lacking = await self._lacking(self.inputs.runtime)
         except SquareCloudError as error:
             why = f"the service did not give its address and certificate ({error.happened})"
-            failed = DatabaseUnreachable("scratch", why, error.then, lasting=not _passes(error))
-            failed.__cause__ = error
-        except Unfitting as error:
-            failed = DatabaseUnreachable("scratch", str(error), lasting=True)
-        if failed is not None or self.kind is None or self.port is None or self.certificate is None:
-            raise failed or AssertionError
-        with held(self.certificate) as file:
-            host = own_host(self.inputs.scratch_database_id)
+            raise DatabaseUnreachable("scratch", why, error.then, lasting=not _passes(error)) from error
+        if lacking:
+            raise DatabaseUnreachable("scratch", str(lacking), lasting=True)
+        with held(self.certificate or b"") as file:
+            place = f"{own_host(self.inputs.scratch_database_id)}:{self.port}"
             try:
-                yield own_connection(self.kind, host, self.port, self.inputs.password or "", file)
+                yield own_connection(self.kind or "", place, self.inputs.password or "", file)
             except DatabaseUnreachable:
                 self.port = None  # the restore may have moved it: the next try asks again
                 raise
 
-    async def _port(self) -> int | None:
-        """The port that the service says; None if it does not."""
-        try:
-            return (await self.session.client.database(self.inputs.scratch_database_id, patience=BRIEF)).port
-        except (KeyRefused, DatabaseMissing):
-            raise
-        except SquareCloudError:
-            return None
-
-    async def _fetched(self, runtime: str | None) -> None:
+    async def _lacking(self, runtime: str | None) -> Words:
+        """Ask the service for what is not known yet; returns what is lacking to connect, empty if nothing is."""
         scratch, client = self.inputs.scratch_database_id, self.session.client
         if self.kind is None or self.port is None:
             database = await client.database(scratch, patience=BRIEF)
-            self.port, kind = database.port, database.type or runtime
-            self.kind = kind if kind in FORMS else None
-        if self.kind is None or self.port is None:
-            raise Unfitting(NOT_SAID)
+            self.port, self.kind = database.port, database.type or runtime
+        if self.kind not in FORMS or self.port is None:
+            not_said = "since the service does not say the scratch database's engine and port: give {connection}"
+            return Text(f"{{password}} is not enough, {not_said}")
         if (extra := missing_extra(self.kind)) is not None:
-            raise Unfitting(Text("{password} {why}", why=lacks(self.kind, extra)))
+            return Text("{password} {why}", why=lacks(self.kind, extra))
         if self.certificate is None:
             self.certificate = await client.database_certificate(scratch, patience=BRIEF)
+        return ""
 
 
 def _passes(error: SquareCloudError) -> bool:

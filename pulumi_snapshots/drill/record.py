@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
+from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.durations import parse_duration
 
 ADDRESS, RESTART, LOAD = "address", "restart", "load"
 """What can show that the scratch database was asked: its own host and port, that its server has started since the request, and
 that this run has itself emptied and loaded it over the same connection."""
+DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"
+"""The output whose change says what an update has to do: drill again, watch a restore, run the checks."""
 
 
 class GoodDrill(Record, sparse=True):
@@ -102,9 +111,25 @@ class DrillRecord(Record):
         return self.restored_at is None and self.failure is not None
 
     @property
-    def failed_checks(self) -> list[CheckResult]:
-        """The checks that did not pass."""
-        return [each for each in self.results or () if not each.passed]
+    def told(self) -> str:
+        """Why it has failed: each check that did not pass, or why none was run."""
+        if self.failed_to_restore:
+            return f"it could not be restored ({self.failure})"
+        failed = [each.told for each in self.results or () if not each.passed]
+        return "; ".join(failed) or self.failure or "its checks were not run"
+
+    @property
+    def still_failed(self) -> str:
+        """The warning of each run after a drill that failed and only warned."""
+        when = to_the_second(self.drilled_at or self.requested_at)
+        return f"the last drill, of snapshot {self.snapshot} at {when}, failed: {self.told}."
+
+    def next_drill(self, every: Any) -> Words:
+        """With which drill checks run that cannot run now."""
+        if every is None or every is UNKNOWN:
+            return Text("with the next drill, which another snapshot, other {triggers} or {every} begin")
+        due = parse_rfc3339(self.restored_at or self.requested_at) + timedelta(seconds=parse_duration(every))
+        return f"with the next drill, which is due at {to_the_second(due)}"
 
     @property
     def drilled(self) -> Drilled | None:

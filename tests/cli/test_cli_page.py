@@ -108,7 +108,7 @@ COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n
 async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: str, posts: int) -> None:
     """Each page finds a snapshot of the night before, and an archive of it."""
     async with world(databases=(DATABASE, SCRATCH)) as w:
-        desk = Desk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION}, opens=FakeDatabases(w.emulator).opens)
+        desk = Desk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION})
         w.emulator.execute(
             DATABASE,
             "CREATE TABLE orders (id)",
@@ -124,7 +124,8 @@ async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: st
             if "--stack" in line:
                 continue  # test_engine_workflow.py plays it with an engine
             words = [variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)]
-            ended = await desk.types(*(f"{tmp_path}/{word}" if word.endswith("/") else word for word in words))
+            with FakeDatabases(w.emulator).instead():
+                ended = await desk.types(*(f"{tmp_path}/{word}" if word.endswith("/") else word for word in words))
             assert ended.code == 0, ended.err
         sent = Counter(entry.kind for entry in w.emulator.journal)
         assert sent["create"] == posts

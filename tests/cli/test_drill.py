@@ -50,8 +50,8 @@ async def desk(folder: Path, **service: Any) -> AsyncIterator[DrillDesk]:
     async with world(databases=(DATABASE, SCRATCH), **service) as w:
         w.emulator.execute(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
         w.emulator.add_snapshot(DATABASE)
-        at = DrillDesk(w, folder, {"SCRATCH_URL": CONNECTION}, opens=FakeDatabases(w.emulator).opens)
-        yield at
+        with FakeDatabases(w.emulator).instead():
+            yield DrillDesk(w, folder, {"SCRATCH_URL": CONNECTION})
 
 
 @virtual

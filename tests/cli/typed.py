@@ -14,7 +14,6 @@ import click
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from pulumi_snapshots.drill.asking import Opens
     from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
@@ -72,8 +70,6 @@ class Desk:
     """Of the person at the desk."""
     place: Callable[[], Place] | None = None
     """Where the ledger lies, for each run again; as the environment says, or else in `state`, unless given."""
-    opens: Opens | None = None
-    """How its drills open databases."""
 
     def __post_init__(self) -> None:
         # Downloads are refused over http, except from this machine.
@@ -98,7 +94,7 @@ class Desk:
             )
 
         transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
-        made = Invocation(
+        return Invocation(
             self.environment,
             out,
             err,
@@ -109,9 +105,6 @@ class Desk:
             in_thread=self.in_thread,
             zone=self.zone,
         )
-        if self.opens is not None:
-            made.of(Door).opens = self.opens
-        return made
 
     def _place(self, settings: Settings) -> Place:
         if self.place is not None:

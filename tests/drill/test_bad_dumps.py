@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from pulumi_snapshots.drill.check import Check
-from pulumi_snapshots.drill.drill import DrillFailed, drill
+from pulumi_snapshots.drill.drill import DrillFailed, Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
 from squarecloud_emulator import Damage
 from squarecloud_emulator.data.postgres_store import PostgresStore
@@ -63,8 +63,9 @@ class Drills:
         """The checks that a drill of this snapshot has not passed."""
         record = await self.record(stored)
         assert record.failure is None
-        assert record.passed is (not record.failed_checks)
-        return {each.check for each in record.failed_checks}
+        found = {each.check for each in record.results or () if not each.passed}
+        assert record.passed is (not found)
+        return found
 
     async def record(self, stored: StoredSnapshot) -> DrillRecord:
         """Drill a snapshot."""
@@ -81,7 +82,7 @@ class Drills:
             runtime=stored.runtime,
         )
         try:
-            return await drill(session, inputs, Row())
+            return await Drilling(session, inputs, Row()).carry_out()
         except DrillFailed as error:
             return error.record
         finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.drill.check import Check, CheckResult, judged, not_run, read_checks
+from pulumi_snapshots.drill.check import Check, CheckResult, read_checks
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Unfit
@@ -59,17 +59,11 @@ def test_a_check_passes_only_for_what_it_asks_for(
     wanted: dict[str, Any], found: Any, expected: str, shown: str | None, *, passed: bool
 ) -> None:
     (check,) = read_checks([{"query": "select  it\nfrom there", **wanted}])
-    result = judged(check, found)
+    result = check.judge(found)
     assert result == CheckResult("select it from there", passed, expected, shown)
     if not passed:
         assert result.told.startswith("'select it from there' ")
         assert result.told.endswith(f" expected {expected} and found {shown or 'nothing'}")
-
-
-def test_a_check_that_could_not_be_run_has_the_reason() -> None:
-    result = not_run(Check("select 1 from orders", name="orders", at_least=1), 'relation "orders" does not exist')
-    assert result.passed is False
-    assert result.told == "'orders' expected at least 1 and could not be run: relation \"orders\" does not exist"
 
 
 @pytest.mark.parametrize(

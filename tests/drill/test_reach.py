@@ -193,7 +193,7 @@ def certificate(tls: Certificates) -> Iterator[str]:
 
 def test_every_engine_has_a_form() -> None:
     for kind in FORMS:
-        assert kind_of(own_connection(kind, "localhost", 1, PASSWORD, "/tmp/x")) == kind  # noqa: S108  nothing is there
+        assert kind_of(own_connection(kind, "localhost:1", PASSWORD, "/tmp/x")) == kind  # noqa: S108  nothing is there
 
 
 def test_postgresql_takes_it(server: Server, tls: Certificates, certificate: str) -> None:
@@ -202,7 +202,7 @@ def test_postgresql_takes_it(server: Server, tls: Certificates, certificate: str
         server.url(), f"create role squarecloud login superuser password '{PASSWORD}'", "create database squarecloud"
     )
     with tls_front(tls, server.port, client=True) as port:
-        assert ask(own_connection("postgres", "localhost", port, PASSWORD, certificate), "select 7") == 7
+        assert ask(own_connection("postgres", f"localhost:{port}", PASSWORD, certificate), "select 7") == 7
 
 
 def test_mysql_takes_it(mariadb: Server, certificate: str) -> None:
@@ -212,7 +212,7 @@ def test_mysql_takes_it(mariadb: Server, certificate: str) -> None:
         f"create or replace user squarecloud@'127.0.0.1' identified by '{PASSWORD}' require x509",
         "grant select on squarecloud.* to squarecloud@'127.0.0.1'",
     )
-    assert ask(own_connection("mysql", "127.0.0.1", mariadb.port, PASSWORD, certificate), "select 7") == 7
+    assert ask(own_connection("mysql", f"127.0.0.1:{mariadb.port}", PASSWORD, certificate), "select 7") == 7
 
 
 def test_redis_takes_it(redis_server: Server, tls: Certificates, certificate: str) -> None:
@@ -220,7 +220,8 @@ def test_redis_takes_it(redis_server: Server, tls: Certificates, certificate: st
         client.set("drilled", "yes")
     with tls_front(tls, redis_server.port, client=True) as port:
         assert (
-            ask(own_connection("redis", "localhost", port, redis_server.password, certificate), "GET drilled") == "yes"
+            ask(own_connection("redis", f"localhost:{port}", redis_server.password, certificate), "GET drilled")
+            == "yes"
         )
 
 
@@ -229,6 +230,6 @@ def test_mongodb_takes_it(ferretdb: Server, tls: Certificates, certificate: str)
     with client:
         client["squarecloud"]["orders"].insert_one({"n": 1})
     with tls_front(tls, ferretdb.port, client=True) as port:
-        dsn = own_connection("mongo", "localhost", port, PASSWORD, certificate)
+        dsn = own_connection("mongo", f"localhost:{port}", PASSWORD, certificate)
         # The server of the tests has no users.
         assert ask(dsn.replace(dsn.partition("://")[2].partition("@")[0] + "@", ""), '{"count": "orders"}') == 1

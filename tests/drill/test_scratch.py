@@ -156,11 +156,13 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
         call, loads = calls(at)[1], list[str]()
         monkeypatch.setattr(call.shared.of(Transfers), "reading", at_once)
 
-        async def loaded(*_: object, **given: Any) -> Loaded:
-            loads.append(given["dsn"])
+        async def loaded(
+            _transfers: object, _found: object, _identity: object, dsn: str, *_: object, **_of: object
+        ) -> Loaded:
+            loads.append(dsn)
             if when == "meanwhile":
                 await at.up()
-            return Loaded(1.0, 1, [])
+            return 1.0, 1, []
 
         monkeypatch.setattr(of_archive, "loaded", loaded)
         monkeypatch.setattr(of_archive, "open_database", at.databases.opens)

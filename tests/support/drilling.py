@@ -6,7 +6,7 @@ import re
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ import anyio.lowlevel
 
 from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.drill.address import own_host
-from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pulumi_snapshots.databases.scalars import Scalar
-    from pulumi_snapshots.run.shared import Shared
     from squarecloud_emulator import Emulator
-    from tests.support.memory import Memory
-    from tests.support.world import World
 
 __all__ = ["CONNECTION", "DRILLER", "ELSEWHERE", "ROWS", "SCRATCH", "DrillScene", "FakeDatabases", "drill_scene"]
 
@@ -82,6 +78,10 @@ class FakeDatabases:
             raise DatabaseUnreachable("PostgreSQL", "the connection was refused", lasting=self.lasting)
         yield self
 
+    def instead(self) -> AbstractContextManager[Any]:
+        """Let drills ask these while the block runs."""
+        return mock.patch("pulumi_snapshots.drill.drill.open_database", self.opens)
+
     async def age(self) -> float | None:
         """Seconds for which the server that is asked has run."""
         happens, self.meanwhile = self.meanwhile, None
@@ -106,17 +106,6 @@ class FakeDatabases:
 def _certificate_in(dsn: str) -> tuple[bytes, int]:
     path = Path(re.findall(r"[^=]+", dsn)[-1])
     return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
-
-
-class _DrillMachine(Machine):
-    """A machine whose drills ask these databases."""
-
-    databases: FakeDatabases
-
-    def process(self) -> Shared:
-        shared = super().process()
-        shared.of(Door).opens = self.databases.opens
-        return shared
 
 
 @dataclass
@@ -176,7 +165,7 @@ class DrillScene:
 
     def on_another_machine(self) -> None:
         """Run what follows on a machine that shares the place with the others."""
-        self.stack.machine = _drills_at(self.at.here, self.databases, self.stack.machine.place)
+        self.stack.machine = Machine(self.at.here, self.stack.machine.place)
 
     @property
     def session(self) -> Any:
@@ -205,21 +194,10 @@ class DrillScene:
         return "\n".join([*row.shown, *row.notes, *row.warnings, self.error])
 
 
-def _drills_at(here: World, databases: FakeDatabases, place: Memory | None = None) -> _DrillMachine:
-    machine = _DrillMachine(here, place)
-    machine.databases = databases
-    return machine
-
-
 @asynccontextmanager
 async def drill_scene(**service: Any) -> AsyncIterator[DrillScene]:
     """Make a scene; the arguments are the service's behaviour, `settings` the client's."""
     async with scene(**service) as at:
         databases = FakeDatabases(at.here.emulator)
-        machine = _drills_at(at.here, databases)
-        where = "pulumi_snapshots.drill"
-        with (
-            mock.patch(f"{where}.difference.system_utc", at.here.clock.utc),
-            mock.patch(f"{where}.calls.system_utc", at.here.clock.utc),
-        ):
-            yield DrillScene(at, databases, Stack(DrillRules(), machine, DRILLER))
+        with databases.instead(), mock.patch("pulumi_snapshots.drill.difference.system_utc", at.here.clock.utc):
+            yield DrillScene(at, databases, Stack(DrillRules(), Machine(at.here), DRILLER))

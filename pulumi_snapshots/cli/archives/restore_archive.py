@@ -96,19 +96,10 @@ async def restore_archive(  # noqa: PLR0913  each is an option
             return _show_needs(invocation, found, kind, holds, identity, overwrite=overwrite, lacking=lacking)
         if holds and not overwrite:
             invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
-        keys = identities(Path(identity)) if identity and found.sealed else []
-        done = await loaded(
-            transfers,
-            found,
-            keys,
-            dsn=dsn,
-            checks=wanted,
-            environment=invocation.environment,
-            progress=shown.progress,
-            empties=False,
-            overwrite=overwrite,
+        environment = invocation.environment
+        took, holds, results = await loaded(
+            transfers, found, identity, dsn, wanted, shown.progress, environment=environment, overwrite=overwrite
         )
-        took, holds, results = done.seconds, done.holds, done.results
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)

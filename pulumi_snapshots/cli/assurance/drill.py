@@ -26,9 +26,8 @@ from pulumi_snapshots.cli.terminal.display import Display
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, moment, table
 from pulumi_snapshots.cli.terminal.recorded import recorded
-from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.check import CheckResult
-from pulumi_snapshots.drill.drill import drill as run_drill
+from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.properties.durations import spoken
@@ -137,7 +136,7 @@ async def drill(invocation: Invocation, /, *, snapshot: str, archives: Sequence[
         return shlex.join([ready.snapshot, *(word for option in options for word in option), "--overwrite-scratch"])
 
     async def drilled(session: Session, ready: DrillInputs, shown: Display, owner: str, *, fresh: bool) -> DrillRecord:
-        record = await run_drill(session, ready, shown, owner, fresh=fresh, opens=invocation.of(Door).opens)
+        record = await Drilling(session, ready, shown, owner).carry_out(fresh=fresh)
         await _note(invocation, shown, places, record)
         return record
 

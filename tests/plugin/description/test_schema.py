@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.drill.due import drill_difference
+from pulumi_snapshots.drill.difference import drill_difference
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.plugin.description.package import KINDS, Kind
 from pulumi_snapshots.plugin.description.schema import schema
