@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.store import Store
 
-__all__ = ["main"]
-
-
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
 _DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
 _PASSWORD = f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}"

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.control.controlled_service import ControlledService
 
-__all__ = ["EmulatorApp"]
-
 
 class EmulatorApp:
     """Send each request to the part that answers it.

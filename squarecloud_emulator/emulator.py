@@ -10,8 +10,6 @@ from squarecloud_emulator.control.controlled_service import ControlledService
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-__all__ = ["Emulator"]
-
 
 class Emulator(ControlledService):
     """Square Cloud's snapshots on this machine. Serve `app` with any ASGI server, or call it inside a test."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.emulator import Emulator
 
-__all__ = ["Server"]
-
 _STOP_SECONDS = 2  # how long open requests may take to end; those held open are dropped at once
 
 

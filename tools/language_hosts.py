@@ -13,8 +13,6 @@ from tools.engine import ENGINE, SDK, build, kept, module, needing, new_enough, 
 if TYPE_CHECKING:
     from tools.engine import Environment
 
-__all__ = ["GO", "NODEJS", "YAML", "YAML_CONVERTER", "LanguageHost"]
-
 
 @dataclass(frozen=True)
 class LanguageHost:

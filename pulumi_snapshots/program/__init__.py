@@ -28,23 +28,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import ResourceSchema
 
-__all__ = [
-    "Declared",
-    "Duration",
-    "LookupFailed",
-    "Origin",
-    "ProgramConfig",
-    "alias_of",
-    "hidden",
-    "naming_class",
-    "refuse_outputs",
-    "source_of",
-    "this_program",
-    "warn_of_plain_key",
-    "warn_of_unusual_id",
-    "warn_once",
-]
-
 T = TypeVar("T")
 Origin = Literal["manual", "automatic"]
 Duration = str | float

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.control.controlled_service import ControlledService
     from squarecloud_emulator.service.resources import Database
 
-__all__ = ["PREFIX", "control_app"]
-
 PREFIX = "/_emulator"
 
 _JSON_VALUE = TypeAdapter[Any](Any)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.faults import Fault
     from squarecloud_emulator.service.resources import Origin, StoredSnapshot
 
-__all__ = ["ControlledService", "NoSuchResourceError"]
-
 _AS_ITS_DATABASE = "as its database"
 
 

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["is_local", "is_loopback"]
-
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's loopback. The rest of 127.0.0.0/8 is routed elsewhere by some systems."""

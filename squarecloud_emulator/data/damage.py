@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["OTHER_ENGINE", "Damage", "cut"]
-
 OTHER_ENGINE = b"DUMP-OF-ANOTHER-ENGINE 11\n\x00\xfa\x09another-ver\x057.0.0;\xff\x00`'\n"
 """No dump that any of the engines reads."""
 

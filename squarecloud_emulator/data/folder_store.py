@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.damage import Damage
 
-__all__ = ["FolderStore"]
-
 _AT_SERVER = ".at-postgres"  # the name of an empty file instead of a database's own: a server keeps its data
 _LOCK_SECONDS = 1.0  # how long to wait for another program's lock on a database; other requests wait meanwhile
 

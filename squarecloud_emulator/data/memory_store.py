@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.damage import Damage
 
-__all__ = ["MemoryStore"]
-
 
 class MemoryStore:
     """Each database is an SQLite image, and costs nothing until you run SQL on it."""

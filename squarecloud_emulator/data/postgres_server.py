@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["MEMBER", "PostgresServer", "holds_password"]
-
 MARK = "squarecloud-emulator"
 """How the comment of a database begins that an emulator has made. The emulator touches no other."""
 MEMBER = "database.dump"

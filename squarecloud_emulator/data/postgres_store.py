@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.damage import Damage
 
-__all__ = ["PostgresStore"]
-
 ENGINE = "postgres"
 
 _LOG = logging.getLogger("squarecloud_emulator")

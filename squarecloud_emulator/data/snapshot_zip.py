@@ -8,8 +8,6 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-__all__ = ["DATA", "data_of", "unpack", "write_zip"]
-
 DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or no bytes for an empty one
 _ABOUT = "snapshot.json"
 _PADDING = "padding"

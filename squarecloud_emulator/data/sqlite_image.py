@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.damage import Damage
 
-__all__ = ["damaged_image", "image_of", "readable_image"]
-
 
 def image_of(connection: sqlite3.Connection) -> bytes:
     """The image of a database in memory; no bytes if it holds nothing, which SQLite itself refuses to write."""

@@ -13,18 +13,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.damage import Damage
 
-__all__ = [
-    "CHUNK",
-    "Rows",
-    "Store",
-    "StoreError",
-    "at_once",
-    "finished",
-    "nothing",
-    "outcome",
-    "run_statements",
-]
-
 CHUNK = 64 * 1024  # bytes read at a time
 Rows = list[list[Any]]
 T = TypeVar("T")

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.settings import EmulatorSettings
 
-__all__ = ["Account", "AccountState", "Capture"]
-
 _LOG = logging.getLogger(
     "squarecloud_emulator"
 )  # the service never says why a store failed, but the emulator's user must know

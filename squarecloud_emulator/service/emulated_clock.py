@@ -12,8 +12,6 @@ from squarecloud_emulator.service.refusals import DroppedConnectionError
 if TYPE_CHECKING:
     from squarecloud_emulator.service.settings import EmulatorSettings
 
-__all__ = ["Clock", "EmulatedClock", "MachineClock"]
-
 
 class Clock(Protocol):
     """The machine's time; tests give a virtual one."""

@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal
 
 from squarecloud_emulator.service.request_journal import KINDS
 
-__all__ = ["Fault", "Faults"]
-
 _EFFECTS = (
     "status",
     "drop",

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 
 from squarecloud_emulator.service.refusals import RefusedError, refusal
 
-__all__ = ["Cooldowns", "Quota", "RateLimit", "RouteLimits"]
-
 # The documented cooldowns, in seconds.
 _SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user
 _SNAPSHOT_PER_RESOURCE = (

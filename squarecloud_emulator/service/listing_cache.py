@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-__all__ = ["ACCOUNT", "ListingCache"]
-
 ACCOUNT = "the account"  # the owner of the account listing's pages
 
 

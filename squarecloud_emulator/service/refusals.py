@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DroppedConnectionError", "RefusedError", "refusal"]
-
 # Statuses and messages as documented. If only the code is public, the status of the most similar documented code. Of the
 # messages only the end is public, from "Please wait" and from the number on.
 _CODES: dict[str, tuple[int, str | None]] = {

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["KINDS", "JournalEntry", "KeySeen"]
-
 KeySeen = Literal["right", "wrong", "none"]
 KINDS = (
     "create",

@@ -10,16 +10,6 @@ from typing import Literal
 
 from squarecloud_emulator.data.damage import Damage
 
-__all__ = [
-    "ADDRESSES",
-    "ID",
-    "Database",
-    "Origin",
-    "Restore",
-    "RunningSnapshot",
-    "StoredSnapshot",
-]
-
 Origin = Literal["manual", "automatic"]
 # Ids in the OpenAPI document are 32 hex digits, except in one of its examples.
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")

@@ -13,8 +13,6 @@ from squarecloud_emulator.service.account import AccountState
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SavedState", "StateFile"]
-
 
 @dataclass
 class SavedState:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.request_journal import JournalEntry
 
-__all__ = ["EmulatedService"]
-
 
 class EmulatedService:
     """The service's state, which changes only as its clock advances and as requests come.

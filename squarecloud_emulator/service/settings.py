@@ -5,17 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = [
-    "TEST_API_KEY",
-    "CacheWorld",
-    "EmulatorSettings",
-    "ModifiedIs",
-    "NameStyle",
-    "Plan",
-    "RestoreStatusRoute",
-    "VersionStyle",
-]
-
 TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"  # 64 characters, the service's shortest key
 CacheWorld = Literal["invalidated", "kept"]
 ModifiedIs = Literal["start", "end"]

@@ -16,19 +16,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.service.refusals import RefusedError
 
-__all__ = [
-    "Answer",
-    "StreamedAnswer",
-    "accepted_later",
-    "envelope_of_error",
-    "milliseconds",
-    "page",
-    "refused",
-    "success",
-    "timestamp",
-    "xml_refusal",
-]
-
 
 class Answer(Response):
     """A response together with its error code, for the journal."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import StoredSnapshot
     from squarecloud_emulator.wire.exchange import Exchange
 
-__all__ = ["download"]
-
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import Database
     from squarecloud_emulator.service.service import EmulatedService
 
-__all__ = ["Exchange", "FaultTakesOverError"]
-
 
 class FaultTakesOverError(Exception):
     """The request has been applied, and a fault answers instead of the service."""

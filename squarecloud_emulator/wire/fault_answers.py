@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.service.faults import Fault
 
-__all__ = ["faulty_answer", "sending_only"]
-
 _PIECE = 64 * 1024  # bytes of a huge body made at a time
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.service.service import EmulatedService
 
-__all__ = ["CONNECTED", "Gateway", "kind_of"]
-
 CONNECTED = "pulumi_snapshots.connected"
 """ASGI extension of a transport that has already carried out the faults that refuse connections."""
 

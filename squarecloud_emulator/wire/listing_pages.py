@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import StoredSnapshot
     from squarecloud_emulator.service.settings import EmulatorSettings
 
-__all__ = ["entry", "object_path", "page_of"]
-
 
 def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
     """A snapshot's path on the snapshot host, which a signature covers."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import StoredSnapshot
     from squarecloud_emulator.wire.exchange import Exchange
 
-__all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
-
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")

@@ -11,8 +11,6 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["ACCESS_KEY_ID", "sign", "signed_query"]
-
 ACCESS_KEY_ID = "accesskey"
 _SECRET = b"it signs the URLs of an emulator and opens nothing else"  # fixed, so that URLs outlive a restart
 

@@ -17,7 +17,7 @@ import anyio
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
-from tests.support.row import Row
+from tests.support.world import Row
 
 
 def resident() -> float:

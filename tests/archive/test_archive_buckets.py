@@ -35,9 +35,10 @@ from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
-from tests.support.object_stores import Closed, ObjectStore, serving
+from tests.support.object_stores import ObjectStore, serving
 from tests.support.unreliable import Failure, Request, Unreliable, unreliable
 from tests.support.world import Row
+from tools.engine import Closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,8 +20,6 @@ from tests.support.preloaded import python_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["KEY", "Served", "run", "served"]
-
 STARTED: Mapping[str, str] = MappingProxyType({})
 """A process that is no fork."""
 KEY = "process-test-" + "k" * 51

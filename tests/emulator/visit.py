@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.data.store import Store
 
-__all__ = ["DATABASE", "START", "Visit", "visit", "visited"]
-
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

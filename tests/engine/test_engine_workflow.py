@@ -15,7 +15,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.engine.stage import DATABASE, App, wait_for
-from tests.support.object_stores import Closed, compiled, serving
+from tests.support.object_stores import compiled, serving
+from tools.engine import Closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,9 +20,10 @@ from pulumi_snapshots.ledger.bucket import BucketObjects, place_of
 from pulumi_snapshots.ledger.place import destination_of
 from pulumi_snapshots.storage.store import Overtaken
 from tests.ledger.racing import count
-from tests.support.object_stores import Closed, serving
+from tests.support.object_stores import serving
 from tests.support.preloaded import python_of
 from tests.support.unreliable import Forwarder, served
+from tools.engine import Closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

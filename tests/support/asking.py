@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.databases.scalars import Scalar
 
-__all__ = ["SECONDS", "Why", "ask", "asked", "unreachable"]
-
 SECONDS = 20.0
 """The time-out, for a machine that is busy with other tests."""
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-__all__ = ["Shifted", "set_clock"]
-
 
 class Shifted(Clock):
     """The clock of a machine that is ahead, and that may be suspended."""

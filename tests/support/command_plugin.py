@@ -13,8 +13,6 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-__all__ = ["plugged"]
-
 TEXT, TEXTS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
 INPUTS = {"create": TEXT, "update": TEXT, "delete": TEXT, "triggers": TEXTS}
 SCHEMA = {

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.databases.scalars import Scalar
     from squarecloud_emulator import Emulator
 
-__all__ = ["CONNECTION", "DRILLER", "ELSEWHERE", "ROWS", "SCRATCH", "DrillScene", "FakeDatabases", "drill_scene"]
-
 DRILLER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Drill::proof"
 SCRATCH = OTHER_DATABASE
 CONNECTION = f"postgresql://driller:never-shown@{own_host(SCRATCH)}:7058/shop?sslmode=require"

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["STATES", "VERSIONS", "read"]
-
 STATES = Path(__file__).parents[1] / "fixtures" / "states"
 VERSIONS = sorted(folder.name for folder in STATES.iterdir() if folder.is_dir())
 

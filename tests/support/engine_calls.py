@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
 
-__all__ = ["Machine", "Stack"]
-
 
 class _Shared(Shared):
     """What a process shares, with the service of a test."""

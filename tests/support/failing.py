@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.errors import Explained
 
-__all__ = ["fails_with", "flat"]
-
 
 def flat(text: str) -> str:
     """The lines of an error as one paragraph, without what marks its next steps."""

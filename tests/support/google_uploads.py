@@ -21,8 +21,6 @@ from tests.support.unreliable import Forwarder, served
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["with_uploads"]
-
 
 class _Handler(Forwarder):
     uploads: dict[str, dict[int, bytes]]

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-__all__ = ["Machine", "Program"]
-
 
 @dataclass
 class Machine:

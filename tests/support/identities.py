@@ -17,8 +17,6 @@ from tests.support.unreliable import Forwarder, served
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Asked", "Identities", "identities"]
-
 LATER = "2036-01-01T00:00:00Z"
 TEMPORARY = {"AccessKeyId": "TEMPORARY", "SecretAccessKey": "neverShown", "Token": "SESSION", "Expiration": LATER}
 STS = """<{action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{action}Result>

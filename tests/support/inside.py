@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.settings import Settings
     from squarecloud_emulator import Emulator, JournalEntry
 
-__all__ = ["WAYS", "Computer", "Provider", "Raw", "in_virtual_time", "inside", "run_inside"]
-
 T = TypeVar("T")
 PROVIDERS = {
     "Snapshot": SnapshotProvider,

@@ -14,8 +14,6 @@ from pathlib import Path
 from pulumi_snapshots.plugin.description.schema import schema
 from tools import engine, sdks
 
-__all__ = ["EXAMPLES", "generated", "go_package", "python_program", "python_sdk", "typescript"]
-
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 

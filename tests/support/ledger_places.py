@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["NAME", "Store", "directly"]
-
 NAME = "service.ledger.json"
 
 

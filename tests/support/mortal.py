@@ -10,8 +10,6 @@ from pulumi_snapshots.ledger.place import Document, Place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Mortal"]
-
 T = TypeVar("T")
 
 

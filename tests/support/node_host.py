@@ -19,8 +19,6 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NodeHost"]
-
 RUN = "node_modules/@pulumi/pulumi/cmd/run"
 """What starts a program, in the project's folder."""
 

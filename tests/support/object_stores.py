@@ -36,8 +36,6 @@ from tools.engine import Closed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["STORES", "Closed", "ObjectStore", "serving"]
-
 FAKE_GCS = "1.56.1"
 """Earlier ones ignore conditions of a write."""
 VERSITY = "1.7.0"

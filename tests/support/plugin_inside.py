@@ -22,13 +22,11 @@ from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire
-from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process, run_inside
+from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process
 from tests.support.world import START
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-
-__all__ = ["OF_DO", "Plugged", "bag", "plugged", "run_inside", "values"]
 
 OF_DO = "urn:pulumi:dev::default::pulumi:providers:squarecloud::"
 """The provider of `pulumi do --stateless`, which has no name."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from google.protobuf import struct_pb2
 
-__all__ = ["ADAPTERS", "PluginServicer"]
-
 PROPERTIES = [
     each
     for kind in KINDS.values()

@@ -47,8 +47,6 @@ import pulumi_snapshots
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["commands_of", "preloaded", "python_of", "real", "unforked"]
-
 LIBRARIES = (
     *("pulumi", "pulumi.dynamic", "grpc", "grpc.aio", "dill", "pydantic", "httpx", "anyio", "zipfile"),
     # What these load themselves at the first use.

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Reaction", "reactions_in"]
-
 
 @dataclass(frozen=True)
 class Reaction:

@@ -10,8 +10,6 @@ from psycopg import sql
 if TYPE_CHECKING:
     from tools.postgres import Server
 
-__all__ = ["SPOIL", "content_of", "databases_of", "filled", "fresh", "sql_at"]
-
 SCHEMA = """
 CREATE TYPE state AS ENUM ('open', 'paid', 'zurück');
 CREATE DOMAIN amount AS numeric(12, 4) CHECK (VALUE >= 0);

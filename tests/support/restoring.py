@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["RESTORER", "RestoreEnding", "Scene", "kill", "scene"]
-
 RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::back"
 
 

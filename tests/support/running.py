@@ -9,8 +9,6 @@ import pymysql
 if TYPE_CHECKING:
     from tools.servers import Server
 
-__all__ = ["mysql_at"]
-
 
 def mysql_at(server: Server, *statements: str, database: str | None = None) -> tuple[Any, ...]:
     """Run SQL statements; returns the rows of the last one."""

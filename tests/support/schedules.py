@@ -7,8 +7,6 @@ import os
 from hypothesis import HealthCheck, register_random, settings
 from trio._core._run import _r as task_order
 
-__all__ = ["schedules"]
-
 # Trio wakes tasks that are due together in random order. Hypothesis's seed decides it, so that a failure can be replayed.
 register_random(task_order)
 REQUESTED = os.environ.get("SCHEDULES")

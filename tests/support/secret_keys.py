@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PROVIDER", "secret_keys"]
-
 PROVIDER = "--secrets-provider=hashivault://tests"
 """The option of `stack init`."""
 SEALED = "vault:v1:"

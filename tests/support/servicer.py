@@ -32,22 +32,6 @@ if TYPE_CHECKING:
 
     from pulumi.dynamic import ResourceProvider
 
-__all__ = [
-    "NO_KEY",
-    "PLENTY",
-    "UNKNOWN",
-    "Answer",
-    "CallFailedError",
-    "CheckAnswer",
-    "DiffAnswer",
-    "Kept",
-    "Message",
-    "ReadAnswer",
-    "Servicer",
-    "secret",
-    "urn",
-]
-
 ROOT = Path(__file__).parents[2]
 
 UNKNOWN: str = rpc.UNKNOWN

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from tools.postgres import Server as Postgres
 
-__all__ = ["IDENTITY", "dumped", "manifest_of", "program", "shelve", "zipped"]
-
 IDENTITY = pyrage.x25519.Identity.generate()
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Certificates", "certificates", "tls_front"]
-
 POSTGRES_ASKS = bytes.fromhex("0000000804d2162f")
 """How a client of PostgreSQL asks for TLS; others begin with it."""
 DAY = dt.timedelta(days=1)

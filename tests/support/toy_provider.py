@@ -17,8 +17,6 @@ from pulumi_snapshots.engine.wording import PYTHON
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ToyProvider"]
-
 
 def _break(what: str) -> None:
     """Remove a part of the SDK, as a new version of it might."""

@@ -13,8 +13,6 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Forwarder", "Request", "Unreliable", "served", "unreliable"]
-
 Failure = Literal["drop", "lose", "silent"] | tuple[int, str] | int | None
 """`drop` closes without forwarding, `lose` forwards and closes without the answer, `silent` answers after the test, a status
 with a code refuses, a number closes after so many bytes of the answer's body."""

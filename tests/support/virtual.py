@@ -11,8 +11,6 @@ from trio.testing import MockClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["run_virtual", "virtual"]
-
 LONGEST = 1000 * 86400.0
 """Virtual seconds after which a test fails."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator import Emulator
 
-__all__ = ["EmulatorTransport"]
-
 _Message = dict[str, Any]
 _PIECES_IN_FLIGHT = 8  # as on a socket, the sender of a long body waits for its reader
 

@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -25,24 +26,52 @@ from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
-from tests.support.row import OWNER, Row
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from pulumi_snapshots.errors import Words
+    from pulumi_snapshots.errors.wording import Wording
     from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.snapshot.record import SnapshotRecord
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "ledger_of", "world"]
-
 T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+OWNER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
+
+
+@dataclass
+class Row:
+    """A resource's row on the terminal, which records its texts.
+
+    Attributes:
+        shown: the progress.
+        notes: the good news that stay.
+        warnings: the warnings.
+        wording: the words of the texts.
+    """
+
+    shown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
+
+    def progress(self, text: Words) -> None:
+        said = self.wording.text(text)
+        if not self.shown or self.shown[-1] != said:
+            self.shown.append(said)
+
+    def note(self, text: Words) -> None:
+        self.notes.append(self.wording.text(text))
+
+    def warn(self, text: Words) -> None:
+        self.warnings.append(self.wording.text(text))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pulumi_snapshots.engine.project import file_with
 from pulumi_snapshots.ledger.attempt import is_resource
 from pulumi_snapshots.plugin.description.identity import VERSION
 from squarecloud_emulator import Fault
-from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, run_inside, values
+from tests.support.inside import run_inside
+from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.plugin.description.schema import schema
 from squarecloud_emulator import Fault
-from tests.support.plugin_inside import Plugged, bag, plugged, run_inside
+from tests.support.inside import run_inside
+from tests.support.plugin_inside import Plugged, bag, plugged
 from tests.support.servicer import UNKNOWN, CallFailedError
 from tests.support.world import START
 
