@@ -267,12 +267,11 @@ class Listings:
     ) -> Listing:
         """Get the newest page; fetch it now unless it was requested at `since` or later.
 
-        A fetch that failed, or was given up because the service takes too long, also serves all callers that are no more
-        patient. Otherwise each of hundreds of reads would wait for a service that is down.
+        A fetch that failed, or was given up because the service takes too long, also serves all callers that are as patient. Otherwise each of hundreds of reads would wait for a service that is down.
         """
 
         async def question() -> tuple[Listing, float]:
-            if page.failure is not None and page.failed_at >= since and page.patience.covers(patience):
+            if page.failure is not None and page.failed_at >= since and page.patience == patience:
                 raise page.failure.with_traceback(None)
             try:
                 page.answer = listing = await fetch()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import quote
 
+import anyio
 import httpx
 from pydantic import ValidationError
 
@@ -23,10 +27,8 @@ from pulumi_snapshots.service.errors import (
     UnreadableAnswer,
     is_known,
 )
-from pulumi_snapshots.service.health import Health
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREDENTIALS, READ, Lane
 from pulumi_snapshots.service.models import (
-    Accepted,
     Account,
     AccountDatabase,
     DatabaseStatus,
@@ -39,8 +41,7 @@ from pulumi_snapshots.service.models import (
     read_statuses,
 )
 from pulumi_snapshots.service.rate_limiter import RateLimiter
-from pulumi_snapshots.service.study import look_at
-from pulumi_snapshots.service.transport import Answer, Heard, Transport
+from pulumi_snapshots.service.transport import Answer, Heard, Transport, look_at, one_line, open_client
 
 POST_READ_TIMEOUT = 120.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s. How long a restore
@@ -48,10 +49,16 @@ takes to answer is not public, so it gets the same."""
 GET_READ_TIMEOUT = 30.0
 GET_PAUSE_LIMIT = 30.0
 """The longest `Retry-After`, in seconds, that a read honours: a refresh must end within 2 minutes."""
+ONLINE, DEGRADED = "online", "degraded"
+HEALTH_RENEWED = 300.0
+"""Seconds after which the service renews what it says of itself."""
+HEALTH_WITHIN = 3.0
+"""Seconds: an error waits for it."""
+HEALTH_LIMIT = 100
+"""Characters of the service's own words."""
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(NamedTuple):
     """How patient a read is.
 
     Attributes:
@@ -63,10 +70,6 @@ class Patience:
     back_off: tuple[float, ...]
     waits_out_block: bool
     within: float = GET_READ_TIMEOUT
-
-    def covers(self, other: Patience) -> bool:
-        """Whether the failure of a read that was this patient is also the failure of one with the other patience."""
-        return len(self.back_off) >= len(other.back_off) and self.waits_out_block >= other.waits_out_block
 
 
 PATIENT = Patience(back_off=(2.0, 4.0), waits_out_block=True)
@@ -92,9 +95,6 @@ class Client:
         clock: the time.
         service_clock: learns the service's time from the answers; one of its own if not given.
         http: the HTTP transport; the network if not given.
-
-    Attributes:
-        health: what the service says of itself, which errors add.
     """
 
     def __init__(  # noqa: PLR0913  each is an object of its own
@@ -112,7 +112,8 @@ class Client:
         self._clock = clock
         self._address, self._http = api_url, http
         self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
-        self.health = Health(api_url, clock, http=http)
+        self._asking_health = anyio.Lock()
+        self._asked_health_at, self._health = -math.inf, ("", "")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -126,7 +127,32 @@ class Client:
         """Request the first bytes of a download URL, to study its host. Never sends the API key."""
         return await look_at(method, url, self._clock, http=self._http)
 
-    async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | Accepted:
+    async def health(self) -> tuple[str, str]:
+        """What the service says of itself: `online`, `degraded` or `unknown`, and its message; both are empty if it does not say.
+
+        Its route needs no key and has no envelope. It is asked once in `HEALTH_RENEWED` for all callers.
+        """
+        async with self._asking_health:
+            if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
+                self._health = "", ""
+                with (
+                    suppress(httpx.HTTPError, OSError, ValueError, RecursionError, AttributeError),
+                    anyio.fail_after(HEALTH_WITHIN),
+                ):
+                    async with open_client(self._address, self._http, {"Accept": "application/json"}) as client:
+                        answer = await client.get(f"{self._address}/service/status")
+                    said = json.loads(answer.content) if answer.status_code == httpx.codes.OK else {}
+                    word, message = (one_line(said.get(name) or "")[:HEALTH_LIMIT] for name in ("status", "message"))
+                    self._health = word, message
+                self._asked_health_at = self._clock.monotonic()
+            return self._health
+
+    async def outage(self) -> str:
+        """The words that the service has for an outage of its own; empty if it reports none."""
+        word, message = await self.health()
+        return f"{word}: {message}".removesuffix(": ") if word == DEGRADED else ""
+
+    async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has.
 
         Args:
@@ -134,14 +160,14 @@ class Client:
             leave_by: until when it may leave, by this machine's clock; None for ever.
 
         Returns:
-            `Finished` for a 200, `Accepted` for a 202.
+            The content of a 200; None for a 202, which carries no id: the service continues in the background.
 
         Raises:
             SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
         """
         answer = await self._post(database_id, "snapshots", None, leave_by)
         if answer.continues:
-            return Accepted()
+            return None
         return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
 
     async def restore_snapshot(
@@ -233,7 +259,7 @@ class Client:
                 "POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by
             )
         except ServiceFailed as error:
-            raise error.during(await self.health.outage()) from None
+            raise error.during(await self.outage()) from None
 
     async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
         answer = await self._get(path, READ, patience)
@@ -253,7 +279,7 @@ class Client:
                 pause = next(back_off, None)
                 if pause is None or not error.passing or isinstance(error, Blocked):
                     if isinstance(error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost):
-                        error.during(await self.health.outage())
+                        error.during(await self.outage())
                     raise
                 pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
             await self._clock.sleep(pause)

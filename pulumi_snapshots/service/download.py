@@ -5,26 +5,20 @@ from __future__ import annotations
 import html
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 from httpcore import AsyncNetworkStream
 
-from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
 from pulumi_snapshots.service.signed_url import problem_of_url, version_of
-from pulumi_snapshots.service.transport import leave_redirect, user_agent
+from pulumi_snapshots.service.transport import CONNECT_TIMEOUT, READ_TIMEOUT, http_date, one_line, open_client
 
-CONNECT_TIMEOUT = 15.0
-READ_TIMEOUT = 30.0
-"""Seconds between two pieces of the body."""
 READ_SIZE = 1024 * 1024
 """Bytes per read. httpcore asks for 64 KiB, and for the event loop each read costs about as much as copying its bytes."""
 REDIRECTS = 3
@@ -119,63 +113,57 @@ async def open_download(
         DownloadBroken: the host was not reached, or failed in a way that may pass. Reading from the part raises it too.
         WrongContent: the object is another one, or is not in a readable form.
     """
-    # With compression, sizes and ranges would count compressed bytes.
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": user_agent()}
+    headers = {"Accept-Encoding": "identity"}  # with compression, sizes and ranges would count compressed bytes
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if known is not None and known.etag is not None:
             headers["If-Range"] = known.etag
-    # A separate client, so that no header, cookie or connection of the API's client is used here.
+    # A client of its own, so that no header, cookie or connection of the API's client is used here.
+    verify = urlsplit(url).scheme == "https" or ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT
+    )  # loading authorities takes time
+    timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
     async with (
-        httpx.AsyncClient(
-            transport=http,
-            verify=_authorities(url),
-            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-            trust_env=not is_loopback(urlsplit(url).hostname or ""),
-            event_hooks={"response": [leave_redirect]},
-        ) as client,
-        aclosing(await _follow(client, url, headers)) as response,
+        open_client(url, http, headers, verify=verify, timeout=timeout) as client,
+        aclosing(await _follow(client, url)) as response,
     ):
         part = await _checked_part(response, url, offset, known)
         async with aclosing(part.pieces):  # a reader may stop early
             yield part
 
 
-def _authorities(url: str) -> ssl.SSLContext | bool:
-    """Which authorities to trust: the usual ones, or none for an address without TLS, since loading them takes time."""
-    return urlsplit(url).scheme == "https" or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> httpx.Response:
+async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
     """Send the GET, and follow redirects that keep the scheme."""
     target = url
     for _ in range(REDIRECTS + 1):
         request = _request_text(target)
         try:
-            sent = client.build_request("GET", target, headers=headers, extensions={"trace": _read_wide})
+            sent = client.build_request("GET", target, extensions={"trace": _read_wide})
         except (httpx.InvalidURL, ValueError):  # the latter from a host that is no domain name
             raise UrlRefused(request) from None
-        try:
+        with _breaking(request):
             response = await client.send(sent, stream=True)
-        except (httpx.HTTPError, OSError) as error:
-            raise DownloadBroken(request, message=_one_line(error)) from None
         location = response.extensions.get("location")
         if location is None:
             return response
-        status = response.status_code
         await response.aclose()
-        target = _redirected(target, location)
+        try:
+            target = urljoin(target, location)
+        except ValueError:
+            target = ""
         if problem_of_url(target) is not None or urlsplit(target).scheme != urlsplit(url).scheme:
-            raise WrongContent(request, "the host redirects to an address that is not allowed", status=status)
+            what = "the host redirects to an address that is not allowed"
+            raise WrongContent(request, what, status=response.status_code)
     raise WrongContent(_request_text(url), f"the host redirects more than {REDIRECTS} times")
 
 
-def _redirected(url: str, location: str) -> str:
-    """The address of a redirect; empty if it is malformed."""
+@contextmanager
+def _breaking(request: str) -> Iterator[None]:
+    """Raise a `DownloadBroken` if the network fails."""
     try:
-        return urljoin(url, location)
-    except ValueError:
-        return ""
+        yield
+    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        raise DownloadBroken(request, message=one_line(error)) from None
 
 
 async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
@@ -187,95 +175,71 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
 
 
 async def _checked_part(response: httpx.Response, url: str, offset: int, known: Served | None) -> Part:
-    request, status = _request_text(url), response.status_code
-    if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
-        raise await _refusal(response, request)
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise WrongContent(request, "the answer is compressed although no compression was requested", status=status)
-    served, start = _described(response), 0
+    """The part, if it is what was asked for."""
+    request, status, headers = _request_text(url), response.status_code, response.headers
+    found = None
     if status == httpx.codes.PARTIAL_CONTENT:
-        found = _RANGE.fullmatch(response.headers.get("content-range", ""))
-        if found is None or not offset or int(found[1]) != offset:
-            raise WrongContent(request, "the host sent another range than requested", status=status)
-        start = offset
-    difference = served.differs_from(known) if known is not None else None
-    if difference is not None:
-        raise WrongContent(request, f"the host now serves a different object: {difference}", status=status)
-    if offset and known is not None and not _proven_same(served, known, url):
-        raise WrongContent(request, "nothing proves that the rest is the same version", status=status)
+        found = _RANGE.fullmatch(headers.get("content-range", ""))
+        total = found[3] if found else ""
+    elif status == httpx.codes.OK:
+        total = headers.get("content-length", "")
+    else:
+        raise await _refusal(response, request)
+    etag = headers.get("etag", "")
+    served = Served(
+        total=int(total) if _SIZE.fullmatch(total) else None,
+        version=headers.get("x-amz-version-id") or None,
+        etag=etag if etag.startswith('"') else None,  # a weak one (`W/`) does not prove equal bytes
+        modified=http_date(headers.get("last-modified")),
+    )
+    wrong = ""
+    if headers.get("content-encoding", "identity") != "identity":
+        wrong = "the answer is compressed although no compression was requested"
+    elif status == httpx.codes.PARTIAL_CONTENT and (found is None or not offset or int(found[1]) != offset):
+        wrong = "the host sent another range than requested"
+    elif known is not None and (difference := served.differs_from(known)) is not None:
+        wrong = f"the host now serves a different object: {difference}"
+    elif offset and known is not None and version_of(url) is None:
+        pairs = ((served.version, known.version), (served.etag, known.etag))
+        if not any(one is not None and one == two for one, two in pairs):
+            wrong = "nothing proves that the rest is the same version"
+    if wrong:
+        raise WrongContent(request, wrong, status=status)
     # A host that ignores ranges sends the whole object; the bytes received already are skipped.
-    return Part(request, served, _pieces(response, request, offset - start))
+    return Part(request, served, _pieces(response, request, 0 if found else offset))
 
 
 async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGenerator[bytes, None]:
-    try:
+    with _breaking(request):
         async for piece in response.aiter_raw():
             rest, skip = piece[skip:], max(0, skip - len(piece))
             if rest:
                 yield rest
-    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-        raise DownloadBroken(request, message=_one_line(error)) from None
-
-
-def _proven_same(served: Served, known: Served, url: str) -> bool:
-    pairs = ((served.version, known.version), (served.etag, known.etag))
-    return version_of(url) is not None or any(one is not None and one == two for one, two in pairs)
-
-
-def _described(response: httpx.Response) -> Served:
-    headers = response.headers
-    etag = headers.get("etag", "")
-    if response.status_code == httpx.codes.PARTIAL_CONTENT:
-        found = _RANGE.fullmatch(headers.get("content-range", ""))
-        total = int(found[3]) if found is not None and found[3] != "*" else None
-    else:
-        length = headers.get("content-length", "")
-        total = int(length) if _SIZE.fullmatch(length) else None
-    try:
-        modified = in_utc(parsedate_to_datetime(headers.get("last-modified", "")))
-    except (ValueError, OverflowError):
-        modified = None
-    return Served(
-        total=total,
-        version=headers.get("x-amz-version-id") or None,
-        etag=etag if etag.startswith('"') else None,  # a weak one (`W/`) does not prove equal bytes
-        modified=modified,
-    )
 
 
 async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
-    content = bytearray()
-    try:
+    """The error of an answer that is no part of an object."""
+    content, status, codes = bytearray(), response.status_code, httpx.codes
+    with _breaking(request):
         async for piece in response.aiter_raw():
             content += piece
             if len(content) > REFUSAL_LIMIT:
                 break
-    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-        return DownloadBroken(request, message=_one_line(error))
     text = content.decode(errors="replace")
     code, message = _CODE.search(text), _MESSAGE.search(text)
-    status = response.status_code
-    if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+    if status == codes.REQUESTED_RANGE_NOT_SATISFIABLE:
         return WrongContent(request, "the object is shorter than the part that was received", status=status)
-    if status == httpx.codes.FORBIDDEN and code is None and _HTML.search(text):
+    if status == codes.FORBIDDEN and code is None and _HTML.search(text):
         return ProxyRefused(request, status=status)
-    passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in {
-        httpx.codes.REQUEST_TIMEOUT,
-        httpx.codes.TOO_MANY_REQUESTS,
-    }
+    passing = status >= codes.INTERNAL_SERVER_ERROR or status in {codes.REQUEST_TIMEOUT, codes.TOO_MANY_REQUESTS}
     return (DownloadBroken if passing else UrlRefused)(
         request,
         status=status,
         code=code[1] if code else None,
-        message=_one_line(html.unescape(message[1])) if message else "",
+        message=one_line(html.unescape(message[1])) if message else "",
     )
 
 
 def _request_text(url: str) -> str:
     """Method and path. The query is left out, since it gives access to the data."""
     return f"GET {urlsplit(url).path or '/'}"
-
-
-def _one_line(text: object) -> str:
-    line = " ".join((str(text) or type(text).__name__).split())
-    return "".join(character for character in line if character.isprintable())

@@ -6,7 +6,7 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,14 +20,13 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic.functional_validators import AfterValidator
 from pydantic_core import CoreSchema, core_schema
 
 from pulumi_snapshots.clock import in_utc, is_nonsense
 from pulumi_snapshots.service.signed_url import version_of
 
 PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _NoneIfUnfit:
@@ -45,16 +44,6 @@ def _utc(moment: datetime) -> datetime:
     return in_utc(moment)
 
 
-def _from_milliseconds(value: object) -> datetime:
-    """The time; ValueError if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("no number")  # noqa: TRY004  pydantic takes this for an unfit value
-    try:
-        return EPOCH + timedelta(milliseconds=int(value))
-    except (OverflowError, ValueError) as error:
-        raise ValueError("no time") from error
-
-
 def _address(url: str) -> str:
     """The URL unchanged; ValueError if it cannot be parsed."""
     parts = urlsplit(url)
@@ -66,8 +55,6 @@ def _address(url: str) -> str:
 T = TypeVar("T")
 Lenient = Annotated[T | None, _NoneIfUnfit]
 Utc = Annotated[datetime, AfterValidator(_utc)]
-Milliseconds = Annotated[datetime, BeforeValidator(_from_milliseconds), AfterValidator(_utc)]
-"""A time in milliseconds since 1970."""
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 """A word of the service that users read; no API key is as short."""
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -147,11 +134,6 @@ class Finished(_Wire):
         return version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """The 202 of a create: the service continues in the background. The answer carries no id."""
-
-
 class AccountDatabase(_Wire):
     """A database of the account; `ram` is in MB, and `type` is the database engine."""
 
@@ -168,7 +150,7 @@ class DatabaseStatus(_Wire):
     """The current status of a database; `uptime` is when it was started, None while it does not run."""
 
     running: StrictBool
-    uptime: Lenient[Milliseconds] = None
+    uptime: Lenient[Utc] = None
 
 
 class _Running(DatabaseStatus):
@@ -178,7 +160,7 @@ class _Running(DatabaseStatus):
 
 
 class RestoreStatus(_Wire):
-    """How the last restore of a database stands; times are by the service's clock.
+    """How the last restore of a database stands; times are by the service's clock, on the wire in Unix milliseconds.
 
     Attributes:
         state: `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or one that is new.
@@ -191,8 +173,8 @@ class RestoreStatus(_Wire):
     state: Word
     step: Lenient[Word] = None
     code: Lenient[Word] = None
-    started_at: Lenient[Milliseconds] = None
-    finished_at: Lenient[Milliseconds] = None
+    started_at: Lenient[Utc] = None
+    finished_at: Lenient[Utc] = None
 
     @property
     def in_progress(self) -> bool:

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.transport import user_agent
+from pulumi_snapshots.service.transport import open_client
 
 NTFY_HOST, NTFY = "ntfy.sh", "ntfy+"
 """Where messages go to the URL itself; `ntfy+https://…` says that of any other server."""
@@ -64,14 +63,13 @@ class Monitor:
     async def _sent(self, url: str, event: str, title: str, text: str) -> str:
         plain = url.removeprefix(NTFY)
         parts = urlsplit(plain)
-        headers = {"User-Agent": user_agent()}
+        headers = {}
         if url.startswith(NTFY) or parts.hostname == NTFY_HOST:
-            headers |= {"Title": title, "Priority": PRIORITIES[event]}
+            headers = {"Title": title, "Priority": PRIORITIES[event]}
         else:
             plain = parts._replace(path=parts.path.rstrip("/") + PATHS[event]).geturl()
         body = (text or f"{title}.")[:LONGEST].encode()
         # A redirect is not followed: it would show the secret to another host.
-        trust = not is_loopback(parts.hostname or "")
-        async with httpx.AsyncClient(transport=self.http, trust_env=trust) as client:
+        async with open_client(plain, self.http) as client:
             answer = await client.post(plain, headers=headers, content=body)
         return "" if answer.is_success else f"it answered with {answer.status_code}"

@@ -17,7 +17,7 @@ from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
-from pulumi_snapshots.service.models import Accepted, Finished, Listing
+from pulumi_snapshots.service.models import Finished, Listing
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 from tests.support.failing import fails_with
 from tests.support.memory import SENT, Memory
@@ -66,7 +66,7 @@ class Service:
         _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None)
         return slot
 
-    async def post(self) -> Finished | Accepted | SquareCloudError:
+    async def post(self) -> Finished | SquareCloudError | None:
         try:
             async with await self.slot(CREATE):
                 return await self.client.start_snapshot(DATABASE)
@@ -80,12 +80,12 @@ class Service:
             return error
 
 
-POSTS: list[tuple[httpx.Response, Finished | Accepted | type[SquareCloudError]]] = [
-    (refused(202, "SNAPSHOT_PROCESSING"), Accepted()),
-    (httpx.Response(202, json={"status": "error"}), Accepted()),
-    (httpx.Response(202, json={"status": "success", "response": {}}), Accepted()),
-    (refused(200, "SNAPSHOT_PROCESSING"), Accepted()),
-    (ok(None, code="SNAPSHOT_PROCESSING"), Accepted()),
+POSTS: list[tuple[httpx.Response, Finished | type[SquareCloudError] | None]] = [
+    (refused(202, "SNAPSHOT_PROCESSING"), None),
+    (httpx.Response(202, json={"status": "error"}), None),
+    (httpx.Response(202, json={"status": "success", "response": {}}), None),
+    (refused(200, "SNAPSHOT_PROCESSING"), None),
+    (ok(None, code="SNAPSHOT_PROCESSING"), None),
     (ok({"url": "https://h/x", "key": "versionId=v"}), Finished(url="https://h/x", key="versionId=v")),
     (ok(None), Finished()),
     (ok("done"), Finished()),

@@ -33,7 +33,7 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import bucket_url
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
-from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.client import ONCE, ONLINE
 from pulumi_snapshots.service.errors import (
     Blocked,
     KeyRefused,
@@ -42,7 +42,6 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     UpgradeRequired,
 )
-from pulumi_snapshots.service.health import ONLINE
 from pulumi_snapshots.service.models import Account, Listing
 from pulumi_snapshots.service.rate_limiter import accounts_in
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
@@ -150,9 +149,9 @@ class Examination:
         return "ok", f"forgotten: runs took it to last until {to_the_second(until)}", ""
 
     async def _outage(self) -> Result:
-        health = self.session.client.health
-        word, message = await health.said()
-        if outage := await health.outage():
+        client = self.session.client
+        word, message = await client.health()
+        if outage := await client.outage():
             return "note", f"the service itself reports one ({outage})", "Requests may fail until it is over."
         if word == ONLINE:
             return "ok", "the service reports none", ""
