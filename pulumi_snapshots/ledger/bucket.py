@@ -229,7 +229,7 @@ class Bucket(Place):
         tries[write] = result
         content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
         mark = await self._call(self._objects.replace, self._name, content, held.mark if held else None)
-        self._written, self._was_there = Held(content, mark, self._clock.utc()), True
+        self._written, self._was_there = Held(content, mark), True
         return (result,)
 
     def _document(self, held: Held | None) -> tuple[Document, list[str]]:
