@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs, which_snapshot
+from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep, which_snapshot
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
     ArchiveMemory,
@@ -16,7 +16,6 @@ from pulumi_snapshots.archive.record import (
     kept_of,
     object_in,
 )
-from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late

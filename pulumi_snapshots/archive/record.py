@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.retention import Keep, kept_by
+from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.storage.encryption import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from pulumi_snapshots.ledger.drilled import Drilled
     from pulumi_snapshots.storage.destination import Destination
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """The names of objects in a folder for each database."""
+T = TypeVar("T")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -106,6 +106,33 @@ def history(record: ArchiveRecord) -> list[StoredObject]:
 def newest_first(objects: Iterable[StoredObject]) -> list[StoredObject]:
     """Objects by their snapshots' times."""
     return sorted(objects, key=lambda one: one.taken, reverse=True)
+
+
+_PERIODS: dict[str, Callable[[datetime], object]] = {
+    "daily": lambda time: time.date(),
+    "weekly": lambda time: time.isocalendar()[:2],
+    "monthly": lambda time: (time.year, time.month),
+    "yearly": lambda time: time.year,
+}
+
+
+def kept_by(keep: Keep, objects: Sequence[T], created_at: Callable[[T], str]) -> list[T]:
+    """The objects that at least one tier keeps, of all that there are, in any order.
+
+    As restic does: from the newest on, each tier keeps an object that is the first of its period, until it has kept its
+    number; a tier that is not used up by then keeps the oldest object too.
+    """
+    timed = [(parse_rfc3339(created_at(each)).astimezone(UTC), each) for each in objects]
+    timed.sort(key=lambda pair: pair[0], reverse=True)
+    kept: list[int] = []
+    for name, left in keep.to_outputs().items():
+        before: object = None
+        for number, (time, _) in enumerate(timed):
+            period = _PERIODS[name](time) if name in _PERIODS else number
+            if left and (period != before or number == len(timed) - 1):
+                kept.append(number)
+                before, left = period, left - 1  # noqa: PLW2901  counts down
+    return [timed[number][1] for number in sorted(set(kept))]
 
 
 def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredObject]:

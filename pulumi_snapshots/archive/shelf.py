@@ -14,9 +14,9 @@ from zipfile import BadZipFile, ZipFile
 
 import anyio
 
+from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at
 from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of, newest_first
-from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import PRUNING, digest_of, release
 from pulumi_snapshots.archive.zip_check import BrokenZip

@@ -9,10 +9,9 @@ from hashlib import sha256
 
 import anyio
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.inputs import TIER_LIMIT, ArchiveInputs, Keep
 from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
-from pulumi_snapshots.archive.retention import TIER_LIMIT, Keep
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words

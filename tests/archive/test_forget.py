@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.archive import shelf
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.retention import Keep
+from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.download import OWNER

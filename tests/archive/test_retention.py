@@ -12,9 +12,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
-from pulumi_snapshots.archive.retention import Keep, kept_by
+from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_by, kept_of
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
