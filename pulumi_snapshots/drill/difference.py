@@ -23,7 +23,6 @@ from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.restore.difference import WATCHES_ON
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.difference import Same, changed, differs, holds_unknown, never, since, undecided
 
 if TYPE_CHECKING:
@@ -68,14 +67,15 @@ class DrillRules(Rules):
             return partial(ask, call, connection, scratch)
         return None
 
-    def in_state(self, state: Mapping[str, Any]) -> InState | None:
+    def in_state(self, state: Mapping[str, Any]) -> Proof | None:
         """The drill, or the wait for its restore's end."""
         if "requested_at" not in state or state.get("archive"):  # looked up by its id, or no request of the service
             return None
         record = DrillRecord.from_outputs(state)
         request = record.attempt if record.pending else None
-        proof = Proof("restore", record.scratch_database_id, record.restored_at, request, record.requested_at)
-        return InState(record, purpose_of(record.snapshot, state.get("triggers")), proof, record.snapshot)
+        known = record.restored_at, request, record.requested_at
+        purpose = purpose_of(record.snapshot, state.get("triggers"))
+        return Proof("restore", record.scratch_database_id, *known, purpose, record.snapshot, record)
 
     @property
     def calls(self) -> Calls:

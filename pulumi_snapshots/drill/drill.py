@@ -21,7 +21,7 @@ from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.drilled import Drills
+from pulumi_snapshots.ledger.drilled import note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
@@ -347,7 +347,7 @@ async def concluded(
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
     listener.note(f"drill passed: {archived}snapshot {record.snapshot} restores{_took(record)}, and {checks}")
     if (drilled := record.drilled) is not None and record.database_id:
-        await Drills(ledger).note(record.database_id, drilled, record.version_id)
+        await note_last_drill(ledger, record.database_id, drilled)
     return record
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -53,6 +53,8 @@ SECOND = timedelta(seconds=1)
 """How exactly two processes know the service's time."""
 APART_FROM_LOST = LATEST_OF_LOST + CLEAR
 """How much later than one whose answer was lost the next one is sent, without waiting for the proof that it never came."""
+NEVER = datetime.fromtimestamp(0, UTC)
+"""Until when one that is over is in the way if nothing holds its database."""
 NOT_AWAITED = "not awaited"
 """`Request.answered` until there is an answer."""
 
@@ -193,31 +195,32 @@ class Attempt:
         return self.request.id
 
     @property
+    def names(self) -> frozenset[str]:
+        """Its id and its result, as `Intent.carried` has them."""
+        return frozenset(filter(None, (self.id, self.result)))
+
+    @property
     def is_over(self) -> bool:
         """Whether its result is known."""
         return self.status in {Status.FOUND, Status.FAILED}
 
-    def is_in_the_way(self, now: datetime) -> bool:
-        """Whether another one of the same database must wait for it, since their results could not be told apart.
-
-        The snapshot of one whose answer was lost is taken soon after it or never, so a much later one is not mistaken for it.
-        """
-        until = self.in_the_way_until
-        return until is not None and now < until
-
     @property
-    def in_the_way_until(self) -> datetime | None:
-        """Until when another one must wait at most; None if it need not."""
+    def in_the_way_until(self) -> datetime:
+        """Until when another one of the same database must wait for it, since their results could not be told apart."""
         if self.is_over:
-            return self.held_until
-        if self.kind == "snapshot" and not self.request.accepted:
-            return self.request.posted_at + APART_FROM_LOST
-        return self.request.posted_at + KEPT
+            return self.held_until or NEVER
+        # The snapshot of one whose answer was lost is taken soon after it or never.
+        lost = self.kind == "snapshot" and not self.request.accepted
+        return self.request.posted_at + (APART_FROM_LOST if lost else KEPT)
+
+    def is_in_the_way(self, now: datetime) -> bool:
+        """Whether another one of the same database must wait for it."""
+        return now < self.in_the_way_until
 
     @property
     def waited_for_until(self) -> datetime:
         """Until when others wait for its end, at most: later it is proved to have none, or can be told apart."""
-        until = self.in_the_way_until or self.ended_at or self.request.posted_at
+        until = self.in_the_way_until
         return until if self.is_over else min(until, self.request.posted_at + self.request.longest)
 
     def awaits_answer(self, now: datetime) -> bool:
@@ -243,26 +246,18 @@ class Attempt:
         Raises:
             LookupError, TypeError, ValueError, AttributeError, OverflowError: no run has written it like that.
         """
-        times = {
-            name: parse_rfc3339(content[name]) for name in ("ended_at", "held_until") if content.get(name) is not None
+        times = {name: parse_rfc3339(content[name]) for name in ("ended_at", "held_until") if content.get(name)}
+        parts: dict[str, Any] = {
+            "status": Status(content["status"]),
+            "request": Request.from_outputs(content["request"]),
         }
-        parts = {"status": Status(content["status"]), "request": Request.from_outputs(content["request"])}
         parts["let_go"] = str(content["let_go"]) if content.get("let_go") else None
         attempt = cls(**{"owner": None, **content, **times, **parts})
-        texts = (
-            attempt.owner or "",
-            attempt.account or "",
-            attempt.purpose,
-            attempt.source or "",
-            attempt.result or "",
-            attempt.request.answered,
-        )
+        given = (attempt.owner, attempt.account, attempt.source, attempt.result)
+        texts = (attempt.purpose, attempt.request.answered, *(each or "" for each in given))
         if attempt.kind not in KINDS or not all(isinstance(each, str) for each in texts):
             raise ValueError(attempt.kind)
         checks.database_id()(attempt.database_id)
-        if attempt.source is not None:
-            database_id, _, version = attempt.source.partition("/")
-            checks.database_id()(database_id), checks.version_id(version)
         if any(map(is_nonsense, (attempt.request.posted_at, *times.values()))):
             raise ValueError(attempt.request.posted_at)
         return attempt
@@ -283,7 +278,6 @@ class Intent:
         kind: as in `Attempt`, like owner, database_id, purpose, source and account.
         timeout: seconds that the operation may take.
         began: when the operation began.
-        run_began: when its process began.
         fresh: whether another one is wanted, whatever earlier runs have left.
         carried: results and ids that calls of this run have shown its states to have.
         oldest: how old an earlier attempt may be that is resumed; None for any age.
@@ -300,7 +294,6 @@ class Intent:
     purpose: str
     timeout: float
     began: datetime
-    run_began: datetime
     source: str | None = None
     fresh: bool = False
     carried: frozenset[str] = frozenset()
@@ -312,10 +305,6 @@ class Intent:
     account: str | None = None
     run: str = ""
 
-    def is_for_same(self, attempt: Attempt) -> bool:
-        """Whether an attempt has the same purpose."""
-        return attempt.purpose == self.purpose or attempt.purpose in self.purposes
-
     def is_mine(self, attempt: Attempt) -> bool:
         """Whether an attempt was made by the operation itself, in this or an earlier run.
 
@@ -326,6 +315,10 @@ class Intent:
         same_account = None in (attempt.account, self.account) or attempt.account == self.account
         # A command is about whichever database it names.
         return attempt.database_id == self.database_id or (is_resource(self.owner) and same_account)
+
+    def is_for_same(self, attempt: Attempt) -> bool:
+        """Whether an attempt has the same database and purpose."""
+        return attempt.database_id == self.database_id and attempt.purpose in {self.purpose, *self.purposes}
 
 
 class Role(StrEnum):
@@ -389,10 +382,11 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     Raises:
         ClaimRefused: nothing may be sent.
     """
-    here, mine, found = _alike(attempts, intent, now)
-    if (claim := _left(mine, found, intent, now)) is not None:
+    here, mine = _alike(attempts, intent, now)
+    if (claim := left(attempts, intent, now)) is not None:
         return claim
     _refuse(here, mine, intent)
+    found = _found(here)
     for each in here:
         if each.is_in_the_way(now) and each.id not in intent.ignored:
             return Claim(each, Role.IN_THE_WAY, found)
@@ -404,74 +398,61 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | None:
-    """Find what an earlier run of this operation has left, which is resumed; None for nothing."""
-    _, mine, found = _alike(attempts, intent, now)
-    return _left(mine, found, intent, now)
-
-
-def _left(mine: list[Attempt], found: frozenset[str], intent: Intent, now: datetime) -> Claim | None:
-    earlier = _unproved(mine, intent, now)
-    if earlier is None or (intent.fresh and not _may_be_it(earlier)):
+    """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
+    here, mine = _alike(attempts, intent, now)
+    newest = _newest(mine)  # the state has been about that since, perhaps onto another database
+    if newest is None or newest.names & intent.carried or not intent.is_for_same(newest):
         return None
-    return Claim(earlier, Role.RESUMED, found - {earlier.result or ""})
+    posted_at = newest.request.posted_at
+    is_old = intent.oldest is not None and posted_at < now - intent.oldest
+    if is_old or (intent.resumes_after is not None and posted_at <= intent.resumes_after):
+        return None
+    # The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must
+    # not act twice; a snapshot may cost one more.
+    may_be_it = newest.fresh and newest.kind == "restore" and is_resource(newest.owner)
+    if intent.fresh and not may_be_it:
+        return None
+    # What another process of this run has deleted, because of something upstream, is made again as it was.
+    is_moved = newest.let_go is not None and newest.let_go == intent.run and not intent.fresh
+    if newest.proved and not is_moved:
+        return None
+    return Claim(newest, Role.RESUMED, _found(here) - newest.names)
 
 
-def _alike(
-    attempts: Iterable[Attempt], intent: Intent, now: datetime
-) -> tuple[list[Attempt], list[Attempt], frozenset[str]]:
-    """The attempts of the same kind, the latest first: of the same database, of the operation itself, and versions found."""
+def _alike(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> tuple[list[Attempt], list[Attempt]]:
+    """The attempts of the same kind, the latest first: of the same database, and of the operation itself."""
     alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
     alike.sort(key=lambda each: each.request.posted_at, reverse=True)
     here = [each for each in alike if each.database_id == intent.database_id]
-    found = frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
-    return here, [each for each in alike if intent.is_mine(each)], found
+    return here, [each for each in alike if intent.is_mine(each)]
 
 
-def _may_be_it(earlier: Attempt) -> bool:
-    """Whether an unproved attempt may be the very one that is wanted again, since its state was not saved.
-
-    The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must not
-    act twice; a snapshot may cost one more.
-    """
-    return earlier.fresh and earlier.kind == "restore" and is_resource(earlier.owner)
+def _found(here: list[Attempt]) -> frozenset[str]:
+    """The versions that attempts have found."""
+    return frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
 
 
-def _unproved(mine: list[Attempt], intent: Intent, now: datetime) -> Attempt | None:
-    """What an earlier run of this operation has left and no state was shown to have."""
-    for each in mine:
-        is_same = intent.is_for_same(each) and each.status is not Status.FAILED
-        is_same &= each.database_id == intent.database_id
-        is_same &= intent.oldest is None or each.request.posted_at >= now - intent.oldest
-        is_same &= intent.resumes_after is None or each.request.posted_at > intent.resumes_after
-        # What another process of this run has deleted, because of something upstream, is made again as it was.
-        is_moved = each.let_go is not None and each.let_go == intent.run and not intent.fresh
-        if is_same and (is_moved or not each.proved) and not {each.result, each.id} & intent.carried:
-            return each
-        if intent.kind == "restore" and each.status is not Status.FAILED:
-            return None  # the state has been about a later one since, perhaps onto another database
-    return None
+def _newest(mine: list[Attempt]) -> Attempt | None:
+    return next((each for each in mine if each.status is not Status.FAILED), None)
 
 
 def _refuse(here: list[Attempt], mine: list[Attempt], intent: Intent) -> None:
     """Raise if a request could do what was done already."""
-    if intent.kind == "snapshot":
-        for each in here:
-            is_same = intent.is_for_same(each) and not each.proved and each.status is not Status.FAILED
-            earlier = each.request.posted_at < intent.run_began
-            if is_same and earlier and is_renamed(each.owner, intent.owner, stack_only=True) and not intent.fresh:
-                raise ClaimRefused(Refusal.RENAMED, each)
-        return
-    newest = next((each for each in mine if each.status is not Status.FAILED), None)
-    if newest is not None and newest.request.posted_at > intent.began + SECOND:
-        raise ClaimRefused(Refusal.OVERTAKEN, newest)
-    has_ended = newest is not None and (newest.is_over or newest.id in intent.ignored)
-    if newest is not None and has_ended and is_resource(intent.owner) and not intent.fresh:
-        is_same = intent.is_for_same(newest) and newest.database_id == intent.database_id
-        if is_same and not newest.let_go and not {newest.result, newest.id} & intent.carried:
+    newest = _newest(mine)
+    if intent.kind == "restore" and newest is not None:
+        if newest.request.posted_at > intent.began + SECOND:
+            raise ClaimRefused(Refusal.OVERTAKEN, newest)
+        has_ended = newest.is_over or newest.id in intent.ignored
+        is_known = newest.let_go or newest.names & intent.carried
+        if has_ended and not is_known and intent.is_for_same(newest) and is_resource(intent.owner) and not intent.fresh:
             raise ClaimRefused(Refusal.DONE, newest)
     for each in here:
-        is_same = intent.is_for_same(each) and each.source == intent.source and not each.proved
-        if is_same and each.status is not Status.FAILED and is_renamed(each.owner, intent.owner):
+        is_open = not each.proved and each.status is not Status.FAILED
+        is_same = intent.is_for_same(each) and each.source == intent.source
+        # A snapshot may cost one more.
+        is_earlier = intent.kind == "restore" or (each.request.posted_at < intent.began and not intent.fresh)
+        is_it = is_open and is_same and is_earlier
+        if is_it and is_renamed(each.owner, intent.owner, stack_only=intent.kind == "snapshot"):
             raise ClaimRefused(Refusal.RENAMED, each)
 
 
@@ -485,6 +466,9 @@ class Proof:
         result: the version, or the time of the restore, that the state has; None while it is pending.
         request: the request that the state has as pending; None if it is complete.
         requested_at: when the request was sent of what the state has as complete, as the state has it.
+        purpose: as in `Attempt`.
+        source: as in `Attempt`.
+        record: the resource.
     """
 
     kind: Kind
@@ -492,6 +476,9 @@ class Proof:
     result: str | None = None
     request: Request | None = None
     requested_at: str | None = None
+    purpose: str = ""
+    source: str | None = None
+    record: Any = None
 
     def shows(self, attempt: Attempt) -> bool:
         """Whether it shows that the state has this attempt."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -19,8 +17,6 @@ from pulumi_snapshots.ledger.service_clock import ServiceClock
 
 T = TypeVar("T")
 ATTEMPTS = "attempts"
-AGAIN_AFTER = timedelta(minutes=1)
-"""How long no other call reads a ledger for what its state shows, after one could not: a stack may have a thousand of them."""
 UNKNOWN_RUN = "unknown"
 """In `Attempt.let_go` the run of a process without an engine."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
@@ -35,6 +31,13 @@ class _Edit:
     result: Any = None
     error: Exception | None = None
     done: bool = False
+
+    def make(self, document: Document) -> None:
+        self.result = self.error = None
+        try:
+            self.result = self.change(document)
+        except Exception as error:  # noqa: BLE001  its caller gets it
+            self.error = error
 
 
 class Ledger:
@@ -54,13 +57,10 @@ class Ledger:
         self.place = place
         self.clock = clock
         self.trouble = ""
-        self._known: set[str] = set()
-        self._unproved: tuple[Attempt, ...] | None = None
-        self._seen: tuple[Attempt, ...] = ()
-        self._reading = anyio.Lock()
         self._writing = anyio.Lock(fast_acquire=True)
         self._waiting: list[_Edit] = []
-        self._read: tuple[datetime, list[Attempt] | LedgerUnavailable] | None = None
+        self._reading = anyio.Lock()
+        self._seen: tuple[Attempt, ...] | None = None
 
     async def read(self) -> Document:
         """Read the document."""
@@ -68,44 +68,41 @@ class Ledger:
             return await self.place.read()
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, see `Place.edit`. Changes that wait for another one are written together."""
+        """Change the document, see `Place.edit`. Changes that wait for another one are written together.
+
+        What is begun ends, also if the caller is cancelled, who must know whether it was written.
+
+        Args:
+            change: as for `Place.edit`. If it raises, it has changed nothing before.
+        """
         mine = _Edit(change)
         self._waiting.append(mine)
-        try:
-            await self._writing.acquire()
-        except anyio.get_cancelled_exc_class():
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-                raise
-            with anyio.CancelScope(shield=True):  # its caller must know whether it was written
-                await self._writing.acquire()
-        try:
-            if not mine.done:
-                await self._write(mine)
-        finally:
-            self._writing.release()
+        with anyio.CancelScope(shield=True):
+            async with self._writing:
+                if not mine.done:
+                    await self._write()
         with self._noting():
             if mine.error is not None:
                 raise mine.error
         result: T = mine.result
         return result
 
-    async def _write(self, mine: _Edit) -> None:
+    async def _write(self) -> None:
         """Write all changes that wait, each of which gets its result or its error."""
         edits, self._waiting = self._waiting, []
+
+        def change(document: Document) -> None:
+            for each in edits:
+                each.make(document)
+
         try:
-            await self.place.edit(partial(_make, edits))
+            await self.place.edit(change)
         except Exception as error:  # noqa: BLE001  each caller gets it
-            if isinstance(error, LedgerUnavailable):  # those that came meanwhile have waited for the same place
-                edits, self._waiting = edits + self._waiting, []
+            edits, self._waiting = edits + self._waiting, []  # the later ones have waited for the same place
             for each in edits:
                 each.error = error.again() if isinstance(error, LedgerUnavailable) else error
-        except BaseException:  # this caller was cancelled before anything was written
-            self._waiting = [each for each in edits if each is not mine] + self._waiting
-            raise
         for each in edits:
             each.done = True
-        self._read = None
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -140,14 +137,7 @@ class Ledger:
         kept = [each for each in self.attempts_in(document) if not each.is_past(now)]
         claim = decide(kept, intent, now)
         if claim.is_new:
-            new = claim.attempt
-            if intent.fresh and new.owner is not None:  # what it had asked for before is given up
-                mine = new.owner, new.kind, new.database_id
-                kept = [
-                    replace(each, proved=True) if (each.owner, each.kind, each.database_id) == mine else each
-                    for each in kept
-                ]
-            document[ATTEMPTS] = {each.id: each.to_document() for each in (*kept, new)}
+            document[ATTEMPTS] = {each.id: each.to_document() for each in (*kept, claim.attempt)}
         return claim
 
     async def withdraw(self, attempt: Attempt) -> None:
@@ -156,58 +146,47 @@ class Ledger:
 
     async def answered(self, attempt: Attempt, how: str) -> Attempt:
         """Enter how a request was answered, see `Request.answered`."""
+        request = replace(attempt.request, answered=how)
+        status = unresolved(request)
 
-        def change(document: Document) -> Attempt:
-            there = self._one(document, attempt.id) or attempt
-            request = replace(there.request, answered=how)
-            known = there if there.is_over else replace(there, request=request, status=unresolved(request))
-            self._put(document, known)
-            return known
+        def change(there: Attempt) -> Attempt:
+            if there.is_over:
+                return there
+            return replace(there, request=replace(there.request, answered=how), status=status)
 
-        return await self.edit(change)
+        return await self._changed(attempt, change)
 
     async def update(self, attempt: Attempt, **changes: Any) -> Attempt:
         """Change fields of an attempt; one that another run has seen the end of meanwhile stays as it is there."""
 
-        def change(document: Document) -> Attempt:
-            there = self._one(document, attempt.id)
-            if there is not None and there.is_over and not attempt.is_over:
+        def change(there: Attempt) -> Attempt:
+            if there.is_over and not attempt.is_over:
                 return there
-            changed = replace(there or attempt, **changes)
-            if there is not None and there.status is not Status.SENT:  # its run knows better how it was answered
+            changed = replace(there, **changes)
+            if there.status is not Status.SENT:  # its run knows better how it was answered
                 changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
-            # One without an answer that is gone was withdrawn by its run: it has started nothing.
-            if there is not None or attempt.proved or attempt.request.accepted:
-                self._put(document, changed)
             return changed
 
-        return await self.edit(change)
+        return await self._changed(attempt, change)
 
     async def found(self, attempt: Attempt, result: str, *, holds: timedelta | None = None) -> Attempt:
-        """Enter the result of an attempt; earlier finished ones of the same owner are superseded.
+        """Enter the result of an attempt.
 
         Args:
             attempt: the attempt.
             result: see `Attempt.result`.
             holds: how long others must stay away from its database all the same.
         """
+        now = self.clock.now()
+        until = now + holds if holds else None
 
-        def change(document: Document) -> Attempt:
-            there = self._one(document, attempt.id) or attempt
+        def change(there: Attempt) -> Attempt:
             if there.is_over:
                 return there
             proved = there.proved or not is_resource(there.owner)
-            now = self.clock.now()
-            done = replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved)
-            done = replace(done, held_until=now + holds) if holds else done
-            for each in self.attempts_in(document):
-                same = (each.owner, each.kind, each.database_id) == (done.owner, done.kind, done.database_id)
-                if same and each.is_over and each.request.posted_at < done.request.posted_at:
-                    self._put(document, replace(each, proved=True))
-            self._put(document, done)
-            return done
+            return replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved, held_until=until)
 
-        return await self.edit(change)
+        return await self._changed(attempt, change)
 
     async def failed(self, attempt: Attempt, code: str) -> Attempt:
         """Enter that the service has reported a failure."""
@@ -215,76 +194,74 @@ class Ledger:
 
     async def hold(self, attempt: Attempt, until: datetime | None) -> None:
         """Keep others away from the database of an attempt that is over, until then; None lets them act again."""
+        await self._changed(attempt, lambda there: replace(there, held_until=until))
 
-        def change(document: Document) -> None:
+    async def _changed(self, attempt: Attempt, change: Callable[[Attempt], Attempt]) -> Attempt:
+        """Change an attempt as it stands in the ledger, or as its caller has it."""
+
+        def edit(document: Document) -> Attempt:
             there = self._one(document, attempt.id)
-            if there is not None:
-                self._put(document, replace(there, held_until=until))
+            changed = change(there or attempt)
+            # One without an answer that is gone was withdrawn: it has started nothing.
+            if there is not None or changed.proved or changed.status not in {Status.SENT, Status.LOST}:
+                self._put(document, changed)
+            return changed
 
-        await self.edit(change)
+        return await self.edit(edit)
 
     # What states have ----------------------------------------------------------------------------------------------------
 
     def has_noted(self, proof: Proof) -> bool:
-        """Whether `note` has nothing to do; from any thread, since its list is replaced and never changed."""
-        if self._unproved is None or (proof.request is not None and proof.request.id not in self._known):
+        """Whether `note` has nothing to do; from any thread, since what was seen is replaced and never changed."""
+        seen = self._seen
+        if seen is None or (proof.request is not None and all(each.id != proof.request.id for each in seen)):
             return False
-        return not any(map(proof.shows, self._unproved))
+        return not any((each.let_go or not each.proved) and proof.shows(each) for each in seen)
 
-    async def note(self, proof: Proof, owner: str | None, purpose: str, source: str | None = None) -> None:
+    async def note(self, proof: Proof, owner: str | None) -> None:
         """Note that the state has what a call has carried; a pending request that the ledger lacks is entered.
 
         Costs one read in a process, and a write only if it proves something.
         """
-        there = await self._there() if self._unproved is None else []
-        if self._unproved is None:
-            self._known = {each.id for each in there}
-            self._seen = tuple(there)
-            self._unproved = tuple(each for each in there if not each.proved or each.let_go)
+        seen = await self._once_seen()
         if self.has_noted(proof):
             return
-        shown = [each for each in self._unproved if proof.shows(each)]
+        shown = [each for each in seen if proof.shows(each)]
         if not shown and proof.request is not None:
-            request, kind, database_id = proof.request, proof.kind, proof.database_id
-            shown = [Attempt(kind, owner, database_id, purpose, request, unresolved(request), source)]
+            known = proof.request, unresolved(proof.request), proof.source
+            shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
         await self._mark(shown, proof)
-        self._known |= {each.id for each in shown}
-        self._unproved = tuple(each for each in self._unproved if each not in shown)
 
     async def let_go(self, proof: Proof, run: str) -> None:
         """Note that a state drops a restore, so that the same resource may do it again in a later run."""
-        shown = [each for each in self._seen if proof.shows(each)]
-        if not shown:  # of this process itself, or of none
-            shown = [each for each in await self._there() if proof.shows(each)]
-        await self._mark(shown, proof, run or UNKNOWN_RUN)
+        await self._mark([each for each in await self._once_seen() if proof.shows(each)], proof, run or UNKNOWN_RUN)
 
     async def _mark(self, shown: list[Attempt], proof: Proof, run: str | None = None) -> None:
         """Enter that a state has these attempts, or has let them go in a run."""
 
-        def change(document: Document) -> None:
+        def change(document: Document) -> list[Attempt]:
+            marked = []
             for each in shown:
                 there = replace(self._one(document, each.id) or each, proved=True, let_go=run)
                 if proof.result and not there.is_over:
                     there = replace(there, status=Status.FOUND, result=proof.result)
-                self._put(document, there)
+                marked.append(there)
+            for each in marked:
+                self._put(document, each)
+            return marked
 
         if shown:
-            await self.edit(change)
+            marked = await self.edit(change)
+            ids = {each.id for each in marked}
+            self._seen = (*(each for each in self._seen or () if each.id not in ids), *marked)
 
-    async def _there(self) -> list[Attempt]:
-        """Read all attempts, for many calls that show a state: also if that fails, it is not read again for each."""
+    async def _once_seen(self) -> tuple[Attempt, ...]:
+        """All attempts as they were once in this process, for a thousand calls that show a state."""
         async with self._reading:
-            if self._read is not None and abs(self.clock.now() - self._read[0]) < AGAIN_AFTER:
-                if isinstance(self._read[1], LedgerUnavailable):
-                    raise self._read[1].again()
-                return self._read[1]
-            try:
-                there = await self.attempts()
-            except LedgerUnavailable as error:
-                self._read = self.clock.now(), error
-                raise
-            self._read = self.clock.now(), there
-            return there
+            if self._seen is None:
+                self._seen = ()  # one that cannot be read is not read again for each of them
+                self._seen = tuple(await self.attempts())
+            return self._seen
 
     # The document ----------------------------------------------------------------------------------------------------------
 
@@ -310,23 +287,3 @@ class Ledger:
     @staticmethod
     def _put(document: Document, attempt: Attempt) -> None:
         document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_document()
-
-
-def _make(edits: list[_Edit], document: Document) -> None:
-    """Make changes. One that raises is left out, and all others are made again without it."""
-    before = json.dumps(document) if len(edits) > 1 else ""
-    for each in edits:
-        each.error = None
-    index = 0
-    while index < len(edits):
-        each = edits[index]
-        index += 1
-        if each.error is None:
-            try:
-                each.result = each.change(document)
-            except Exception as error:
-                each.error, index = error, 0
-                if not before:
-                    raise
-                document.clear()
-                document.update(json.loads(before))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -26,10 +25,9 @@ BACKEND = "backend"
 """The setting that stands for the backend in which Pulumi keeps the states."""
 OWN = ".pulumi-snapshots"
 """The folder of the ledger in such a backend."""
-SHORT_BUCKET = "must name a bucket of at least two characters"
 MUST_BE = (
-    "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, the absolute path of a folder, or `backend` for the "
-    "bucket or folder in which Pulumi keeps the states"
+    "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX (a BUCKET has at least two characters), the absolute "
+    "path of a folder, or `backend` for the bucket or folder in which Pulumi keeps the states"
 )
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "s3": {
@@ -59,11 +57,13 @@ class Place(ABC):
     """A place for one document, which several processes read and edit.
 
     Attributes:
-        where: names it in texts: the file's path, or the bucket's URI.
+        where: names it in texts: the file's path, or the URI of bucket and prefix.
+        file: names the file or object itself, if `where` does not.
         is_shared: whether several machines share it.
     """
 
     where: str
+    file: str = ""
     is_shared: bool
 
     @abstractmethod
@@ -89,11 +89,6 @@ class Place(ABC):
             LedgerUnavailable: the document cannot be read or written.
         """
 
-    @property
-    def file(self) -> str:
-        """Names the file or object itself."""
-        return self.where
-
     def parsed(self, data: bytes | str) -> Document:
         """Parse a serialised document.
 
@@ -113,19 +108,19 @@ class Place(ABC):
 
     def unreadable(self, why: str) -> LedgerUnavailable:
         """Make the error for what another version may have written."""
-        return self._as_it_is(why, Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=self.file))
+        return self._as_it_is(why, Step.UPGRADE, Step.MOVE_LEDGER_ASIDE)
 
     def damaged(self) -> LedgerUnavailable:
         """Make the error for a file or object that holds something else than a document."""
-        return self._as_it_is("it is damaged, or another program's", Next(Step.MOVE_LEDGER_ASIDE, file=self.file))
+        return self._as_it_is("it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE)
 
     def gone(self) -> LedgerUnavailable:
         """Make the error for a document that this process has seen, and that is not there any more."""
-        why = "it was moved or emptied while this run was under way"
-        return self._as_it_is(why, Next(Step.PUT_LEDGER_BACK, file=self.file))
+        return self._as_it_is("it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK)
 
-    def _as_it_is(self, why: str, *then: Next) -> LedgerUnavailable:
-        return LedgerUnavailable(self.file, why, then, is_shared=self.is_shared)
+    def _as_it_is(self, why: str, *steps: Step) -> LedgerUnavailable:
+        file = self.file or self.where
+        return LedgerUnavailable(file, why, [Next(each, file=file) for each in steps], is_shared=self.is_shared)
 
     def unavailable(self, why: str, then: Iterable[Next] = ()) -> LedgerUnavailable:
         """Make the error for a place that cannot be read or written."""
@@ -150,8 +145,7 @@ def read_place(given: object) -> str:
     try:
         place = destination_of(bare)
     except Unfit as error:
-        short = re.match(r"(s3|gs|az)://[A-Za-z0-9](/|$)", text)
-        raise Unfit(f"{SHORT_BUCKET}, and {MUST_BE}" if short else MUST_BE, given) from error
+        raise Unfit(MUST_BE, given) from error
     if place.scheme == "file":
         if place.file.exists() and not place.file.is_dir():
             raise Unfit("must be a folder, not a file", given)

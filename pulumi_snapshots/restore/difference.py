@@ -12,7 +12,6 @@ from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, since, undecided
 
 if TYPE_CHECKING:
@@ -30,14 +29,15 @@ class RestoreRules(Rules):
     schema = RESTORE
     kind = "restore"
 
-    def in_state(self, state: Mapping[str, Any]) -> InState | None:
+    def in_state(self, state: Mapping[str, Any]) -> Proof | None:
         """The restore, or the wait for its end."""
         if "requested_at" not in state:  # one that is looked up by its id
             return None
         record = RestoreRecord.from_outputs(state)
         request = record.attempt if record.pending and not record.failure else None
-        proof = Proof("restore", record.target_database_id, record.restored_at, request, record.requested_at)
-        return InState(record, digest_of(state.get("triggers")), proof, record.snapshot)
+        known = record.restored_at, request, record.requested_at
+        purpose = digest_of(state.get("triggers"))
+        return Proof("restore", record.target_database_id, *known, purpose, record.snapshot, record)
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, and the one that is restored."""

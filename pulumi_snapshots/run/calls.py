@@ -18,10 +18,10 @@ from pulumi_snapshots.run.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
+    from pulumi_snapshots.ledger.attempt import Proof
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import ResourceSchema
-    from pulumi_snapshots.run.memory import InState
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
@@ -148,7 +148,7 @@ class Rules(ABC):
         """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
         return {"database_id": values.get("database_id")}
 
-    def in_state(self, state: Mapping[str, Any]) -> InState | None:  # noqa: ARG002  most send no request
+    def in_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most send no request
         """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
         return None
 
@@ -157,22 +157,24 @@ class Rules(ABC):
 
         Without the ledger nothing is entered, and a later call shows it again.
         """
-        shown, ledger = self._shown(call, state)
-        if shown is not None and ledger is not None and not ledger.has_noted(shown.proof):
+        for ledger, shown in self._unentered(call, state):
             with suppress(LedgerUnavailable):
-                await ledger.note(shown.proof, owner_of(call.owner), shown.purpose, shown.source)
+                await ledger.note(shown, owner_of(call.owner))
 
     def is_entered(self, call: Call, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
-        shown, ledger = self._shown(call, state)
-        return shown is None or ledger is None or ledger.has_noted(shown.proof)
+        return not self._unentered(call, state)
 
-    def _shown(self, call: Call, state: Mapping[str, Any]) -> tuple[InState | None, Ledger | None]:
-        """What the state shows, which this process knows from now on, and the ledger that may not have it."""
-        if (shown := self.in_state(state)) is None or (ledger := self._ledger(call)) is None:
-            return shown, None
-        call.shared.memory.of(shown.proof.database_id).known.update(shown.proof.names)
-        return shown, ledger
+    def _unentered(self, call: Call, state: Mapping[str, Any]) -> list[tuple[Ledger, Proof]]:
+        """What the state shows, which this process knows from now on, if the ledger may not have it."""
+        if (shown := self.in_state(state)) is None:
+            return []
+        try:
+            ledger = call.shared.ledger(call.settings())  # which needs no key
+        except SettingsError:
+            return []
+        call.shared.memory.of(shown.database_id).known.update(shown.names)
+        return [] if ledger.has_noted(shown) else [(ledger, shown)]
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """See `Calls.read`."""
@@ -187,21 +189,12 @@ class Rules(ABC):
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
         """See `Calls.delete`."""
         await self.enter_state(call, state)
-        shown, ledger = self._shown(call, state)
-        if shown is not None:
+        if (shown := self.in_state(state)) is not None:
             call.shared.memory.remember_delete(self.kind, call.owner, shown)
-            if self.kind == "restore" and ledger is not None:
-                with suppress(LedgerUnavailable):
-                    await ledger.let_go(shown.proof, call.shared.memory.run)
+            if shown.kind == "restore":
+                with suppress(LedgerUnavailable, SettingsError):
+                    await call.shared.ledger(call.settings()).let_go(shown, call.shared.memory.run)
         await self.calls.delete(call, id_, state)
-
-    @staticmethod
-    def _ledger(call: Call) -> Ledger | None:
-        """The ledger, which needs no key; None if a setting cannot be used."""
-        try:
-            return call.shared.ledger(call.settings())
-        except SettingsError:
-            return None
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""

@@ -108,23 +108,6 @@ class DatabaseMemory:
             self.newest_known = max(modified, self.newest_known or modified)
 
 
-@dataclass(frozen=True)
-class InState:
-    """What a state has of a resource that sends requests.
-
-    Attributes:
-        record: the resource.
-        purpose: as in an attempt.
-        proof: what that shows of attempts.
-        source: of a restore, the snapshot as DATABASE_ID/VERSION_ID.
-    """
-
-    record: Any
-    purpose: str
-    proof: Proof
-    source: str | None = None
-
-
 @dataclass
 class _Course:
     """What the engine has done with one resource in this run.
@@ -140,8 +123,8 @@ class _Course:
     seen: bool = False
     in_question: bool = False
     compared: bool = False
-    kept: InState | None = None
-    deleted: InState | None = None
+    kept: Proof | None = None
+    deleted: Proof | None = None
 
 
 class RunMemory:
@@ -209,7 +192,7 @@ class RunMemory:
         course.seen = True
         course.in_question |= in_state
 
-    def remember_diff(self, kind: str, owner: str | None, kept: InState | None) -> None:
+    def remember_diff(self, kind: str, owner: str | None, kept: Proof | None) -> None:
         """Remember that the engine has compared the resource that its state has; `kept` is that if it is to stay.
 
         Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
@@ -220,7 +203,7 @@ class RunMemory:
             course.compared, course.kept = True, kept
         course.seen, course.in_question = True, False
 
-    def remember_delete(self, kind: str, owner: str | None, kept: InState | None) -> None:
+    def remember_delete(self, kind: str, owner: str | None, kept: Proof | None) -> None:
         """Remember what the engine has deleted.
 
         It deletes what depends on something that is deleted first before it has asked anything about it, and makes it again.

@@ -126,7 +126,6 @@ class Operation:
             "purposes": session.memory.purposes(triggers),
             "carried": carried,
             "began": now,
-            "run_began": now,
             "run": session.memory.run,
             "account": session.settings.account(),
             **wanted,
@@ -240,7 +239,7 @@ class Operation:
         while self.attempt is None:
             await session.know_time(self.intent.database_id)
             began = clock.now() - (session.clock.utc() - self.began)
-            self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
+            self.intent = replace(self.intent, began=began)
             claim = decide(await session.ledger.attempts(), self.intent, clock.now())
             if claim.role is Role.NEW:
                 self.waits_for = None
@@ -259,7 +258,7 @@ class Operation:
         """Wait until another attempt is over, or for a moment."""
         self.waited = True
         session, now = self.session, self.session.service_clock.now()
-        left = ((other.in_the_way_until or now) - now).total_seconds()
+        left = (other.in_the_way_until - now).total_seconds()
 
         def waits(*_: object, **_of_other: object) -> None:
             self.waits_for = about = UnderWay(other, session.service_clock.now(), session.ledger.place.is_shared)

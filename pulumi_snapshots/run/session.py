@@ -8,7 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +107,6 @@ class Session(Stoppable):
         self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
         self.quota_hint = QuotaHint(self.client, self.listings, self)
         self.hint = "" if settings.shared_state else could_share(os.environ)
-        self._began: datetime | None = None
         self._asking_time = anyio.Lock()
         # When it was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
@@ -129,13 +128,6 @@ class Session(Stoppable):
     def lock(self, what: str) -> anyio.Lock:
         """The lock on an attempt, or on a database of drills: of several who would do the same, one does it."""
         return self._locks[what]
-
-    @property
-    def running_for(self) -> timedelta:
-        """The time since the first operation of this process."""
-        now = self.clock.utc()
-        self._began = self._began or now
-        return now - self._began
 
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +22,7 @@ from pulumi_snapshots.run.backend import backend_place
 from pulumi_snapshots.state_directory import state_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 PACKAGE = "squarecloud"
@@ -218,36 +218,19 @@ class Settings(Inputs):
             SettingsError: one cannot be used.
         """
         _refuse_misspelt(config, environment)
-        given: list[Any] = []
-        for name in cls.properties():
-            for called in (name, *FORMER_NAMES.get(name, ())):
-                key, value = config_key(called), config.get(config_key(called))
-                if value is None or value == "":
-                    key, value = variable(called), environment.get(variable(called))
-                if value is not None and value != "":
-                    given += (name, key, value)
-                    break
-        # Every check and every difference reads them, and nearly all have the same ones.
-        are_texts = set(map(type, given)) <= {str}
-        settings = _settings_of(*given) if are_texts else _settings_of.__wrapped__(*given)
-        if settings.shared_state != BACKEND:
-            return settings
-        try:
-            return replace(settings, shared_state=backend_place(environment))
-        except Unfit as error:
-            source = given[given.index("shared_state") + 1]
-            raise SettingsError(Text("{it} is `backend`, which {reason}", it=source, reason=error.reason)) from None
-
-    @classmethod
-    def of_texts(cls, given: Iterable[tuple[str, str, Any]]) -> Settings:
-        """The settings of these values, each with the property's name and the name of where it came from; see `read`."""
         values: dict[str, Any] = {}
-        for name, source, value in given:
-            try:
-                values[name] = cls.properties()[name].read(value)
-            except ValueError as error:
-                reason = Problem.of(name, error).told()
-                raise SettingsError(Text("{it} {reason}", it=source, reason=reason)) from None
+        for name in cls.properties():
+            called = (name, *FORMER_NAMES.get(name, ()))
+            found = [(source, value) for each in called for source, value in _given(each, config, environment)]
+            for source, value in found[:1]:
+                try:
+                    values[name] = cls.properties()[name].read(value)
+                    if values[name] == BACKEND:
+                        values[name] = backend_place(environment)
+                except ValueError as error:
+                    backend = "is `backend`, which " * (values.get(name) == BACKEND)
+                    reason = Problem.of(name, error).told()
+                    raise SettingsError(Text(f"{{it}} {backend}{{reason}}", it=source, reason=reason)) from None
         settings = cls(**values)
         if settings.own_requests < 1:
             raise SettingsError(
@@ -289,31 +272,26 @@ class Settings(Inputs):
         return self.api_key
 
 
+def _given(name: str, config: Config, environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """The values of a setting, each after the name of where it comes from."""
+    for source, value in (
+        (config_key(name), config.get(config_key(name))),
+        (variable(name), environment.get(variable(name))),
+    ):
+        if value is not None and value != "":
+            yield source, value
+
+
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:
     """Raise for a name that differs from a setting's in capitals and underscores only: that it is ignored would go unnoticed."""
     for name in Settings.properties():
         for wrong in (f"{PACKAGE}:{name}", f"{PACKAGE}:{name.replace('_', '')}"):
             if config.get(wrong) is not None and config.get(config_key(name)) is None:
                 raise SettingsError(f"{wrong} is not a setting: it is called {config_key(name)}")
+    variables = {variable(name).replace("_", ""): variable(name) for name in Settings.properties()}
     for wrong in environment:
-        if (right := _by_plain_name().get(_plain(wrong), wrong)) not in environment:
+        if (right := variables.get(wrong.replace("_", "").upper(), wrong)) not in environment:
             raise SettingsError(f"{wrong} is not a setting: it is called {right}")
-
-
-@cache
-def _by_plain_name() -> dict[str, str]:
-    """The variable of each setting by its letters."""
-    return {_plain(variable(name)): variable(name) for name in Settings.properties()}
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", "").upper()
-
-
-@lru_cache(maxsize=8)
-def _settings_of(*given: Any) -> Settings:
-    """The settings of values, each after the names of its property and of where it came from."""
-    return Settings.of_texts(zip(given[::3], given[1::3], given[2::3], strict=True))
 
 
 def _digest(text: str) -> str:

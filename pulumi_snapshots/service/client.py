@@ -259,13 +259,7 @@ class Client:
                 "POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by
             )
         except ServiceFailed as error:
-            await self._note_outage(error)
-            raise
-
-    async def _note_outage(self, error: SquareCloudError) -> None:
-        """Add the outage that the service itself reports to an error, if it does."""
-        if outage := await self.outage():
-            error.happened = f"{error.happened}; the service itself reports an outage ({outage})"
+            raise error.during(await self.outage()) from None
 
     async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
         answer = await self._get(path, READ, patience)
@@ -285,7 +279,7 @@ class Client:
                 pause = next(back_off, None)
                 if pause is None or not error.passing or isinstance(error, Blocked):
                     if isinstance(error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost):
-                        await self._note_outage(error)
+                        error.during(await self.outage())
                     raise
                 pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
             await self._clock.sleep(pause)

@@ -13,7 +13,6 @@ from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 
 if TYPE_CHECKING:
@@ -32,14 +31,14 @@ class SnapshotRules(Rules):
     schema = SNAPSHOT
     kind = "snapshot"
 
-    def in_state(self, state: Mapping[str, Any]) -> InState | None:
+    def in_state(self, state: Mapping[str, Any]) -> Proof | None:
         """The snapshot, or the wait for it."""
         if "available" not in state:  # one that is looked up by its id
             return None
         record = SnapshotRecord.from_outputs(state)
         request = record.attempt if record.pending else None
-        proof = Proof("snapshot", record.database_id, record.version_id, request, record.requested_at)
-        return InState(record, digest_of(state.get("triggers")), proof)
+        known = record.version_id, request, record.requested_at
+        return Proof("snapshot", record.database_id, *known, digest_of(state.get("triggers")), record=record)
 
     @property
     def calls(self) -> Calls:

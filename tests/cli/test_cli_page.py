@@ -15,7 +15,7 @@ import click
 import pytest
 
 from pulumi_snapshots.cli.commands import GROUPS, commands
-from pulumi_snapshots.ledger.drilled import Drilled, Drills
+from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
 from tests.cli.typed import Desk, Terminal
 from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases
@@ -149,7 +149,7 @@ async def test_every_file_that_stays_on_the_machine_is_explained(tmp_path: Path)
             ended = await desk.types(*command)
             assert ended.code == 0, ended.err
         async with desk.invocation(StringIO(), StringIO()).session() as session:
-            await Drills(session.ledger).note(DATABASE, Drilled("2026-03-01T12:00:00Z"), "v1")
+            await note_last_drill(session.ledger, DATABASE, Drilled("2026-03-01T12:00:00Z"))
     left = kept_in(tmp_path)
     assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
     assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))

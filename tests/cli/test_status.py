@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from pulumi_snapshots.cli.assurance.metrics import gauge
-from pulumi_snapshots.ledger.drilled import Drilled, Drills
+from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
-from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
+from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
 from tests.support.guarding import Machine
@@ -73,7 +73,7 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(tmp_pa
         assert at_once.count(str(before)) == 1
         await w.clock.sleep(7200)
         newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
-        await Drills(Ledger(place, ServiceClock(w.clock))).note(DATABASE, Drilled("2026-02-27T12:00:00Z", 75.0), "v1")
+        await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, Drilled("2026-02-27T12:00:00Z", 75.0))
         said = (await desk.types("status")).out.splitlines()[4:-1]
         assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
             "NAME: from before update of Server shop: 2026-03-01 12:00:00 UTC\n"

@@ -20,7 +20,6 @@ from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
 from tests.archive.scene import at_once
-from tests.support.ledger_places import directly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -111,7 +110,7 @@ class Desk:
             return self.place()
         place = place_of(settings.shared_state, self.state, settings.service(), self.w.clock)
         if isinstance(place, SqliteFile):
-            vars(place)["_run_in_thread"] = directly  # a virtual clock does not wait for threads
+            vars(place)["_in_threads"] = False  # a virtual clock does not wait for threads
         return place
 
     async def types(

@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.ledger.attempt import owner_of
-from pulumi_snapshots.ledger.drilled import Drills
+from pulumi_snapshots.ledger.drilled import last_drills
 from pulumi_snapshots.restore.difference import RestoreRules
 from squarecloud_emulator import Fault
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, drill_scene
@@ -84,7 +84,7 @@ async def test_another_machine_at_the_same_place_resumes_it(moment: float) -> No
         assert (at.error, at.accepted) == ("", 1)
         await at.up(checks=TWO)
         assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 1)
-        assert (await Drills(at.session.ledger).all())[DATABASE].drilled_at == at.stack.outputs["drilled_at"]
+        assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == at.stack.outputs["drilled_at"]
 
 
 @virtual

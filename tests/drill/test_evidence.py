@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.ledger.drilled import Drills
+from pulumi_snapshots.ledger.drilled import last_drills
 from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, drill_scene
 from tests.support.virtual import virtual
@@ -62,7 +62,7 @@ async def test_what_a_drill_proves(
             assert at.stack.outputs["failure"].startswith(failure)
             assert not at.stack.outputs["passed"]
             assert at.databases.asked == [], "a wrong database is not even asked"
-            assert await Drills(at.session.ledger).all() == {}, "`status` does not call it drilled"
+            assert await last_drills(at.session.ledger) == {}, "`status` does not call it drilled"
 
 
 @virtual

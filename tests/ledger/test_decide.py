@@ -47,7 +47,7 @@ def attempt(kind: Kind = "snapshot", ago: timedelta = HOUR, *, id_: str = "earli
 
 def intent(kind: Kind = "snapshot", **changes: Any) -> Intent:
     source = SOURCE if kind == "restore" else None
-    return replace(Intent(kind, OURS, DATABASE, "v1", 600.0, START, START, source), **changes)
+    return replace(Intent(kind, OURS, DATABASE, "v1", 600.0, START, source), **changes)
 
 
 def decided(there: list[Attempt], wanted: Intent) -> tuple[Role | Refusal, str]:
@@ -120,7 +120,7 @@ SNAPSHOTS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
     "another stack, other triggers": ({"owner": OTHER_STACK, "result": VERSION, "purpose": "v0"}, {}, NEW),
     "another stack, begun by this very run": (
         {"owner": OTHER_STACK, "result": VERSION},
-        {"run_began": START - 2 * HOUR},
+        {"began": START - 2 * HOUR},
         NEW,
     ),
     "another stack, another one is wanted": ({"owner": OTHER_STACK, "result": VERSION}, {"fresh": True}, NEW),

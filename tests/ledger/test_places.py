@@ -15,9 +15,9 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.storage.store import Held
+from pulumi_snapshots.storage.store import Held, Mark
 from tests.ledger.racing import count
-from tests.support.ledger_places import NAME, Store, directly
+from tests.support.ledger_places import NAME, Store
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
@@ -55,7 +55,7 @@ def in_memory(_: Path) -> Two:
 
 def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
     path = folder / "service.ledger"
-    one, other = (SqliteFile(path, Clock(START), is_shared=is_shared, run_in_thread=directly) for _ in "ab")
+    one, other = (SqliteFile(path, Clock(START), is_shared=is_shared, in_threads=False) for _ in "ab")
 
     def put(data: bytes) -> None:
         with closing(sqlite3.connect(path)) as file, file:
@@ -80,7 +80,7 @@ def in_a_bucket(_: Path) -> Two:
     store = Store(Clock(START))
 
     def put(data: bytes) -> None:
-        store.held[NAME] = Held(data, '"put"')
+        store.held[NAME] = Held(data, Mark('"put"', None), START)
 
     def get() -> bytes | None:
         return store.held[NAME].content if NAME in store.held else None

@@ -16,8 +16,9 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.bucket import BucketObjects, place_of
+from pulumi_snapshots.ledger.bucket import CHECKSUM, place_of
 from pulumi_snapshots.ledger.place import destination_of
+from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.store import Overtaken
 from tests.ledger.racing import count
 from tests.support.object_stores import serving
@@ -92,15 +93,15 @@ def test_two_processes_that_race_lose_no_change(real: Real, tmp_path: Path, fork
 def test_a_stale_write_is_refused_and_a_first_one_made_once(real: Real) -> None:
     if "://" not in real.setting:
         pytest.skip("a file has locks")
-    objects = BucketObjects(destination_of(real.setting))
-    assert objects.load("x") is None
-    first = objects.replace("x", b"1", None)
+    x = BucketStore(Buckets(environment=CHECKSUM), destination_of(real.setting).holding("x"))
+    assert x.load() is None
+    first = x.replace(b"1", None)
     with pytest.raises(Overtaken):
-        objects.replace("x", b"2", None)
-    second = objects.replace("x", b"3", first)
+        x.replace(b"2", None)
+    second = x.replace(b"3", first)
     with pytest.raises(Overtaken):
-        objects.replace("x", b"4", first)
-    held = objects.load("x")
+        x.replace(b"4", first)
+    held = x.load()
     assert held is not None
     assert (held.content, held.mark) == (b"3", second)
 

@@ -21,7 +21,6 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
-from tests.support.ledger_places import directly
 from tests.support.memory import Memory
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
@@ -105,7 +104,7 @@ def is_garbage(path: Path) -> Iterator[None]:
 def is_locked(path: Path) -> Iterator[None]:
     """Another process hangs with the lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    no_wait = mock.patch("pulumi_snapshots.ledger.sqlite_file.SHORT_WAIT", 0.0)
+    no_wait = mock.patch("pulumi_snapshots.ledger.sqlite_file.PATIENCE", 0.0)
     with no_wait, closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY, document BLOB)")
         holder.execute("INSERT INTO ledger VALUES (1, ?)", (b"{}",))
@@ -127,7 +126,7 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
     async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
         here.emulator.add_snapshot(DATABASE)
         await anyio.sleep(300)
-        place = SqliteFile(path, here.clock, run_in_thread=directly)
+        place = SqliteFile(path, here.clock, in_threads=False)
         stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
         lasts = trouble(path)
         next(lasts)
@@ -141,7 +140,7 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
             assert not stack.id
         assert sent(here) == 0
         assert next(lasts, None) is None
-        stack.machine = Machine(here, SqliteFile(path, here.clock, run_in_thread=directly))  # type: ignore[arg-type]
+        stack.machine = Machine(here, SqliteFile(path, here.clock, in_threads=False))  # type: ignore[arg-type]
         await stack.up(**wanted(here, kind))
         assert stack.error is None
         assert sent(here) == 1

@@ -1,12 +1,14 @@
-"""Places of the ledger under a virtual clock: a bucket in memory with delays and failures, and threads that do not run."""
+"""The ledger under a virtual clock: a bucket in memory with delays and failures."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.ledger.bucket import CHECK, Bucket, BucketObjects
+from pulumi_snapshots.ledger.bucket import CHECK, Bucket
 from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
 
 if TYPE_CHECKING:
@@ -17,13 +19,8 @@ if TYPE_CHECKING:
 NAME = "service.ledger.json"
 
 
-async def directly(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run blocking work on the event loop, where a virtual clock does not notice it."""
-    return work(*arguments)
-
-
 @dataclass
-class Store(BucketObjects):
+class Store:
     """A bucket in memory.
 
     Attributes:
@@ -60,10 +57,17 @@ class Store(BucketObjects):
     _marks: int = 0
     _machines: int = 0
 
-    def bucket(self) -> Bucket:
+    def bucket(self, in_thread: Callable[..., Any] | None = None) -> Bucket:
         """The place as another machine reaches it."""
         self._machines += 1
-        return Bucket(self, NAME, self.clock, self._call, random.Random(self._machines))
+        chance = random.Random(self._machines)
+        return Bucket(self.where, self.at, "service", self.clock, in_thread=in_thread or self._call, chance=chance)
+
+    def at(self, name: str) -> Any:
+        """One object."""
+        return SimpleNamespace(
+            **{each: partial(getattr(self, each), name) for each in ("load", "replace", "overwrite")}
+        )
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1
@@ -101,7 +105,7 @@ class Store(BucketObjects):
         self._check(writes=True)
         self.writes += name != CHECK
         self._marks += 1
-        self.held[name] = Held(content, f'"{self._marks}"')
+        self.held[name] = Held(content, Mark(f'"{self._marks}"', None), self.clock.utc())
         return self.held[name].mark
 
     def _check(self, *, writes: bool = False) -> None:

@@ -28,7 +28,7 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Explained, LedgerUnavailable
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.drilled import Drills
+from pulumi_snapshots.ledger.drilled import last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.inputs import ORIGINS
@@ -260,7 +260,7 @@ async def _look_at_proofs(
     session: Session, about: Sequence[tuple[str, Manifest]], limits: Limits, found: Sequence[Health]
 ) -> None:
     """Add what the manifests of archives say of each database, and the drills that the ledger remembers."""
-    now, remembered = _latest_now(session), await Drills(session.ledger).all()
+    now, remembered = _latest_now(session), await last_drills(session.ledger)
 
     def latest(times: Mapping[str, str | None]) -> Latest:
         at = max(times, key=parse_rfc3339)

@@ -33,7 +33,7 @@ async def rehearse(session: Session, words: Wording) -> Result:
 
     async def claims(ledger: Ledger, resource: str) -> Claim:
         now = session.service_clock.now()
-        intent = Intent("snapshot", f"{NAME}::dev::{resource}", database_id, "v1", LONGEST.total_seconds(), now, now)
+        intent = Intent("snapshot", f"{NAME}::dev::{resource}", database_id, "v1", LONGEST.total_seconds(), now)
         return await ledger.edit(lambda document: ledger.decided(document, intent))
 
     try:
@@ -44,9 +44,7 @@ async def rehearse(session: Session, words: Wording) -> Result:
         return "problem", words.report(error), ""
     finally:
         if isinstance(place, SqliteFile):
-            file = Path(place.beside(NAME).file)
-            for each in (file, file.with_name(f"{file.name}-journal")):
-                each.unlink(missing_ok=True)
+            Path(place.beside(NAME).where).unlink(missing_ok=True)  # noqa: ASYNC240  of a command that does nothing else
     roles = [first.role, taken_over.role, waits.role]
     if roles != [Role.NEW, Role.RESUMED, Role.IN_THE_WAY] or taken_over.attempt.id != first.attempt.id:
         return (
