@@ -16,7 +16,7 @@ from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
-from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.snapshot.read import get, read

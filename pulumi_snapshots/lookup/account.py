@@ -62,13 +62,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Overview:
-    """The databases of the account.
-
-    Attributes:
-        seen: each of them, in the service's order.
-        page: the account's snapshots; None if the key may not list them.
-        unknown: why something is not known.
-    """
+    """The databases of the account, in the service's order; no page if the key may not list it; why something is not known."""
 
     seen: list[Seen]
     page: Page | None
@@ -84,17 +78,8 @@ async def snapshots_of_account(
 ) -> Page:
     """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
 
-    What runs have found is among them also if the service's page is too old to list it, as far as they know it.
-
-    Args:
-        session: the service.
-        origin: only snapshots of this origin matter.
-        may_be_kept: whether the page of an earlier command will do.
-        tell: says until when it waits for its slot.
-
-    Raises:
-        CannotTell: what the service lists may be incomplete.
-        SquareCloudError: there is no listing.
+    What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
+    origin matters, the others may be incomplete. `tell` says until when it waits for its slot.
     """
     kept = await _kept_lately(session) if may_be_kept else None
     if kept is not None:
@@ -105,50 +90,34 @@ async def snapshots_of_account(
     since = session.clock.monotonic()
     of_each = await session.complete_listings.of_account(since, origin=origin, unlisted=True)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
-    shown = Shown(of_each, session.service_clock.offset)
-    session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
+    _keep(session, of_each, age)
     return Page(of_each, age, kept=False)
 
 
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
-    """Get the databases of the account, in the service's order, and keep them for later commands.
-
-    Raises:
-        CannotTell: the service's list is partly unreadable.
-        SquareCloudError: there is no answer.
-    """
+    """Get the databases of the account, in the service's order, and keep them for later commands."""
     databases = await session.complete_listings.databases(session.listings.recent)
     session.kept_pages.keep_databases(databases, session.clock.utc())
     return databases
 
 
 async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
-    """Request the databases of the account and keep them; raises a `SquareCloudError` if there is no answer."""
+    """Request the databases of the account and keep them."""
     account = await session.databases.account(session.clock.monotonic(), patience=patience)
     session.kept_pages.keep_databases(account.databases, session.clock.utc())
 
 
 async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
-    """Request the account's listing and keep it, if plan and key allow it.
-
-    Raises:
-        CannotTell: it may be incomplete.
-        SquareCloudError: there is no answer.
-    """
+    """Request the account's listing and keep it, if plan and key allow it."""
     listing = await session.listings.account_listing(session.clock.monotonic(), patience=patience)
     if listing is not None:
-        shown = Shown(by_database(listing), session.service_clock.offset)
-        session.kept_pages.keep_snapshots(shown, session.clock.utc())
+        _keep(session, by_database(listing))
 
 
 async def overview(session: Session, *, tell: Callable[[Words], None] = lambda _: None) -> Overview:
     """Get every database, whether it runs, and its newest snapshot: three requests for any number of databases.
 
-    `tell` says until when it waits for its slot.
-
-    Raises:
-        CannotTell: an answer may be incomplete.
-        SquareCloudError: there is no answer, or the key may not list the databases.
+    `tell` says until when it waits for its slot. A key that may not list the databases is an error.
     """
     unknown: list[Explained] = []
     databases = await databases_of_account(session)
@@ -161,8 +130,7 @@ async def overview(session: Session, *, tell: Callable[[Words], None] = lambda _
     now = session.service_clock.now()
     seen = []
     for database in databases:
-        entries = page.of_each.get(database.id, {}) if page else {}
-        newest = await newest_good(session, database.id, entries)
+        newest = await newest_good(session, database.id, page.of_each.get(database.id, {}) if page else {})
         age = None if newest is None else age_of(newest, now)
         seen.append(Seen(database, running.get(database.id), newest, age))
     return Overview(seen, page, unknown)
@@ -171,11 +139,7 @@ async def overview(session: Session, *, tell: Callable[[Words], None] = lambda _
 async def newest_good(
     session: Session, database_id: str, entries: Mapping[str, ListedSnapshot], *, origin: str | None = None
 ) -> SnapshotInfo | None:
-    """The newest snapshot of a database that is available and not empty, without its URL; None if there is none.
-
-    Raises:
-        CannotTell: one has no time, so it may be the newest.
-    """
+    """The newest snapshot that is available and not empty, without its URL; CannotTell if one that may be it has no time."""
     for entry in newest_first(each for each in entries.values() if origin is None or each.origin == origin):
         record = await describe(session, database_id, entry)
         if record.available and record.size != 0:
@@ -186,6 +150,11 @@ async def newest_good(
 def age_of(snapshot: SnapshotInfo, now: datetime) -> float:
     """Seconds since a snapshot was taken; its time is known."""
     return (now - parse_rfc3339(snapshot.created_at or rfc3339(now))).total_seconds()
+
+
+def _keep(session: Session, of_each: Mapping[str, Mapping[str, ListedSnapshot]], age: float = 0.0) -> None:
+    shown = Shown(of_each, session.service_clock.offset)
+    session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
 
 
 async def _kept_lately(session: Session) -> Kept[Shown] | None:
@@ -211,10 +180,9 @@ async def _running(
             return running
         if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
             return {}
-        ids = [each.id for each in databases]
-        ask = session.databases.running
-        now = session.clock.monotonic()
-        return dict(zip(ids, await ask_all([partial(ask, each, now, patience=BRIEF) for each in ids]), strict=True))
+        ask, now = partial(session.databases.running, patience=BRIEF), session.clock.monotonic()
+        each = await ask_all([partial(ask, database.id, now) for database in databases])
+        return dict(zip((database.id for database in databases), each, strict=True))
     except NotAllowed as refused:
         unknown.append(refused)
         return {}

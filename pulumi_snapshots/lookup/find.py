@@ -2,28 +2,28 @@
 
 A program with half an answer would not declare the resources of the other half, and the engine would forget them.
 
-Every lookup may use an earlier answer of the service if that is no older than `since` (monotonic seconds).
+Every lookup may use an earlier answer of the service if that is no older than `since` (monotonic seconds). It raises CannotTell
+if the service's answer leaves open what was looked up, or the service's own error if there is no answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pulumi_snapshots.errors import CannotTell, Explained
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
-from pulumi_snapshots.lookup.inputs import SnapshotQuery, UrlQuery
 from pulumi_snapshots.lookup.results import (
     DATABASE,
-    DATABASES,
     DOWNLOAD_URL,
     LATEST,
     SNAPSHOTS,
     DatabaseInfo,
     Lookup,
     SnapshotInfo,
+    SnapshotQuery,
 )
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -41,32 +41,16 @@ NO_TIME = datetime.min.replace(tzinfo=UTC)
 async def find_snapshots(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[SnapshotInfo]:
-    """The snapshots that fit, newest first; of one database, or of the whole account.
-
-    Args:
-        session: the service.
-        query: which ones.
-        since: an answer may be as old as this.
-        of_each: the entries of each database, if they were requested already.
-
-    Raises:
-        CannotTell: the listing leaves the answer open.
-        SquareCloudError: no listing.
-    """
-    found = _fitting(session, query, of_each) if of_each is not None else await _listed(session, query, since)
+    """The snapshots that fit, newest first, of one database or the account; in `of_each` if they were requested already."""
+    found = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NO_TIME, reverse=True)
     return [SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found]
 
 
 async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
-    """The newest snapshot of one database that fits and is available; None if there is none.
-
-    Raises:
-        CannotTell: the listing leaves the answer open.
-        SquareCloudError: no listing.
-    """
-    for entry in newest_first(entry for _, entry in await _listed(session, query, since)):
+    """The newest snapshot of one database that fits and is available; None if there is none."""
+    for entry in newest_first(entry for _, entry in await _fitting(session, query, since)):
         record = await describe(session, query.database_id or "", entry)
         snapshot = SnapshotInfo.of(record, with_url=query.with_url)
         if snapshot.available:
@@ -74,27 +58,17 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
     return None
 
 
-async def find_url(session: Session, query: UrlQuery, since: float) -> str:
-    """The download URL of one snapshot.
-
-    Raises:
-        Explained: the service does not list the snapshot.
-        SquareCloudError: no listing.
-    """
-    entry = (await session.complete_listings.of_database(query.database_id, since)).get(query.version_id)
-    url = (await describe(session, query.database_id, entry)).download_url if entry is not None else None
+async def find_url(session: Session, database_id: str, version_id: str, since: float) -> str:
+    """The download URL of one snapshot; an error if the service does not list it."""
+    entry = (await session.complete_listings.of_database(database_id, since)).get(version_id)
+    url = (await describe(session, database_id, entry)).download_url if entry is not None else None
     if url is None:
-        raise Explained(f"database {query.database_id} has no snapshot {query.version_id} to download")
+        raise Explained(f"database {database_id} has no snapshot {version_id} to download")
     return url
 
 
 async def find_database(session: Session, database_id: str, since: float) -> DatabaseInfo:
-    """One database, and whether it runs.
-
-    Raises:
-        CannotTell: the answer does not say what it is.
-        SquareCloudError: no answer.
-    """
+    """One database, and whether it runs."""
     database = await session.databases.database(database_id, since, patience=BRIEF)
     if database.id != database_id:
         raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}")
@@ -104,12 +78,7 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
 async def find_databases(
     session: Session, since: float, *, tell: Callable[[str], None] = lambda _: None
 ) -> list[DatabaseInfo]:
-    """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes.
-
-    Raises:
-        CannotTell: the answer may be incomplete.
-        SquareCloudError: no answer.
-    """
+    """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes."""
     databases = await session.complete_listings.databases(since)
     budget = session.settings.own_requests
     if len(databases) >= budget:
@@ -118,29 +87,41 @@ async def find_databases(
     return await ask_all([partial(_with_status, session, database, since) for database in databases])
 
 
-async def _listed(session: Session, query: SnapshotQuery, since: float) -> list[tuple[str, ListedSnapshot]]:
+async def find(
+    lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], None]
+) -> T:
+    """The answer to a lookup whose arguments have no problem; `tell` says so if it takes minutes."""
+    query: Any = lookup.query.of(values)
+    match lookup.function:
+        case SNAPSHOTS.function:
+            found: object = await find_snapshots(session, query, since)
+        case LATEST.function:
+            found = await find_latest(session, query.candidates, since)
+        case DOWNLOAD_URL.function:
+            found = await find_url(session, query.database_id, query.version_id, since)
+        case DATABASE.function:
+            found = await find_database(session, query.database_id, since)
+        case _:
+            found = await find_databases(session, since, tell=tell)
+    return cast("T", found)
+
+
+async def _fitting(
+    session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
+) -> list[tuple[str, ListedSnapshot]]:
     """Each entry that fits, with the id of its database."""
-    listings, wanted = session.complete_listings, query.database_id
-    if wanted is None:
-        of_each = await listings.of_account(since, origin=query.origin)
-    else:
-        of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
-    return _fitting(session, query, of_each)
-
-
-def _fitting(session: Session, query: SnapshotQuery, of_each: OfEach) -> list[tuple[str, ListedSnapshot]]:
-    return [
-        (database_id, entry)
-        for database_id, entries in of_each.items()
-        for entry in entries.values()
-        if _fits(session, query, entry)
-    ]
+    if of_each is None and (wanted := query.database_id) is not None:
+        of_each = {wanted: await session.complete_listings.of_database(wanted, since, origin=query.origin)}
+    elif of_each is None:
+        of_each = await session.complete_listings.of_account(since, origin=query.origin)
+    every = ((database_id, entry) for database_id, entries in of_each.items() for entry in entries.values())
+    return [(database_id, entry) for database_id, entry in every if _fits(session, query, entry)]
 
 
 def _fits(session: Session, query: SnapshotQuery, entry: ListedSnapshot) -> bool:
     if query.origin is not None and entry.origin != query.origin:
         return False
-    if not query.needs_times:
+    if query.newer_than is None and query.older_than is None:
         return True
     if entry.modified is None:
         raise undated(entry)
@@ -154,24 +135,3 @@ async def _with_status(session: Session, database: AccountDatabase, since: float
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
     running = await session.databases.running(database.id, since, patience=BRIEF)
     return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, running)
-
-
-_FIND: dict[str, Callable[..., Awaitable[Any]]] = {
-    SNAPSHOTS.function: lambda session, query, since, _: find_snapshots(session, query, since),
-    LATEST.function: lambda session, query, since, _: find_latest(session, query.candidates, since),
-    DOWNLOAD_URL.function: lambda session, query, since, _: find_url(session, query, since),
-    DATABASE.function: lambda session, query, since, _: find_database(session, query.database_id, since),
-    DATABASES.function: lambda session, _query, since, tell: find_databases(session, since, tell=tell),
-}
-
-
-async def find(
-    lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], None]
-) -> T:
-    """The answer to a lookup whose arguments have no problem; `tell` says so if it takes minutes.
-
-    Raises:
-        Explained: there is no certain answer.
-    """
-    answer: T = await _FIND[lookup.function](session, lookup.query.of(values), since, tell)
-    return answer

@@ -50,17 +50,9 @@ def is_part_of_version(typed: str) -> bool:
 
 
 async def whole_database(session: Session, typed: str, *, has_snapshots: bool = False) -> str:
-    """The id of the database that was typed.
+    """The id of the database of which an id, its beginning or its name was typed; UnclearId if that means several, or none.
 
-    Args:
-        session: the service.
-        typed: an id, its beginning, or a name.
-        has_snapshots: whether only a database with snapshots can be meant.
-
-    Raises:
-        UnclearId: it means several databases, or none, or the key may not list the databases.
-        CannotTell: the service's list may be incomplete.
-        SquareCloudError: there is no answer.
+    With `has_snapshots` only a database with snapshots can be meant: a key that may not list databases is enough then.
     """
     if is_whole_database(typed):
         return typed
@@ -85,13 +77,9 @@ async def whole_database(session: Session, typed: str, *, has_snapshots: bool = 
 
 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
-    """The version id that was typed, of a database whose id is whole. The page that shows it serves the command too.
+    """The version id that was typed, of a database whose id is whole; UnclearId if it begins several, or none.
 
-    An old page lacks what runs have found lately, which may be meant too.
-
-    Raises:
-        UnclearId: it begins several ids, or none, or is too short to be sure.
-        SquareCloudError: there is no listing.
+    The page that shows it serves the command too. An old page lacks what runs have found lately, which may be meant too.
     """
     if not is_part_of_version(typed):
         return typed

@@ -1,4 +1,4 @@
-"""What the declarations of resources and lookups share: the source snapshot, the create's time-out, warnings."""
+"""What the declarations of resources and lookups share: arguments, the source snapshot, the create's time-out, warnings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pulumi.runtime.config import is_config_secret
 
 from pulumi_snapshots.engine.project import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.properties.catalogue import in_camel
+from pulumi_snapshots.properties.catalogue import Record, in_camel, record_in
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.run.memory import Uses, in_use
+from pulumi_snapshots.snapshot.record import ListedProperties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from inspect import Signature
 
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import ResourceSchema
@@ -32,6 +32,11 @@ T = TypeVar("T")
 Origin = Literal["manual", "automatic"]
 Duration = str | float
 """`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
+
+LAST_OF_GUARD = (
+    ", or a guard knows none: what guards take is noted for 30 days on this machine, or for all machines in "
+    "squarecloud:sharedState"
+)
 
 _said: set[str] = set()
 """Warnings that this program has shown."""
@@ -61,14 +66,55 @@ class Declared(pulumi.CustomResource):
                 init = naming_class(cls.__name__, declaration.__dict__["__init__"])
                 cls.__init__ = init  # type: ignore[method-assign]
 
-    def _declare(
-        self, resource_name: str, inputs: Mapping[str, Any], timeout: Any, opts: pulumi.ResourceOptions | None
-    ) -> None:
-        custom, opts = _create_timeout(opts)
-        every = {**inputs, "timeout": timeout if custom is None else custom}
-        given = {name: value for name, value in every.items() if value is not None}
-        given = this_program().noted(f"{self.schema.name} {resource_name!r}", given)
-        self._register(resource_name, given, opts)
+    def _declare(self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> None:
+        """Register the resource with the arguments of its constructor.
+
+        `source` is what they say of the snapshot; unless given, what is read from the argument of this name, if there is one.
+        """
+        if source is None:
+            source = self._source(given) if "snapshot" in given else {}
+        custom, opts = _create_timeout(given["opts"])
+        every = {**given, "timeout": given["timeout"] if custom is None else custom}
+        inputs = {name: value for name, value in source.items() if value is not None}
+        for name, each in self.schema.inputs.properties().items():
+            if name not in source and (value := every.get(name)) is not None:
+                value = _plain(value) if record_in(each.type) else value
+                inputs[name] = pulumi.Output.secret(value) if each.secret else value
+        inputs = this_program().noted(f"{self.schema.name} {given['resource_name']!r}", inputs)
+        self._register(given["resource_name"], inputs, opts)
+
+    def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs that the argument `snapshot` stands for, or those that are given instead of one.
+
+        It is a Snapshot, what a lookup has found, or an output of that.
+
+        Raises:
+            pulumi.RunError: the source is not given, or given twice.
+        """
+        instead = {name: given[name] for name in ("database_id", "version_id", "download_url") if name in given}
+        known = {name: value for name, value in instead.items() if value is not None}
+        names = [name for name in self.schema.inputs.properties() if name in ListedProperties.properties()]
+        no_snapshot = f"lookup has found no snapshot{LAST_OF_GUARD if this_program().guards else ''}"
+
+        def refuse(what: str) -> NoReturn:
+            alone = ", or download_url= alone" if "download_url" in instead else ""
+            raise pulumi.RunError(
+                f"{self.schema.name} {given['resource_name']!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one "
+                f"that a lookup has found, or instead of it database_id= and version_id={alone}."
+            )
+
+        def checked(value: Any) -> Any:
+            if not all(hasattr(value, name) for name in names):
+                refuse(f"the {no_snapshot}" if value is None else f"snapshot is a {type(value).__name__}")
+            return value
+
+        snapshot = given["snapshot"]
+        if snapshot is None:
+            return known or refuse(f"nothing to {self.schema.name.lower()} is given, or a {no_snapshot}")
+        if known:
+            refuse(f"snapshot and {' and '.join(known)} are given")
+        found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)
+        return {name: getattr(found, name) for name in names}
 
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
@@ -85,41 +131,40 @@ def _converted(types: Mapping[str, str]) -> dict[str, Any]:
     return dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
 
 
+def _plain(value: Any) -> Any:
+    """Records as the engine takes them, also those that are outputs."""
+    if isinstance(value, pulumi.Output):
+        return value.apply(_plain)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.to_outputs() if isinstance(value, Record) else value
+
+
 def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
     """A constructor whose errors about its arguments name the class, and the argument that was probably meant."""
+    wanted = signature(init)
+    names = list(wanted.parameters)[1:]
 
     @wraps(init)
     def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
         try:
-            init(self, *arguments, **named)
-        except TypeError:
-            if unfit := _unfit(signature(init), (self, *arguments), named):
-                caller = extract_stack(limit=2)[0]
-                line = f"{Path(caller.filename).name}, line {caller.lineno}"
-                raise WrongArgument(f"{name}: {unfit} ({line})") from None
-            raise  # about something else
+            wanted.bind(self, *arguments, **named)
+        except TypeError as error:
+            unfit = str(error)
+            if wrong := next((each for each in named if each not in names), None):
+                meant = {"min": "at_least", "max": "at_most"}.get(wrong.lower())
+                close = [meant] if meant in names else get_close_matches(wrong.lower(), names, 1)
+                rest = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
+                unfit = f"there is no argument {wrong!r}; {rest}"
+            caller = extract_stack(limit=2)[0]
+            raise WrongArgument(f"{name}: {unfit} ({Path(caller.filename).name}, line {caller.lineno})") from None
+        init(self, *arguments, **named)
 
     return __init__
 
 
 class WrongArgument(pulumi.RunError, TypeError):
     """A resource is declared with an argument that it does not have; ends a program with its text and without a traceback."""
-
-
-def _unfit(wanted: Signature, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> str:
-    """What is wrong with the arguments of a call; empty if nothing is."""
-    names = [each for each in wanted.parameters if each != "self"]
-    # First, since one that is misspelled is also missing.
-    if wrong := next((each for each in named if each not in names), None):
-        meant_by = {"min": "at_least", "max": "at_most"}.get(wrong.lower())
-        close = [meant_by] if meant_by in names else get_close_matches(wrong.lower(), names, 1)
-        meant = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
-        return f"there is no argument {wrong!r}; {meant}"
-    try:
-        wanted.bind(*arguments, **named)
-    except TypeError as error:
-        return str(error)
-    return ""
 
 
 class Program:
@@ -257,45 +302,3 @@ def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
     if text not in _said:
         _said.add(text)
         pulumi.log.warn(text, resource)
-
-
-LAST_OF_GUARD = (
-    ", or a guard knows none: what guards take is noted for 30 days on this machine, or for all machines in "
-    "squarecloud:sharedState"
-)
-
-
-def source_of(resource: str, act: str, snapshot: Any, names: tuple[str, ...], **instead: Any) -> dict[str, Any]:
-    """The named properties of a snapshot, or those that are given instead of one.
-
-    Args:
-        resource: the resource, as errors name it.
-        act: what it does with a snapshot, such as `archive`.
-        snapshot: a Snapshot, what a lookup has found, or an output of that.
-        names: the properties to take from the snapshot.
-        instead: the properties to give instead of a snapshot; None if they are not given.
-
-    Raises:
-        pulumi.RunError: the source is not given, or given twice.
-    """
-    given = {name: value for name, value in instead.items() if value is not None}
-    no_snapshot = f"lookup has found no snapshot{LAST_OF_GUARD if this_program().guards else ''}"
-
-    def refuse(what: str) -> NoReturn:
-        alone = ", or download_url= alone" if "download_url" in instead else ""
-        raise pulumi.RunError(
-            f"{resource}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has found, or "
-            f"instead of it database_id= and version_id={alone}."
-        )
-
-    def checked(value: Any) -> Any:
-        if not all(hasattr(value, name) for name in names):
-            refuse(f"the {no_snapshot}" if value is None else f"snapshot is a {type(value).__name__}")
-        return value
-
-    if snapshot is None:
-        return given or refuse(f"nothing to {act} is given, or a {no_snapshot}")
-    if given:
-        refuse(f"snapshot and {' and '.join(given)} are given")
-    found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)
-    return {name: getattr(found, name) for name in names}

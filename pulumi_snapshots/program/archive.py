@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from pulumi_snapshots.archive.record import ARCHIVE
-from pulumi_snapshots.archive.retention import Keep
-from pulumi_snapshots.program import Declared, source_of
+from pulumi_snapshots.program import Declared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pulumi_snapshots.archive.retention import Keep
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.program.snapshot import SnapshotDeclaration
 
@@ -78,25 +78,8 @@ class ArchiveDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        source = source_of(
-            f"Archive {resource_name!r}",
-            "archive",
-            snapshot,
-            ("database_id", "version_id", "download_url", "size", "created_at"),
-            database_id=database_id,
-            version_id=version_id,
-            download_url=download_url,
-        )
+        source = self._source(locals())
         if (url := source.get("download_url")) is not None:
             # What a lookup has found without a URL has None in an output.
             source["download_url"] = pulumi.Output.from_input(url).apply(lambda it: it and pulumi.Output.secret(it))
-        inputs = {
-            **source,
-            "destination": destination,
-            "keep_last": keep_last,
-            "keep": keep.to_outputs() if isinstance(keep, Keep) else keep,
-            "pin": pin,
-            "recipients": recipients,
-            "delete_object": delete_object,
-        }
-        self._declare(resource_name, inputs, timeout, opts)
+        self._declare(locals(), source)

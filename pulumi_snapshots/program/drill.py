@@ -8,7 +8,7 @@ import pulumi
 
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.record import DRILL
-from pulumi_snapshots.program import Declared, naming_class, source_of
+from pulumi_snapshots.program import Declared, naming_class
 from pulumi_snapshots.program.archive import ArchiveDeclaration
 
 if TYPE_CHECKING:
@@ -98,36 +98,12 @@ class DrillDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        names = ("database_id", "version_id", "name", "runtime")
-        about = f"Drill {resource_name!r}"
-        if archive is not None and snapshot is not None:
-            raise pulumi.RunError(f"{about}: snapshot and archive are given. Give one of them.")
-        source: dict[str, Any]
-        if isinstance(archive, ArchiveDeclaration):
-            source = {"archive": archive.uri, "database_id": archive.database_id, "version_id": archive.version_id}
-        elif archive is not None:
-            source = {"archive": archive, "database_id": database_id, "version_id": version_id}
-        else:
-            source = source_of(about, "drill", snapshot, names, database_id=database_id, version_id=version_id)
-        inputs = {
-            **source,
-            "identity_file": identity_file,
-            "scratch_database_id": scratch_database_id,
-            "password": None if password is None else pulumi.Output.secret(password),
-            "connection": None if connection is None else pulumi.Output.secret(connection),
-            "checks": _plain(checks),
-            "overwrite_scratch": overwrite_scratch,
-            "every": every,
-            "triggers": triggers,
-            "on_failure": on_failure,
-        }
-        self._declare(resource_name, inputs, timeout, opts)
-
-
-def _plain(given: Any) -> Any:
-    """Checks as the engine takes them, also those that are outputs."""
-    if isinstance(given, pulumi.Output):
-        return given.apply(_plain)
-    if isinstance(given, list | tuple):
-        return [_plain(each) for each in given]
-    return given.to_outputs() if isinstance(given, Check) else given
+        source: dict[str, Any] | None = None
+        if archive is not None:
+            if snapshot is not None:
+                raise pulumi.RunError(f"Drill {resource_name!r}: snapshot and archive are given. Give one of them.")
+            source = {"archive": archive}
+            if isinstance(archive, ArchiveDeclaration):
+                names = {"archive": "uri", "database_id": "database_id", "version_id": "version_id"}
+                source = {name: getattr(archive, output) for name, output in names.items()}
+        self._declare(locals(), source)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from pulumi_snapshots.program import Declared, source_of
+from pulumi_snapshots.program import Declared
 from pulumi_snapshots.restore.record import RESTORE
 
 if TYPE_CHECKING:
@@ -63,8 +63,4 @@ class RestoreDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        names = ("database_id", "version_id", "name", "runtime", "created_at")
-        about = f"Restore {resource_name!r}"
-        source = source_of(about, "restore", snapshot, names, database_id=database_id, version_id=version_id)
-        given = {"target_database_id": target_database_id, "overwrite": overwrite, "triggers": triggers}
-        self._declare(resource_name, {**source, **given}, timeout, opts)
+        self._declare(locals())

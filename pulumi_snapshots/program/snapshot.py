@@ -60,13 +60,7 @@ class SnapshotDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        inputs = {
-            "database_id": database_id,
-            "triggers": triggers,
-            "rotate_after": rotate_after,
-            "reuse_within": reuse_within,
-        }
-        self._declare(resource_name, inputs, timeout, opts)
+        self._declare(locals())
         warn_of_unusual_id(database_id, self)
 
     @classmethod

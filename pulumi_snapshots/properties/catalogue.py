@@ -91,14 +91,14 @@ class Property:
     name: str
     type: Any
     optional: bool
-    doc: str
     default: Any
-    secret: bool
-    internal: bool
-    kept: bool
-    settled: bool
-    needed: str
-    reader: Callable[[Any], Any] | None
+    doc: str
+    secret: bool = False
+    internal: bool = False
+    kept: bool = True
+    settled: bool = False
+    needed: str = ""
+    reader: Callable[[Any], Any] | None = None
     choices: Choices | None = None
     replaces: bool = False
 
@@ -151,61 +151,23 @@ class Property:
         return None
 
 
-def declare(  # noqa: PLR0913  as many as a property has
-    doc: str,
-    *,
-    default: Any = MISSING,
-    secret: bool = False,
-    internal: bool = False,
-    kept: bool = True,
-    settled: bool = False,
-    needed: str = "",
-    read: Callable[[Any], Any] | None = None,
-    choices: Choices | None = None,
-    replaces: bool = False,
-    kw_only: bool = False,
-) -> Any:
-    """Declare a property; see `Property` for the arguments."""
-    more = {
-        "doc": doc,
-        "secret": secret,
-        "internal": internal,
-        "kept": kept,
-        "settled": settled,
-        "needed": needed,
-        "reader": read,
-        "choices": choices,
-        "replaces": replaces,
-    }
+def declare(doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: bool = False, **more: Any) -> Any:
+    """Declare a property; see `Property` for the arguments, of which `read` is the reader."""
+    more |= {"doc": doc, "secret": secret, "reader": more.pop("read", None)}
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
 
 
-class _Veiled:
-    """A secret inside a record, which nothing shows that goes through all attributes."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "[secret]"
-
-
 class _Hidden:
-    """A secret field, whose value has a private name, so that printing or exporting a whole record leaves it out."""
+    """A secret field, which nothing shows that goes through all attributes: its value has a private name, and is in a function."""
 
     def __init__(self, name: str) -> None:
         self._name = f"_{name}"
 
     def __get__(self, record: object, _class: type) -> Any:
-        if record is None:
-            return self
-        veiled: _Veiled | None = record.__dict__[self._name]
-        return None if veiled is None else veiled.value
+        return self if record is None else record.__dict__[self._name]()
 
     def __set__(self, record: object, value: Any) -> None:
-        record.__dict__[self._name] = None if value is None else _Veiled(value)
+        record.__dict__[self._name] = lambda: value
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(declare, field))
@@ -344,38 +306,32 @@ def in_camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def in_python(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by their Python names, also inside objects; without those that are None."""
-    python = {each.camel: each for each in properties.values()}
-    known = {}
-    for camel, value in values.items():
+def in_python(
+    properties: Mapping[str, Property], values: Mapping[str, Any], *, to_camel: bool = False
+) -> dict[str, Any]:
+    """Values by their Python names, or by those in all other languages, also inside objects; without those that are None."""
+    known = {each.name if to_camel else each.camel: each for each in properties.values()}
+    found = {}
+    for name, value in values.items():
         if value is not None:
-            each = python.get(camel)
-            known[each.name if each else camel] = _renamed(each.type, value, in_python) if each else value
-    return known
+            each = known.get(name)
+            own = name if each is None else each.camel if to_camel else each.name
+            found[own] = value if each is None else _inside(each.type, value, to_camel=to_camel)
+    return found
 
 
 def in_camels(kind: Any, value: Any) -> Any:
     """A value of a property as all languages but Python have it: objects that are records get their names there."""
-    return _renamed(kind, value, _in_camels)
+    return _inside(kind, value, to_camel=True)
 
 
-def _in_camels(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
-    known = {name: properties.get(name) for name in values}
-    return {
-        each.camel if each else name: _renamed(each.type, values[name], _in_camels) if each else values[name]
-        for name, each in known.items()
-    }
-
-
-def _renamed(kind: Any, value: Any, rename: Callable[[Mapping[str, Property], Mapping[str, Any]], Any]) -> Any:
-    """A value in which objects that are records are renamed."""
+def _inside(kind: Any, value: Any, *, to_camel: bool) -> Any:
     inner = record_in(kind)
-    if inner is None:
-        return value
-    if isinstance(value, list):
-        return [_renamed(inner, one, rename) for one in value]
-    return rename(inner.properties(), value) if isinstance(value, dict) else value
+    if inner is not None and isinstance(value, list):
+        return [_inside(inner, one, to_camel=to_camel) for one in value]
+    if inner is not None and isinstance(value, dict):
+        return in_python(inner.properties(), value, to_camel=to_camel)
+    return value
 
 
 @cache
@@ -395,10 +351,10 @@ def _properties(cls: Any) -> dict[str, Property]:
             hint = hints[each.name]
             optional = type(None) in get_args(hint)
             kind = next(one for one in get_args(hint) if one is not type(None)) if optional else hint
-            found[each.name] = Property(each.name, kind, optional, default=each.default, **each.metadata)
+            found[each.name] = Property(each.name, kind, optional, each.default, **each.metadata)
     for name in cls._computed:
         kind, doc = get_type_hints(getattr(cls, name).fget)["return"], inspect.getdoc(getattr(cls, name))
-        found[name] = Property(name, kind, optional=False, default=MISSING, **declare(doc or "").metadata)
+        found[name] = Property(name, kind, optional=False, default=MISSING, doc=doc or "")
     return found
 
 

@@ -15,7 +15,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import CannotTell, Next, NoSuchSnapshot, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
-from pulumi_snapshots.lookup.inputs import LatestQuery, SnapshotQuery
+from pulumi_snapshots.lookup.results import LatestQuery, SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.snapshot.create import create

@@ -31,8 +31,8 @@ from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.drilled import last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
-from pulumi_snapshots.lookup.inputs import ORIGINS
 from pulumi_snapshots.lookup.prefix import whole_database
+from pulumi_snapshots.lookup.results import ORIGINS
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION

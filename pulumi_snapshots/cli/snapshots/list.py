@@ -15,7 +15,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import moment, size_text, snapshot_fields
 from pulumi_snapshots.lookup.account import snapshots_of_account
 from pulumi_snapshots.lookup.find import OfEach, find_snapshots
-from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
+from pulumi_snapshots.lookup.results import ORIGINS, SnapshotQuery
 
 HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
 
