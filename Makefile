@@ -78,8 +78,8 @@ bench: engine ## Measure
 bench-fleet: engine ## Measure fleets: this provider against others, simulated and with the real engine
 	@$(IN_VENV) -m bench.fleets
 
-structure: environment ## Measure how the package is built; REPO=… measures a checkout of another commit
-	@$(IN_VENV) -m bench.structure $(if $(REPO),--repo "$(REPO)")
+structure: environment ## Measure how the package is built
+	@$(IN_VENV) -m bench.structure
 
 mistakes: environment ## Make a hundred mistakes, and list those that no unit test notices; ROOMS="ledger guard" makes only theirs
 	@$(IN_VENV) -m bench.mistakes $(ROOMS)
@@ -94,9 +94,6 @@ nightly: simulate mistakes ## What `make test` leaves out: more random runs, mis
 states: engine ## Record what this version leaves in states, at its release
 	@$(IN_VENV) -m tools.record_states
 
-screens: engine ## Draw the screens of docs/habits.md again, with a real engine in a terminal
-	@$(IN_VENV) -m bench.screens
-
 docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all docs build/site
 	@echo build/site/index.html
@@ -108,4 +105,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure mistakes simulate nightly states screens docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure mistakes simulate nightly states docs environment clean

@@ -188,48 +188,38 @@ def imports() -> Iterable[list[object]]:
 
 def no_op_up() -> Iterable[list[object]]:
     """An `up` without changes of many snapshots against as many resources that do nothing."""
-    engine = ensure(os.environ)
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
-        folder = Path(name)
-        with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
-            fill(emulator, RESOURCES)
-            environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
-            stacks = {
-                what: made_stack(folder / what, definition, engine, environment)
-                for what, definition in (("plain", PLAIN_RESOURCES), ("snapshots", SNAPSHOTS))
-            }
-            before = len(emulator.journal())
-            runs = in_turns(stacks)
-            requests = len(emulator.journal()) - before
-    yield ["plain dynamic resources", 0, *spread(runs["plain"], digits=2)]
-    yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
-    ratios = [ours / plain for plain, ours in zip(runs["plain"], runs["snapshots"], strict=True)]
-    yield ["ratio, pair by pair (aim: 1.15)", "", *spread(ratios, digits=2)]
+        definitions = {"plain": (PLAIN_RESOURCES, None), "snapshots": (SNAPSHOTS, None)}
+        yield from unchanged(Path(name), definitions, RESOURCES, ("plain dynamic resources", "1.15"))
 
 
 def plugin_up() -> Iterable[list[object]]:
     """An `up` without changes of the plugin's snapshots against a minimal provider's resources."""
-    engine = ensure(os.environ)
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
-        folder = Path(name)
-        minimal = minimal_provider(folder / "minimal")
-        with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
-            fill(emulator, PLUGIN_RESOURCES)
-            environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
-            stacks = {
-                what: made_stack(folder / what, definition, engine, environment, PLUGIN_RESOURCES, plugin)
-                for what, definition, plugin in (
-                    ("plain", MINIMAL, ("minimal", minimal.parent)),
-                    ("snapshots", BY_PLUGIN, ("squarecloud", INSTALLED.parent)),
-                )
-            }
-            before = len(emulator.journal())
-            runs = in_turns(stacks)
-            requests = len(emulator.journal()) - before
-    yield ["a minimal provider's resources", 0, *spread(runs["plain"], digits=2)]
+        minimal = minimal_provider(Path(name) / "minimal").parent
+        plain, ours = (MINIMAL, ("minimal", minimal)), (BY_PLUGIN, ("squarecloud", INSTALLED.parent))
+        definitions = {"plain": plain, "snapshots": ours}
+        yield from unchanged(Path(name), definitions, PLUGIN_RESOURCES, ("a minimal provider's resources", "1.2"))
+
+
+def unchanged(
+    folder: Path, definitions: Mapping[str, tuple[str, tuple[str, Path] | None]], count: int, told: tuple[str, str]
+) -> Iterable[list[object]]:
+    """The rows of such a pair; `told` is the name of the plain resources, and the aim."""
+    engine = ensure(os.environ)
+    with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
+        fill(emulator, count)
+        environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
+        stacks = {
+            what: made_stack(folder / what, definition, engine, environment, count, plugin)
+            for what, (definition, plugin) in definitions.items()
+        }
+        before = len(emulator.journal())
+        runs = in_turns(stacks)
+        requests = len(emulator.journal()) - before
+    yield [told[0], 0, *spread(runs["plain"], digits=2)]
     yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
-    pairs = [ours / plain for plain, ours in zip(runs["plain"], runs["snapshots"], strict=True)]
-    yield ["ratio, pair by pair (aim: 1.2)", "", *spread(pairs, digits=2)]
+    yield [f"ratio, pair by pair (aim: {told[1]})", "", *ratios(runs["snapshots"], runs["plain"])]
 
 
 def installed_plugin() -> Iterable[list[object]]:
@@ -296,8 +286,8 @@ def made_stack(  # noqa: PLR0913, PLR0917  what differs between stacks
     definition: str,
     engine: Path,
     environment: dict[str, str],
-    count: int = RESOURCES,
-    plugin: tuple[str, Path] | None = None,
+    count: int,
+    plugin: tuple[str, Path] | None,
 ) -> Stack:
     """A stack whose resources exist; with a plugin of this name in this folder."""
     (folder / "project").mkdir(parents=True)

@@ -1,12 +1,10 @@
-"""Measure how the package is built: its rooms, its circles, and what one create passes. Prints Markdown.
+"""Measure how the package is built: its rooms, and what one create passes. Prints Markdown.
 
-`python -m bench.structure` measures this folder; `--repo PATH` measures a checkout of another commit, which must
-work with the packages of this virtual environment. Nothing is asked of a network: the create talks to the emulator.
+Nothing is asked of a network: the create talks to the emulator.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import json
@@ -21,7 +19,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +26,12 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = "pulumi_snapshots"
-EMULATOR = ("emulator", "squarecloud_emulator")
-"""The service on this machine, which is no part of the provider: a folder of the package in earlier commits."""
-CALLS = "SnapshotCalls"
-"""The class whose `create` is measured, wherever it is."""
 EDIT = "SqliteFile.edit"
-"""What changes the ledger; earlier commits have none."""
+"""What changes the ledger."""
 PLUGIN = "pulumi-resource-squarecloud"
 """The console script that serves the engine."""
-NOT_CREATE = ("emulator", "plugin", "engine")
-"""How folders and files begin that are no part of a create: the service, and the way that the engine's calls take."""
+NOT_CREATE = ("plugin", "engine")
+"""How folders begin that are no part of a create: the way that the engine's calls take."""
 DATABASES = ("a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232")
 """One is snapshotted first, so that the measured create of the other finds connections and settings as most do."""
 URN = "urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release"
@@ -76,11 +69,10 @@ def files_of(package: Path) -> dict[str, File]:
     for module, path in paths.items():
         text = path.read_text()
         file = found[module] = File(path.relative_to(package), len(text.splitlines()))
-        at = module if path.name == "__init__.py" else module.rpartition(".")[0]
         for node, in_function in walk(ast.parse(text)):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 file.lazy += in_function
-                file.uses.update(name for name in imported(node, at, paths) if name != module)
+                file.uses.update(name for name in imported(node, paths) if name != module)
             elif isinstance(node, ast.Raise):
                 file.assertions += "AssertionError" in ast.unparse(node)
     return found
@@ -93,39 +85,14 @@ def walk(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.AST,
         yield from walk(child, in_function=in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-def imported(node: ast.Import | ast.ImportFrom, at: str, modules: dict[str, Path]) -> Iterator[str]:
-    """The modules of the package that a statement names; a name of a module counts as that module.
-
-    Args:
-        node: the statement.
-        at: the package that a relative import begins at.
-        modules: all there are.
-    """
+def imported(node: ast.Import | ast.ImportFrom, modules: dict[str, Path]) -> Iterator[str]:
+    """The modules of the package that a statement names; a name of a module counts as that module."""
     if isinstance(node, ast.Import):
         names = [(alias.name, "") for alias in node.names]
     else:
-        above = at.rsplit(".", node.level - 1)[0] if node.level else ""
-        module = ".".join(part for part in (above, node.module) if part)
-        names = [(module, alias.name) for alias in node.names]
+        names = [(node.module or "", alias.name) for alias in node.names]
     for module, name in names:
         yield from [each for each in (f"{module}.{name}", module) if each in modules][:1]
-
-
-def circles(files: dict[str, File]) -> list[list[str]]:
-    """Groups of files each of which imports every other, directly or not."""
-    reached: dict[str, set[str]] = {}
-    for start in files:
-        seen: set[str] = set()
-        waiting = [start]
-        while waiting:
-            for name in files[waiting.pop()].uses - seen:
-                seen.add(name)
-                waiting.append(name)
-        reached[start] = seen
-    groups = {
-        frozenset(other for other in reached[name] if name in reached[other]) for name in files if name in reached[name]
-    }
-    return sorted((sorted(group) for group in groups), key=len)
 
 
 # The create
@@ -189,15 +156,9 @@ def serve_traced(package: Path, result: Path) -> None:
     project = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]
     for module in pkgutil.walk_packages([str(package)], f"{package.name}."):
         # All of them now: a module that is loaded by the create is not passed by it.
-        if not {*EMULATOR} & {*module.name.split(".")} and not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__"):
             import_module(module.name)
-    calls = next(
-        value
-        for name, module in sorted(sys.modules.items())
-        if name.startswith(package.name)
-        for value in [getattr(module, CALLS, None)]
-        if value is not None and value.__module__ == name
-    )
+    calls = import_module(f"{PACKAGE}.snapshot.calls").SnapshotCalls
     trace = Trace(package)
     create = calls.create
 
@@ -225,7 +186,7 @@ def serve_traced(package: Path, result: Path) -> None:
     getattr(import_module(module), function)()
 
 
-def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> dict[str, Any]:
+def measured_create(package: Path) -> dict[str, Any]:
     """What a create of the last database passes that the service answers with 200 at once, plugin and emulator being real."""
     import grpc  # noqa: PLC0415 - as above
     from google.protobuf import struct_pb2  # noqa: PLC0415
@@ -233,19 +194,10 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
 
     from tools.sandbox import Emulator  # noqa: PLC0415
 
-    same_commit = mock.patch.dict(os.environ, PYTHONPATH=str(package.parent))  # for the emulator
-    with tempfile.TemporaryDirectory() as place, same_commit:
+    with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
-        service = (
-            "--snapshot-seconds",
-            "0",
-            "--cache-world",
-            "invalidated",
-            "--database",
-            DATABASES[0],
-            "--database",
-            DATABASES[1],
-        )
+        databases = [part for each in DATABASES for part in ("--database", each)]
+        service = ("--snapshot-seconds", "0", "--cache-world", "invalidated", *databases)
         with Emulator(*service, log=folder / "emulator.log") as emulator:
             paths = [str(path) for path in (package, folder / "result")]
             environment = {**os.environ, **emulator.environment, "XDG_STATE_HOME": str(folder / "state")}
@@ -266,7 +218,7 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
                         greeting = provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
                         stub.Handshake(greeting, timeout=SECONDS)
                         stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)
-                        for database in databases:
+                        for database in DATABASES:
                             properties = struct_pb2.Struct()
                             properties.update({"databaseId": database})
                             request = provider_pb2.CreateRequest(urn=f"{URN}-{database}", properties=properties)
@@ -281,8 +233,7 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
 
 def rows(package: Path) -> Iterator[tuple[str, str]]:
     """What is measured, and its value."""
-    everything = files_of(package)
-    provider = {name: file for name, file in everything.items() if file.path.parts[0] not in EMULATOR}
+    provider = files_of(package)
     rooms: dict[str, list[str]] = defaultdict(list)
     for name, file in provider.items():
         rooms[file.room].append(name)
@@ -292,9 +243,6 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
     yield "files", str(len(provider))
     yield "folders", str(len(rooms))
     yield "largest folder", f"`{largest}`: {len(rooms[largest])} files, {inside[largest]} imports of each other"
-    found = circles(everything)
-    sizes = ", ".join(f"{len(one)} files" for one in found)
-    yield "circles of imports, the emulator's too", f"{len(found)} ({sizes})" if found else "0"
     yield "imports inside functions", str(sum(file.lazy for file in provider.values()))
     yield "`raise AssertionError`", str(sum(file.assertions for file in provider.values()))
     create = measured_create(package)
@@ -309,22 +257,11 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="Measure the structure of the package.")
-    parser.add_argument(
-        "--repo", metavar="PATH", type=Path, default=PROJECT, help="the checkout to measure (default: this one)"
-    )
-    parser.add_argument("--circles", action="store_true", help="print the files of each circle, and nothing else")
-    parser.add_argument("--serve", nargs=2, type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        serve_traced(*options.serve)
-        return
-    package = options.repo.resolve() / PACKAGE
-    if options.circles:
-        print("\n".join(", ".join(circle) for circle in circles(files_of(package))))
+    if sys.argv[1:2] == ["--serve"]:
+        serve_traced(*map(Path, sys.argv[2:]))
         return
     print("| measure | value |\n| --- | --- |")
-    for name, value in rows(package):
+    for name, value in rows(PROJECT / PACKAGE):
         print(f"| {name} | {value} |", flush=True)
 
 

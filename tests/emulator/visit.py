@@ -40,8 +40,22 @@ class Visit:
     async def listing(self, database_id: str = DATABASE) -> httpx.Response:
         return await self.api.get(f"databases/{database_id}/snapshots")
 
+    async def entries(self, database_id: str = DATABASE) -> list[dict[str, Any]]:
+        return list((await self.listing(database_id)).json()["response"])
+
     async def versions(self, database_id: str = DATABASE) -> list[str]:
-        return [entry["version_id"] for entry in (await self.listing(database_id)).json()["response"]]
+        return [entry["version_id"] for entry in await self.entries(database_id)]
+
+    async def everything(self, query: str = "?scope=databases") -> httpx.Response:
+        return await self.api.get(f"users/snapshots{query}")
+
+    def added(self, database_id: str = DATABASE, **options: Any) -> str:
+        """The version of another snapshot."""
+        return self.emulator.add_snapshot(database_id, **options).version_id
+
+    def sql(self, *statements: str) -> Any:
+        """The rows of the last statement."""
+        return self.emulator.execute(DATABASE, *statements)[-1]
 
     async def restore(self, version_id: str, *, name: str = DATABASE, to: str = DATABASE) -> httpx.Response:
         body = {"snapshotId": name, "versionId": version_id}
@@ -56,6 +70,12 @@ class Visit:
     @property
     def last(self) -> JournalEntry:
         return self.emulator.journal[-1]
+
+
+def told(answer: httpx.Response) -> str:
+    """Its status with its code, or with `success`: `429 KEEP_CALM`."""
+    body = answer.json()
+    return f"{answer.status_code} {body.get('code', body['status'])}"
 
 
 @asynccontextmanager

@@ -7,87 +7,102 @@ import sqlite3
 import zipfile
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from squarecloud_emulator import Emulator
-from tests.emulator.visit import DATABASE, START, visit
-from tests.support.virtual import run_virtual, virtual
+from tests.emulator.visit import DATABASE, START, Visit, told, visit
+from tests.support.virtual import run_virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 
+def runs(folder: Path, *bodies: Callable[[Visit], Awaitable[None]], **settings: Any) -> None:
+    """Run each with an emulator of its own on this folder, one after the other."""
+    for body in bodies:
+
+        async def run(body: Callable[[Visit], Awaitable[None]] = body) -> None:
+            async with visit(data_folder=folder, **settings) as at:
+                await body(at)
+
+        run_virtual(run)
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [one for one in folder.rglob("*") if one.is_file()]
+
+
 def test_restart_on_the_same_folder_shows_the_same_snapshots(tmp_path: Path) -> None:
-    async def before() -> tuple[str, bytes]:
-        async with visit(data_folder=tmp_path) as at:
-            at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
-            await at.create()
-            (entry,) = (await at.listing()).json()["response"]
-            return entry["url"], (await at.files.get(entry["url"])).content
+    seen: list[Any] = []
 
-    async def after(url: str, content: bytes) -> None:
-        async with visit(data_folder=tmp_path) as at:
-            await at.clock.sleep(60)
-            assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
-            assert (await at.files.get(url)).content == content
-            assert (await at.create()).json()["code"] == "KEEP_CALM"
-            await at.clock.sleep(180)
-            await at.create()
-            new, old = await at.versions()
-            assert new != old
-            assert f"versionId={old}" in url
+    async def before(at: Visit) -> None:
+        at.sql("CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+        await at.create()
+        url = (await at.entries())[0]["url"]
+        seen.extend([url, (await at.files.get(url)).content])
+        seen.append(at.emulator.settings.api_key)
 
-    run_virtual(after, *run_virtual(before))
+    async def after(at: Visit) -> None:
+        url, content, _ = seen
+        await at.clock.sleep(60)
+        assert at.sql("SELECT n FROM t") == [[1]]
+        assert (await at.files.get(url)).content == content
+        assert told(await at.create()) == "429 KEEP_CALM"
+        await at.clock.sleep(180)
+        await at.create()
+        new, old = await at.versions()
+        assert new != old
+        assert f"versionId={old}" in url
+        assert all(seen[2].encode() not in one.read_bytes() for one in files_in(tmp_path)), "the key is not on the disk"
+        at.emulator.remove_database(DATABASE)
+        assert (await at.listing()).status_code == 404
+
+    runs(tmp_path, before, after)
+    assert [one.name for one in files_in(tmp_path)] == ["state.json"]
 
 
 def test_snapshot_and_restore_in_progress_outlive_a_restart(tmp_path: Path) -> None:
-    async def before() -> None:
-        async with visit(data_folder=tmp_path) as at:
-            at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
-            stored = at.emulator.add_snapshot(DATABASE)
-            at.emulator.add_database("other", snapshot_seconds=200)
-            await at.create("other")
-            at.emulator.execute(DATABASE, "DELETE FROM t")
-            await at.restore(stored.version_id)
+    async def before(at: Visit) -> None:
+        at.sql("CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+        version = at.added()
+        at.emulator.add_database("other", snapshot_seconds=200)
+        await at.create("other")
+        at.sql("DELETE FROM t")
+        await at.restore(version)
 
-    async def after() -> None:
-        async with visit(data_folder=tmp_path) as at:
-            # The machine's clock starts again from START; the restore began after the other snapshot's 90 s.
-            assert not await at.running()
-            await at.clock.sleep(90 + 60)
-            assert await at.running()
-            assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
-            await at.clock.sleep(50)
-            assert len(await at.versions("other")) == 1
+    async def after(at: Visit) -> None:
+        # The machine's clock starts again from START; the restore began after the other snapshot's 90 s.
+        assert not await at.running()
+        await at.clock.sleep(90 + 60)
+        assert await at.running()
+        assert at.sql("SELECT n FROM t") == [[1]]
+        await at.clock.sleep(50)
+        assert len(await at.versions("other")) == 1
 
-    run_virtual(before)
-    run_virtual(after)
+    runs(tmp_path, before, after)
 
 
 def test_skipped_time_stays_skipped_after_a_restart(tmp_path: Path) -> None:
-    async def before() -> None:
-        async with visit(data_folder=tmp_path, plan_memory_mb=256) as at:
-            for _ in range(2):
-                await at.create()
-                at.emulator.advance(3600)
-            at.emulator.revoke_key()
+    async def before(at: Visit) -> None:
+        for _ in range(2):
+            await at.create()
+            at.emulator.advance(3600)
+        at.emulator.revoke_key()
 
-    async def after() -> None:
-        async with visit(data_folder=tmp_path, plan_memory_mb=256) as at:
-            assert at.emulator.now() >= START + timedelta(hours=2)
-            assert (await at.create()).json()["code"] == "ACCESS_DENIED"
-            at.emulator.revoke_key(revoked=False)
-            assert (await at.create()).json()["code"] == "DAILY_SNAPSHOTS_LIMIT_REACHED"
+    async def after(at: Visit) -> None:
+        assert at.emulator.now() >= START + timedelta(hours=2)
+        assert told(await at.create()) == "401 ACCESS_DENIED"
+        at.emulator.revoke_key(revoked=False)
+        assert told(await at.create()) == "429 DAILY_SNAPSHOTS_LIMIT_REACHED"
 
-    run_virtual(before)
-    run_virtual(after)
+    runs(tmp_path, before, after, plan_memory_mb=256)
 
 
-@virtual
-async def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
-    async with visit(data_folder=tmp_path) as at:
+def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
+    async def body(at: Visit) -> None:
         with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
             application.execute("CREATE TABLE orders (id INTEGER, state TEXT)")
             application.execute("INSERT INTO orders VALUES (1, 'paid')")
@@ -105,48 +120,30 @@ async def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) ->
             assert await at.running()
             assert application.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
 
+    runs(tmp_path, body)
 
-@virtual
-async def test_locked_database_fails_only_its_own_snapshot(tmp_path: Path) -> None:
-    async with visit(data_folder=tmp_path) as at:
-        stored = at.emulator.add_snapshot(DATABASE)
+
+def test_locked_database_fails_only_its_own_snapshot(tmp_path: Path) -> None:
+    async def body(at: Visit) -> None:
+        version = at.added()
         with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
             application.execute("CREATE TABLE t (n)")
             application.execute("BEGIN EXCLUSIVE")
-            assert (await at.create()).json()["code"] == "SNAPSHOT_FAILED"
+            assert told(await at.create()) == "404 SNAPSHOT_FAILED"
             assert at.emulator.account.quota.uses == []
-            assert (await at.restore(stored.version_id)).status_code == 200
+            assert told(await at.restore(version)) == "200 success"
             await at.clock.sleep(60)
             assert await at.running()
             application.rollback()
-        assert (await at.create()).status_code == 200
-        (tmp_path / "snapshots" / f"{stored.version_id}.zip").unlink()
+        assert told(await at.create()) == "200 success"
+        (tmp_path / "snapshots" / f"{version}.zip").unlink()
         await at.clock.sleep(120)
-        await at.restore(stored.version_id)
+        await at.restore(version)
         await at.clock.sleep(60)
         assert await at.running()
-        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
+        assert at.sql("SELECT n FROM t") == []
 
-
-def test_removed_database_leaves_no_files(tmp_path: Path) -> None:
-    async def body() -> None:
-        async with visit(data_folder=tmp_path) as at:
-            await at.create()
-            at.emulator.remove_database(DATABASE)
-            assert (await at.listing()).status_code == 404
-
-    run_virtual(body)
-    assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["state.json"]
-
-
-def test_key_is_never_written_to_disk(tmp_path: Path) -> None:
-    async def body() -> str:
-        async with visit(data_folder=tmp_path) as at:
-            await at.create()
-            return at.emulator.settings.api_key
-
-    key = run_virtual(body)
-    assert all(key.encode() not in one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+    runs(tmp_path, body)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"format": 2}', "[]"])

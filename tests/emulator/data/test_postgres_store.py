@@ -6,7 +6,7 @@ import io
 import socket
 import threading
 import zipfile
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,25 +21,30 @@ from tests.support.real_data import SPOIL, content_of, databases_of, filled, fre
 from tests.support.world import DATABASE, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from squarecloud_emulator.data.store import Store
     from tools.postgres import Server
 
 QUICK: dict[str, Any] = {"snapshot_seconds": 0.0, "restore_seconds": 0.0, "cache_world": "invalidated"}
 BUSY_SECONDS = 10.0
 
 
-@asynccontextmanager
-async def at_server(
-    server: Server, folder: Path | None = None, *, dsn: str | None = None, **options: Any
-) -> AsyncIterator[World]:
-    store = PostgresStore(dsn or server.dsn(), folder)
-    try:
-        async with world(store=store, settings={"poll_every": 0.05}, **{**QUICK, **options}) as here:
-            yield here
-    finally:
-        store.close()
+def at_server(server: Server, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
+    """Run `body` with an emulator whose databases are at this server."""
+    run_at(PostgresStore(server.dsn(), None), body, **options)
+
+
+def run_at(store: Store, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
+    async def run() -> None:
+        try:
+            async with world(store=store, settings={"poll_every": 0.05}, **QUICK, **options) as here:
+                await body(here)
+        finally:
+            store.close()
+
+    anyio.run(run)
 
 
 async def restored(here: World, version_id: str) -> None:
@@ -57,31 +62,30 @@ async def restored(here: World, version_id: str) -> None:
 def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
     url = server.url(DATABASE)
 
-    async def body() -> None:
-        async with at_server(server) as here:
-            before = filled(url)
-            taken = (await here.create()).complete
-            sql_at(url, SPOIL)
-            spoilt = sql_at(url, "SELECT name FROM customer ORDER BY id")
-            with closing(psycopg.connect(url)) as application:
-                await restored(here, taken.version_id or "")
-                assert content_of(url) == before
-                assert spoilt == [("Zoë 🦉 O'Hara lost",), ("空 lost",), ("later",)]
-                with pytest.raises(psycopg.OperationalError):
-                    application.execute("SELECT 1")
-            # The restored database works: sequences continue, and constraints still apply.
-            assert sql_at(url, "SELECT nextval('tickets')") == [(1014,)]
-            assert sql_at(url, "INSERT INTO customer (name) VALUES ('next') RETURNING id") == [(42,)]
-            for wrong in (
-                "INSERT INTO customer (name) VALUES ('')",
-                """INSERT INTO "Bestellung für 日本" (customer, state) VALUES (1, 'open')""",
-                """UPDATE "Bestellung für 日本" SET price = -1""",
-            ):
-                with pytest.raises(psycopg.IntegrityError):
-                    sql_at(url, wrong)
-        assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases_of(server)
+    async def body(here: World) -> None:
+        before = filled(url)
+        taken = (await here.create()).complete
+        sql_at(url, SPOIL)
+        spoilt = sql_at(url, "SELECT name FROM customer ORDER BY id")
+        with closing(psycopg.connect(url)) as application:
+            await restored(here, taken.version_id or "")
+            assert content_of(url) == before
+            assert spoilt == [("Zoë 🦉 O'Hara lost",), ("空 lost",), ("later",)]
+            with pytest.raises(psycopg.OperationalError):
+                application.execute("SELECT 1")
+        # The restored database works: sequences continue, and constraints still apply.
+        assert sql_at(url, "SELECT nextval('tickets')") == [(1014,)]
+        assert sql_at(url, "INSERT INTO customer (name) VALUES ('next') RETURNING id") == [(42,)]
+        for wrong in (
+            "INSERT INTO customer (name) VALUES ('')",
+            """INSERT INTO "Bestellung für 日本" (customer, state) VALUES (1, 'open')""",
+            """UPDATE "Bestellung für 日本" SET price = -1""",
+        ):
+            with pytest.raises(psycopg.IntegrityError):
+                sql_at(url, wrong)
 
-    anyio.run(body)
+    at_server(server, body)
+    assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases_of(server)
 
 
 def test_restore_in_sqlite_brings_back_everything(tmp_path: Path) -> None:
@@ -98,38 +102,36 @@ def test_restore_in_sqlite_brings_back_everything(tmp_path: Path) -> None:
         *("SELECT typeof(price), typeof(ratio), typeof(photo) FROM bestellung", "SELECT * FROM sqlite_sequence"),
     )
 
-    async def body() -> None:
-        async with world(store=FolderStore(tmp_path), settings={"poll_every": 0.05}, **QUICK) as here:
-            here.emulator.execute(DATABASE, *schema)
-            before = here.emulator.execute(DATABASE, *queries)
-            taken = (await here.create()).complete
-            here.emulator.execute(DATABASE, "DELETE FROM bestellung", "DROP VIEW owed", "CREATE TABLE added (n)")
-            assert here.emulator.execute(DATABASE, *queries) != before
-            await restored(here, taken.version_id or "")
-            assert here.emulator.execute(DATABASE, *queries) == before
-            new = "INSERT INTO customer (name) VALUES ('next') RETURNING id"
-            assert here.emulator.execute(DATABASE, new) == [[[3]]]
+    async def body(here: World) -> None:
+        here.emulator.execute(DATABASE, *schema)
+        before = here.emulator.execute(DATABASE, *queries)
+        taken = (await here.create()).complete
+        here.emulator.execute(DATABASE, "DELETE FROM bestellung", "DROP VIEW owed", "CREATE TABLE added (n)")
+        assert here.emulator.execute(DATABASE, *queries) != before
+        await restored(here, taken.version_id or "")
+        assert here.emulator.execute(DATABASE, *queries) == before
+        new = "INSERT INTO customer (name) VALUES ('next') RETURNING id"
+        assert here.emulator.execute(DATABASE, new) == [[[3]]]
 
-    anyio.run(body)
+    run_at(FolderStore(tmp_path), body)
 
 
 def test_zip_holds_a_pg_dump_file(server: Server) -> None:
-    async def body() -> None:
-        async with at_server(server) as here:
-            filled(server.url(DATABASE))
-            taken = (await here.create()).complete
-            content = await here.download(taken.download_url or "")
-            assert len(content) == taken.size
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                assert archive.testzip() is None
-                assert archive.namelist() == ["snapshot.json", "database.dump"]
-                assert archive.read("database.dump").startswith(b"PGDMP")
-            padded = here.emulator.add_snapshot(DATABASE, size=1_000_000)
-            assert len(here.emulator.archive_of(padded.version_id)) == padded.size == 1_000_000
-            with pytest.raises(ValueError, match="takes"):
-                here.emulator.add_snapshot(DATABASE, size=100)
+    async def body(here: World) -> None:
+        filled(server.url(DATABASE))
+        taken = (await here.create()).complete
+        content = await here.download(taken.download_url or "")
+        assert len(content) == taken.size
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert archive.testzip() is None
+            assert archive.namelist() == ["snapshot.json", "database.dump"]
+            assert archive.read("database.dump").startswith(b"PGDMP")
+        padded = here.emulator.add_snapshot(DATABASE, size=1_000_000)
+        assert len(here.emulator.archive_of(padded.version_id)) == padded.size == 1_000_000
+        with pytest.raises(ValueError, match="takes"):
+            here.emulator.add_snapshot(DATABASE, size=100)
 
-    anyio.run(body)
+    at_server(server, body)
 
 
 def test_snapshot_during_writes_is_consistent(server: Server) -> None:
@@ -141,56 +143,53 @@ def test_snapshot_during_writes_is_consistent(server: Server) -> None:
             while not stop.is_set():
                 application.execute("UPDATE account SET money = money + CASE id WHEN 1 THEN -1 ELSE 1 END")
 
-    async def body() -> None:
-        async with at_server(server) as here:
-            sql_at(url, "CREATE TABLE account AS SELECT id, 100 AS money FROM generate_series(1, 2) AS id")
-            writing = threading.Thread(target=transfer)
-            writing.start()
-            try:
-                stored = here.emulator.add_snapshot(DATABASE)
-            finally:
-                stop.set()
-                writing.join()
-            sql_at(url, "UPDATE account SET money = 0")
-            await restored(here, stored.version_id)
-            assert sql_at(url, "SELECT sum(money) FROM account") == [(200,)]
+    async def body(here: World) -> None:
+        sql_at(url, "CREATE TABLE account AS SELECT id, 100 AS money FROM generate_series(1, 2) AS id")
+        writing = threading.Thread(target=transfer)
+        writing.start()
+        try:
+            stored = here.emulator.add_snapshot(DATABASE)
+        finally:
+            stop.set()
+            writing.join()
+        sql_at(url, "UPDATE account SET money = 0")
+        await restored(here, stored.version_id)
+        assert sql_at(url, "SELECT sum(money) FROM account") == [(200,)]
 
-    anyio.run(body)
+    at_server(server, body)
 
 
 def test_failed_dump_fails_the_snapshot_and_is_logged(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def body() -> None:
-        async with at_server(server) as here:
-            broken = tmp_path / "pg_dump"
-            broken.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
-            broken.chmod(0o755)
-            monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-            ending = await here.create()
-            assert "SNAPSHOT_FAILED" in str(ending.nothing)
-            assert here.emulator.snapshots(DATABASE) == []
+    async def body(here: World) -> None:
+        broken = tmp_path / "pg_dump"
+        broken.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+        broken.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        ending = await here.create()
+        assert "SNAPSHOT_FAILED" in str(ending.nothing)
+        assert here.emulator.snapshots(DATABASE) == []
 
-    anyio.run(body)
+    at_server(server, body)
     assert "snapshot failed: pg_dump failed: no space left" in caplog.text
 
 
 def test_failed_restore_leaves_the_data_and_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     url = server.url(DATABASE)
 
-    async def body() -> None:
-        async with at_server(server) as here:
-            sql_at(url, "CREATE TABLE t AS SELECT 7 AS n")
-            stored = here.emulator.add_snapshot(DATABASE)
-            store = here.emulator.account.store
-            assert isinstance(store, PostgresStore)
-            archive = store._folder._zip(stored.version_id)
-            archive.write_bytes(archive.read_bytes()[:-1000])
-            await restored(here, stored.version_id)
-            assert sql_at(url, "SELECT n FROM t") == [(7,)]
-        assert f"{DATABASE}.new" not in databases_of(server)
+    async def body(here: World) -> None:
+        sql_at(url, "CREATE TABLE t AS SELECT 7 AS n")
+        stored = here.emulator.add_snapshot(DATABASE)
+        store = here.emulator.account.store
+        assert isinstance(store, PostgresStore)
+        archive = store._folder._zip(stored.version_id)
+        archive.write_bytes(archive.read_bytes()[:-1000])
+        await restored(here, stored.version_id)
+        assert sql_at(url, "SELECT n FROM t") == [(7,)]
 
-    anyio.run(body)
+    at_server(server, body)
+    assert f"{DATABASE}.new" not in databases_of(server)
     assert "restore failed, and the database holds what it held" in caplog.text
 
 
@@ -198,15 +197,14 @@ def test_databases_of_other_programs_are_never_touched(server: Server) -> None:
     url = fresh(server, DATABASE)
     sql_at(url, "CREATE TABLE theirs (n integer)")
 
-    async def body() -> None:
-        async with at_server(server, databases=()) as here:
-            with pytest.raises(ValueError, match="not the emulator's"):
-                here.emulator.add_database(DATABASE)
-            assert DATABASE not in here.emulator.databases
-        assert sql_at(url, "SELECT * FROM theirs") == []
+    async def body(here: World) -> None:
+        with pytest.raises(ValueError, match="not the emulator's"):
+            here.emulator.add_database(DATABASE)
+        assert DATABASE not in here.emulator.databases
 
     try:
-        anyio.run(body)
+        at_server(server, body, databases=())
+        assert sql_at(url, "SELECT * FROM theirs") == []
     finally:
         sql_at(server.url(), f'DROP DATABASE "{DATABASE}"')
 

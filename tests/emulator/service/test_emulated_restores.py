@@ -9,51 +9,45 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from squarecloud_emulator.data.memory_store import MemoryStore
-from tests.emulator.visit import DATABASE, START, Visit, visit, visited
+from tests.emulator.visit import DATABASE, START, Visit, told, visit, visited
 from tests.support.virtual import run_virtual, virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MILLISECONDS = 1000
+    import httpx
+
+
+async def asked(at: Visit, database_id: str = DATABASE) -> httpx.Response:
+    return await at.api.get(f"databases/{database_id}/snapshots/restore")
 
 
 async def status(at: Visit) -> dict[str, Any]:
-    answer = await at.api.get(f"databases/{DATABASE}/snapshots/restore")
-    assert answer.status_code == 200
-    return dict(answer.json()["response"])
-
-
-async def code_of_create(at: Visit) -> str:
-    return str((await at.create()).json().get("code", "accepted"))
+    return dict((await asked(at)).json()["response"])
 
 
 def after(seconds: float) -> int:
-    return round((START + timedelta(seconds=seconds)).timestamp() * MILLISECONDS)
+    return round((START + timedelta(seconds=seconds)).timestamp() * 1000)
 
 
 @visited(restore_queue_seconds=10.0)
 async def test_status_shows_each_state_and_step_and_is_forgotten_after_an_hour(at: Visit) -> None:
-    stored = at.emulator.add_snapshot(DATABASE)
+    version = at.added()
     assert await status(at) == {"state": "none"}
-    await at.restore(stored.version_id)
+    await at.restore(version)
     queued = {"state": "queued", "step": None, "code": None, "started_at": None, "finished_at": None}
-    assert await status(at) == queued
-    assert await at.running()
-    await at.clock.sleep(20)
     running = {**queued, "state": "running", "started_at": after(10)}
-    assert await status(at) == {**running, "step": "download"}
-    assert not await at.running()
-    await at.clock.sleep(30)
-    assert await status(at) == {**running, "step": "unzip"}
-    await at.clock.sleep(30)
     done = {**running, "state": "success", "finished_at": after(70)}
-    assert await status(at) == done
-    assert await at.running()
-    await at.clock.sleep(3589)
-    assert await status(at) == done
-    await at.clock.sleep(1)
-    assert await status(at) == {"state": "none"}
+    for seconds, expected, up in (
+        (0, queued, True),
+        (20, {**running, "step": "download"}, False),
+        (30, {**running, "step": "unzip"}, False),
+        (30, done, True),
+        (3589, done, True),
+        (1, {"state": "none"}, True),
+    ):
+        await at.clock.sleep(seconds)
+        assert (await status(at), await at.running()) == (expected, up)
 
 
 class SlowStore(MemoryStore):
@@ -70,26 +64,23 @@ class SlowStore(MemoryStore):
         return self.work
 
 
+@pytest.mark.parametrize(
+    ("works", "least", "most"),
+    [
+        pytest.param(0, 5, 5, id="not until somebody asks"),
+        pytest.param(20, 20, 30, id="not before it was seen running"),
+    ],
+)
 @virtual
-async def test_a_restore_lasts_as_long_as_its_work_not_until_somebody_asks() -> None:
+async def test_a_restore_lasts_as_long_as_its_work(works: float, least: float, most: float) -> None:
     store = SlowStore()
     async with visit(store=store, restore_seconds=5) as at:
-        await at.restore(at.emulator.add_snapshot(DATABASE).version_id)
-        store.work.set_result(None)
-        await at.clock.sleep(30)
-        assert (await status(at))["finished_at"] == after(5)
-
-
-@virtual
-async def test_a_restore_that_was_seen_running_did_not_end_before() -> None:
-    store = SlowStore()
-    async with visit(store=store, restore_seconds=5) as at:
-        await at.restore(at.emulator.add_snapshot(DATABASE).version_id)
-        await at.clock.sleep(20)
+        await at.restore(at.added())
+        await at.clock.sleep(works)
         assert (await status(at))["state"] == "running"
         store.work.set_result(None)
-        await at.clock.sleep(10)
-        assert after(20) <= (await status(at))["finished_at"] <= after(30)
+        await at.clock.sleep(10 if works else 30)
+        assert after(least) <= (await status(at))["finished_at"] <= after(most)
 
 
 @pytest.mark.parametrize(("code", "step"), [("SNAPSHOT_CORRUPT", "unzip"), ("RESTORE_INTERRUPTED", "interrupted")])
@@ -97,76 +88,66 @@ async def test_a_restore_that_was_seen_running_did_not_end_before() -> None:
 @virtual
 async def test_restore_that_fails_leaves_the_data_and_tells_its_code(code: str, step: str, *, holds: bool) -> None:
     async with visit(restore_holds=holds) as at:
-        at.emulator.execute(DATABASE, "CREATE TABLE t (n)")
-        stored = at.emulator.add_snapshot(DATABASE)
-        at.emulator.execute(DATABASE, "INSERT INTO t VALUES (1)")
+        at.sql("CREATE TABLE t (n)")
+        version = at.added()
+        at.sql("INSERT INTO t VALUES (1)")
         at.emulator.next_restore_fails_with(DATABASE, code)
-        answer = await at.restore(stored.version_id)
-        assert answer.json().get("code") == (code if holds else None)
+        assert told(await at.restore(version)) == (f"404 {code}" if holds else "200 success")
         await at.clock.sleep(60)
         failed = await status(at)
         assert (failed["state"], failed["code"], failed["step"]) == ("error", code, step)
-        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
-        assert await code_of_create(at) == "accepted"
+        assert at.sql("SELECT n FROM t") == [[1]]
+        assert told(await at.create()) == "200 success"
         await at.clock.sleep(60)
-        await at.restore(stored.version_id)
+        await at.restore(version)
         await at.clock.sleep(60)
         assert (await status(at))["state"] == "success"
-        assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
+        assert at.sql("SELECT n FROM t") == []
 
 
 @visited(restore_holds=True, restore_seconds=200.0)
 async def test_long_restore_is_answered_at_the_soft_deadline(at: Visit) -> None:
-    stored = at.emulator.add_snapshot(DATABASE)
-    answer = await at.restore(stored.version_id)
+    assert told(await at.restore(at.added())) == "202 SNAPSHOT_RESTORE_PROCESSING"
     assert at.clock.utc() == START + timedelta(seconds=90)
-    assert answer.status_code == 202
-    assert answer.json() == {"status": "error", "code": "SNAPSHOT_RESTORE_PROCESSING"}
     assert (await status(at))["state"] == "running"
 
 
 @visited(restore_seconds=10.0)
 async def test_posts_are_refused_for_a_while_after_a_success(at: Visit) -> None:
-    stored = at.emulator.add_snapshot(DATABASE)
-    await at.restore(stored.version_id)
+    version = at.added()
+    await at.restore(version)
     await at.clock.sleep(129)
-    for refused, status_ in ((await at.create(), 403), (await at.restore(stored.version_id), 409)):
-        assert (refused.status_code, refused.json()["code"]) == (status_, "RESTORE_IN_PROGRESS")
+    assert told(await at.create()) == "403 RESTORE_IN_PROGRESS"
+    assert told(await at.restore(version)) == "409 RESTORE_IN_PROGRESS"
     await at.clock.sleep(1)
-    assert await code_of_create(at) == "accepted"
-    assert (await at.restore(stored.version_id)).status_code == 200
+    assert told(await at.create()) == told(await at.restore(version)) == "200 success"
 
 
 @visited(restore_stops_database=False)
 async def test_a_database_that_stays_up_while_it_is_restored_can_be_chosen(at: Visit) -> None:
-    stored = at.emulator.add_snapshot(DATABASE)
-    await at.restore(stored.version_id)
-    assert (await status(at))["state"] == "running"
-    assert await at.running()
+    await at.restore(at.added())
+    assert ((await status(at))["state"], await at.running()) == ("running", True)
 
 
 @pytest.mark.parametrize(("route", "code"), [("404", "ROUTE_NOT_FOUND"), ("405", "METHOD_NOT_ALLOWED")])
 @virtual
 async def test_a_service_without_the_route_can_be_chosen(route: str, code: str) -> None:
     async with visit(restore_status_route=route) as at:
-        answer = await at.api.get(f"databases/{DATABASE}/snapshots/restore")
-        assert (answer.status_code, answer.json()["code"]) == (int(route), code)
+        assert told(await asked(at)) == f"{route} {code}"
 
 
 @visited(scopes=frozenset({"snapshots:write"}))
 async def test_status_of_a_key_without_the_scope_or_of_no_database_is_refused(at: Visit) -> None:
-    answer = await at.api.get(f"databases/{DATABASE}/snapshots/restore")
-    assert answer.json()["code"] == "MISSING_SCOPE"
+    assert told(await asked(at)) == "403 MISSING_SCOPE"
     at.change(scopes=None)
-    assert (await at.api.get("databases/none/snapshots/restore")).json()["code"] == "DATABASE_NOT_FOUND"
+    assert told(await asked(at, "none")) == "404 DATABASE_NOT_FOUND"
 
 
 def test_outcome_of_a_restore_outlives_a_restart(tmp_path: Path) -> None:
     async def first() -> None:
         async with visit(data_folder=tmp_path, restore_seconds=0.0) as at:
-            stored = at.emulator.add_snapshot(DATABASE)
             at.emulator.next_restore_fails_with(DATABASE, "CONTAINER_NOT_FOUND")
-            await at.restore(stored.version_id)
+            await at.restore(at.added())
             assert (await status(at))["state"] == "error"
             at.emulator.stop()
 
@@ -181,11 +162,9 @@ def test_outcome_of_a_restore_outlives_a_restart(tmp_path: Path) -> None:
 
 @visited(snapshot_seconds=300.0)
 async def test_second_snapshot_is_refused_while_one_runs(at: Visit) -> None:
-    assert (await at.create()).status_code == 202
-    await at.clock.sleep(150)
-    answer = await at.create()
-    assert (answer.status_code, answer.json()["code"]) == (409, "SNAPSHOT_IN_PROGRESS")
-    assert len(at.emulator.account.quota.uses) == 1
-    await at.clock.sleep(60)
-    assert await code_of_create(at) == "SNAPSHOT_PROCESSING"
-    assert len(at.emulator.account.quota.uses) == 2
+    for seconds, answer, spent in (
+        *((0, "202 SNAPSHOT_PROCESSING", 1), (150, "409 SNAPSHOT_IN_PROGRESS", 1), (60, "202 SNAPSHOT_PROCESSING", 2)),
+    ):
+        await at.clock.sleep(seconds)
+        assert told(await at.create()) == answer
+        assert len(at.emulator.account.quota.uses) == spent

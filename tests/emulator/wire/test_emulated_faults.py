@@ -65,18 +65,11 @@ async def test_fault_drops_the_connection_before_or_after_the_start(at: Visit, w
 async def test_refused_connection_never_reaches_the_service(at: Visit) -> None:
     at.emulator.add_fault(Fault(no_connect=True, skip=1, times=2))
     assert (await at.listing()).status_code == 200
-    for _ in range(2):
+    for url in ("users/me", "users/me", "http://elsewhere.test/v2/users/me"):
         with pytest.raises(httpx.ConnectError):
-            await at.create()
+            await at.api.get(url)
     assert len(at.emulator.journal) == 1
     assert (await at.create()).status_code == 200
-
-
-@visited()
-async def test_request_to_another_host_fails(at: Visit) -> None:
-    with pytest.raises(httpx.ConnectError):
-        await at.api.get("http://elsewhere.test/v2/users/me")
-    assert at.emulator.journal == []
 
 
 @visited()
@@ -92,7 +85,6 @@ async def test_truncated_answer_is_complete_http_but_broken_json(at: Visit) -> N
     at.emulator.add_fault(Fault(kind="create", truncated=True, when="after"))
     answer = await at.create()
     assert answer.status_code == 200
-    assert answer.content.startswith(b'{"status":"success","response":{"url":')
     with pytest.raises(ValueError, match="Unterminated"):
         answer.json()
     assert len(at.emulator.snapshots(DATABASE)) == 1
@@ -100,8 +92,8 @@ async def test_truncated_answer_is_complete_http_but_broken_json(at: Visit) -> N
 
 @visited()
 async def test_broken_download_can_be_resumed(at: Visit) -> None:
-    stored = at.emulator.add_snapshot(DATABASE, size=300_000)
-    (entry,) = (await at.listing()).json()["response"]
+    version = at.added(size=300_000)
+    url = (await at.entries())[0]["url"]
     at.emulator.add_fault(Fault(kind="download", cut_after=100_000))
     got = bytearray()
 
@@ -109,13 +101,13 @@ async def test_broken_download_can_be_resumed(at: Visit) -> None:
         async for piece in answer.aiter_raw():
             got.extend(piece)
 
-    async with at.files.stream("GET", entry["url"]) as answer:
+    async with at.files.stream("GET", url) as answer:
         assert answer.headers["content-length"] == "300000"
         with pytest.raises(httpx.ReadError):
             await read(answer)
     assert len(got) == 100_000
-    got += (await at.files.get(entry["url"], headers={"Range": f"bytes={len(got)}-"})).content
-    assert bytes(got) == at.emulator.archive_of(stored.version_id)
+    got += (await at.files.get(url, headers={"Range": f"bytes={len(got)}-"})).content
+    assert bytes(got) == at.emulator.archive_of(version)
 
 
 # httpx reads through generators, and trio warns when a reader stops in the middle of one.
