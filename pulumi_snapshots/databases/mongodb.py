@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
@@ -16,9 +15,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 
 from pulumi_snapshots.clock import in_utc
+from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, only, said, scalar
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
-from pulumi_snapshots.databases.scalars import Scalar, only, scalar
-from pulumi_snapshots.databases.session import Lost, Refused, Session, network_reason, not_connected, too_late
 
 COMMANDS = ("aggregate", "count", "distinct", "find")
 """Commands that are sent; each only reads."""
@@ -26,8 +24,6 @@ WRITING = frozenset({"$out", "$merge"})
 """Stages of `aggregate` that write."""
 SELECTING = 20_000
 """Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take."""
-DENIED = frozenset({13, 18})
-"""The server's codes for a user who may not log in."""
 SERVERS_OWN = frozenset({"admin", "config", "local"})
 """Databases of the server itself, which a dump of all of them has too."""
 BATCH = 500
@@ -35,7 +31,7 @@ BATCH = 500
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
-class MongoDB(Session):
+class MongoDB:
     """A connection that sends only commands of a closed set.
 
     Args:
@@ -44,25 +40,26 @@ class MongoDB(Session):
     """
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._seconds = seconds
         milliseconds = int(seconds * 1000)
-        client: pymongo.MongoClient[dict[str, Any]] | None = None
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            dsn,
+            appname="pulumi-snapshots",
+            serverSelectionTimeoutMS=min(milliseconds, SELECTING),
+            connectTimeoutMS=milliseconds,
+            socketTimeoutMS=milliseconds,
+            tz_aware=True,
+        )
         try:
-            client = pymongo.MongoClient(
-                dsn,
-                appname="pulumi-snapshots",
-                serverSelectionTimeoutMS=min(milliseconds, SELECTING),
-                connectTimeoutMS=milliseconds,
-                socketTimeoutMS=milliseconds,
-                tz_aware=True,
-            )
             self._database = client.get_default_database()
             self._database.command("ping")
-        except (PyMongoError, OSError, ValueError) as error:
-            if client is not None:
-                client.close()
-            denied = isinstance(error, OperationFailure) and error.code in DENIED
-            raise not_connected(error, seconds, _said(error, seconds), denied=denied) from None
+        except BaseException:
+            client.close()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Always: it connects again by itself."""
+        return True
 
     def ask(self, command: str) -> Scalar:
         """The only value of a command's answer."""
@@ -71,9 +68,8 @@ class MongoDB(Session):
             return _value(self._database.command(document, codec_options=self._database.codec_options))
         except (PyMongoError, OSError, bson.errors.BSONError) as error:
             if isinstance(error, NetworkTimeout):
-                raise too_late(self._seconds) from None
-            broken = isinstance(error, ConnectionFailure)
-            raise (Lost if broken else Refused)(_said(error, self._seconds)) from None
+                raise TimeoutError from None
+            raise (Lost if isinstance(error, ConnectionFailure) else Refused)(said(error)) from None
 
     def holds(self) -> int:
         """How many collections there are."""
@@ -91,9 +87,6 @@ class MongoDB(Session):
         except OperationFailure:
             return None  # this user may not ask for it
         return float(uptime) if isinstance(uptime, int | float) else None
-
-    def interrupt(self) -> None:
-        """Do nothing: the library does not show its sockets, and ends by itself at its time-out."""
 
     def close(self) -> None:
         """End the connections."""
@@ -147,13 +140,6 @@ def _scalar(value: object) -> Scalar:
     if isinstance(value, bson.ObjectId):
         return str(value)
     return scalar(value.to_decimal() if isinstance(value, bson.Decimal128) else value)
-
-
-def _said(error: Exception, seconds: float) -> str:
-    if isinstance(error, OperationFailure) and error.details:
-        return str(error.details.get("errmsg", error))
-    # Of the library's own words only the first part is short: hosts and time-outs follow.
-    return network_reason(error, seconds) or re.split(r" \(configured timeouts|, Timeout: ", str(error))[0]
 
 
 def empty(dsn: str) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pymysql
 
+from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, as_number, only_column, said
 from pulumi_snapshots.databases.kinds import Login, parameters
-from pulumi_snapshots.databases.scalars import NOT_TEXT, NotOneValue, Scalar, as_number, only_column
-from pulumi_snapshots.databases.session import Refused, Session, failed, not_connected, sever_socket_of
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
@@ -27,12 +26,10 @@ AGES = (
 )
 TABLES = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = database()"
 OBJECTS = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()"
-DENIED = frozenset({1044, 1045, 1049, 1698})
-"""The server's codes for a wrong user, password or database."""
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
-class MySQL(Session):
+class MySQL:
     """A connection on which every command is a single statement in a read-only transaction of its own.
 
     Args:
@@ -41,20 +38,15 @@ class MySQL(Session):
     """
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._seconds = seconds
-        try:
-            self._connection: Any = pymysql.connect(
-                **_login(dsn),
-                **tls(parameters(dsn)),
-                charset="utf8mb4",
-                connect_timeout=seconds,
-                read_timeout=seconds,
-                write_timeout=seconds,
-                init_command=PREPARE,
-            )
-        except (pymysql.Error, OSError, ValueError) as error:
-            denied = bool(error.args) and error.args[0] in DENIED
-            raise not_connected(error, seconds, _said(error), denied=denied) from None
+        self._connection: Any = pymysql.connect(
+            **_login(dsn),
+            **tls(parameters(dsn)),
+            charset="utf8mb4",
+            connect_timeout=seconds,
+            read_timeout=seconds,
+            write_timeout=seconds,
+            init_command=PREPARE,
+        )
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +68,7 @@ class MySQL(Session):
         except UnicodeDecodeError:
             raise Refused(NOT_TEXT) from None
         except (pymysql.Error, OSError) as error:
-            raise failed(error, self._seconds, _said(error), broken=not self._connection.open) from None
+            raise (Refused if self._connection.open else Lost)(said(error)) from error
         finally:
             with suppress(pymysql.Error, OSError):
                 self._connection.rollback()
@@ -88,13 +80,9 @@ class MySQL(Session):
     def age(self) -> float | None:
         """As its status says, which everybody may read."""
         for command in AGES:
-            with suppress(Refused, NotOneValue):
+            with suppress(Refused):
                 return as_number(self.ask(command))
         return None
-
-    def interrupt(self) -> None:
-        """Cut the connection."""
-        sever_socket_of(self._connection)
 
     def close(self) -> None:
         """End the connection."""
@@ -138,7 +126,3 @@ def _login(dsn: str) -> dict[str, Any]:
     login = Login.of(dsn)
     where: dict[str, Any] = {"host": login.host, "port": login.port, "database": login.path}
     return {**where, "user": login.user, "password": login.password}
-
-
-def _said(error: Exception) -> str:
-    return str(error.args[-1] if error.args else "") or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
@@ -10,18 +11,21 @@ from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Lost, Scalar, Session, said
 from pulumi_snapshots.databases.hiding import Hidden
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
-from pulumi_snapshots.databases.scalars import NotOneValue, Scalar
-from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session
 from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
 
 CLOSING_SECONDS = 5.0
-"""How long a cancelled run waits for its connection to end."""
+"""How long a run waits for the end of its connection."""
 GRACE = 5.0
 """Seconds past the time-out in which a library may find out by itself that it is over."""
+LASTING = re.compile(
+    r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
+    re.IGNORECASE,
+)
+"""What servers and libraries say of a connection that will not work later either; in another language nobody knows it."""
 SESSIONS: dict[str, Callable[[], Callable[[str, float], Session]]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
     "mysql": lambda: late("databases.mysql:MySQL"),
@@ -74,58 +78,51 @@ class Database:
         await self._asked(lambda _: None)
 
     async def close(self) -> None:
-        """End the connection, once no thread uses it; one that is still being made ends by itself."""
+        """End the connection; one that a thread still makes or uses ends after that."""
         self._closed = True
-        if (session := self._session) is not None:
+        if self._session is not None and not self._lock.locked():
             with anyio.move_on_after(CLOSING_SECONDS, shield=True):
-                await _in_thread(lambda: self._locked(session.close))
+                await _in_thread(self._session.close)
 
     async def _asked(self, question: Callable[[Session], T]) -> T:
         try:
             with anyio.fail_after(self._timeout + GRACE):
-                return await _in_thread(lambda: self._locked(lambda: question(self._connected())))
-        except anyio.get_cancelled_exc_class():
-            self._interrupt()
-            raise
+                return await _in_thread(lambda: self._answer(question))
         except Exception as error:  # noqa: BLE001  a library's, of any kind
             failed = self._explained(error)
         raise failed  # outside of the handler: a library's error, which may hold the connection string, is not its context
 
-    def _locked(self, call: Callable[[], T]) -> T:
+    def _answer(self, question: Callable[[Session], T]) -> T:
         with self._lock:
-            return call()
-
-    def _connected(self) -> Session:
-        if self._session is None or not self._session.is_open:
-            try:
+            if self._session is None or not self._session.is_open:
+                self._session = None
                 self._session = SESSIONS[self._kind]()(self._dsn, self._timeout)
-            except (Lost, ImportError):
-                raise
-            except Exception as error:
-                raise Denied(f"{type(error).__name__}: {error}") from error
-        if self._closed:
-            self._session.close()  # no run waits for it any more
-        return self._session
-
-    def _interrupt(self) -> None:
-        if self._session is not None:
-            self._session.interrupt()
+            try:
+                return question(self._session)
+            finally:
+                if self._closed:  # no run waits for it any more
+                    self._session.close()
 
     def _explained(self, error: Exception) -> Explained:
-        kind, said = KINDS[self._kind], self._hidden.text(error)
-        if isinstance(error, Lost):
-            return DatabaseUnreachable(kind.title, said, lasting=isinstance(error, Denied))
+        kind, why = KINDS[self._kind], self._hidden.text(said(error))
         if isinstance(error, ImportError):
             extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
-            why = f"{kind.library} is missing or does not load ({said})"
+            why = f"{kind.library} is missing or does not load ({why})"
             return DatabaseUnreachable(kind.title, why, extra, lasting=True)
-        if isinstance(error, TimeoutError):
-            self._interrupt()
-            if self._session is None:
-                return DatabaseUnreachable(kind.title, f"no answer within {self._timeout:g} s")
-            return CheckNotRun(f"no result within {self._timeout:g} s")
-        known = isinstance(error, NotOneValue | Refused)
-        return CheckNotRun(said if known else self._hidden.text(f"{type(error).__name__}: {error}"))
+        is_late = any(isinstance(each, TimeoutError) for each in _causes(error))
+        if self._session is None or (isinstance(error, Lost) and not is_late):
+            why = f"no answer within {self._timeout:g} s" if is_late else why
+            return DatabaseUnreachable(kind.title, why, lasting=LASTING.search(why) is not None)
+        return CheckNotRun(f"no result within {self._timeout:g} s" if is_late else why)
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None:
+        found.append(error)
+        # PyMySQL keeps the first error in an attribute only.
+        error = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
+    return found
 
 
 @asynccontextmanager

@@ -12,13 +12,11 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
+from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, as_number, only_column, said
 from pulumi_snapshots.databases.dumps import NotLoaded
-from pulumi_snapshots.databases.scalars import NOT_TEXT, Scalar, as_number, only_column
-from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session, sever, too_late
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-# As part of a query this also fixes the transaction: no statement after it can make it write.
 BEFORE_REASON = re.compile(r"\A(?:.* failed: )*(?:FATAL: +)?")
 # Without what belongs to an extension, which a new database may have too.
 OBJECTS = (
@@ -27,11 +25,6 @@ OBJECTS = (
     "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
 )
 AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
-# The library gives no code of an error while connecting. A server in another language is only believed later.
-DENIED = re.compile(
-    r"password authentication failed|no password supplied|no pg_hba.conf entry|certificate verify failed|"
-    r"(role|database) .* does not exist|(certificate|key) file .* does not exist"
-)
 EMPTY = """
 DO $$ DECLARE each text; BEGIN
     FOR each IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
@@ -43,7 +36,7 @@ END $$"""
 PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 
 
-class Postgres(Session):
+class Postgres:
     """A connection on which every command is a single statement in a read-only transaction of its own.
 
     Args:
@@ -52,7 +45,7 @@ class Postgres(Session):
     """
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._seconds = seconds
+        self._milliseconds = str(math.ceil(seconds * 1000))
         defaults: dict[str, Any] = {
             "connect_timeout": math.ceil(seconds),
             "client_encoding": "UTF8",
@@ -66,12 +59,9 @@ class Postgres(Session):
                 **parameters, prepare_threshold=None
             )
         except psycopg.ProgrammingError:
-            raise Denied("the connection string has a parameter or a form that PostgreSQL does not know") from None
-        except psycopg.errors.ConnectionTimeout:
-            raise Lost(f"no answer within {seconds:g} s") from None
+            raise Lost("the connection string has a parameter or a form that PostgreSQL does not know") from None
         except psycopg.Error as error:
-            reason = BEFORE_REASON.sub("", str(error))
-            raise (Denied if DENIED.search(reason) else Lost)(reason) from None
+            raise Lost(BEFORE_REASON.sub("", str(error))) from None
         self._connection.read_only = True
 
     @property
@@ -83,18 +73,18 @@ class Postgres(Session):
         """The only column of the only row of one statement."""
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute(PREPARE, (str(math.ceil(self._seconds * 1000)),))
-                # Streamed statements use the protocol that allows a single one, and rows are not all in memory.
+                cursor.execute(PREPARE, (self._milliseconds,))
+                # Streamed statements use the protocol that allows a single one, and rows are not all in memory. That also
+                # fixes the transaction: no statement after it can make it write.
                 return only_column(list(islice(cursor.stream(command.encode()), 2)))
         except UnicodeDecodeError:
             raise Refused(NOT_TEXT) from None
         except psycopg.errors.QueryCanceled:
-            raise too_late(self._seconds) from None
+            raise TimeoutError from None
         except psycopg.Error as error:
-            # The library's own errors have no primary message, and name its functions.
-            own = isinstance(error, psycopg.ProgrammingError | psycopg.InternalError)
-            said = error.diag.message_primary or ("it gives no rows" if own else str(error))
-            raise (Lost if self._connection.broken else Refused)(said) from None
+            # The library's own errors have no code, and name its functions.
+            own = isinstance(error, psycopg.ProgrammingError | psycopg.InternalError) and error.sqlstate is None
+            raise (Lost if self._connection.broken else Refused)("it gives no rows" if own else said(error)) from None
         finally:
             with suppress(psycopg.Error):
                 self._connection.rollback()
@@ -108,11 +98,6 @@ class Postgres(Session):
     def age(self) -> float | None:
         """By the server's clock, as it says to everybody."""
         return as_number(self.ask(AGE))
-
-    def interrupt(self) -> None:
-        """Cut the connection; psycopg itself would wait for as long as the server says nothing."""
-        with suppress(psycopg.Error):
-            sever(self._connection.pgconn.socket)
 
     def close(self) -> None:
         """End the connection."""

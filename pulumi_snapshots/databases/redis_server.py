@@ -9,9 +9,8 @@ from typing import Any
 
 import redis
 
+from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, as_number, said, scalar
 from pulumi_snapshots.databases.dumps import NotLoaded
-from pulumi_snapshots.databases.scalars import Scalar, as_number, scalar
-from pulumi_snapshots.databases.session import Refused, Session, failed, not_connected, sever_socket_of
 
 BATCH = 500
 """Keys that are copied at once."""
@@ -21,7 +20,7 @@ FLAGS = 2
 """Where what COMMAND INFO says of a command has its flags."""
 
 
-class Redis(Session):
+class Redis:
     """A connection that sends only commands that the server itself marks as reading.
 
     Args:
@@ -31,16 +30,15 @@ class Redis(Session):
     """
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._seconds = seconds
         limits = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "health_check_interval": 0}
-        try:
-            # It connects again by itself.
-            self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
-            self._connection.connect()
-            self._send("PING")
-        except (redis.RedisError, OSError, ValueError, TypeError) as error:
-            denied = isinstance(error, redis.AuthenticationError)
-            raise not_connected(error, seconds, str(error), denied=denied) from None
+        self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
+        self._connection.connect()
+        self._send("PING")
+
+    @property
+    def is_open(self) -> bool:
+        """Always: it connects again by itself."""
+        return True
 
     def ask(self, command: str) -> Scalar:
         """The reply to a command line."""
@@ -62,8 +60,7 @@ class Redis(Session):
                 raise Refused(f"a check does not write, and {name} is not marked as a command that only reads")
             return scalar(self._send(*words))
         except (redis.RedisError, OSError) as error:
-            broken = not isinstance(error, redis.ResponseError)
-            raise failed(error, self._seconds, str(error), broken=broken) from None
+            raise (Refused if isinstance(error, redis.ResponseError) else Lost)(said(error)) from error
 
     def holds(self) -> int:
         """How many keys there are."""
@@ -76,10 +73,6 @@ class Redis(Session):
         except redis.ResponseError:
             return None
         return as_number(dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds"))
-
-    def interrupt(self) -> None:
-        """Cut the connection; the library makes another one for the next command."""
-        sever_socket_of(self._connection)
 
     def close(self) -> None:
         """End the connection."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.databases.errors import CheckNotRun
+from pulumi_snapshots.databases.answers import CheckNotRun
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
@@ -18,7 +18,7 @@ from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pulumi_snapshots.databases.scalars import Scalar
+    from pulumi_snapshots.databases.answers import Scalar
 
 MOST = 100
 """Checks of one drill: each result stands in the state."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import anyio
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.check import CheckResult, results_of
 from pulumi_snapshots.drill.evidence import APART, ProvesNothing, evidence

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import missing_extra
 from pulumi_snapshots.drill.address import Address, own_host
 from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
 from tests.support.asking import SECONDS, Why, ask, asked, unreachable
 from tests.support.running import mysql_at
@@ -110,13 +110,13 @@ def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(
         {
             f"mysql://someone:hush-hush@127.0.0.1:{mariadb.port}/drill_shop": "access denied for user '…'@'…'",
             mariadb.url("nothing"): "unknown database 'nothing'",
-            f"mysql://someone:hush-hush@127.0.0.1:{nowhere}/shop": "the connection was refused",
-            "mysql://someone:hush-hush@no-such-host.invalid/shop": "its host name is not known",
+            f"mysql://someone:hush-hush@127.0.0.1:{nowhere}/shop": "connection refused",
+            "mysql://someone:hush-hush@no-such-host.invalid/shop": "name or service not known",
             f"{shop}?ssl-mode=ALWAYS": "ssl-mode is one of",
             f"{shop}?ssl-mode=VERIFY_IDENTITY&ssl-ca={tls.authority}": "IP address mismatch",
-            f"{secure}?ssl_mode=verify_identity&ssl_ca={tls.other_authority}": "its certificate is not trusted",
-            f"{secure}?ssl-ca={tls.other_authority}": "its certificate is not trusted",
-            f"{shop}?ssl-ca={tls.authority}.none": "a file that the connection names does not exist",
+            f"{secure}?ssl_mode=verify_identity&ssl_ca={tls.other_authority}": "certificate verify failed",
+            f"{secure}?ssl-ca={tls.other_authority}": "certificate verify failed",
+            f"{shop}?ssl-ca={tls.authority}.none": "no such file",
         },
         ["hush-hush", mariadb.password, "someone", "127.0.0.1", "no-such-host"],
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import anyio
 import pytest
 
-from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.opening import SESSIONS, open_database
 from tests.support.asking import SECONDS, asked
 
@@ -64,19 +64,18 @@ def test_a_run_that_is_stopped_or_too_slow_does_not_wait(kind: str, request: pyt
     place, (slow, quick) = server.url(KINDS[kind]), SLOW[kind]
     before = set(threading.enumerate())
 
-    async def body() -> None:
-        async with open_database(place, timeout=60) as database:
-            with anyio.move_on_after(0.2) as asking:
-                await database.ask(slow)
-            assert asking.cancelled_caught
-            # The connection was cut, and the next command gets another one.
-            with anyio.fail_after(20):
-                assert await database.ask(quick) in {0, 1}
+    async def stopped() -> None:
+        async with open_database(place, timeout=8):
+            with anyio.move_on_after(0.2):
+                async with open_database(place, timeout=8) as database:
+                    await database.ask(slow)
 
-    anyio.run(body)
+    began = time.monotonic()
+    anyio.run(stopped)
+    assert time.monotonic() - began < 5
     told = asked(place, [slow, quick], seconds=2)
     assert told[slow] == "no result within 2 s"
-    assert told[quick] in {0, 1}
+    assert told[quick] in {0, 1}, "over another connection, if the slow one has cost that one"
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
         assert not thread.is_alive()
@@ -106,6 +105,5 @@ def test_an_unknown_error_of_a_library_ends_in_ours(dsn: str, monkeypatch: pytes
     with pytest.raises((DatabaseUnreachable, CheckNotRun)) as failed:
         anyio.run(body)
     assert isinstance(failed.value, DatabaseUnreachable | CheckNotRun)
-    assert failed.value.why == "RuntimeError: 'cryptography' is required for …"
+    assert failed.value.why == "'cryptography' is required for …"
     assert failed.value.__context__ is None
-    assert getattr(failed.value, "lasting", "wrong" in dsn) is ("wrong" in dsn)

@@ -10,7 +10,7 @@ from typing import NoReturn
 import anyio
 import pytest
 
-from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, Hidden
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.opening import SESSIONS, open_database

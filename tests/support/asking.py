@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pulumi_snapshots.databases.scalars import Scalar
+    from pulumi_snapshots.databases.answers import Scalar
 
 SECONDS = 20.0
 """The time-out, for a machine that is busy with other tests."""

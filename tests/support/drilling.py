@@ -15,7 +15,7 @@ from unittest import mock
 import anyio
 import anyio.lowlevel
 
-from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.engine.wording import PYTHON
@@ -28,7 +28,7 @@ from tests.support.world import DATABASE, OTHER_DATABASE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pulumi_snapshots.databases.scalars import Scalar
+    from pulumi_snapshots.databases.answers import Scalar
     from squarecloud_emulator import Emulator
 
 DRILLER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Drill::proof"

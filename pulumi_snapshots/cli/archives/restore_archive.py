@@ -19,7 +19,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.loading import PROGRAMS, program
 from pulumi_snapshots.databases.opening import open_database

@@ -1,0 +1,154 @@
+"""What asking a database gives: one value, as a state can hold it, or an error. No error of ours shows the connection string.
+
+Programs load it, so it loads no library of a database.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors import Explained, Next, Step
+
+T = TypeVar("T")
+NOT_TEXT = "its result is not text in UTF-8"
+Scalar = str | int | float | bool | None
+"""What a check compares."""
+NOISE = re.compile(r" \(configured timeouts|, Timeout: |, full error: ")
+"""Where the words of MongoDB's library go on with what helps nobody."""
+
+
+class DatabaseUnreachable(Explained):
+    """A database could not be connected to, or the connection broke. That proves nothing about its data.
+
+    Args:
+        title: of the kind of database.
+        why: in a few words.
+        then: next steps of its own, the best one first.
+        lasting: whether it will be the same a little later, as with a wrong password.
+    """
+
+    def __init__(
+        self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),), *, lasting: bool = False
+    ) -> None:
+        happened = f"The {title} database of the connection cannot be reached: {why}"
+        super().__init__(happened, "No check has asked it anything.", then)
+        self.why = why
+        self.lasting = lasting
+
+
+class CheckNotRun(Explained):
+    """A check's command gave no value to compare: the server refused it, or its result is not one value.
+
+    Attributes:
+        why: in a few words, such as `relation "orders" does not exist`.
+    """
+
+    def __init__(self, why: str) -> None:
+        happened = f"The check's command gave no value: {why}"
+        super().__init__(happened, "Nothing was compared.", [Next(Step.CORRECT_CHECK)])
+        self.why = why
+
+
+# What a connection offers, and how it fails, for `opening` alone -------------------------------------------------------
+
+
+class Refused(Exception):
+    """A command gave no value; the text is the reason, and may hold secrets."""
+
+
+class Lost(Exception):
+    """There is no connection, or no more; the text is the reason, and may hold secrets."""
+
+
+class Session(Protocol):
+    """A connection that blocks. It may raise `Refused`, `Lost`, `TimeoutError`, and any error of its library."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be asked; if not, another one is needed."""
+
+    def ask(self, command: str) -> Scalar:
+        """The one value that a command results in."""
+
+    def holds(self) -> int:
+        """How many tables, collections or keys the database has."""
+
+    def age(self) -> float | None:
+        """Seconds for which the server has run; None if it does not say."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+def said(error: BaseException) -> str:
+    """What a library's error says, without codes and what its other arguments are."""
+    return NOISE.split(str(error.args[-1]))[0] if error.args else type(error).__name__
+
+
+# One value -------------------------------------------------------------------------------------------------------------
+
+
+def scalar(value: object) -> Scalar:  # noqa: C901, PLR0911  one for each kind of value
+    """A database's value as text, number, truth value or None.
+
+    A time is text: in UTC as the outputs write it if it has a zone, else as it is. A length of time is in seconds.
+
+    Raises:
+        Refused: it is a list, a document, bytes that are no text, or no number.
+    """
+    match value:
+        case str() | bool() | None:
+            return value
+        case int():
+            return int(value)  # a library's own kind of whole number too
+        case float() | Decimal():
+            if not math.isfinite(value):
+                raise Refused("its result is not a finite number")
+            is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+            return int(value) if is_whole else float(value)
+        case timedelta():
+            return value.total_seconds()
+        case datetime() if value.tzinfo:
+            return rfc3339(value)
+        case date() | time():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            try:
+                return bytes(value).decode()
+            except UnicodeDecodeError:
+                raise Refused(NOT_TEXT) from None
+    size = f" with {len(value)} " if isinstance(value, dict | list | tuple | set) else ""
+    kind = f"a document{size}fields" if isinstance(value, dict) else f"a list{size}elements"
+    raise Refused(f"its result is {kind if size else f'of the kind {type(value).__name__}'}, not one value")
+
+
+def as_number(value: Scalar) -> float | None:
+    """A value as a number, also if it is written as a text; None if it is none."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None
+
+
+def only(elements: Sequence[T], what: str) -> T:
+    """The only element of a result, of which the first ones are given; raises `Refused` if there is none, or more than one."""
+    if len(elements) != 1:
+        raise Refused(f"its result has {'more than one' if elements else 'no'} {what}")
+    return elements[0]
+
+
+def only_column(rows: Sequence[Sequence[object]]) -> Scalar:
+    """The only column of the only row; see `only`."""
+    row = only(rows, "row")
+    if len(row) != 1:
+        raise Refused(f"its result has {len(row)} columns, not one")
+    return scalar(row[0])
