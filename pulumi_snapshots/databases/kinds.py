@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.service.signed_url import DATABASE_TYPES
@@ -87,12 +88,19 @@ def kind_of(dsn: str) -> str:
     name, kind = next((each for each in KINDS.items() if scheme in each[1].schemes), ("", None))
     if kind is None or "://" not in dsn:
         raise Unfit(f"must be a connection string such as {' or '.join(each.form for each in KINDS.values())}")
-    parts = _parts(dsn, kind)
+    unescaped = Unfit(f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash")
+    try:
+        parts = urlsplit(dsn)
+        if "," not in parts.netloc:  # several hosts are the library's to read
+            parts.port  # noqa: B018 - it is read only when it is asked for
+    except ValueError:
+        # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a port.
+        raise unescaped from None
     if kind.needs_database and not parts.path.strip("/"):
         raise Unfit(f"must name the database: {kind.form}")
     if kind.parameters is not None:
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise _unescaped(kind)  # a part of the password may stand there
+            raise unescaped  # a part of the password may stand there
         for given in parameters(dsn):
             if given not in kind.parameters:
                 raise Unfit(f"has a parameter {given}; {kind.title} has {', '.join(sorted(kind.parameters))}")
@@ -104,39 +112,14 @@ def parameters(dsn: str) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)}
 
 
-@dataclass(frozen=True)
-class Login:
-    """What a connection string with a `://` says, without its escapes."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    path: str
-
-    @classmethod
-    def of(cls, dsn: str) -> Login:
-        """Read one of MySQL or Redis."""
-        parts = urlsplit(dsn)
-        user, password, path = map(unquote, (parts.username or "", parts.password or "", parts.path.strip("/")))
-        return cls(parts.hostname or "localhost", parts.port or KINDS[kind_of(dsn)].port, user, password, path)
+def login(dsn: str) -> dict[str, Any]:
+    """Host, port, user, password and database of a connection string of MySQL or Redis, without their escapes."""
+    parts = urlsplit(dsn)
+    texts = {"user": parts.username, "password": parts.password, "database": parts.path.strip("/")}
+    place = {"host": parts.hostname or "localhost", "port": parts.port or KINDS[kind_of(dsn)].port}
+    return place | {name: unquote(text or "") for name, text in texts.items()}
 
 
 def missing_extra(kind: str) -> str | None:
     """The extra that must be installed to speak to a kind of database; None if all that it needs is there."""
     return None if find_spec(KINDS[kind].library) else KINDS[kind].extra
-
-
-def _parts(dsn: str, kind: Kind) -> SplitResult:
-    try:
-        parts = urlsplit(dsn)
-        if "," not in parts.netloc:  # several hosts are the library's to read
-            parts.port  # noqa: B018 - it is read only when it is asked for
-    except ValueError:
-        # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a port.
-        raise _unescaped(kind) from None
-    return parts
-
-
-def _unescaped(kind: Kind) -> Unfit:
-    return Unfit(f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash")

@@ -6,8 +6,9 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 
@@ -17,7 +18,7 @@ import anyio.to_thread
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 from pulumi_snapshots.databases.hiding import Hidden
-from pulumi_snapshots.databases.kinds import KINDS, Login, kind_of, parameters
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, login, parameters
 from pulumi_snapshots.late import late
 from pulumi_snapshots.run.settings import without_key
 
@@ -26,6 +27,7 @@ ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNOREC
 """A line at the beginning of a dump of MySQL that leads to another database than that of the connection."""
 LAST_LINES = 3
 """Of what a program says before it fails."""
+PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
 PROGRAMS = {
     ("postgres", "file"): ("pg_restore",),
     ("postgres", "folder"): ("pg_restore",),
@@ -57,36 +59,28 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
     Raises:
         NotLoaded: it failed. PostgreSQL's database is as it was then; others may hold a part.
     """
-    kind, hidden = kind_of(dsn), Hidden(dsn)
-    title = KINDS[kind].title
-    failed = ""
-    try:
-        await LOADERS[kind](_Loading(dump, dsn, environment, overwrite))
-    except NotLoaded as error:
-        failed = hidden.text(error.happened)
-    except Exception as error:  # noqa: BLE001  a library's, of any kind
-        failed = hidden.text(error)
-    if failed:  # outside of the handler: a library's error may hold the connection string
-        whole = "The database is as it was: PostgreSQL loads everything or nothing."
-        raise NotLoaded(f"{title} did not take the dump: {failed}", whole if kind == "postgres" else PARTLY)
+    kind = kind_of(dsn)
+    whole = "The database is as it was: PostgreSQL loads everything or nothing." if kind == "postgres" else PARTLY
+    loading = LOADERS[kind](_Loading(dump, dsn, environment, overwrite))
+    await _told(loading, dsn, f"{KINDS[kind].title} did not take the dump", whole)
 
 
 async def empty(dsn: str) -> None:
-    """Remove everything that the database of a connection string holds.
+    """Remove everything that the database of a connection string holds; raises `NotLoaded` if that fails."""
+    kind = kind_of(dsn)
+    emptying = anyio.to_thread.run_sync(EMPTIERS[kind](), dsn, abandon_on_cancel=True)
+    await _told(emptying, dsn, f"the {KINDS[kind].title} database could not be emptied")
 
-    Raises:
-        NotLoaded: it failed, or something is left.
-    """
-    kind, hidden, failed = kind_of(dsn), Hidden(dsn), ""
+
+async def _told(work: Awaitable[None], dsn: str, what: str, done: str = "") -> None:
+    """Do the work; raises `NotLoaded` with the reason if it fails, without a part of the connection string."""
+    failed = ""
     try:
-        await anyio.to_thread.run_sync(EMPTIERS[kind](), dsn, abandon_on_cancel=True)
+        await work
     except Exception as error:  # noqa: BLE001  a library's, of any kind
-        failed = hidden.text(error)
-    if failed:  # outside of the handler, as above
-        raise NotLoaded(f"the {KINDS[kind].title} database could not be emptied: {failed}")
-
-
-PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
+        failed = Hidden(dsn).text(error.happened if isinstance(error, NotLoaded) else error) or type(error).__name__
+    if failed:  # outside of the handler: a library's error may hold the connection string
+        raise NotLoaded(f"{what}: {failed}", done)
 
 
 @dataclass(frozen=True)
@@ -129,9 +123,8 @@ class _Loading:
         known = {name: value for name, value in secrets.items() if value}
         environment, command = {**without_key(self.environment), "LC_ALL": "C", **known}, [found, *arguments]
         with tempfile.TemporaryFile() as said:
-            async with await anyio.open_process(
-                command, stdin=PIPE, stdout=said, stderr=said, env=environment
-            ) as process:
+            start = partial(anyio.open_process, command, stdin=PIPE, stdout=said, stderr=said, env=environment)
+            async with await start() as process:
                 try:
                     if meanwhile is not None:
                         await meanwhile(process)
@@ -169,7 +162,7 @@ def _unpack(dump: Dump, folder: Path) -> None:
 
 
 async def _mysql(loading: _Loading) -> None:
-    login, given = Login.of(loading.dsn), parameters(loading.dsn)
+    to, given = login(loading.dsn), parameters(loading.dsn)
     mode = given.get("ssl-mode", "VERIFY_CA" if "ssl-ca" in given else "PREFERRED").upper()
     # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
     options = [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
@@ -178,40 +171,39 @@ async def _mysql(loading: _Loading) -> None:
         options.append("--loose-skip-ssl" if mode == "DISABLED" else "--loose-ssl")
     verify = "--loose-ssl-verify-server-cert"
     options.append(verify if mode.startswith("VERIFY") else "--loose-skip-ssl-verify-server-cert")
-    options += [f"--host={login.host}", f"--port={login.port}", f"--user={login.user}"]
+    options += [f"--host={to['host']}", f"--port={to['port']}", f"--user={to['user']}"]
     # Without `binary-mode` a dump may hold commands for this machine.
-    options += ["--default-character-set=utf8mb4", "--binary-mode", login.path]
+    options += ["--default-character-set=utf8mb4", "--binary-mode", to["database"]]
     with loading.dump.file() as file:
         if ELSEWHERE.search(await anyio.to_thread.run_sync(file.read, BLOCK)):
             raise NotLoaded("the dump names a database of its own, and would change that one")
-    await loading.fed("--no-defaults", *options, MYSQL_PWD=login.password)
+    await loading.fed("--no-defaults", *options, MYSQL_PWD=to["password"])
 
 
 async def _mongodb(loading: _Loading) -> None:
-    with closing(late("databases.mongodb:Loader")(loading.dsn)) as loader:
-        await anyio.to_thread.run_sync(loader.load, loading.dump, loading.overwrite, abandon_on_cancel=True)
+    load = late("databases.mongodb:load")
+    await anyio.to_thread.run_sync(load, loading.dsn, loading.dump, loading.overwrite, abandon_on_cancel=True)
 
 
 async def _redis(loading: _Loading) -> None:
     if loading.dump.form == "commands":
-        login, given = Login.of(loading.dsn), parameters(loading.dsn)
+        to, given = login(loading.dsn), parameters(loading.dsn)
         names = {"ssl-ca-certs": "--cacert", "ssl-certfile": "--cert", "ssl-keyfile": "--key"}
         tls = ["--tls"] if loading.dsn.startswith("rediss:") else []
         tls += [word for name, option in names.items() if name in given for word in (option, given[name])]
         tls += ["--insecure"] if given.get("ssl-cert-reqs") == "none" else []
-        place = ["-h", login.host, "-p", str(login.port), "-n", login.path or "0"]
-        place += ["--user", login.user] if login.user else []
-        await loading.fed(*place, *tls, "--pipe", REDISCLI_AUTH=login.password)
+        place = ["-h", to["host"], "-p", str(to["port"]), "-n", to["database"] or "0"]
+        place += ["--user", to["user"]] if to["user"] else []
+        await loading.fed(*place, *tls, "--pipe", REDISCLI_AUTH=to["password"])
         return
 
     # No server loads a file while it runs, so one of our own loads it, and gives its keys to the other.
     async def copy(server: anyio.abc.Process) -> None:
-        with closing(late("databases.redis_server:Copier")(f"{folder}/socket", loading.dsn)) as copier:
-            while server.returncode is None:
-                if await anyio.to_thread.run_sync(copier.is_ready, abandon_on_cancel=True):
-                    await anyio.to_thread.run_sync(copier.copy, loading.overwrite, abandon_on_cancel=True)
-                    server.terminate()
-                    return
+        copies, ended = partial(late("databases.redis_server:copy"), f"{folder}/socket", loading.dsn), False
+        while server.returncode is None and not ended:
+            if ended := await anyio.to_thread.run_sync(copies, loading.overwrite, abandon_on_cancel=True):
+                server.terminate()
+            else:
                 await Clock().sleep(0.05)
 
     with tempfile.TemporaryDirectory() as folder:

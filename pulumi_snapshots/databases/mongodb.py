@@ -154,22 +154,20 @@ def empty(dsn: str) -> None:
 # A dump -----------------------------------------------------------------------------------------------------------------
 
 
-class Loader:
-    """Loads what mongodump has written, by the library: mongorestore need not be there.
+def load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
+    """Load what mongodump has written, by the library: mongorestore need not be there.
 
-    Args:
-        dsn: of the database, whose name the dump's database need not have.
+    Makes the collections, fills them, and indexes them, in the connection's database, whose name the dump need not have.
+
+    Raises:
+        NotLoaded: it is no dump of one database. Other errors are of the library.
     """
-
-    def __init__(self, dsn: str) -> None:
-        self._client: pymongo.MongoClient[Any] = pymongo.MongoClient(dsn, appname="pulumi-snapshots", connect=False)
-
-    def load(self, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
-        """Make the collections, fill them, and index them; raises `NotLoaded`, or an error of the library."""
-        database, parts = self._client.get_default_database(), list(_described(dump))
-        owners, described = {owner for owner, _, _ in parts}, {name: about for _, name, about in parts}
-        if len(owners) > 1:
-            raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
+    parts = list(_described(dump))
+    owners, described = {owner for owner, _, _ in parts}, {name: about for _, name, about in parts}
+    if len(owners) > 1:
+        raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
+    with pymongo.MongoClient[Any](dsn, appname="pulumi-snapshots", connect=False) as client:
+        database = client.get_default_database()
         for name, about in described.items():
             if overwrite:
                 database.drop_collection(name)
@@ -182,10 +180,6 @@ class Loader:
         for name, about in described.items():
             for keys, options in _indexes(about):
                 database[name].create_index(keys, **options)
-
-    def close(self) -> None:
-        """End the connections."""
-        self._client.close()
 
 
 def _described(dump: Dump) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pymysql
 
 from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, as_number, only_column, said
-from pulumi_snapshots.databases.kinds import Login, parameters
+from pulumi_snapshots.databases.kinds import login, parameters
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
@@ -39,7 +39,7 @@ class MySQL:
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._connection: Any = pymysql.connect(
-            **_login(dsn),
+            **login(dsn),
             **tls(parameters(dsn)),
             charset="utf8mb4",
             connect_timeout=seconds,
@@ -92,7 +92,7 @@ class MySQL:
 
 def empty(dsn: str) -> None:
     """Drop all tables and views; raises an error of the library."""
-    with pymysql.connect(**_login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
+    with pymysql.connect(**login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute(TABLES)
         for name, kind in cursor.fetchall():
@@ -120,9 +120,3 @@ def tls(given: dict[str, str]) -> dict[str, Any]:
     if "ssl-cert" in given:
         context.load_cert_chain(given["ssl-cert"], given.get("ssl-key"))
     return {"ssl": context}
-
-
-def _login(dsn: str) -> dict[str, Any]:
-    login = Login.of(dsn)
-    where: dict[str, Any] = {"host": login.host, "port": login.port, "database": login.path}
-    return {**where, "user": login.user, "password": login.password}

@@ -90,36 +90,32 @@ def empty(dsn: str) -> None:
         client.flushdb()
 
 
-class Copier:
-    """Copies all keys of a server of our own, which has loaded a file, to another one.
+def copy(socket: str, dsn: str, overwrite: bool) -> bool:  # noqa: FBT001  threads have no keywords
+    """Copy all keys of a server of our own, which loads a file, to another one.
 
     Args:
         socket: of the first.
         dsn: of the other one.
+        overwrite: whether keys replace those of the same name.
+
+    Returns:
+        Whether the first had loaded its file.
+
+    Raises:
+        NotLoaded: the file has several logical databases. Other errors are of the library.
     """
-
-    def __init__(self, socket: str, dsn: str) -> None:
-        self._socket = socket
-        self._source = redis.Redis(unix_socket_path=socket)
-        self._target = redis.Redis.from_url(dsn)
-
-    def is_ready(self) -> bool:
-        """Whether the first has loaded its file."""
-        with suppress(redis.BusyLoadingError, redis.ConnectionError):
-            return bool(self._source.ping())
-        return False
-
-    def copy(self, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
-        """Copy them; raises `NotLoaded`, or an error of the library."""
-        spaces = self._source.info("keyspace")
-        if len(spaces) > 1:
-            raise NotLoaded(f"the dump has keys in several logical databases: {', '.join(spaces)}")
-        for space in spaces:
-            self._source.close()
-            self._source = redis.Redis(unix_socket_path=self._socket, db=int(space.removeprefix("db")))
-        keys = self._source.scan_iter(count=BATCH)
+    with redis.Redis(unix_socket_path=socket) as source:
+        try:
+            spaces = list(source.info("keyspace"))
+        except (redis.BusyLoadingError, redis.ConnectionError):
+            return False
+    if len(spaces) > 1:
+        raise NotLoaded(f"the dump has keys in several logical databases: {', '.join(spaces)}")
+    number = int(spaces[0].removeprefix("db")) if spaces else 0
+    with redis.Redis(unix_socket_path=socket, db=number) as source, redis.Redis.from_url(dsn) as target:
+        keys = source.scan_iter(count=BATCH)
         while batch := list(islice(keys, BATCH)):
-            asked, given = self._source.pipeline(transaction=False), self._target.pipeline(transaction=False)
+            asked, given = source.pipeline(transaction=False), target.pipeline(transaction=False)
             for key in batch:
                 asked.dump(key)
                 asked.pttl(key)
@@ -128,8 +124,4 @@ class Copier:
                 if value is not None and (left == FOR_EVER or left > 0):  # else it has just expired
                     given.restore(key, max(left, 0), value, replace=overwrite)
             given.execute()
-
-    def close(self) -> None:
-        """End the connections."""
-        self._source.close()
-        self._target.close()
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ EARLY = Lane("early create", starts=True)
 """A create that is sent although its cooldown has not ended, to see it refused; all other limits apply."""
 COOLDOWN = 186.0
 """Seconds after which a create of the same database should be accepted: 180 s and some for the way."""
-KEPT_DAYS = 30
+KEPT = timedelta(days=30)
 TIMEOUT = 45 * 60.0
 """Seconds that a run waits for one snapshot at most, and for one restore."""
 PROCESSING_TIME = 120.0
@@ -100,11 +100,9 @@ class Shot:
         if not self.how or self.request is None:
             return ""
         if self.version is not None:
-            until = to_the_second(self.request.posted_at + timedelta(days=KEPT_DAYS))
-            kept = f"the service keeps it for {KEPT_DAYS} days, until about {until}, and has no route that deletes it"
+            until = to_the_second(self.request.posted_at + KEPT)
+            kept = f"the service keeps it until about {until}, and has no route that deletes it"
             return f"snapshot {self.database_id}/{self.version}: {kept}"
-        if self.how.startswith("the service says"):
-            return f"database {self.database_id} holds what was restored onto it: {self.how}"
         what, rest = "restore onto", "check what the database holds, and whether it runs"
         if self.entry is None:
             what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
@@ -150,20 +148,14 @@ class Run:
     """
 
     def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str) -> None:
-        self.session = session
-        self.client = session.client
-        self.clock = session.clock
-        self.targets = targets
-        self.report = report
-        self.judge = report.judge
-        self.listener = listener
-        self.owner = owner
+        self.session, self.targets, self.report, self.listener, self.owner = session, targets, report, listener, owner
+        self.client, self.clock, self.judge = session.client, session.clock, report.judge
         self.last: Heard | None = None
         self.response: Any = None
-        self._posted: Heard | None = None
         self.shots: list[Shot] = []
         self.base: dict[ListingName, tuple[float, bool]] = {}
         self.seen: dict[str, datetime | None] = {}
+        self._posted: Heard | None = None
         self._asked = -PACE
         report.hide(session.settings.required_key().value)
         self.client.on_answer(self.heard)
@@ -175,15 +167,14 @@ class Run:
             ReportUnwritable: it cannot be written.
         """
         report = self.report
-        report.left = {}
-        for shot in self.shots:
-            if shot.left and shot.request is not None:
-                report.left[f"{shot.operation.intent.kind} {to_the_second(shot.request.posted_at)}"] = shot.left
+        report.left = {
+            f"{shot.operation.intent.kind} {to_the_second(shot.request.posted_at)}": shot.left
+            for shot in self.shots
+            if shot.left and shot.request is not None
+        }
         if strangers := self._strangers():
             why = f"{strangers} of the listed snapshots are of another client, and were taken meanwhile"
-            for fact in DOUBTFUL:
-                if report.facts[fact][0] != "open":
-                    report.facts[fact] = "open", why
+            report.facts |= {fact: ("open", why) for fact in DOUBTFUL if report.facts[fact][0] != "open"}
         learned = {"confirmed": "ended-by-snapshot", "contradicted": "kept"}
         verdicts = {report.facts[f"{listing}-cache-ends"][0] for listing in self.base}
         report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
@@ -199,14 +190,20 @@ class Run:
         new = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
         return max(0, len(new) - sum(shot.version is None for shot in accepted))
 
+    def begin(self, step: str) -> None:
+        """Note the step that begins."""
+        self.report.step = step
+        self.write()
+        self.listener.progress(step)
+
+    def service_time(self, at: float) -> datetime:
+        """The service's time at a moment (monotonic seconds)."""
+        return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
+
     # Requests --------------------------------------------------------------------------------------------------------
 
     def heard(self, answer: Heard) -> None:
         """Record an answer, and judge what is true of every answer."""
-        if answer.method == "POST":
-            self._posted = answer
-        else:
-            self.last, self.response = answer, None
         body: Any = None
         with suppress(ValueError, RecursionError):
             body = json.loads(answer.content or b"")
@@ -217,21 +214,18 @@ class Run:
         self.judge("json", known, "" if known else f"{what} was no JSON")
         if known and answer.status == OK:
             self.judge("envelope", body.get("status") == "success" and "response" in body, what)
-            self.response = body.get("response") if answer.method == "GET" else self.response
         elif known:
             self.judge("refusal", body.get("status") == "error" and isinstance(code, str), what)
         has = "retry-after" in answer.headers
         self.judge("no-retry-after", not has, f"{what} had one" if has else "")
+        if answer.method == "POST":
+            self._posted = answer
+        else:
+            self.last, self.response = answer, body.get("response") if known and answer.status == OK else None
 
     async def _pace(self) -> None:
         at = self._asked = max(self.clock.monotonic(), self._asked + PACE)
         await self.clock.sleep(at - self.clock.monotonic())
-
-    def begin(self, step: str) -> None:
-        """Note the step that begins."""
-        self.report.step = step
-        self.write()
-        self.listener.progress(step)
 
     async def ask(self, request: Callable[..., Awaitable[T]], *about: object) -> T | SquareCloudError:
         """Send a read once; its answer, or how it was refused.
@@ -269,8 +263,8 @@ class Run:
         """Wait until then (monotonic seconds)."""
         left = at - self.clock.monotonic()
         if left > 0:
-            at_time = TimeOfDay(self.clock.utc() + timedelta(seconds=left))
-            self.listener.progress(Text("{why}, until {at}", why=why, at=at_time))
+            until = TimeOfDay(self.clock.utc() + timedelta(seconds=left))
+            self.listener.progress(Text("{why}, until {at}", why=why, at=until))
             await self.clock.sleep(left)
 
     # POSTs -----------------------------------------------------------------------------------------------------------
@@ -291,11 +285,7 @@ class Run:
         self.shots.append(Shot(operation, entry))
         return self.shots[-1]
 
-    async def post(self, database_id: str, lane: Lane = CREATE) -> Shot:
-        """Request a snapshot once; see `send`."""
-        return await self.send(self.shot(database_id), lane)
-
-    async def send(self, shot: Shot, lane: Lane) -> Shot:
+    async def send(self, shot: Shot, lane: Lane = CREATE) -> Shot:
         """Send a POST once, which is in the ledger and in the report before it leaves.
 
         Raises:
@@ -320,10 +310,10 @@ class Run:
                 raise _in_the_way(other)
             return False
 
-        path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
         await self._pace()
         try:
             while await operation.to_send(settle):
+                path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
                 shot.finished = await operation.send(lane, path, post)
             if operation.refusal is not None and is_new(operation.refusal):
                 raise operation.refusal  # a refusal is what the run is about
@@ -353,16 +343,15 @@ class Run:
 
     async def restored(self, shot: Shot, state: str) -> None:
         """Note the end of the restore, which the service's status shows as `success` or `error`."""
-        at = rfc3339(self.session.service_clock.now().replace(microsecond=0))
-        failed = state != "success"
+        failed, at = state != "success", rfc3339(self.session.service_clock.now().replace(microsecond=0))
         await shot.operation.enter_result(state if failed else at, failed=failed)
-        shot.how = f"the service says {state}"
+        shot.how = f"has ended, the service says {state}"
 
     # Listings --------------------------------------------------------------------------------------------------------
 
-    async def page(self, listing: ListingName, database_id: str | None = None) -> Page | None:
-        """Request a listing, and the part of it of the database, or of another; None if there is none."""
-        database_id, listings = database_id or self.targets.database_id, self.session.listings
+    async def page(self, listing: ListingName, database_id: str) -> Page | None:
+        """Request a listing, and the part of it of a database; None if there is none."""
+        listings = self.session.listings
         request: Callable[..., Awaitable[Page | None]] = (
             listings.own_page if listing == "own" else listings.account_page
         )
@@ -396,18 +385,13 @@ class Run:
         Raises:
             VerifyStopped: see `ask`.
         """
-        names: Iterator[ListingName] = cycle(("own", "account"))
-        at = shot.answered + PROCESSING_TIME
+        at, turn = shot.answered + PROCESSING_TIME, cycle[ListingName](("own", "account"))
         while at <= shot.answered + TIMEOUT:
             await self.sleep_until(at, "waiting for the snapshot")
-            if (entry := (await self.find(next(names), shot))[1]) is not None:
+            if (entry := (await self.find(next(turn), shot))[1]) is not None:
                 return entry
             at = self.clock.monotonic() + LISTS_EVERY
         return None
-
-    def service_time(self, at: float) -> datetime:
-        """The service's time at a moment (monotonic seconds)."""
-        return self.session.service_clock.now() - timedelta(seconds=self.clock.monotonic() - at)
 
 
 def _in_the_way(other: Attempt) -> VerifyStopped:

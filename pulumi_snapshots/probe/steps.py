@@ -9,7 +9,7 @@ import anyio
 
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
-from pulumi_snapshots.listing.quota import allowance_of, counted
+from pulumi_snapshots.listing.quota import allowance_of
 from pulumi_snapshots.probe.run import COOLDOWN, EARLY, OK, PROCESSING_TIME, ListingName, Run, Shot, VerifyStopped
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
@@ -65,7 +65,7 @@ async def probe(run: Run) -> Explained | None:
 async def _take(run: Run) -> None:
     targets, clock = run.targets, run.clock
     run.begin("reads")
-    allowance = await _reads(run)
+    await _reads(run)
     run.begin("the first create")
     first = await _first(run)
     second, entry, before = None, None, None
@@ -81,7 +81,7 @@ async def _take(run: Run) -> None:
         entry, before = await _listings(run, first)
     if second is None:
         run.begin("the second create")
-        second = await _second(run, first, allowance)
+        second = await _second(run, first)
     kept: list[ListingName] = []
     if second is not None:
         run.begin("the listings after the second")
@@ -114,10 +114,9 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004
 
 
-async def _reads(run: Run) -> int | None:
-    """Read what a run can read without a snapshot; returns the plan's allowance."""
+async def _reads(run: Run) -> None:
+    """Read what a run can read without a snapshot."""
     client, judge, database_id = run.client, run.judge, run.targets.database_id
-    allowance, wanted = None, run.targets.snapshots
     account = await run.ask(client.account)
     if isinstance(account, Account):
         response = run.response if isinstance(run.response, dict) else {}
@@ -129,17 +128,11 @@ async def _reads(run: Run) -> int | None:
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
         odd = sum(not _ID.fullmatch(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
-        allowance = allowance_of(account.plan_memory) if account.plan_memory else None
+        _refuse_small_plan(account, run.targets.snapshots)
     elif account.passing:  # a service that does not answer a read is not sent a create
         raise VerifyStopped(account.happened, "Nothing was started.", account.then) from account
     else:
         judge("account", None, f"refused: {account.code or account.status}")
-    if allowance is not None and allowance <= wanted:
-        raise VerifyStopped(
-            f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}: none would be left",
-            "Nothing was started.",
-            [Next(Step.USE_LARGER_PLAN)],
-        )
     if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
@@ -149,7 +142,16 @@ async def _reads(run: Run) -> int | None:
         if status.get("running") is True:
             judge("uptime", _is_time(status.get("uptime")), "" if "uptime" in status else "there is none")
     await _restore_status(run, database_id)
-    return allowance
+
+
+def _refuse_small_plan(account: Account, wanted: int) -> None:
+    allowance = allowance_of(account.plan_memory) if account.plan_memory else None
+    if allowance is not None and allowance <= wanted:
+        raise VerifyStopped(
+            f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}: none would be left",
+            "Nothing was started.",
+            [Next(Step.USE_LARGER_PLAN)],
+        )
 
 
 async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
@@ -177,7 +179,7 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
 
 async def _first(run: Run) -> Shot:
     """Create, without a listing before it."""
-    first = await run.post(run.targets.database_id)
+    first = await run.send(run.shot(run.targets.database_id))
     if first.refused:
         done = "The report says what it may have started." if first.left else "Nothing was started."
         raise VerifyStopped(f"the first create was refused with {first.refused}", done)
@@ -187,7 +189,7 @@ async def _first(run: Run) -> Shot:
 
 async def _early(run: Run) -> Shot | None:
     """Create before the cooldown has ended, which must be refused; if it was accepted, it is the second one."""
-    shot = await run.post(run.targets.database_id, EARLY)
+    shot = await run.send(run.shot(run.targets.database_id), EARLY)
     # Another refusal may come before that of the cooldown.
     fits = False if shot.accepted else True if shot.refused == "KEEP_CALM" else None
     run.judge(
@@ -292,23 +294,18 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
 # The second snapshot -------------------------------------------------------------------------------------------------
 
 
-async def _second(run: Run, first: Shot, allowance: int | None) -> Shot | None:
+async def _second(run: Run, first: Shot) -> Shot | None:
     """Create once the cooldown has ended; None if that is refused."""
-    judge, database_id, wanted = run.judge, run.targets.database_id, run.targets.snapshots
-    page = run.session.listings.known_pages(database_id)[1]
-    taken = len(counted(page.listing, run.session.service_clock.now())) if page else 1
-    if allowance is not None and allowance - taken < wanted:
-        happened = f"{taken} of the {allowance} snapshots of 24 hours are used, so this run would leave none"
-        raise VerifyStopped(happened, "The run has stopped, and takes no other one.")
+    judge, database_id = run.judge, run.targets.database_id
     await run.sleep_until(first.sent + COOLDOWN, "waiting for the end of the cooldown")
     refused_at = max(shot.answered if shot.refused else 0.0 for shot in run.shots)
     punctual = run.clock.monotonic() < first.sent + COOLDOWN + TELLING and refused_at > first.sent + 160.0
-    shot = await run.post(database_id)
+    shot = await run.send(run.shot(database_id))
     if shot.refused == "KEEP_CALM":
         if punctual:
             judge("refusal-restarts", true=True, seen="refused 186 s after the first, with a refusal in between")
         await run.sleep_until(shot.answered + COOLDOWN, "waiting 186 s from the last refusal")
-        shot = await run.post(database_id)
+        shot = await run.send(run.shot(database_id))
         judge("cooldown-ends", None, f"{shot.refused or shot.accepted} 186 s after the last refusal")
     elif shot.accepted:
         seen = f"accepted {shot.sent - first.sent:.0f} s after the first"
@@ -382,15 +379,13 @@ async def _expiry(run: Run, second: Shot, kept: list[ListingName]) -> None:
 
 async def _large(run: Run, database_id: str) -> None:
     """Take a snapshot that should be answered with 202."""
-    shot = await run.post(database_id)
-    if shot.refused:
-        run.judge("create-202", None, f"refused with {shot.refused}")
-        return
-    if shot.accepted == "200":
-        run.judge("create-202", None, f"done after {shot.first_byte:.1f} s: a larger database tells more")
-    elif shot.accepted == "202":
+    shot = await run.send(run.shot(database_id))
+    if shot.accepted == "202":
         _judge_answer(run, shot)
-    entry = await run.until_listed(shot) if shot.version is None else None
+    else:
+        done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
+        run.judge("create-202", None, f"refused with {shot.refused}" if shot.refused else done)
+    entry = await run.until_listed(shot) if shot.accepted and shot.version is None else None
     if entry is not None and shot.accepted == "202":
         _judge_late(run, shot, entry)
 
