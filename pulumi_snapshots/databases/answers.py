@@ -21,7 +21,7 @@ NOT_TEXT = "its result is not text in UTF-8"
 Scalar = str | int | float | bool | None
 """What a check compares."""
 NOISE = re.compile(r" \(configured timeouts|, Timeout: |, full error: ")
-"""Where the words of MongoDB's library go on with what helps nobody."""
+"""Where the useful part of what MongoDB's library says ends."""
 
 
 class DatabaseUnreachable(Explained):

@@ -25,7 +25,7 @@ LASTING = re.compile(
     r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
     re.IGNORECASE,
 )
-"""What servers and libraries say of a connection that will not work later either; in another language nobody knows it."""
+"""What servers and libraries say in English of a connection that will not work later either."""
 SESSIONS: dict[str, Callable[[], Callable[[str, float], Session]]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
     "mysql": lambda: late("databases.mysql:MySQL"),

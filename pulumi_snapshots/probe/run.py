@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -385,10 +385,11 @@ class Run:
         Raises:
             VerifyStopped: see `ask`.
         """
-        at, turn = shot.answered + PROCESSING_TIME, cycle[ListingName](("own", "account"))
+        names: Iterator[ListingName] = cycle(("own", "account"))
+        at = shot.answered + PROCESSING_TIME
         while at <= shot.answered + TIMEOUT:
             await self.sleep_until(at, "waiting for the snapshot")
-            if (entry := (await self.find(next(turn), shot))[1]) is not None:
+            if (entry := (await self.find(next(names), shot))[1]) is not None:
                 return entry
             at = self.clock.monotonic() + LISTS_EVERY
         return None

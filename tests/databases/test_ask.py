@@ -1,0 +1,531 @@
+"""Checks of real servers: one value each, nothing written, TLS by the connection string, no secret in an error.
+
+MongoDB's protocol is spoken by FerretDB, since MongoDB's own server is in no package registry.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anyio
+import bson
+import pymongo
+import pytest
+import redis
+
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.opening import SESSIONS, open_database
+from tests.support.asking import SECONDS, Why, ask, asked, unreachable
+from tests.support.real_data import fresh, sql_at
+from tests.support.running import mysql_at
+from tests.support.tls_front import Certificates, tls_front
+
+if TYPE_CHECKING:
+    from tools.servers import Server
+
+MULTIPLE = "its result has more than one row"
+READ_ONLY = "Cannot execute statement in a READ ONLY transaction"
+
+
+@dataclass
+class Engine:
+    """What is asked of a server with two orders.
+
+    Attributes:
+        server: the fixture of its server.
+        count: a command that counts the orders, or what a command that writes would change.
+        values: commands and their values.
+        no_values: commands and why they have none.
+        writes: commands that would write, and why they have no value.
+        slow: a command that takes long.
+        places: what a connection string ends with, or begins with, and why it does not connect.
+        parameters: TLS with an authority, with a client's certificate too, and without a check, each with `{0.authority}`.
+        untrusted: parameters, and why they do not connect; those with `127.0.0.1` name the host so.
+    """
+
+    server: str
+    count: str
+    values: Mapping[str, Any]
+    no_values: Mapping[str, str]
+    writes: Mapping[str, str]
+    slow: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    untrusted: Mapping[str, str] = field(default_factory=dict)
+
+
+POSTGRES = Engine(
+    "postgres_server",
+    "select count(*) from orders",
+    values={
+        "select max(total) from orders": 12.5,
+        "select sum(n) from orders": 3,
+        "select name from orders where n = 1": "Zoë 100 %s",
+        "select true": True,
+        "select null": None,
+        "select max(at) from orders": "2026-01-01T11:00:00Z",
+        "select max(at)::timestamp from orders": "2026-01-01T11:00:00",
+        "select date '2026-02-03'": "2026-02-03",
+        "select interval '1 h 30 s'": 3630.0,
+        "select 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "select 'text'::bytea": "text",
+        "show server_encoding": "UTF8",
+    },
+    no_values={
+        "select 1 where false": "its result has no row",
+        "select n from orders": MULTIPLE,
+        "select n, total from orders where n = 1": "its result has 2 columns, not one",
+        "select generate_series(1, 100000000)": MULTIPLE,
+        "select array[1, 2]": "its result is a list with 2 elements, not one value",
+        "select '{}'::jsonb": "its result is a document with 0 fields, not one value",
+        r"select '\xff'::bytea": "its result is not text in UTF-8",
+        "select 'NaN'::float": "its result is not a finite number",
+        "select point '(1,2)' from nowhere": 'relation "nowhere" does not exist',
+        "select": "its result has 0 columns, not one",
+        "": "it gives no rows",
+        "select 1; select 2": "cannot insert multiple commands into a prepared statement",
+        "copy orders to stdout": "it gives no rows",
+        "select 'infinity'::timestamptz": "timestamp too large (after year 10K): 'infinity'",
+    },
+    writes=dict.fromkeys(
+        [
+            "insert into orders (n) values (9) returning n",
+            "with gone as (delete from orders returning n) select count(*) from gone",
+            "create table another (n int)",
+            "select nextval('numbers')",
+            "select set_config('transaction_read_only', 'off', false)",
+            "set transaction read write",
+            "set default_transaction_read_only = off",
+            "commit",
+            "do $$ begin commit; delete from orders; end $$",
+            "call tidy()",
+            "select 1; commit; delete from orders",
+            "commit; begin read write; delete from orders",
+            "truncate orders",
+            "copy orders from stdin",
+            "lock table orders in access exclusive mode",
+        ],
+        "",
+    ),
+    slow="select pg_sleep(60)",
+    places={
+        "{scheme}://someone:hush-hush@{here}/postgres": "password authentication failed for user",
+        "{own}/nothing": 'database "nothing" does not exist',
+        "host=127.0.0.1 port=1 user=someone password='hush-hush'": "connection refused",
+        "host=127.0.0.1 user=someone password=hush-hush nonsense=1": "a form that PostgreSQL does not know",
+        "postgresql://someone:hush-hush@127.0.0.1/shop?nonsense=1": "a form that PostgreSQL does not know",
+        "host=127.0.0.1 password='hush-hush": "a form that PostgreSQL does not know",
+        "{shop}?sslmode=require": "server does not support SSL",
+    },
+    parameters=(
+        "?sslmode=verify-full&sslrootcert={0.authority}",
+        "&sslcert={0.client}&sslkey={0.client}",
+        "?sslmode=require",
+    ),
+    untrusted={
+        "?sslmode=verify-full&sslrootcert={0.other_authority}": "certificate verify failed",
+        "127.0.0.1?sslmode=verify-full&sslrootcert={0.authority}": "does not match host name",
+        "?sslmode=verify-ca&sslrootcert={0.authority}.none": "none",
+    },
+)
+FIRST_WORD = "begins with SELECT"
+MYSQL = Engine(
+    "mariadb",
+    "select count(*) from orders",
+    values={
+        "SELECT SUM(total) FROM orders": 15.5,
+        "select sum(n) from orders": 3,
+        "(select name from orders where n = 1)": "Zoë 100 %s",
+        "with best as (select max(total) as total from orders) select total from best": 12.5,
+        "select max(at) from orders": "2026-01-01T12:00:00",
+        "select null": None,
+        "select @@session.time_zone": "+00:00",
+        "select one()": 1,
+        "select max(total) > 12 from orders": 1,  # its truth, which `equals=True` takes
+        "show tables like 'orders'": "orders",
+    },
+    no_values={
+        "select 1 from orders where n = 9": "its result has no row",
+        "select n from orders": MULTIPLE,
+        "select n, total from orders where n = 1": "its result has 2 columns, not one",
+        "select x'ff'": "its result is not text in UTF-8",
+        "select n from nowhere": "Table 'drill_shop.nowhere' doesn't exist",
+        "": "a check of MySQL begins with SELECT, ",
+    },
+    writes={
+        "insert into orders (n) values (9)": FIRST_WORD,
+        "call tidy()": FIRST_WORD,
+        "set transaction read write": FIRST_WORD,
+        "commit": FIRST_WORD,
+        "/*! delete from orders */": FIRST_WORD,
+        "select 1; delete from orders": "error in your SQL syntax",
+        "select 1 into outfile '/tmp/written-by-a-check'": "INTO OUTFILE",
+        "select 1 into /* */ DUMPFILE '/tmp/written-by-a-check'": "INTO DUMPFILE",
+        "select cleared()": READ_ONLY,
+        "select nextval(numbers)": READ_ONLY,
+    },
+    slow="select sleep(60)",
+    places={
+        "{scheme}://someone:hush-hush@{here}/drill_shop": "access denied for user '…'@'…'",
+        "{own}/nothing": "unknown database 'nothing'",
+        "{shop}?ssl-mode=ALWAYS": "ssl-mode is one of",
+        "mysql://certified:hush-hush@{here}/drill_shop": "access denied",
+    },
+    parameters=(
+        "?ssl-mode=VERIFY_IDENTITY&ssl-ca={0.authority}",
+        "&ssl-cert={0.client}&ssl-key={0.client}",
+        "?ssl-mode=REQUIRED",
+    ),
+    untrusted={
+        "127.0.0.1?ssl-mode=VERIFY_IDENTITY&ssl-ca={0.authority}": "IP address mismatch",
+        "?ssl_mode=verify_identity&ssl_ca={0.other_authority}": "certificate verify failed",
+        "?ssl-ca={0.other_authority}": "certificate verify failed",
+        "?ssl-ca={0.authority}.none": "no such file",
+    },
+)
+ORDERS: list[dict[str, Any]] = [
+    {
+        "_id": bson.ObjectId("6b08cd8fa52176063fee7df3"),
+        "n": 1,
+        "total": 12.5,
+        "name": "Zoë",
+        "at": dt.datetime(2026, 1, 1, 11, tzinfo=dt.UTC),
+        "many": bson.Int64(2**40),
+        "tags": ["a", "b"],
+        "paid": True,
+        "photo": b"\xff",
+    },
+    {"n": 2, "total": 3, "name": ""},
+]
+
+
+def first(name: str) -> str:
+    """The command that finds one field of the first order."""
+    return f'{{"find": "orders", "filter": {{"n": 1}}, "projection": {{"{name}": 1}}}}'
+
+
+LATE = "|no servers found yet"
+"""What the error says if the machine was too busy to try within the time-out."""
+COMMAND = 'a check of MongoDB is a command in JSON, such as {"count": '
+ONLY, NO_WRITE = "one of the commands aggregate, count, distinct, find, not ", "a check does not write"
+MONGODB = Engine(
+    "ferretdb",
+    '{"count": "orders"}',
+    values={
+        '{"count": "orders", "query": {"total": {"$gt": 5}}}': 1,
+        '{"count": "nowhere"}': 0,
+        '{"aggregate": "orders", "pipeline": [{"$group": {"_id": null, "total": {"$sum": "$total"}}}]}': 15.5,
+        '{"distinct": "orders", "key": "name", "query": {"n": 1}}': "Zoë",
+        '{"find": "orders", "sort": {"n": -1}, "limit": 1, "projection": {"n": 1}}': 2,
+        first("name"): "Zoë",
+        first("at"): "2026-01-01T11:00:00Z",
+        first("many"): 2**40,
+        first("paid"): True,
+        first("_id"): "6b08cd8fa52176063fee7df3",
+    },
+    no_values={
+        '{"find": "orders"}': "its result has more than one document",
+        '{"find": "orders", "filter": {"n": 9}}': "its result has no document",
+        '{"find": "orders", "filter": {"n": 1}}': "its result has more than one field beside _id",
+        first("tags"): "its result is a list with 2 elements, not one value",
+        first("photo"): "its result is not text in UTF-8",
+        '{"distinct": "orders", "key": "n"}': "its result has more than one value",
+        '{"aggregate": "orders", "pipeline": []}': "its result has more than one document",
+        '{"aggregate": "orders", "pipeline": {}}': "the pipeline of aggregate is a list",
+        '{"count": "orders", "query": {"$nope": 1}}': "unknown top level operator: $nope",
+        "select 1": COMMAND,
+        "[]": COMMAND,
+        "{}": COMMAND,
+    },
+    writes={
+        '{"insert": "orders", "documents": [{"n": 3}]}': ONLY,
+        '{"delete": "orders", "deletes": [{"q": {}, "limit": 0}]}': ONLY,
+        '{"drop": "orders"}': ONLY,
+        '{"dropDatabase": 1}': ONLY,
+        '{"findAndModify": "orders", "query": {}, "remove": true}': ONLY,
+        '{"aggregate": "orders", "pipeline": [{"$match": {"n": 1}}, {"$out": "other"}]}': NO_WRITE,
+        '{"aggregate": "orders", "pipeline": [{"$facet": {"a": [{"$merge": {"into": "other"}}]}}]}': NO_WRITE,
+    },
+    places={"{scheme}://someone:hush-hush@{here}/shop": "unsupported authentication mechanism"},
+    parameters=(
+        "?tls=true&tlsCAFile={0.authority}",
+        "&tlsCertificateKeyFile={0.client}",
+        "?tls=true&tlsAllowInvalidCertificates=true",
+    ),
+    untrusted={
+        "?tls=true&tlsCAFile={0.other_authority}": f"certificate verify failed{LATE}",
+        "127.0.0.1?tls=true&tlsCAFile={0.authority}": f"IP address mismatch{LATE}",
+        "?tls=true&tlsCAFile={0.authority}.none": "file is not readable",
+    },
+)
+LINE = "a check of Redis is a command line, such as `HGET customer:1 name`"
+REDIS = Engine(
+    "redis_server",
+    "DBSIZE",
+    values={
+        "GET name": "Zoë 'x'",
+        "get nothing": None,
+        "hget order:1 total": "12.5",
+        "llen list": 2,
+        "exists name list nothing": 2,
+        "type list": "list",
+        "object encoding order:1": "listpack",
+        "hget order:1 'the name'": "Zoë",
+        """eval_ro 'return redis.call("dbsize")' 0""": 4,
+    },
+    no_values={
+        "lrange list 0 -1": "its result is a list with 2 elements, not one value",
+        "get bytes": "its result is not text in UTF-8",
+        "hget name x": "WRONGTYPE Operation against a key holding the wrong kind of value",
+        "get": "wrong number of arguments for 'get' command",
+        "nonsense": "unknown command nonsense",
+        "get 'name": LINE,
+        "": LINE,
+    },
+    writes=dict.fromkeys(
+        [
+            *("set name x", "flushall", "sort list store other", "eval 'return 1' 0", "config set maxmemory 1"),
+            *(
+                "script flush",
+                """eval_ro 'return redis.call("flushall")' 0""",
+                "client kill type normal",
+                "object freq",
+            ),
+            *("debug sleep 1", "multi", "monitor", "getdel name", "expire name 0", "spop list", "object help"),
+            "xgroup create name g $ mkstream",
+        ],
+        "",
+    ),
+    slow="xread block 0 streams nothing $",
+    places={
+        "{scheme}://someone:hush-hush@{here}/0": "invalid username-password pair",
+        "{own}/99": "DB index is out of range",
+    },
+    parameters=(
+        "?ssl_ca_certs={0.authority}",
+        "&ssl_certfile={0.client}&ssl_keyfile={0.client}",
+        "?ssl_cert_reqs=none",
+    ),
+    untrusted={
+        "?ssl_ca_certs={0.other_authority}": "certificate verify failed",
+        "": "certificate verify failed",
+        "127.0.0.1?ssl_ca_certs={0.authority}": "IP address mismatch",
+    },
+)
+ENGINES = {each.server: each for each in (POSTGRES, MYSQL, MONGODB, REDIS)}
+
+
+@dataclass
+class Shop:
+    """A server with two orders."""
+
+    engine: Engine
+    server: Server
+    url: str
+
+
+def _filled(server: Any, name: str) -> Any:
+    """Fill a server, and return the connection string."""
+    if name == "postgres_server":
+        sql_at(server.url(), "drop database if exists drill_shop with (force)")  # with commands that run on
+        url = fresh(server, "drill_shop")
+        sql_at(
+            url,
+            "create table orders (n int, total numeric(12, 4), name text, at timestamptz)",
+            "insert into orders values (1, 12.5, 'Zoë 100 %s', '2026-01-01 12:00+01'), (2, 3, '', '2025-01-01 12:00+01')",
+            "create sequence numbers",
+            "alter database drill_shop set timezone to 'Asia/Tokyo'",
+            "create procedure tidy() language plpgsql as $$ begin commit; delete from orders; end $$",
+        )
+        return url
+    if name == "mariadb":
+        mysql_at(
+            server,
+            "create or replace database drill_shop",
+            "use drill_shop",
+            "create table orders (n int, total decimal(12, 4), name text character set latin1, at datetime) engine = InnoDB",
+            "insert into orders values (1, 12.5, 'Zoë 100 %s', '2026-01-01 12:00:00'), (2, 3, '', '2025-01-01 12:00:00')",
+            "create procedure tidy() begin commit; start transaction read write; delete from orders; commit; end",
+            "create function one() returns int deterministic return 1",
+            "create function cleared() returns int begin delete from orders; return 1; end",
+            "create sequence numbers",
+            "create or replace user certified@'127.0.0.1' identified by 'hush-hush' require x509",
+            "grant select, execute on drill_shop.* to certified@'127.0.0.1'",
+        )
+        return server.url("drill_shop")
+    if name == "ferretdb":
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server.url())
+        with client:
+            client["drill_shop"]["orders"].drop()
+            client["drill_shop"]["orders"].insert_many([dict(each) for each in ORDERS])
+        return server.url("drill_shop")
+    with redis.Redis(port=server.port, password=server.password, db=5) as keys:
+        keys.flushdb()
+        keys.mset({"name": "Zoë 'x'", "bytes": b"\xff"})
+        keys.hset("order:1", mapping={"total": "12.5", "the name": "Zoë"})
+        keys.rpush("list", 1, 2)
+    return server.url("5")
+
+
+@pytest.fixture(params=ENGINES)
+def shop(request: pytest.FixtureRequest) -> Shop:
+    server: Server = request.getfixturevalue(request.param)
+    return Shop(ENGINES[request.param], server, _filled(server, request.param))
+
+
+def test_a_command_gives_one_value_or_says_why_not(shop: Shop) -> None:
+    values, no_values = shop.engine.values, shop.engine.no_values
+    told = asked(shop.url, [*values, *no_values])
+    assert {command: told[command] for command in values} == values
+    assert [type(told[command]) for command in values] == [type(value) for value in values.values()]
+    for command, why in no_values.items():
+        assert isinstance(told[command], Why)
+        assert why in str(told[command])
+
+
+def test_no_command_writes_whatever_came_before_it(shop: Shop) -> None:
+    writes, count = shop.engine.writes, shop.engine.count
+    before = ask(shop.url, count)
+    told = asked(shop.url, [*writes, count])
+    for command, why in writes.items():
+        assert isinstance(told[command], Why), command
+        assert why in str(told[command])
+    assert told[count] == ask(shop.url, count) == before
+    if shop.engine is POSTGRES:
+        assert sql_at(shop.url, "select to_regclass('another') is null", "select nextval('numbers')") == [(1,)]
+    if shop.engine is MONGODB:
+        assert ask(shop.url, '{"count": "other"}') == 0
+    if shop.engine is REDIS:
+        assert ask(shop.url, "GET name") == "Zoë 'x'"
+
+
+def test_a_server_of_redis_that_does_not_say_which_commands_read_gets_none(redis_server: Server) -> None:
+    with redis.Redis(port=redis_server.port, password=redis_server.password) as client:
+        client.execute_command("ACL", "SETUSER", "narrow", "on", ">hush-hush", "~*", "+@all", "-command")
+    url = redis_server.url("5").replace(f"default:{redis_server.password}", "narrow:hush-hush")
+    told = asked(url, ["dbsize", "flushall"])
+    assert ["no permissions to run the 'command" in str(why) for why in told.values()] == [True, True]
+
+
+def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(shop: Shop) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nowhere = closed.getsockname()[1]
+    server, scheme = shop.server, shop.url.partition(":")[0]
+    known = {"scheme": scheme, "here": f"127.0.0.1:{server.port}", "own": server.url("").rstrip("/"), "shop": shop.url}
+    unreachable(
+        {
+            f"{scheme}://someone:hush-hush@127.0.0.1:{nowhere}/0": f"connection refused{LATE}",
+            f"{scheme}://someone:hush-hush@no-such-host.invalid/0": f"name or service not known|resolve host{LATE}",
+            **{place.format(**known): why for place, why in shop.engine.places.items()},
+        },
+        ["hush-hush", server.password or "hush-hush", "someone", "127.0.0.1", "no-such-host"],
+        seconds=2 if shop.engine is MONGODB else SECONDS,
+    )
+
+
+def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates) -> None:
+    engine, port = shop.engine, shop.server.port
+    trusting, certified, unchecked = (each.format(tls) for each in engine.parameters)
+    with tls_front(tls, port) as front, tls_front(tls, port, client=True) as strict:
+        own = shop.url.replace("redis:", "rediss:").replace("127.0.0.1", "localhost")
+        secure, strictly = (own.replace(f":{port}", f":{each}") for each in (front, strict))
+        if engine is MYSQL:  # which begins without it, and speaks it itself
+            secure, strictly = own, own.replace(own[len("mysql://") :].partition("@")[0], "certified:hush-hush")
+            strictly = strictly.replace("localhost", "127.0.0.1")
+            trusting = f"?ssl-ca={tls.authority}"
+        assert ask(f"{secure}{trusting}", engine.count) in {2, 4}
+        assert ask(f"{strictly}{trusting}{certified}", engine.count) in {2, 4}
+        assert ask(f"{secure}{unchecked}", engine.count) in {2, 4}
+        refused = {}
+        for each, why in engine.untrusted.items():
+            place = secure.replace("localhost", "127.0.0.1") if each.startswith("127") else secure
+            refused[f"{place}{each.removeprefix('127.0.0.1').format(tls)}"] = why
+        unreachable(refused, [shop.server.password or "hush-hush"], seconds=2 if engine is MONGODB else SECONDS)
+    if engine is MYSQL:
+        secret = "select variable_value from information_schema.session_status where variable_name = 'Ssl_cipher'"
+        modes = {"": True, "?ssl-mode=REQUIRED": True, "?ssl-mode=DISABLED": False}
+        assert {mode: bool(ask(f"{shop.url}{mode}", secret)) for mode in modes} == modes
+
+
+def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(shop: Shop) -> None:
+    async def age() -> float:
+        async with open_database(shop.url, timeout=SECONDS) as database:
+            seconds = await database.age()
+            assert seconds is not None
+            return seconds
+
+    async def lasts(place: str) -> bool:
+        with pytest.raises(DatabaseUnreachable) as failed:
+            async with open_database(place, timeout=2):
+                pass
+        return failed.value.lasting
+
+    first_age = anyio.run(age)
+    assert 0 <= first_age < time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert anyio.run(age) >= first_age
+    wrong = re.sub(r"//(.*@)?", "//someone:hush-hush@", shop.url)
+    assert anyio.run(lasts, wrong) is True
+    assert anyio.run(lasts, wrong.replace(f":{shop.server.port}", ":1")) is False
+
+
+# FerretDB has no command that waits.
+@pytest.mark.parametrize("shop", [name for name, each in ENGINES.items() if each.slow], indirect=True)
+def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
+    slow, before = shop.engine.slow, set(threading.enumerate())
+
+    async def stopped() -> None:
+        with anyio.move_on_after(0.2):
+            async with open_database(shop.url, timeout=8) as database:
+                await database.ask(slow)
+
+    began = time.monotonic()
+    anyio.run(stopped)
+    assert time.monotonic() - began < 5
+    told = asked(shop.url, [slow, shop.engine.count], seconds=2)
+    assert told[slow] == "no result within 2 s"
+    assert told[shop.engine.count] in {2, 4}, "over another connection, if the slow command has cost that one"
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class _Strange:
+    is_open = True
+
+    def __init__(self, dsn: str, _seconds: float) -> None:
+        if "wrong" in dsn:
+            self.ask("hush-hush")
+
+    def ask(self, command: str) -> NoReturn:
+        raise RuntimeError(f"'cryptography' is required for {command}")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("dsn", ["mysql://a:hush-hush@wrong/shop", "mysql://a:hush-hush@right/shop"])
+def test_an_unknown_error_of_a_library_ends_in_ours(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SESSIONS, "mysql", lambda: _Strange)
+
+    async def body() -> None:
+        async with open_database(dsn, timeout=SECONDS) as database:
+            await database.ask("hush-hush")
+
+    with pytest.raises((DatabaseUnreachable, CheckNotRun)) as failed:
+        anyio.run(body)
+    assert isinstance(failed.value, DatabaseUnreachable | CheckNotRun)
+    assert failed.value.why == "'cryptography' is required for …"
+    assert failed.value.__context__ is None
+
+
+def test_the_usual_login_of_mysql_8_without_tls_has_the_library_that_it_needs() -> None:
+    """It hides the password with a key of the server, which PyMySQL leaves to `cryptography`."""
+    needed = importlib.metadata.requires("pulumi-snapshots") or []
+    assert any("pymysql[rsa]" in each.lower().replace(" ", "") and "drill-mysql" in each for each in needed), needed
