@@ -5,15 +5,19 @@ The service may serve a page that is 30 minutes old. It must show the snapshots 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import Clock, is_nonsense
-from pulumi_snapshots.errors import CannotTell, Next, Step
+from pulumi_snapshots.clock import is_nonsense
+from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
+from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page, database_of_entry
 from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
@@ -26,31 +30,6 @@ Entries = dict[str, "ListedSnapshot"]
 OPEN_ONE = Next(Step.OPEN_VERSION)
 
 
-class Found(NamedTuple):
-    """A version that a run has found.
-
-    Attributes:
-        database_id: the snapshot's database.
-        version_id: the version.
-        at: when it was found, by this machine's clock, as far as its difference is known.
-        ended: the same, by the service's clock.
-        requested: when it was requested, by the service's clock.
-    """
-
-    database_id: str
-    version_id: str
-    at: datetime
-    ended: datetime
-    requested: datetime
-
-    @property
-    def entry(self) -> ListedSnapshot:
-        """What is known of it until a page shows it; without a name."""
-        return ListedSnapshot.model_construct(
-            name="", version_id=self.version_id, modified=self.requested, origin="manual"
-        )
-
-
 class CompleteListings:
     """Gets complete lists, or raises an error that says why there is none.
 
@@ -61,35 +40,47 @@ class CompleteListings:
     Args:
         listings: fetches the pages.
         databases: gets the account's databases.
-        found_lately: reads what runs have found lately.
-        clock: the time.
+        ledger: knows what runs have found.
         requests_per_minute: how many requests may be sent in a minute.
     """
 
-    def __init__(
-        self,
-        listings: Listings,
-        databases: Databases,
-        found_lately: Callable[[], Awaitable[Sequence[Found]]],
-        clock: Clock,
-        *,
-        requests_per_minute: int,
-    ) -> None:
+    def __init__(self, listings: Listings, databases: Databases, ledger: Ledger, *, requests_per_minute: int) -> None:
         self._listings = listings
         self._databases = databases
-        self._found_lately = found_lately
-        self._clock = clock
+        self._ledger = ledger
         self._budget = requests_per_minute
+
+    async def found_lately(self, database_id: str | None = None) -> dict[tuple[str, str], Attempt]:
+        """Which requests have found a version so lately that an old page may lack it, by database and version.
+
+        All of them are manual. None if the ledger cannot be read.
+        """
+        with suppress(LedgerUnavailable):
+            snapshots = await self._ledger.snapshots(database_id)
+            return {
+                (each.database_id, each.result or ""): each for each in snapshots if self._age(each) < SERVICE_CACHE
+            }
+        return {}
+
+    def _age(self, found: Attempt) -> float:
+        """Seconds since a version was found; another machine's clock may be ahead."""
+        now = self._ledger.clock.now()
+        return max(0.0, (now - found.ended_at).total_seconds()) if found.ended_at else math.inf
+
+    def _since(self, found: Attempt) -> float:
+        """When a version was found (monotonic seconds): a page that was requested before that is requested again.
+
+        The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
+        """
+        return self._listings.clock.monotonic() - self._age(found)
 
     async def of_database(
         self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> Entries:
         """Get all snapshots of one database."""
         entries, lacking = _complete(await self._listings.lookup_page(database_id, since), database_id), []
-        for version_id, (age, found) in (await self._found(origin)).get(database_id, {}).items():
-            # A page that was requested before the snapshot was found is requested again. The service may still serve an
-            # older page, but it caches the two listings apart, and one of them has shown the snapshot.
-            renewed = max(since, self._clock.monotonic() - age)
+        for (_, version_id), found in (await self._manual(origin, database_id)).items():
+            renewed = max(since, self._since(found))
             if version_id not in entries:
                 entries |= _complete(await self._listings.own_page(database_id, renewed, patience=BRIEF), database_id)
             if version_id not in entries:
@@ -98,8 +89,8 @@ class CompleteListings:
             if version_id not in entries:
                 lacking.append(found)
         if lacking and not unlisted:
-            raise _old_page(max(lacking, key=lambda each: each.ended))
-        return entries | {found.version_id: found.entry for found in lacking}
+            raise _old_page(lacking[-1])
+        return entries | {each.result or "": entry_of(each) for each in lacking}
 
     async def of_account(
         self, since: float, *, origin: str | None = None, unlisted: bool = False
@@ -109,13 +100,12 @@ class CompleteListings:
         if listing is None:
             return await self._of_each_database(since, origin, unlisted=unlisted)
         of_each = by_database(listing)
-        found = await self._found(origin)
-        lacking = {one: found[one].keys() - of_each.get(one, {}).keys() for one in found}
-        ages = [found[one][version_id][0] for one, versions in lacking.items() for version_id in versions]
-        if ages:
-            renewed = max(since, self._clock.monotonic() - min(ages))
+        found = await self._manual(origin)
+        lacking = {one: each for one, each in found.items() if one[1] not in of_each.get(one[0], {})}
+        if lacking:
+            renewed = max(since, *map(self._since, lacking.values()))
             of_each = by_database(await self._listings.account_listing(renewed, patience=BRIEF) or listing)
-            for one in (one for one, versions in lacking.items() if versions):
+            for one in {one for one, _ in lacking}:
                 own = await self.of_database(one, since, origin=origin, unlisted=unlisted)
                 of_each[one] = own | of_each.get(one, {})
         return of_each
@@ -139,15 +129,15 @@ class CompleteListings:
             version_id: its version.
             created: when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
         """
-        now = self._clock.utc()
-        ages = [age for one, (age, _) in (await self._found()).get(database_id, {}).items() if one == version_id]
+        found = (await self.found_lately(database_id)).get((database_id, version_id))
+        ages = [self._age(found)] if found else []
         if created is not None and not is_nonsense(created):
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
-            ages.append((self._listings.client.service_clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
+            ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
         # It exists by now: a time in the future is that of a clock that was set back.
         ends = [SERVICE_CACHE - max(0.0, age) for age in ages]
         left = min((end for end in ends if end > 0), default=None)
-        return None if left is None else now + timedelta(seconds=left)
+        return None if left is None else self._listings.clock.utc() + timedelta(seconds=left)
 
     async def _of_each_database(self, since: float, origin: str | None, *, unlisted: bool) -> dict[str, Entries]:
         """Get one listing for each database, if plan or key do not allow the account's listing."""
@@ -163,26 +153,23 @@ class CompleteListings:
         listed = await ask_all([partial(self.of_database, each, since, **how) for each in ids])
         return dict(zip(ids, listed, strict=True))
 
-    async def _found(self, origin: str | None = None) -> dict[str, dict[str, tuple[float, Found]]]:
-        """The versions of each database that runs have found so lately that an old page may lack them, with the seconds since.
-
-        All of them are manual.
-        """
-        ages: dict[str, dict[str, tuple[float, Found]]] = {}
-        for found in () if origin == "automatic" else await self._found_lately():
-            age = max(0.0, (self._clock.utc() - found.at).total_seconds())  # another machine's clock may be ahead
-            if age < SERVICE_CACHE:
-                ages.setdefault(found.database_id, {})[found.version_id] = age, found
-        return ages
+    async def _manual(self, origin: str | None, database_id: str | None = None) -> dict[tuple[str, str], Attempt]:
+        return {} if origin == "automatic" else await self.found_lately(database_id)
 
 
-def _old_page(found: Found) -> CannotTell:
+def entry_of(found: Attempt) -> ListedSnapshot:
+    """What is known of a version that a run has found until a page shows it; without a name."""
+    posted = found.request.requested
+    return ListedSnapshot.model_construct(name="", version_id=found.result, modified=posted, origin="manual")
+
+
+def _old_page(found: Attempt) -> CannotTell:
     """The error of a page that lacks what a run has found; its times are those of the ledger, the same in every call."""
-    until = found.ended + timedelta(seconds=SERVICE_CACHE)
+    ended = found.ended_at or found.request.posted_at
     return CannotTell(
-        f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
-        f"found at {found.ended:%H:%M:%S} UTC",
-        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
+        f"the service serves an old page: it lacks snapshot {found.result} of database {found.database_id}, which a run "
+        f"found at {ended:%H:%M:%S} UTC",
+        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC")],
     )
 
 

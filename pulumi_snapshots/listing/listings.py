@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.listing.databases import Newest
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
@@ -58,21 +58,23 @@ class Page:
         return next((entry for entry in self.entries if entry.version == version_id), None)
 
 
-class _NewestPage(Newest["Listing"]):
+@dataclass(eq=False)
+class _Fetched:
     """The newest fetch of one listing.
 
     Attributes:
-        failed_at: when the newest fetch failed in a way that may pass (monotonic seconds).
-        failure: how it failed; None after a success.
-        patience: how patient it was.
+        answer: the listing; None until there is one.
+        failure: how a later fetch failed in a way that may pass; None after a success.
+        failed_at: when (monotonic seconds).
+        patience: how patient that was.
+        fetching: held by the caller that fetches.
     """
 
-    failed_at: float = -math.inf
+    answer: Listing | None = None
     failure: SquareCloudError | None = None
+    failed_at: float = -math.inf
     patience: Patience = ONCE
-
-    def fail(self, failure: SquareCloudError, at: float, patience: Patience) -> None:
-        self.failure, self.failed_at, self.patience = failure, at, patience
+    fetching: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 class Listings:
@@ -95,11 +97,9 @@ class Listings:
         self.changed = anyio.Event()
         self.client = client
         self.clock = clock
-        self._own: dict[str, _NewestPage] = defaultdict(_NewestPage)
-        self._account = _NewestPage()
+        self._own: dict[str, _Fetched] = defaultdict(_Fetched)
+        self._account = _Fetched()
         self._of_each: dict[str | None, list[ListedSnapshot]] = {}
-        # By database and version: when a page showed an entry last (monotonic seconds), and the entry.
-        self._shown: dict[tuple[str | None, str | None], tuple[float, ListedSnapshot]] = {}
         self._gathering: list[str] | None = None
         self._requested_alone: dict[str, float] = {}
         self._refusal: SquareCloudError | None = None
@@ -114,12 +114,7 @@ class Listings:
 
     async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get the database's own listing."""
-
-        async def fetch() -> Listing:
-            listing = await self.client.list_snapshots(database_id, patience=patience)
-            self._show(listing, database_id, listing.entries)
-            return listing
-
+        fetch = partial(self.client.list_snapshots, database_id, patience=patience)
         request = f"GET /databases/{database_id}/snapshots"
         return _own(await self._fetch(self._own[database_id], since, request, fetch, patience))
 
@@ -141,8 +136,6 @@ class Listings:
             self._of_each = defaultdict(list)
             for entry in listing.entries:
                 self._of_each[database_of_entry(entry)].append(entry)
-            for database_id, entries in self._of_each.items():
-                self._show(listing, database_id, entries)
             return listing
 
         if self.account_refusal is not None:
@@ -223,13 +216,7 @@ class Listings:
         return await self._alone(database_id, since, BRIEF)
 
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """Find the entry of a snapshot that should be listed; None if neither listing shows it.
-
-        What any page has shown exists: for as long as the service may serve a page, it may serve one that is older than that.
-        """
-        shown_at, known = self._shown.get((database_id, version_id), (-math.inf, None))
-        if shown_at > self.clock.monotonic() - SERVICE_CACHE:
-            return known
+        """Find the entry of a snapshot that should be listed; None if neither listing shows it."""
         for page_of in (self.read_page, self.own_page, self.account_page):
             page = await page_of(database_id, self.recent, patience=BRIEF)
             if page is not None and (entry := page.version(version_id)) is not None:
@@ -259,7 +246,7 @@ class Listings:
 
     async def _fetch(
         self,
-        page: _NewestPage,
+        page: _Fetched,
         since: float,
         request: str,
         fetch: Callable[[], Awaitable[Listing]],
@@ -267,29 +254,27 @@ class Listings:
     ) -> Listing:
         """Get the newest page; fetch it now unless it was requested at `since` or later.
 
-        A fetch that failed, or was given up because the service takes too long, also serves all callers that are as patient. Otherwise each of hundreds of reads would wait for a service that is down.
+        A fetch that failed, or was given up because the service takes too long, also serves all callers that are as patient.
+        Otherwise each of hundreds of reads would wait for a service that is down.
         """
-
-        async def question() -> tuple[Listing, float]:
+        failure: SquareCloudError | None = None
+        async with page.fetching:
+            if page.answer is not None and page.answer.sent_at >= since:
+                return page.answer
             if page.failure is not None and page.failed_at >= since and page.patience == patience:
                 raise page.failure.with_traceback(None)
             try:
-                page.answer = listing = await fetch()
+                page.answer = await fetch()
             except SquareCloudError as error:
-                if error.passing:
-                    page.fail(error, self.clock.monotonic(), patience)
+                failure = error if error.passing else None
                 raise
             except anyio.get_cancelled_exc_class():
-                page.fail(Unavailable(request), self.clock.monotonic(), patience)
+                failure = Unavailable(request)
                 raise
-            page.failure = None
-            self.announce_change()
-            return listing, listing.sent_at
-
-        return await page.ask(since, question)
-
-    def _show(self, listing: Listing, database_id: str | None, entries: Iterable[ListedSnapshot]) -> None:
-        self._shown.update({(database_id, each.version): (listing.sent_at, each) for each in entries})
+            finally:
+                page.failure, page.failed_at, page.patience = failure, self.clock.monotonic(), patience
+        self.announce_change()
+        return page.answer
 
     def _of_account(self, listing: Listing, database_id: str) -> Page:
         # An entry whose database is unknown may belong to this one, so this listing alone never proves an absence.

@@ -15,7 +15,6 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Explained, Text, TimeOfDay, Words
 from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
 from pulumi_snapshots.listing.kept import Kept, Shown
-from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Patience
@@ -162,12 +161,8 @@ async def _kept_lately(session: Session) -> Kept[Shown] | None:
     kept = session.kept_pages.snapshots()
     if kept is None or not 0 <= kept.age(session.clock.utc()) < FRESH:
         return None
-    lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
-    lacks = any(
-        each.at > lately and each.version_id not in kept.content.of_each.get(each.database_id, {})
-        for each in await session.found_lately()
-    )
-    return None if lacks else kept
+    of_each, found = kept.content.of_each, await session.complete_listings.found_lately()
+    return None if any(version_id not in of_each.get(one, {}) for one, version_id in found) else kept
 
 
 async def _running(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.listing.complete import entry_of
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.account import databases_of_account, snapshots_of_account
 from pulumi_snapshots.run.session import Session
@@ -84,9 +84,8 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     if not is_part_of_version(typed):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
-    found = [each for each in await session.found_lately() if each.database_id == database_id and each.at > lately]
-    entries = [*(each.entry for each in found), *page.entries]
+    found = await session.complete_listings.found_lately(database_id)
+    entries = [*map(entry_of, found.values()), *page.entries]
     known = {each.version or "": _about_snapshot(each) for each in entries}
     return _only("snapshot", typed, known)
 

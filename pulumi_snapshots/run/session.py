@@ -7,8 +7,6 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +14,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pulumi_snapshots.clock import Clock, Stoppable
-from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Words
+from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.listing.complete import CompleteListings, Found
+from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
@@ -95,7 +93,7 @@ class Session(Stoppable):
         self.fleet = Fleet(self.clock, announce)
         self.listings = Listings(self.client, self.clock)
         self.complete_listings = CompleteListings(
-            self.listings, self.databases, self.found_lately, self.clock, requests_per_minute=settings.own_requests
+            self.listings, self.databases, ledger, requests_per_minute=settings.own_requests
         )
         self.poll_plan = PollPlan(
             self.listings,
@@ -163,17 +161,6 @@ class Session(Stoppable):
                 f"Nothing was requested for database {database_id}, since the service's time is not known: {why}",
                 then=failed.then if failed is not None else [Next(Step.RUN_AGAIN)],
             ) from failed
-
-    async def found_lately(self) -> list[Found]:
-        """Read which versions runs have found lately, of all databases; none if the ledger cannot be read."""
-        ahead = timedelta(seconds=self.service_clock.offset or 0.0)
-        with suppress(LedgerUnavailable):
-            return [
-                Found(each.database_id, each.result, each.ended_at - ahead, each.ended_at, each.request.requested)
-                for each in await self.ledger.snapshots()
-                if each.result and each.ended_at
-            ]
-        return []
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of the `seconds` that all reads of a run share, counted from the first read."""

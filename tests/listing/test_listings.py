@@ -375,32 +375,6 @@ async def test_an_account_listing_is_sorted_once_for_all_snapshots(
         assert len(sorted_entries) <= fetched * len(FLEET) * 30
 
 
-@virtual
-async def test_a_version_that_a_page_has_shown_is_found_though_newer_pages_lack_it() -> None:
-    """A lookup had pinned the database's own page before the snapshot was there; the account's page shows it."""
-    async with world(cache_world="kept", databases=(DATABASE, OTHER_DATABASE)) as w:
-        listings = w.session.listings
-        assert await versions(w) == set()
-        stored = w.emulator.add_snapshot(DATABASE)
-        page = await listings.account_page(DATABASE, w.clock.monotonic())
-        assert page is not None
-        assert page.version(stored.version_id) is not None
-        await w.clock.sleep(20 * MINUTE)
-        asked = len(w.listings)
-        found = await listings.find_version(DATABASE, stored.version_id)
-        assert found is not None
-        assert len(w.listings) == asked, "nothing is asked for what is known"
-        # An older page of another server of the service comes back.
-        w.emulator.remove_snapshot(stored.version_id)
-        w.emulator.drop_cache()
-        await listings.account_page(DATABASE, w.clock.monotonic())
-        await versions(w)
-        assert await listings.find_version(DATABASE, stored.version_id) == found
-        assert await listings.find_version(OTHER_DATABASE, stored.version_id) is None
-        await w.clock.sleep(31 * MINUTE)
-        assert await listings.find_version(DATABASE, stored.version_id) is None, "by now every page is newer than that"
-
-
 @pytest.mark.parametrize("pinned", ["own", "account"])
 def test_another_process_finds_a_version_on_either_page(pinned: str) -> None:
     """The program's own lookup has pinned one of the two pages before the snapshot was there."""

@@ -125,10 +125,10 @@ class Examination:
             yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", unknown, lacks)
             yield Finding(f"scope {DATABASES_READ}", *await self._databases())
         listed = {entry.version for entry in self.listing.entries} if self.listing else set()
-        lately = self.session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
-        found = [(one.version_id, one.at) for one in await self.session.found_lately()]
-        lacking = [(version, at) for version, at in found if at > lately and version not in listed]
-        self.lacking = sorted(lacking, key=lambda each: each[1])
+        found = (await self.session.complete_listings.found_lately()).items()
+        self.lacking = [
+            (one[1], each.ended_at or each.request.posted_at) for one, each in found if one[1] not in listed
+        ]
         yield Finding("plan", *self._plan())
         yield Finding("quota", *self._quota())
         yield Finding("clock", *self._clock())
