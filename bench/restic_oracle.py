@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.archive.retention import Keep, kept_by
+from pulumi_snapshots.archive.inputs import Keep
+from pulumi_snapshots.archive.record import kept_by
 from pulumi_snapshots.clock import rfc3339
 from tools import engine
 

@@ -5,7 +5,7 @@ from pulumi_snapshots.late import at_first_use
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself takes 50 ms, in which ^C would be a traceback
 # isort: off
 if TYPE_CHECKING:  # `import X as X` exports a name
-    from pulumi_snapshots.archive.retention import Keep as Keep
+    from pulumi_snapshots.archive.inputs import Keep as Keep
     from pulumi_snapshots.drill.check import Check as Check
     from pulumi_snapshots.dynamic.archive_provider import Archive as Archive
     from pulumi_snapshots.dynamic.drill_provider import Drill as Drill
@@ -35,7 +35,7 @@ __getattr__, __dir__, __all__ = at_first_use(
         "DatabaseInfo": "lookup.results",
         "Drill": "dynamic.drill_provider",
         "Guard": "dynamic.guard",
-        "Keep": "archive.retention",
+        "Keep": "archive.inputs",
         "LookupFailed": "program",
         "Restore": "dynamic.restore_provider",
         "Snapshot": "dynamic.provider",

@@ -17,8 +17,7 @@ from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import SnapshotQuery
-from pulumi_snapshots.service.errors import NotAllowed
-from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
+from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE, NotAllowed
 from pulumi_snapshots.snapshot.read import get, read
 from tests.archive.scene import Scene as ArchiveScene
 from tests.archive.scene import at_once

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from hashlib import sha256
+from types import MappingProxyType
 
 import anyio
 
@@ -19,7 +18,7 @@ from pulumi_snapshots.archive.shelf import own_objects
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import digest_of, others_text, prune
-from pulumi_snapshots.archive.zip_check import BrokenZip, Members, check_directory
+from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.drilled import Drilled
@@ -28,18 +27,12 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.encryption import SealedDraft, sealed_size
-from pulumi_snapshots.storage.flow import Flow
-from pulumi_snapshots.storage.store import Draft, Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 
-BLOCKS_AHEAD = 4
-"""Blocks that the receiver may be ahead of the writer."""
 CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead: the request that lets an object appear takes less."""
 TRIES = 3
 """Transfers of one archive while other writers put their own object under its name."""
-BLOCKS_KEPT = 5
-"""Last blocks that are kept to check the zip's directory: at least 4 MiB, which is about 50,000 members."""
 
 
 class NotArchived(Explained):
@@ -56,7 +49,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     previous: ArchiveRecord | None = None,
     meter: Meter | None = None,
     manifest: bool = True,
-    proof: Callable[[ArchiveRecord], Drilled | None] = lambda _: None,
+    proofs: Mapping[tuple[str | None, str], Drilled] = MappingProxyType({}),
 ) -> ArchiveRecord:
     """Stream a snapshot to its destination; the record that it returns is of an object that is whole.
 
@@ -69,20 +62,19 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         previous: what this resource has archived before, for `keep_last`.
         meter: for a progress bar; without one the listener hears every 10 s how far it is.
         manifest: whether a manifest is written beside the object.
-        proof: the drill that has proved the object's snapshot, for the manifest.
+        proofs: drills of this run that have proved a snapshot, by its database and version, for the manifest.
 
     Raises:
         NotArchived: it is not; what was there before still is.
     """
     owner = (previous.owner if previous else None) or owner
     new_folder = inputs.destination.missing
-    is_mount = new_folder is not None and not new_folder.parent.exists()
     record: ArchiveRecord | None = None
     tries = TRIES
     while record is None:
         tries -= 1
         source = Source(session, inputs, transfers, listener, meter)
-        job = _Job(transfers, inputs, source, owner, proof if manifest else None)
+        job = _Job(transfers, inputs, source, owner, proofs if manifest else None)
         try:
             record = await job.run()
         except Overtaken:  # what another writer has put there is looked at
@@ -91,9 +83,8 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
                 raise job.failed(Explained("others write it at the same time"), previous) from None
         except Explained as trouble:
             raise job.failed(trouble, previous) from trouble
-    if new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
-        say = listener.note if is_mount else listener.progress
-        say(f"{new_folder} did not exist and was made")
+    if new_folder:  # stays under Diagnostics: it may be a mount that is missing or mistyped
+        listener.note(f"{new_folder} did not exist and was made")
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
     if previous:
         before = history(previous)
@@ -117,7 +108,7 @@ class _Job:
         inputs: ArchiveInputs,
         source: Source,
         owner: str | None,
-        proof: Callable[[ArchiveRecord], Drilled | None] | None,
+        proofs: Mapping[tuple[str | None, str], Drilled] | None,
     ) -> None:
         self.place = inputs.destination
         self.left = "Nothing of it is left there, and what was there is untouched."
@@ -125,16 +116,12 @@ class _Job:
         self._inputs = inputs
         self._source = source
         self._owner = owner
-        self._proof = proof  # None if there is to be no manifest
+        self._proofs = proofs  # None if there is to be no manifest
         self._held: Held | None = None  # the manifest that was found, and what it says
         self._found: Manifest | None = None
         self._shared: Manifest | None = None  # that of an object which is there already, and is the same archive
         self._claims = False
         self._claim: str | None = None
-        self._record: ArchiveRecord | None = None
-        self._hasher = sha256()
-        self._members = Members()
-        self._tail: deque[bytes] = deque(maxlen=BLOCKS_KEPT)
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time, and write its manifest.
@@ -144,8 +131,8 @@ class _Job:
             Overtaken: somebody else's object is there now.
         """
         record = await self._in_time()
-        if self._proof is not None:
-            drill = self._proof(record)
+        if self._proofs is not None:
+            drill = self._proofs.get((record.database_id, record.version_id))
 
             def describe(found: Manifest | None) -> Manifest:
                 # No writer has claimed its name, and no owner has removed what is shared.
@@ -236,7 +223,7 @@ class _Job:
 
     def _asked(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
-        self._held, self._found, self._claims = None, None, self._proof is not None
+        self._held, self._found, self._claims = None, None, self._proofs is not None
         try:
             self._held = manifest_of(self._transfers, self.place.uri).load(LARGEST)
         except StoreTrouble as trouble:
@@ -253,7 +240,7 @@ class _Job:
         same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id
         same_version = same_database and found.version_id == inputs.version_id
         if same_version and set(found.recipients or ()) == set(inputs.recipients or ()):
-            return found if self._proof is not None else None
+            return found if self._proofs is not None else None
         pinned = not same_version and found.pinned_by(self._owner)
         if same_database and not others and not pinned:
             return None
@@ -269,82 +256,42 @@ class _Job:
             await anext(blocks)  # the host has described the snapshot
             if self.place.folder and (there := await self._there()) is not None:
                 return there
-            draft = await self._transfers.blocking(self._begin)
-            self._checking = Flow(self._check)  # in a thread of its own: unpacking takes longer than all the rest
+            upload = Upload(self._transfers.store(self.place), self._source.total, self._inputs.recipients or ())
+            record: ArchiveRecord | None = None
             try:
-                async with _hurrying(draft):
-                    await self._stream(blocks, draft)
-                    now = rfc3339(self._transfers.clock.utc())
-                    self._record = await self._transfers.blocking(self._commit, draft, now)
-            except BaseException:
-                if self._record is None:
+                async for block in blocks:
+                    await self._transfers.blocking(upload.push, block)
+                now = rfc3339(self._transfers.clock.utc())
+                record = await self._transfers.blocking(self._commit, upload, now)
+            finally:
+                if record is None:
                     with anyio.CancelScope(shield=True):
-                        await self._discard(draft)
-                    raise
-        assert self._record is not None  # noqa: S101  for the type checker: else it was raised
-        if over := self._members.passed_over:
-            self._source.listener.warn(f"{over} of the zip's members were not checked: nothing here reads such ones.")
-        return replace(self._record, archived_at=rfc3339(self._transfers.clock.utc()))
+                        await self._discard(upload)
+        if upload.passed_over:
+            text = "of the zip's members were not checked: nothing here reads such ones."
+            self._source.listener.warn(f"{upload.passed_over} {text}")
+        return record
 
-    def _begin(self) -> Draft:
-        store, total, keys = self._transfers.store(self.place), self._source.total, self._inputs.recipients
-        if not keys:
-            return store.begin(total)
-        return SealedDraft(store.begin(sealed_size(total, len(keys)) if total else None), keys)
-
-    async def _stream(self, blocks: AsyncIterator[bytes], draft: Draft) -> None:
-        send, receive = anyio.create_memory_object_stream[bytes](BLOCKS_AHEAD)
-
-        async def write() -> None:
-            async for block in receive:
-                await self._transfers.blocking(self._append, block, draft)
-
-        try:
-            with receive:
-                async with anyio.create_task_group() as group, send:
-                    group.start_soon(write)
-                    async for block in blocks:
-                        await send.send(block)
-        except ExceptionGroup as errors:  # the task group's
-            raise errors.exceptions[0] from None
-
-    def _append(self, block: bytes, draft: Draft) -> None:
-        self._checking.push(block)
-        draft.write(block)
-        self._hasher.update(block)
-        self._tail.append(block)
-
-    def _check(self, blocks: Iterator[bytes | bytearray]) -> None:
-        for block in blocks:
-            self._members.feed(bytes(block))
-
-    def _commit(self, draft: Draft, begun: str) -> ArchiveRecord:
+    def _commit(self, upload: Upload, now: str) -> ArchiveRecord:
         """Check it, claim its name and let it appear, in one call that a cancellation does not end."""
-        self._checking.finish()
-        received = self._source.received
-        try:
-            check_directory(b"".join(self._tail), received)
-        except BrokenZip as error:
-            raise BrokenZip(f"the download is not a readable zip: {error.happened}") from None
-        draft.finish()
-        plain, created = self._hasher.hexdigest(), self._source.created
-        sealed = draft if isinstance(draft, SealedDraft) else None
+        upload.end()
+        created, sealed = self._source.created, upload.plain_sha256 is not None
         record = ArchiveRecord(
             uri=self.place.uri,
-            size=sealed.size if sealed else received,
-            sha256=sealed.hasher.hexdigest() if sealed else plain,
-            archived_at=begun,
+            size=upload.size,
+            sha256=upload.sha256,
+            archived_at=now,
             database_id=self._inputs.database_id,
             version_id=self._inputs.version_id,
             mark="",
             created_at=rfc3339(created) if created else None,
             pinned=self._inputs.pin or None,
             owner=self._owner,
-            plain_size=received if sealed else None,
-            plain_sha256=plain if sealed else None,
+            plain_size=self._source.received if sealed else None,
+            plain_sha256=upload.plain_sha256,
         )
         with self._claimed(record):
-            return replace(record, mark=draft.commit(plain).mark)
+            return replace(record, mark=upload.appear())
 
     @contextmanager
     def _claimed(self, record: ArchiveRecord) -> Iterator[None]:
@@ -365,32 +312,8 @@ class _Job:
                     store.remove(seen.mark)
             raise
 
-    async def _discard(self, draft: Draft) -> None:
-        def drop() -> None:
-            with suppress(BrokenZip):
-                self._checking.stop()
-            draft.discard()
-
+    async def _discard(self, upload: Upload) -> None:
         try:
-            await self._transfers.blocking(drop)
+            await self._transfers.blocking(upload.discard)
         except StoreTrouble as trouble:
             self.left = f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."
-
-
-@asynccontextmanager
-async def _hurrying(draft: Draft) -> AsyncIterator[None]:
-    """Once the body is cancelled, let a store that does not answer hold it up no longer."""
-
-    async def watch() -> None:
-        try:
-            await anyio.sleep_forever()
-        finally:
-            draft.hurry()
-
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(watch)
-            yield
-            group.cancel_scope.cancel()
-    except ExceptionGroup as errors:  # the task group's
-        raise errors.exceptions[0] from None

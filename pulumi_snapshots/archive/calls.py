@@ -21,7 +21,7 @@ class ArchiveCalls(Calls):
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Archive it."""
-        previous, _ = call.shared.of(ArchiveMemory).current(call.owner)
+        previous, _ = call.shared.of(ArchiveMemory).current.get(call.owner or "", (None, False))
         record = await _archive(call, values, previous)
         return Resource(record.id, ARCHIVE.state(record, values))
 
@@ -71,7 +71,7 @@ async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecor
         call.listener,
         owner=call.owner,
         previous=previous,
-        proof=memory.proof,
+        proofs=memory.proofs,
     )
-    memory.keep(call.owner, record, counts=counts(values))
+    memory.current[call.owner] = record, counts(values)
     return record

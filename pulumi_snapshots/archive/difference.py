@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs, which_snapshot
+from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep, which_snapshot
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
     ArchiveMemory,
@@ -16,7 +16,6 @@ from pulumi_snapshots.archive.record import (
     kept_of,
     object_in,
 )
-from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
@@ -58,7 +57,7 @@ class ArchiveRules(Rules):
         if not isinstance(place, Destination) or (place.folder and UNKNOWN in which):
             return problems
         name = (*which, bool(values.get("recipients"))) if place.folder else ()
-        first = call.shared.of(ArchiveMemory).declared_by((place.uri, name), call.owner)
+        first = call.shared.of(ArchiveMemory).declared.setdefault((place.uri, name), call.owner)
         if first != call.owner:
             problems.append(
                 Problem("destination", Text("is also that of {other}", other=(first or "").rpartition("::")[2]))
@@ -69,7 +68,7 @@ class ArchiveRules(Rules):
         self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare, and remember what the state holds."""
-        call.shared.of(ArchiveMemory).keep(call.owner, record, counts=counts(state))
+        call.shared.of(ArchiveMemory).current[call.owner] = record, counts(state)
         found = archive_difference(record, state, values)
         another = found.replaces or which_snapshot(values)[1] is UNKNOWN
         if another and (named := _would_go(record, values)):

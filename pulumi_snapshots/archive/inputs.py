@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from pulumi_snapshots.archive.retention import Keep, count, read_keep
 from pulumi_snapshots.errors import Next, Step, Text, pip_install
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, declare
+from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, Record, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
 from pulumi_snapshots.service.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.storage import encryption
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
 DEFAULT_TIMEOUT = 3600.0
 """Seconds."""
 _HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
 """A destination that may hold a secret: no place of an archive needs one."""
+TIER_LIMIT = 500
+"""Objects that one tier may keep: each stands in the state with about 200 bytes."""
+count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT)
+
+
+class Keep(Record, sparse=True):
+    """How many objects to keep: the newest of each of the last so many days, weeks, months and years that have one.
+
+    An object is kept if one tier keeps it. Days, ISO weeks, months and years are those of UTC.
+    """
+
+    last: int | None = declare("The newest ones, whenever they were taken.", default=None, read=count)
+    daily: int | None = declare("One a day, for so many days.", default=None, read=count)
+    weekly: int | None = declare("One a week, for so many weeks.", default=None, read=count)
+    monthly: int | None = declare("One a month, for so many months.", default=None, read=count)
+    yearly: int | None = declare("One a year, for so many years.", default=None, read=count)
+
+
+def _keep(given: object) -> Keep:
+    """What a program gave; raises Unfit."""
+    tiers = Keep.properties()
+    known = given if isinstance(given, Mapping) and not given.keys() - tiers.keys() else {}
+    if all(number is None for number in known.values()):
+        raise Unfit(f"must be an object with some of {', '.join(tiers)}")
+    counts = {}
+    for name, number in known.items():
+        try:
+            counts[name] = None if number in {None, UNKNOWN} else tiers[name].read(number)
+        except ValueError as error:
+            raise Unfit(f"has {name}, which {error}") from None
+    return Keep(**counts)
 
 
 def _destination(given: object) -> Destination:
@@ -93,7 +120,7 @@ class ArchiveInputs(Inputs):
         "Which objects of this resource to keep, in tiers, instead of `keep_last`; others are removed once a new one is "
         "whole.",
         default=None,
-        read=read_keep,
+        read=_keep,
     )
     pin: bool = declare("Whether the object is kept for good, whatever `keep` and `keep_last` say.", default=False)
     recipients: list[str] | None = declare(

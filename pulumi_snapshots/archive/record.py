@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.retention import Keep, kept_by
+from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.storage.encryption import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from pulumi_snapshots.ledger.drilled import Drilled
     from pulumi_snapshots.storage.destination import Destination
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """The names of objects in a folder for each database."""
+T = TypeVar("T")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -103,6 +103,38 @@ def history(record: ArchiveRecord) -> list[StoredObject]:
     return [*([] if record.lost else [record.object]), *record.earlier]
 
 
+def newest_first(objects: Iterable[StoredObject]) -> list[StoredObject]:
+    """Objects by their snapshots' times."""
+    return sorted(objects, key=lambda one: one.taken, reverse=True)
+
+
+_PERIODS: dict[str, Callable[[datetime], object]] = {
+    "daily": lambda time: time.date(),
+    "weekly": lambda time: time.isocalendar()[:2],
+    "monthly": lambda time: (time.year, time.month),
+    "yearly": lambda time: time.year,
+}
+
+
+def kept_by(keep: Keep, objects: Sequence[T], created_at: Callable[[T], str]) -> list[T]:
+    """The objects that at least one tier keeps, of all that there are, in any order.
+
+    As restic does: from the newest on, each tier keeps an object that is the first of its period, until it has kept its
+    number; a tier that is not used up by then keeps the oldest object too.
+    """
+    timed = [(parse_rfc3339(created_at(each)).astimezone(UTC), each) for each in objects]
+    timed.sort(key=lambda pair: pair[0], reverse=True)
+    kept: list[int] = []
+    for name, left in keep.to_outputs().items():
+        before: object = None
+        for number, (time, _) in enumerate(timed):
+            period = _PERIODS[name](time) if name in _PERIODS else number
+            if left and (period != before or number == len(timed) - 1):
+                kept.append(number)
+                before, left = period, left - 1  # noqa: PLW2901  counts down
+    return [timed[number][1] for number in sorted(set(kept))]
+
+
 def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredObject]:
     """The objects that a rule keeps, of the one just written, which always stays, and those before it."""
     # The time of one may be unknown, and then nothing says that it may go.
@@ -119,48 +151,26 @@ def counts(values: Mapping[str, Any]) -> bool:
 
 
 class ArchiveMemory:
-    """The archive that each resource has now, and whether its earlier objects are counted.
+    """What the archives of a run know of each other: a create does not get what it replaces, nor a delete what replaced it.
 
-    A create does not get what it replaces, nor a delete what replaced it.
+    Attributes:
+        current: by owner, the archive that a diff found in the state, or this run wrote, and whether its earlier objects are
+            counted.
+        declared: the first resource of the program that has declared a place.
+        proofs: by database and version, the drill of this run that has proved a snapshot.
     """
 
     def __init__(self) -> None:
-        self._current: dict[str, tuple[ArchiveRecord, bool]] = {}
-        self._declared: dict[Hashable, str | None] = {}
-        self._proofs: dict[tuple[str | None, str], Drilled] = {}
-
-    def keep(self, owner: str | None, record: ArchiveRecord, *, counts: bool) -> None:
-        """Remember what a diff found in the state, or this run wrote; nothing for an owner that is not known."""
-        if owner is not None:
-            self._current[owner] = record, counts
-
-    def current(self, owner: str | None) -> tuple[ArchiveRecord | None, bool]:
-        """The owner's archive, and whether `keep` or `keep_last` counts its earlier objects."""
-        return self._current.get(owner or "", (None, False))
+        self.current: dict[str | None, tuple[ArchiveRecord, bool]] = {}
+        self.declared: dict[Hashable, str | None] = {}
+        self.proofs: dict[tuple[str | None, str], Drilled] = {}
 
     def successor(self, owner: str | None, record: ArchiveRecord) -> tuple[ArchiveRecord | None, bool]:
         """What has replaced an archive, and whether that one counts it; a renamed resource has another owner since."""
-        for current, counts in self._current.values():
+        for current, counts in self.current.values():
             if any((each.uri, each.mark) == (record.uri, record.mark) for each in current.earlier):
                 return current, counts
-        return self.current(owner)
-
-    def declared_by(self, place: Hashable, owner: str | None) -> str | None:
-        """The first resource of the program that has declared this place; the owner itself if that is the first."""
-        return self._declared.setdefault(place, owner)
-
-    def of_version(self, database_id: str, version_id: str) -> list[ArchiveRecord]:
-        """The archives of a snapshot that this run knows of."""
-        wanted = database_id, version_id
-        return [each for each, _ in self._current.values() if (each.database_id, each.version_id) == wanted]
-
-    def prove(self, database_id: str, version_id: str, drilled: Drilled) -> None:
-        """Note that a drill of this run has proved a snapshot, for archives that are made after that."""
-        self._proofs[database_id, version_id] = drilled
-
-    def proof(self, record: ArchiveRecord) -> Drilled | None:
-        """The drill of this run that has proved an archive's snapshot; None without one."""
-        return self._proofs.get((record.database_id, record.version_id))
+        return self.current.get(owner or "", (None, False))
 
 
 ARCHIVE = ResourceSchema("Archive", ArchiveInputs, ArchiveRecord)

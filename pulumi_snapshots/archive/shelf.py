@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import zlib
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 import anyio
 
-from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at, manifest_of
-from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of
-from pulumi_snapshots.archive.retention import Keep
+from pulumi_snapshots.archive.inputs import Keep
+from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at
+from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of, newest_first
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import PRUNING, digest_of, release
 from pulumi_snapshots.archive.zip_check import BrokenZip
@@ -36,11 +36,18 @@ class Shelved:
         uri: of the object.
         manifest: its manifest; None without one that can be read.
         problem: what is wrong with it; empty if nothing is.
+        size: bytes of the object; None if it is missing.
     """
 
     uri: str
     manifest: Manifest | None
     problem: str = ""
+    size: int | None = None
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it is encrypted."""
+        return self.uri.endswith(SEALED) or bool(self.manifest and self.manifest.recipients)
 
     def pinned_by(self, owner: str | None = None) -> bool:
         """Whether this owner, or any if none is named, keeps it for good."""
@@ -54,15 +61,17 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
     Each is compared with its manifest by its size, or `deep` by every byte. What is named like an archive and has no manifest is
     one too. Raises `StoreTrouble` if the destination cannot be listed.
     """
-    sizes = await transfers.reading(_sizes, transfers, place)
+    sizes = await transfers.reading(transfers.store(place).listing)
+    if not place.folder and place.uri in sizes:  # of one object, the listing is only that
+        sizes.setdefault(place.uri + SUFFIX, 0)
     found: dict[str, Shelved] = {}
 
     def by_manifest(uri: str) -> None:
         try:
             if (about := manifest_at(transfers, uri)) is not None:  # else it is somebody else's file, or has vanished
-                found[uri] = Shelved(uri, about)
+                found[uri] = Shelved(uri, about, size=sizes.get(uri))
         except StoreTrouble as trouble:
-            found[uri] = Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}")
+            found[uri] = Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}", sizes.get(uri))
 
     async with anyio.create_task_group() as group:
         for uri, size in sizes.items():
@@ -70,28 +79,20 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
                 group.start_soon(transfers.reading, by_manifest, uri.removesuffix(SUFFIX))
     for uri in sizes.keys() - found.keys():
         if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
-            found[uri] = Shelved(uri, None, "has no manifest, so nothing says what it must be")
+            found[uri] = Shelved(uri, None, "has no manifest, so nothing says what it must be", sizes[uri])
     return [
-        replace(each, problem=each.problem or await _problem(transfers, each, sizes.get(uri), deep=deep))
-        for uri, each in sorted(found.items())
+        replace(each, problem=each.problem or await _problem(transfers, each, deep=deep))
+        for _, each in sorted(found.items())
     ]
 
 
-def _sizes(transfers: Transfers, place: Destination) -> dict[str, int]:
-    """All objects there, with their bytes."""
-    sizes = transfers.store(place).listing()
-    if not place.folder and place.uri in sizes and (about := manifest_of(transfers, place.uri).stat()):
-        sizes[place.uri + SUFFIX] = about.size
-    return sizes
-
-
-async def _problem(transfers: Transfers, one: Shelved, size: int | None, *, deep: bool) -> str:
-    """What is wrong with an object of this size; empty if it is as its manifest says."""
+async def _problem(transfers: Transfers, one: Shelved, *, deep: bool) -> str:
+    """What is wrong with an object; empty if it is as its manifest says."""
     manifest = one.manifest
-    if size is None:
+    if one.size is None:
         return "is missing"
-    if manifest is None or size != manifest.size:
-        return f"has {size} bytes, not {manifest.size}" if manifest else ""
+    if manifest is None or one.size != manifest.size:
+        return f"has {one.size} bytes, not {manifest.size}" if manifest else ""
     try:
         digest = await digest_of(transfers, transfers.at(one.uri)) if deep else manifest.sha256
     except StoreTrouble as trouble:
@@ -116,7 +117,7 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
                 mine = any(owner.name == record.owner for owner in about.owners)
                 if mine and (seen := await transfers.reading(transfers.at(each.uri).stat)) is not None:
                     found.append(StoredObject(each.uri, seen.mark, about.created_at, each.pinned_by(record.owner)))
-            return sorted(found, key=lambda one: one.taken, reverse=True)
+            return newest_first(found)
     except StoreTrouble as trouble:
         why = trouble.happened
     listener.warn(Text("earlier archives in {folder} are not counted: {why}.", folder=place_text(folder.uri), why=why))
@@ -165,34 +166,34 @@ class Verdict:
     failed: bool = False
 
 
-async def verdicts(transfers: Transfers, place: Destination, keep: Keep, owner: str) -> list[Verdict]:
-    """Decide about each archive at a destination, database by database, by the rules of `keep`.
+async def forget(
+    transfers: Transfers, place: Destination, keep: Keep, owner: str, *, dry_run: bool = False
+) -> list[Verdict]:
+    """Remove the archives at a destination that a rule does not keep, database by database, or only say which.
 
     An archive that is damaged takes no place, and stays; so do those of others, pinned ones, and the last one that a drill
     has proved.
     """
-    found = await shelved(transfers, place)
-    stored: dict[str, list[StoredObject]] = {}
+    found, stored = await shelved(transfers, place), defaultdict[str | None, list[StoredObject]](list)
     for each in found:
         if (about := each.manifest) is not None and not each.problem:
             one = StoredObject(each.uri, "", about.created_at, each.pinned_by(), about.drill is not None)
-            stored.setdefault(about.database_id or "", []).append(one)
-    kept: set[str] = set()
-    for objects in stored.values():
-        kept |= {one.uri for one in kept_of(sorted(objects, key=lambda each: each.taken, reverse=True), keep)}
-    return [_verdict(each, owner, kept=each.uri in kept) for each in found]
+            stored[about.database_id].append(one)
+    kept = {one.uri for every in stored.values() for one in kept_of(newest_first(every), keep)}
+    return [
+        Verdict(each, goes=False, why=each.problem)
+        if each.problem or each.uri in kept
+        else await _forgotten(transfers, each, owner, dry_run=dry_run)
+        for each in found
+    ]
 
 
-def _verdict(one: Shelved, owner: str, *, kept: bool) -> Verdict:
-    if one.manifest is None or one.problem or kept:
-        return Verdict(one, goes=False, why=one.problem)
-    others = ", ".join(each.name for each in one.manifest.without(owner)) or ("" if one.manifest.owners else "unknown")
-    return Verdict(one, goes=not others, why=f"its owner is {others}" if others else "")
-
-
-async def carry_out(transfers: Transfers, verdict: Verdict, owner: str) -> Verdict:
-    """Remove an archive that is to go, if it is still as it was found."""
-    one = verdict.archive
+async def _forgotten(transfers: Transfers, one: Shelved, owner: str, *, dry_run: bool) -> Verdict:
+    """Remove an archive, if it is this owner's and still as it was found."""
+    owners = one.manifest.owners if one.manifest else ()
+    others = ", ".join(each.name for each in owners if each.name != owner) or ("" if owners else "unknown")
+    if others or dry_run:
+        return Verdict(one, goes=not others, why=f"its owner is {others}" if others else "")
     try:
         seen = await transfers.reading(transfers.at(one.uri).stat)
         if await transfers.reading(manifest_at, transfers, one.uri) != one.manifest:
@@ -206,34 +207,16 @@ async def carry_out(transfers: Transfers, verdict: Verdict, owner: str) -> Verdi
 # Reading one ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Found:
-    """An archive that is there.
-
-    Attributes:
-        place: of the object.
-        manifest: None without one.
-        size: bytes of the object.
-        sealed: whether it is encrypted.
-    """
-
-    place: Destination
-    manifest: Manifest | None
-    size: int
-    sealed: bool
-
-
-async def find(transfers: Transfers, place: Destination) -> Found:
+async def find(transfers: Transfers, place: Destination) -> Shelved:
     """An archive and its manifest; raises `StoreTrouble` if it is not there."""
     seen = await transfers.reading(transfers.store(place).stat)
     if seen is None:
         raise StoreTrouble(f"{place_text(place.uri)} does not exist")
-    manifest = await transfers.reading(manifest_at, transfers, place.uri)
-    return Found(place, manifest, seen.size, place.path.endswith(SEALED) or bool(manifest and manifest.recipients))
+    return Shelved(place.uri, await transfers.reading(manifest_at, transfers, place.uri), size=seen.size)
 
 
 @asynccontextmanager
-async def opened(transfers: Transfers, found: Found, keys: list[Any]) -> AsyncIterator[ZipFile]:
+async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> AsyncIterator[ZipFile]:
     """The zip of an archive, which private keys open if it is encrypted.
 
     Raises:
@@ -241,24 +224,27 @@ async def opened(transfers: Transfers, found: Found, keys: list[Any]) -> AsyncIt
         NotDecrypted: no key opens it.
         StoreTrouble: it cannot be read.
     """
+    name, place = place_text(found.uri), Destination.parse(found.uri)
     # A file without a name, which is gone with this process, or the archive's own.
-    is_plain_file = found.place.scheme == "file" and not found.sealed
-    with _file(found.place.file if is_plain_file else None) as file:
-        await transfers.reading(_fetch, transfers, found, keys, None if is_plain_file else file)
+    own = place.file if place.scheme == "file" and not found.sealed else None
+    with trouble(own or tempfile.gettempdir()):
+        file = own.open("rb") if own else tempfile.TemporaryFile()  # noqa: SIM115  closed below
+    with file:
+        await transfers.reading(_fetch, transfers, found, keys, None if own else file)
         try:
             zipped = ZipFile(file)
             damaged = await transfers.reading(zipped.testzip)
         except (BadZipFile, zlib.error, EOFError) as error:
-            raise BrokenZip(f"{place_text(found.place.uri)} is no readable zip: {error}", NOTHING_LOADED) from None
+            raise BrokenZip(f"{name} is no readable zip: {error}", NOTHING_LOADED) from None
         if damaged is not None:
-            raise BrokenZip(f"{place_text(found.place.uri)} is damaged in its member {damaged}", NOTHING_LOADED)
+            raise BrokenZip(f"{name} is damaged in its member {damaged}", NOTHING_LOADED)
         with zipped:
             yield zipped
 
 
-def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] | None) -> None:
+def _fetch(transfers: Transfers, found: Shelved, keys: list[Any], file: IO[bytes] | None) -> None:
     """Read it, decrypted on the way, and copy it."""
-    name, about, hasher = place_text(found.place.uri), found.manifest, sha256()
+    name, about, hasher = place_text(found.uri), found.manifest, sha256()
 
     def take(data: bytes) -> None:
         hasher.update(data)
@@ -266,7 +252,7 @@ def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] 
             with trouble(tempfile.gettempdir()):
                 file.write(data)
 
-    pieces = transfers.store(found.place).read()
+    pieces = transfers.at(found.uri).read()
     if found.sealed:
         decrypt(pieces, keys, take, name=name)
     else:
@@ -274,9 +260,3 @@ def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] 
             take(piece)
     if about is not None and hasher.hexdigest() != (about.plain_sha256 if found.sealed else about.sha256):
         raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED)
-
-
-def _file(path: Path | None) -> IO[bytes]:
-    """This file, or a new one without a name; raises `StoreTrouble`."""
-    with trouble(path or tempfile.gettempdir()):
-        return path.open("rb") if path else tempfile.TemporaryFile()

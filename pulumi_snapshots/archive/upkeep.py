@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
 import anyio
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.inputs import TIER_LIMIT, ArchiveInputs, Keep
 from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
-from pulumi_snapshots.archive.retention import TIER_LIMIT
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
@@ -106,18 +105,12 @@ async def prune(
     It removes only objects that this resource has written, that are unchanged since and no one else's too, and never the
     last one that a drill has proved.
     """
-    # A newer one may be drilled since: the manifests decide.
-    left = [replace(each, drilled=False) for each in before if each.uri != record.uri]
+    left = [each for each in before if each.uri != record.uri]
     rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
     with transfers.until(PRUNING):
-        for each in await _surplus(transfers, [record.object, *left], inputs):
+        for each in await _surplus(transfers, record.object, left, inputs.rule, listener):
             name = place_text(each.uri)
             try:
-                newer = (one for one in (record.object, *left) if one.taken > each.taken)
-                if await _drilled(transfers, [each]) and not await _drilled(transfers, newer):
-                    left[left.index(each)] = replace(each, drilled=True)
-                    listener.progress(f"kept {each.uri}: a drill has proved it, and nothing newer")
-                    continue
                 removed, why = await transfers.blocking(release, transfers, each.uri, each.mark, record.owner)
             except StoreTrouble as trouble:
                 listener.warn(f"{name} is beyond {rule} but was not removed: {trouble.happened}.")
@@ -131,30 +124,34 @@ async def prune(
     return replace(record, earlier=tuple(left)[:TIER_LIMIT])
 
 
-async def _surplus(transfers: Transfers, objects: list[StoredObject], inputs: ArchiveInputs) -> list[StoredObject]:
-    """The objects that are not to be kept. One that is missing or was changed is no archive, and takes no place."""
+async def _surplus(
+    transfers: Transfers, new: StoredObject, left: list[StoredObject], rule: Keep | None, listener: Listener
+) -> list[StoredObject]:
+    """The objects that a rule does not keep; those that a drill has proved are marked so in `left`.
 
-    def is_bad(one: StoredObject) -> bool:
-        with suppress(StoreTrouble):  # a store that does not say it proves nothing
-            return not transfers.at(one.uri).holds(one.mark)
-        return False
+    One that is missing or was changed is no archive, and takes no place.
+    """
+    if len(kept_of([new, *left], rule)) > len(left):
+        return []
+    good, doubts = [new], list[StoreTrouble]()
 
-    while True:
-        kept = kept_of(objects, inputs.rule)
-        surplus = [each for each in objects if each not in kept]
-        bad = [each for each in kept[1:] if await transfers.blocking(is_bad, each)] if surplus else []
-        if not bad:
-            return surplus
-        objects = [each for each in objects if each not in bad]
+    def look(number: int, one: StoredObject) -> None:
+        try:
+            about = manifest_at(transfers, one.uri)
+            left[number] = replace(one, drilled=about is not None and about.drill is not None)
+            if transfers.at(one.uri).holds(one.mark):
+                good.append(left[number])
+        except StoreTrouble as trouble:
+            doubts.append(trouble)
 
-
-async def _drilled(transfers: Transfers, objects: Iterable[StoredObject]) -> bool:
-    """Whether the manifest of one says that a drill has proved it; raises `StoreTrouble` when in doubt."""
-    for each in objects:
-        found = await transfers.blocking(manifest_at, transfers, each.uri)
-        if found is not None and found.drill is not None:
-            return True
-    return False
+    async with anyio.create_task_group() as group:
+        for number, each in enumerate(left):
+            group.start_soon(transfers.reading, look, number, each)
+    if doubts:
+        listener.warn(f"no earlier archive was removed: {doubts[0].happened}.")
+        return []
+    kept = kept_of(good, rule)
+    return [each for each in left if each not in kept]
 
 
 # Removal ----------------------------------------------------------------------------------------------------------------

@@ -154,10 +154,11 @@ async def note_in_archives(call: Call, record: DrillRecord) -> None:
     """Note a drill that has passed in the manifests of this snapshot's archives of the stack, and of those made later."""
     if (drilled := record.drilled) is not None:
         memory = call.shared.of(ArchiveMemory)
-        memory.prove(record.database_id, record.version_id, drilled)
-        uris = {each.uri for each in memory.of_version(record.database_id, record.version_id) if not each.lost}
-        uris |= {record.archive} if record.archive else set()
         snapshot = record.database_id or None, record.version_id
+        memory.proofs[snapshot] = drilled
+        known = (each for each, _ in memory.current.values() if (each.database_id, each.version_id) == snapshot)
+        uris = {each.uri for each in known if not each.lost}
+        uris |= {record.archive} if record.archive else set()
         await note_drill(call.shared.of(Transfers), uris, snapshot, drilled, call.listener)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.archive.shelf import Found, find, opened
+from pulumi_snapshots.archive.shelf import Shelved, find, opened
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import rfc3339
@@ -58,7 +58,7 @@ class Targets(defaultdict[Any, anyio.Lock]):
 
 async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     transfers: Transfers,
-    found: Found,
+    found: Shelved,
     identity: str | None,
     dsn: str,
     checks: Sequence[Check],
@@ -161,9 +161,9 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
     )
 
 
-async def _refused(found: Found, inputs: DrillInputs, address: Address, call: Call, ledger: Ledger) -> Words:
+async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: Call, ledger: Ledger) -> Words:
     """Why an archive is not the one that is meant, or the database must not be overwritten by it; empty if it may be drilled."""
-    about, name = found.manifest, place_text(found.place.uri)
+    about, name = found.manifest, place_text(found.uri)
     if about is None:
         return f"{name} has no manifest, so nothing says which snapshot it holds"
     wanted = inputs.database_id or about.database_id, inputs.version_id or about.version_id

@@ -6,7 +6,7 @@ from pulumi_snapshots.late import at_first_use
 
 # isort: off
 if TYPE_CHECKING:  # `import X as X` exports a name
-    from pulumi_snapshots.archive.retention import Keep as Keep
+    from pulumi_snapshots.archive.inputs import Keep as Keep
     from pulumi_snapshots.drill.check import Check as Check
     from pulumi_snapshots.lookup.results import DatabaseInfo as DatabaseInfo, SnapshotInfo as SnapshotInfo
     from pulumi_snapshots.plugin.guard import Guard as Guard
@@ -37,7 +37,7 @@ __getattr__, __dir__, __all__ = at_first_use(
         "DatabaseInfo": "lookup.results",
         "Drill": "plugin.resources.drill",
         "Guard": "plugin.guard",
-        "Keep": "archive.retention",
+        "Keep": "archive.inputs",
         "LookupFailed": "program",
         "Provider": "plugin.resources.provider",
         "Restore": "plugin.resources.restore",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.program import Declared
 

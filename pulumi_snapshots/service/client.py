@@ -259,7 +259,13 @@ class Client:
                 "POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by
             )
         except ServiceFailed as error:
-            raise error.during(await self.outage()) from None
+            await self._note_outage(error)
+            raise
+
+    async def _note_outage(self, error: SquareCloudError) -> None:
+        """Add the outage that the service itself reports to an error, if it does."""
+        if outage := await self.outage():
+            error.happened = f"{error.happened}; the service itself reports an outage ({outage})"
 
     async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
         answer = await self._get(path, READ, patience)
@@ -279,7 +285,7 @@ class Client:
                 pause = next(back_off, None)
                 if pause is None or not error.passing or isinstance(error, Blocked):
                     if isinstance(error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost):
-                        error.during(await self.outage())
+                        await self._note_outage(error)
                     raise
                 pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
             await self._clock.sleep(pause)

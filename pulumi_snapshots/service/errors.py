@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.errors import Explained, Next, Step, TimeOfDay
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
-from pulumi_snapshots.service.scopes import scope_of
 
 QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
@@ -20,6 +18,25 @@ ACCOUNT_LISTING_REQUEST = "GET /users/snapshots"
 QUOTA_UNKNOWN = 3600.0
 """Seconds that a quota counts as used up if nothing shows when a slot frees. One may free at any time, and a refused POST starts
 nothing."""
+# The scopes of an API key that requests need, as the OpenAPI document names them (`x-scope`).
+ACCOUNT_READ = "account:read"
+DATABASES_READ = "databases:read"
+DATABASES_CREDENTIALS = "databases:credentials"
+SNAPSHOTS_READ = "snapshots:read"
+SNAPSHOTS_WRITE = "snapshots:write"
+
+
+def scope_of(request: str) -> str:
+    """The scope that a request needs; `request` is method and path, as in an error's text."""
+    method, _, path = request.partition(" ")
+    parts = path.strip("/").split("/")
+    if method == "POST":
+        return SNAPSHOTS_WRITE
+    if parts[2:3] == ["credentials"]:
+        return DATABASES_CREDENTIALS
+    if parts[2:3] == ["snapshots"] or parts == ["users", "snapshots"]:
+        return SNAPSHOTS_READ
+    return ACCOUNT_READ if parts == ["users", "me"] else DATABASES_READ
 
 
 class SquareCloudError(Explained):
@@ -41,7 +58,7 @@ class SquareCloudError(Explained):
     """What the exchange shows in place of an answer."""
     wait: ClassVar[float] = 0.0
     """Seconds after which the same request may succeed, if the service does not say; 0 if no time helps."""
-    steps: ClassVar[tuple[Next, ...]] = ()
+    steps: ClassVar[tuple[Step | Next, ...]] = ()
     ambiguous: ClassVar[bool] = False
     """Whether a request that changes something may still have been carried out."""
     passing: ClassVar[bool] = False
@@ -59,31 +76,19 @@ class SquareCloudError(Explained):
         unsent: bool = False,
         now: datetime | None = None,
     ) -> None:
-        self.request = request
-        self.status = status
-        self.code = code
-        self.message = message[:QUOTE_LIMIT]
-        self.retry_after = retry_after
-        self.unsent = unsent
-        known = _KNOWN.get(code or "", _UNKNOWN)
-        meaning = meaning or known.meaning.format(scope=scope_of(request)) or self.meaning
-        wait = known.wait or self.wait
-        then = known.steps or self.steps
+        self.request, self.status, self.code, self.message = request, status, code, message[:QUOTE_LIMIT]
+        self.retry_after, self.unsent = retry_after, unsent
+        known = _KNOWN.get(code or "", _Known(SquareCloudError))
+        steps, wait = known.steps or self.steps, known.wait or self.wait
+        then = [each if isinstance(each, Next) else Next(each) for each in steps]
         if wait:
             until = (now or system_utc()) + timedelta(seconds=wait if retry_after is None else retry_after)
-            then = (Next(Step.RUN_AGAIN_AFTER, time=TimeOfDay(until)), *then)
-        super().__init__(meaning, self.effect, then)
+            then.insert(0, Next(Step.RUN_AGAIN_AFTER, time=TimeOfDay(until)))
+        super().__init__(meaning or known.meaning.format(scope=scope_of(request)) or self.meaning, self.effect, then)
         answer = " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
         quoted = f' ("{self.message}")' if self.message else ""
-        self.exchange = (
-            f"{request}: {'not sent, since another request was answered with ' if unsent else ''}{answer}{quoted}"
-        )
-
-    def during(self, outage: str) -> Self:
-        """The same error, with the outage that the service itself reports in these words; nothing is added to none."""
-        if outage:
-            self.happened = f"{self.happened}; the service itself reports an outage ({outage})"
-        return self
+        because = "not sent, since another request was answered with " if unsent else ""
+        self.exchange = f"{request}: {because}{answer}{quoted}"
 
     def kept_back(self, request: str, *, retry_after: float | None = None, now: datetime | None = None) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
@@ -97,14 +102,14 @@ class KeyRefused(SquareCloudError):
     """The API key is unknown, revoked or expired; asking again would block the address."""
 
     meaning = "the API key is unknown, revoked or expired, so nothing more is sent with it"
-    steps = (Next(Step.SET_KEY),)
+    steps = (Step.SET_KEY,)
 
 
 class NotAllowed(SquareCloudError):
     """The key is valid, but not for this request (scope, resource or permission)."""
 
     meaning = "the API key is not allowed to do this"
-    steps = (Next(Step.USE_SCOPES), Next(Step.USE_KEY_OF_DATABASE))
+    steps = (Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE)
 
 
 class ProxyRefused(SquareCloudError):
@@ -114,14 +119,14 @@ class ProxyRefused(SquareCloudError):
         "a proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes "
         "this client for a robot. The API key and its scopes are not the reason"
     )
-    steps = (Next(Step.CHANGE_NETWORK), Next(Step.ASK_SUPPORT))
+    steps = (Step.CHANGE_NETWORK, Step.ASK_SUPPORT)
 
 
 class DatabaseMissing(SquareCloudError):
     """No such database in this account."""
 
     meaning = "this account has no such database"
-    steps = (Next(Step.CHECK_DATABASE_ID),)
+    steps = (Step.CHECK_DATABASE_ID,)
 
     def __init__(self, request: str, **answer: Any) -> None:
         super().__init__(request, **answer)
@@ -135,7 +140,7 @@ class SnapshotFailed(SquareCloudError):
     """The service tried and could not capture the snapshot."""
 
     meaning = "the service could not capture the snapshot"
-    steps = (Next(Step.CHECK_HEALTH), Next(Step.RUN_AGAIN))
+    steps = (Step.CHECK_HEALTH, Step.RUN_AGAIN)
 
 
 class RestoreFailed(SquareCloudError):
@@ -143,7 +148,7 @@ class RestoreFailed(SquareCloudError):
 
     meaning = "the service could not restore the snapshot"
     effect = "What the database holds now is not known."
-    steps = (Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH))
+    steps = (Step.RESTORES_NEXT, Step.CHECK_DATA, Step.CHECK_HEALTH)
 
     @classmethod
     def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
@@ -160,11 +165,11 @@ class RestoreFailed(SquareCloudError):
         error = cls("status of the restore", code=code, meaning=f"{restore} failed: {alike.happened}")
         if step and step != "interrupted":
             error.exchange += f" in step {step}"
+        again = (Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA))
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
-            error.then = (Next(Step.RESTORE_ANOTHER, database=database_id), Next(Step.CHECK_DATA))
-            return error
-        steps = alike.then if known else (Next(Step.ASK_SUPPORT),)
-        error.then = tuple(dict.fromkeys((Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA), *steps)))
+            again = (Next(Step.RESTORE_ANOTHER, database=database_id), Next(Step.CHECK_DATA))
+            alike.then = ()
+        error.then = tuple(dict.fromkeys((*again, *(alike.then if known else (Next(Step.ASK_SUPPORT),)))))
         return error
 
 
@@ -189,7 +194,7 @@ class QuotaUsedUp(SquareCloudError):
     frees: datetime | None = None
 
     meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
-    steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Next(Step.USE_LARGER_PLAN))
+    steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN)
 
     def lasts(self, seconds: float, now: datetime) -> bool:
         """Whether it is still used up, some seconds after this was answered, at this time of the service."""
@@ -201,7 +206,7 @@ class Blocked(SquareCloudError):
 
     meaning = "the account sent too many requests and is blocked"
     wait = 1800.0
-    steps = (Next(Step.LEAVE_MORE_TO_OTHERS),)
+    steps = (Step.LEAVE_MORE_TO_OTHERS,)
     passing = True
 
 
@@ -210,7 +215,7 @@ class ListingBlocked(Blocked):
 
     meaning = "the account's listing was requested too often and is blocked, while other requests continue"
     wait = 300.0
-    steps = (Next(Step.GIVE_DATABASE),)
+    steps = (Step.GIVE_DATABASE,)
     passing = False
 
 
@@ -232,21 +237,21 @@ class UpgradeRequired(SquareCloudError):
     """The account's plan does not include the request."""
 
     meaning = "the account's plan does not include this"
-    steps = (Next(Step.USE_LARGER_PLAN),)
+    steps = (Step.USE_LARGER_PLAN,)
 
 
 class RequestRefused(SquareCloudError):
     """Any other refusal, such as one with a code that is new; see `is_new`."""
 
     meaning = "the service refused the request"
-    steps = (Next(Step.ASK_SUPPORT),)
+    steps = (Step.ASK_SUPPORT,)
 
 
 class ServiceFailed(SquareCloudError):
     """The service failed and said so, mostly with a code that is new; a poll may succeed later. See `is_new`."""
 
     meaning = "the service failed to carry it out"
-    steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.ASK_SUPPORT))
+    steps = (Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT)
     passing = True
 
 
@@ -254,7 +259,7 @@ class Unavailable(SquareCloudError):
     """The service or a proxy before it is down; a request that changes something may have been carried out."""
 
     meaning = "the service is not available"
-    steps = (Next(Step.RUN_AGAIN_LATER),)
+    steps = (Step.RUN_AGAIN_LATER,)
     ambiguous = True
     passing = True
 
@@ -263,7 +268,7 @@ class UnreadableAnswer(SquareCloudError):
     """An answer came, but not one that can be read; a request that changes something may have been carried out."""
 
     meaning = "the answer could not be read"
-    steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.CHECK_ADDRESS))
+    steps = (Step.RUN_AGAIN_LATER, Step.CHECK_ADDRESS)
     ambiguous = True
     passing = True
 
@@ -272,7 +277,7 @@ class AnswerLost(SquareCloudError):
     """The request was sent, but no answer came back; it may have been carried out."""
 
     meaning = "the request was sent, but its answer was lost"
-    steps = (Next(Step.RUN_AGAIN_LATER),)
+    steps = (Step.RUN_AGAIN_LATER,)
     ambiguous = True
     passing = True
 
@@ -282,7 +287,7 @@ class NotSent(SquareCloudError):
 
     meaning = "the service could not be reached, so nothing was sent"
     unanswered = "not sent"
-    steps: ClassVar[tuple[Next, ...]] = (Next(Step.CHECK_ADDRESS), Next(Step.RUN_AGAIN))
+    steps: ClassVar[tuple[Step | Next, ...]] = (Step.CHECK_ADDRESS, Step.RUN_AGAIN)
     passing = True
 
 
@@ -292,7 +297,7 @@ class ClaimTooOld(NotSent):
     meaning = (
         "the request was not sent: this machine slept, or the ledger was slow, between writing it down and sending it"
     )
-    steps = (Next(Step.RUN_AGAIN),)
+    steps = (Step.RUN_AGAIN,)
 
 
 class Outage(SquareCloudError):
@@ -300,33 +305,35 @@ class Outage(SquareCloudError):
 
     meaning = "the service is returning errors: requests for other snapshots failed, and no listing request has succeeded for 2 minutes"
     unanswered = "not sent"
-    steps = (Next(Step.RUN_AGAIN_LATER),)
+    steps = (Step.RUN_AGAIN_LATER,)
 
 
 class Redirected(SquareCloudError):
     """A redirect; never followed, because the API key must not reach another host."""
 
     meaning = "the request was redirected, which is never followed with the API key"
-    steps = (Next(Step.SET_ADDRESS),)
+    steps = (Step.SET_ADDRESS,)
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(NamedTuple):
     """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
 
     reaction: type[SquareCloudError]
     meaning: str = ""
-    steps: tuple[Next, ...] = ()
+    steps: tuple[Step | Next, ...] = ()
     wait: float = 0.0
 
 
-_UNKNOWN = _Known(SquareCloudError)
+def _refused(meaning: str, *steps: Step, wait: float = 0.0) -> _Known:
+    return _Known(RequestRefused, meaning, steps, wait)
+
+
 _KNOWN = {
     "ACCESS_DENIED": _Known(KeyRefused),
     "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
-    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Next(Step.USE_KEY_WITH_SCOPE),)),
+    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Step.USE_KEY_WITH_SCOPE,)),
     "RESOURCE_NOT_ALLOWED": _Known(
-        NotAllowed, "the API key is limited to other resources", (Next(Step.USE_KEY_OF_DATABASE),)
+        NotAllowed, "the API key is limited to other resources", (Step.USE_KEY_OF_DATABASE,)
     ),
     "PERMISSION_DENIED": _Known(NotAllowed),
     "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
@@ -339,9 +346,6 @@ _KNOWN = {
     "RATE_LIMIT_EXCEEDED": _Known(Blocked),
     "RESTORE_IN_PROGRESS": _Known(RestoreRunning),
     "UPGRADE_REQUIRED": _Known(UpgradeRequired),
-    "DATABASE_NOT_RUNNING": _Known(
-        RequestRefused, "the database is not running", (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN))
-    ),
     "DATABASE_UNAVAILABLE": _Known(Unavailable, "the service's own database is unavailable at the moment, not yours"),
     # None of these says what was carried out until then, whatever its status.
     "CLUSTER_TIMEOUT": _Known(Unavailable, "the database's cluster did not answer in time"),
@@ -349,32 +353,23 @@ _KNOWN = {
     "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
     "EMPTY_RESPONSE": _Known(Unavailable, "the database's cluster answered with nothing"),
     "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
-    "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
     "SNAPSHOT_CORRUPT": _Known(
         RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER, database="DATABASE"),)
     ),
     "RESTORE_INTERRUPTED": _Known(
-        RestoreFailed,
-        "the service's node restarted before it was over",
-        (Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA)),
+        RestoreFailed, "the service's node restarted before it was over", (Step.RESTORES_NEXT, Step.CHECK_DATA)
     ),
-    "CONTAINER_NOT_FOUND": _Known(
-        RequestRefused,
-        "the service does not find the database's container",
-        (Next(Step.CHECK_HEALTH), Next(Step.ASK_SUPPORT)),
+    "DATABASE_NOT_RUNNING": _refused("the database is not running", Step.START_DATABASE, Step.RUN_AGAIN),
+    "SNAPSHOT_NOT_FOUND": _refused("the service has no such snapshot", Step.CHECK_VERSION_ID),
+    "CONTAINER_NOT_FOUND": _refused(
+        "the service does not find the database's container", Step.CHECK_HEALTH, Step.ASK_SUPPORT
     ),
-    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(RequestRefused, "the database's cluster is under maintenance", wait=600.0),
-    "SNAPSHOT_DATABASE_MISMATCH": _Known(
-        RequestRefused, "the snapshot is of another database engine", (Next(Step.USE_SAME_ENGINE),)
-    ),
-    "INVALID_SNAPSHOT_ID": _Known(
-        RequestRefused, "the service does not accept this snapshot name", (Next(Step.USE_LISTED_NAME),)
-    ),
-    "INVALID_VERSION_ID": _Known(
-        RequestRefused,
-        "the service does not accept this version id (it has 24 to 96 characters)",
-        (Next(Step.CHECK_VERSION_ID),),
+    "CLUSTER_MAINTENANCE_TRY_LATER": _refused("the database's cluster is under maintenance", wait=600.0),
+    "SNAPSHOT_DATABASE_MISMATCH": _refused("the snapshot is of another database engine", Step.USE_SAME_ENGINE),
+    "INVALID_SNAPSHOT_ID": _refused("the service does not accept this snapshot name", Step.USE_LISTED_NAME),
+    "INVALID_VERSION_ID": _refused(
+        "the service does not accept this version id (it has 24 to 96 characters)", Step.CHECK_VERSION_ID
     ),
 }
 
@@ -389,11 +384,11 @@ def is_new(error: SquareCloudError) -> bool:
     return isinstance(error, RequestRefused | ServiceFailed) and not is_known(error.code)
 
 
-_SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504})
-"""408 and 499 are sent by proxies that gave up on a request that may well have got through."""
+_SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504, *range(520, 531)})
+"""408 and 499 are sent by proxies that gave up on a request that may well have got through; of 520 to 530 a proxy could not reach
+or understand the service."""
 _BY_STATUS: dict[int, type[SquareCloudError]] = {401: KeyRefused, 402: UpgradeRequired, 403: NotAllowed, 429: Blocked}
 """An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
-_PROXY_FAILURES = range(520, 531)  # 52x: a proxy could not reach or understand the service; 530 goes with them
 
 
 def error_for(  # noqa: PLR0913  an answer has this many parts
@@ -408,13 +403,14 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
 ) -> SquareCloudError:
     """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
     known = _KNOWN.get(code or "")
+    is_client_error = 400 <= status < 500  # noqa: PLR2004  a refusal, even from a proxy
     reaction: type[SquareCloudError]
-    if status in _SURELY_UNAVAILABLE or status in _PROXY_FAILURES:
+    if status in _SURELY_UNAVAILABLE:
         # Whatever the body says: these can be sent after a request was carried out.
         reaction = Unavailable
     elif 300 <= status < 400:  # noqa: PLR2004  the redirects
         reaction = Redirected
-    elif not readable and not 400 <= status < 500:  # noqa: PLR2004  a 4xx is a refusal, even from a proxy
+    elif not readable and not is_client_error:
         reaction = UnreadableAnswer
     elif known is not None:
         reaction = known.reaction

@@ -14,8 +14,7 @@ from typing import Any
 from pulumi_snapshots.errors import Next, Step, pip_install
 from pulumi_snapshots.storage.credentials import Access, NoCredentials, access
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
-from pulumi_snapshots.storage.flow import Flow
-from pulumi_snapshots.storage.store import Buffer, Draft, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
 PART_SIZE = 5 * 1024 * 1024
 """Bytes of one part of an upload: the least that S3 and Google allow."""
@@ -31,15 +30,22 @@ CLIENT: dict[str, Any] = {
 }
 LONGEST_PART = timedelta(minutes=15)
 """The most time of a part of an upload, after which it is sent again: all parts of all transfers get through at 70 kB/s."""
-SILENCE = 120.0
-"""Seconds without progress of an upload after which the store is asked whether it still answers: the library cannot tell a
-slow upload from a silent store."""
 RETRIES: dict[str, Any] = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
 }
 """About 15 s, and less than the patience of a refresh."""
+REFUSED = re.compile(r"status code: (4\d\d)")
+"""The status in the library's errors."""
+REGION = (
+    "AuthorizationHeaderMalformed",
+    "PermanentRedirect",
+    "IllegalLocationConstraint",
+    "incorrectly configured region",
+)
+CLOCK = ("RequestTimeTooSkewed", "RequestExpired", "Request date header")
+"""What a store says about something that is to be set right."""
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
@@ -104,44 +110,36 @@ class BucketStore(Store):
         self._scheme = place.scheme
         self._name, _, self._key = place.path.partition("/")
 
-    def begin(self, size: int | None) -> Draft:
-        """Begin an upload in parts."""
-        bucket, _ = self._bucket()
-        before = None
-        with self.trouble(), contextlib.suppress(*_refusal()):  # a key that may only write proves nothing
-            before = self._stat()
-            if before is None and any(import_module(LIBRARY).list(bucket, f"{self._key}/", chunk_size=1)):
-                raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
-        # The number of parts is limited, so a larger object needs larger ones.
-        part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
-        return _BucketDraft(self, part_size, before)
+    def write(self, blocks: Iterator[Buffer], size: int | None = None) -> Seen | None:
+        """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
+        library, bucket = import_module(LIBRARY), self._bucket(uploads=True)
+        exceptions = import_module(f"{LIBRARY}.exceptions")
+        with self._trouble():
+            # A key that may only write proves nothing.
+            with contextlib.suppress(exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
+                if self._stat() is None and any(library.list(self._bucket(), f"{self._key}/", chunk_size=1)):
+                    raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
+            # The number of parts is limited, so a larger object needs larger ones.
+            part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
+            library.put(bucket, self._key, blocks, chunk_size=part_size, max_concurrency=PARTS_AT_ONCE)
+        with contextlib.suppress(StoreTrouble):
+            return self.stat()
+        return None
 
     def stat(self) -> Seen | None:
         """The object."""
-        with self.trouble():
+        with self._trouble():
             return self._stat()
-
-    def listing(self) -> dict[str, int]:
-        """The objects below this place, or this one."""
-        bucket, _ = self._bucket()
-        with self.trouble():
-            found = [each for page in import_module(LIBRARY).list(bucket, self._key or None) for each in page]
-            one = self._stat() if self._key and not found else None
-            if self._key and not found and one is None:
-                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there")
-        start = f"{self._scheme}://{self._name}/"
-        return {start + each["path"]: each["size"] for each in found} | ({self.where: one.size} if one else {})
 
     def load(self, most: int | None = None) -> Held | None:
         """The object with its content, which is empty if it has more than `most` bytes; None without one, or a bucket."""
-        bucket, _ = self._bucket()
-        with self.trouble():
+        with self._trouble():
             try:
-                found = import_module(LIBRARY).get(bucket, self._key)
+                found = import_module(LIBRARY).get(self._bucket(), self._key)
             except FileNotFoundError:
                 return None
             content = b"" if most is not None and found.meta["size"] > most else bytes(found.bytes())
-            return Held(content, Mark.of(found.meta), found.meta["last_modified"])
+            return Held(content, _mark(found.meta))
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
         """Write the object if it still has this mark, or does not exist if there is no mark.
@@ -150,65 +148,39 @@ class BucketStore(Store):
             Overtaken: it was not written: it has another mark.
             StoreTrouble: the store failed; the object may have been written all the same.
         """
-        mode = "create" if mark is None else {name: value for name, value in vars(mark).items() if value is not None}
-        return self._write(content, mode)
+        return self._put(content, "create" if mark is None else mark)
 
     def overwrite(self, content: bytes) -> Mark:
         """Write the object, whatever is there."""
         try:
-            return self._write(content, "overwrite")
+            return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
             raise StoreTrouble(
                 f"{self.where} cannot be overwritten", then=[Next(Step.ALLOW_OVERWRITING)]
             ) from kept.__cause__
 
-    def _write(self, content: bytes, mode: Any) -> Mark:
-        bucket, _ = self._bucket()
+    def listing(self) -> dict[str, int]:
+        """The objects below this place, or this one."""
+        with self._trouble():
+            found = [each for page in import_module(LIBRARY).list(self._bucket(), self._key or None) for each in page]
+            one = self._stat() if self._key and not found else None
+            if self._key and not found and one is None:
+                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there")
+        start = f"{self._scheme}://{self._name}/"
+        return {start + each["path"]: each["size"] for each in found} | ({self.where: one.size} if one else {})
+
+    def _put(self, content: bytes, mode: Any) -> Mark:
         exceptions = import_module(f"{LIBRARY}.exceptions")
-        with self.trouble():
+        with self._trouble():
             try:
-                written = import_module(LIBRARY).put(bucket, self._key, content, mode=mode, use_multipart=False)
+                put = import_module(LIBRARY).put
+                return _mark(put(self._bucket(), self._key, content, mode=mode, use_multipart=False))
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
-                overtaken = error
-            else:
-                return Mark.of(written)
-        raise Overtaken(self.where) from overtaken
-
-    def put(self, blocks: Iterator[Buffer], part_size: int) -> None:
-        """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
-        bucket, _ = self._buckets.bucket(self._scheme, self._name, uploads=True)
-        import_module(LIBRARY).put(bucket, self._key, blocks, chunk_size=part_size, max_concurrency=PARTS_AT_ONCE)
-
-    def check_alive(self) -> None:
-        """Raise StoreTrouble if the store does not answer; a refusal is an answer too."""
-        try:
-            self.stat()
-        except StoreTrouble as silence:
-            if not silence.status:
-                raise
-
-    @contextlib.contextmanager
-    def trouble(self) -> Iterator[None]:
-        """Raise `StoreTrouble` for every error of the body, in few words."""
-        with trouble(self.where):
-            try:
-                yield
-            except (FileNotFoundError, import_module(f"{LIBRARY}.exceptions").BaseError) as error:
-                _, found = self._bucket()
-                words, missing = _words(error), isinstance(error, FileNotFoundError)
-                what = f"the bucket or the object does not exist ({words})" if missing else words
-                # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                text = f"{self.where}: {what} (credentials: {found.found})"
-                failed = StoreTrouble(text, then=_steps(self._scheme, str(error)))
-                # After a lost answer the library asks again, and the upload is over then.
-                if (status := REFUSED.search(str(error))) and "NoSuchUpload" not in str(error):
-                    failed.status = int(status[1])
-                raise failed from error
+                raise Overtaken(self.where) from error
 
     def _stat(self) -> Seen | None:
-        bucket, _ = self._bucket()
         try:
-            found = import_module(LIBRARY).head(bucket, self._key)
+            found = import_module(LIBRARY).head(self._bucket(), self._key)
         except FileNotFoundError:
             return None
         version = found["version"] if self._scheme == "gs" else None
@@ -216,91 +188,42 @@ class BucketStore(Store):
         return Seen(found["size"], " ".join(str(word) for word in words if word is not None))
 
     def _pieces(self, size: int) -> Iterator[Buffer]:
-        bucket, _ = self._bucket()
-        with self.trouble():
+        with self._trouble():
             for start in range(0, size, PART_SIZE):  # a request for each, since the time-out is of a request
                 end = min(start + PART_SIZE, size)
-                yield import_module(LIBRARY).get_range(bucket, self._key, start=start, end=end)
+                yield import_module(LIBRARY).get_range(self._bucket(), self._key, start=start, end=end)
 
     def _remove(self) -> None:
-        bucket, _ = self._bucket()
-        with self.trouble():
-            import_module(LIBRARY).delete(bucket, self._key)
+        with self._trouble():
+            import_module(LIBRARY).delete(self._bucket(), self._key)
 
-    def _bucket(self) -> tuple[Any, Access]:
-        return self._buckets.bucket(self._scheme, self._name)
+    def _bucket(self, *, uploads: bool = False) -> Any:
+        return self._buckets.bucket(self._scheme, self._name, uploads=uploads)[0]
 
-
-class _BucketDraft(Draft):
-    """An upload in parts, which a thread of its own carries out."""
-
-    def __init__(self, store: BucketStore, part_size: int, before: Seen | None) -> None:
-        self._store = store
-        self._before = before
-        self._written = 0
-        self._flow = Flow(lambda blocks: store.put(blocks, part_size), SILENCE, store.check_alive)
-
-    def write(self, data: bytes | bytearray) -> None:
-        with self._store.trouble():
-            self._flow.push(data)
-        self._written += len(data)
-
-    def commit(self, sha256: str) -> Seen:
-        try:
-            with self._store.trouble():
-                self._flow.finish()
-        except StoreTrouble as trouble:
-            # Perhaps only the answer was lost. Another writer's object may be as large, so the bytes prove it.
-            seen = None if trouble.status else self._stat()
-            if seen is None or seen == self._before or seen.size != self._written or not self._is_ours(sha256):
-                raise
-        else:
-            seen = self._stat() or Seen(self._written, "")
-        if seen.size != self._written:
-            raise Overtaken(f"{self._store.where}: {self._written} bytes were written, but {seen.size} are there")
-        return seen
-
-    def _stat(self) -> Seen | None:
-        with contextlib.suppress(StoreTrouble):  # a key that may only write
-            return self._store.stat()
-        return None
-
-    def _is_ours(self, sha256: str) -> bool:
-        with contextlib.suppress(StoreTrouble):
-            return self._store.digest() == sha256
-        return False
-
-    def hurry(self) -> None:
-        self._flow.hurry()
-
-    def discard(self) -> None:
-        with self._store.trouble():
-            self._flow.stop()
+    @contextlib.contextmanager
+    def _trouble(self) -> Iterator[None]:
+        """Raise `StoreTrouble` for every error of the body, in few words."""
+        with trouble(self.where):
+            _, access = self._buckets.bucket(self._scheme, self._name)
+            try:
+                yield
+            except (FileNotFoundError, import_module(f"{LIBRARY}.exceptions").BaseError) as error:
+                words, said = _words(error), str(error)
+                what = f"the bucket or the object does not exist ({words})" * isinstance(error, FileNotFoundError)
+                # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
+                text = f"{self.where}: {what or words} (credentials: {access.found})"
+                marks = {Step.SET_REGION: REGION if self._scheme == "s3" else (), Step.SET_CLOCK: CLOCK}
+                then = [Next(step) for step, signs in marks.items() if any(sign in said for sign in signs)]
+                failed = StoreTrouble(text, then=then)
+                # After a lost answer the library asks again, and the upload is over then.
+                if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:
+                    failed.status = int(status[1])
+                raise failed from error
 
 
-def _refusal() -> tuple[type[Exception], ...]:
-    """The library's errors of a key that may not do it."""
-    exceptions = import_module(f"{LIBRARY}.exceptions")
-    return exceptions.PermissionDeniedError, exceptions.UnauthenticatedError
-
-
-REFUSED = re.compile(r"status code: (4\d\d)")
-"""The status in the library's errors."""
-
-
-REGION = (
-    "AuthorizationHeaderMalformed",
-    "PermanentRedirect",
-    "IllegalLocationConstraint",
-    "incorrectly configured region",
-)
-CLOCK = ("RequestTimeTooSkewed", "RequestExpired", "Request date header")
-"""What a store says about something that is to be set right."""
-
-
-def _steps(scheme: str, said: str) -> list[Next]:
-    steps = {Step.SET_REGION: REGION if scheme == "s3" else (), Step.SET_CLOCK: CLOCK}
-    return [Next(step) for step, marks in steps.items() if any(mark in said for mark in marks)]
+def _mark(facts: Mapping[str, Any]) -> Mark:
+    """The mark in what the library says of an object, or of a write."""
+    return {name: facts[name] for name in ("e_tag", "version") if facts.get(name) is not None}
 
 
 def _words(error: Exception) -> str:

@@ -94,10 +94,15 @@ def _s3_keys(
     if not wanted and "WEB_IDENTITY" in role:
         return role, None
     key, secret = settings.get("aws_access_key_id"), settings.get("aws_secret_access_key")
-    if kind := next(
-        (name for name in BOTO3_FINDS if name in settings and (name == "role_arn" or not (key and secret))), ""
-    ):
-        return f"profile {profile} ({kind}), through boto3", _by_boto3(profile, f"profile {profile!r}, by {kind},")
+    boto3_finds = ("role_arn",) if key and secret else BOTO3_FINDS
+    if kind := next((name for name in boto3_finds if name in settings), ""):
+
+        def made() -> Any:
+            session = import_module("boto3").Session(profile_name=profile)
+            return import_module("obstore.auth.boto3").Boto3CredentialProvider(session, ttl=KEYS_LIVE)
+
+        provider = _provider(made, f"profile {profile!r}, by {kind},", "boto3")
+        return f"profile {profile} ({kind}), through boto3", provider
     if key and secret:
         token = settings.get("aws_session_token")
         keys = {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
@@ -105,15 +110,10 @@ def _s3_keys(
     if wanted:
         lacks = "has no credentials" if settings else "does not exist"
         raise NoCredentials(f"profile {profile!r} of the AWS configuration files {lacks}")
-    if role and environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"):  # the library wants that in a file
-        return "the container's role, through boto3", _by_boto3(None, "the container's role")
     machine = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or MACHINE
     if role or (environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true" and _answers(machine)):
         return role or "the machine's role", None
-    raise NoCredentials(
-        "no credentials were found: not in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not in a profile, and this "
-        "machine has no role"
-    )
+    raise _none("not in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not in a profile, and this machine has no role")
 
 
 def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -134,16 +134,6 @@ def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         if parser.has_section(section):
             settings |= dict(parser.items(section))
     return name, settings
-
-
-def _by_boto3(profile: str | None, what: str) -> Callable[[], Any]:
-    """What gives the keys of a profile, or of what boto3 finds by itself; `what` has them, for errors."""
-
-    def made() -> Any:
-        session = import_module("boto3").Session(profile_name=profile)
-        return import_module("obstore.auth.boto3").Boto3CredentialProvider(session, ttl=KEYS_LIVE)
-
-    return _provider(made, what, "boto3")
 
 
 def _provider(made: Callable[[], Any], what: str, packages: str) -> Callable[[], Any]:
@@ -173,9 +163,9 @@ def _google(environment: Mapping[str, str]) -> Access:
         return _google_file(file)
     if _answers(environment.get("GCE_METADATA_HOST") or MACHINE):
         return Access("the machine's service account")
-    raise NoCredentials(
-        "no credentials were found: not in GOOGLE_APPLICATION_CREDENTIALS, not from `gcloud auth application-default "
-        "login`, and this machine has no service account"
+    raise _none(
+        "not in GOOGLE_APPLICATION_CREDENTIALS, not from `gcloud auth application-default login`, and this machine has no "
+        "service account"
     )
 
 
@@ -208,11 +198,11 @@ def _azure(environment: Mapping[str, str]) -> Access:
     account = options.get("account_name") or next(filter(None, map(environment.get, AZURE_ACCOUNT)), None)
     if not account:
         raise NoCredentials(f"no account is named: set {AZURE_ACCOUNT[0]}, or AZURE_STORAGE_CONNECTION_STRING")
-    found, more = ("AZURE_STORAGE_CONNECTION_STRING", options) if options else _azure_identity(environment, account)
+    found, more = ("AZURE_STORAGE_CONNECTION_STRING", options) if options else _azure_identity(environment)
     return Access(f"{found}, account {account}", {"account_name": account, **more})
 
 
-def _azure_identity(environment: Mapping[str, str], account: str) -> tuple[str, dict[str, Any]]:
+def _azure_identity(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """What was found, and what the library does not find by itself."""
     if own := _own("az", environment):
         return own, {}
@@ -225,9 +215,9 @@ def _azure_identity(environment: Mapping[str, str], account: str) -> tuple[str, 
         return "the login of the Azure CLI", {"use_azure_cli": True}
     if _answers(MACHINE):
         return "the machine's managed identity", {}
-    raise NoCredentials(
-        f"no credentials were found for account {account}: not in AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or "
-        "AZURE_CLIENT_ID, not from `az login`, and this machine has no identity"
+    raise _none(
+        "not in AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID, not from `az login`, and this "
+        "machine has no identity"
     )
 
 
@@ -244,6 +234,10 @@ def _connection_string(text: str) -> dict[str, Any]:
         "endpoint": endpoint,
     }
     return {name: value for name, value in given.items() if value} if account else {}
+
+
+def _none(where: str) -> NoCredentials:
+    return NoCredentials(f"no credentials were found: {where}")
 
 
 def _home(environment: Mapping[str, str]) -> Path:

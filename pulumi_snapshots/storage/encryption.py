@@ -12,8 +12,8 @@ from typing import Any
 
 from pulumi_snapshots.errors import Explained, pip_install
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.storage.flow import Flow
-from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Draft, Seen, Store
+from pulumi_snapshots.storage.flow import Flow, file_of
+from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Store
 
 LIBRARY, EXTRA = "pyrage", "encrypt"
 SUFFIX = ".age"
@@ -56,63 +56,22 @@ def sealed_size(plain: int, keys: int) -> int:
     return plain + (plain // 65536 + 1) * 16 + 200 + 100 * keys
 
 
-class SealedDraft(Draft):
-    """Encrypts what is written for these public keys, on its way to another draft. Plain bytes are in memory only.
+def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes], None]) -> None:
+    """Encrypt blocks for these public keys; `take` gets what is to be written. Plain bytes are in memory only."""
+    to = [_recipient(one) for one in keys]
+    _through(lambda reader, writer: import_module(LIBRARY).encrypt_io(reader, writer, to), blocks, take)
 
-    One thread encrypts, hashes and writes in turns. The library keeps other threads waiting while it encrypts, so with a
-    thread for each they would mostly wait for each other.
 
-    Attributes:
-        hasher: of the encrypted bytes.
-        size: how many those are.
+def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], *, name: str) -> None:
+    """Decrypt blocks; what is taken is right as far as it goes, and only whole once this returns.
+
+    Raises:
+        NotDecrypted: no key fits, or the bytes are not what was encrypted; the error calls them by `name`.
     """
-
-    def __init__(self, draft: Draft, keys: Iterable[str]) -> None:
-        self.hasher = sha256()
-        self.size = 0
-        self._draft = draft
-        self._waiting = bytearray()
-        self._recipients = [_recipient(one) for one in keys]
-        self._plain = Flow(self._encrypt)
-
-    def write(self, data: bytes | bytearray) -> None:
-        """Encrypt it, and append that."""
-        self._plain.push(data)
-
-    def finish(self) -> None:
-        """Encrypt what is left."""
-        self._plain.finish()
-
-    def commit(self, sha256: str) -> Seen:  # noqa: ARG002  that of the plain bytes
-        """Let the object appear."""
-        return self._draft.commit(self.hasher.hexdigest())
-
-    def hurry(self) -> None:
-        """Make every call end within seconds."""
-        self._draft.hurry()
-
-    def discard(self) -> None:
-        """Leave nothing of it."""
-        try:
-            self._plain.stop()
-        finally:
-            self._draft.discard()
-
-    def _encrypt(self, blocks: Iterator[Buffer]) -> None:
-        encrypt = import_module(LIBRARY).encrypt_io
-        _through(lambda reader, writer: encrypt(reader, writer, self._recipients), blocks, self._take)
-        self._write()
-
-    def _take(self, data: bytes) -> None:
-        self._waiting += data
-        if len(self._waiting) >= READ_SIZE:
-            self._write()
-
-    def _write(self) -> None:
-        block, self._waiting = self._waiting, bytearray()
-        self._draft.write(block)
-        self.hasher.update(block)
-        self.size += len(block)
+    try:
+        _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
+    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+        raise NotDecrypted(_why(name, str(error))) from None
 
 
 class _Pipe:
@@ -121,25 +80,25 @@ class _Pipe:
     error: BaseException | None = None
 
     def __init__(self, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
-        self._blocks, self._take, self._block = blocks, take, memoryview(b"")
+        self._blocks, self._take, self._waiting = file_of(blocks), take, bytearray()
 
     def read(self, size: int = -1) -> bytes:
         with self._noted():
-            while not self._block:
-                if (block := next(self._blocks, None)) is None:
-                    return b""
-                self._block = memoryview(block)
-        end = len(self._block) if size < 0 else size
-        taken, self._block = bytes(self._block[:end]), self._block[end:]
-        return taken
+            return self._blocks.read(size)
 
     def write(self, data: bytes) -> int:
-        with self._noted():
-            self._take(data)
+        self._waiting += data
+        if len(self._waiting) >= READ_SIZE:
+            self.end()
         return len(data)
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """The library flushes often: small blocks would cost more than they are worth."""
+
+    def end(self) -> None:
+        block, self._waiting = bytes(self._waiting), bytearray()
+        with self._noted():
+            self._take(block)
 
     @contextmanager
     def _noted(self) -> Iterator[None]:
@@ -155,6 +114,7 @@ def _through(work: Callable[[Any, Any], None], blocks: Iterator[Buffer], take: C
     pipe = _Pipe(blocks, take)
     try:
         work(pipe, pipe)
+        pipe.end()
     except BaseException:
         if pipe.error is not None:
             raise pipe.error from None
@@ -186,45 +146,33 @@ def identities(file: Path) -> list[Any]:
 
 def opened(
     source: Store, target: Store, keys: list[Any], *, name: str, stopping: Callable[[], bool] = lambda: False
-) -> tuple[Seen, str]:
+) -> tuple[int, str]:
     """Decrypt an object to another place, whole or not at all, unless `stopping`. An error calls it by `name`.
 
     Returns:
-        The new object, and its SHA-256.
+        The bytes of the new object, and its SHA-256.
 
     Raises:
         NotDecrypted: no key fits, or it is not what was encrypted.
         StoreTrouble: a place cannot be read or written.
     """
-    if source.is_at(target):
-        raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
-    hasher, draft = sha256(), target.begin(None)
+    hasher, size, writing = sha256(), 0, Flow(target.write)
 
     def take(data: bytes) -> None:
+        nonlocal size
         if stopping():
             raise NotDecrypted(f"{name} was not decrypted: it was interrupted")
         hasher.update(data)
-        draft.write(data)
+        size += len(data)
+        writing.push(data)
 
     try:
         decrypt(source.read(), keys, take, name=name)
-        digest = hasher.hexdigest()
-        return draft.commit(digest), digest
+        writing.finish()
+        return size, hasher.hexdigest()
     except BaseException:
-        draft.discard()
+        writing.stop()
         raise
-
-
-def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], *, name: str) -> None:
-    """Decrypt blocks; what is taken is right as far as it goes, and only whole once this returns.
-
-    Raises:
-        NotDecrypted: no key fits, or the bytes are not what was encrypted.
-    """
-    try:
-        _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
-    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
-        raise NotDecrypted(_why(name, str(error))) from None
 
 
 def _why(name: str, error: str) -> str:

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
-import shutil
 import stat
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from hashlib import sha256
+from collections.abc import Iterator
 from pathlib import Path
 
 from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.storage.store import READ_SIZE, Draft, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
-try:
-    import fcntl
-except ImportError:  # not on every system
-    fcntl = None  # type: ignore[assignment]
-
-WRITE_BACK = 64 * 1024 * 1024
-"""Bytes after which the disk begins to write them, so that little is left for the end."""
 PART_DIGITS = 16
 """Hexadecimal digits in a part's name; a file with another name is not ours to remove."""
 
@@ -37,8 +28,8 @@ class FileStore(Store):
         super().__init__(path)
         self._path = path
 
-    def begin(self, size: int | None) -> Draft:
-        """Begin a part file beside it, in folders that are made as needed."""
+    def write(self, blocks: Iterator[Buffer], size: int | None = None) -> Seen:  # noqa: ARG002  of no use to a disk
+        """Write a part file beside it, in folders that are made as needed, flush it to the disk, and rename it."""
         folder = self._path.parent
         with trouble(self._path):
             if self._path.is_dir():
@@ -49,11 +40,23 @@ class FileStore(Store):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale_parts(folder)
-                _check_room(folder, size or 0)
-                return _FileDraft(self._path, made)
+                with _part_in(folder) as (part, file):
+                    for block in blocks:
+                        rest = memoryview(block)
+                        while rest:
+                            rest = rest[os.write(file, rest) :]
+                    os.fsync(file)
+                    seen = _seen(os.fstat(file))
+                    part.replace(self._path)
             except BaseException:
-                _remove_folders(made)
+                with contextlib.suppress(OSError):  # another process uses it
+                    for each in made:
+                        each.rmdir()
                 raise
+        # It exists now; if a file system cannot flush a folder, nothing more can be done.
+        with contextlib.suppress(OSError), _opened(folder) as file:
+            os.fsync(file)
+        return seen
 
     def stat(self) -> Seen | None:
         """The file."""
@@ -66,43 +69,17 @@ class FileStore(Store):
         with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found = self._path.stat()
             wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
-            content = self._path.read_bytes() if wanted else b""
-            return Held(content, Mark(_seen(found).mark, None), datetime.fromtimestamp(found.st_mtime, UTC))
+            return Held(self._path.read_bytes() if wanted else b"", _seen(found).mark)
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
         """Write the file if it still has this mark; as far as this machine's processes and its file system's locks go."""
-        draft = self.begin(len(content))
-        try:
-            draft.write(content)
-            with trouble(self._path), self._alone():
-                self._check_mark(mark)
-                return Mark(draft.commit(sha256(content).hexdigest()).mark, None)
-        except BaseException:
-            draft.discard()
-            raise
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from writing conditionally in its folder meanwhile, as far as its file system has locks."""
-        file = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):
-                _is_locked(file, waits=True)
-            yield
-        finally:
-            os.close(file)
-
-    def _check_mark(self, mark: Mark | None) -> None:
-        held = self.load(0)
-        if (held.mark if held else None) != mark:
-            raise Overtaken(self.where)
-
-    def is_at(self, other: Store) -> bool:
-        """Whether both are the same file, also through links."""
-        with contextlib.suppress(OSError):
-            return isinstance(other, FileStore) and self._path.samefile(other._path)  # noqa: SLF001  of its class
-        return False
+        with trouble(self._path), _opened(self._path.parent) as folder:
+            _locks(folder, waits=True)
+            seen = self.stat()
+            if (seen.mark if seen else None) != mark:
+                raise Overtaken(self.where)
+            return self.write(iter([content])).mark
 
     def listing(self) -> dict[str, int]:
         """The files below this folder, or this file."""
@@ -133,91 +110,50 @@ class FileStore(Store):
         self._path.unlink(missing_ok=True)
 
 
-class _FileDraft(Draft):
-    """A part file, locked while its process lives, flushed to the disk and renamed at the end."""
-
-    def __init__(self, path: Path, made: Iterable[Path] = ()) -> None:
-        self._path = path
-        self._made = made
-        self._unflushed = 0
-        while True:
-            self._part = path.with_name(f".archive-{secrets.token_hex(PART_DIGITS // 2)}.part")
-            # The data is as private as the database.
-            self._file = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with contextlib.suppress(OSError):  # no locks there, so nothing is removed as stale either
-                _is_locked(self._file)
-            # Another process may have removed it as a stale one before it was locked.
-            if self._part.exists():
-                return
-            os.close(self._file)
-
-    def write(self, data: bytes | bytearray) -> None:
-        with trouble(self._path):
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-        self._unflushed += len(data)
-        if self._unflushed >= WRITE_BACK:
-            self._unflushed = 0
-            with contextlib.suppress(OSError, AttributeError):  # a hint, which not every system takes
-                os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def commit(self, sha256: str) -> Seen:  # noqa: ARG002  a rename has no answer that can be lost
-        with trouble(self._path):
-            os.fsync(self._file)
-            seen = _seen(os.fstat(self._file))
-            self._part.replace(self._path)
-        # It exists now; if a file system cannot flush a folder, nothing more can be done.
-        with contextlib.suppress(OSError):
-            os.close(self._file)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        return seen
-
-    def discard(self) -> None:
-        with trouble(self._part):
-            self._part.unlink(missing_ok=True)
-            os.close(self._file)
-            _remove_folders(self._made)
-
-
 def _seen(found: os.stat_result) -> Seen:
     return Seen(found.st_size, f"{found.st_ino}:{found.st_mtime_ns}")
 
 
-def _is_locked(file: int, *, waits: bool = False) -> bool:
-    """Lock an open file or folder unless another process has. The system unlocks it when the process ends, even by a kill."""
-    if fcntl is None:
-        raise OSError("this system has no file locks")
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    file = os.open(path, flags, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _locks(file: int, *, waits: bool = False) -> bool:
+    """Lock an open file or folder, which the system unlocks when the process ends, even by a kill; returns whether it is.
+
+    It is not if another process has locked it, or if the file system has no locks.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-    except BlockingIOError:
+    except OSError:
         return False
     return True
 
 
-def _remove_folders(made: Iterable[Path]) -> None:
-    with contextlib.suppress(OSError):  # another process uses it
-        for folder in made:
-            folder.rmdir()
-
-
-def _check_room(folder: Path, size: int) -> None:
-    disk = shutil.disk_usage(folder)
-    if disk.total and disk.free < size:
-        raise StoreTrouble(f"{folder} has {disk.free} bytes free, and the archive has {size}")
+@contextlib.contextmanager
+def _part_in(folder: Path) -> Iterator[tuple[Path, int]]:
+    """A new file, which is as private as the database, and locked so that no other process removes it as a stale one."""
+    while True:
+        part = folder / f".archive-{secrets.token_hex(PART_DIGITS // 2)}.part"
+        with _opened(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as file:
+            _locks(file)
+            if not part.exists():  # one did, before it was locked
+                continue
+            try:
+                yield part, file
+            finally:
+                part.unlink(missing_ok=True)
+            return
 
 
 def _remove_stale_parts(folder: Path) -> None:
     """Remove the parts of runs that were killed; those of living ones are locked."""
     for part in folder.glob(f".archive-{'[0-9a-f]' * PART_DIGITS}.part"):
-        with contextlib.suppress(OSError):
-            file = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if stat.S_ISREG(os.fstat(file).st_mode) and _is_locked(file):
-                    part.unlink()
-            finally:
-                os.close(file)
+        with contextlib.suppress(OSError), _opened(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
+            if stat.S_ISREG(os.fstat(file).st_mode) and _locks(file):
+                part.unlink()

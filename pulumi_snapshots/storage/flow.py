@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
+import io
 import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import anyio.from_thread
 
 from pulumi_snapshots.clock import system_monotonic
+from pulumi_snapshots.storage.store import READ_SIZE, Buffer, StoreTrouble
 
 T = TypeVar("T")
 BLOCKS = 2
 """Blocks that wait to be pulled."""
 GRACE, TIDYING = 20.0, 30.0
-"""Seconds that a puller gets to end once it is to hurry, and to tidy up once it is stopped."""
+"""Seconds that a puller gets to end once the caller is cancelled, and to tidy up once it is stopped."""
+STEP = 1.0
+"""Seconds after which a wait asks whether it makes sense to wait longer."""
 
 
-class _Stopped(Exception):
-    """What the puller gets instead of the next block."""
-
-
-class _Silent(Exception):
-    """The puller has neither pulled a block nor ended in time."""
+class Stopped(BaseException):
+    """The puller gets this instead of the next block; no handler of a library's errors may take it for one."""
 
 
 class Flow(Generic[T]):
     """One flow of blocks, and the thread that pulls them; an error of the puller reaches the caller of `push`.
 
-    After so many seconds of `silence` without a pulled block, `check` raises an error if it makes no sense to wait longer.
+    Args:
+        pull: takes the blocks and makes the result.
+        silence: seconds without a pulled block after which `check` is called.
+        check: raises an error if it makes no sense to wait longer.
     """
 
     def __init__(
         self,
-        pull: Callable[[Iterator[bytes | bytearray]], T],
-        silence: float | None = None,
+        pull: Callable[[Iterator[Buffer]], T],
+        silence: float = math.inf,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._silence = silence
         self._check = check
-        self._ends: float | None = None
-        self._blocks: deque[bytes | bytearray] = deque()
+        self._blocks: deque[Buffer] = deque()
         self._changed = threading.Condition()
-        self._ending: type[Exception] | None = None
+        self._ending: type[BaseException] | None = None
         self._result: Future[T] = Future()
+        self._tidying = TIDYING
         threading.Thread(target=self._run, args=(pull,), daemon=True).start()
 
-    def push(self, block: bytes | bytearray) -> None:
+    def push(self, block: Buffer) -> None:
         """Hand over a block; waits while enough of them wait."""
         self._wait(lambda: self._result.done() or len(self._blocks) < BLOCKS)
         with self._changed:
@@ -62,42 +67,38 @@ class Flow(Generic[T]):
         self._wait(self._result.done)
         return self._result.result()
 
-    def hurry(self, seconds: float | None = None) -> None:
-        """Let every wait for the puller end within so many seconds, or `GRACE`; from any thread."""
-        with self._changed:
-            self._ends = min(self._ends or math.inf, system_monotonic() + (GRACE if seconds is None else seconds))
-            self._changed.notify_all()
-
     def stop(self) -> None:
         """Make the puller fail at its next block, and wait until it has tidied up; an error of before was raised already."""
         failed_before = self._result.done()
-        self._end(_Stopped)
-        self.hurry(TIDYING)
-        self._wait(self._result.done)
+        self._end(Stopped)
+        self._wait(self._result.done, self._tidying)
         error = self._result.exception()
-        if error is not None and not failed_before and not isinstance(error, _Stopped):
+        if error is not None and not failed_before and not isinstance(error, Stopped):
             raise error
 
-    def _wait(self, ready: Callable[[], bool]) -> None:
-        """Wait for the puller; raises an error if it takes too long, or what `check` raises."""
+    def _wait(self, ready: Callable[[], bool], patience: float = math.inf) -> None:
+        """Wait for the puller, not much longer if the caller is cancelled; raises an error if the puller takes too long."""
+        began = checked = system_monotonic()
         while True:
             with self._changed:
-                if ready():
+                if self._changed.wait_for(ready, STEP):
                     return
-                hurries = self._ends is not None
-                left = self._silence if self._ends is None else max(0.0, self._ends - system_monotonic())
-                if self._changed.wait(left):
-                    continue
-            if hurries:
-                raise _Silent("the store does not answer")
-            self._check()
+            now = system_monotonic()
+            if _is_cancelled():
+                patience = min(patience, now - began + GRACE)
+            if now - began >= patience:
+                self._tidying = 0.0  # it was waited for
+                raise StoreTrouble("the store does not answer")
+            if now - checked >= self._silence:
+                self._check()
+                checked = system_monotonic()
 
-    def _end(self, how: type[Exception]) -> None:
+    def _end(self, how: type[BaseException]) -> None:
         with self._changed:
             self._ending = self._ending or how
             self._changed.notify_all()
 
-    def _run(self, pull: Callable[[Iterator[bytes | bytearray]], T]) -> None:
+    def _run(self, pull: Callable[[Iterator[Buffer]], T]) -> None:
         try:
             result = pull(self._pulled())
         except BaseException as error:  # noqa: BLE001  the pushing thread raises it
@@ -107,14 +108,53 @@ class Flow(Generic[T]):
         with self._changed:
             self._changed.notify_all()
 
-    def _pulled(self) -> Iterator[bytes | bytearray]:
+    def _pulled(self) -> Iterator[Buffer]:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._blocks or self._ending)
-                if self._ending is _Stopped:
-                    raise _Stopped
+                if self._ending is Stopped:
+                    raise Stopped
                 if not self._blocks:
                     return
                 block = self._blocks.popleft()
                 self._changed.notify_all()
             yield block
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that runs this worker thread is cancelled."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except RuntimeError:  # it is no worker thread
+        return False
+    except BaseException:  # noqa: BLE001  the event loop's own
+        return True
+    return False
+
+
+class _Blocks(io.RawIOBase):
+    """A file that reads blocks."""
+
+    def __init__(self, blocks: Iterator[Buffer]) -> None:
+        self._blocks, self._left, self._taken = blocks, memoryview(b""), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            if (block := next(self._blocks, None)) is None:
+                return 0
+            self._left = memoryview(block)
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        self._taken += count
+        return count
+
+    def tell(self) -> int:
+        return self._taken
+
+
+def file_of(blocks: Iterator[Buffer]) -> io.BufferedReader:
+    """A file that reads these blocks."""
+    return io.BufferedReader(_Blocks(blocks), READ_SIZE)

@@ -6,10 +6,9 @@ An object appears under its name whole or not at all. Credentials come from each
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -18,6 +17,8 @@ from pulumi_snapshots.errors import Explained
 READ_SIZE = 1024 * 1024
 Buffer = Any
 """Bytes, or what libraries have in their place; `collections.abc.Buffer` is newer than the oldest Python here."""
+Mark = Any
+"""What a conditional write compares: it differs whenever the content does."""
 
 
 class StoreTrouble(Explained):
@@ -40,66 +41,19 @@ class Overtaken(Exception):
 
 
 @dataclass(frozen=True)
-class Mark:
-    """The facts that a conditional write compares: they differ whenever the content does."""
-
-    e_tag: str | None
-    version: str | None
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Mark:
-        """The mark in what the library says of an object, or of a write."""
-        return cls(facts.get("e_tag"), facts.get("version"))
-
-
-@dataclass(frozen=True)
 class Held:
-    """An object and its content.
-
-    Attributes:
-        content: whole.
-        mark: see `Mark`.
-        modified: when it was written, by the store's clock, in whole seconds.
-    """
+    """An object and its content, whole."""
 
     content: bytes
     mark: Mark
-    modified: datetime
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An object that exists.
-
-    Attributes:
-        size: bytes.
-        mark: changes whenever the object is written.
-    """
+    """An object that exists: its bytes, and what changes whenever it is written, as states keep it."""
 
     size: int
     mark: str
-
-
-class Draft(ABC):
-    """An object that does not exist yet. Every method raises `StoreTrouble` if the store fails."""
-
-    @abstractmethod
-    def write(self, data: bytes | bytearray) -> None:
-        """Append to it."""
-
-    def finish(self) -> None:  # noqa: B027  most drafts hold nothing back
-        """Write what is held back; nothing comes after it."""
-
-    @abstractmethod
-    def commit(self, sha256: str) -> Seen:
-        """Let it appear under its name, in place of what was there; `sha256` is of all that was written."""
-
-    def hurry(self) -> None:  # noqa: B027  most stores answer at once
-        """Make every call end within seconds, whether the store answers or not; from any thread."""
-
-    @abstractmethod
-    def discard(self) -> None:
-        """Leave nothing of it."""
 
 
 class Store(ABC):
@@ -113,12 +67,48 @@ class Store(ABC):
         self.where = where
 
     @abstractmethod
-    def begin(self, size: int | None) -> Draft:
-        """Begin to write the object, of this many bytes if that is known."""
+    def write(self, blocks: Iterator[Buffer], size: int | None = None) -> Seen | None:
+        """Let it appear once the blocks end, in place of what was there; if they or the store fail, nothing of it is left.
+
+        Args:
+            blocks: its content.
+            size: how many bytes those are, if known.
+
+        Returns:
+            The object; None if the key may not read it.
+        """
 
     @abstractmethod
     def stat(self) -> Seen | None:
         """The object; None only if it certainly does not exist."""
+
+    @abstractmethod
+    def load(self, most: int | None = None) -> Held | None:
+        """The object with its content, which is empty if it has more than `most` bytes; None if there is no object."""
+
+    @abstractmethod
+    def replace(self, content: bytes, mark: Mark | None) -> Mark:
+        """Write the object if it still has this mark, or does not exist if there is no mark.
+
+        Raises:
+            Overtaken: it was not written: it has another mark.
+            StoreTrouble: the store failed; the object may have been written all the same.
+        """
+
+    @abstractmethod
+    def listing(self) -> dict[str, int]:
+        """The URIs of the objects below this place, or of the one that it is, with their bytes."""
+
+    @abstractmethod
+    def _pieces(self, size: int) -> Iterator[Buffer]: ...
+
+    @abstractmethod
+    def _remove(self) -> None: ...
+
+    def overwrite(self, content: bytes) -> Mark:
+        """Write the object, whatever is there."""
+        held = self.load(0)
+        return self.replace(content, held.mark if held else None)
 
     def read(self) -> Iterator[Buffer]:
         """The bytes of one object, in pieces: an object that is replaced meanwhile is an error, not a mixture."""
@@ -152,37 +142,13 @@ class Store(ABC):
             self._remove()
         return True
 
-    @abstractmethod
-    def load(self, most: int | None = None) -> Held | None:
-        """The object with its content, which is empty if it has more than `most` bytes; None if there is no object."""
-
-    @abstractmethod
-    def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the object if it still has this mark, or does not exist if there is no mark.
-
-        Raises:
-            Overtaken: it was not written: it has another mark.
-            StoreTrouble: the store failed; the object may have been written all the same.
-        """
-
-    def overwrite(self, content: bytes) -> Mark:
-        """Write the object, whatever is there."""
-        held = self.load(0)
-        return self.replace(content, held.mark if held else None)
-
-    def is_at(self, other: Store) -> bool:
-        """Whether both are the same object."""
-        return self.where == other.where
-
-    @abstractmethod
-    def listing(self) -> dict[str, int]:
-        """The URIs of the objects below this place, or of the one that it is, with their bytes."""
-
-    @abstractmethod
-    def _pieces(self, size: int) -> Iterator[Buffer]: ...
-
-    @abstractmethod
-    def _remove(self) -> None: ...
+    def check_alive(self) -> None:
+        """Raise `StoreTrouble` if the store does not answer; a refusal is an answer too."""
+        try:
+            self.stat()
+        except StoreTrouble as silence:
+            if not silence.status:
+                raise
 
 
 @contextmanager

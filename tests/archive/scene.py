@@ -19,17 +19,19 @@ from pulumi_snapshots.archive.upkeep import check_archived, remove
 from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.snapshot.read import get
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Seen, StoreTrouble
 from tests.support.world import DATABASE, Row, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.run.session import Session
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
+__all__ = ["SIZE", "Scene", "at_once", "burns", "file_of", "holds", "put", "scene"]
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
@@ -100,9 +102,28 @@ class Scene:
         paths = {name: self.folder / name for name in self.files()}
         return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
 
+    def passes(self, through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
+        """Let the bytes of objects, not of manifests, pass through this on their way to the disk."""
+
+        class Store(FileStore):
+            def write(self, blocks: Iterator[bytes], size: int | None = None) -> Seen:
+                return super().write(blocks if self._path.suffix == ".json" else through(blocks), size)
+
+        self.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+
     @property
     def downloads(self) -> list[JournalEntry]:
         return self.here.requests("download")
+
+
+def burns(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """A disk that fails in the middle."""
+    written = 0
+    for block in blocks:
+        yield block
+        written += len(block)
+        if written > SIZE // 2:
+            raise StoreTrouble("the disk is on fire")
 
 
 def file_of(record: ArchiveRecord) -> Path:

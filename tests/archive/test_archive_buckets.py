@@ -21,7 +21,7 @@ import obstore
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import shelf, source
+from pulumi_snapshots.archive import shelf, source, upload
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.shelf import Shelved, shelved
@@ -310,7 +310,7 @@ BRIEF = {**buckets.CLIENT, "read_timeout": timedelta(seconds=0.5)}
 def test_a_slow_line_does_not_fail_it(bucket: Bucket, large: Host) -> None:
     """Each part takes longer than a store may be silent."""
     bucket.proxy.fails = lambda request: time.sleep(1.5) if writes_a_part(request) else None
-    with patch.object(buckets, "CLIENT", BRIEF), patch.object(buckets, "SILENCE", 0.3):
+    with patch.object(buckets, "CLIENT", BRIEF), patch.object(upload, "SILENCE", 0.3):
         record = bucket.archive(large.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
     assert any(request.method == "HEAD" for request in bucket.proxy.requests)
@@ -343,7 +343,7 @@ def test_a_store_that_falls_silent_fails_it_soon(bucket: Bucket, large: Host) ->
     bucket.proxy.fails = falls_silent
     with (
         patch.object(buckets, "CLIENT", BRIEF),
-        patch.object(buckets, "SILENCE", 0.3),
+        patch.object(upload, "SILENCE", 0.3),
         patch.object(flow, "TIDYING", 0.5),
         pytest.raises(NotArchived, match="an unfinished part may be left"),
     ):

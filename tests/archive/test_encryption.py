@@ -17,13 +17,12 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.storage import encryption
-from pulumi_snapshots.storage.files import FileStore, _FileDraft
-from pulumi_snapshots.storage.store import Draft, StoreTrouble
 from squarecloud_emulator import Fault
-from tests.archive.scene import SIZE, file_of, scene
+from tests.archive.scene import burns, file_of, scene
 from tests.support.virtual import run_virtual, virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 IDENTITY = pyrage.x25519.Identity.generate()
@@ -55,21 +54,13 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one(tmp_path: 
 async def test_no_plain_byte_touches_the_disk(tmp_path: Path) -> None:
     written: list[bytes] = []
 
-    class Noting(_FileDraft):
-        def write(self, data: bytes | bytearray) -> None:
-            written.append(bytes(data))
-            super().write(data)
-
-    class Store(FileStore):
-        def begin(self, size: int | None) -> Draft:
-            if self._path.suffix == ".json":  # the manifest
-                return super().begin(size)
-            assert size is not None
-            assert size > SIZE
-            return Noting(self._path)
+    def noted(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            written.append(block)
+            yield block
 
     async with scene(tmp_path / "a") as at:
-        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        at.passes(noted)
         record = await at.archive(destination=f"{at.folder}/x.zip.age", recipients=[KEY])
         assert b"".join(written) == file_of(record).read_bytes()
         assert opened(b"".join(written)) == at.zip
@@ -110,18 +101,8 @@ def test_an_interrupted_encryption_leaves_nothing(tmp_path: Path, after: float) 
 
 @virtual
 async def test_a_store_that_fails_meanwhile_is_the_error(tmp_path: Path) -> None:
-    class Failing(_FileDraft):
-        def write(self, data: bytes | bytearray) -> None:
-            super().write(data)
-            if self._part.stat().st_size > 2_000_000:
-                raise StoreTrouble("the disk is on fire")
-
-    class Store(FileStore):
-        def begin(self, size: int | None) -> Draft:  # noqa: ARG002
-            return Failing(self._path)
-
     async with scene(tmp_path / "a") as at:
-        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        at.passes(burns)
         with pytest.raises(NotArchived, match="disk is on fire"):
             await at.archive(destination=f"{at.folder}/x.zip.age", recipients=[KEY])
         assert at.files() == set()

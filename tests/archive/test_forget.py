@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import anyio
 import pyrage
 import pytest
 
+from pulumi_snapshots.archive import shelf
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.retention import Keep
-from pulumi_snapshots.archive.shelf import carry_out, imported, shelved, verdicts
+from pulumi_snapshots.archive.inputs import Keep
+from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.errors import Explained
@@ -88,10 +90,15 @@ async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(tmp_pat
     put(tmp_path, 0)
     old = put(tmp_path, 1)
     async with scene(tmp_path / "a") as at:
-        found = await verdicts(at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER)
-        (goes,) = (each for each in found if each.goes)
-        put(tmp_path, 1, version_id="newer")
-        ended = await carry_out(at.transfers, goes, OWNER)
+        listed = shelf.shelved
+
+        async def listed_before(*given: Any) -> list[Shelved]:
+            found = await listed(*given)
+            put(tmp_path, 1, version_id="newer")
+            return found
+
+        with patch.object(shelf, "shelved", listed_before):
+            ended, _ = await forget(at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER)
         assert (ended.goes, ended.why) == (False, "it was changed since it was listed")
         assert old.exists()
 

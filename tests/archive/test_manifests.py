@@ -86,7 +86,7 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
     memory = ArchiveMemory()
     async with scene(tmp_path / "a") as at:
         first = await at.archive()
-        memory.keep("urn:first", first, counts=False)
+        memory.current["urn:first"] = first, False
         drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
         call: Any = SimpleNamespace(shared=Shared(print), listener=at.row)
         with patch.object(call.shared, "of", {Transfers: at.transfers, ArchiveMemory: memory}.__getitem__):
@@ -102,7 +102,7 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
         assert json.loads(manifest_of(first).read_text())["drill"] is None
         manifest_of(first).write_text(about)
         later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
-        second = await archive(at.here.session, at.transfers, later, at.row, proof=memory.proof)
+        second = await archive(at.here.session, at.transfers, later, at.row, proofs=memory.proofs)
         assert json.loads(manifest_of(second).read_text())["drill"] == noted
         with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
             assert not await note_drill(at.transfers, *now, at.row)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import anyio
 import pyrage
@@ -20,13 +21,14 @@ from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
+from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.files import FileStore, _FileDraft
-from pulumi_snapshots.storage.store import Draft, Held, Seen, StoreTrouble
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Held, StoreTrouble
 from squarecloud_emulator import Fault
 from tests.archive.scene import file_of, holds, scene
 from tests.cli.typed import Desk
@@ -233,23 +235,22 @@ def test_a_job_that_is_overtaken_records_an_object_that_is_there(
                         path.with_suffix(".tmp").replace(path)
                     files.clear()
 
-            class Watched(_FileDraft):
-                def write(self, data: bytes | bytearray) -> None:
+            def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
+                for block in blocks:
                     appears("while it is written")
-                    super().write(data)
+                    yield block
+                appears("right before it appears")
 
-                def commit(self, sha256: str) -> Seen:
-                    appears("right before it appears")
-                    seen = super().commit(sha256)
-                    appears("right after it appeared")
-                    return seen
+            appear = Upload.appear
 
-            class Store(FileStore):
-                def begin(self, size: int | None) -> Draft:
-                    return super().begin(size) if self._path.suffix == ".json" else Watched(self._path)
+            def appeared(upload: Upload) -> str:
+                mark = appear(upload)
+                appears("right after it appeared")
+                return mark
 
-            at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
-            record = await at.archive(owner=A, recipients=recipients)
+            at.passes(through)
+            with patch.object(Upload, "appear", appeared):
+                record = await at.archive(owner=A, recipients=recipients)
             assert sha256(file_of(record).read_bytes()).hexdigest() == record.sha256
             assert (await at.refresh(record)).lost is None
             assert owners(record) == [(A, False), (B, False)]
@@ -337,13 +338,9 @@ def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only
 
 @pytest.mark.parametrize("before", [False, True])
 def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path: Path, before: bool) -> None:  # noqa: FBT001
-    class Refusing(_FileDraft):
-        def commit(self, sha256: str) -> Seen:
-            raise StoreTrouble(f"ExpiredToken {sha256}")
-
-    class Store(FileStore):
-        def begin(self, size: int | None) -> Draft:
-            return super().begin(size) if self._path.suffix == ".json" else Refusing(self._path)
+    def refuses(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        yield from blocks
+        raise StoreTrouble("ExpiredToken")
 
     @virtual
     async def body() -> None:
@@ -353,7 +350,7 @@ def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path:
                 await at.archive(owner=A, destination=place)
                 at.newer(size=1000)
             was = {path.name: path.read_bytes() for path in at.folder.iterdir()}
-            at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+            at.passes(refuses)
             with pytest.raises(NotArchived, match="ExpiredToken"):
                 await at.archive(owner=A, destination=place)
             assert {path.name: path.read_bytes() for path in at.folder.iterdir()} == was
@@ -469,7 +466,7 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(tmp_path: 
         second = await at.archive(owner=B, keep_last=3, previous=first)
         assert second.owner == A, "manifests know it by its first name"
         shared = Shared(lambda _: None)
-        shared.of(ArchiveMemory).keep(B, second, counts=True)
+        shared.of(ArchiveMemory).current[B] = second, True
         state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
         await ArchiveCalls().delete(call_of(A, shared, at.row), first.id, state)
         assert file_of(first).exists()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_snapshots.listing.kept import KeptPages
-from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
+from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual

@@ -15,7 +15,7 @@ from pulumi_snapshots.cli.assurance.metrics import gauge
 from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
-from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ
+from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
 from tests.support.guarding import Machine

@@ -15,7 +15,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.storage.store import Held, Mark
+from pulumi_snapshots.storage.store import Held
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.memory import Memory
@@ -80,7 +80,7 @@ def in_a_bucket(_: Path) -> Two:
     store = Store(Clock(START))
 
     def put(data: bytes) -> None:
-        store.held[NAME] = Held(data, Mark('"put"', None), START)
+        store.held[NAME] = Held(data, '"put"')
 
     def get() -> bytes | None:
         return store.held[NAME].content if NAME in store.held else None

@@ -105,7 +105,7 @@ class Store:
         self._check(writes=True)
         self.writes += name != CHECK
         self._marks += 1
-        self.held[name] = Held(content, Mark(f'"{self._marks}"', None), self.clock.utc())
+        self.held[name] = Held(content, f'"{self._marks}"')
         return self.held[name].mark
 
     def _check(self, *, writes: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import tzinfo
 
 import click
@@ -36,7 +35,7 @@ async def archives(invocation: Invocation, /, *, destination: str, deep: bool, e
     with display(invocation, logged=deep) as shown:
         shown.progress(f"{'reading' if deep else 'listing'} {place_text(at.uri)}")
         found = await shelved(invocation.transfers, at, deep=deep)
-    fields = [{**asdict(each), "manifest": each.manifest} for each in found]
+    fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.problem} for each in found]
     invocation.listed(fields, HEADS, [_row(each, invocation.zone) for each in found], "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
     noted = {each.manifest.database_id or "" for each in found if each.manifest}

@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import facts, size_text
 from pulumi_snapshots.storage.destination import place_text
-from pulumi_snapshots.storage.encryption import identities, opened
+from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
 
 
 @command(
@@ -25,11 +25,14 @@ async def decrypt(invocation: Invocation, /, *, archive: str, identity: str, out
     source, target = place(invocation, "ARCHIVE", archive), place(invocation, "--output", output)
     if source.folder or target.folder or target.scheme != "file":
         invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
+    if source.scheme == "file" and target.file.exists() and source.file.exists() and source.file.samefile(target.file):
+        name = place_text(source.uri)
+        raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
     keys = identities(Path(identity))
     transfers = invocation.transfers
     with invocation.stopping(transfers), display(invocation) as shown:
         shown.progress(f"decrypting {place_text(source.uri)}")
-        seen, digest = await transfers.blocking(
+        size, digest = await transfers.blocking(
             lambda: opened(
                 transfers.store(source),
                 transfers.store(target),
@@ -39,6 +42,6 @@ async def decrypt(invocation: Invocation, /, *, archive: str, identity: str, out
             )
         )
     at = place_text(target.uri)
-    text = facts({"decrypted": at, "size": size_text(seen.size), "sha256": digest})
-    invocation.result({"uri": target.uri, "size": seen.size, "sha256": digest}, text, at)
+    text = facts({"decrypted": at, "size": size_text(size), "sha256": digest})
+    invocation.result({"uri": target.uri, "size": size, "sha256": digest}, text, at)
     return DONE

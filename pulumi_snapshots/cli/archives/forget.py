@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from pulumi_snapshots.archive.retention import TIER_LIMIT, Keep
-from pulumi_snapshots.archive.shelf import carry_out, verdicts
+from pulumi_snapshots.archive.inputs import TIER_LIMIT, Keep
+from pulumi_snapshots.archive.shelf import forget as forget_archives
 from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.cli.terminal.arguments import command, place
 from pulumi_snapshots.cli.terminal.display import display
@@ -34,12 +34,10 @@ async def forget(invocation: Invocation, /, *, destination: str, dry_run: bool, 
     if not any(tiers.values()):
         invocation.wrong("Give at least one of " + ", ".join(f"--keep-{name}" for name in tiers) + ".")
     at, keep = place(invocation, "DESTINATION", destination), Keep(**tiers)
-    transfers, words = invocation.transfers, invocation.wording.text
+    words = invocation.wording.text
     with display(invocation) as shown:
         shown.progress(f"listing {place_text(at.uri)}")
-        found = await verdicts(transfers, at, keep, OWNER)
-        if not dry_run:
-            found = [await carry_out(transfers, each, OWNER) if each.goes else each for each in found]
+        found = await forget_archives(invocation.transfers, at, keep, OWNER, dry_run=dry_run)
     gone = "would be removed" if dry_run else "removed"
     rows = [
         (

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.shelf import Found, find
+from pulumi_snapshots.archive.shelf import Shelved, find
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
 from pulumi_snapshots.cli.terminal.arguments import command, place, secret_of
@@ -126,12 +126,19 @@ async def _seen(dsn: str, kind: str, extra: str | None, *, dry_run: bool) -> tup
 
 
 def _show_needs(  # noqa: PLR0913  what it depends on
-    invocation: Invocation, found: Found, kind: str, holds: int, identity: str | None, *, overwrite: bool, lacking: str
+    invocation: Invocation,
+    found: Shelved,
+    kind: str,
+    holds: int,
+    identity: str | None,
+    *,
+    overwrite: bool,
+    lacking: str,
 ) -> int:
     """Say all that a restore needs, and whether it is there; `lacking` is why the database cannot be used, if it cannot."""
     things = KINDS[kind].things
     rows: list[tuple[str, str, str]] = [
-        ("ok", "archive", f"{bytes_text(found.size)}, {'with' if found.manifest else 'without'} a manifest")
+        ("ok", "archive", f"{bytes_text(found.size or 0)}, {'with' if found.manifest else 'without'} a manifest")
     ]
     if found.sealed:
         state, key = "problem", "missing: give it with --identity"
@@ -151,9 +158,9 @@ def _show_needs(  # noqa: PLR0913  what it depends on
         lacks = "not on PATH" + f", needed for {forms[names]} only" * (len(forms) > 1)
         state = "ok" if path else "note" if any(paths.values()) else "problem"
         rows.append((state, " or ".join(names), path or lacks))
-    if found.sealed or found.place.scheme != "file":
+    if found.sealed or not found.uri.startswith("file:"):
         free, folder = shutil.disk_usage(tempfile.gettempdir()).free, tempfile.gettempdir()
-        room = "ok" if free > found.size else "problem"
+        room = "ok" if free > (found.size or 0) else "problem"
         rows.append((room, "room for it, decrypted", f"{bytes_text(free)} in {folder}"))
     fields = [{"need": need, "found": said, "state": state} for state, need, said in rows]
     invocation.result(fields, report([(MARKS[state], need, said, "") for state, need, said in rows], invocation.out))

@@ -35,6 +35,10 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
 from pulumi_snapshots.service.client import ONCE, ONLINE
 from pulumi_snapshots.service.errors import (
+    ACCOUNT_READ,
+    DATABASES_READ,
+    SNAPSHOTS_READ,
+    SNAPSHOTS_WRITE,
     Blocked,
     KeyRefused,
     ListingBlocked,
@@ -44,7 +48,6 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.service.models import Account, Listing
 from pulumi_snapshots.service.rate_limiter import accounts_in
-from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 
 CHECKED = "checked"
 """When the ledger was last checked; the entry makes the check write something."""

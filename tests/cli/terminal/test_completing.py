@@ -17,7 +17,7 @@ from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal import completing
 from pulumi_snapshots.cli.terminal.invocation import COMPLETE, NAME
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.scopes import SNAPSHOTS_READ
+from pulumi_snapshots.service.errors import SNAPSHOTS_READ
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.cli.typed import Desk

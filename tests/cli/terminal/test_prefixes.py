@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_snapshots.lookup.prefix import is_part_of_version
-from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
+from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
