@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep, which_snapshot
+from pulumi_snapshots.archive.inputs import ArchiveInputs, rule_of, which_snapshot
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
     ArchiveMemory,
@@ -110,21 +110,16 @@ def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     latest = max([system_utc(), *(each.taken for each in history(record))])
     new = StoredObject(_next_uri(record, values), "", known.get("created_at") or rfc3339(latest))
     objects = [new, *(each for each in history(record) if each.uri != new.uri)]
-    last = known.get("keep_last")
-    kept = kept_of(objects, known.get("keep") or (Keep(last=last) if last else None))
+    kept = kept_of(objects, rule_of(known.get("keep"), known.get("keep_last")))
     return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)
 
 
 def _next_uri(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     """The URI of the next object, which is written over what has it; empty if a preview does not know it."""
-    place, (database_id, version_id) = _place(values.get("destination")), which_snapshot(values)
-    if not isinstance(place, Destination) or not place.folder:
-        return place.uri if isinstance(place, Destination) else ""
-    created = record.created_at if version_id == record.version_id else values.get("created_at")
-    if not created or not database_id or UNKNOWN in {created, database_id, version_id}:
-        return ""
-    sealed = bool(values.get("recipients"))
-    return object_in(place, database_id, version_id, parse_rfc3339(created), sealed=sealed).uri
+    place = _place(values.get("destination"))
+    if isinstance(place, Destination) and not place.folder:
+        return place.uri
+    return record.uri if which_snapshot(values)[1] == record.version_id and _is_in(record, place) else ""
 
 
 def _keys(recipients: Any) -> Any:

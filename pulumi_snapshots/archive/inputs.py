@@ -142,7 +142,7 @@ class ArchiveInputs(Inputs):
     @property
     def rule(self) -> Keep | None:
         """Which objects to keep; None for all."""
-        return self.keep or (Keep(last=self.keep_last) if self.keep_last else None)
+        return rule_of(self.keep, self.keep_last)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -157,6 +157,11 @@ class ArchiveInputs(Inputs):
         wrong = {one.property for one in found}
         found += [each for each in _combinations(values) if each.property not in wrong]
         return found if "download_url" in wrong else [*found, *_source_problems(values)]
+
+
+def rule_of(keep: Keep | None, keep_last: int | None) -> Keep | None:
+    """Which objects to keep, by either input; None for all."""
+    return keep or (Keep(last=keep_last) if keep_last else None)
 
 
 def hidden_problem(problem: Problem, given: Any) -> Problem:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -123,11 +122,11 @@ def edit_manifest(
     store = manifest_of(transfers, uri)
     for _ in range(TRIES):
         held: Held | None = None
-        write: Callable[[bytes], Any] = store.overwrite  # by a key that may only write
+        may_read = True
         try:
             held = store.load(LARGEST)
-            write = partial(store.replace, mark=held.mark if held else None)
         except StoreTrouble as trouble:
+            may_read = False
             if not trouble.forbidden:
                 raise
         found = None if held is None else Manifest.parse(held.content, uri)
@@ -137,7 +136,10 @@ def edit_manifest(
         if wanted is None or wanted == found:
             return found
         with suppress(Overtaken):
-            write(wanted.text)
+            if may_read:
+                store.replace(wanted.text, held.mark if held else None)
+            else:
+                store.write(iter([wanted.text]))
             return wanted
     raise StoreTrouble(f"{store.where}: others write it all the time")
 

@@ -66,7 +66,6 @@ class Source:
         self._created = self.inputs.created_at
         self._served: Served | None = None
         self._refused: set[str] = set()
-        self._refusals = 0
         self._said_at = float("-inf")
 
     @property
@@ -130,7 +129,7 @@ class Source:
                         waiting += len(piece)
                         self._count(len(piece))
                         if waiting >= BLOCK:
-                            self._refusals = 0
+                            self._refused.clear()
                             yield b"".join(pieces)
                             pieces, waiting = [], 0
                             self._tell()
@@ -193,10 +192,9 @@ class Source:
             raise NoUrl(why, then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)]) from refusal
         session, database_id = self._service
         self._refused.add(self._url)
-        self._refusals += 1
         # The two listings are cached separately, each for up to 30 minutes: the other one may have a fresh URL.
         for page_of in cycle((session.listings.own_page, session.listings.account_page)):
-            if self._refusals >= REFUSALS:
+            if len(self._refused) >= REFUSALS:
                 break
             self.listener.progress("the download URL was refused; asking for a fresh one")
             now = session.clock.monotonic()

@@ -171,27 +171,28 @@ async def remove(  # noqa: PLR0913  what decides about an object
     Raises:
         NotRemoved: it may still exist.
     """
-    among, name = successor is not None and record.object in successor.earlier, place_text(record.uri)
+    name, removed = place_text(record.uri), False
+    kept: Words = ""
+    among = successor is not None and record.object in successor.earlier
     if not delete_object:
         # What was replaced may have been removed or overwritten since.
         if record.lost is None and (successor is None or among):
             listener.note(f"kept: {name}")
         return
     if successor is not None and (successor.uri == record.uri or (counted and among)):
-        listener.note(f"kept: {name}, which the archive that replaced this one holds or counts")
-        return
-    if record.pinned:
-        listener.note(Text("kept: {uri}, since {pin} keeps it for good", uri=name))
-        return
+        kept = "the archive that replaced this one holds or counts it"
+    elif record.pinned:
+        kept = Text("{pin} keeps it for good")
     why: Words = "it was interrupted, or the store did not answer"
     then: list[Next] = []
     try:
         with transfers.until(REFRESH_PATIENCE):
-            removed, kept = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
-            if removed:
-                listener.note(f"deleted {name}")
-            elif kept:
+            if not kept:
+                removed, kept = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
+            if kept:
                 listener.note(Text("kept: {uri}: {why}", uri=name, why=kept))
+            elif removed:
+                listener.note(f"deleted {name}")
             elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
                 listener.warn(f"{name} was kept: this resource did not write it, or it was changed since.")
             return

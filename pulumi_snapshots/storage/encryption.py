@@ -71,7 +71,9 @@ def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], N
     try:
         _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
     except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
-        raise NotDecrypted(_why(name, str(error))) from None
+        if str(error).startswith("No matching keys"):
+            raise NotDecrypted(f"{name} is encrypted for other recipients than the identity file's keys") from None
+        raise NotDecrypted(f"{name} is not encrypted with age, or was altered or cut short: {error}") from None
 
 
 class _Pipe:
@@ -173,14 +175,3 @@ def opened(
     except BaseException:
         writing.stop()
         raise
-
-
-def _why(name: str, error: str) -> str:
-    """What the library's short errors mean."""
-    if error.startswith("Header is invalid"):
-        return f"{name} is not encrypted with age"
-    if error.startswith("No matching keys"):
-        return f"{name} is encrypted for other recipients: the identity file has none of their keys"
-    if error.startswith("Unknown age format"):
-        return f"{name} cannot be decrypted: {error}"
-    return f"{name} was altered or cut short: {error}"

@@ -105,11 +105,6 @@ class Store(ABC):
     @abstractmethod
     def _remove(self) -> None: ...
 
-    def overwrite(self, content: bytes) -> Mark:
-        """Write the object, whatever is there."""
-        held = self.load(0)
-        return self.replace(content, held.mark if held else None)
-
     def read(self) -> Iterator[Buffer]:
         """The bytes of one object, in pieces: an object that is replaced meanwhile is an error, not a mixture."""
         before, pieces = self.stat(), 0

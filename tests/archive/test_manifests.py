@@ -352,9 +352,9 @@ async def test_archive_encrypts_for_the_keys_that_are_typed(tmp_path: Path) -> N
     ("content", "identity", "told"),
     [
         ("sealed", str(pyrage.x25519.Identity.generate()), "x.age is encrypted for other recipients"),
-        ("cut", str(IDENTITY), "x.age was altered or cut short"),
-        ("changed", str(IDENTITY), "x.age was altered or cut short"),
-        ("plain", str(IDENTITY), "x.age is not encrypted with age"),
+        ("cut", str(IDENTITY), "x.age is not encrypted with age, or was altered or cut short"),
+        ("changed", str(IDENTITY), "x.age is not encrypted with age, or was altered or cut short"),
+        ("plain", str(IDENTITY), "x.age is not encrypted with age, or"),
         ("none", str(IDENTITY), "does not exist"),
         ("sealed", "not a key", "is no identity file of age"),
         ("sealed", "# nothing", "holds no identity of age"),

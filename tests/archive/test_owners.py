@@ -162,7 +162,7 @@ async def test_a_pinned_archive_outlives_its_resource(tmp_path: Path) -> None:
         record = await at.archive(owner=A, pin=True)
         await at.remove(record, delete_object=True)
         assert file_of(record).exists()
-        assert at.row.notes[-1].endswith("since pin keeps it for good")
+        assert at.row.notes[-1].endswith("pin keeps it for good")
         await at.remove(replace(record, pinned=None), delete_object=True)  # a state that was not saved
         assert file_of(record).exists()
 
