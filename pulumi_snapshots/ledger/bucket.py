@@ -20,7 +20,7 @@ from pulumi_snapshots.errors import LedgerUnavailable, Next, Step
 from pulumi_snapshots.ledger.place import Document, Place, destination_of, environment_of, packed
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
-from pulumi_snapshots.storage.store import Held, Overtaken, Store, StoreTrouble
+from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Bucket(Place):
     def __init__(  # noqa: PLR0913  tests replace two of them
         self,
         where: str,
-        at: Callable[[str], Store],
+        at: Callable[[str], BucketStore],
         name: str,
         clock: Clock,
         *,
