@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.program import Declared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pulumi_snapshots.archive.retention import Keep
+    from pulumi_snapshots.archive.inputs import Keep
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.program.snapshot import SnapshotDeclaration
 
