@@ -19,9 +19,8 @@ from pulumi_snapshots.guard.book import consult
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.support.guarding import Machine, Program
-from tests.support.restoring import kill
 from tests.support.virtual import run_virtual
-from tests.support.world import DATABASE, World, world
+from tests.support.world import DATABASE, World, kill, world
 
 if TYPE_CHECKING:
     from datetime import datetime

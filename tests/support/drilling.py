@@ -8,6 +8,7 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -22,8 +23,8 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
-from tests.support.restoring import Scene, kill, scene
-from tests.support.world import DATABASE, OTHER_DATABASE
+from tests.support.restoring import Scene, scene
+from tests.support.world import DATABASE, OTHER_DATABASE, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,20 +147,7 @@ class DrillScene:
 
     async def killed(self, after: float, **changes: Any) -> bool:
         """One `pulumi up`, with kill -9 after some seconds; returns whether it had not ended by then."""
-        ended = anyio.Event()
-
-        async def run() -> None:
-            await self.up(**changes)
-            ended.set()
-
-        async with anyio.create_task_group() as process:
-            process.start_soon(run)
-            with anyio.move_on_after(after):
-                await ended.wait()
-            if not ended.is_set():
-                kill(self.session)
-            process.cancel_scope.cancel()
-        return not ended.is_set()
+        return await killed(after, partial(self.up, **changes), lambda: self.session)
 
     def on_another_machine(self) -> None:
         """Run what follows on a machine that shares the place with the others."""

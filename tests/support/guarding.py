@@ -14,8 +14,7 @@ from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.snapshot.create import create
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
-from tests.support.restoring import kill
-from tests.support.world import DATABASE, Row, World
+from tests.support.world import DATABASE, Row, World, killed
 
 if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
@@ -43,11 +42,7 @@ class Machine:
     async def killed_after(self, seconds: float, **inputs: Any) -> None:
         """Run a program with one change, and kill it: it leaves only the files that it has written."""
         program = self.program()
-        async with anyio.create_task_group() as process:
-            process.start_soon(partial(program.change, "update of Server shop", **inputs))
-            await self.here.clock.sleep(seconds)
-            kill(program.session)
-            process.cancel_scope.cancel()
+        await killed(seconds, partial(program.change, "update of Server shop", **inputs), lambda: program.session)
 
     async def snapshot(self, row: Row | None = None, **inputs: Any) -> SnapshotRecord:
         """A Snapshot of the same database, which another process of the same run takes."""

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
-
-import anyio
+from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore
+from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.restore.restore import failure_of, restore, resume_restore
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
-from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, START, EndingOf, Row, World, ended, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from pulumi_snapshots.restore.record import RestoreRecord
     from pulumi_snapshots.run.session import Session
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
@@ -28,47 +25,7 @@ if TYPE_CHECKING:
 RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::back"
 
 
-@dataclass(frozen=True)
-class RestoreEnding:
-    """The result of a restore.
-
-    Attributes:
-        record: what the state holds afterwards; None if nothing.
-        error: the error, if there was one.
-        text: everything that was shown.
-    """
-
-    record: RestoreRecord | None
-    error: Exception | None
-    text: str
-
-    @property
-    def how(self) -> Literal["complete", "pending", "failed", "nothing"]:
-        """What the state holds afterwards."""
-        if self.record is None:
-            return "nothing"
-        return "failed" if self.record.failure else "pending" if self.record.pending else "complete"
-
-    @property
-    def complete(self) -> RestoreRecord:
-        assert self.error is None, self.text
-        assert self.record is not None
-        assert not self.record.pending
-        assert self.record.attempt is None
-        return self.record
-
-    @property
-    def pending(self) -> RestoreRecord:
-        assert isinstance(self.error, RestorePending), self.text
-        assert self.record is not None
-        assert self.record.pending
-        return self.record
-
-    @property
-    def nothing(self) -> Exception:
-        assert self.record is None, self.text
-        assert self.error is not None
-        return self.error
+RestoreEnding = EndingOf[RestoreRecord]
 
 
 @dataclass
@@ -111,18 +68,11 @@ class Scene:
         return await self.ending(resume_restore(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
 
     async def ending(self, operation: Awaitable[RestoreRecord]) -> RestoreEnding:
-        record: RestoreRecord | None = None
-        error: Exception | None = None
-        said = ""
-        try:
-            record = await operation
-            if record.failure:  # of an earlier run, whose record must be kept
-                error = failure_of(record)
-                said = self.row.wording.told(error)
-        except Explained as failure:
-            error, said = failure, self.row.wording.told(failure)
-            record = failure.record if isinstance(failure, RestorePending) else None
-        return RestoreEnding(record, error, "\n".join([*self.row.shown, *self.row.warnings, said]))
+        ending = await ended(operation, self.row)
+        if ending.record is None or ending.error or not ending.record.failure:
+            return ending
+        error = failure_of(ending.record)  # of an earlier run, whose record must be kept
+        return replace(ending, error=error, text=f"{ending.text}{self.row.wording.told(error)}")
 
     async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:
         """Run a restore, with ^C after some seconds."""
@@ -135,20 +85,15 @@ class Scene:
         Returns:
             Its ending, if it ended before the kill.
         """
-        session = self.process()
         endings: list[RestoreEnding] = []
 
-        async def run() -> None:
+        async def run(session: Session) -> None:
             endings.append(await self.restore(session, **inputs))
 
-        async with anyio.create_task_group() as process:
-            process.start_soon(run)
-            await anyio.sleep(after)
-            if not endings:
-                kill(session)
-                self.row = Row(wording=PYTHON.about(resource=RESTORER))
-            process.cancel_scope.cancel()
-        return endings[0] if endings else None
+        if await self.here.killed(after, run, self.process()):
+            self.row = Row(wording=PYTHON.about(resource=RESTORER))
+            return None
+        return endings[0]
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
         await self.here.later(after, happen)
@@ -179,13 +124,6 @@ class Scene:
     @property
     def accepted(self) -> list[str | None]:
         return [post.version_id for post in self.posts if post.accepted]
-
-
-def kill(session: Session) -> None:
-    """Let the process of a session write nothing more."""
-    place = session.ledger.place
-    assert isinstance(place, Mortal)
-    place.killed = True
 
 
 def knows_time(here: World, session: Session | None = None) -> None:

@@ -6,22 +6,24 @@ import random
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import Explained, Unresolved
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
-from pulumi_snapshots.snapshot.create import Pending, create, resume
+from pulumi_snapshots.snapshot.create import create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors import Words
     from pulumi_snapshots.errors.wording import Wording
     from pulumi_snapshots.ledger.place import Place
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.resources import StoredSnapshot
@@ -74,8 +75,18 @@ class Row:
         self.warnings.append(self.wording.text(text))
 
 
+class Kept(Protocol):
+    """What a state holds of something that takes time."""
+
+    @property
+    def pending(self) -> bool: ...
+
+
+R = TypeVar("R", bound=Kept)
+
+
 @dataclass(frozen=True)
-class Ending:
+class EndingOf(Generic[R]):
     """The result of an operation.
 
     Attributes:
@@ -84,29 +95,53 @@ class Ending:
         text: everything that was shown.
     """
 
-    record: SnapshotRecord | None
+    record: R | None
     error: Exception | None
     text: str
 
     @property
-    def complete(self) -> SnapshotRecord:
+    def how(self) -> Literal["complete", "pending", "failed", "nothing"]:
+        """What the state holds afterwards."""
+        if self.record is None:
+            return "nothing"
+        return "failed" if getattr(self.record, "failure", None) else "pending" if self.record.pending else "complete"
+
+    @property
+    def complete(self) -> R:
         assert self.error is None, self.text
         assert self.record is not None
         assert not self.record.pending
         return self.record
 
     @property
-    def pending(self) -> SnapshotRecord:
-        assert isinstance(self.error, Pending), self.text
+    def pending(self) -> R:
+        assert isinstance(self.error, Unresolved), self.text
         assert self.record is not None
         assert self.record.pending
         return self.record
 
     @property
     def nothing(self) -> Exception:
-        assert self.record is None
+        assert self.record is None, self.text
         assert self.error is not None
         return self.error
+
+
+async def ended(operation: Awaitable[R], row: Row, seen: Row | None = None) -> EndingOf[R]:
+    """Await an operation, and show its error as text, like a terminal; on another row if that has seen the rest."""
+    record: R | None = None
+    error: Exception | None = None
+    said = ""
+    try:
+        record = await operation
+    except Explained as failure:
+        error, said = failure, row.wording.told(failure)
+        record = failure.record if isinstance(failure, Unresolved) else None
+    seen = seen or row
+    return EndingOf(record, error, "\n".join([*seen.shown, *seen.notes, *seen.warnings, said]))
+
+
+Ending = EndingOf[SnapshotRecord]
 
 
 @dataclass
@@ -123,17 +158,7 @@ class World:
         return replace(SnapshotInputs(DATABASE), **changes)
 
     async def ending(self, operation: Awaitable[SnapshotRecord], row: Row | None = None) -> Ending:
-        """Await an operation, and show its error as text, like a terminal."""
-        record: SnapshotRecord | None = None
-        error: Exception | None = None
-        said = ""
-        try:
-            record = await operation
-        except Explained as failure:
-            error, said = failure, self.row.wording.told(failure)
-            record = failure.record if isinstance(failure, Pending) else None
-        row = row or self.row
-        return Ending(record, error, "\n".join([*row.shown, *row.notes, *row.warnings, said]))
+        return await ended(operation, self.row, row)
 
     async def create(
         self, *, session: Session | None = None, owner: str = OWNER, fresh: bool = False, **inputs: Any
@@ -196,21 +221,8 @@ class World:
         Returns:
             Whether its work had not ended by then.
         """
-        process, ended = session or self.next_run(), anyio.Event()
-
-        async def run() -> None:
-            with suppress(Explained):
-                await work(process)
-            ended.set()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(run)
-            with anyio.move_on_after(after):
-                await ended.wait()
-            assert isinstance(process.ledger.place, Mortal)
-            process.ledger.place.killed = True
-            group.cancel_scope.cancel()
-        return not ended.is_set()
+        process = session or self.next_run()
+        return await killed(after, partial(work, process), lambda: process)
 
     def next_run(self, **settings: Any) -> Session:
         """The session of a later process on this machine."""
@@ -235,6 +247,32 @@ class World:
 
     def newest(self, database_id: str = DATABASE) -> StoredSnapshot:
         return self.emulator.snapshots(database_id)[0]
+
+
+def kill(session: Session) -> None:
+    """Let the process of a session write nothing more."""
+    place = session.ledger.place
+    assert isinstance(place, Mortal)
+    place.killed = True
+
+
+async def killed(after: float, work: Callable[[], Awaitable[object]], session: Callable[[], Session]) -> bool:
+    """Let a process work, and kill it after some seconds; returns whether its work had not ended by then."""
+    over = anyio.Event()
+
+    async def run() -> None:
+        with suppress(Explained):
+            await work()
+        over.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        with anyio.move_on_after(after):
+            await over.wait()
+        if not over.is_set():
+            kill(session())
+        group.cancel_scope.cancel()
+    return not over.is_set()
 
 
 def ledger_of(clock: Clock, place: Place | None = None) -> Ledger:
