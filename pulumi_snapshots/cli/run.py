@@ -4,25 +4,54 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+import traceback
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
 import click
+from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
-from pulumi_snapshots.cli.terminal.invocation import (
-    BY_SIGNAL,
-    COMPLETE,
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    NAME,
-    Invocation,
-    streams,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, WRONG, Invocation
+from pulumi_snapshots.engine.errors import debugging
+from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors.pages import keep_last
+
+BY_SIGNAL = 128
+"""Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code."""
+    with _streams():
+        invocation = Invocation(os.environ)
+        try:
+            command = parse(arguments, invocation)
+        except SystemExit as ended:  # a completion, which ends at once: a request that hangs must not hold up the shell
+            _leave(FAILED if ended.code else DONE)
+        except click.Abort:
+            invocation.fail("interrupted before anything was sent.")
+            return BY_SIGNAL + signal.SIGINT
+        except click.exceptions.NoArgsIsHelpError as error:
+            invocation.say(error.format_message())
+            return error.exit_code
+        except click.ClickException as error:
+            return _refuse(invocation, error)
+        except OSError as error:
+            invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
+            return FAILED
+        code = anyio.run(finish, invocation, command) if command else DONE
+        if code > BY_SIGNAL:
+            _leave(code)
+        return code
 
 
 def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, int] | None:
@@ -35,14 +64,68 @@ def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, An
     return command if inspect.iscoroutine(command) else None
 
 
-def _complete(arguments: Sequence[str], invocation: Invocation) -> NoReturn:
-    """Print what the shell has asked for, and end at once: a request that hangs in the system must not hold up the shell."""
-    code: object = FAILED
+async def finish(invocation: Invocation, command: Awaitable[int]) -> int:
+    """Run a command until it or a signal ends it; returns the exit code."""
+    code: int | None = None
+    async with anyio.create_task_group() as group:
+        await group.start(_heed_signals, invocation, group.cancel_scope)
+        async with anyio.create_task_group() as beside:  # a monitor must not hear of the start after the end
+            beside.start_soon(_notify, invocation, "started")
+            code = await _told(invocation, command)
+        group.cancel_scope.cancel()
+    if code is None:
+        invocation.fail("interrupted before it was done.")
+    if invocation.failures and code != WRONG:
+        errors = [f"Error: {each}" for each in invocation.failures]
+        keep_last("\n".join([invocation.name, *errors]), invocation.environment)
+    await _notify(invocation, "done" if code == DONE else "failed")
+    if invocation.ended_by is not None and code != DONE:
+        return BY_SIGNAL + invocation.ended_by
+    return FAILED if code is None else code
+
+
+async def _told(invocation: Invocation, command: Awaitable[int]) -> int:
     try:
-        parse(arguments, invocation)
-    except SystemExit as ended:
-        code = ended.code
-    _leave(DONE if code == DONE else FAILED)
+        return await command
+    except click.UsageError as error:
+        return _refuse(invocation, error)
+    except Explained as error:
+        invocation.fail(invocation.wording.report(error))
+        if debugging():
+            invocation.say(traceback.format_exc())
+        return FAILED
+
+
+def _refuse(invocation: Invocation, error: click.ClickException) -> int:
+    """Say what is wrong with the arguments; returns the exit code."""
+    context = getattr(error, "ctx", None)
+    more = f"\nhint: `{context.command_path} --help` shows all arguments." if context else ""
+    invocation.fail(error.format_message() + more)
+    return error.exit_code
+
+
+async def _notify(invocation: Invocation, event: str) -> None:
+    """Tell the monitor, if there is one; a monitor that does not hear it only causes a warning, without its URL."""
+    if (url := invocation.notifies) is None:
+        return
+    text = "\n".join(invocation.failures) if event == "failed" else ""
+    if why := await invocation.monitor.tell(invocation.clock, url, event, f"{invocation.name}: {event}", text):
+        invocation.warn(f"the URL of --notify did not hear that this {event}: {why}.")
+
+
+async def _heed_signals(
+    invocation: Invocation, scope: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    # A signal that is ignored, as under nohup or in a background job, stays ignored.
+    heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*heeded) as signals:
+        task_status.started()
+        async for received in signals:
+            if invocation.ended_by or not invocation.stoppable:  # a second signal does not wait
+                scope.cancel()
+            invocation.ended_by = invocation.ended_by or received
+            for each in invocation.stoppable:
+                each.stop()
 
 
 def _leave(code: int) -> NoReturn:
@@ -53,26 +136,21 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command line; returns the exit code."""
-    with streams():
-        invocation = Invocation(os.environ)
-        if os.environ.get(COMPLETE):
-            _complete(arguments, invocation)
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Make standard output and error safe to use, whatever the locale, and even if they are closed."""
+    with Path(os.devnull).open() as closed:  # what is not open for writing fails like a closed stream
+        sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
+        both = (sys.stdout, sys.stderr)
+        for stream in both:
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a locale may lack a name's characters
         try:
-            command = parse(arguments, invocation)
-        except click.Abort:
-            invocation.fail("interrupted before anything was sent.")
-            return INTERRUPTED
-        except click.exceptions.NoArgsIsHelpError as error:
-            invocation.say(error.format_message())
-            return error.exit_code
-        except click.ClickException as error:
-            return invocation.refuse(error)
-        except OSError as error:
-            invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
-            return FAILED
-        code = anyio.run(invocation.finish, command) if command else DONE
-        if code > BY_SIGNAL:
-            _leave(code)
-        return code
+            yield
+        finally:
+            for stream in both:
+                try:
+                    stream.flush()
+                except OSError:
+                    # Else the interpreter flushes again at its end, and prints a traceback.
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

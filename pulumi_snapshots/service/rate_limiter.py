@@ -103,11 +103,6 @@ def pacings(document: Document) -> dict[str, Pacing]:
         return {}
 
 
-def accounts_in(document: Document) -> set[str]:
-    """The names of the accounts whose requests a document has."""
-    return {name for name, each in pacings(document).items() if each.sent}
-
-
 def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
     """Every block in a document that lasts at this time of the service: the account's name and its end."""
     ends = [(name, at) for name, each in pacings(document).items() for at in each.blocks.values()]

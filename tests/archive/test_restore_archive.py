@@ -25,7 +25,7 @@ import pymysql
 import pytest
 import redis
 
-from pulumi_snapshots.cli.run import parse
+from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
@@ -89,7 +89,7 @@ def types(*arguments: str | Path, **environment: str) -> Ended:
     invocation = Invocation({**os.environ, **environment}, out, err)
     command = parse(["restore-archive", *map(str, arguments), "--connection-env", "TO"], invocation)
     assert command is not None
-    code = anyio.run(invocation.finish, command)
+    code = anyio.run(finish, invocation, command)
     return Ended(code, out.getvalue(), err.getvalue())
 
 
@@ -309,12 +309,7 @@ def test_a_dry_run_says_what_is_missing(server: Postgres, tmp_path: Path) -> Non
     shown = types(archive, "--dry-run", TO=target, PATH="/nowhere")
     assert shown.code == 1
     assert [line.split("  ")[0] for line in shown.out.splitlines()] == [
-        "ok",
-        "PROBLEM",
-        "ok",
-        "PROBLEM",
-        "PROBLEM",
-        "ok",
+        *("ok", "ok", "PROBLEM", "PROBLEM", "PROBLEM", "ok"),
     ]
     assert "missing: give it with --identity" in shown.out
     key = tmp_path / "key.txt"

@@ -69,7 +69,7 @@ async def test_doctor_needs_four_requests_if_all_is_well(tmp_path: Path) -> None
             *("ok", "ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok"),
         ]
         assert "15 of 16 left" in ended.out
-        assert "at most 5 min old" in ended.out
+        assert "at most 30 min old" in ended.out
         assert "whether a new snapshot ends the caching of a listing is not known" in ended.out
         assert "pulumi-snapshots 1.2.3" in ended.out
         assert ended.err == ""
@@ -152,17 +152,17 @@ FINDINGS: dict[str, tuple[Arrange, dict[str, Any], dict[str, str], dict[str, tup
             "quota": ("unknown", ""),
         },
     ),
-    "free plan": (one, {"plan": "free"}, {}, {"scope snapshots:read": ("note", "the plan does not include it")}),
+    "free plan": (
+        one,
+        {"plan": "free"},
+        {},
+        {"scope snapshots:read": ("note", "The account's plan does not include this")},
+    ),
     "blocked listing": (
         refused("list account", 429, "RATE_LIMITED"),
         {},
         {},
-        {
-            "scope snapshots:read": (
-                "note",
-                "the service blocks it for up to 5 minutes, since it was requested too often",
-            )
-        },
+        {"scope snapshots:read": ("note", "was requested too often and is blocked")},
     ),
     "used-up quota": (
         full,

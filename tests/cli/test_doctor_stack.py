@@ -76,7 +76,6 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(tmp_path: Path) ->
         assert found["ledger"][1].startswith(f"shared: {shared}/")
         assert found["ledger"][2] == UNSHARED
         assert found["two machines"][1].startswith("a second machine resumed what a killed run had requested")
-        assert not list(shared.glob("rehearsal*")), "it leaves nothing"
         listed = await stack_of(w, tmp_path, sharedState=str(shared)).types("runs", "--stack", "prod")
         assert "nothing is under way, as far as " + str(shared) in listed.done.err
 
@@ -148,7 +147,7 @@ async def test_a_stack_that_cannot_be_read_is_a_problem_in_the_words_of_the_cli(
         ended = await desk.types("doctor", "--stack", "nope", "--json")
         assert ended.code == 1
         (one,) = ended.json
-        assert "stack nope cannot be read: no stack named 'nope' found" in one["found"]
+        assert "`pulumi config --json --stack nope` failed: no stack named 'nope' found" in one["found"]
         desk.environment["PATH"] = ""
         ended = await desk.types("runs", "--stack", "prod")
         assert (ended.code, ended.out) == (1, "")
@@ -156,7 +155,7 @@ async def test_a_stack_that_cannot_be_read_is_a_problem_in_the_words_of_the_cli(
 
 
 @virtual
-async def test_doctor_names_what_a_bucket_does_not_allow_and_its_other_accounts(tmp_path: Path) -> None:
+async def test_doctor_names_what_a_bucket_does_not_allow(tmp_path: Path) -> None:
     async with world() as w:
         store = Store(w.clock, unlisted=True)
         desk = stack_of(w, tmp_path)
@@ -165,9 +164,7 @@ async def test_doctor_names_what_a_bucket_does_not_allow_and_its_other_accounts(
         assert state == "problem"
         assert "listing the bucket (s3:ListBucket" in said
         store.unlisted = False
-        await store.bucket().edit(lambda document: document.update(accounts={"b": {"sent": [[1e9, "x", [], True]]}}))
-        found = (await found_by(desk))["ledger"]
-        assert "1 more accounts use it, whose limits are kept apart" in found[1]
+        assert (await found_by(desk))["ledger"][2] == UNSHARED
         store.unlisted = True
         state, said, advice = (await found_by(desk))["ledger"]
         assert (state, "the bucket cannot be listed" in said) == ("note", True)

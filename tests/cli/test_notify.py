@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
 
-from pulumi_snapshots.service.monitor import Monitor
 from squarecloud_emulator import Fault
 from tests.cli.test_commands import interrupted
 from tests.cli.typed import Desk
@@ -19,10 +18,8 @@ from tests.support.world import DATABASE, world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from io import StringIO
     from pathlib import Path
 
-    from pulumi_snapshots.cli.terminal.invocation import Invocation
     from tests.support.world import World
 
 CHECKS, NTFY = "https://hc.example/ping/5ec2e7-uuid", "https://ntfy.sh/5ec2e7-topic"
@@ -46,20 +43,8 @@ class Monitors(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers={"location": "https://elsewhere.example"})
 
 
-@dataclass
-class Watched(Desk):
-    """A desk whose monitors are these."""
-
-    monitors: Monitors = field(default_factory=Monitors)
-
-    def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
-        made = super().invocation(out, err, typed)
-        made.of(Monitor).http = self.monitors
-        return made
-
-
 def desk_of(w: World, tmp_path: Path, monitors: Monitors, **environment: str) -> Desk:
-    return Watched(w, tmp_path, environment, monitors=monitors)
+    return Desk(w, tmp_path, environment, monitors=monitors)
 
 
 @pytest.mark.parametrize(

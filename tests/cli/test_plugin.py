@@ -46,18 +46,18 @@ def test_install_without_pulumi_says_what_is_missing(tmp_path: Path, forks: dict
     ended = types(tmp_path, forks, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "Pulumi is not on PATH.\nhint: Install the Pulumi CLI" in ended.stderr
-    assert "squarecloud-snapshots explain plugin-trouble" in ended.stderr
+    assert "squarecloud-snapshots explain pulumi-trouble" in ended.stderr
 
 
 def test_install_quotes_a_pulumi_that_fails(tmp_path: Path, forks: dict[str, str]) -> None:
     pulumi_that(tmp_path, "echo 'error: no room left' >&2; exit 255")
     ended = types(tmp_path, forks, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "`pulumi plugin install` ended with 255: error: no room left" in ended.stderr
+    assert "--reinstall` failed: no room left" in ended.stderr
     (tmp_path / "pulumi").write_text("#!/nowhere/sh\n")
     ended = types(tmp_path, forks, "uninstall")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert f"{tmp_path}/pulumi does not run: No such file or directory" in ended.stderr
+    assert f"No such file or directory: '{tmp_path}/pulumi'" in ended.stderr
 
 
 def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -> None:

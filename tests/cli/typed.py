@@ -12,19 +12,23 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.run import parse
+from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.monitor import Monitor
 from tests.archive.scene import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    import httpx
+
+    from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
@@ -69,6 +73,7 @@ class Desk:
     """Of the person at the desk."""
     place: Callable[[], Place] | None = None
     """Where the ledger lies, for each run again; as the environment says, or else in `state`, unless given."""
+    monitors: httpx.AsyncBaseTransport | None = None
 
     def __post_init__(self) -> None:
         # Downloads are refused over http, except from this machine.
@@ -82,7 +87,7 @@ class Desk:
         }
 
     def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
-        def session(settings: Settings) -> Session:
+        def session(settings: Settings, _: Clock) -> Session:
             return Session(
                 settings,
                 Ledger(self._place(settings), ServiceClock(self.w.clock)),
@@ -101,6 +106,7 @@ class Desk:
             clock=self.w.clock,
             open_session=session,
             transfers=transfers,
+            monitor=Monitor(self.monitors),
             in_thread=self.in_thread,
             zone=self.zone,
         )
@@ -124,5 +130,5 @@ class Desk:
         except click.ClickException as error:
             return Ended(error.exit_code, "", error.format_message())
         assert command is not None
-        code = await invocation.finish(command)
+        code = await finish(invocation, command)
         return Ended(code, out.getvalue(), err.getvalue())

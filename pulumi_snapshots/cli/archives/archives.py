@@ -1,47 +1,62 @@
-"""The command `archives`: list archives and verify them by their manifests."""
+"""The commands `archives`, `forget` and `decrypt`: what is at a destination, which of it stays, and what is in one archive."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import tzinfo
+from pathlib import Path
 
 import click
 
-from pulumi_snapshots.archive.shelf import Shelved, shelved
-from pulumi_snapshots.cli.terminal.arguments import command, database_option, place
-from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.archive.inputs import TIER_LIMIT, Keep
+from pulumi_snapshots.archive.manifest import Manifest
+from pulumi_snapshots.archive.shelf import forget as forget_archives
+from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.cli.archives.download import OWNER
+from pulumi_snapshots.cli.terminal.arguments import PLACE, command, database_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
-from pulumi_snapshots.cli.terminal.output import MARKS, moment, size_text
+from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, size_text
 from pulumi_snapshots.lookup.prefix import is_whole_database
-from pulumi_snapshots.storage.destination import place_text
+from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
 
-HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
+SHELVED = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
+FORGOTTEN = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
 
 
 @command(
-    click.argument("destination"),
+    click.argument("destination", type=PLACE),
     click.option(
         "--deep", is_flag=True, help="Read every byte and compare its SHA-256; otherwise the size is compared."
     ),
     database_option("--expect", multiple=True, help="Fail unless DATABASE has a good archive there; may be repeated."),
     short_help="List and verify the archives at DESTINATION.",
 )
-async def archives(invocation: Invocation, /, *, destination: str, deep: bool, expect: Sequence[str]) -> int:
+async def archives(invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]) -> int:
     """List and verify the archives at DESTINATION by their manifests; needs no private key, and an API key only for names.
 
     The exit code is 1 if anything is wrong with an archive.
     """
-    at = place(invocation, "DESTINATION", destination)
-    with display(invocation, logged=deep) as shown:
-        shown.progress(f"{'reading' if deep else 'listing'} {place_text(at.uri)}")
-        found = await shelved(invocation.transfers, at, deep=deep)
+    at = place_text(destination.uri)
+    with invocation.working(logged=deep):
+        invocation.progress(f"{'reading' if deep else 'listing'} {at}")
+        found = await shelved(invocation.transfers, destination, deep=deep)
+
+    def row(uri: str, about: Manifest | None, problem: str) -> tuple[str | None, ...]:
+        known: tuple[str | None, ...] = (None,) * 4
+        if about:
+            drilled = moment(about.drill.drilled_at if about.drill else None, invocation.zone)
+            sealed = f"for {len(about.recipients)}" if about.recipients else None
+            known = moment(about.created_at, invocation.zone), size_text(about.size), sealed, drilled
+        return MARKS["problem" if problem else "ok"], place_text(uri), *known, problem
+
+    rows = [row(each.uri, each.manifest, each.problem) for each in found]
     fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.problem} for each in found]
-    invocation.listed(fields, HEADS, [_row(each, invocation.zone) for each in found], "no archives")
+    invocation.listed(fields, SHELVED, rows, "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
     noted = {each.manifest.database_id or "" for each in found if each.manifest}
     missing = [each for each in await _whole(invocation, expect, noted) if each not in good]
     for each in missing:
-        invocation.fail(f"{place_text(at.uri)} has no good archive of database {each}.")
+        invocation.fail(f"{at} has no good archive of database {each}.")
     if any(each.problem for each in found):
         invocation.fail(
             "not every archive is as its manifest says.\n"
@@ -59,11 +74,66 @@ async def _whole(invocation: Invocation, expect: Sequence[str], noted: set[str])
         return [each if each in noted else await invocation.database(session, each) for each in expect]
 
 
-def _row(each: Shelved, zone: tzinfo | None) -> tuple[str | None, ...]:
-    about, at = each.manifest, place_text(each.uri)
-    if about is None:
-        return MARKS["problem" if each.problem else "ok"], at, None, None, None, None, each.problem
-    sealed = f"for {len(about.recipients)}" if about.recipients else None
-    drilled = moment(about.drill.drilled_at, zone) if about.drill else None
-    times = moment(about.created_at, zone), size_text(about.size)
-    return MARKS["problem" if each.problem else "ok"], at, *times, sealed, drilled, each.problem
+@command(
+    click.argument("destination", type=PLACE),
+    *(
+        click.option(f"--keep-{name}", name, metavar="N", type=click.IntRange(1, TIER_LIMIT), help=each.doc)
+        for name, each in Keep.properties().items()
+    ),
+    click.option("--dry-run", is_flag=True, help="Only show what would be removed."),
+    short_help="Remove archives that a rule does not keep.",
+)
+async def forget(invocation: Invocation, /, *, destination: Destination, dry_run: bool, **tiers: int | None) -> int:
+    """Remove the archives at DESTINATION that no tier keeps, for each database; by the rules of restic's `forget`.
+
+    It removes only what `squarecloud-snapshots archive` has written, never the newest one of a database, a pinned one, or
+    the last one that a drill has restored.
+    """
+    if not any(tiers.values()):
+        invocation.wrong("Give at least one of " + ", ".join(f"--keep-{name}" for name in tiers) + ".")
+    words = invocation.wording.text
+    with invocation.working():
+        invocation.progress(f"listing {place_text(destination.uri)}")
+        found = await forget_archives(invocation.transfers, destination, Keep(**tiers), OWNER, dry_run=dry_run)
+    gone = "would be removed" if dry_run else "removed"
+    rows, fields = [], []
+    for each in found:
+        about, why = each.archive.manifest, words(each.why)
+        created = moment(about.created_at, invocation.zone) if about else None
+        mark, action = MARKS["problem" if each.failed else "ok"], gone if each.goes else "kept"
+        rows.append((mark, place_text(each.archive.uri), created, action, why))
+        fields.append({"uri": each.archive.uri, "removed": each.goes, "why": why})
+    invocation.listed({"dry_run": dry_run, "archives": fields}, FORGOTTEN, rows, "no archives")
+    return FAILED if any(each.failed for each in found) else DONE
+
+
+@command(
+    click.argument("archive", type=PLACE),
+    click.option("--identity", required=True, metavar="FILE", help="The private key's file, as age-keygen writes it."),
+    click.option("-o", "--output", required=True, metavar="FILE", type=PLACE, help="Where the zip is written."),
+    short_help="Decrypt ARCHIVE to a zip.",
+)
+async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: str, output: Destination) -> int:
+    """Decrypt ARCHIVE, a path or a URI, to a zip: whole or not at all."""
+    if archive.folder or output.folder or output.scheme != "file":
+        invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
+    files = [archive.file, output.file] if archive.scheme == "file" else []
+    if files and all(each.exists() for each in files) and files[0].samefile(files[1]):
+        name = place_text(archive.uri)
+        raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
+    keys, transfers = identities(Path(identity)), invocation.transfers
+    name, at = place_text(archive.uri), place_text(output.uri)
+    with invocation.working(transfers):
+        invocation.progress(f"decrypting {name}")
+        size, digest = await transfers.blocking(
+            lambda: opened(
+                transfers.store(archive),
+                transfers.store(output),
+                keys,
+                name=name,
+                stopping=lambda: transfers.stopping,
+            )
+        )
+    text = facts({"decrypted": at, "size": size_text(size), "sha256": digest})
+    invocation.result({"uri": output.uri, "size": size, "sha256": digest}, text, at)
+    return DONE

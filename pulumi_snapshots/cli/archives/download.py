@@ -11,14 +11,7 @@ import click
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.cli.terminal.arguments import (
-    checked,
-    command,
-    notify_option,
-    snapshot_argument,
-    timeout_option,
-)
-from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.cli.terminal.arguments import checked, command, notify_option, snapshot_argument, timeout_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import facts, fields_of, moment, size_text
 from pulumi_snapshots.snapshot.read import LATEST, get
@@ -80,15 +73,16 @@ async def _transferred(
     transfers = invocation.transfers
     invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
-        with invocation.stopping(session, transfers), display(invocation, transfers=True) as shown:
+        with invocation.working(session, transfers, bar=True):
             database_id, version_id = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
             inputs = replace(inputs, database_id=database_id, version_id=version_id)
             if version_id == LATEST:
                 newest = await get(session, f"{database_id}/{LATEST}", unlisted=True)
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
-                shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, invocation.zone)}")
+                created = moment(newest.created_at, invocation.zone)
+                invocation.progress(f"the newest snapshot is {newest.id}, of {created}")
             record = await archive_snapshot(
-                session, transfers, inputs, shown, owner=OWNER, meter=shown.meter, manifest=manifest
+                session, transfers, inputs, invocation, owner=OWNER, meter=invocation.meter, manifest=manifest
             )
     at = place_text(record.uri)
     text = facts({done: at, "size": size_text(record.size), "sha256": record.sha256})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -13,10 +13,9 @@ from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import Shelved, find
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
-from pulumi_snapshots.cli.terminal.arguments import command, place, secret_of
-from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.cli.terminal.arguments import PLACE, command, secret_of
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, report
+from pulumi_snapshots.cli.terminal.output import MARKS, facts, grid, moment
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
@@ -30,12 +29,12 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.storage.destination import place_text
+from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 
 
 @command(
-    click.argument("archive", metavar="ARCHIVE"),
+    click.argument("archive", type=PLACE),
     click.option(
         "--connection-env",
         metavar="NAME",
@@ -60,7 +59,7 @@ async def restore_archive(  # noqa: PLR0913  each is an option
     invocation: Invocation,
     /,
     *,
-    archive: str,
+    archive: Destination,
     connection_env: str,
     identity: str | None,
     checks: Sequence[str],
@@ -72,74 +71,75 @@ async def restore_archive(  # noqa: PLR0913  each is an option
     Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
     (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
     """
-    at, dsn = place(invocation, "ARCHIVE", archive), secret_of(invocation, "--connection-env", connection_env)
+    dsn = secret_of(invocation, "--connection-env", connection_env)
     try:
         kind = kind_of(dsn)
     except Unfit as error:
         invocation.wrong(f"the connection in {connection_env} {error}.")
     extra = missing_extra(kind)
-    if extra is not None and not dry_run:
-        invocation.wrong(f"the connection in {connection_env} {lacks(kind, extra)}.", helps=False)
+    lacking = lacks(kind, extra) if extra else ""
+    if lacking and not dry_run:
+        invocation.wrong(f"the connection in {connection_env} {lacking}.", helps=False)
     try:
         wanted = read_checks([typed_check(invocation, each) for each in checks]) if checks else []
     except Unfit as error:
         invocation.wrong(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
-    transfers, about = invocation.transfers, KINDS[kind]
-    with display(invocation) as shown:
-        shown.progress(f"reading {place_text(at.uri)}")
-        found = await find(transfers, at)
+    transfers, about, at = invocation.transfers, KINDS[kind], place_text(archive.uri)
+    with invocation.working():
+        invocation.progress(f"reading {at}")
+        found = await find(transfers, archive)
         if found.sealed and identity is None and not dry_run:
-            invocation.wrong(f"{place_text(at.uri)} is encrypted: give its private key with --identity.")
-        shown.progress(f"connecting to {about.title}")
-        holds, lacking = await _seen(dsn, kind, extra, dry_run=dry_run)
+            invocation.wrong(f"{at} is encrypted: give its private key with --identity.")
+        invocation.progress(f"connecting to {about.title}")
+        holds, lacking = await _seen(dsn, lacking, dry_run=dry_run)
         if dry_run:
-            return _show_needs(invocation, found, kind, holds, identity, overwrite=overwrite, lacking=lacking)
+            empty = f"has {holds} {about.things}, which --overwrite replaces" if holds else "empty"
+            usable = "ok" if not lacking and (overwrite or not holds) else "problem"
+            needs = [(usable, f"{about.title} database", lacking or empty), *_needs(invocation, found, kind, identity)]
+            shown = [{"need": need, "found": said, "state": state} for state, need, said in needs]
+            rows = [(MARKS[state], need, said) for state, need, said in needs]
+            invocation.result(shown, grid(rows, invocation.out))
+            return FAILED if any(state == "problem" for state, _, _ in needs) else DONE
         if holds and not overwrite:
             invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
-        environment = invocation.environment
         took, holds, results = await loaded(
-            transfers, found, identity, dsn, wanted, shown.progress, environment=environment, overwrite=overwrite
+            transfers,
+            found,
+            identity,
+            dsn,
+            wanted,
+            invocation.progress,
+            environment=invocation.environment,
+            overwrite=overwrite,
         )
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
-            await note_drill(transfers, [at.uri], found.manifest.snapshot, proof, shown)
-    fields = {"archive": at.uri, "engine": kind, "restore_seconds": took, about.things: holds, "checks": results}
-    created = found.manifest.created_at if found.manifest else None
-    said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), "took": spoken(took)}
-    text = facts({**said, about.things: str(holds)}) + results_table(results, invocation.out)
-    invocation.result(fields, text, place_text(at.uri))
+            await note_drill(transfers, [archive.uri], found.manifest.snapshot, proof, invocation)
+    fields = {"archive": archive.uri, "engine": kind, "restore_seconds": took, "checks": results}
+    created = moment(found.manifest.created_at if found.manifest else None, invocation.zone)
+    said = {"restored": at, "of": created, "took": spoken(took), about.things: str(holds)}
+    text = facts(said) + results_table(results, invocation.out)
+    invocation.result({**fields, about.things: holds}, text, at)
     return DONE if passed else FAILED
 
 
-async def _seen(dsn: str, kind: str, extra: str | None, *, dry_run: bool) -> tuple[int, str]:
+async def _seen(dsn: str, lacking: str, *, dry_run: bool) -> tuple[int, str]:
     """How many things the database has, and in a dry run why it cannot be used, if it cannot."""
-    if extra:
-        return 0, lacks(kind, extra)
     try:
-        async with open_database(dsn, timeout=PATIENCE) as database:
-            return await database.holds(), ""
+        if not lacking:
+            async with open_database(dsn, timeout=PATIENCE) as database:
+                return await database.holds(), ""
     except DatabaseUnreachable as error:
         if not dry_run:
             raise
-        return 0, f"cannot be reached: {error.why}"
+        lacking = f"cannot be reached: {error.why}"
+    return 0, lacking
 
 
-def _show_needs(  # noqa: PLR0913  what it depends on
-    invocation: Invocation,
-    found: Shelved,
-    kind: str,
-    holds: int,
-    identity: str | None,
-    *,
-    overwrite: bool,
-    lacking: str,
-) -> int:
-    """Say all that a restore needs, and whether it is there; `lacking` is why the database cannot be used, if it cannot."""
-    things = KINDS[kind].things
-    rows: list[tuple[str, str, str]] = [
-        ("ok", "archive", f"{bytes_text(found.size or 0)}, {'with' if found.manifest else 'without'} a manifest")
-    ]
+def _needs(invocation: Invocation, found: Shelved, kind: str, identity: str | None) -> Iterator[tuple[str, str, str]]:
+    """What a restore needs beside the database: whether it is there, its name, and what was found."""
+    yield "ok", "archive", f"{bytes_text(found.size or 0)}, {'with' if found.manifest else 'without'} a manifest"
     if found.sealed:
         state, key = "problem", "missing: give it with --identity"
         if identity:
@@ -148,20 +148,15 @@ def _show_needs(  # noqa: PLR0913  what it depends on
                 state, key = "ok", f"in {identity}"
             except Explained as error:
                 key = str(error)
-        rows.append((state, "private key", key))
-    empty = "empty" if not holds else f"has {holds} {things}, which --overwrite replaces"
-    usable = not lacking and (overwrite or not holds)
-    rows.append(("ok" if usable else "problem", f"{KINDS[kind].title} database", lacking or empty))
+        yield state, "private key", key
     forms = {names: form for (of, form), names in PROGRAMS.items() if of == kind}
     paths = {names: program(kind, form, invocation.environment) for names, form in forms.items()}
     for names, path in paths.items():
-        lacks = "not on PATH" + f", needed for {forms[names]} only" * (len(forms) > 1)
+        missing = "not on PATH" + f", needed for {forms[names]} only" * (len(forms) > 1)
         state = "ok" if path else "note" if any(paths.values()) else "problem"
-        rows.append((state, " or ".join(names), path or lacks))
+        yield state, " or ".join(names), path or missing
     if found.sealed or not found.uri.startswith("file:"):
-        free, folder = shutil.disk_usage(tempfile.gettempdir()).free, tempfile.gettempdir()
-        room = "ok" if free > (found.size or 0) else "problem"
-        rows.append((room, "room for it, decrypted", f"{bytes_text(free)} in {folder}"))
-    fields = [{"need": need, "found": said, "state": state} for state, need, said in rows]
-    invocation.result(fields, report([(MARKS[state], need, said, "") for state, need, said in rows], invocation.out))
-    return FAILED if any(state == "problem" for state, _, _ in rows) else DONE
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+        state = "ok" if free > (found.size or 0) else "problem"
+        yield state, "room for it, decrypted", f"{bytes_text(free)} in {folder}"

@@ -13,16 +13,15 @@ import click
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal.arguments import (
+    PLACE,
     checked,
     command,
     database_option,
     notify_option,
-    place,
     secret_of,
     timeout_option,
 )
 from pulumi_snapshots.cli.terminal.completing import database_ids
-from pulumi_snapshots.cli.terminal.display import Display
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, moment, table
 from pulumi_snapshots.cli.terminal.recorded import recorded
@@ -30,6 +29,7 @@ from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.run.session import Session
@@ -84,6 +84,7 @@ SPELLED = {
     click.option(
         "--archives",
         metavar="DESTINATION",
+        type=PLACE,
         multiple=True,
         help="Note a drill that passes in the manifests of this snapshot's archives there; may be repeated.",
     ),
@@ -94,7 +95,9 @@ SPELLED = {
     notify_option,
     short_help="Prove that a snapshot restores.",
 )
-async def drill(invocation: Invocation, /, *, snapshot: str, archives: Sequence[str], new: bool, **typed: Any) -> int:
+async def drill(
+    invocation: Invocation, /, *, snapshot: str, archives: Sequence[Destination], new: bool, **typed: Any
+) -> int:
     """Restore a snapshot onto a scratch database and check what came back; without VERSION, the newest one.
 
     Everything that the scratch database holds is overwritten. The exit code is 0 only if all checks passed. Sends one
@@ -114,7 +117,6 @@ async def drill(invocation: Invocation, /, *, snapshot: str, archives: Sequence[
         "checks": [typed_check(invocation, each) for each in typed["checks"]],
     }
     inputs = checked(invocation, DrillInputs, given, **SPELLED)
-    places = [place(invocation, "--archives", each) for each in archives]
 
     async def prepared(session: Session) -> DrillInputs:
         scratch = await invocation.database(session, typed["scratch_database_id"])
@@ -129,15 +131,17 @@ async def drill(invocation: Invocation, /, *, snapshot: str, archives: Sequence[
 
     def again(ready: DrillInputs) -> str:
         options = [("--scratch", ready.scratch_database_id)]
-        options += [(SPELLED[name], variable) for name, variable in variables.items() if variable]
+        options += [(SPELLED[name], variable) for name, variable in variables.items()]
         options += [("--check", each) for each in typed["checks"]]
-        options += [("--archives", each) for each in archives]
-        options += [("--timeout", typed["timeout"])] if typed["timeout"] else []
-        return shlex.join([ready.snapshot, *(word for option in options for word in option), "--overwrite-scratch"])
+        options += [("--archives", place_text(each.uri) + "/" * each.folder) for each in archives]
+        options += [("--timeout", typed["timeout"])]
+        words = [word for option, value in options if value for word in (option, value)]
+        return shlex.join([ready.snapshot, *words, "--overwrite-scratch"])
 
-    async def drilled(session: Session, ready: DrillInputs, shown: Display, owner: str, *, fresh: bool) -> DrillRecord:
-        record = await Drilling(session, ready, shown, owner).carry_out(fresh=fresh)
-        await _note(invocation, shown, places, record)
+    async def drilled(session: Session, ready: DrillInputs, *whose: Any, fresh: bool) -> DrillRecord:
+        record = await Drilling(session, ready, *whose).carry_out(fresh=fresh)
+        if record.drilled is not None:
+            await _note(invocation, archives, record, record.drilled)
         return record
 
     record, code, _ = await recorded(invocation, drilled, prepared, again, new=new)
@@ -171,20 +175,15 @@ def _value(typed: str) -> str | float | bool:
     return int(typed) if typed.lstrip("-").isdecimal() else float(typed)
 
 
-async def _note(invocation: Invocation, shown: Display, places: Sequence[Destination], record: DrillRecord) -> None:
+async def _note(invocation: Invocation, archives: Sequence[Destination], record: DrillRecord, drilled: Drilled) -> None:
     """Note a drill that has passed in the manifests of the snapshot's archives."""
-    if (drilled := record.drilled) is None:
-        return
-    wanted = (record.database_id, record.version_id)
-    for at in places:
-        shown.progress(f"listing {place_text(at.uri)}")
-        uris = [
-            each.uri
-            for each in await shelved(invocation.transfers, at)
-            if each.manifest and not each.problem and each.manifest.snapshot == wanted
-        ]
-        if not await note_drill(invocation.transfers, uris, wanted, drilled, shown) and not uris:
-            shown.warn(
+    wanted, transfers = (record.database_id, record.version_id), invocation.transfers
+    for at in archives:
+        invocation.progress(f"listing {place_text(at.uri)}")
+        good = [each for each in await shelved(transfers, at) if each.manifest and not each.problem]
+        uris = [each.uri for each in good if each.manifest and each.manifest.snapshot == wanted]
+        if not await note_drill(transfers, uris, wanted, drilled, invocation) and not uris:
+            invocation.warn(
                 f"{place_text(at.uri)} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
             )
 

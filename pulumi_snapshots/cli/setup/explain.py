@@ -1,4 +1,4 @@
-"""The command `explain`: the pages about errors."""
+"""The commands `explain` and `completion`: the pages about errors, and the script by which a shell completes commands."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import re
 from difflib import get_close_matches
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import listing, markdown, zoned
+from pulumi_snapshots.cli.terminal.invocation import COMPLETE, DONE, FAILED, NAME, Invocation
+from pulumi_snapshots.cli.terminal.output import grid, markdown, zoned
 from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_text, pages_about, summary
+
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @command(
@@ -30,15 +33,20 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
     such as KEEP_CALM or 429.
     """
     if last:
-        return _last(invocation)
-    if name and (page := page_text(name)):
-        invocation.show(markdown(page, invocation.out))
+        found = last_error(invocation.environment)
+        if found is None:
+            invocation.say("this machine remembers no error")
+            return FAILED
+        text, at = found
+        invocation.show(f"{zoned(at, invocation.zone, '%Y-%m-%d %H:%M:%S')}\n{text}\n")
+        if named := re.search(rf"{EXPLAIN} ([\w-]+)", text):
+            invocation.show("\n" + markdown(page_text(named[1]) or "", invocation.out))
         return DONE
-    about = pages_about(name) if name else page_names()
-    if len(about) == 1:
-        invocation.show(markdown(page_text(about[0]) or "", invocation.out))
+    page, about = name and page_text(name), pages_about(name) if name else page_names()
+    if page or len(about) == 1:
+        invocation.show(markdown(page or page_text(about[0]) or "", invocation.out))
     elif about:
-        invocation.show(listing({each: summary(each) for each in about}, invocation.out))
+        invocation.show(grid([(each, summary(each)) for each in about], invocation.out))
         invocation.say(f"hint: `{EXPLAIN} {about[0]}` shows the first of them.")
     else:
         close = get_close_matches((name or "").lower(), page_names(), 1)
@@ -47,13 +55,11 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
     return DONE
 
 
-def _last(invocation: Invocation) -> int:
-    found = last_error(invocation.environment)
-    if found is None:
-        invocation.say("this machine remembers no error")
-        return FAILED
-    text, at = found
-    invocation.show(f"{zoned(at, invocation.zone, '%Y-%m-%d %H:%M:%S')}\n{text}\n")
-    if named := re.search(rf"{EXPLAIN} ([\w-]+)", text):
-        invocation.show("\n" + markdown(page_text(named[1]) or "", invocation.out))
+@command(click.argument("shell", type=click.Choice(SHELLS)), has_result=False)
+async def completion(invocation: Invocation, /, shell: str) -> int:
+    """Print the completion script for SHELL: bash, zsh or fish.
+
+    For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
+    """
+    invocation.show(SHELLS[shell](click.Command(NAME), {}, NAME, COMPLETE).source())
     return DONE

@@ -6,23 +6,20 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import anyio
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import Command
+from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.cli.terminal.pulumi import pulumi
 from pulumi_snapshots.plugin.description.identity import Identity
-from pulumi_snapshots.run.settings import without_key
+from pulumi_snapshots.run.settings import PACKAGE
 
-PACKAGE = "squarecloud"
 PROGRAM = f"pulumi-resource-{PACKAGE}"
 """Pulumi finds a package's plugin by this name."""
 IGNORE_PATH = "PULUMI_IGNORE_AMBIENT_PLUGINS"
@@ -44,18 +41,8 @@ exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$
 """-P: the plugin starts in the project's folder, whose files must not take the place of modules."""
 
 
-class PluginTrouble(Explained):
-    """The plugin could not be installed or uninstalled."""
-
-
-@click.group(short_help="Let all Pulumi projects find the plugin.")
-def plugin() -> None:
-    """Let every Pulumi project of this user find the plugin, whatever its language."""
-
-
-@plugin.command(cls=Command)
-@click.pass_obj
-async def install(invocation: Invocation) -> int:
+@command(has_result=False)
+async def install(invocation: Invocation, /) -> int:
     """Install the plugin for every Pulumi project of this user.
 
     It runs in the Python environment of this command.
@@ -64,10 +51,8 @@ async def install(invocation: Invocation) -> int:
     return DONE
 
 
-@plugin.command(cls=Command)
-@click.argument("language", type=click.Choice(list(RUNTIMES)))
-@click.pass_obj
-async def sdk(invocation: Invocation, language: str) -> int:
+@command(click.argument("language", type=click.Choice(list(RUNTIMES))), has_result=False)
+async def sdk(invocation: Invocation, /, language: str) -> int:
     """Install the plugin, and generate its SDK for a language.
 
     Prints the line that imports it. In the folder of a project in that language, the SDK is added to the project. Elsewhere it is only written to `sdks`.
@@ -81,9 +66,8 @@ async def sdk(invocation: Invocation, language: str) -> int:
     return DONE
 
 
-@plugin.command(cls=Command)
-@click.pass_obj
-async def uninstall(invocation: Invocation) -> int:
+@command(has_result=False)
+async def uninstall(invocation: Invocation, /) -> int:
     """Uninstall every version of the plugin."""
     versions = await _versions(invocation)
     if versions:
@@ -92,6 +76,14 @@ async def uninstall(invocation: Invocation) -> int:
     else:
         invocation.show(f"no {PROGRAM} is installed\n")
     return DONE
+
+
+plugin = click.Group(
+    "plugin",
+    [install, sdk, uninstall],
+    help="Let every Pulumi project of this user find the plugin, whatever its language.",
+    short_help="Let all Pulumi projects find the plugin.",
+)
 
 
 async def _install(invocation: Invocation) -> None:
@@ -108,7 +100,7 @@ async def _install(invocation: Invocation) -> None:
             f"`pulumi plugin rm resource {PACKAGE} {other}` removes it."
         )
     ignored = invocation.environment.get(IGNORE_PATH, "").lower() in {"true", "1"}
-    if not ignored and (shadow := _on_path(invocation, PROGRAM)):
+    if not ignored and (shadow := shutil.which(PROGRAM, path=invocation.environment.get("PATH", ""))):
         invocation.warn(
             f"Pulumi takes {shadow} first, since it is on PATH, and says so at each run. With {IGNORE_PATH}=true in "
             "the environment it takes the installed one and says nothing."
@@ -117,10 +109,10 @@ async def _install(invocation: Invocation) -> None:
 
 def _runtime_here() -> str | None:
     """The language of the project in this folder, as Pulumi calls it; None without a project."""
-    found = None
     with suppress(OSError):
-        found = RUNTIME.search(Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace"))
-    return found[1] if found else None
+        if found := RUNTIME.search(Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace")):
+            return found[1]
+    return None
 
 
 def launcher() -> str:
@@ -134,26 +126,6 @@ async def _versions(invocation: Invocation) -> set[str]:
     return {each["version"] for each in listed if (each["kind"], each["name"]) == ("resource", PACKAGE)}
 
 
-def _on_path(invocation: Invocation, program: str) -> str | None:
-    return shutil.which(program, path=invocation.environment.get("PATH", ""))
-
-
 async def _pulumi(invocation: Invocation, *arguments: str) -> str:
-    """What `pulumi` prints.
-
-    Raises:
-        PluginTrouble: it is not on PATH, or it fails.
-    """
-    pulumi = _on_path(invocation, "pulumi")
-    if pulumi is None:
-        raise PluginTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(Step.RUN_AGAIN)])
-    command = [pulumi, *arguments, "--non-interactive"]
-    try:
-        environment = without_key(invocation.environment)
-        ended = await anyio.run_process(command, check=False, env=environment, stdin=subprocess.DEVNULL)
-    except OSError as error:
-        raise PluginTrouble(f"{pulumi} does not run: {error.strerror or error}") from error
-    if ended.returncode != 0:
-        said = (ended.stderr or ended.stdout).decode(errors="replace").strip()
-        raise PluginTrouble(f"`pulumi {' '.join(arguments[:2])}` ended with {ended.returncode}: {said}")
-    return ended.stdout.decode()
+    said: str = await invocation.in_thread(pulumi, invocation.environment, *arguments)
+    return said

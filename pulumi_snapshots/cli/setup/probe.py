@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import check_database, command, database_argument, database_option
-from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.cli.terminal.arguments import DATABASE, command, database_argument, database_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import report as rows_of
+from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.lookup.prefix import is_whole_database
 from pulumi_snapshots.probe.report import Report
@@ -34,6 +33,7 @@ MINUTES = 6
         "--yes",
         "confirmed",
         metavar="DATABASE",
+        type=DATABASE,
         multiple=True,
         help="Confirm a database without being asked; once for each.",
     ),
@@ -61,8 +61,6 @@ async def probe(  # noqa: PLR0913  each is an option
     Takes 2 snapshots of the day's allowance, sends about 30 requests, and takes 6 minutes; 36 if the service keeps
     serving old listings. It asks for the database's id first. The report holds no key and no download URL.
     """
-    for option, typed in {"DATABASE": database_id, "--large": large, "--restore-onto": scratch}.items():
-        check_database(invocation, option, typed or database_id, "probe")
     typed_ids = [each for each in (database_id, large, scratch, *confirmed) if each]
     whole = {each: each for each in typed_ids}
     if not all(map(is_whole_database, typed_ids)):
@@ -108,12 +106,12 @@ async def _probe(invocation: Invocation, targets: Targets, file: Path | None) ->
     report.write()
     invocation.say(f"The report is written as the run goes: {file}")
     async with invocation.session() as session:
-        with invocation.stopping(session), display(invocation) as shown:
-            ended = await take_steps(Run(session, targets, report, shown, OWNER))
+        with invocation.working(session):
+            ended = await take_steps(Run(session, targets, report, invocation, OWNER))
     content = report.content()
     marks = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
-    rows = [(marks[verdict], name, sentence, seen) for verdict, name, sentence, seen in report.rows()]
-    invocation.result(content, rows_of(rows, invocation.out) + _summary(content), str(file))
+    rows = [(marks[verdict], name, f"{text}\n{seen}".strip()) for verdict, name, text, seen in report.rows()]
+    invocation.result(content, grid(rows, invocation.out) + _summary(content), str(file))
     for one in content["left"].values():
         invocation.say(f"left at the service: {one}.")
     if not content["left"]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pulumi_snapshots.cli.setup.plugin import PACKAGE, PROGRAM
+from pulumi_snapshots.cli.setup.plugin import PROGRAM
+from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors import pip_install
-from pulumi_snapshots.run.settings import without_key
+from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.credentials import NAMES, NoCredentials, access
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
@@ -37,9 +37,6 @@ class Finding(NamedTuple):
 
 OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""
-ENGINE_PATIENCE = 30.0
-"""Seconds that `pulumi version` may take."""
-ONLY_FOR_ARCHIVES = "Only archives to such a bucket need them."
 
 
 def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
@@ -58,20 +55,12 @@ def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Fi
 
 
 def _engine(environment: Mapping[str, str]) -> Result:
-    program = shutil.which("pulumi", path=environment.get("PATH", ""))
-    if program is None:
+    if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
         return "note", "no pulumi on PATH", "Install the Pulumi CLI to run programs; these commands need none."
     try:
-        answer = subprocess.run(  # noqa: S603  the program that a user would run
-            [program, "version"],
-            capture_output=True,
-            text=True,
-            timeout=ENGINE_PATIENCE,
-            check=True,
-            env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        return "problem", f"`pulumi version` failed: {error}", "Reinstall the Pulumi CLI."
+        answer = pulumi(environment, "version").strip()
+    except PulumiTrouble as error:
+        return "problem", str(error), "Reinstall the Pulumi CLI."
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
     oldest = ".".join(map(str, OLDEST_ENGINE))
     if found is None:
@@ -83,8 +72,8 @@ def _engine(environment: Mapping[str, str]) -> Result:
 
 def _plugin(environment: Mapping[str, str]) -> Result:
     home = Path(environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi")
-    folders = [path.name for path in home.glob(f"plugins/resource-{PACKAGE}-v*") if path.is_dir()]
-    installed = sorted(name.rpartition("-v")[2] for name in folders)
+    folders = home.glob(f"plugins/resource-{PACKAGE}-v*")
+    installed = sorted(path.name.rpartition("-v")[2] for path in folders if path.is_dir())
     ours = version("pulumi-snapshots")
     if ours in installed:
         return "ok", f"{PACKAGE} {ours} is installed", ""
@@ -106,4 +95,5 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
         try:
             yield Finding(f"{scheme}://", "ok", f"credentials of {NAMES[scheme]}: {access(scheme, environment).found}")
         except NoCredentials as error:
-            yield Finding(f"{scheme}://", "note", COMMANDS.text((error.happened, *error.then)), ONLY_FOR_ARCHIVES)
+            told = COMMANDS.text((error.happened, *error.then))
+            yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")

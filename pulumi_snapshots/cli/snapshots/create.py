@@ -52,5 +52,5 @@ async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: A
     if code == DONE or invocation.as_json:
         invocation.result(snapshot_fields(record, urls=urls), snapshot_facts(record, invocation.zone), record.id)
     if code == DONE and not invocation.as_json:
-        invocation.remark(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
+        invocation.note(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
     return code

@@ -14,8 +14,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
     snapshot_argument,
     timeout_option,
 )
-from pulumi_snapshots.cli.terminal.display import ASKING, display
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.invocation import ASKING, DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import facts, fields_of, moment
 from pulumi_snapshots.cli.terminal.recorded import recorded
 from pulumi_snapshots.errors import Next, Step
@@ -90,13 +89,9 @@ def _again(inputs: RestoreInputs) -> str:
 
 
 async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
-    """Say what is overwritten with what, and let the database's name or id be typed.
-
-    Raises:
-        click.UsageError: it is not confirmed.
-    """
-    with display(invocation, logged=False) as shown:
-        shown.progress(ASKING)
+    """Say what is overwritten with what, and let the database's name or id be typed."""
+    with invocation.working(logged=False):
+        invocation.progress(ASKING)
         database = await session.databases.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
         snapshot = await get(session, inputs.snapshot, unlisted=True)
     taken = f" of {moment(snapshot.created_at, invocation.zone)}" if snapshot.created_at else ""

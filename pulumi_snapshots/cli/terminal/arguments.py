@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.terminal.invocation import Invocation
@@ -19,19 +21,11 @@ from pulumi_snapshots.snapshot.record import split_id
 from pulumi_snapshots.storage.destination import Destination
 
 T = TypeVar("T", bound=Inputs)
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 NOTIFY = "SQUARECLOUD_NOTIFY"
 """The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
 NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
 """The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more likely a path."""
-
-
-class Command(click.Command):
-    """A command that its run knows, for errors in its arguments."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run it."""
-        ctx.obj.context = ctx
-        return super().invoke(ctx)
 
 
 def command(
@@ -47,25 +41,63 @@ def command(
     """
 
     def of(function: Callable[..., Any]) -> click.Command:
-        decorated = click.pass_obj(function)
+        @functools.wraps(function)
+        def run(**typed: Any) -> Any:
+            context = click.get_current_context()
+            context.obj.context = context
+            return function(context.obj, **typed)
+
+        decorated: Any = run
         for each in reversed([*parameters, *((json_option, quiet_option) if has_result else ())]):
             decorated = each(decorated)
-        return click.command(name, cls=Command, short_help=short_help)(decorated)
+        return click.command(name, short_help=short_help)(decorated)
 
     return of
 
 
-class _Duration(click.ParamType[str]):
-    name = "duration"
+# Types -------------------------------------------------------------------------------------------------------------------
+
+
+class _Checked(click.ParamType[Any]):
+    """What a function reads that raises `Unfit`; with a form of completion if there is one."""
+
+    def __init__(self, name: str, read: Callable[[str], Any], complete: Complete | None = None) -> None:
+        self.name, self.read, self.complete = name, read, complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a number without a unit; the rules of each input check the rest."""
-        if re.fullmatch(r"[\d.]*[1-9][\d.]*", value):
-            self.fail(f"it needs a unit, such as {value}s, {value}m or {value}h.", param, ctx)
-        return value
+        """Read it, or say what would be right."""
+        try:
+            return self.read(value)
+        except Unfit as unfit:
+            self.fail(f"it {unfit}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer ids and names."""
+        return self.complete(ctx, param, incomplete) if self.complete else []
 
 
-DURATION = _Duration()
+def _duration(typed: str) -> str:
+    """A duration that has a unit; the rules of each input check the rest."""
+    if re.fullmatch(r"[\d.]*[1-9][\d.]*", typed):
+        raise Unfit(f"needs a unit, such as {typed}s, {typed}m or {typed}h")
+    return typed
+
+
+def _database(typed: str) -> str:
+    """What can be an id of a database, its beginning, or a name."""
+    checks.database_id("use")(_as_id(typed))
+    return typed
+
+
+def _as_id(typed: str) -> str:
+    """What is typed; a name that cannot be an id is spelled like one, since it is looked up only once all else is right."""
+    return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
+
+
+DURATION, PLACE = _Checked("duration", _duration), _Checked("destination", Destination.parse)
+DATABASE = _Checked("database", _database, database_ids)
+
+# Arguments and options ---------------------------------------------------------------------------------------------------
 
 
 def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
@@ -80,11 +112,6 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     context.params["database_id"], context.params["version_id"] = database, version
 
 
-def _as_id(typed: str) -> str:
-    """What is typed; a name that cannot be an id is spelled like one, since it is looked up only once all else is right."""
-    return typed.encode().hex() if NO_ID.fullmatch(typed) else typed
-
-
 def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
     if urls and not context.obj.as_json:
         context.fail("--urls needs --json.")
@@ -93,21 +120,16 @@ def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
 
 def _notify(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
     """Let a monitor hear how the command goes. No error repeats its URL."""
-    if context.resilient_parsing or not (url := typed or context.obj.environment.get(NOTIFY)):
-        return
-    if problem := problem_of_monitor(url):
-        raise click.BadParameter(f"{problem}.")
-    context.obj.notifies = url, context.command_path
+    url = typed or context.obj.environment.get(NOTIFY)
+    if url and not context.resilient_parsing:
+        if problem := problem_of_monitor(url):
+            raise click.BadParameter(f"{problem}.")
+        context.obj.notifies = url
 
 
 def _form(name: str) -> Callable[..., None]:
     """Note the form of the result in the `Invocation`."""
     return lambda context, _option, chosen: setattr(context.obj, name, chosen)
-
-
-def _hidden(*names: str, **more: Any) -> Callable[[Any], Any]:
-    """Make an option that the command itself does not get."""
-    return click.option(*names, expose_value=False, **more)
 
 
 def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
@@ -116,10 +138,13 @@ def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     return click.option("--timeout", type=DURATION, help=f"How long the command can take; {usual} by default.")
 
 
-snapshot_argument = click.argument(
-    "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
-)
-database_argument = click.argument("database_id", metavar="DATABASE", shell_complete=database_ids)
+def database_option(*names: str, **more: Any) -> Callable[[Any], Any]:
+    """An option that takes a database."""
+    return click.option(*names, metavar="DATABASE", type=DATABASE, **more)
+
+
+# These the command itself does not get, but the `Invocation`.
+_hidden = functools.partial(click.option, expose_value=False)
 json_option = _hidden(
     "--json", is_flag=True, is_eager=True, callback=_form("as_json"), help="Print JSON, for programs."
 )
@@ -135,11 +160,13 @@ notify_option = _hidden(
 urls_option = click.option(
     "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
 )
+snapshot_argument = click.argument(
+    "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
+)
+database_argument = click.argument("database_id", metavar="DATABASE", type=DATABASE)
 
 
-def database_option(*names: str, **more: Any) -> Callable[[Any], Any]:
-    """An option that takes a database."""
-    return click.option(*names, metavar="DATABASE", shell_complete=database_ids, **more)
+# Checks ------------------------------------------------------------------------------------------------------------------
 
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
@@ -163,32 +190,8 @@ def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], *
     return inputs.of(known)
 
 
-def check_database(invocation: Invocation, spelled: str, typed: str, purpose: str) -> None:
-    """Refuse what can be neither the id nor the name of a database; `spelled` is how it is typed in this command."""
-    try:
-        checks.database_id(purpose)(_as_id(typed))
-    except Unfit as unfit:
-        invocation.wrong(f"{spelled} {unfit}.")
-
-
-def place(invocation: Invocation, spelled: str, typed: str) -> Destination:
-    """The place of an archive; `spelled` is how it is typed in this command.
-
-    Raises:
-        click.UsageError: it is none.
-    """
-    try:
-        return Destination.parse(typed)
-    except ValueError as error:
-        invocation.wrong(f"{spelled} {error}.")
-
-
 def secret_of(invocation: Invocation, option: str, name: str) -> str:
-    """The content of the environment variable that an option names.
-
-    Raises:
-        click.UsageError: it is not set.
-    """
+    """The content of the environment variable that an option names; raises a `click.UsageError` if it is not set."""
     secret = invocation.environment.get(name, "")
     if not secret:
         invocation.wrong(f"{option} must name a variable that holds the secret: {name} is not set.")

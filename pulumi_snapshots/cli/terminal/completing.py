@@ -11,16 +11,15 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import tzinfo
+from io import StringIO
 
 import anyio
 import click
 from click.shell_completion import CompletionItem
 
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, zoned
 from pulumi_snapshots.lookup.account import keep_databases, keep_listing
-from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import LATEST
@@ -31,10 +30,9 @@ YOUNG = 300.0
 """Seconds for which a kept page is offered without a request for a newer one."""
 SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 """Ids that a shell takes as they are; the service has no others."""
-WITHOUT_LATEST = {"restore"}
-"""Commands that need a version id."""
 
 OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
+Offer = Callable[[Sequence[AccountDatabase], OfEach], Iterator[CompletionItem]]
 
 
 def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -47,13 +45,12 @@ def database_ids(context: click.Context, _parameter: click.Parameter, typed: str
         for each in databases if typed else ():  # all names beside all ids would show everything twice
             yield CompletionItem(each.name or "", help=each.id)
 
-    # A key that may not read the account may still list its snapshots; that is the next press's request.
-    return _offered(context, typed, offer, {"databases": keep_databases, "snapshots": keep_listing})
+    return _offered(context, typed, offer, "databases", keep_databases)
 
 
 def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
-    has_latest = context.command.name not in WITHOUT_LATEST
+    has_latest = context.command.name != "restore"  # which needs a version id
 
     def offer(_: Sequence[AccountDatabase], of_each: OfEach) -> Iterator[CompletionItem]:
         fitting = {each: entries for each, entries in of_each.items() if f"{each}/".startswith(typed[: len(each) + 1])}
@@ -65,31 +62,34 @@ def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str
             for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
                 yield CompletionItem(f"{database_id}/{version}", help=printable(_about(entry, context.obj.zone)))
 
-    return _offered(context, typed, offer, {"snapshots": keep_listing})
+    return _offered(context, typed, offer, "snapshots", keep_listing)
 
 
 def _offered(
-    context: click.Context,
-    typed: str,
-    offer: Callable[[Sequence[AccountDatabase], OfEach], Iterator[CompletionItem]],
-    requests: Mapping[str, Callable[..., Awaitable[None]]],
+    context: click.Context, typed: str, offer: Offer, what: str, request: Callable[..., Awaitable[None]]
 ) -> list[CompletionItem]:
     offered: list[CompletionItem] = []
 
-    async def show(session: Session) -> None:
-        databases, shown = session.kept_pages.databases(), session.kept_pages.snapshots()
-        every = offer(databases.content if databases else (), shown.content.of_each if shown else {})
-        offered[:] = [each for each in every if each.value.startswith(typed) and SAFE.fullmatch(each.value)]
+    async def find() -> None:
+        context.obj.err = StringIO()  # its warnings are for people who read them
+        async with context.obj.session() as session:
+            pages, now = session.kept_pages, session.clock.utc()
 
-    async def find(invocation: Invocation) -> None:
-        async with invocation.session(warns=False) as session:
-            await show(session)
-            await _renew(session, requests)
-            await show(session)
+            def show() -> None:
+                databases, shown = pages.databases(), pages.snapshots()
+                every = offer(databases.content if databases else (), shown.content.of_each if shown else {})
+                offered[:] = [each for each in every if each.value.startswith(typed) and SAFE.fullmatch(each.value)]
+
+            show()
+            at = pages.kept_at(what)
+            is_young = at is not None and 0 <= (now - at).total_seconds() < YOUNG
+            if not is_young and pages.may_request(what, now, YOUNG):
+                await request(session, patience=ONCE)
+                show()
 
     def work() -> None:
         with suppress(BaseException):
-            anyio.run(find, context.obj)
+            anyio.run(find)
 
     # In a thread of its own, since the system's search for an address can hang, and cannot be cancelled.
     thread = threading.Thread(target=work, daemon=True)
@@ -97,17 +97,6 @@ def _offered(
     with suppress(KeyboardInterrupt):
         thread.join(PATIENCE)
     return list(offered)
-
-
-async def _renew(session: Session, requests: Mapping[str, Callable[..., Awaitable[None]]]) -> None:
-    """Request the first page that is old, unless it was requested lately in vain."""
-    for what, request in requests.items():
-        at = session.kept_pages.kept_at(what)
-        if at is not None and 0 <= (session.clock.utc() - at).total_seconds() < YOUNG:
-            return
-        if session.kept_pages.may_request(what, session.clock.utc(), YOUNG):
-            await request(session, patience=ONCE)
-            return
 
 
 def _about(entry: ListedSnapshot, zone: tzinfo | None) -> str:

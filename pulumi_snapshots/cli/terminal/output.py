@@ -1,4 +1,4 @@
-"""Text for terminals and programs: tables, reports and facts for people, JSON for programs. Writes nothing."""
+"""Text for terminals and programs: tables and facts for people, JSON for programs. Writes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from io import StringIO
-from textwrap import wrap
 from typing import IO, Any
 
 from rich.cells import cell_len
@@ -27,9 +26,6 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
-
-BLOCK = 80
-"""Columns of a block, also in a log."""
 READABLE = 100
 """Columns of prose at most."""
 SHORT_ZONE = re.compile(r"[A-Z]{2,5}|[+-]\d{2,4}")
@@ -52,13 +48,7 @@ def moment(rfc3339: str | None, zone: tzinfo | None) -> str | None:
 
 
 def zoned(moment: datetime, zone: tzinfo | None, form: str = "%H:%M:%S") -> str:
-    """A time in the user's zone, which it names.
-
-    Args:
-        moment: the time.
-        zone: the zone; that of this machine if None.
-        form: how it is shown, without the zone.
-    """
+    """A time in the user's zone, which it names; in that of this machine if `zone` is None."""
     local = moment.astimezone(zone)
     # Some systems name a zone in words. Most people know their difference to UTC.
     name = local.tzname() or ""
@@ -70,14 +60,13 @@ def age_text(seconds: float | None) -> str | None:
     return None if seconds is None else spoken(seconds)
 
 
-def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
-    """The fields of a resource for programs: the outputs that its record declares.
+def size_text(count: int | None) -> str | None:
+    """A number of bytes, if it is known."""
+    return None if count is None else bytes_text(count)
 
-    Args:
-        thing: has those outputs as attributes.
-        record: declares them.
-        urls: whether to include secrets; anyone with a download URL can read the data.
-    """
+
+def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
+    """The fields of a resource for programs: the outputs that its record declares, secrets only with `urls`."""
     shown = (each for each in record.properties().values() if not each.internal and (urls or not each.secret))
     return {each.name: getattr(thing, each.name) for each in shown}
 
@@ -95,11 +84,6 @@ def snapshot_facts(one: SnapshotInfo | SnapshotRecord, zone: tzinfo | None) -> s
     )
 
 
-def size_text(count: int | None) -> str | None:
-    """A number of bytes, if it is known."""
-    return None if count is None else bytes_text(count)
-
-
 def json_text(content: Any) -> str:
     """JSON in ASCII, which every locale can print."""
     return json.dumps(content, indent=2, default=lambda record: record.to_outputs()) + "\n"
@@ -113,25 +97,34 @@ def width_of(stream: IO[str]) -> int:
         return UNLIMITED
 
 
+def grid(rows: Iterable[Sequence[str]], to: IO[str] | int = UNLIMITED) -> str:
+    """Rows of cells, of which only the last is folded, at the width of a stream or so many columns."""
+    width = to if isinstance(to, int) else width_of(to)
+    cells = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        if not cells.columns:
+            for _ in row[1:]:
+                cells.add_column(no_wrap=True)
+        cells.add_row(*(Text(printable(each), overflow="fold") for each in row))
+    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+    with console.capture() as captured:
+        console.print(cells)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def facts(values: Mapping[str, str | None]) -> str:
+    """A line for each value that is known, beside its name."""
+    return grid((name, value) for name, value in values.items() if value)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: IO[str]) -> str:
     """A table; if the stream is too narrow for it, two lines for each row, since an id must not be cut."""
     shown = [[printable(cell or "") for cell in row] for row in rows]
-    grid = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in shown:
-        grid.add_row(*map(Text, row))
-    wide = _rendered(grid, UNLIMITED)
+    wide = grid([columns, *shown])
     if max(map(cell_len, wide.splitlines())) <= width_of(stream):
         return wide
     first = next(number for number, head in enumerate(columns) if head) + 1  # a mark, and what it is about
     return "".join(f"{'  '.join(row[:first])}\n  {'  '.join(filter(None, row[first:]))}\n" for row in shown)
-
-
-def report(rows: Sequence[tuple[str, str, str, str]], stream: IO[str]) -> str:
-    """Mark, check, finding and advice of each row, folded at the stream's width."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for mark, check, *texts in rows:
-        grid.add_row(mark, check, Text("\n".join(printable(text) for text in texts if text), overflow="fold"))
-    return _rendered(grid, width_of(stream))
 
 
 def markdown(text: str, stream: IO[str]) -> str:
@@ -142,44 +135,3 @@ def markdown(text: str, stream: IO[str]) -> str:
     with console.capture() as captured:
         console.print(Markdown(re.sub(r"^# (.*)", r"**\1**", text)))
     return captured.get()
-
-
-def listing(lines: Mapping[str, str], stream: IO[str]) -> str:
-    """Each name with a text beside it, folded at the width of a terminal."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(min_width=max(map(len, lines)))
-    for name, text in lines.items():
-        grid.add_row(name, Text(text, overflow="fold"))
-    return _rendered(grid, width_of(stream))
-
-
-def facts(values: Mapping[str, str | None]) -> str:
-    """A line for each value that is known, beside its name."""
-    longest = max(map(len, values))
-    return "".join(f"{name:{longest}}  {printable(value)}\n" for name, value in values.items() if value)
-
-
-def block(head: str, values: Mapping[str, str | None]) -> str:
-    """A heading and below it a line for each value that is known, folded at `BLOCK` columns."""
-    longest = max(map(len, values))
-    folded = (
-        line
-        for name, value in values.items()
-        if value
-        for line in wrap(
-            printable(value),
-            BLOCK,
-            initial_indent=f"  {name:{longest}}  ",
-            subsequent_indent=" " * (longest + 4),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
-    return "".join(f"{line}\n" for line in (printable(head), *folded))
-
-
-def _rendered(grid: Table, width: int) -> str:
-    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
-    with console.capture() as captured:
-        console.print(grid)
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -14,10 +13,9 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from pulumi_snapshots.cli.commands import commands
-from pulumi_snapshots.cli.terminal import completing
+from pulumi_snapshots.cli.terminal import arguments, completing
 from pulumi_snapshots.cli.terminal.invocation import COMPLETE, NAME
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.errors import SNAPSHOTS_READ
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.cli.typed import Desk
@@ -110,16 +108,6 @@ def test_what_a_command_has_listed_is_offered_without_a_request(desk: Desk) -> N
     assert f"{DATABASE}/{NEW}" in offered(desk, "download", "a14")
     assert DATABASE in offered(desk, "create", "a")
     assert sent(desk) == before
-
-
-def test_a_key_that_may_not_read_the_account_gets_what_the_listing_shows(desk: Desk) -> None:
-    emulator = desk.w.emulator
-    emulator.settings = replace(emulator.settings, scopes=frozenset({SNAPSHOTS_READ}))
-    assert offered(desk, "create", "a") == {}
-    assert offered(desk, "create", "a") == {DATABASE: ""}  # one request for each press of the key
-    assert sent(desk) == ["me", "list account"]
-    assert offered(desk, "create", "b") == {OTHER_DATABASE: ""}
-    assert len(sent(desk)) == 2
 
 
 def test_a_refused_key_is_not_sent_at_every_press(desk: Desk) -> None:
@@ -215,16 +203,6 @@ async def add(desk: Desk, version_id: str) -> None:
 
 
 def test_every_argument_that_is_an_id_is_completed() -> None:
-    taken = {
-        (name, parameter.name)
-        for name, command in commands.commands.items()
-        for parameter in command.params
-        if "DATABASE" in str(parameter.metavar) and parameter.name != "confirmed"
-    }
-    completed = {
-        (name, parameter.name)
-        for name, command in commands.commands.items()
-        for parameter in command.params
-        if parameter._custom_shell_complete in {completing.database_ids, completing.snapshot_ids}
-    }
-    assert taken == completed
+    parameters = [(command, each) for command in commands.commands.values() for each in command.params]
+    taken = [each for _, each in parameters if "DATABASE" in str(each.metavar)]
+    assert [each for each in taken if each.type is not arguments.DATABASE and each._custom_shell_complete is None] == []

@@ -1,0 +1,87 @@
+"""The Pulumi CLI, and what it knows of a stack: what the stack's creates use, and the environment does not show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+
+import click
+
+from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.ledger.place import BACKEND
+from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.run.backend import backend_url
+from pulumi_snapshots.run.settings import PACKAGE, config_key, variable, without_key
+
+PATIENCE = 600.0
+"""Seconds that a command of the CLI may take: adding an SDK to a project also installs what that needs."""
+
+stack_option = click.option(
+    "--stack", metavar="NAME", help="Use this stack's configuration, as `pulumi` finds it in this folder."
+)
+
+
+class PulumiTrouble(Explained):
+    """The Pulumi CLI is missing or failed, or is in another backend than runs would see."""
+
+
+def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RUN_AGAIN) -> str:
+    """What the Pulumi CLI prints; takes seconds.
+
+    Raises:
+        PulumiTrouble: it is not on PATH, or it fails; `then` is what to do.
+    """
+    program = shutil.which("pulumi", path=environment.get("PATH", ""))
+    if program is None:
+        raise PulumiTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(then)])
+    try:
+        return subprocess.run(  # noqa: S603  the program that a user would run
+            [program, *arguments, "--non-interactive"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=True,
+            env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (
+            (getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error))
+            .strip()
+            .removeprefix("error: ")
+        )
+        raise PulumiTrouble(f"`pulumi {' '.join(arguments)}` failed: {said}", then=[Next(then)]) from error
+
+
+def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of this package in a stack's configuration, secret ones too; takes seconds.
+
+    Raises:
+        PulumiTrouble: the CLI is missing or fails, or the stack is in another backend than its runs would take for it.
+    """
+
+    def asked(*arguments: str) -> str:
+        return pulumi(environment, *arguments, then=Step.RUN_IN_PROJECT)
+
+    every = json.loads(asked("config", "--json", "--stack", stack))
+    found = {
+        key: asked("config", "get", key, "--stack", stack).rstrip("\n") if each.get("secret") else each["value"]
+        for key, each in every.items()
+        if key.startswith(f"{PACKAGE}:")
+    }
+    if (found.get(config_key("shared_state")) or environment.get(variable("shared_state"))) == BACKEND:
+        with suppress(Unfit):  # the settings say why it cannot be looked up
+            # Runs know no more of the backend than files and the environment; the CLI does.
+            urls = json.loads(asked("whoami", "--json")).get("url", ""), backend_url(environment)
+            actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
+            if actual != seen:
+                raise PulumiTrouble(
+                    f"stack {stack} is in the backend {actual}, and its runs would take {seen or 'none'} for that",
+                    "No request was sent.",
+                    [Next(Step.NAME_BACKEND)],
+                )
+    return found
