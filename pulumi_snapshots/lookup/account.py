@@ -14,7 +14,7 @@ from functools import partial
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Explained, Text, TimeOfDay, Words
 from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
-from pulumi_snapshots.listing.kept import Kept, Shown
+from pulumi_snapshots.listing.kept import Shown
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Patience
@@ -82,8 +82,8 @@ async def snapshots_of_account(
     """
     kept = await _kept_lately(session) if may_be_kept else None
     if kept is not None:
-        session.service_clock.assume(kept.content.offset)
-        return Page(kept.content.of_each, kept.age(session.clock.utc()), kept=True)
+        session.service_clock.assume(kept.offset)
+        return Page(kept.of_each, kept.age(session.clock.utc()), kept=True)
     if (until := await session.rate_limiter.free_at(ACCOUNT_LISTING)) is not None:
         tell(Text(f"queued until {{time}}: one listing of the account every {FRESH:.0f} s", time=TimeOfDay(until)))
     since = session.clock.monotonic()
@@ -152,16 +152,16 @@ def age_of(snapshot: SnapshotInfo, now: datetime) -> float:
 
 
 def _keep(session: Session, of_each: Mapping[str, Mapping[str, ListedSnapshot]], age: float = 0.0) -> None:
-    shown = Shown(of_each, session.service_clock.offset)
-    session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
+    offset, at = session.service_clock.offset, session.clock.utc() - timedelta(seconds=age)
+    session.kept_pages.keep_snapshots(of_each, offset, at)
 
 
-async def _kept_lately(session: Session) -> Kept[Shown] | None:
+async def _kept_lately(session: Session) -> Shown | None:
     """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
-    kept = session.kept_pages.snapshots()
+    kept = session.kept_pages.snapshots
     if kept is None or not 0 <= kept.age(session.clock.utc()) < FRESH:
         return None
-    of_each, found = kept.content.of_each, await session.complete_listings.found_lately()
+    of_each, found = kept.of_each, await session.complete_listings.found_lately()
     return None if any(version_id not in of_each.get(one, {}) for one, version_id in found) else kept
 
 

@@ -103,7 +103,7 @@ class Session(Stoppable):
         )
         # Of this machine alone, since shell completion reads them.
         self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
-        self.quota_hint = QuotaHint(self.client, self.listings, self)
+        self.quota_hint = QuotaHint(self.client, self.listings)
         self.hint = "" if settings.shared_state else could_share(os.environ)
         self._asking_time = anyio.Lock()
         # When it was asked for in vain last, and why.

@@ -167,5 +167,5 @@ async def test_a_file_that_another_version_wrote_counts_as_empty(tmp_path: Path,
         file = tmp_path / "pages.json"
         file.write_text(f'{{"snapshots": {content}, "databases": {content}}}')
         pages = KeptPages(file)
-        assert pages.snapshots() is None
-        assert pages.databases() is None
+        assert pages.snapshots is None
+        assert pages.databases is None

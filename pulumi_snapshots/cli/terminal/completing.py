@@ -76,13 +76,13 @@ def _offered(
             pages, now = session.kept_pages, session.clock.utc()
 
             def show() -> None:
-                databases, shown = pages.databases(), pages.snapshots()
-                every = offer(databases.content if databases else (), shown.content.of_each if shown else {})
+                databases, shown = pages.databases, pages.snapshots
+                every = offer(databases.all if databases else (), shown.of_each if shown else {})
                 offered[:] = [each for each in every if each.value.startswith(typed) and SAFE.fullmatch(each.value)]
 
             show()
-            at = pages.kept_at(what)
-            is_young = at is not None and 0 <= (now - at).total_seconds() < YOUNG
+            kept = pages.snapshots if what == "snapshots" else pages.databases
+            is_young = kept is not None and 0 <= kept.age(now) < YOUNG
             if not is_young and pages.may_request(what, now, YOUNG):
                 await request(session, patience=ONCE)
                 show()
