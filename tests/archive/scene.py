@@ -20,7 +20,7 @@ from pulumi_snapshots.cli.archives.download import OWNER
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Seen, StoreTrouble
+from pulumi_snapshots.storage.store import Seen
 from tests.support.world import DATABASE, Row, World, world
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["SIZE", "Scene", "at_once", "burns", "file_of", "holds", "put", "scene"]
+__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
@@ -114,16 +114,6 @@ class Scene:
     @property
     def downloads(self) -> list[JournalEntry]:
         return self.here.requests("download")
-
-
-def burns(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """A disk that fails in the middle."""
-    written = 0
-    for block in blocks:
-        yield block
-        written += len(block)
-        if written > SIZE // 2:
-            raise StoreTrouble("the disk is on fire")
 
 
 def file_of(record: ArchiveRecord) -> Path:

@@ -184,14 +184,6 @@ def removes(request: Request) -> bool:
     return "uploadId=" not in query and (request.method == "DELETE" or query == "delete" or "comp=batch" in query)
 
 
-def ends_an_upload(request: Request) -> bool:
-    return request.method == "DELETE" and "uploadId=" in request.path
-
-
-def lists_uploads(request: Request) -> bool:
-    return request.method == "GET" and "uploads" in request.path.partition("?")[2]
-
-
 def completes(request: Request) -> bool:
     """The request that lets the object appear."""
     return (request.method == "POST" and "uploadId=" in request.path) or "comp=blocklist" in request.path
@@ -391,19 +383,6 @@ def test_a_folder_without_its_slash_is_an_error(bucket: Bucket, host: Host) -> N
     with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
         bucket.archive(host.url, "folder")
     assert bucket.keys() == ["folder/theirs"]
-
-
-def test_keep_last_and_delete_keep_objects_of_others(bucket: Bucket, small: Host) -> None:
-    bucket.put("database/theirs.zip", OLD)
-    records: list[ArchiveRecord] = []
-    for number in range(3):
-        url = small.url.replace(VERSION, f"version-{number}")
-        records.append(bucket.archive(url, "", records[-1] if records else None, keep_last=2))
-    assert len(bucket.keys()) == 3
-    assert "version-0.zip" not in "".join(bucket.keys())
-    bucket.delete(records[-1])
-    assert len(bucket.keys()) == 2
-    assert bucket.content("database/theirs.zip") == OLD
 
 
 @pytest.mark.parametrize("name", ["moto", "gs", "az"])

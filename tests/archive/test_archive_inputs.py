@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, object_in
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -167,19 +166,6 @@ def test_relative_paths_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "me")
     with pytest.raises(ValueError, match="must begin with a home folder that this machine knows"):
         Destination.parse("~/x.zip")
-
-
-@pytest.mark.parametrize(
-    ("folder", "uri"),
-    [
-        ("/backups/", f"file:///backups/{DATABASE}/20261124T230000Z-a%252Fb.zip"),
-        ("s3://bucket/", f"s3://bucket/{DATABASE}/20261124T230000Z-a%2Fb.zip"),
-        ("s3://bucket/deep/er/", f"s3://bucket/deep/er/{DATABASE}/20261124T230000Z-a%2Fb.zip"),
-    ],
-)
-def test_a_name_in_a_folder_holds_database_time_version(folder: str, uri: str) -> None:
-    created = datetime(2026, 11, 24, 23, 0, 0, 999999, tzinfo=UTC)
-    assert object_in(Destination.parse(folder), DATABASE, "a/b", created, sealed=False).uri == uri
 
 
 def test_a_url_alone_gives_database_and_version() -> None:

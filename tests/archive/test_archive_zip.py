@@ -51,19 +51,6 @@ def test_a_zip_that_lost_or_got_bytes_in_the_middle_is_refused() -> None:
                 checked(changed)
 
 
-def test_a_damaged_directory_raises_no_other_error() -> None:
-    chance = random.Random(1)
-    archive = made(5, b"comment")
-    for _ in range(3000):
-        damaged = bytearray(archive)
-        for _ in range(chance.randint(1, 4)):
-            damaged[chance.randrange(len(archive) - 400, len(archive))] = chance.choice([0, 255, chance.randrange(256)])
-        try:
-            checked(bytes(damaged))
-        except BrokenZip:
-            continue
-
-
 @pytest.mark.parametrize("other", [b"", b"PK", b"<html>502</html>", bytes(100_000)])
 def test_a_file_that_is_no_zip_is_refused(other: bytes) -> None:
     with pytest.raises(BrokenZip, match="not a readable zip, or was truncated"):
@@ -150,23 +137,3 @@ def test_a_member_that_is_made_to_fill_the_memory_does_not() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 * 1024 * 1024
-
-
-def test_a_zip_of_thousands_of_small_members_is_checked_in_linear_time() -> None:
-    target = Stream()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(3000):
-            archive.writestr(str(number), b"x" * 200)
-    assert checked(bytes(target.content), 1024 * 1024) == 0
-
-
-def test_noise_after_a_member_raises_no_other_error() -> None:
-    archive, chance = zipped(zipfile.ZIP_DEFLATED), random.Random(2)
-    for _ in range(300):
-        damaged = bytearray(archive[:310_000])
-        for _ in range(chance.randint(1, 30)):
-            damaged[chance.randrange(len(damaged))] = chance.choice([0, 255, chance.randrange(256)])
-        try:
-            checked(bytes(damaged), 10_000)
-        except BrokenZip:
-            continue

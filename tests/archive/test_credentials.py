@@ -94,14 +94,6 @@ def test_a_profile_gives_its_keys_and_token(home: Path) -> None:
     }
 
 
-def test_a_machine_with_a_role_uses_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "_answers", lambda *_: True)
-    assert found("s3", home).found == "the machine's role, region eu-west-1"
-    assert found("gs", home).found == "the machine's service account"
-    assert found("az", home, AZURE_STORAGE_ACCOUNT_NAME="shop").found == "the machine's managed identity, account shop"
-    assert "no credentials were found" in refused("s3", home, AWS_EC2_METADATA_DISABLED="true")
-
-
 @pytest.mark.parametrize(
     ("profile", "told"),
     [

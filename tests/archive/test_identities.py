@@ -47,11 +47,6 @@ def container(url: str, home: Path) -> Environment:
     return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": file}
 
 
-def container_without_file(url: str, _home: Path) -> Environment:
-    full = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/container"}
-    return {**full, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "CONTAINER"}
-
-
 def web_identity(url: str, home: Path) -> Environment:
     (home / "web").write_text("WEB IDENTITY")
     own = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(home / "web"), "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/x"}
@@ -147,7 +142,6 @@ S3, TEMPORARY, BEARER = "s3", "Credential=TEMPORARY/", "Bearer TOKEN"
 WAYS: dict[str, tuple[str, Callable[[str, Path], Environment], str, str]] = {
     "machine of AWS": (S3, keys_of_role, "the machine's role", TEMPORARY),
     "container of AWS": (S3, container, "what is in AWS_CONTAINER_CREDENTIALS_FULL_URI", TEMPORARY),
-    "container with a token": (S3, container_without_file, "the container's role, through boto3", TEMPORARY),
     "role of a profile": (S3, assumed, "profile work (role_arn), through boto3, region eu-west-1", TEMPORARY),
     "SSO of AWS": (S3, login, "profile work (sso_start_url), through boto3, region eu-west-1", TEMPORARY),
     "machine of Google": ("gs", google_machine, "the machine's service account", BEARER),

@@ -29,7 +29,6 @@ from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
-from squarecloud_emulator import Fault
 from tests.archive.scene import file_of, holds, scene
 from tests.cli.typed import Desk
 from tests.support.clocks import Shifted
@@ -54,19 +53,16 @@ def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("recipients", [None, [KEY]])
-def test_two_owners_of_one_snapshot_share_one_object(tmp_path: Path, recipients: list[str] | None) -> None:
-    @virtual
-    async def body() -> None:
-        async with scene(tmp_path / "a") as at:
-            first = await at.archive(owner=A, recipients=recipients)
-            content = file_of(first).read_bytes()
-            second = await at.archive(owner=B, pin=True, recipients=recipients)
-            assert replace(second, owner=A, pinned=None) == first
-            assert file_of(first).read_bytes() == content
-            assert owners(first) == [(A, False), (B, True)]
-            assert (await at.refresh(first)).lost is None
-
-    body()
+@virtual
+async def test_two_owners_of_one_snapshot_share_one_object(tmp_path: Path, recipients: list[str] | None) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(owner=A, recipients=recipients)
+        content = file_of(first).read_bytes()
+        second = await at.archive(owner=B, pin=True, recipients=recipients)
+        assert replace(second, owner=A, pinned=None) == first
+        assert file_of(first).read_bytes() == content
+        assert owners(first) == [(A, False), (B, True)]
+        assert (await at.refresh(first)).lost is None
 
 
 @virtual
@@ -119,24 +115,21 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(tmp_path: 
 
 
 @pytest.mark.parametrize("pin", [False, True])
-def test_a_fixed_name_of_somebody_else_is_not_taken(tmp_path: Path, pin: bool) -> None:  # noqa: FBT001
-    @virtual
-    async def body() -> None:
-        async with scene(tmp_path / "a") as at:
-            place = f"{at.folder}/x.zip"
-            first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
-            at.newer(size=1000)
-            with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
-                await at.archive(owner=B, destination=place)
+@virtual
+async def test_a_fixed_name_of_somebody_else_is_not_taken(tmp_path: Path, pin: bool) -> None:  # noqa: FBT001
+    async with scene(tmp_path / "a") as at:
+        place = f"{at.folder}/x.zip"
+        first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
+        at.newer(size=1000)
+        with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+            await at.archive(owner=B, destination=place)
+        assert holds(first, old)
+        if pin:
+            with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
+                await at.archive(owner=A, destination=place, previous=first)
             assert holds(first, old)
-            if pin:
-                with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
-                    await at.archive(owner=A, destination=place, previous=first)
-                assert holds(first, old)
-            else:
-                assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
-
-    body()
+        else:
+            assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
 
 
 @virtual
@@ -217,46 +210,43 @@ async def test_what_is_there_after_a_lost_state_is_found_again_without_the_servi
 
 @pytest.mark.parametrize("moment", ["while it is written", "right before it appears", "right after it appeared"])
 @pytest.mark.parametrize("recipients", [None, [KEY]], ids=["plain", "sealed"])
-def test_a_job_that_is_overtaken_records_an_object_that_is_there(
+@virtual
+async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
     tmp_path: Path, moment: str, recipients: list[str] | None
 ) -> None:
-    @virtual
-    async def body() -> None:
-        async with scene(tmp_path / "a") as at:
-            theirs = await at.archive(owner=B, recipients=recipients)
-            files = {path: path.read_bytes() for path in file_of(theirs).parent.iterdir()}
-            for path in files:
-                path.unlink()
+    async with scene(tmp_path / "a") as at:
+        theirs = await at.archive(owner=B, recipients=recipients)
+        files = {path: path.read_bytes() for path in file_of(theirs).parent.iterdir()}
+        for path in files:
+            path.unlink()
 
-            def appears(at_moment: str) -> None:
-                if at_moment == moment:
-                    for path, content in files.items():
-                        path.with_suffix(".tmp").write_bytes(content)
-                        path.with_suffix(".tmp").replace(path)
-                    files.clear()
+        def appears(at_moment: str) -> None:
+            if at_moment == moment:
+                for path, content in files.items():
+                    path.with_suffix(".tmp").write_bytes(content)
+                    path.with_suffix(".tmp").replace(path)
+                files.clear()
 
-            def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
-                for block in blocks:
-                    appears("while it is written")
-                    yield block
-                appears("right before it appears")
+        def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
+            for block in blocks:
+                appears("while it is written")
+                yield block
+            appears("right before it appears")
 
-            appear = Upload.appear
+        appear = Upload.appear
 
-            def appeared(upload: Upload) -> str:
-                mark = appear(upload)
-                appears("right after it appeared")
-                return mark
+        def appeared(upload: Upload) -> str:
+            mark = appear(upload)
+            appears("right after it appeared")
+            return mark
 
-            at.passes(through)
-            with patch.object(Upload, "appear", appeared):
-                record = await at.archive(owner=A, recipients=recipients)
-            assert sha256(file_of(record).read_bytes()).hexdigest() == record.sha256
-            assert (await at.refresh(record)).lost is None
-            assert owners(record) == [(A, False), (B, False)]
-            assert len(list(file_of(record).parent.iterdir())) == 2
-
-    body()
+        at.passes(through)
+        with patch.object(Upload, "appear", appeared):
+            record = await at.archive(owner=A, recipients=recipients)
+        assert sha256(file_of(record).read_bytes()).hexdigest() == record.sha256
+        assert (await at.refresh(record)).lost is None
+        assert owners(record) == [(A, False), (B, False)]
+        assert len(list(file_of(record).parent.iterdir())) == 2
 
 
 @virtual
@@ -280,60 +270,54 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(tmp_path: 
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_an_archive_that_goes_while_it_is_read_is_not_shared(tmp_path: Path, replaced: bool) -> None:  # noqa: FBT001
-    @virtual
-    async def body() -> None:
-        async with scene(tmp_path / "a") as at:
-            place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
-            first = await at.archive(owner=B, destination=place)
-            files = {path: path.read_bytes() for path in at.folder.iterdir()}
-            at.newer(size=1000)
-            newer = await at.archive(owner=B, destination=place, previous=first)
-            newer_files = {path: path.read_bytes() for path in at.folder.iterdir()}
-            for path, old in files.items():
-                path.write_bytes(old)
-            mark = (await at.refresh(first)).mark
+@virtual
+async def test_an_archive_that_goes_while_it_is_read_is_not_shared(tmp_path: Path, replaced: bool) -> None:  # noqa: FBT001
+    async with scene(tmp_path / "a") as at:
+        place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
+        first = await at.archive(owner=B, destination=place)
+        files = {path: path.read_bytes() for path in at.folder.iterdir()}
+        at.newer(size=1000)
+        newer = await at.archive(owner=B, destination=place, previous=first)
+        newer_files = {path: path.read_bytes() for path in at.folder.iterdir()}
+        for path, old in files.items():
+            path.write_bytes(old)
+        mark = (await at.refresh(first)).mark
 
-            class Store(FileStore):
-                def read(self) -> Iterator[Any]:
-                    yield from super().read()
-                    for path, new in newer_files.items() if replaced else ():
-                        path.write_bytes(new)
-                    assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
+        class Store(FileStore):
+            def read(self) -> Iterator[Any]:
+                yield from super().read()
+                for path, new in newer_files.items() if replaced else ():
+                    path.write_bytes(new)
+                assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
 
-            at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
-            if replaced:
-                with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
-                    await at.archive(owner=A, destination=place, **outputs)
-                assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
-            else:
-                record = await at.archive(owner=A, destination=place, **outputs)
-                assert (holds(record, content), owners(record)) == (True, [(A, False)])
-
-    body()
+        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        if replaced:
+            with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+                await at.archive(owner=A, destination=place, **outputs)
+            assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
+        else:
+            record = await at.archive(owner=A, destination=place, **outputs)
+            assert (holds(record, content), owners(record)) == (True, [(A, False)])
 
 
 @pytest.mark.parametrize("appeared", [False, True])
-def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only(
+@virtual
+async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only(
     tmp_path: Path,
     appeared: bool,  # noqa: FBT001
 ) -> None:
-    @virtual
-    async def body() -> None:
-        async with scene(tmp_path / "a") as at:
-            record = await at.archive(owner=A)
-            manifest = file_of(record).with_name(f"{file_of(record).name}.json")
-            manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
-            if not appeared:
-                file_of(record).unlink()
-            began = at.here.clock.monotonic()
-            again = await at.archive(owner=A)
-            assert CLAIM_LIVES < at.here.clock.monotonic() - began < 3 * CLAIM_LIVES
-            assert holds(again, at.zip)
-            assert json.loads(manifest.read_text())["claim"] is None
-            assert owners(again) == [(A, False)]
-
-    body()
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=A)
+        manifest = file_of(record).with_name(f"{file_of(record).name}.json")
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
+        if not appeared:
+            file_of(record).unlink()
+        began = at.here.clock.monotonic()
+        again = await at.archive(owner=A)
+        assert CLAIM_LIVES < at.here.clock.monotonic() - began < 3 * CLAIM_LIVES
+        assert holds(again, at.zip)
+        assert json.loads(manifest.read_text())["claim"] is None
+        assert owners(again) == [(A, False)]
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -356,22 +340,6 @@ def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path:
             assert {path.name: path.read_bytes() for path in at.folder.iterdir()} == was
 
     body()
-
-
-@virtual
-async def test_two_jobs_at_once_both_record_the_object_that_is_there(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs, records = await at.outputs(), []
-
-        async def one(owner: str) -> None:
-            records.append(await at.archive(owner=owner, recipients=[KEY], **outputs))
-
-        at.here.emulator.add_fault(Fault(kind="download", delay=1, cut_after=2_000_000, times=2))
-        async with anyio.create_task_group() as group:
-            group.start_soon(one, A)
-            group.start_soon(one, B)
-        assert [(await at.refresh(each)).lost for each in records] == [None, None]
-        assert owners(records[0]) == [(A, False), (B, False)]
 
 
 # Odd places and bad moments ---------------------------------------------------------------------------------------------
