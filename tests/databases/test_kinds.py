@@ -47,6 +47,8 @@ def test_the_scheme_says_which_kind_it_is(dsn: str, kind: str) -> None:
         ("mysql://app:secret-word/x@db.example/shop", "%2F for a slash"),
         ("redis://app:secret-word@db.example:many/0", "with %-escapes"),
         ("redis://[secret-word/0", "with %-escapes"),
+        ("redis://:12?secret-word@db.example:6379/0", "with %-escapes"),
+        ("redis://:12?secret-word=1@db.example/0", "with %-escapes"),
         ("mysql://app:secret-word@db.example", "must name the database: mysql://"),
         ("mongodb://app:secret-word@db.example/?tls=true", "must name the database: mongodb://"),
         (

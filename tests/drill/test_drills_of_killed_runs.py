@@ -31,6 +31,7 @@ MOMENTS = {
 }
 """Seconds after the begin of the run, see `slow`."""
 TWO = [{"query": ROWS, "at_least": 1}, {"query": "select 7", "equals": 7}]
+NOW = [{"query": "select state from rows", "equals": "now"}]
 
 
 def slow(at: DrillScene) -> None:
@@ -53,24 +54,16 @@ async def test_a_killed_drill_is_not_restored_twice(moment: str, later: float, *
         given: dict[str, Any] = {"checks": TWO, "triggers": [] if first else ["again"]}
         slow(at)
         assert await at.killed(MOMENTS[moment], **given)
-        sent = moment != "before its request"
-        assert at.accepted == before + sent
+        assert at.accepted == before + (moment != "before its request")
         assert len(at.databases.asked) == (0 if first else 2) + max(0, list(MOMENTS).index(moment) - 3)
         await anyio.sleep(later)
-        await at.up(**given)
-        if later > HOUR and moment in {
-            "before its answer",
-            "while it is restored",
-        }:  # what the service said of it is forgotten
-            assert "what it holds now is not known" in at.error
-            assert f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on." in at.error
-            assert at.accepted == before + 1
+        if later > HOUR and moment in {"before its answer", "while it is restored"}:  # the service has forgotten it
+            again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on."
+            await at.fails("what it holds now is not known", again, restores=before + 1, **given)
             return
-        assert (at.error, at.stack.outputs["passed"]) == ("", True)
-        assert at.accepted == before + 1
-        assert at.stack.outputs["last_good"]["drilled_at"] == at.stack.outputs["drilled_at"]
-        await at.up(**given)
-        assert at.accepted == before + 1
+        kept = await at.passes(restores=before + 1, **given)
+        assert kept["last_good"]["drilled_at"] == kept["drilled_at"]
+        await at.passes(restores=before + 1, **given)
         assert all(each.proved for each in await at.session.ledger.attempts())
 
 
@@ -80,58 +73,40 @@ async def test_another_machine_at_the_same_place_resumes_it(moment: float) -> No
     async with drill_scene() as at:
         slow(at)
         assert await at.killed(moment, checks=TWO)
+        at.on_another_machine()
         await at.up(checks=TWO, saves=False)
         assert (at.error, at.accepted) == ("", 1)
-        await at.up(checks=TWO)
-        assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 1)
-        assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == at.stack.outputs["drilled_at"]
-
-
-@virtual
-async def test_a_drill_that_is_killed_again_and_again_restores_once() -> None:
-    async with drill_scene(restore_seconds=200.0) as at:
-        slow(at)
-        at.databases.seconds = 500.0
-        for after in (1.0, 8.0, 45.0, 120.0, 30.0, 400.0):
-            assert await at.killed(after, checks=TWO)
-        await at.up(checks=TWO)
-        assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 1)
+        kept = await at.passes(checks=TWO, restores=1)
+        assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == kept["drilled_at"]
 
 
 @pytest.mark.parametrize("moment", [45.0, 88.0, 108.0], ids=["restoring", "connecting", "checking"])
 @virtual
 async def test_an_interrupted_drill_keeps_its_restore(moment: float) -> None:
     async with drill_scene() as at:
-        await at.up(checks=TWO)
-        good = at.stack.outputs["last_good"]
+        good = (await at.passes(checks=TWO))["last_good"]
         await anyio.sleep(HOUR)
         slow(at)
 
-        async def interrupt() -> None:
-            await anyio.sleep(moment)
-            at.session.stop()
+        def interrupt() -> None:
+            at.session.stop()  # of the process that runs by then
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(interrupt)
-            await at.up(checks=TWO, triggers=["again"])
+        await at.at.here.meanwhile(moment, interrupt, at.up(checks=TWO, triggers=["again"]))
+        step = "the next `pulumi up` keeps watching" if moment == 45.0 else "The next `pulumi up` runs the checks again"
         assert "The wait was interrupted." in at.error
-        assert ("the next `pulumi up` keeps watching" in at.error) is (moment == 45.0)
-        assert ("The next `pulumi up` runs the checks again" in at.error) is (moment != 45.0)
+        assert step in at.error
         assert at.stack.outputs["last_good"] == good
         assert "passed" not in at.stack.outputs
-        await at.up(checks=TWO, triggers=["again"])
-        assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 2)
+        await at.passes(checks=TWO, triggers=["again"], restores=2)
 
 
 @virtual
 async def test_a_drill_that_times_out_in_its_checks_is_resumed_there() -> None:
     async with drill_scene() as at:
         at.databases.seconds = 1000.0
-        await at.up(timeout="3m")
-        assert "and its checks were not run to their end. The wait ended after 3 min." in at.error
+        await at.fails("and its checks were not run to their end. The wait ended after 3 min.", timeout="3m")
         at.databases.seconds = 0.0
-        await at.up(timeout="3m")
-        assert (at.error, at.accepted) == ("", 1)
+        await at.passes(timeout="3m", restores=1)
 
 
 @pytest.mark.parametrize("failed", [False, True], ids=["passed", "failed"])
@@ -142,45 +117,33 @@ async def test_a_drill_whose_state_was_not_saved_restores_once(*, failed: bool) 
         await at.up(saves=False, checks=checks)
         await anyio.sleep(DAY)
         await at.up(checks=checks)
-        assert bool(at.error) is failed
+        assert (bool(at.error), at.accepted) == (failed, 1)
         assert at.stack.outputs["drilled_at"].startswith("2026-03-01T12:01:")
         assert "by an earlier run that may not have saved its state" in at.told
-        assert at.accepted == 1
 
 
 @virtual
 async def test_what_is_upstream_and_deleted_first_drills_nothing_again() -> None:
     async with drill_scene() as at:
-        await at.up()
-        before = dict(at.stack.outputs)
+        before = await at.passes()
         at.at.writes("later", SCRATCH)
-        await at.up(cascade=True)
-        assert at.error == ""
-        assert at.stack.outputs == before, "what it found then"
-        assert (at.accepted, len(at.databases.asked)) == (1, 1)
+        assert await at.passes(cascade=True, restores=1) == before, "what it found then"
+        assert len(at.databases.asked) == 1
 
 
+@pytest.mark.parametrize("how", ["killed", "deleted by a run that was interrupted"])
 @virtual
-async def test_a_newer_snapshot_after_a_kill_is_the_one_that_is_drilled() -> None:
+async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(how: str) -> None:
     async with drill_scene() as at:
-        assert await at.killed(45.0)
-        at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
-        await at.up(checks=[{"query": "select state from rows", "equals": "now"}])
-        assert at.error == ""
-        assert at.stack.outputs["version_id"] == at.at.stored.version_id
-        assert at.accepted == 2
-
-
-@virtual
-async def test_what_an_interrupted_run_has_deleted_is_not_the_drill_of_a_newer_snapshot() -> None:
-    async with drill_scene() as at:
-        await at.up()
-        at.stack.begin()
-        await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
-        at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
-        await at.up(checks=[{"query": "select state from rows", "equals": "now"}])
-        assert (at.error, at.accepted) == ("", 2)
-        assert at.stack.outputs["last_good"]["version_id"] == at.at.stored.version_id
+        if how == "killed":
+            assert await at.killed(45.0)
+        else:
+            await at.up()
+            at.stack.begin()
+            await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
+        at.takes("now")
+        kept = await at.passes(checks=NOW, restores=2)
+        assert kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
 
 
 @virtual
@@ -195,9 +158,7 @@ async def test_a_killed_repetition_is_what_the_next_checks_are_about() -> None:
         assert await at.killed(300.0)
         at.databases.seconds = 0.0
         await anyio.sleep(3 * HOUR)  # the service shows none of these restores any more
-        await at.up()
-        assert (at.error, at.accepted) == ("", 3)
-        assert at.stack.outputs["requested_at"] >= "2026-03-01T12:20:00Z"
+        assert (await at.passes(restores=3))["requested_at"] >= "2026-03-01T12:20:00Z"
 
 
 @virtual
@@ -213,15 +174,13 @@ async def test_another_restore_of_the_scratch_database_voids_what_was_found_ther
         assert "passed" not in at.stack.outputs
         at.databases.seconds = 0.0
         await anyio.sleep(10 * 60)
-        await at.up()
-        assert (at.error, at.stack.outputs["passed"]) == ("", True)
+        await at.passes(restores=3)
         assert at.at.holds(SCRATCH) == "then"
-        assert at.accepted == 3
 
 
 @virtual
 async def test_two_drills_that_share_a_scratch_database_do_not_mix() -> None:
-    """Each holds it until its checks were run, also if they run in different processes."""
+    """Each holds it until its checks were run, also if they run in different processes, and longer than a restore holds it."""
     async with drill_scene() as at:
         other, checks = at.other_data()
         second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
@@ -230,33 +189,21 @@ async def test_two_drills_that_share_a_scratch_database_do_not_mix() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(at.up)
             group.start_soon(lambda: second.up(**values))
-        assert (at.error, second.error) == ("", None)
+        assert (at.error, second.error, at.accepted) == ("", None, 2)
         assert at.stack.outputs["passed"] is second.outputs["passed"] is True
-        assert at.accepted == 2
-
-
-def test_a_drill_and_a_restore_of_one_name_have_two_owners() -> None:
-    plugins = DRILLER.replace("pulumi-python:dynamic/squarecloud:Drill", "squarecloud:index:Drill")
-    assert owner_of(DRILLER) == owner_of(plugins) == "shop::dev::Drill::proof"
-    assert owner_of(DRILLER.replace(":Drill::", ":Restore::")) == "shop::dev::proof"
 
 
 @virtual
 async def test_a_restore_of_the_same_name_is_another_resource() -> None:
+    plugins = DRILLER.replace("pulumi-python:dynamic/squarecloud:Drill", "squarecloud:index:Drill")
+    assert owner_of(DRILLER) == owner_of(plugins) == "shop::dev::Drill::proof"
     async with drill_scene() as at:
         back = Stack(RestoreRules(), at.stack.machine, DRILLER.replace(":Drill::", ":Restore::"))
         await at.up(saves=False)
-        stored = at.at.stored
         await anyio.sleep(HOUR)
-        given: dict[str, Any] = {
-            "database_id": DATABASE,
-            "version_id": stored.version_id,
-            "name": stored.name,
-            "overwrite": True,
-        }
-        await back.up(**given, target_database_id=SCRATCH)
-        assert back.error is None
-        assert at.accepted == 2
+        given = {name: at.values()[name] for name in ("database_id", "version_id", "name")}
+        await back.up(**given, overwrite=True, target_database_id=SCRATCH)
+        assert (back.error, at.accepted) == (None, 2)
 
 
 @virtual
@@ -265,7 +212,6 @@ async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one() -
     async with drill_scene() as at:
         at.at.here.emulator.add_fault(Fault(kind="restore", drop=True))
         await at.up(saves=False, timeout=300.0)
-        await at.up(triggers=["another"], checks=[{"query": "select 1", "equals": 2}])
-        assert "expected 2 and found 1" in at.error
-        await at.up(triggers=["another"], checks=[{"query": "select 1", "equals": 1}])
-        assert (at.error, at.accepted) == ("", 1)
+        wrong = [{"query": "select 1", "equals": 2}]
+        await at.fails("expected 2 and found 1", triggers=["another"], checks=wrong)
+        await at.passes(triggers=["another"], checks=[{"query": "select 1", "equals": 1}], restores=1)

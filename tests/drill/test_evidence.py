@@ -40,11 +40,7 @@ ANOTHER, NOTHING = "the connection leads to another database", "the restore has 
 )
 @virtual
 async def test_what_a_drill_proves(
-    connection: str,
-    server: dict[str, Any],
-    service: dict[str, Any],
-    failure: str | None,
-    proved_by: list[str] | None,
+    connection: str, server: dict[str, Any], service: dict[str, Any], failure: str | None, proved_by: list[str] | None
 ) -> None:
     async with drill_scene(**service) as at:
         for name, value in server.items():
@@ -72,21 +68,21 @@ async def test_a_server_that_started_long_after_the_restore_is_another_one_unles
         await at.up(checks=TRUE)
         at.databases.refuses, at.databases.age_is = 0, 5.0
         await anyio.sleep(3600)
-        await at.up(checks=TRUE, connection=ELSEWHERE)
-        assert ANOTHER in at.error
-        await at.up(checks=TRUE)
-        assert (at.error, at.accepted) == ("", 1), "its process was started again meanwhile"
+        await at.fails(ANOTHER, checks=TRUE, connection=ELSEWHERE)
+        await at.passes(checks=TRUE, restores=1)  # its process was started again meanwhile
 
 
+@pytest.mark.parametrize("fault", ["a status that is a moment old", "a port that the service does not say"])
 @virtual
-async def test_a_status_that_is_a_moment_old_condemns_no_drill() -> None:
+async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(fault: str) -> None:
     async with drill_scene() as at:
         await anyio.sleep(600)
         before = round(at.at.here.emulator.now().timestamp() - 300) * 1000
         body = f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
-        at.at.here.emulator.add_fault(Fault(kind="status", skip=2, times=2, body=body))
-        await at.up(checks=TRUE)
-        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["address", "restart"])
+        old = Fault(kind="status", skip=2, times=2, body=body)
+        no_port = Fault(kind="database", status=500, code="NEW_ONE", times=None)
+        at.at.here.emulator.add_fault(no_port if "port" in fault else old)
+        assert (await at.passes(checks=TRUE))["proved_by"] == ["address", "restart"]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +117,7 @@ async def test_a_drill_does_not_believe_what_the_service_does_not_say(
         at.databases.meanwhile = lambda: at.at.here.emulator.add_fault(fault)  # the restore was seen to be over
         await at.up(checks=TRUE, connection=ELSEWHERE)
         if failure is None:
-            proofs = ["restart"] if ages is None else []
-            assert (at.error, at.stack.outputs["proved_by"]) == ("", proofs)
+            assert (at.error, at.stack.outputs["proved_by"]) == ("", ["restart"] if ages is None else [])
             return
         assert failure in at.error
         if "status" in status and ages is None:
@@ -130,8 +125,7 @@ async def test_a_drill_does_not_believe_what_the_service_does_not_say(
         assert at.databases.asked == []
         at.at.here.emulator.clear_faults()
         at.databases.age_is = None
-        await at.up(checks=TRUE, connection=ELSEWHERE)
-        assert (at.error, at.accepted) == ("", 1), "the next run asks again, without another restore"
+        await at.passes(checks=TRUE, connection=ELSEWHERE, restores=1)  # asked again, without another restore
 
 
 @pytest.mark.parametrize("port", [":7059", ""], ids=["another", "the usual one"])
@@ -143,23 +137,13 @@ async def test_another_port_is_refused_in_the_preview_and_before_anything_is_ove
             await at.stack.preview(**wrong)
         assert [entry.kind for entry in at.at.here.emulator.journal] == ["database"]
         await at.up(checks=TRUE)
-        await at.up(**{**wrong, "triggers": ["again"]})
-        assert "Connection must be to port 7058 of the scratch database" in at.error
-        assert at.accepted == 1
-
-
-@virtual
-async def test_a_port_that_the_service_does_not_say_holds_nothing_up() -> None:
-    async with drill_scene() as at:
-        at.at.here.emulator.add_fault(Fault(kind="database", status=500, code="NEW_ONE", times=None))
-        await at.up(checks=TRUE)
-        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["address", "restart"])
+        why = "Connection must be to port 7058 of the scratch database"
+        await at.fails(why, restores=1, **{**wrong, "triggers": ["again"]})
 
 
 @virtual
 async def test_a_wrong_password_is_said_at_once() -> None:
     async with drill_scene() as at:
         at.databases.refuses, at.databases.lasting = 10_000, True
-        await at.up(checks=TRUE)
-        assert "cannot be reached" in at.error
+        await at.fails("cannot be reached", checks=TRUE)
         assert 10_000 - at.databases.refuses == 3, "twice more within 10 s, since a server that starts may refuse too"

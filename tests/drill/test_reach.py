@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pymongo
@@ -26,21 +26,9 @@ from tests.support.tls_front import Certificates, tls_front
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tools.servers import Server
-
 PASSWORD = "hush-%40/?#:@hush"
-GIVEN = {"connection": None, "password": PASSWORD}
-ABOUT = {
-    "id": SCRATCH,
-    "name": "scratch",
-    "ram": 512,
-    "type": "postgres",
-    "cluster": "c",
-    "created_at": "2026-01-01T00:00:00Z",
-}
+GIVEN: dict[str, Any] = {"connection": None, "password": PASSWORD}
+ABOUT = {"id": SCRATCH, "name": "scratch", "ram": 512, "type": "postgres", "cluster": "c"}
 TRUE = [{"query": "select 1", "equals": 1}]
 PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nbb\n-----END CERTIFICATE-----\n"
 
@@ -55,8 +43,7 @@ def _keeps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @virtual
 async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate() -> None:
     async with drill_scene() as at:
-        await at.up(checks=TRUE, **GIVEN)
-        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["address", "restart"])
+        assert (await at.passes(checks=TRUE, **GIVEN))["proved_by"] == ["address", "restart"]
         ((dsn, content, mode),) = at.databases.opened
         assert dsn.startswith(
             f"postgresql://squarecloud:hush-%2540%2F%3F%23%3A%40hush@{own_host(SCRATCH)}:7058/squarecloud?sslmode=require&sslcert="
@@ -73,11 +60,9 @@ async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate() ->
 @virtual
 async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten() -> None:
     async with drill_scene(scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"})) as at:
-        await at.up(checks=TRUE, **GIVEN)
-        assert "The API key lacks the scope databases:credentials." in at.error
+        await at.fails("The API key lacks the scope databases:credentials.", checks=TRUE, **GIVEN)
         assert not at.at.posts
-        await at.up(checks=TRUE, connection=CONNECTION)
-        assert at.error == ""
+        await at.passes(checks=TRUE, connection=CONNECTION)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +83,7 @@ async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten
 async def test_what_the_service_does_not_give_is_said(fault: dict[str, Any], words: str) -> None:
     async with drill_scene() as at:
         at.at.here.emulator.add_fault(Fault(times=None, **fault))
-        await at.up(checks=TRUE, runtime=None, **GIVEN)
-        assert words in at.error
+        await at.fails(words, checks=TRUE, runtime=None, **GIVEN)
         assert ("[GET /databases/" in at.error) == ("does not say" not in words), "the request stands last, in brackets"
         assert at.databases.asked == []
 
@@ -109,8 +93,7 @@ async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it
     async with drill_scene() as at:
         at.at.here.emulator.stop_database(SCRATCH)
         at.at.here.emulator.add_fault(Fault(kind="certificate", status=502, skip=1, times=4))
-        await at.up(checks=TRUE, **GIVEN)
-        assert (at.error, at.stack.outputs["passed"]) == ("", True)
+        await at.passes(checks=TRUE, **GIVEN)
         assert "the service did not give its address and certificate" in at.told
 
 
@@ -118,16 +101,9 @@ async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it
 async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port() -> None:
     async with drill_scene() as at:
         at.databases.refuses = 3
-        at.at.here.emulator.add_fault(
-            Fault(
-                kind="database",
-                skip=2,
-                times=None,
-                body=json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}}),
-            )
-        )
-        await at.up(checks=TRUE, **GIVEN)
-        assert (at.error, at.stack.outputs["passed"]) == ("", True)
+        moved = json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}})
+        at.at.here.emulator.add_fault(Fault(kind="database", skip=2, times=None, body=moved))
+        await at.passes(checks=TRUE, **GIVEN)
         assert ":7058/" in at.databases.opened[0][0]
         assert ":7999/" in at.databases.opened[-1][0]
 
@@ -141,12 +117,10 @@ async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_ru
         emulator = at.at.here.emulator
         emulator.add_fault(Fault(kind="certificate", status=403, code="MISSING_SCOPE", times=None))
         began = anyio.current_time()
-        await at.up(checks=TRUE, **GIVEN)
-        assert "lacks the scope databases:credentials" in at.error
+        await at.fails("lacks the scope databases:credentials", checks=TRUE, **GIVEN)
         assert anyio.current_time() - began < 30
         emulator.clear_faults()
-        await at.up(checks=TRUE, **GIVEN)
-        assert (at.error, at.accepted) == ("", 1)
+        await at.passes(checks=TRUE, restores=1, **GIVEN)
 
 
 @virtual
@@ -185,51 +159,55 @@ def test_a_certificate_that_is_not_whole_is_none(wrong: object) -> None:
 # Real servers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def certificate(tls: Certificates) -> Iterator[str]:
-    with held(Path(tls.client).read_bytes()) as file:
-        yield file
-
-
-def test_every_engine_has_a_form() -> None:
-    for kind in FORMS:
-        assert kind_of(own_connection(kind, "localhost:1", PASSWORD, "/tmp/x")) == kind  # noqa: S108  nothing is there
-
-
-def test_postgresql_takes_it(server: Server, tls: Certificates, certificate: str) -> None:
+def _postgres(server: Any) -> str:
     sql_at(server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud")
     sql_at(
         server.url(), f"create role squarecloud login superuser password '{PASSWORD}'", "create database squarecloud"
     )
-    with tls_front(tls, server.port, client=True) as port:
-        assert ask(own_connection("postgres", f"localhost:{port}", PASSWORD, certificate), "select 7") == 7
+    return "select 7"
 
 
-def test_mysql_takes_it(mariadb: Server, certificate: str) -> None:
+def _mysql(server: Any) -> str:
     mysql_at(
-        mariadb,
+        server,
         "create or replace database squarecloud",
         f"create or replace user squarecloud@'127.0.0.1' identified by '{PASSWORD}' require x509",
         "grant select on squarecloud.* to squarecloud@'127.0.0.1'",
     )
-    assert ask(own_connection("mysql", f"127.0.0.1:{mariadb.port}", PASSWORD, certificate), "select 7") == 7
+    return "select 7"
 
 
-def test_redis_takes_it(redis_server: Server, tls: Certificates, certificate: str) -> None:
-    with redis.Redis(port=redis_server.port, password=redis_server.password) as client:
-        client.set("drilled", "yes")
-    with tls_front(tls, redis_server.port, client=True) as port:
-        assert (
-            ask(own_connection("redis", f"localhost:{port}", redis_server.password, certificate), "GET drilled")
-            == "yes"
-        )
+def _redis(server: Any) -> str:
+    with redis.Redis(port=server.port, password=server.password) as client:
+        client.acl_setuser("default", enabled=True, passwords=[f"+{PASSWORD}"])
+        client.set("drilled", 7)
+    return "EXISTS drilled"
 
 
-def test_mongodb_takes_it(ferretdb: Server, tls: Certificates, certificate: str) -> None:
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(ferretdb.url())
+def _mongo(server: Any) -> str:
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server.url())
     with client:
         client["squarecloud"]["orders"].insert_one({"n": 1})
-    with tls_front(tls, ferretdb.port, client=True) as port:
-        dsn = own_connection("mongo", f"localhost:{port}", PASSWORD, certificate)
-        # The server of the tests has no users.
-        assert ask(dsn.replace(dsn.partition("://")[2].partition("@")[0] + "@", ""), '{"count": "orders"}') == 1
+    return '{"count": "orders"}'
+
+
+FILLS = {
+    "postgres": ("postgres_server", _postgres, 7),
+    "mysql": ("mariadb", _mysql, 7),
+    "redis": ("redis_server", _redis, 1),
+    "mongo": ("ferretdb", _mongo, 1),
+}
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_every_engine_takes_it(kind: str, request: pytest.FixtureRequest, tls: Certificates) -> None:
+    name, fill, value = FILLS[kind]
+    server = request.getfixturevalue(name)
+    command = fill(server)
+    with held(Path(tls.client).read_bytes()) as file, tls_front(tls, server.port, client=True) as port:
+        place = f"127.0.0.1:{server.port}" if kind == "mysql" else f"localhost:{port}"  # it speaks TLS itself
+        dsn = own_connection(kind, place, PASSWORD, file)
+        assert kind_of(dsn) == kind
+        if kind == "mongo":  # the server of the tests has no users
+            dsn = dsn.replace(dsn.partition("://")[2].partition("@")[0] + "@", "")
+        assert ask(dsn, command) == value

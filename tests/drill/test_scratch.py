@@ -21,7 +21,7 @@ from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.archive.scene import at_once
-from tests.support.drilling import DRILLER, SCRATCH, drill_scene
+from tests.support.drilling import CONNECTION, DRILLER, SCRATCH, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.failing import fails_with
 from tests.support.shelved import shelve, zipped
@@ -36,24 +36,26 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 URL = f"https://snapshots.squarecloud.app/databases/account/{SCRATCH}.zip?versionId=v1"
+VERSION, ZIP = {"version_id": "v1"}, {"destination": "/tmp/x.zip"}  # noqa: S108  nothing is written
+ASKED = {"checks": [{"query": "select 1", "equals": 1}], "overwrite_scratch": True}
+ARCHIVED = {"archive": "/tmp/x.zip", "connection": CONNECTION, **ASKED}  # noqa: S108  nothing is read
 USES: dict[str, tuple[Rules, dict[str, Any]]] = {
     "Snapshot": (SnapshotRules(), {"database_id": SCRATCH}),
-    "Archive": (ArchiveRules(), {"database_id": SCRATCH, "version_id": "v1", "destination": "/tmp/x.zip"}),  # noqa: S108  nothing is written
-    "Archive of a URL": (ArchiveRules(), {"download_url": URL, "destination": "/tmp/x.zip"}),  # noqa: S108  nothing is written
-    "Restore": (RestoreRules(), {"database_id": SCRATCH, "version_id": "v1", "overwrite": True}),
+    "Archive": (ArchiveRules(), {"database_id": SCRATCH, **VERSION, **ZIP}),
+    "Archive of a URL": (ArchiveRules(), {"download_url": URL, **ZIP}),
+    "Restore": (RestoreRules(), {"database_id": SCRATCH, **VERSION, "overwrite": True}),
     "Restore onto it": (
         RestoreRules(),
-        {"database_id": DATABASE, "version_id": "v1", "target_database_id": SCRATCH, "overwrite": True},
+        {"database_id": DATABASE, **VERSION, "target_database_id": SCRATCH, "overwrite": True},
     ),
     "Drill of it": (
         DrillRules(),
         {
             "database_id": SCRATCH,
-            "version_id": "v1",
+            **VERSION,
             "scratch_database_id": "c" * 32,
             "connection": "postgresql://x@y/z",
-            "checks": [{"query": "select 1", "equals": 1}],
-            "overwrite_scratch": True,
+            **ASKED,
         },
     ),
 }
@@ -61,8 +63,7 @@ USES: dict[str, tuple[Rules, dict[str, Any]]] = {
 
 def calls(at: DrillScene) -> tuple[Call, Call]:
     """A call for the Drill and one for the other resource, of one run."""
-    shared, settings = at.stack.machine.process(), at.at.here.session.settings
-    row = at.stack.row
+    shared, settings, row = at.stack.machine.process(), at.at.here.session.settings, at.stack.row
     drill, other = (
         Call(urn, lambda: settings, shared, row) for urn in (DRILLER, OWNER.replace("before-release", "other"))
     )
@@ -115,36 +116,22 @@ async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten
         await at.up(saves=False)
         assert at.error == ""
         await guards("shop::dev::guard::other", SCRATCH)
-        await at.up(triggers=["again"])
-        assert "but Guard 'shop::dev::guard::other' uses it too" in at.error
-        assert at.accepted == 1
-
-
-@virtual
-async def test_drills_may_share_a_scratch_database() -> None:
-    async with drill_scene() as at:
-        drill, other = calls(at)
-        assert DrillRules().check(drill, at.values()) == []
-        assert DrillRules().check(other, at.values()) == []
-        assert DrillRules().check(drill, at.values()) == []
+        await at.fails("but Guard 'shop::dev::guard::other' uses it too", triggers=["again"], restores=1)
 
 
 @pytest.mark.parametrize("first", ["the archive's", "the other"])
 @virtual
-async def test_a_drill_of_an_archive_shares_none_with_one_that_restores(first: str) -> None:
+async def test_drills_share_a_scratch_database_but_one_of_an_archive_with_none_that_restores(first: str) -> None:
     """The other one could ask its changed checks of what the archive has left."""
     async with drill_scene() as at:
         drill, other = calls(at)
-        archived = {name: at.values()[name] for name in ("connection", "checks", "overwrite_scratch")} | {
-            "archive": "/tmp/x.zip",  # noqa: S108  nothing is read
-        }
-        both = [(drill, at.values(), "scratch_database_id"), (other, archived, "connection")]
+        both = [(drill, at.values(), "scratch_database_id"), (other, ARCHIVED, "connection")]
         (one, values, _), (another, its, property_) = both if first == "the other" else reversed(both)
         assert DrillRules().check(one, values) == []
         (problem,) = DrillRules().check(another, its)
         assert problem.property == property_
         assert "too: one of the two loads an archive, the other restores" in str(problem.reason)
-        assert DrillRules().check(one, values) == []
+        assert DrillRules().check(another, values) == DrillRules().check(one, values) == []
 
 
 @pytest.mark.parametrize("when", ["before", "checking", "meanwhile"])
@@ -153,22 +140,19 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with drill_scene(restore_seconds=60.0) as at, anyio.create_task_group() as group:
-        call, loads = calls(at)[1], list[str]()
+        call, loads = calls(at)[1], list[int]()
         monkeypatch.setattr(call.shared.of(Transfers), "reading", at_once)
 
-        async def loaded(
-            _transfers: object, _found: object, _identity: object, dsn: str, *_: object, **_of: object
-        ) -> Loaded:
-            loads.append(dsn)
+        async def loaded(*_: object, **_of: object) -> Loaded:
+            loads.append(1)
             if when == "meanwhile":
                 await at.up()
             return 1.0, 1, []
 
         monkeypatch.setattr(of_archive, "loaded", loaded)
         monkeypatch.setattr(of_archive, "open_database", at.databases.opens)
-        archive = shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE)
-        given = {name: at.values()[name] for name in ("connection", "checks", "overwrite_scratch")}
-        work = partial(of_archive.drill_archive, call, DrillInputs.of({**given, "archive": str(archive)}))
+        archive = str(shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE))
+        work = partial(of_archive.drill_archive, call, DrillInputs.of({**ARCHIVED, "archive": archive}))
         if when != "meanwhile":
             at.databases.seconds = HOUR
             group.start_soon(at.up)
@@ -185,39 +169,26 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
 async def test_a_connection_to_another_engine_is_refused_before_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pulumi_snapshots.drill.inputs.missing_extra", lambda _: None)
     async with drill_scene() as at:
-        await at.up(connection="redis://scratch.example", runtime=None, name=None)
-        assert "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis." in at.error
-        assert "Nothing was restored." in at.error
+        why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
+        await at.fails(why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None)
         assert not at.at.posts
 
 
+@pytest.mark.parametrize("who", ["another drill", "another client, which no ledger shows"])
 @virtual
-async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since() -> None:
+async def test_a_drill_is_not_passed_by_what_others_have_restored_since(who: str) -> None:
     async with drill_scene() as at:
         other, checks = at.other_data()
-        second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
-        await at.up(checks=checks)
-        assert at.stack.outputs["passed"] is False
-        await second.up(**at.values(version_id=other.version_id, checks=checks))
-        assert second.outputs["passed"] is True
+        await at.fails(checks=checks)
+        if who == "another drill":
+            second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
+            await second.up(**at.values(version_id=other.version_id, checks=checks))
+            assert second.outputs["passed"] is True
+        else:
+            await anyio.sleep(HOUR)
+            await at.at.somebody_restores(other, SCRATCH)
         await anyio.sleep(3 * HOUR)  # the service no longer shows any restore
-        await at.up(checks=checks)
-        assert at.stack.outputs["passed"] is False
-        assert at.accepted == 3  # its own snapshot is restored again before it is asked
-
-
-@virtual
-async def test_a_drill_is_not_passed_by_what_another_client_has_restored_since() -> None:
-    async with drill_scene() as at:
-        other, checks = at.other_data()
-        await at.up(checks=checks)
-        assert at.stack.outputs["passed"] is False
-        await anyio.sleep(HOUR)
-        await at.at.somebody_restores(other, SCRATCH)
-        await anyio.sleep(3 * HOUR)  # the service no longer shows any restore, and no ledger has this one
-        await at.up(checks=checks)
-        assert at.stack.outputs["passed"] is False
-        assert at.accepted == 3
+        await at.fails(checks=checks, restores=3)  # its own snapshot is restored again before it is asked
 
 
 @virtual
@@ -225,6 +196,4 @@ async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_ag
     async with drill_scene(restore_seconds=2 * HOUR) as at:
         await at.up(timeout="3m", every="1h")
         await anyio.sleep(1.5 * HOUR)
-        await at.up(timeout="2h", every="1h")
-        assert at.accepted == 1
-        assert at.stack.outputs["passed"] is True
+        await at.passes(timeout="2h", every="1h", restores=1)

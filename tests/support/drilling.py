@@ -145,6 +145,26 @@ class DrillScene:
         own = {name: changes.pop(name) for name in ("saves", "replace", "cascade", "first") if name in changes}
         await self.stack.up(**own, **self.values(**changes))
 
+    async def passes(self, *, restores: int | None = None, **changes: Any) -> dict[str, Any]:
+        """One `pulumi up` whose drill has passed; the outputs. `restores` is how many the service has accepted by then."""
+        await self.up(**changes)
+        assert (self.error, self.stack.outputs["passed"]) == ("", True)
+        assert restores is None or self.accepted == restores
+        return dict(self.stack.outputs)
+
+    async def fails(self, *words: str, restores: int | None = None, **changes: Any) -> dict[str, Any]:
+        """One `pulumi up` whose error has these words; the outputs."""
+        await self.up(**changes)
+        assert self.error, "it has passed"
+        assert [each for each in words if each not in self.error] == [], self.error
+        assert restores is None or self.accepted == restores
+        return dict(self.stack.outputs)
+
+    def takes(self, state: str = "then") -> None:
+        """Take a snapshot of rows that say this, which drills are of from now on."""
+        self.at.writes(state)
+        self.at.stored = self.at.here.emulator.add_snapshot(DATABASE)
+
     async def killed(self, after: float, **changes: Any) -> bool:
         """One `pulumi up`, with kill -9 after some seconds; returns whether it had not ended by then."""
         return await killed(after, partial(self.up, **changes), lambda: self.session)
