@@ -33,11 +33,7 @@ END = int(datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp())
 
 
 def programs() -> Path:
-    """The folder of restic, and of the program that asks its policy, made if need be.
-
-    Raises:
-        Closed: it cannot be built.
-    """
+    """The folder of restic, and of the program that asks its policy, made if need be; Closed if it cannot be built."""
 
     def make(into: Path, environment: engine.Environment) -> None:
         # restic's packages are internal to its module, so the program is compiled inside a copy of that.

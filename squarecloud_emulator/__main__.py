@@ -201,11 +201,7 @@ def _install(extra: str) -> str:
 
 
 def _claim(folder: Path) -> None:
-    """Lock this folder against other emulators until the process ends.
-
-    Raises:
-        ValueError: Another emulator uses it.
-    """
+    """Lock this folder against other emulators until the process ends; ValueError if another emulator uses it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # never closed: the end of the process unlocks it
     try:

@@ -16,11 +16,7 @@ class Emulator(ControlledService):
 
     @cached_property
     def app(self) -> ASGIApp:
-        """The service as an ASGI app.
-
-        Raises:
-            ImportError: The extra `emulator` is not installed.
-        """
+        """The service as an ASGI app; ImportError if the extra `emulator` is not installed."""
         from squarecloud_emulator.app import EmulatorApp  # noqa: PLC0415 - only serving needs Starlette
 
         return EmulatorApp(self)

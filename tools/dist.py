@@ -79,11 +79,7 @@ def moment(environment: Environment) -> int:
 
 
 def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> list[Path]:
-    """Make the wheel and the source distribution.
-
-    Raises:
-        Closed: They cannot be built.
-    """
+    """Make the wheel and the source distribution; Closed if they cannot be built."""
     own = {**environment, "SOURCE_DATE_EPOCH": str(moment(environment))}
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
         [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--sdist", "--outdir", into, sources],
@@ -99,11 +95,7 @@ def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> l
 
 
 def plugin(environment: Environment, into: Path) -> list[Path]:
-    """Make the plugin's archive for this machine, and the list of what is in it.
-
-    Raises:
-        Closed: It cannot be made here.
-    """
+    """Make the plugin's archive for this machine, and the list of what is in it; Closed if it cannot be made here."""
     archive = frozen_plugin.make(environment, into, moment=moment(environment))
     listed = into / f"{archive.name.removesuffix('.tar.gz')}.cdx.json"
     listed.write_text(bill_of_materials(moment(environment)))
@@ -163,11 +155,7 @@ def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) ->
 
 
 def generated_sdks(environment: Environment, into: Path) -> list[Path]:
-    """Generate the SDKs, and put them into a zip.
-
-    Raises:
-        Closed: They cannot be generated.
-    """
+    """Generate the SDKs, and put them into a zip; Closed if they cannot be generated."""
     made = into / f"{NPM_NAME}-sdks-{version()}.zip"
     with tempfile.TemporaryDirectory() as folder:
         sdks.generate(environment, Path(folder))

@@ -83,11 +83,7 @@ def say(text: str) -> None:
 
 
 def ensure(environment: Environment) -> Path:
-    """The directory of a working engine, built if need be.
-
-    Raises:
-        Closed: None is installed and none could be built.
-    """
+    """The directory of a working engine, built if need be; Closed if none is installed and none could be built."""
     try:
         directory, version = installed(environment)
     except Closed as reason:
@@ -106,11 +102,7 @@ def ensure(environment: Environment) -> Path:
 
 
 def installed(environment: Environment) -> tuple[Path, str]:
-    """Directory and version of a usable Pulumi on PATH.
-
-    Raises:
-        Closed: There is none.
-    """
+    """Directory and version of a usable Pulumi on PATH; Closed if there is none."""
     path = environment.get("PATH", os.defpath)
     pulumi = shutil.which("pulumi", path=path)
     if pulumi is None:
@@ -316,11 +308,7 @@ def raise_to_engine(go: str, folder: Path, environment: Environment, *, named: b
 
 
 def new_enough(folder: Path, environment: Environment) -> str:
-    """The Go on PATH, if it can build what needs GO_DIRECTIVE.
-
-    Raises:
-        Closed: There is none, or it is older.
-    """
+    """The Go on PATH, if it can build what needs GO_DIRECTIVE; Closed if there is none, or it is older."""
     go = shutil.which("go", path=environment.get("PATH", os.defpath))
     advice = f"install Go {GO_DIRECTIVE} or later, or Pulumi (https://www.pulumi.com/docs/install/)"
     if go is None:

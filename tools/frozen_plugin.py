@@ -126,11 +126,7 @@ def make(environment: Environment, into: Path, *, moment: int) -> Path:
 
 
 def libraries(environment: Environment) -> Path:
-    """The folder with Python and the libraries, frozen if need be.
-
-    Raises:
-        Closed: They cannot be frozen here.
-    """
+    """The folder with Python and the libraries, frozen if need be; Closed if they cannot be frozen here."""
     parts = (
         Path(__file__).read_text(),
         sys.version,

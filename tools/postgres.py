@@ -75,11 +75,7 @@ def served() -> Iterator[Server]:
 
 
 def installation() -> tuple[list[Path], Path]:
-    """The folders of a PostgreSQL, and that of its programs in one of them.
-
-    Raises:
-        Closed: There is none.
-    """
+    """The folders of a PostgreSQL, and that of its programs in one of them; Closed if there is none."""
     if chosen := os.environ.get(CHOSEN):
         return [Path(chosen).parent], Path(chosen)
     found = find_spec(WHEEL)

@@ -198,11 +198,7 @@ class Stack:
             )
 
     def run(self, *arguments: str, check: bool = True, timeout: float | None = 300) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, stdout and stderr captured.
-
-        Raises:
-            Failed: It failed, and `check` is true.
-        """
+        """Run a command to its end, stdout and stderr captured; Failed if it failed, and `check` is true."""
         result = subprocess.run(  # noqa: S603 - a fixed command, no shell
             [self.pulumi, *arguments, "--non-interactive"],
             cwd=self.project,

@@ -309,12 +309,7 @@ def redis() -> Iterator[Server]:
 
 
 def ferretdb_program(environment: Environment) -> Path:
-    """FerretDB, built from its Go module.
-
-    Raises:
-        Missing: There is no Go, or an old one.
-        Closed: It cannot be built.
-    """
+    """FerretDB, built from its Go module; Missing if there is no Go, or an old one, Closed if it cannot be built."""
     source = SOURCE.read_text()
     made_from = hashlib.sha256(f"{FERRETDB}\0{source}".encode()).hexdigest()[:12]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, validate_call
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
@@ -19,109 +22,53 @@ from squarecloud_emulator.data.damage import Damage
 from squarecloud_emulator.data.store import StoreError, outcome
 from squarecloud_emulator.service.faults import Fault
 from squarecloud_emulator.service.request_journal import KINDS
-from squarecloud_emulator.service.resources import Origin
+from squarecloud_emulator.service.resources import Database, Origin
 from squarecloud_emulator.service.settings import TEST_API_KEY, EmulatorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from squarecloud_emulator.control.controlled_service import ControlledService
-    from squarecloud_emulator.service.resources import Database
 
 PREFIX = "/_emulator"
 
+T = TypeVar("T", EmulatorSettings, Database)
+
+
 _JSON_VALUE = TypeAdapter[Any](Any)
 _FAULT = TypeAdapter(Fault)
-_SETTINGS = TypeAdapter(EmulatorSettings)
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")  # a misspelt field must not look like a change
-
-
-_Wanted = TypeVar("_Wanted", bound=_Body)
-
-
-class _ClockChange(_Body):
-    advance: float | None = None
-    offset: float | None = None
-    speed: float | None = None
-
-
-class _NewDatabase(_Body):
-    id: str | None = None
-    name: str | None = None
-    type: str = "postgres"
-    ram: int = 512
-    snapshot_seconds: float | None = None
-
-
-class _DatabaseChange(_Body):
-    snapshot_seconds: float | None = None
-    next_snapshot_seconds: float | None = None
-    next_snapshot_fails: bool | None = None
-    next_restore_fails: bool | None = None
-    next_snapshot_damage: Damage | None = None
-    next_restore_error: str | None = None
-    next_restore_does_nothing: bool | None = None
-    running: bool | None = None
-
-
-class _NewSnapshot(_Body):
-    database_id: str
-    origin: Origin | None = "manual"
-    modified: str | None = None
-    size: int | None = None
-    version_id: str | None = None
-    listed: bool = True
-    damage: Damage | None = None
-
-
-class _Sql(_Body):
-    statements: list[str]
-
-
-class _CacheDrop(_Body):
-    database_id: str | None = None
-
-
-class _Block(_Body):
-    seconds: float | None = None
-
-
-class _KeyChange(_Body):
-    revoked: bool
+_CHANGEABLE = {
+    EmulatorSettings: [one.name for one in fields(EmulatorSettings)],
+    Database: [one.name for one in fields(Database) if one.name.startswith("next_")] + ["snapshot_seconds", "running"],
+}
+"""What may be changed of each."""
 
 
 class _Control:
-    """The answers of the control API; each method is one route."""
+    """The answers of the control API. Each method is one route: its arguments are the path's, the query's and the body's."""
 
     def __init__(self, service: ControlledService) -> None:
         self._service = service
 
-    async def state(self, _: Request) -> Response:
+    def state(self) -> Any:
         service = self._service
         service.settle()
-        return _json(
-            {
-                "now": service.now(),
-                "settings": _shown(service.settings),
-                "requests": len(service.journal),
-                "blocked_until": service.rate_limit.until(service.now()),
-                "key_revoked": service.account.key_revoked,
-                "quota": {
-                    "used": service.account.quota.used(service.now()),
-                    "of": service.account.quota.limit(service.settings.plan_memory_mb),
-                },
-                "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
-                "databases": [self._resource(one) for one in service.databases.values()],
-                "faults": service.faults.rules,
-                "kinds": KINDS,
-            }
-        )
+        return {
+            "now": service.now(),
+            "settings": self.settings(),
+            "requests": len(service.journal),
+            "blocked_until": service.rate_limit.until(service.now()),
+            "key_revoked": service.account.key_revoked,
+            "quota": {
+                "used": service.account.quota.used(service.now()),
+                "of": service.account.quota.limit(service.settings.plan_memory_mb),
+            },
+            "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
+            "databases": [self._resource(one) for one in service.databases.values()],
+            "faults": service.faults.rules,
+            "kinds": KINDS,
+        }
 
     def _resource(self, one: Database) -> dict[str, Any]:
         account = self._service.account
@@ -134,178 +81,175 @@ class _Control:
             "snapshots": account.snapshots(one.id),
         }
 
-    async def journal(self, request: Request) -> Response:
-        if request.method == "DELETE":
-            self._service.journal.clear()
-            return _done()
-        after = int(request.query_params.get("after", "0"))
-        return _json([entry for entry in self._service.journal if entry.number > after])
+    def journal(self, after: int = 0) -> Any:
+        return [entry for entry in self._service.journal if entry.number > after]
 
-    async def clock(self, request: Request) -> Response:
-        service = self._service
-        if request.method == "POST":
-            change = await _read(request, _ClockChange)
-            if change.offset is not None:
-                service.settings = replace(service.settings, clock_offset_seconds=change.offset)
-            if change.speed is not None:
-                service.settings = replace(service.settings, speed=change.speed)
-            if change.advance is not None:
-                service.advance(change.advance)
-        settings = service.settings
-        return _json({"now": service.now(), "offset": settings.clock_offset_seconds, "speed": settings.speed})
+    def clear_journal(self) -> None:
+        self._service.journal.clear()
 
-    async def faults(self, request: Request) -> Response:
-        service = self._service
-        if request.method == "POST":
-            return _json(service.add_fault(_FAULT.validate_json(await request.body())), HTTPStatus.CREATED)
-        if request.method == "DELETE":
-            service.clear_faults()
-            return _done()
-        return _json(service.faults.rules)
+    def clock(self) -> Any:
+        settings = self._service.settings
+        return {"now": self._service.now(), "offset": settings.clock_offset_seconds, "speed": settings.speed}
 
-    async def add_database(self, request: Request) -> Response:
-        new = await _read(request, _NewDatabase)
-        service = self._service
-        one = service.new_database(**new.model_dump())
-        await outcome(service.account.store.create(one.id, one.type))
-        return _json(self._resource(service.take_in(one)), HTTPStatus.CREATED)
+    def change_clock(
+        self, advance: float | None = None, offset: float | None = None, speed: float | None = None
+    ) -> Any:
+        changes = {"clock_offset_seconds": offset, "speed": speed}
+        given = {name: value for name, value in changes.items() if value is not None}
+        self._service.settings = replace(self._service.settings, **given)  # type: ignore[arg-type]  # each is a number
+        if advance is not None:
+            self._service.advance(advance)
+        return self.clock()
 
-    async def database(self, request: Request) -> Response:
-        service = self._service
-        service.settle()
-        one = service.existing(request.path_params["id"])
-        if request.method == "DELETE":
-            service.remove_database(one.id)
-            return _done()
-        if request.method == "PATCH":
-            change = await _read(request, _DatabaseChange)
-            # Not `model_dump`, which would take a damage apart.
-            service.change_database(one.id, **{name: getattr(change, name) for name in change.model_fields_set})
-        return _json(self._resource(one))
+    def faults(self) -> Any:
+        return self._service.faults.rules
 
-    async def sql(self, request: Request) -> Response:
+    def add_fault(self, **rule: Any) -> Any:
+        return self._service.add_fault(_FAULT.validate_python(rule))
+
+    def clear_faults(self) -> None:
+        self._service.clear_faults()
+
+    def add_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's word
+        name: str | None = None,
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Any:
+        added = self._service.add_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
+        return self._resource(added)
+
+    def database(self, id: str) -> Any:  # noqa: A002
+        self._service.settle()
+        return self._resource(self._service.existing(id))
+
+    def change_database(self, id: str, **changes: Any) -> Any:  # noqa: A002
+        self._service.settle()
+        changed = _changed(self._service.existing(id), changes)
+        self._service.change_database(id, **{name: getattr(changed, name) for name in changes})
+        return self.database(id)
+
+    def remove_database(self, id: str) -> None:  # noqa: A002
+        self._service.settle()
+        self._service.remove_database(id)
+
+    async def sql(self, id: str, statements: list[str]) -> Any:  # noqa: A002
         service = self._service
-        wanted = await _read(request, _Sql)
-        one = service.existing(request.path_params["id"])
+        one = service.existing(id)
         service.settle()
         if not service.account.is_up(one, service.now()):
-            return _error(HTTPStatus.CONFLICT, "the database is down")
-        return _json({"rows": await outcome(service.account.store.execute(one.id, wanted.statements))})
+            raise HTTPException(HTTPStatus.CONFLICT, "the database is down")
+        return {"rows": await outcome(service.account.store.execute(one.id, statements))}
 
-    async def add_snapshot(self, request: Request) -> Response:
-        new = await _read(request, _NewSnapshot)
-        modified = None if new.modified is None else _moment(new.modified)
-        capture = self._service.capture(new.database_id, size=new.size, version_id=new.version_id, damage=new.damage)
-        await outcome(capture.size)
-        stored = self._service.add_captured(
-            new.database_id, capture, origin=new.origin, modified=modified, listed=new.listed
+    def add_snapshot(  # noqa: PLR0913, PLR0917 - the parts of a snapshot
+        self,
+        database_id: str,
+        origin: Origin | None = "manual",
+        modified: str | None = None,
+        size: int | None = None,
+        version_id: str | None = None,
+        listed: bool = True,  # noqa: FBT001, FBT002 - a field of the body
+        damage: Damage | None = None,
+    ) -> Any:
+        return self._service.add_snapshot(
+            database_id,
+            origin=origin,
+            modified=None if modified is None else _moment(modified),
+            size=size,
+            version_id=version_id,
+            listed=listed,
+            damage=damage,
         )
-        return _json(stored, HTTPStatus.CREATED)
 
-    async def remove_snapshot(self, request: Request) -> Response:
-        self._service.remove_snapshot(request.path_params["version_id"])
-        return _done()
+    def remove_snapshot(self, version_id: str) -> None:
+        self._service.remove_snapshot(version_id)
 
-    async def settings(self, request: Request) -> Response:
-        service = self._service
-        if request.method == "PATCH":
-            changes = await _read_object(request)
-            known = [one.name for one in fields(EmulatorSettings)]
-            unknown = changes.keys() - set(known)
-            if unknown:
-                return _error(
-                    HTTPStatus.BAD_REQUEST,
-                    f"no such setting: {', '.join(sorted(unknown))}; the settings are {', '.join(sorted(known))}",
-                )
-            service.settings = _SETTINGS.validate_python({**asdict(service.settings), **changes})
-        return _json(_shown(service.settings))
+    def settings(self) -> Any:
+        return {name: value for name, value in asdict(self._service.settings).items() if name != "api_key"}
 
-    async def drop_cache(self, request: Request) -> Response:
-        wanted = await _read(request, _CacheDrop, if_empty=b"{}")
-        self._service.drop_cache(wanted.database_id)
-        return _done()
+    def change_settings(self, **changes: Any) -> Any:
+        self._service.settings = _changed(self._service.settings, changes)
+        return self.settings()
 
-    async def block(self, request: Request) -> Response:
-        wanted = await _read(request, _Block, if_empty=b"{}")
-        self._service.block(wanted.seconds)
-        return _done()
+    def drop_cache(self, database_id: str | None = None) -> None:
+        self._service.drop_cache(database_id)
 
-    async def key(self, request: Request) -> Response:
-        change = await _read(request, _KeyChange)
-        self._service.revoke_key(revoked=change.revoked)
-        return _done()
+    def block(self, seconds: float | None = None) -> None:
+        self._service.block(seconds)
+
+    def key(self, revoked: bool) -> None:  # noqa: FBT001 - a field of the body
+        self._service.revoke_key(revoked=revoked)
 
 
 def control_app(service: ControlledService) -> ASGIApp:
     """The control API as an ASGI app, for this machine only."""
     control = _Control(service)
+    answers: dict[str, dict[str, Callable[..., Any]]] = {
+        "state": {"GET": control.state},
+        "journal": {"GET": control.journal, "DELETE": control.clear_journal},
+        "clock": {"GET": control.clock, "POST": control.change_clock},
+        "faults": {"GET": control.faults, "POST": control.add_fault, "DELETE": control.clear_faults},
+        "databases": {"POST": control.add_database},
+        "databases/{id}": {
+            "GET": control.database,
+            "PATCH": control.change_database,
+            "DELETE": control.remove_database,
+        },
+        "databases/{id}/sql": {"POST": control.sql},
+        "snapshots": {"POST": control.add_snapshot},
+        "snapshots/{version_id:path}": {"DELETE": control.remove_snapshot},
+        "settings": {"GET": control.settings, "PATCH": control.change_settings},
+        "cache/drop": {"POST": control.drop_cache},
+        "block": {"POST": control.block},
+        "key": {"POST": control.key},
+    }
+    routes = [
+        Route(f"{PREFIX}/{path}", endpoint=_answering({m: validate_call(f) for m, f in of.items()}), methods=list(of))
+        for path, of in answers.items()
+    ]
+    return Router(routes=routes, redirect_slashes=False)
 
-    def route(path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
-        return Route(f"{PREFIX}/{path}", endpoint=_guarded(answer), methods=list(methods))
 
-    return Router(
-        routes=[
-            route("state", control.state, "GET"),
-            route("journal", control.journal, "GET", "DELETE"),
-            route("clock", control.clock, "GET", "POST"),
-            route("faults", control.faults, "GET", "POST", "DELETE"),
-            route("databases", control.add_database, "POST"),
-            route("databases/{id}", control.database, "GET", "PATCH", "DELETE"),
-            route("databases/{id}/sql", control.sql, "POST"),
-            route("snapshots", control.add_snapshot, "POST"),
-            route("snapshots/{version_id:path}", control.remove_snapshot, "DELETE"),
-            route("settings", control.settings, "GET", "PATCH"),
-            route("cache/drop", control.drop_cache, "POST"),
-            route("block", control.block, "POST"),
-            route("key", control.key, "POST"),
-        ],
-        redirect_slashes=False,
-    )
-
-
-def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    async def guarded(request: Request) -> Response:
+def _answering(answers: dict[str, Callable[..., Any]]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:  # noqa: PLR0911 - one return for each error
         if not is_local(request):
             return _error(HTTPStatus.FORBIDDEN, "the control API is for programs on this machine")
         try:
-            return await answer(request)
+            body = json.loads(await request.body() or b"{}")
+            if not isinstance(body, dict):
+                return _error(HTTPStatus.BAD_REQUEST, "a JSON object is needed")
+            answer_it = answers.get(request.method) or answers["GET"]  # for a HEAD
+            answered = answer_it(**body, **request.query_params, **request.path_params)
+            answered = await answered if isawaitable(answered) else answered
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             return _error(HTTPStatus.BAD_REQUEST, problems)
         except NoSuchResourceError:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
-        except (ValueError, StoreError, sqlite3.Error) as error:
+        except HTTPException as error:
+            return _error(error.status_code, error.detail)
+        except (TypeError, ValueError, StoreError, sqlite3.Error) as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
+        if answered is None:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        status = HTTPStatus.CREATED if answer_it.__name__.startswith("add_") else HTTPStatus.OK
+        return Response(_JSON_VALUE.dump_json(answered), status, media_type="application/json")
 
-    return guarded
+    return answer
 
 
-async def _read(request: Request, kind: type[_Wanted], *, if_empty: bytes = b"") -> _Wanted:
-    return kind.model_validate_json(await request.body() or if_empty)
-
-
-async def _read_object(request: Request) -> dict[str, Any]:
-    value = json.loads(await request.body())
-    if not isinstance(value, dict):
-        raise ValueError("a JSON object is needed")  # noqa: TRY004 - `_guarded` answers 400 to a ValueError
-    return value
+def _changed(one: T, changes: dict[str, Any]) -> T:
+    known = _CHANGEABLE[type(one)]
+    if unknown := changes.keys() - set(known):
+        raise ValueError(f"no such field: {', '.join(sorted(unknown))}; the fields are {', '.join(sorted(known))}")
+    return TypeAdapter(type(one)).validate_python({**asdict(one), **changes})
 
 
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _shown(settings: EmulatorSettings) -> dict[str, Any]:
-    return {name: value for name, value in asdict(settings).items() if name != "api_key"}
-
-
-def _json(value: Any, status: int = HTTPStatus.OK) -> Response:
-    return Response(_JSON_VALUE.dump_json(value), status, media_type="application/json")
-
-
-def _done() -> Response:
-    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def _error(status: int, message: str) -> Response:

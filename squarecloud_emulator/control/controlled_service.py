@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator.data.damage import Damage
     from squarecloud_emulator.data.store import Rows
-    from squarecloud_emulator.service.account import Capture
     from squarecloud_emulator.service.faults import Fault
     from squarecloud_emulator.service.resources import Origin, StoredSnapshot
 
@@ -34,11 +33,7 @@ class ControlledService(EmulatedService):
         return self.account.databases
 
     def existing(self, database_id: str) -> Database:
-        """The database with this id.
-
-        Raises:
-            NoSuchResourceError: There is none.
-        """
+        """The database with this id; NoSuchResourceError if there is none."""
         if database_id not in self.databases:
             raise NoSuchResourceError(database_id)
         return self.databases[database_id]
@@ -70,24 +65,14 @@ class ControlledService(EmulatedService):
             ValueError: The id is taken or cannot stand in a path, or there is no such engine.
             StoreError: The store cannot make it.
         """
-        database = self.new_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
-        self.account.store.create(database.id, database.type).result()
-        return self.take_in(database)
-
-    def new_database(
-        self,
-        id: str | None = None,  # noqa: A002 - the service's word
-        *,
-        name: str | None = None,
-        type: str = "postgres",  # noqa: A002
-        ram: int = 512,
-        snapshot_seconds: float | None = None,
-    ) -> Database:
-        """A database for `take_in`, once the store has its data. For the arguments see `add_database`."""
         if type not in ADDRESSES:
             raise ValueError(f"a database is {', '.join(ADDRESSES)}, not {type}")
-        free = self._free_id(id)
-        return Database(
+        free = self.account.free_id() if id is None else id
+        if not ID.fullmatch(free):
+            raise ValueError(f"an id is made of letters, digits, - and _, not {free!r}")
+        if free in self.databases:
+            raise ValueError(f"the id {free} is taken")
+        database = Database(
             id=free,
             name=f"{type}-{free[:8]}" if name is None else name,
             type=type,
@@ -95,14 +80,7 @@ class ControlledService(EmulatedService):
             created_at=self.settle(),
             snapshot_seconds=snapshot_seconds,
         )
-
-    def take_in(self, database: Database) -> Database:
-        """Add a database whose data is in the store already.
-
-        Raises:
-            ValueError: The id has been taken meanwhile.
-        """
-        self._free_id(database.id)
+        self.account.store.create(database.id, database.type).result()
         self.account.add(database)
         self.save()
         return database
@@ -131,34 +109,10 @@ class ControlledService(EmulatedService):
             listed: Whether listings show it.
             damage: What is wrong with its data.
         """
-        capture = self.capture(database_id, size=size, version_id=version_id, damage=damage)
-        return self.add_captured(database_id, capture, origin=origin, modified=modified, runtime=runtime, listed=listed)
-
-    def capture(
-        self,
-        database_id: str,
-        *,
-        size: int | None = None,
-        version_id: str | None = None,
-        damage: Damage | None = None,
-    ) -> Capture:
-        """Begin a snapshot for `add_captured`. The work continues after the call only if the data is at a server."""
         self.settle()
-        return self.account.capture(self.existing(database_id), size, version_id, damage)
-
-    def add_captured(  # noqa: PLR0913 - the parts of a snapshot
-        self,
-        database_id: str,
-        capture: Capture,
-        *,
-        origin: Origin | None = "manual",
-        modified: datetime | None = None,
-        runtime: str | None = _AS_ITS_DATABASE,
-        listed: bool = True,
-    ) -> StoredSnapshot:
-        """Wait for a snapshot that `capture` began, and add it. For the arguments see `add_snapshot`."""
-        capture.size.result()  # wait before reading the time
         resource = self.existing(database_id)
+        capture = self.account.capture(resource, size, version_id, damage)
+        capture.size.result()  # wait before reading the time
         now = self.settle()
         stored = self.account.store_snapshot(
             resource,
@@ -265,12 +219,3 @@ class ControlledService(EmulatedService):
     def clear_faults(self) -> None:
         """Remove every rule."""
         self.faults.rules.clear()
-
-    def _free_id(self, wanted: str | None) -> str:
-        if wanted is not None:
-            if not ID.fullmatch(wanted):
-                raise ValueError(f"an id is made of letters, digits, - and _, not {wanted!r}")
-            if wanted in self.databases:
-                raise ValueError(f"the id {wanted} is taken")
-            return wanted
-        return self.account.free_id()

@@ -83,12 +83,7 @@ class PostgresServer:
     # Databases.
 
     def create(self, database_id: str) -> None:
-        """Create an empty database.
-
-        Raises:
-            ValueError: The id is too long or taken.
-            StoreError: The server refuses.
-        """
+        """Create an empty database; ValueError if the id is too long or taken, StoreError if the server refuses."""
         self._check_length(database_id)
         with self._explained(f"cannot create database {database_id}"), self.connected() as connection:
             self._drop_left_over(connection, database_id)

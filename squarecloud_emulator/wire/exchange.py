@@ -39,11 +39,7 @@ class Exchange:
     now: datetime  # the service's time on arrival, then after each hold
 
     def resource(self) -> Database:
-        """The database in its path.
-
-        Raises:
-            RefusedError: It does not exist.
-        """
+        """The database in its path; RefusedError if it does not exist."""
         found = self.service.account.databases.get(self.entry.database_id or "")
         if found is None:
             raise refusal("DATABASE_NOT_FOUND")

@@ -149,7 +149,7 @@ async def test_settings_key_and_block_can_be_changed(at: Visit) -> None:
 @pytest.mark.parametrize(
     ("request_", "body", "status", "message"),
     [
-        ("PATCH settings", {"speeed": 2}, 400, "no such setting: speeed; the settings are "),
+        ("PATCH settings", {"speeed": 2}, 400, "no such field: speeed; the fields are "),
         ("PATCH settings", {"restore_tail": 2}, 400, "restore_tail_seconds"),
         ("PATCH settings", {"speed": 0}, 400, "speed must be above 0"),
         ("PATCH settings", {"speed": "fast"}, 400, "speed"),
