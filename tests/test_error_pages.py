@@ -14,7 +14,7 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.errors.pages import WITHOUT_PAGE, page_name, page_of, page_text, with_pointer
-from pulumi_snapshots.run.once import UNREACHABLE_TRIES
+from pulumi_snapshots.run.once import UNSENT_TRIES
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.service import errors
 from pulumi_snapshots.service.download import Served, WrongContent
@@ -101,7 +101,7 @@ def test_a_section_quotes_a_message_that_exists(name: str, said: set[tuple[str, 
 
 
 def test_the_section_of_an_unreachable_service_counts_the_tries() -> None:
-    count = {2: "twice", 3: "three times", 4: "four times"}[UNREACHABLE_TRIES]
+    count = {2: "twice", 3: "three times", 4: "four times"}[UNSENT_TRIES]
     assert f"tried {count}" in SECTIONS["NotSent"][1]
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Unresolved
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.attempt import GUARDS
@@ -23,7 +24,7 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.snapshot.create import Pending, Taking
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
@@ -66,7 +67,7 @@ async def take_or_fall_back(
                 database=inputs.database_id,
                 error=str(error).rstrip("."),
                 id=record.id,
-                taken=requested_text(taken),
+                taken=to_the_second(taken),
             )
         )
         return record

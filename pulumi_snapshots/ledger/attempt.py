@@ -109,13 +109,10 @@ class Request(Record, sparse=True):
         default=None,
         internal=True,
     )
-    down_before: bool = declare(
-        "Of a restore: whether its database was not seen running since before the request.", default=False
-    )
-    seen_down: bool = declare("Of a restore: whether its database was seen down because of it.", default=False)
-    followed: datetime | None = declare(
-        "Of a restore that is queued: until when the service has shown no other one since the request, by its clock.",
+    previous: datetime | None = declare(
+        "Of a restore: when the one before it began, as the service's status said before the request.",
         default=None,
+        internal=True,
     )
     began: datetime | None = declare(
         "Of a restore: when it began, as the service's status says, by the service's clock.", default=None
@@ -281,10 +278,9 @@ class Intent:
         fresh: whether another one is wanted, whatever earlier runs have left.
         carried: results and ids that calls of this run have shown its states to have.
         oldest: how old an earlier attempt may be that is resumed; None for any age.
-        resumes_after: after what an earlier attempt must have been sent that is resumed.
         ignored: ids of attempts whose end no run will ever see.
         purposes: the digests that the same triggers may have had in earlier runs.
-        down_before: see `Request`.
+        previous: see `Request`.
         run: the run of which its process is one, as `Attempt.let_go` has it; empty if unknown.
     """
 
@@ -298,10 +294,9 @@ class Intent:
     fresh: bool = False
     carried: frozenset[str] = frozenset()
     oldest: timedelta | None = None
-    resumes_after: datetime | None = None
     ignored: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
-    down_before: bool = False
+    previous: datetime | None = None
     account: str | None = None
     run: str = ""
 
@@ -336,12 +331,10 @@ class Claim:
     Attributes:
         attempt: a new one, which is to be sent; an earlier one of the same operation; or one to wait for.
         role: which of these it is.
-        found: versions of the database that other attempts have found.
     """
 
     attempt: Attempt
     role: Role
-    found: frozenset[str] = frozenset()
 
     @property
     def is_new(self) -> bool:
@@ -386,26 +379,24 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     if (claim := left(attempts, intent, now)) is not None:
         return claim
     _refuse(here, mine, intent)
-    found = _found(here)
     for each in here:
         if each.is_in_the_way(now) and each.id not in intent.ignored:
-            return Claim(each, Role.IN_THE_WAY, found)
+            return Claim(each, Role.IN_THE_WAY)
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
-    request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), down_before=intent.down_before)
+    request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), previous=intent.previous)
     new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
     new = replace(new, source=intent.source, fresh=intent.fresh, account=intent.account)
-    return Claim(new, Role.NEW, found)
+    return Claim(new, Role.NEW)
 
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | None:
     """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
-    here, mine = _alike(attempts, intent, now)
-    newest = _newest(mine)  # the state has been about that since, perhaps onto another database
+    newest = _newest(
+        _alike(attempts, intent, now)[1]
+    )  # the state has been about that since, perhaps onto another database
     if newest is None or newest.names & intent.carried or not intent.is_for_same(newest):
         return None
-    posted_at = newest.request.posted_at
-    is_old = intent.oldest is not None and posted_at < now - intent.oldest
-    if is_old or (intent.resumes_after is not None and posted_at <= intent.resumes_after):
+    if intent.oldest is not None and newest.request.posted_at < now - intent.oldest:
         return None
     # The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must
     # not act twice; a snapshot may cost one more.
@@ -416,7 +407,7 @@ def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | 
     is_moved = newest.let_go is not None and newest.let_go == intent.run and not intent.fresh
     if newest.proved and not is_moved:
         return None
-    return Claim(newest, Role.RESUMED, _found(here) - newest.names)
+    return Claim(newest, Role.RESUMED)
 
 
 def _alike(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> tuple[list[Attempt], list[Attempt]]:
@@ -425,11 +416,6 @@ def _alike(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> tuple[
     alike.sort(key=lambda each: each.request.posted_at, reverse=True)
     here = [each for each in alike if each.database_id == intent.database_id]
     return here, [each for each in alike if intent.is_mine(each)]
-
-
-def _found(here: list[Attempt]) -> frozenset[str]:
-    """The versions that attempts have found."""
-    return frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
 
 
 def _newest(mine: list[Attempt]) -> Attempt | None:

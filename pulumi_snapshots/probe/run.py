@@ -271,7 +271,7 @@ class Run:
 
     def shot(self, database_id: str, entry: ListedSnapshot | None = None) -> Shot:
         """Prepare a snapshot of a database, or the restore of an entry onto it."""
-        operation = Operation.begin(
+        operation = Operation(
             self.session,
             Member(self.session.fleet, self.listener),
             "snapshot" if entry is None else "restore",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339, time_text
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, TimeOfDay, Unresolved, not_listed
+from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
+from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status, is_resource
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member, short_id
@@ -20,19 +19,9 @@ from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
-from pulumi_snapshots.service.errors import (
-    Cooldown,
-    DatabaseMissing,
-    KeyRefused,
-    NotSent,
-    RestoreFailed,
-    RestoreRunning,
-    SquareCloudError,
-    is_known,
-    is_new,
-)
+from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, RESTORE
-from pulumi_snapshots.snapshot.record import requested_text, split_id
+from pulumi_snapshots.snapshot.record import split_id
 
 NOT_RESTORED = "Nothing was restored."
 T = TypeVar("T")
@@ -121,7 +110,7 @@ class Restoring:
     Attributes:
         operation: what it is doing, and the attempt that it acts on.
         status: watches the database.
-        taken: when the snapshot was taken, if it was looked up.
+        taken: when the snapshot was taken, if that is known.
     """
 
     def __init__(  # noqa: PLR0913  what is known of it
@@ -137,7 +126,7 @@ class Restoring:
         holds: timedelta | None = None,
     ) -> None:
         self.session, self.inputs, self.member, self.before, self.holds = session, inputs, member, before, holds
-        self.operation = Operation.begin(
+        self.operation = Operation(
             session,
             member,
             "restore",
@@ -150,14 +139,15 @@ class Restoring:
             source=inputs.snapshot,
         )
         self.status = StatusWatch(session, inputs.target, self.operation.show)
-        self.taken: datetime | None = None
+        known = inputs.created_at or session.memory.requested.get(inputs.snapshot)
+        self.taken = parse_rfc3339(known) if known else None
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
         try:
             return await self.operation.in_time(work)
         except TimeIsUp as why:
-            raise await self.unresolved(str(why)) from None
+            raise self.unresolved(str(why)) from None
         except ClaimRefused as refused:
             raise _refused(refused) from None
 
@@ -173,29 +163,28 @@ class Restoring:
         operation, name = self.operation, None
         while await operation.to_send(self._settle):
             name = name or await self._prepared()
-            operation.intent = replace(operation.intent, down_before=await self.status.before())
+            operation.intent = replace(operation.intent, previous=await self.status.before())
             try:
                 path = f"POST /databases/{self.inputs.target}/snapshots/restore"
                 await operation.send(RESTORE, path, partial(self._post, name))
             except (Cooldown, NotSent, RestoreRunning) as refusal:
                 if isinstance(refusal, RestoreRunning):
-                    await self.status.until_other_ends()
+                    operation.show("waiting for the end of another restore of this database")
+                    await self.session.clock.sleep(self.session.settings.poll_every)
                 await operation.try_again(refusal)
-            else:
-                refused = operation.refusal
-                self.status.refusal = refused if refused is not None and is_new(refused) else None
+        self.status.refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
 
     async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
         """Wait until another restore of this database is over, and enter its end for its owner; see `Operation.to_send`."""
-        status = StatusWatch(self.session, other.database_id, waits, other, resumed=True)
+        status, ledger = StatusWatch(self.session, other.database_id, waits, other, resumed=True), self.session.ledger
         try:
             restored = await status.until_over()
         except NeverSeen:  # no run will ever know, so none has to wait for it
             return False
         if restored is None:
-            await self.session.ledger.failed(other, status.request.outcome or "")
+            await ledger.failed(other, status.request.outcome or "")
         else:
-            await self.session.ledger.found(other, rfc3339(restored.replace(microsecond=0)))
+            await ledger.found(other, to_the_second(restored))
         return True
 
     async def _prepared(self) -> str:
@@ -206,58 +195,28 @@ class Restoring:
 
         Raises:
             RestoreRefused: it must not be sent.
-            SquareCloudError: a request failed, or the service refuses to show the status, so the end would not be seen.
+            SquareCloudError: a request failed.
         """
-        database_id, version_id, target = self.inputs.database_id, self.inputs.version_id, self.inputs.target
-        if database_id == target and version_id in self.session.memory.of(target).claimed:
-            raise RestoreRefused(
-                f"snapshot {self.inputs.snapshot} is new in this same run, so there is nothing to go back to yet",
-                NOT_RESTORED,
-                [Next(Step.TAKE_RESTORE_OUT)],
-            )
-        name, runtime = self.inputs.name, self.inputs.runtime
+        session, inputs, operation = self.session, self.inputs, self.operation
+        database_id, version_id = inputs.database_id, inputs.version_id
+        if database_id == inputs.target and version_id in session.memory.of(database_id).claimed:
+            happened = f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go back to yet"
+            raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.TAKE_RESTORE_OUT)])
+        name, runtime = inputs.name, inputs.runtime
         if name is None:
-            until = await self.session.rate_limiter.free_at(ACCOUNT_LISTING)
+            until = await session.rate_limiter.free_at(ACCOUNT_LISTING)
             why = f"one listing of the account every {ACCOUNT_LISTING.per_account:.0f} s" if until else ""
-            self.operation.show("looking up the snapshot", until=until, why=why)
-            patience = self.inputs.timeout
-            entry, by = await find_version(
-                self.session.complete_listings,
-                self.session.poll_plan,
-                database_id,
-                version_id,
-                self.member,
-                patience=patience,
-            )
+            operation.show("looking up the snapshot", until=until, why=why)
+            where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member
+            entry, by = await find_version(*where, patience=inputs.timeout)
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
-            name, runtime = entry.name, entry.runtime
-            self.taken = entry.modified
-        if runtime is not None and database_id != target:
-            await self._compare_engines(runtime)
+            name, runtime, self.taken = entry.name, entry.runtime, entry.modified
         if self.before is not None:
             await self.before(runtime)
-        self.operation.show("checking that the database runs")
+        operation.does("checking that the database runs")
         return name
-
-    async def _compare_engines(self, runtime: str) -> None:
-        self.operation.show("comparing the engines")
-        onto = self.inputs.target
-        try:
-            target = await self.session.databases.database(onto, self.session.clock.monotonic())
-        except (KeyRefused, DatabaseMissing):
-            raise
-        except SquareCloudError:
-            return  # the service compares them too
-        if target.type is not None and target.type != runtime:
-            raise RestoreRefused(
-                f"snapshot {self.inputs.snapshot} is of a {runtime} database, and database {onto} is {target.type}: a "
-                "snapshot can be restored onto the same engine only",
-                NOT_RESTORED,
-            )
-
-    # The request ---------------------------------------------------------------------------------------------------------
 
     async def _post(self, name: str, leave_by: datetime) -> tuple[str, None]:
         by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
@@ -283,41 +242,33 @@ class Restoring:
         async with self.session.lock(operation.sent.id):
             attempt = await operation.newest()
             if attempt.status is Status.FOUND:
-                record = replace(self._record(), restored_at=attempt.result, attempt=None)
-                await self._tell_restored(record, attempt)
-                return record
+                return self._told(replace(self._record(), restored_at=attempt.result, attempt=None), attempt)
             watch.attempt, watch.resumed = attempt, operation.resumed
             try:
                 restored = await watch.until_over()
             except NeverSeen as never:
-                raise await self.unresolved(undecided=True) from never
+                raise self.unresolved(undecided=True) from never
             except SquareCloudError as error:
                 if error is not watch.refusal:
-                    raise await self.unresolved(cause=error) from error
+                    raise self.unresolved(cause=error) from error
                 await operation.withdraw()
                 error.done = NOTHING_BEGAN
                 raise
-            return await self._entered(replace(attempt, request=watch.request), restored)
+            operation.attempt = watch.attempt
+            record = self._record()
+            if restored is None:
+                await operation.enter_result(record.failure or "", failed=True)
+                return record
+            restored_at = to_the_second(restored)
+            await operation.enter_result(restored_at, holds=self.holds)
+            record = replace(record, restored_at=restored_at, attempt=None)
+            self._note_restored(record)
+            return self._told(record, attempt)
 
-    async def _entered(self, attempt: Attempt, restored: datetime | None) -> RestoreRecord:
-        """Enter the end of the restore: when the database was seen running again, or None for a failure."""
-        operation = self.operation
-        operation.attempt = attempt
-        record = self._record()
-        if restored is None:
-            await operation.enter_result(record.failure or "", failed=True)
-            return record
-        restored_at = rfc3339(restored.replace(microsecond=0))
-        await operation.enter_result(restored_at, holds=self.holds)
-        record = replace(record, restored_at=restored_at, attempt=None)
-        self._note_restored(record)
-        await self._tell_restored(record, attempt)
-        return record
-
-    async def _tell_restored(self, record: RestoreRecord, attempt: Attempt) -> None:
+    def _told(self, record: RestoreRecord, attempt: Attempt) -> RestoreRecord:
         """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
-        now, taken = self.session.service_clock.now(), await self._taken(record)
-        when = f"taken {time_text(taken, now)}" if taken else ""
+        is_same = record.snapshot == self.inputs.snapshot
+        when = f"taken {time_text(self.taken, self.session.service_clock.now())}" if self.taken and is_same else ""
         what = f"restored {record.snapshot}{f', {when},' if when else ''} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
         if not self.operation.resumed:
@@ -328,24 +279,12 @@ class Restoring:
         else:
             unsaved = f"{earlier} that may not have saved its state; no new request was sent."
             self.member.warn(Text("{unsaved} {then}", unsaved=unsaved, then=Next(Step.RESTORE_AGAIN)))
-            if record.snapshot != self.inputs.snapshot:
+            if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
         row = f"{short_id(record.snapshot)} onto {short_id(self.inputs.target)}"
         self.member.progress(f"restored, {when}: {row}" if when else f"restored {row}")
-
-    async def _taken(self, record: RestoreRecord) -> datetime | None:
-        """When the snapshot was taken, as far as that is known without a request."""
-        if self.taken is not None:
-            return self.taken
-        given = self.inputs.created_at if record.snapshot == self.inputs.snapshot else None
-        if known := given or self.session.memory.requested.get(record.snapshot):
-            return parse_rfc3339(known)
-        with suppress(LedgerUnavailable):
-            for each in await self.session.ledger.snapshots(record.database_id):
-                if each.result == record.version_id:
-                    return each.request.requested
-        return None
+        return record
 
     def _note_restored(self, record: RestoreRecord) -> None:
         """Warn if this run has restored the database before: chance has decided which one comes last."""
@@ -362,30 +301,20 @@ class Restoring:
 
     # The end -------------------------------------------------------------------------------------------------------------
 
-    async def unresolved(
-        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
-    ) -> RestorePending:
-        """Make the error of an unknown end, see `Taking.unresolved`, and save what was seen for the next run."""
-        self.status.attempt = self.status.attempt or self.operation.sent
-        self.status.keep_followed()
-        await self.status.save()
-        self.operation.attempt = self.status.attempt
-        record, request = self._record(), self.status.request
-        what, seen = _requested(record), self.status.seen()
-        unknown = "what it holds now is not known."
+    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
+        """Make the error of an unknown end, see `Taking.unresolved`."""
+        self.operation.attempt = self.status.attempt = self.status.attempt or self.operation.sent
+        record, request, seen = self._record(), self.status.request, self.status.seen()
+        what = _requested(record)
         if request.outcome == SUCCESS:
             happened = f"{what} and succeeded, but the database was not seen running since."
         elif request.accepted:
-            happened = f"{what} and accepted, and {seen}: {unknown}"
+            happened = f"{what} and accepted, and {seen}: what it holds now is not known."
         else:
+            lost, new = "the answer was lost ({})", "was answered with {}, which is new"
+            answer = (new if self.status.refusal else lost).format(request.answered)
             seen = seen[:1].upper() + seen[1:]
-            answer = (
-                f"was answered with {request.answered}, which is new"
-                if _is_new_code(request.answered)
-                else f"the answer was lost ({request.answered})"
-            )
-            lost = f"{answer}: it may or may not have been carried out"
-            happened = f"{what} and {lost}. {seen}, so {unknown}"
+            happened = f"{what} and {answer}: it may or may not have been carried out. {seen}, so what it holds now is not known."
         return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
@@ -396,7 +325,7 @@ class Restoring:
         attempt = self.operation.sent
         # An earlier run may have restored another snapshot than the inputs name now.
         database_id, version_id = split_id(attempt.source or self.inputs.snapshot)
-        requested = requested_text(attempt.request.requested)
+        requested = to_the_second(attempt.request.requested)
         return RestoreRecord(database_id, version_id, self.inputs.target, requested, attempt=attempt.request)
 
 
@@ -404,7 +333,7 @@ def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
     other = refused.attempt
     what = f"snapshot {other.source} was restored onto database {other.database_id}"
-    when = other.result if other.is_over else requested_text(other.request.requested)
+    when = other.result if other.is_over else to_the_second(other.request.requested)
     if refused.why is Refusal.OVERTAKEN:
         happened = (
             f"another run of the same resource has requested the restore of snapshot {other.source} onto database "
@@ -424,12 +353,6 @@ def _refused(refused: ClaimRefused) -> RestoreRefused:
     )
     then = [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
     return RestoreRefused(happened, NOT_RESTORED, then)
-
-
-def _is_new_code(answered: str) -> bool:
-    """Whether a POST was answered with a status and a code that is new, see `Request.answered`."""
-    status, _, code = answered.partition(" ")
-    return status.isdecimal() and bool(code) and not is_known(code)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:

@@ -78,7 +78,6 @@ class DatabaseMemory:
         known: versions in the state, or of another process's resource; no request of this run started them.
         claimed: versions that belong to a resource of this process since this run, or to one of another run that will find it.
         replaced: versions that are about to be replaced.
-        newest_in_state: when the newest manual snapshot in the state was created.
         newest_known: the time of the newest manual snapshot in the state or in a listing.
         due: versions in the state, each with the end of its 30 days: a listing without one of them proves nothing.
         restored: the snapshot that this run restored onto the database last.
@@ -87,7 +86,6 @@ class DatabaseMemory:
     known: set[str] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
-    newest_in_state: datetime | None = None
     newest_known: datetime | None = None
     due: dict[str, datetime] = field(default_factory=dict)
     restored: str | None = None

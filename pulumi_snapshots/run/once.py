@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -15,7 +14,6 @@ import anyio
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import (
     Attempt,
-    Claim,
     Intent,
     Kind,
     Request,
@@ -29,7 +27,7 @@ from pulumi_snapshots.ledger.attempt import (
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.under_way import UnderWay
-from pulumi_snapshots.service.errors import ClaimTooOld, NotSent, SquareCloudError, UnreadableAnswer, is_new
+from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.service.rate_limiter import OnWait
@@ -44,19 +42,11 @@ BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 longest. The rate limiter keeps the cooldowns of restores."""
 JITTER = 0.1
 """The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
-UNREACHABLE_TRIES = 3
-"""The number of tries in a row if the service cannot be reached ..."""
-IN_A_ROW = 600.0
-"""... and the seconds within which two of them are."""
-WAITS = ("waiting", "queued", "service is returning errors")
-"""What begins the text of a wait: whatever it is for, it has an end."""
+UNSENT_TRIES = 3
+"""The number of tries in a row that never left: the service cannot be reached, or the claim is always too old."""
 CLAIM_LASTS = timedelta(seconds=10)
 """How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
 came in between."""
-LAST_LOOK = 5.0
-"""Seconds in which the ledger is read once the time is up."""
-LATE_TRIES = 3
-"""How often a request is claimed again because it was too late."""
 HELD_UP = timedelta(seconds=125)
 """How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
 
@@ -65,51 +55,35 @@ class TimeIsUp(Exception):
     """The wait for what was sent has ended; the text says why."""
 
 
-Post = Callable[[datetime], Awaitable[tuple[str, T]]]
-"""Sends a request once; gets until when it may leave. Returns `200` or `202`, and the answer."""
-
-
 Settle = Callable[[Attempt, Callable[..., None]], Awaitable[bool]]
 """See `Operation.to_send`."""
 
 
-@dataclass
 class Operation:
     """One call that may send a request, from its beginning to its end.
 
-    Attributes:
+    Args:
         session: the service.
         member: gets the progress.
-        intent: what it wants.
+        kind: what the request starts.
+        owner: the resource's URN, or the command; None if unknown.
+        database_id: the database that it is sent for.
+        triggers: what it is for; with other ones another request is needed.
         not_done: what was not done if no request was sent; a sentence.
+        wanted: further attributes of its `Intent`.
+
+    Attributes:
+        intent: what it wants.
         began: when it began, by this machine's clock.
         step: what it is doing, for the error of an early end.
         refusal: why its last request was in vain.
         attempt: the attempt that it acts on, which may have started something; None until there is one.
         resumed: whether an earlier run has sent that.
-        waits_for: what it waits for, or has waited for, before it sends its own; None if nothing was in the way.
-        waited: whether it has waited for another attempt, until its caller takes that back.
-        found: versions of the database that other attempts have found.
-        refusals: those after which it was to be sent again, and when each came.
+        waits_for: the other attempt that it waits for, or has waited for; None if nothing was in the way.
     """
 
-    session: Session
-    member: Member
-    intent: Intent
-    began: datetime
-    not_done: str = ""
-    step: str = "starting"
-    refusal: SquareCloudError | None = None
-    attempt: Attempt | None = None
-    resumed: bool = False
-    waited: bool = False
-    waits_for: UnderWay | None = None
-    found: frozenset[str] = frozenset()
-    refusals: list[tuple[float, SquareCloudError]] = field(default_factory=list)
-
-    @classmethod
-    def begin(  # noqa: PLR0913  what is known of it
-        cls,
+    def __init__(  # noqa: PLR0913  what is known of it
+        self,
         session: Session,
         member: Member,
         kind: Kind,
@@ -119,20 +93,23 @@ class Operation:
         triggers: list[Any] | None,
         not_done: str = "",
         **wanted: Any,
-    ) -> Operation:
-        """Begin one; `wanted` are further attributes of its `Intent`."""
-        now, carried = session.clock.utc(), frozenset(session.memory.of(database_id).known)
-        wanted = {
+    ) -> None:
+        self.session, self.member, self.not_done = session, member, not_done
+        self.began = session.clock.utc()
+        known: dict[str, Any] = {
+            "began": self.began,
             "purposes": session.memory.purposes(triggers),
-            "carried": carried,
-            "began": now,
+            "carried": frozenset(session.memory.of(database_id).known),
             "run": session.memory.run,
             "account": session.settings.account(),
-            **wanted,
         }
-        return cls(
-            session, member, Intent(kind, owner_of(owner), database_id, digest_of(triggers), **wanted), now, not_done
-        )
+        self.intent = Intent(kind, owner_of(owner), database_id, digest_of(triggers), **known, **wanted)
+        self.step = "starting"
+        self.refusal: SquareCloudError | None = None
+        self.attempt: Attempt | None = None
+        self.resumed = False
+        self.waits_for: UnderWay | None = None
+        self._tries = self._unsent = 0
 
     @property
     def sent(self) -> Attempt:
@@ -163,13 +140,13 @@ class Operation:
     ) -> None:
         """Show what it waits for; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
-        at_most = self.ends if text.startswith(WAITS) else None
-        self.member.waits(text, detail, until=until, next_check=next_check, at_most=at_most, why=why)
+        ends = self.began + timedelta(seconds=self.intent.timeout)
+        self.member.waits(text, detail, until=until, next_check=next_check, at_most=ends, why=why)
 
-    @property
-    def ends(self) -> datetime:
-        """When it ends at the latest, by this machine's clock."""
-        return self.began + timedelta(seconds=self.intent.timeout)
+    def does(self, text: str) -> None:
+        """Show what it does, which takes no time."""
+        self.step = text
+        self.member.progress(text)
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out.
@@ -185,7 +162,7 @@ class Operation:
             self.session.take_note()  # the error says it
             raise
         except SquareCloudError as error:
-            if self.attempt is not None or error.done or await self._left():
+            if self.attempt is not None or error.done:
                 raise
             told = copy(error)  # several callers may share an answer
             told.done = self.not_done
@@ -195,23 +172,14 @@ class Operation:
                 self.member.warn(note)
         ended = f"The wait ended after {spoken(self.intent.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
-        if self.attempt is None and (claim := await self._left()):
-            self._acts_on(claim)
         if self.attempt is not None:
             raise TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
         if self.refusal is None:
             other = self.waits_for.command if self.waits_for else ""
             raise NothingSent(happened, then=[Next(Step.RESUME_OTHER, other=other)] if other else [])
-        raise NothingSent(
-            f"{happened}. Last refusal: {self.refusal.happened}", then=self.refusal.then
-        ) from self.refusal
-
-    async def _left(self) -> Claim | None:
-        """What another run has left of it, which may have started something; None if nothing, or the ledger does not say."""
-        with anyio.move_on_after(LAST_LOOK), suppress(LedgerUnavailable):
-            return left(await self.session.ledger.attempts(), self.intent, self.session.service_clock.now())
-        return None
+        last = f"{happened}. Last refusal: {self.refusal.happened}"
+        raise NothingSent(last, then=self.refusal.then) from self.refusal
 
     # Before the request --------------------------------------------------------------------------------------------------
 
@@ -226,65 +194,61 @@ class Operation:
             ClaimRefused: the request must not be sent.
             LedgerUnavailable: the ledger cannot be read, so nothing may be sent.
         """
-        session, clock = self.session, self.session.service_clock
+        session, clock, database_id = self.session, self.session.service_clock, self.intent.database_id
         if self.attempt is None:
             self.step = "connecting to the service"
-            # Who watches a restore learns the time by that, so a service that does not answer hides none of an earlier run.
-            if (
-                self.intent.kind == "restore"
-                and (claim := left(await session.ledger.attempts(), self.intent, clock.now()))
-                and not claim.attempt.awaits_answer(clock.now())
-            ):
-                self._acts_on(claim)
+            # First of all, so that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
+            there = left(await session.ledger.attempts(), self.intent, clock.now()) if not self.intent.oldest else None
+            if there is not None and not there.attempt.awaits_answer(clock.now()):
+                self.attempt, self.resumed = there.attempt, True
         while self.attempt is None:
-            await session.know_time(self.intent.database_id)
+            await session.know_time(database_id)
             began = clock.now() - (session.clock.utc() - self.began)
             self.intent = replace(self.intent, began=began)
             claim = decide(await session.ledger.attempts(), self.intent, clock.now())
-            if claim.role is Role.NEW:
-                self.waits_for = None
+            if claim.is_new:
                 return True
+            if claim.role is Role.IN_THE_WAY:
+                await self._until_past(claim.attempt, settle)
+                continue
+            self.attempt, self.resumed = claim.attempt, True
             # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.
-            if claim.role is Role.RESUMED and not claim.attempt.awaits_answer(clock.now()):
-                self._acts_on(claim)
-                break
-            await self._until_past(claim.attempt, settle)
-            known = await session.ledger.get(claim.attempt.id) if claim.role is Role.RESUMED else None
-            if known is not None and known.status is Status.FOUND:
-                self._acts_on(replace(claim, attempt=known))  # a command's would not be left any more
+            while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
+                self._show_other(self.attempt)
+                await session.clock.sleep(session.settings.poll_every)
+                self.attempt = await session.ledger.get(claim.attempt.id)  # None: that run has withdrawn it
         return False
+
+    def _show_other(self, other: Attempt) -> None:
+        """Show that it waits for another attempt."""
+        session, now = self.session, self.session.service_clock.now()
+        self.waits_for = about = UnderWay(other, now, session.ledger.place.is_shared)
+        until = session.clock.utc() + (about.until - now)
+        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=str(about))
 
     async def _until_past(self, other: Attempt, settle: Settle) -> None:
         """Wait until another attempt is over, or for a moment."""
-        self.waited = True
         session, now = self.session, self.session.service_clock.now()
         left = (other.in_the_way_until - now).total_seconds()
-
-        def waits(*_: object, **_of_other: object) -> None:
-            self.waits_for = about = UnderWay(other, session.service_clock.now(), session.ledger.place.is_shared)
-            until = min(session.clock.utc() + (about.until - about.now), self.ends)
-            self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=str(about))
-
-        waits()
+        self._show_other(other)
         if other.is_over or other.awaits_answer(now):
             await session.clock.sleep(min(session.settings.poll_every, left))
             return
         with anyio.move_on_after(left):
             async with session.lock(other.id):
                 known = await session.ledger.get(other.id)
-                if known is not None and not known.is_over and not await settle(known, waits):
+                if known is None or known.is_over:
+                    return
+                if not await settle(known, lambda *_, **__: self._show_other(other)):
                     self.intent = replace(self.intent, ignored=self.intent.ignored | {other.id})
 
-    def _acts_on(self, claim: Claim) -> None:
-        self.attempt, self.resumed, self.found = claim.attempt, not claim.is_new, claim.found
-
-    async def send(self, lane: Lane, path: str, post: Post[T]) -> T | None:
+    async def send(self, lane: Lane, path: str, post: Callable[[datetime], Awaitable[tuple[str, T]]]) -> T | None:
         """Claim the request in the ledger, and send it once.
 
         Args:
             lane: its limits.
             path: of the request, for errors.
-            post: sends it.
+            post: sends it; gets until when it may leave. Returns `200` or `202`, and the answer.
 
         Returns:
             The answer; None if it was lost, or if another run was faster, so that `to_send` has to decide again.
@@ -301,7 +265,7 @@ class Operation:
         )
         if not claim.is_new:
             return None
-        self._acts_on(claim)
+        self.attempt, self.resumed = claim.attempt, False
         if session.hint and session.memory.is_first(session.hint):
             self.member.note(session.hint)
         since = session.service_clock.now() - claim.attempt.request.posted_at
@@ -328,23 +292,17 @@ class Operation:
 
     async def try_again(self, refusal: SquareCloudError) -> None:
         """Wait until the request may be sent again; raises the refusal if that would not help."""
-        clock, now = self.session.clock, self.session.clock.monotonic()
-        self.refusals.append((now, refusal))
-        tries = [(at, each) for at, each in self.refusals if not isinstance(each, ClaimTooOld)]
-        if isinstance(refusal, ClaimTooOld):
-            if len(self.refusals) - len(tries) == LATE_TRIES:
-                raise refusal
-            return
-        in_a_row = takewhile(lambda each: isinstance(each[1], NotSent) and now - each[0] < IN_A_ROW, reversed(tries))
-        if len(list(in_a_row)) == UNREACHABLE_TRIES:
+        self._tries += 1
+        self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
+        if self._unsent == UNSENT_TRIES:
             raise refusal
-        pause = BACK_OFF[min(len(tries), len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
+        pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
         pause = max(pause, refusal.retry_after or 0.0)
         self.step = "waiting to try again"
-        again = TimeOfDay(clock.utc() + timedelta(seconds=pause))
-        refused = refusal.code or refusal.status or "not reached"
+        again = TimeOfDay(self.session.clock.utc() + timedelta(seconds=pause))
+        refused = refusal.code or refusal.status or "not sent"
         self.member.progress(Text("{refused}; next try {again}, nothing was started", refused=refused, again=again))
-        await clock.sleep(pause)
+        await self.session.clock.sleep(pause)
 
     # After it ------------------------------------------------------------------------------------------------------------
 

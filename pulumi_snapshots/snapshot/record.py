@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, ResourceSchema, declare
@@ -39,11 +39,6 @@ def split_id(resource_id: str) -> tuple[str, str]:
         return checks.database_id()(database_id), checks.version_id(version_id)
     except ValueError:
         raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}") from None
-
-
-def requested_text(posted: datetime) -> str:
-    """When a POST was sent, in whole seconds: the service's `Date` is no more exact."""
-    return rfc3339(posted.replace(microsecond=0))
 
 
 class ListedProperties(Record):
@@ -111,7 +106,7 @@ class SnapshotRecord(ListedProperties):
             download_url=url,
             download_url_expires_at=rfc3339(expiry) if expiry else None,
             size=entry.size if entry else None,
-            requested_at=requested_text(requested) if requested else None,
+            requested_at=to_the_second(requested) if requested else None,
             available=True,
             origin=entry.origin if entry else None,
             runtime=entry.runtime if entry else None,
@@ -151,9 +146,7 @@ class SnapshotRecord(ListedProperties):
             if replaced:
                 database.replaced.add(self.version_id)
             if self.created_at is not None and self.origin != "automatic":
-                created = parse_rfc3339(self.created_at)
-                database.newest_in_state = max(created, database.newest_in_state or created)
-                database.remember_snapshot(created)
+                database.remember_snapshot(parse_rfc3339(self.created_at))
 
     @property
     def id(self) -> str:
@@ -161,7 +154,7 @@ class SnapshotRecord(ListedProperties):
         if self.version_id is not None:
             return f"{self.database_id}/{self.version_id}"
         posted = self.attempt.posted_at.astimezone(UTC) if self.attempt else datetime.min.replace(tzinfo=UTC)
-        return provisional_id(self.database_id, self.requested_at or requested_text(posted))
+        return provisional_id(self.database_id, self.requested_at or to_the_second(posted))
 
     @property
     def pending(self) -> bool:

@@ -88,7 +88,6 @@ SNAPSHOTS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
     "another one is wanted, as by an unsaved run": ({"result": VERSION, "fresh": True}, {"fresh": True}, NEW),
     "failed": ({"status": Status.FAILED, "result": "SNAPSHOT_FAILED"}, {}, NEW),
     "as old as a guard accepts": ({"result": VERSION}, {"oldest": HOUR}, RESUMED),
-    "from before what a guard resumes": ({"result": VERSION}, {"resumes_after": START - HOUR + MINUTE}, NEW),
     "older than a guard accepts": ({"result": VERSION}, {"oldest": HOUR - MINUTE}, NEW),
     "pending, older than a guard accepts": ({}, {"oldest": HOUR - MINUTE}, IN_THE_WAY),
     # Of others
@@ -263,27 +262,15 @@ def test_of_two_unsaved_snapshots_the_last_one_is_handed_out() -> None:
     assert decided(there[::-1], intent()) == RESUMED
 
 
-def test_what_others_have_found_is_never_matched_to_our_request() -> None:
-    there = [
-        attempt(id_="ours", result="v1"),
-        attempt(id_="other", owner=OTHER, result="v2"),
-        attempt(id_="failed", owner=OTHER, status=Status.FAILED, result="CODE"),
-        attempt(id_="pending", owner=OTHER),
-        attempt(id_="elsewhere", database_id=OTHER_DATABASE, result="v3"),
-    ]
-    assert decide(there, intent(), START).found == {"v2"}
-    assert decide(there, intent(purpose="v2"), START).found == {"v1", "v2"}
-
-
 def test_a_new_one_says_what_it_is_for() -> None:
-    wanted = intent("restore", fresh=True, down_before=True)
+    wanted = intent("restore", fresh=True, previous=START)
     new = decide([], wanted, START + timedelta(microseconds=1999)).attempt
     assert (new.kind, new.owner, new.database_id, new.purpose, new.source) == ("restore", OURS, DATABASE, "v1", SOURCE)
-    assert (new.status, new.request.answered, new.request.timeout, new.request.down_before) == (
+    assert (new.status, new.request.answered, new.request.timeout, new.request.previous) == (
         Status.SENT,
         NOT_AWAITED,
         600.0,
-        True,
+        START,
     )
     assert new.request.posted_at == START + timedelta(milliseconds=1), "as a state and the ledger can have it"
     assert new.id != decide([], wanted, START).attempt.id

@@ -241,22 +241,6 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
 
 
 @virtual
-async def test_differing_engines_are_reported_before_the_request() -> None:
-    async with scene() as at:
-        redis = at.here.emulator.add_database(type="redis").id
-        both: tuple[dict[str, Any], ...] = ({}, {"name": None, "runtime": None})
-        for given in both:
-            ending = await at.restore(target=redis, **given)
-            assert isinstance(ending.nothing, RestoreRefused)
-            assert f"is of a postgres database, and database {redis} is redis" in ending.text
-        assert not at.posts
-        unknown = await at.restore(target=redis, runtime=None)
-        assert isinstance(unknown.nothing, RequestRefused)
-        assert "The snapshot is of another database engine" in unknown.text
-        assert at.accepted == []
-
-
-@virtual
 async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> None:
     async with scene() as at:
         at.here.emulator.remove_snapshot(at.stored.version_id)

@@ -126,7 +126,7 @@ def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any]
 
 
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
-    attempt = Request(START, "200", 900.0, seen_down=True)
+    attempt = Request(START, "200", 900.0)
     pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
     assert restore_difference(pending, GOOD, GOOD).updates == ("attempt",)
     found = restore_difference(pending, GOOD, {**GOOD, "version_id": "v2"})
@@ -135,7 +135,7 @@ def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     assert restore_difference(pending, GOOD, {**GOOD, "triggers": [1]}).replaces
 
 
-@pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, seen_down=True, down_before=True, id="a1")])
+@pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, previous=START, id="a1")])
 def test_the_state_gives_a_record_back_as_it_was(attempt: Request | None) -> None:
     record = RestoreRecord(DATABASE, "v1", OTHER_DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
     kept = {name: value for name, value in record.to_outputs().items() if value is not None}

@@ -197,14 +197,14 @@ LOST: tuple[dict[str, Any], ...] = ({"drop": True}, {"html": 502}, {"status": 50
 
 
 @event("the answer is lost, and it was carried out", *LOST)
-@event("no status: the answer is lost, and it was carried out", *LOST, **NO_STATUS)
+@event("no status: the answer is lost", *LOST, **NO_STATUS)
 async def lost(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
     at.here.emulator.add_fault(Fault(kind="restore", when="after", **fault))
     return await at.restore()
 
 
 @event("the answer is lost, and nothing was started", *LOST)
-@event("no status: the answer is lost, and nothing was started", *LOST, **NO_STATUS)
+@event("no status: the answer is lost", *LOST, **NO_STATUS)
 async def lost_before(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
     at.here.emulator.add_fault(Fault(kind="restore", **fault))
     return await at.restore()
@@ -280,14 +280,9 @@ async def not_listed(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore(name=None, version_id="v" * 32)
 
 
-@event("the engines differ")
-async def engines_differ(at: Scene, _: Any) -> RestoreEnding:
-    return await at.restore(target=at.here.emulator.add_database(type="mysql").id)
-
-
 @event("`SNAPSHOT_DATABASE_MISMATCH`")
 async def mismatch(at: Scene, _: Any) -> RestoreEnding:
-    return await at.restore(target=at.here.emulator.add_database(type="mysql").id, runtime=None)
+    return await at.restore(target=at.here.emulator.add_database(type="mysql").id)
 
 
 @event("`SNAPSHOT_RESTORE_FAILED`")

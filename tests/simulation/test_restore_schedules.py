@@ -223,6 +223,7 @@ class Deployment:
         assert not (proved_unsent and self.triggers in self.truth), f"it was carried out: {ending.text}"
         if isinstance(ending.error, RestoreFailed) or proved_unsent:
             self.sent.discard(self.triggers)  # the next run may send it again
+            self.truth.pop(self.triggers, None)
         # What only a killed run has sent is in the ledger, and this run may have ended before it saw how that stands.
         if self.triggers in self.sent and (sent or (self.record is not None and self.made == self.triggers)):
             assert ending.record is not None, f"a request that may have been carried out was dropped: {ending.text}"

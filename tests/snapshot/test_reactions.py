@@ -125,9 +125,8 @@ async def proven_failed(w: World, _: Any) -> Seen:
 
 @event("^C before the POST was sent")
 async def interrupted_before(w: World, _: Any) -> Ending:
-    w.emulator.add_snapshot(DATABASE)
-    w.session.rate_limiter.note_earlier_post(DATABASE, 0.0)
-    return await w.interrupted(60, w.create())
+    w.session.stop()
+    return await w.create()
 
 
 @event("^C while it connects to the service")
