@@ -59,11 +59,11 @@ def young(outputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def by_the_service(attempt: dict[str, Any]) -> dict[str, Any]:
-    """A request as this version has it: with an id, and its time by the service's clock and not by the machine's."""
+    """A request as this version has it: with an id, its time by the service's clock and not by the machine's, and no `seen_down`."""
     posted, ahead = (
         ("postedAt", "serviceClockOffset") if "postedAt" in attempt else ("posted_at", "service_clock_offset")
     )
-    rest = {name: value for name, value in attempt.items() if name != ahead}
+    rest = {name: value for name, value in attempt.items() if name not in {ahead, "seen_down", "seenDown"}}
     at = rfc3339(parse_rfc3339(attempt[posted]) + timedelta(seconds=attempt.get(ahead, 0.0)))
     return {"id": at, **rest, posted: at}
 
