@@ -62,7 +62,6 @@ MISTAKES = (
     ("ledger", "if each.is_in_the_way(now) and each.id not in intent.ignored", "if each.is_in_the_way(now)"),
     ("ledger", "return next((each for each in mine if each.status is not Status.FAILED), None)", "return next(iter(mine), None)"),
     ("ledger", "posted_at < now - intent.oldest", "posted_at > now - intent.oldest"),
-    ("ledger", "posted_at <= intent.resumes_after", "False"),
     ("ledger", "if newest is None or newest.names & intent.carried or not", "if newest is None or not"),
     ("ledger", "if newest.proved and not is_moved:", "if newest.proved:"),
     ("ledger", "if newest.proved and not is_moved:", "if False:"),

@@ -11,7 +11,17 @@ from functools import partial
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay, Unresolved, Words
+from pulumi_snapshots.errors import (
+    Explained,
+    LedgerUnavailable,
+    Next,
+    NothingSent,
+    Step,
+    Text,
+    TimeOfDay,
+    Unresolved,
+    Words,
+)
 from pulumi_snapshots.ledger.attempt import CLEAR, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, late_text, may_be_ours, proves_failure
 from pulumi_snapshots.listing.wait import ListingWait
