@@ -15,7 +15,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import LARGEST, Manifest, manifest_of, merged, note
 from pulumi_snapshots.archive.record import ArchiveRecord, history, object_in
 from pulumi_snapshots.archive.shelf import own_objects
-from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
+from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import digest_of, others_text, prune
 from pulumi_snapshots.archive.upload import Upload
@@ -39,7 +39,7 @@ class NotArchived(Explained):
     """It was not archived; what was under its name is unchanged."""
 
 
-async def archive(  # noqa: PLR0913  a progress bar is the sixth
+async def archive(  # noqa: PLR0913  each is a fact of its own
     session: Session | None,
     transfers: Transfers,
     inputs: ArchiveInputs,
@@ -47,7 +47,6 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     *,
     owner: str | None = None,
     previous: ArchiveRecord | None = None,
-    meter: Meter | None = None,
     manifest: bool = True,
     proofs: Mapping[tuple[str | None, str], Drilled] = MappingProxyType({}),
 ) -> ArchiveRecord:
@@ -60,7 +59,6 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         listener: hears how it goes.
         owner: the URN of the resource, or the command, whose archive it is; None if that is not known.
         previous: what this resource has archived before, for `keep_last`.
-        meter: for a progress bar; without one the listener hears every 10 s how far it is.
         manifest: whether a manifest is written beside the object.
         proofs: drills of this run that have proved a snapshot, by its database and version, for the manifest.
 
@@ -73,7 +71,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     tries = TRIES
     while record is None:
         tries -= 1
-        source = Source(session, inputs, transfers, listener, meter)
+        source = Source(session, inputs, transfers, listener)
         job = _Job(transfers, inputs, source, owner, proofs if manifest else None)
         try:
             record = await job.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import cycle
@@ -29,9 +29,6 @@ REFUSALS = 3
 PROGRESS_EVERY = 10.0
 """Seconds between lines of progress: in CI each is a line of the log."""
 
-Meter = Callable[[int, int | None], None]
-"""Called with the bytes received, and those of the whole if known."""
-
 
 class NoUrl(Explained):
     """No URL serves this snapshot, or no fresh one."""
@@ -45,8 +42,7 @@ class Source:
         session: the service; None without a key.
         inputs: checked.
         transfers: of the process.
-        listener: hears what it waits for and, unless there is a meter, how far it is.
-        meter: called for every block, for a progress bar.
+        listener: hears what it waits for, and how far it is.
         received: bytes.
         broke_off: why the transfer broke off last; empty if it never did.
     """
@@ -55,7 +51,6 @@ class Source:
     inputs: ArchiveInputs
     transfers: Transfers
     listener: Listener
-    meter: Meter | None
     received: int = 0
     broke_off: Words = ""
 
@@ -176,9 +171,7 @@ class Source:
         await self.transfers.clock.sleep(seconds)
 
     def _tell(self) -> None:
-        if self.meter is not None:
-            self.meter(self.received, self.total)
-        elif self.transfers.clock.monotonic() - self._said_at >= PROGRESS_EVERY:
+        if self.transfers.clock.monotonic() - self._said_at >= PROGRESS_EVERY:
             self._said_at = self.transfers.clock.monotonic()
             self.listener.progress(self.so_far)
 

@@ -137,11 +137,11 @@ async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_create_on_a_terminal_shows_one_live_line_with_the_time_it_takes(tmp_path: Path) -> None:
+async def test_create_on_a_terminal_shows_one_live_line(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         ended = (await Desk(w, tmp_path).types("create", DATABASE, err=Terminal())).done
         assert "UTC  sent" not in ended.err  # no line of a log
-        assert "0:00:0" in ended.err  # for how long it has been running
+        assert "accepted; next check" in ended.err
         assert "\x1b[36m\x1b[1mhint:\x1b[0m" in ended.err
 
 
@@ -296,8 +296,6 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(tmp
         people = (await desk.types(*command, err=Terminal())).done
         digest = f"sha256      {ended.json['sha256']}"
         assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
-        assert "MB" in people.err, "a terminal shows a bar"
-        assert "5.0 MB archived" not in people.err
         await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
         (archived,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
         assert archived.name == f"20260301T120000Z-{stored.version_id}.zip"

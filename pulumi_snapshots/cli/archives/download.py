@@ -73,7 +73,7 @@ async def _transferred(
     transfers = invocation.transfers
     invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
-        with invocation.working(session, transfers, bar=True):
+        with invocation.working(session, transfers):
             database_id, version_id = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
             inputs = replace(inputs, database_id=database_id, version_id=version_id)
             if version_id == LATEST:
@@ -81,9 +81,7 @@ async def _transferred(
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
                 created = moment(newest.created_at, invocation.zone)
                 invocation.progress(f"the newest snapshot is {newest.id}, of {created}")
-            record = await archive_snapshot(
-                session, transfers, inputs, invocation, owner=OWNER, meter=invocation.meter, manifest=manifest
-            )
+            record = await archive_snapshot(session, transfers, inputs, invocation, owner=OWNER, manifest=manifest)
     at = place_text(record.uri)
     text = facts({done: at, "size": size_text(record.size), "sha256": record.sha256})
     invocation.result(fields_of(record, ArchiveRecord), text, at)

@@ -14,19 +14,9 @@ import anyio
 import anyio.to_thread
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Column
+from rich.status import Status
 from rich.text import Text
 
-from pulumi_snapshots.archive.source import Meter
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.output import json_text, printable, table, zoned
 from pulumi_snapshots.cli.terminal.pulumi import configuration_of
@@ -102,7 +92,7 @@ class Invocation:
     failures: list[str] = field(default_factory=list)
     stoppable: tuple[Stoppable, ...] = ()
     ended_by: int | None = None
-    _live: Progress | None = None
+    _live: Status | None = None
     _logged: bool = False
     _last: Words = ""
 
@@ -182,25 +172,23 @@ class Invocation:
     # Progress ------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def working(self, *stoppable: Stoppable, logged: bool = True, bar: bool = False) -> Iterator[None]:
+    def working(self, *stoppable: Stoppable, logged: bool = True) -> Iterator[None]:
         """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
 
         Args:
             stoppable: what the first signal stops; the body then comes to its own end.
             logged: whether a log has the progress too; a short question is not worth its lines.
-            bar: whether a terminal shows a bar of the bytes of a transfer.
         """
         # By itself, rich would take a variable's word for what is a terminal.
         console = Console(file=self.err, force_terminal=self.err.isatty())
         self.stoppable, self._logged = stoppable, logged and not self.quiet
-        live = _live(console, bar=bar) if console.is_interactive and not self.quiet else None
         try:
-            if live:
-                self._live = live
-                live.start()
+            if console.is_interactive and not self.quiet:
+                self._live = Status("", console=console, spinner="line")  # others need more than ASCII
+                self._live.start()
             yield
         finally:
-            self._live, self._logged, self.stoppable = None, False, ()
+            live, self._live, self.stoppable = self._live, None, ()
             with suppress(OSError, ValueError):  # the terminal may be gone
                 if live:
                     live.stop()
@@ -209,19 +197,10 @@ class Invocation:
         """Show what happens now."""
         shown = self.wording.text(text)
         if self._live:
-            self._live.update(self._live.task_ids[0], description=printable(shown).replace("\n", " "))
+            self._live.update(Text(printable(shown).replace("\n", " "), no_wrap=True, overflow="crop"))
         elif self._logged and text != self._last:
             self._last = text
             self.say(f"{zoned(self.clock.utc(), self.zone)}  {shown}")
-
-    @property
-    def meter(self) -> Meter | None:
-        """Shows the bytes of a transfer; None for a log, which has lines for that."""
-        live = self._live
-        if live is None:
-            return None
-        task = live.task_ids[0]
-        return lambda got, total: live.update(task, description="transferring", completed=got, total=total)
 
     # The service ---------------------------------------------------------------------------------------------------------
 
@@ -262,20 +241,3 @@ class Invocation:
         """The ids of the snapshot that was typed; see `whole_version`."""
         whole = await self.database(session, database_id, has_snapshots=True)
         return whole, await whole_version(session, whole, version_id)
-
-
-def _live(console: Console, *, bar: bool) -> Progress:
-    # The turning dots, and the one that stands for three, need more than ASCII.
-    ascii_only = console.options.ascii_only
-    line = Column(ratio=1, no_wrap=True, overflow="crop" if ascii_only else "ellipsis")
-    live = Progress(
-        SpinnerColumn("line" if ascii_only else "dots"),
-        TextColumn("{task.description}", markup=False, table_column=line),
-        TimeElapsedColumn(),
-        *((BarColumn(24), DownloadColumn(), TransferSpeedColumn()) if bar else ()),
-        console=console,
-        transient=True,
-        expand=True,
-    )
-    live.add_task("", total=None)
-    return live
