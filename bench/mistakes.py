@@ -105,7 +105,7 @@ MISTAKES = (
     ("ledger", "if self.is_shared and not (folder.is_dir() or own):", "if False:"),
     ("ledger", "for lost in tries.keys() & writes:\n                    return tries[lost]", "pass"),
     ("ledger", "with anyio.CancelScope(shield=True):", "with anyio.CancelScope():"),
-    ("ledger", "edits, self._waiting = edits + self._waiting, []", "pass"),
+    ("ledger", "if mine and mine[0] in self._marks:", "if mine:"),
     ("ledger", "if seen is None or (proof.request is not None", "if seen is None or (False"),
     ("ledger", "self._seen = ()", "pass"),
     ("ledger", "if failures == TRIES or not tries:", "if failures == TRIES:"),

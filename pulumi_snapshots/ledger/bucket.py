@@ -90,14 +90,6 @@ class Bucket(Place):
         """Another document in the same bucket, as a new process reaches it."""
         return Bucket(self.where, self._at, name, self._clock, in_thread=self._in_thread, chance=self._chance)
 
-    async def may_list(self) -> bool:
-        """Whether an object that does not exist looks like that, and not like a refusal."""
-        try:
-            await self._in_thread(self._at("missing").load)
-        except StoreTrouble as error:
-            return not error.forbidden
-        return True
-
     async def read(self) -> Document:
         """Read the document."""
         return await self._in_time(self._read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,23 +21,6 @@ UNKNOWN_RUN = "unknown"
 """In `Attempt.let_go` the run of a process without an engine."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 """The errors of an entry that no run has written like that."""
-
-
-@dataclass(eq=False)
-class _Edit:
-    """A change that waits to be written, and its end."""
-
-    change: Callable[[Document], Any]
-    result: Any = None
-    error: Exception | None = None
-    done: bool = False
-
-    def make(self, document: Document) -> None:
-        self.result = self.error = None
-        try:
-            self.result = self.change(document)
-        except Exception as error:  # noqa: BLE001  its caller gets it
-            self.error = error
 
 
 class Ledger:
@@ -58,9 +41,10 @@ class Ledger:
         self.clock = clock
         self.trouble = ""
         self._writing = anyio.Lock(fast_acquire=True)
-        self._waiting: list[_Edit] = []
         self._reading = anyio.Lock()
         self._seen: tuple[Attempt, ...] | None = None
+        self._marking = anyio.Lock(fast_acquire=True)
+        self._marks: list[tuple[Attempt, Proof, str | None]] = []
 
     async def read(self) -> Document:
         """Read the document."""
@@ -68,41 +52,11 @@ class Ledger:
             return await self.place.read()
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, see `Place.edit`. Changes that wait for another one are written together.
-
-        What is begun ends, also if the caller is cancelled, who must know whether it was written.
-
-        Args:
-            change: as for `Place.edit`. If it raises, it has changed nothing before.
-        """
-        mine = _Edit(change)
-        self._waiting.append(mine)
-        with anyio.CancelScope(shield=True):
+        """Change the document, see `Place.edit`. It ends also if the caller is cancelled, who must know whether it was written."""
+        with self._noting(), anyio.CancelScope(shield=True):
             async with self._writing:
-                if not mine.done:
-                    await self._write()
-        with self._noting():
-            if mine.error is not None:
-                raise mine.error
-        result: T = mine.result
+                result = await self.place.edit(change)
         return result
-
-    async def _write(self) -> None:
-        """Write all changes that wait, each of which gets its result or its error."""
-        edits, self._waiting = self._waiting, []
-
-        def change(document: Document) -> None:
-            for each in edits:
-                each.make(document)
-
-        try:
-            await self.place.edit(change)
-        except Exception as error:  # noqa: BLE001  each caller gets it
-            edits, self._waiting = edits + self._waiting, []  # the later ones have waited for the same place
-            for each in edits:
-                each.error = error.again() if isinstance(error, LedgerUnavailable) else error
-        for each in edits:
-            each.done = True
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -237,23 +191,26 @@ class Ledger:
         await self._mark([each for each in await self._once_seen() if proof.shows(each)], proof, run or UNKNOWN_RUN)
 
     async def _mark(self, shown: list[Attempt], proof: Proof, run: str | None = None) -> None:
-        """Enter that a state has these attempts, or has let them go in a run."""
+        """Enter that a state has these attempts, or has let them go in a run; all that wait for it in one edit."""
+        mine = [(each, proof, run) for each in shown]
+        self._marks += mine
 
-        def change(document: Document) -> list[Attempt]:
-            marked = []
-            for each in shown:
-                there = replace(self._one(document, each.id) or each, proved=True, let_go=run)
-                if proof.result and not there.is_over:
-                    there = replace(there, status=Status.FOUND, result=proof.result)
-                marked.append(there)
-            for each in marked:
-                self._put(document, each)
+        def change(document: Document) -> dict[str, Attempt]:
+            marked = {}
+            for attempt, by, let_go in marks:
+                there = replace(self._one(document, attempt.id) or attempt, proved=True, let_go=let_go)
+                if by.result and not there.is_over:
+                    there = replace(there, status=Status.FOUND, result=by.result)
+                self._put(document, there)
+                marked[there.id] = there
             return marked
 
-        if shown:
-            marked = await self.edit(change)
-            ids = {each.id for each in marked}
-            self._seen = (*(each for each in self._seen or () if each.id not in ids), *marked)
+        async with self._marking:
+            if mine and mine[0] in self._marks:  # otherwise another call has taken it along
+                marks, self._marks = self._marks, []
+                marked = await self.edit(change)
+                rest = (each for each in self._seen or () if each.id not in marked)
+                self._seen = (*rest, *marked.values())
 
     async def _once_seen(self) -> tuple[Attempt, ...]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""

@@ -35,15 +35,16 @@ def backend_url(environment: Mapping[str, str]) -> str:
     Raises:
         Unfit: a file that may name it cannot be read.
     """
+    if given := environment.get("PULUMI_BACKEND_URL"):
+        return given
     home = environment.get("PULUMI_CREDENTIALS_PATH") or environment.get("PULUMI_HOME")
-    login = Path(home or home_directory(environment) / ".pulumi") / "credentials.json"
-    return _url(environment.get("PULUMI_BACKEND_URL") or "", Path.cwd(), login)
+    return _url(Path.cwd(), Path(home or home_directory(environment) / ".pulumi") / "credentials.json")
 
 
 @cache
-def _url(given: str, folder: Path, login: Path) -> str:
+def _url(folder: Path, login: Path) -> str:
     """See `backend_url`; kept, since a login in another terminal must not move the ledger of a run that is under way."""
-    for file in () if given else (*project_files(folder), login):
+    for file in (*project_files(folder), login):
         try:
             content = import_module("yaml").safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
             url = content and (content.get("current") if file == login else (content.get("backend") or {}).get("url"))
@@ -51,7 +52,7 @@ def _url(given: str, folder: Path, login: Path) -> str:
             raise Unfit(f"cannot be looked up: {file} cannot be read") from error
         if url:
             return str(url)
-    return given
+    return ""
 
 
 def backend_place(environment: Mapping[str, str]) -> str:

@@ -38,33 +38,22 @@ class Shared:
         self.memory = RunMemory(run)
         self.background: TaskGroup | None = None
         self._announce = announce
-        self._sessions: dict[Settings, Session] = {}
         self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
         self._clock = Clock()
-        self._others: dict[type, Any] = {}
+        self._made: dict[Any, Any] = {}
         self._stopping = False
 
     def session(self, settings: Settings) -> Session:
         """Get the session for these settings, which have an API key; only in the event loop."""
-        session = self._sessions.get(settings)
-        if session is None:
-            session = self._sessions[settings] = self._new_session(settings)
+
+        def make() -> Session:
+            rest = {"clock": self._clock, "state": settings.state_directory(), "announce": self._announce}
+            session: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
             if self.background is not None:
                 self.background.start_soon(session.fleet.keep_announcing)
-            if self._stopping:
-                session.stop()
-        return session
+            return session
 
-    def _new_session(self, settings: Settings) -> Session:
-        session: Session = late("run.session:Session")(
-            settings,
-            self.ledger(settings),
-            self.memory,
-            clock=self._clock,
-            state=settings.state_directory(),
-            announce=self._announce,
-        )
-        return session
+        return self._one(settings, make)
 
     def ledger(self, settings: Settings) -> Ledger:
         """Get the ledger for these settings, which need no key; from any thread, all get the same."""
@@ -75,17 +64,20 @@ class Shared:
 
     def of(self, kind: type[T]) -> T:
         """Get the object of a class, made without arguments at its first use; only in the event loop."""
-        if kind not in self._others:
-            self._others[kind] = kind()
+        return self._one(kind, kind)
+
+    def _one(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
             if self._stopping:
                 self.stop()
-        made: T = self._others[kind]
+        made: T = self._made[key]
         return made
 
     def stop(self) -> None:
         """End all waits, including those that begin later; only in the event loop."""
         self._stopping = True
-        for each in (*self._sessions.values(), *self._others.values()):
+        for each in self._made.values():
             if isinstance(each, Stoppable):
                 each.stop()
 

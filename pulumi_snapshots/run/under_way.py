@@ -7,8 +7,6 @@ from datetime import datetime
 
 from pulumi_snapshots.ledger.attempt import GUARDS, Attempt, is_resource
 
-PLACES = {True: "any machine that shares the ledger", False: "this machine"}
-
 
 @dataclass(frozen=True)
 class UnderWay:
@@ -72,30 +70,24 @@ class UnderWay:
     @property
     def then(self) -> str:
         """What ends it unless its run still does, which no ledger shows, and what a user can do."""
-        attempt, owner, where = self.attempt, self.attempt.owner or "", PLACES[self.is_shared]
+        attempt, owner = self.attempt, self.attempt.owner or ""
+        where = "any machine that shares the ledger" if self.is_shared else "this machine"
         if attempt.is_over:
             return "nothing to do: it ends by itself"
         if attempt.kind == "snapshot" and self.now >= self.until:
             return "the next snapshot of that database forgets it"
         if owner.rpartition(" ")[2] in {"", "probe", "verify"}:
-            rest = (
-                "the next snapshot of that database waits for it"
-                if attempt.kind == "snapshot"
-                else "check the database"
-            )
-            return f"no run claims it: {rest}"
+            waits = "the next snapshot of that database waits for it"
+            return f"no run claims it: {waits if attempt.kind == 'snapshot' else 'check the database'}"
         if attempt.proved:
-            next_run = "its stack has it as pending, and the next run of that stack"
+            again = "its stack has it as pending, and the next run of that stack"
         elif is_resource(owner):
-            next_run = f"the next run of its stack on {where}"
+            again = f"the next run of its stack on {where}"
+        elif owner.startswith(f"{GUARDS}:"):
+            again = f"the next guarded change on {where}"
         else:
-            again = (
-                "the next guarded change"
-                if owner.startswith(f"{GUARDS}:")
-                else f"running `{self.command or owner}` again"
-            )
-            next_run = f"{again} on {where}"
-        return f"unless it is still running: {next_run} resumes it, and sends nothing"
+            again = f"running `{self.command or owner}` again on {where}"
+        return f"unless it is still running: {again} resumes it, and sends nothing"
 
     def __str__(self) -> str:
         return f"{self.by} requested one ({self.state}); {self.then}"

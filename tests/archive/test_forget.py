@@ -191,7 +191,7 @@ async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_arc
         record = await at.archive(owner=mine, pin=True, recipients=[key])
         put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
         shared = Shared(lambda _: None)
-        shared._others[Transfers] = at.transfers
+        shared._made[Transfers] = at.transfers
         call = Call(mine, Settings, shared, at.row)
         back = (await ArchiveCalls().read(call, record.uri, {})).outputs
         assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]

@@ -448,7 +448,7 @@ async def test_a_changed_pin_stands_in_the_manifest(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive(owner=A)
         shared = Shared(lambda _: None)
-        shared._others[Transfers] = at.transfers
+        shared._made[Transfers] = at.transfers
         for pin in (True, False):
             values = {"destination": f"{at.folder}/", "pin": pin}
             await ArchiveCalls().update(call_of(A, shared, at.row), record.id, record.to_outputs(), values)

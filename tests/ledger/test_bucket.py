@@ -35,38 +35,6 @@ def ledger_at(store: Store) -> Ledger:
 
 
 @virtual
-async def test_edits_that_wait_are_written_together(store: Store) -> None:
-    bucket = ledger_at(store)
-    async with anyio.create_task_group() as group:
-        for number in range(50):
-            group.start_soon(bucket.edit, partial(dict.update, **{str(number): True}))
-    assert len(await bucket.read()) == 50
-    assert store.writes == 2
-
-
-@virtual
-async def test_an_edit_that_raises_fails_alone(store: Store) -> None:
-    bucket, ends = ledger_at(store), dict[int, object]()
-
-    async def edit(number: int) -> None:
-        def change(document: dict[str, Any]) -> int:
-            result = 1 // (number % 2)
-            document[str(number)] = True
-            return result
-
-        try:
-            ends[number] = await bucket.edit(change)
-        except ZeroDivisionError:
-            ends[number] = "raised"
-
-    async with anyio.create_task_group() as group:
-        for number in range(6):
-            group.start_soon(edit, number)
-    assert ends == {0: "raised", 1: 1, 2: "raised", 3: 1, 4: "raised", 5: 1}
-    assert set(await bucket.read()) == {"1", "3", "5"}
-
-
-@virtual
 async def test_twenty_machines_at_a_slow_store_can_all_write(store: Store) -> None:
     store.delay = 1.0
     began = store.clock.monotonic()

@@ -159,7 +159,7 @@ RESTORES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
         RESUMED,
     ),
     "let go, and another one is wanted": (
-        {"result": RESTORED, "proved": True, "let_go": "engine"},
+        {"result": RESTORED, "proved": True, "let_go": "engine", "fresh": True},
         {"run": "engine", "fresh": True},
         NEW,
     ),

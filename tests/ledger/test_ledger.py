@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -99,29 +98,6 @@ async def test_what_a_later_request_of_the_resource_has_superseded_is_not_resume
         await anyio.sleep(600)
     assert (await service.claim(run, OTHER, "v1")).role is Role.RESUMED
     assert (await service.claim(run, OURS, "v1")).is_new
-
-
-@virtual
-async def test_an_edit_whose_caller_is_cancelled_ends_nobodys_else_that_waits_with_it() -> None:
-    service, done = Service(delay=(2.0, 2.0)), list[int]()
-    run, scope = service.run(), anyio.CancelScope()
-
-    async def edit(number: int) -> None:
-        await run.edit(lambda document: document.update({str(number): True}))
-        done.append(number)
-
-    async def cancelled() -> None:
-        with scope:
-            await edit(2)
-
-    async with anyio.create_task_group() as group:
-        for work in (partial(edit, 1), cancelled, partial(edit, 3), partial(edit, 4)):
-            group.start_soon(work)
-            await anyio.sleep(0.1)
-        await anyio.sleep(2.0)  # all but the first are written together, by the second
-        scope.cancel()
-    assert sorted(done) == [1, 2, 3, 4]
-    assert set(await run.read()) == {"1", "2", "3", "4"}
 
 
 @virtual

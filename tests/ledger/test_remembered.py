@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+from pulumi_snapshots.guard.take import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.engine_calls import Machine, Stack
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OWNER, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pulumi_snapshots.ledger.attempt import Attempt
     from tests.support.restoring import Scene
 
-DAY = 86400.0
-PLUGIN = "urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release"
+UNSAVED = "by an earlier run that may not have saved its state"
 
 
 def of(here: World) -> Stack:
@@ -46,169 +45,255 @@ def accepted(here: World) -> list[str | None]:
     return [post.version_id for post in here.posts if post.accepted]
 
 
-@asynccontextmanager
-async def killed(stack: Stack, after: float) -> AsyncIterator[None]:
-    """Kill the stack's run after some seconds."""
-    async with anyio.create_task_group() as process:
-
-        async def kill() -> None:
-            await anyio.sleep(after)
-            stack.session.ledger.place.killed = True  # type: ignore[attr-defined]
-            process.cancel_scope.cancel()
-
-        process.start_soon(kill)
-        yield
+# Stories
 
 
-async def unproved(stack: Stack) -> list[Attempt]:
-    return [each for each in await stack.session.ledger.attempts() if not each.proved]
+class Play:
+    """Plays a story.
+
+    `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
+    is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending` or `refused`
+    follows, or after a colon what it says.
+    """
+
+    def __init__(self, at: Scene) -> None:
+        self.at = at
+        self.machine = Machine(at.here)
+        self.stacks: dict[str, Stack] = {}
+        self.kept: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def stack(self, who: str) -> Stack:
+        if who not in self.stacks:
+            resource, _, stack = who.partition("@")
+            kind, _, name = resource.partition(".")
+            urn = (OWNER if kind == "S" else RESTORER).replace(":dev:", f":{stack or 'dev'}:")
+            urn = f"{urn.rpartition('::')[0]}::{name}" if name else urn
+            rules = SnapshotRules() if kind == "S" else RestoreRules()
+            self.stacks[who] = Stack(rules, self.machine, urn)
+        return self.stacks[who]
+
+    async def move(self, line: str) -> None:  # noqa: C901, PLR0912  a case for each move
+        line, _, text = line.partition(": ")
+        match line.split():
+            case ["wait", seconds]:
+                await anyio.sleep(float(seconds))
+            case ["rows", "change"]:
+                self.at.writes("later")
+            case ["rows", state]:
+                assert self.at.holds() == state
+            case ["sent", number]:
+                assert len(self.at.here.posts) + len(self.at.posts) == int(number)
+            case [who, "up", *how]:
+                await self.up(self.stack(who), how, text)
+            case [who, "preview", *triggers]:
+                await self.stack(who).preview(**self.values(self.stack(who), triggers))
+            case [who, "refresh"]:
+                self.stack(who).begin()
+                await self.stack(who).read()
+            case [who, "destroy"]:
+                await self.stack(who).destroy()
+            case [who, "keeps", "its", "checkpoint"]:
+                self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
+            case [who, "imports", what]:
+                self.stack(who).id, self.stack(who).outputs = self.kept[who] if what == "it" else ("", {})
+            case [who, "moves", "to", "another", "machine"]:
+                self.stack(who).machine = Machine(self.at.here)
+            case [who, "comes", "back"]:
+                self.stack(who).machine = self.machine
+            case [who, "becomes", urn]:
+                self.stack(who).urn = urn
+            case [who, "has", number]:
+                assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
+            case [who, "has", "the", "first"]:
+                assert self.stack(who).outputs["requested_at"] == "2026-03-01T12:00:00Z"
+            case [who, "is", "proved"]:
+                assert all(each.proved for each in await self.stack(who).session.ledger.attempts())
+            case _:
+                raise AssertionError(line)
+
+    def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
+        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
+        triggers = [each for each in how if each.startswith("v")]
+        options |= {"triggers": triggers} if triggers else {}
+        return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
+
+    async def up(self, stack: Stack, how: list[str], text: str) -> None:
+        engine: dict[str, Any] = {each: True for each in ("replace", "trigger", "cascade", "first") if each in how}
+        engine |= {"cascade": "apart"} if "apart" in how else {}
+        await stack.up(saves="unsaved" not in how, **engine, **self.values(stack, how))
+        told = "".join(stack.row.warnings)
+        if "refused" in how:
+            assert stack.error is not None
+            told = stack.row.wording.told(stack.error)
+        elif "pending" in how:
+            assert isinstance(stack.error, Unfinished)
+        else:
+            assert stack.error is None
+        assert (text in told) if text else not stack.row.warnings
 
 
-@pytest.mark.parametrize("later", [0.0, 20 * DAY], ids=["at once", "weeks later"])
+STORIES = {
+    # Its state was not saved
+    **{
+        f"a snapshot whose state was not saved is not paid for twice, after {seconds} s": f"""
+            S up v1 unsaved; wait {seconds}; S up v1: {UNSAVED}; S has the first; S has 1; S up v1; S is proved;
+            sent 1
+        """
+        for seconds in (0, 20 * 86400)
+    },
+    "a restore whose state was not saved acts once": f"""
+        R up v1 unsaved; rows then; rows change; R up v1: {UNSAVED}; R has the first; R up v1; R is proved;
+        rows later; sent 1
+    """,
+    "a pending snapshot that was not saved is resumed, also if that is not saved": f"""
+        service snapshot_seconds=600; wait 400; S up v1 unsaved pending timeout=3m; S up v1 unsaved: {UNSAVED};
+        S up v1: {UNSAVED}; S has 1; sent 1
+    """,
+    "a pending restore that was not saved is watched": f"""
+        service restore_seconds=600; R up unsaved pending timeout=3m; wait 3600; rows change; R up: {UNSAVED};
+        rows later; sent 1
+    """,
+    "a replacement that was not saved is not repeated": f"""
+        S up v1; S preview v1; S up v1 unsaved replace; S up v1 replace: {UNSAVED}; S has 2; S up v2 unsaved;
+        S up v2: {UNSAVED}; S has 3; sent 3
+    """,
+    "a restore by a replacement trigger whose state was not saved acts once": f"""
+        R up; R up trigger unsaved; wait 300; rows change; R up trigger: {UNSAVED}; rows later; sent 2;
+        R preview; R up trigger; rows then
+    """,
+    "the plugin completes what the dynamic provider could not save": f"""
+        S up v1 unsaved; S becomes urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release;
+        S up v1: {UNSAVED}; S has 1
+    """,
+    # --replace and a replacement trigger
+    **{
+        f"--replace takes a new snapshot once {seen} has seen the state": f"""
+            S up v1; S {seen}; S up v1 replace; S has 2; S {seen}; S up v1 replace; S has 3
+        """
+        for seen in ("preview v1", "refresh")
+    },
+    "--replace takes a new snapshot once an up with other triggers has seen the state": """
+        S up v1; S up v2; S up v1 replace; S has 3
+    """,
+    # No call has shown by then that the state has it, and the engine hides it from a resource that `--replace` names.
+    "--replace directly after a run says what it takes for unsaved, and takes another one when repeated": f"""
+        S up; wait 300; S up replace: {UNSAVED}; S has 1; S up replace; S has 2; sent 2
+    """,
+    "--replace directly after a restore says what it takes for unsaved, and restores when repeated": f"""
+        R up; rows change; R up replace: {UNSAVED}; rows later; wait 300; R up replace; rows then; sent 2
+    """,
+    "--replace gives up a pending snapshot that the state has": """
+        service snapshot_seconds=400; S up v1 pending timeout=3m; S up v1 replace; S has 2
+    """,
+    "a replacement trigger takes a new one directly after a run": """
+        S up; S up trigger; S has 2; S up trigger; S has 3
+    """,
+    # Deleted first
+    **{
+        f"a restore that one process deletes and another makes again acts once, {how[0]}": f"""
+            service restore_seconds=60; R up v1 {how[1]}; rows change; R up v1 apart; wait 600; R up v1 apart;
+            wait 600; R has the first; sent 1; R destroy; R up v1; sent 2; R up v2 apart; sent 3
+        """
+        for how in (("done", ""), ("pending", "pending timeout=20s"))
+    },
+    "what is deleted first after its thirty days is kept": """
+        R up v1; wait 300; S up v1; wait 3456000; R up v1 cascade; R has the first; S up v1 cascade; S has 1;
+        sent 2
+    """,
+    "a pending one that is deleted first upstream is waited for": """
+        service snapshot_seconds=600; wait 400; S up pending timeout=3m; S up cascade; S has 1
+    """,
+    "one that is deleted first by its own option takes a new one": """
+        S up v1; S up v1 first rotate_after=7d; S has 2; S up v2 first; S has 3; S up v2 first replace; S has 4
+    """,
+    "other triggers in a cascade take a new one": """
+        S up v1; S up v2 cascade; S has 2
+    """,
+    "a database that changes with its upstream is snapshotted": f"""
+        S up v1; S up v1 cascade database_id={OTHER_DATABASE}; S has 2
+    """,
+    "a target that changes with its upstream is restored": f"""
+        R up; wait 600; R up cascade target_database_id={OTHER_DATABASE}; sent 2
+    """,
+    # Another machine without this ledger
+    "a snapshot that another machine has completed is not waited for, and is taken again after a destroy": """
+        service snapshot_seconds=600; wait 400; S up pending timeout=6m; S moves to another machine; S up;
+        S comes back; S up; S is proved; S destroy; wait 86400; S up; sent 2
+    """,
+    "a restore that another machine has completed is not waited for, and is done again after a destroy": """
+        service restore_seconds=600; R up pending timeout=6m; R moves to another machine; R up;
+        R comes back; R up; R is proved; R destroy; wait 86400; R up; sent 2
+    """,
+    # Another name
+    "a snapshot is not paid for twice because its stack was renamed": f"""
+        S up v1 unsaved; wait 600;
+        S@prod up v1 refused: this may be the same one under another name of the stack; S up v1: {UNSAVED};
+        S preview v1; S@prod up v1; S has 1; S@prod has 2
+    """,
+    "two stacks that restore the same are told apart by a preview": """
+        R up v1; wait 300; rows change; R@prod up v1 refused: If that is another one, run a preview of it;
+        rows later; R preview v1; R@prod up v1; rows then
+    """,
+    "an unsaved restore is not done again in a component, or under other names of stack and resource": """
+        R up unsaved; wait 600; rows change;
+        R.forth@prod up refused: If that is another one, run a preview of it;
+        R becomes urn:pulumi:dev::shop::my:c:App$pulumi-python:dynamic/squarecloud:Restore::back;
+        R up refused: If that is another one, run a preview of it; rows later; sent 1
+    """,
+    # An older checkpoint
+    **{
+        f"an imported checkpoint that is older restores nothing over newer rows: {older}": f"""
+            R up v1; R keeps its checkpoint; wait 300; R up v2; R preview v2; R imports {older}; wait 86400;
+            rows change;
+            R up v2 refused: this run was not shown that the state has it: an older checkpoint was imported;
+            rows later; R up v3; rows then; sent 3
+        """
+        for older in ("it", "nothing")
+    },
+    "a pending restore that a call has shown is refused after an older checkpoint": """
+        service restore_seconds=600; R up pending timeout=3m; R preview; R imports nothing; wait 7200;
+        rows change; R up refused: an older checkpoint was imported; rows later; sent 1
+    """,
+    "a restore that was made again for its upstream is refused after an older checkpoint": """
+        R up; R preview; wait 600; R up cascade; R preview; wait 86400; rows change; R imports nothing;
+        R up refused: an older checkpoint was imported; rows later; sent 1
+    """,
+    "a destroy of an older checkpoint does not let the newer restore go": """
+        R up v1; R keeps its checkpoint; wait 600; R up v2; R imports it; R destroy; rows change; wait 600;
+        R up v2: by an earlier run; rows later; sent 2
+    """,
+    "a pending restore of an older checkpoint is not sent again": """
+        service restore_seconds=600; R up v1 pending timeout=3m; R keeps its checkpoint; wait 1200; R up v1;
+        R up v2; R up v2; R imports it; wait 86400; rows change;
+        R up v2 refused: an older checkpoint was imported; rows later; sent 2
+    """,
+    # Another resource
+    "a snapshot that another resource has adopted is still its owner's": f"""
+        S up unsaved; wait 300; S.b up reuse_within=1h; wait 300; S.b preview reuse_within=1h; S up: {UNSAVED};
+        S has 1; S.b has 1; sent 1
+    """,
+    "a snapshot just before ours is not ours once the ledger has forgotten it": """
+        service snapshot_seconds=300; wait 400; S.b up; S up pending timeout=100s; S.b preview; wait 86400; S.c up; S up;
+        S.b has 1; S has 2
+    """,
+}
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 @virtual
-async def test_a_snapshot_whose_state_was_not_saved_is_not_paid_for_twice(later: float) -> None:
-    async with world(snapshot_seconds=150) as here:
-        stack = of(here)
-        await stack.up(saves=False, database_id=DATABASE, triggers=["v1"])
-        await anyio.sleep(later)
-        await stack.up(database_id=DATABASE, triggers=["v1"])
-        assert [stack.outputs["version_id"]] == accepted(here)
-        assert stack.outputs["requested_at"] == "2026-03-01T12:00:00Z"
-        assert stack.outputs["download_url"]
-        assert len(here.posts) == 1
-        (told,) = stack.row.warnings
-        assert "was taken by an earlier run that may not have saved its state" in told
-        await stack.up(database_id=DATABASE, triggers=["v1"])
-        assert await unproved(stack) == []
+async def test_a_story_of_several_runs(story: str) -> None:
+    moves = " ".join(story.split()).split("; ")
+    options: dict[str, Any] = {"snapshot_seconds": 10, "cache_world": "invalidated"}
+    if moves[0].startswith("service "):
+        name, _, seconds = moves.pop(0).removeprefix("service ").partition("=")
+        options[name] = float(seconds)
+    async with scene(**options) as at:
+        play = Play(at)
+        for move in moves:
+            await play.move(move)
 
 
-@virtual
-async def test_a_restore_whose_state_was_not_saved_acts_once() -> None:
-    async with scene() as at:
-        stack = back(at)
-        await stack.up(saves=False, **given(at))
-        assert at.holds() == "then"
-        at.writes("later")
-        requests = len(at.here.emulator.journal)
-        await stack.up(**given(at))
-        assert stack.outputs["requested_at"] == "2026-03-01T12:00:00Z"
-        assert len(at.here.emulator.journal) == requests
-        assert at.holds() == "later"
-        (told,) = stack.row.warnings
-        assert "by an earlier run that may not have saved its state" in told
-        await stack.up(**given(at))
-        assert await unproved(stack) == []
-        assert len(at.posts) == 1
-
-
-@pytest.mark.parametrize("saved", [1, 2], ids=["the first retry is saved", "only the second"])
-@virtual
-async def test_a_pending_snapshot_that_was_not_saved_is_resumed(saved: int) -> None:
-    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await stack.up(saves=False, **values, timeout="3m")
-        assert "The wait ended" in str(stack.error.error)  # type: ignore[union-attr]
-        for number in range(saved):
-            await stack.up(saves=number == saved - 1, **values)
-        assert [stack.outputs["version_id"]] == accepted(here)
-
-
-@virtual
-async def test_a_pending_restore_that_was_not_saved_is_watched() -> None:
-    async with scene(restore_seconds=600.0) as at:
-        stack = back(at)
-        await stack.up(saves=False, **given(at, timeout="3m"))
-        await anyio.sleep(3600)
-        at.writes("later")
-        await stack.up(**given(at))
-        assert stack.outputs["restored_at"]
-        assert len(at.posts) == 1
-        assert at.holds() == "later"
-
-
-@pytest.mark.parametrize("between", ["preview", "refresh", "an up with other triggers"])
-@virtual
-async def test_replace_takes_a_new_snapshot_once_the_state_was_seen(between: str) -> None:
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await stack.up(**values)
-        for _ in range(2):
-            if between == "preview":
-                await stack.preview(**values)
-            elif between == "refresh":
-                stack.begin()
-                await stack.read()
-            else:
-                await stack.up(database_id=DATABASE, triggers=["v2"])
-            before = len(accepted(here))
-            await stack.up(replace=True, **values)
-            assert len(accepted(here)) == before + 1
-            assert stack.outputs["version_id"] == accepted(here)[-1]
-            assert stack.row.warnings == []
-
-
-@virtual
-async def test_replace_directly_after_a_run_says_what_it_takes_for_unsaved_and_acts_when_it_is_repeated() -> None:
-    """No call has shown by then that the state has the first, and the engine hides it from a resource that `--replace` names."""
-    async with scene(snapshot_seconds=10, cache_world="invalidated") as at:
-        restore, snapshot = back(at), of(at.here)
-        for stack, values in ((restore, given(at)), (snapshot, {"database_id": DATABASE})):
-            await stack.up(**values)
-            first = dict(stack.outputs)
-            await anyio.sleep(300)
-            at.writes("later")
-            await stack.up(replace=True, **values)
-            assert stack.outputs["requested_at"] == first["requested_at"]
-            assert f"`pulumi up --refresh --replace '{stack.urn}'`" in "".join(stack.row.warnings)
-            await anyio.sleep(300)
-            await stack.up(replace=True, **values)
-            assert stack.outputs["requested_at"] > first["requested_at"]
-            assert at.holds() == ("then" if stack is restore else "later")
-            await anyio.sleep(300)
-        assert (len(at.posts), len(at.here.posts)) == (2, 2)
-
-
-@pytest.mark.parametrize("waits", ["15m", "20s"], ids=["done", "pending"])
-@virtual
-async def test_a_restore_that_one_process_of_a_run_deletes_and_another_makes_again_acts_once(waits: str) -> None:
-    async with scene(restore_seconds=60.0) as at:
-        restore = back(at)
-        await restore.up(**given(at, triggers=["v1"], timeout=waits))
-        at.writes("later")
-        restored = at.holds()
-        for _ in range(2):
-            await restore.up(**given(at, triggers=["v1"]), cascade="apart")
-            assert restore.error is None
-            await anyio.sleep(600)
-        assert (len(at.posts), restored) == (1, "later")
-        assert restore.outputs["requested_at"] == "2026-03-01T12:00:00Z"
-        assert not restore.row.warnings
-        await restore.destroy()
-        await restore.up(**given(at, triggers=["v1"]))
-        assert len(at.posts) == 2, "a later run restores it again"
-        await restore.up(**given(at, triggers=["v2"]), cascade="apart")
-        assert len(at.posts) == 3, "other triggers restore"
-
-
-@virtual
-async def test_what_is_deleted_first_after_its_thirty_days_is_kept() -> None:
-    async with scene(snapshot_seconds=10) as at:
-        machine = Machine(at.here)
-        restore, snapshot = Stack(RestoreRules(), machine, RESTORER), Stack(SnapshotRules(), machine, OWNER)
-        first: dict[str, Any] = {}
-        for cascade in (False, True):
-            await restore.up(**given(at, triggers=["v1"]), cascade=cascade)
-            await anyio.sleep(300)  # the service refuses a snapshot meanwhile
-            await snapshot.up(database_id=DATABASE, triggers=["v1"], cascade=cascade)
-            assert restore.error is snapshot.error is None
-            first = snapshot.outputs if not cascade else first
-            await anyio.sleep(40 * DAY)
-        assert len(at.posts) == len(at.here.posts) == 1
-        assert restore.outputs["requested_at"] == "2026-03-01T12:00:00Z"
-        assert [snapshot.outputs["version_id"]] == accepted(at.here)
-        assert snapshot.outputs == first  # no listing has it any more, so that only the state has known this
+# Calls of the engine one by one
 
 
 async def deleted_first(stack: Stack) -> None:
@@ -238,7 +323,7 @@ async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_
         await snapshot.up(**takes)
         for stack, values in ((restore, restores), (snapshot, takes)):
             await deleted_first(stack)
-            await anyio.sleep(DAY)
+            await anyio.sleep(86400)
             stack.urn += "-renamed"  # by an alias
             for _ in range(2):  # the state of the first is not saved
                 again = await made_again(stack, values)
@@ -247,22 +332,7 @@ async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_
         assert (len(at.posts), len(at.here.posts)) == (1, 1)
 
 
-@virtual
-async def test_one_that_is_wanted_again_beside_a_replacement_upstream_is_taken() -> None:
-    """The engine compares it for what it deletes first, and then makes another one without asking whether it stays."""
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await stack.up(**values)
-        await deleted_first(stack)
-        stack.begin()
-        assert not (await stack.diff(values)).replaces
-        await stack.check(values)
-        again = await stack.create(values)
-        assert [again.outputs["version_id"]] == accepted(here)[1:]
-
-
-@pytest.mark.parametrize("how", ["forced, by another process", "triggers back"])
+@pytest.mark.parametrize("how", ["compared first", "forced, by another process", "triggers back"])
 @virtual
 async def test_what_is_deleted_first_but_wanted_again_is_taken_again(how: str) -> None:
     """The old one's provider, which deletes it, may be another process than the new one's."""
@@ -272,6 +342,8 @@ async def test_what_is_deleted_first_but_wanted_again_is_taken_again(how: str) -
         await stack.up(**values)
         await deleted_first(stack)
         stack.shared = stack.machine.process()
+        if how == "compared first":  # for what is deleted first, which does not ask whether it stays
+            assert not (await stack.diff(values)).replaces
         await stack.check(values, in_state=how == "triggers back")
         if how == "triggers back":  # the state has those of a later release
             stack.outputs["triggers"] = ["v2"]
@@ -279,168 +351,6 @@ async def test_what_is_deleted_first_but_wanted_again_is_taken_again(how: str) -
             await stack.check(values)
         again = await stack.create(values)
         assert [again.outputs["version_id"]] == accepted(here)[1:]
-
-
-@pytest.mark.parametrize("kind", ["snapshot", "restore"])
-@virtual
-async def test_what_another_machine_has_completed_is_not_waited_for_and_is_done_again_after_a_destroy(
-    kind: str,
-) -> None:
-    async with scene(snapshot_seconds=600, restore_seconds=600.0, cache_world="invalidated") as at:
-        await anyio.sleep(0.3)
-        stack = of(at.here) if kind == "snapshot" else back(at)
-        values = {"database_id": DATABASE} if kind == "snapshot" else given(at)
-        machines = [stack.machine, Machine(at.here), stack.machine]
-        for machine in machines:
-            stack.machine = machine
-            await stack.up(**values, timeout="6m")
-        assert await unproved(stack) == []
-        await stack.destroy()
-        await anyio.sleep(DAY)
-        await stack.up(**values)
-        assert stack.error is None
-        assert stack.row.warnings == []
-        assert len(at.here.posts) + len(at.posts) == 2
-
-
-@virtual
-async def test_a_pending_one_that_is_deleted_first_upstream_is_waited_for() -> None:
-    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
-        stack = of(here)
-        await stack.up(database_id=DATABASE, timeout="3m")
-        assert stack.pending
-        await stack.up(database_id=DATABASE, cascade=True)
-        assert [stack.outputs["version_id"]] == accepted(here)
-
-
-@pytest.mark.parametrize("how", ["triggers", "age", "forced"])
-@virtual
-async def test_one_that_is_deleted_first_by_its_own_option_takes_a_new_one(how: str) -> None:
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"], "rotate_after": "7d"}
-        # A diff goes by the machine's own clock, and the world's is in the past.
-        values["rotate_after"] = "7d" if how == "age" else None
-        await stack.up(**values)
-        await stack.up(
-            first=True, replace=how == "forced", **(values | ({"triggers": ["v2"]} if how == "triggers" else {}))
-        )
-        assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@virtual
-async def test_other_triggers_in_a_cascade_take_a_new_one() -> None:
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        await stack.up(database_id=DATABASE, triggers=["v1"])
-        await stack.up(database_id=DATABASE, triggers=["v2"], cascade=True)
-        assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@virtual
-async def test_a_replacement_that_was_not_saved_is_not_repeated() -> None:
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await stack.up(**values)
-        await stack.preview(**values)
-        await stack.up(saves=False, replace=True, **values)
-        await stack.up(replace=True, **values)
-        assert stack.outputs["version_id"] == accepted(here)[1]
-        await stack.up(saves=False, database_id=DATABASE, triggers=["v2"])
-        await stack.up(database_id=DATABASE, triggers=["v2"])
-        assert [stack.outputs["version_id"]] == accepted(here)[2:]
-
-
-@virtual
-async def test_a_replacement_trigger_takes_a_new_one_directly_after_a_run() -> None:
-    """The engine replaces what the state has without a comparison, which would have proved that it has it."""
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        await stack.up(database_id=DATABASE)
-        for number in (1, 2):
-            await stack.up(trigger=True, database_id=DATABASE)
-            assert [stack.outputs["version_id"]] == accepted(here)[number:]
-        assert not stack.row.warnings
-
-
-@virtual
-async def test_a_restore_by_a_replacement_trigger_whose_state_was_not_saved_acts_once() -> None:
-    async with scene() as at:
-        stack = back(at)
-        await stack.up(**given(at))
-        await stack.up(trigger=True, saves=False, **given(at))
-        await anyio.sleep(300)
-        at.writes("later")
-        await stack.up(trigger=True, **given(at))
-        assert "by an earlier run that may not have saved its state" in "".join(stack.row.warnings)
-        assert at.holds() == "later"
-        assert len(at.posts) == 2
-        await stack.preview(**given(at))
-        await stack.up(trigger=True, **given(at))
-        assert at.holds() == "then"
-
-
-@virtual
-async def test_a_pending_snapshot_that_the_state_has_is_given_up_by_replace() -> None:
-    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await stack.up(**values, timeout="3m")
-        assert stack.pending
-        await stack.up(replace=True, **values)
-        assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@virtual
-async def test_the_plugin_completes_what_the_dynamic_provider_could_not_save() -> None:
-    async with world(snapshot_seconds=10) as here:
-        dynamic = of(here)
-        await dynamic.up(saves=False, database_id=DATABASE, triggers=["v1", 2.0])
-        stack = replace(dynamic, urn=PLUGIN)
-        await stack.up(database_id=DATABASE, triggers=["v1", 2.0])
-        assert [stack.outputs["version_id"]] == accepted(here)
-
-
-@virtual
-async def test_a_snapshot_is_not_paid_for_twice_because_its_stack_was_renamed() -> None:
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        await stack.up(saves=False, database_id=DATABASE, triggers=["v1"])
-        renamed = Stack(stack.rules, stack.machine, OWNER.replace(":dev:", ":prod:"))
-        await anyio.sleep(600)
-        await renamed.up(database_id=DATABASE, triggers=["v1"])
-        told = renamed.row.wording.told(renamed.error)  # type: ignore[arg-type]
-        assert "this may be the same one under another name of the stack" in told
-        assert "If that is another one, run a preview of it" in told
-        await stack.up(database_id=DATABASE, triggers=["v1"])
-        await stack.preview(database_id=DATABASE, triggers=["v1"])
-        await renamed.up(database_id=DATABASE, triggers=["v1"])
-        assert [stack.outputs["version_id"], renamed.outputs["version_id"]] == accepted(here)
-
-
-@pytest.mark.parametrize("state", ["an older one", "one without the resource"])
-@virtual
-async def test_an_imported_checkpoint_that_is_older_restores_nothing_over_newer_rows(state: str) -> None:
-    async with scene() as at:
-        stack = back(at)
-        await stack.up(**given(at, triggers=["v1"]))
-        older = (stack.id, dict(stack.outputs)) if state == "an older one" else ("", {})
-        await anyio.sleep(300)
-        await stack.up(**given(at, triggers=["v2"]))
-        await stack.preview(**given(at, triggers=["v2"]))
-        stack.id, stack.outputs = older
-        await anyio.sleep(DAY)
-        at.writes("later")
-        await stack.up(**given(at, triggers=["v2"]))
-        told = stack.row.wording.told(stack.error)  # type: ignore[arg-type]
-        assert "this run was not shown that the state has it: an older checkpoint was imported" in told
-        assert "Other triggers restore it all the same." in told
-        assert at.holds() == "later"
-        await stack.up(**given(at, triggers=["v3"]))
-        assert stack.error is None
-        assert at.holds() == "then"
-        assert len(at.posts) == 3
 
 
 @virtual
@@ -462,23 +372,6 @@ async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entr
 
 
 @virtual
-async def test_two_stacks_that_restore_the_same_are_told_apart_by_a_preview() -> None:
-    async with scene() as at:
-        first = back(at)
-        second = Stack(first.rules, first.machine, RESTORER.replace(":dev:", ":prod:"))
-        await first.up(**given(at, triggers=["v1"]))
-        await anyio.sleep(300)
-        at.writes("later")
-        await second.up(**given(at, triggers=["v1"]))
-        assert "If that is another one, run a preview of it" in second.row.wording.told(second.error)  # type: ignore[arg-type]
-        assert at.holds() == "later"
-        await first.preview(**given(at, triggers=["v1"]))
-        await second.up(**given(at, triggers=["v1"]))
-        assert second.error is None
-        assert at.holds() == "then"
-
-
-@virtual
 async def test_what_was_destroyed_without_a_key_is_not_handed_out_later() -> None:
     async with world(snapshot_seconds=10, cache_world="invalidated") as here:
         stack = of(here)
@@ -491,6 +384,89 @@ async def test_what_was_destroyed_without_a_key_is_not_handed_out_later() -> Non
         await stack.up(database_id=DATABASE)
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
         assert not stack.row.warnings
+
+
+@virtual
+async def test_a_ledger_that_vanishes_after_the_request_is_written_again() -> None:
+    async with scene(restore_seconds=100.0) as at:
+        stack = back(at)
+        place = stack.machine.place
+        assert place is not None
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(stack.up, saves=False, **given(at)))
+            await anyio.sleep(5)
+            place.data = None
+        at.writes("later")
+        await anyio.sleep(300)
+        await stack.up(**given(at))
+        assert len(at.posts) == 1
+        assert at.holds() == "later"
+
+
+# Of others
+
+
+def beside(here: World, *names: str) -> list[Stack]:
+    """Snapshots of one stack, each run by a process of its own on one machine."""
+    place = Machine(here).place
+    return [Stack(SnapshotRules(), Machine(here, place), OWNER.replace("before-release", name)) for name in names]
+
+
+@pytest.mark.parametrize(("by", "later"), [("resource", 240.0), ("resource", 12.0), ("command", 0.0), ("guard", 0.0)])
+@virtual
+async def test_a_snapshot_of_another_owner_just_before_is_not_ours_after_a_wait_that_ended(
+    by: str, later: float
+) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        b, a = beside(here, "another", "before-release")
+        session = b.machine.process().session(here.session.settings)
+        if by == "resource":
+            await b.up(database_id=DATABASE)
+        elif by == "command":
+            await here.create(session=session, owner="squarecloud-snapshots create")
+        else:
+            await take(session, SnapshotInputs(DATABASE), Row())
+        await a.up(database_id=DATABASE, timeout="30s" if later else "100s")
+        assert a.pending
+        await anyio.sleep(later)
+        await a.up(database_id=DATABASE)
+        assert [a.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
+async def test_a_third_run_enters_no_other_snapshot_as_ours() -> None:
+    """A is killed, and C waits for A and finds how it has ended."""
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        b, a, c = beside(here, "another", "before-release", "c")
+        await b.up(database_id=DATABASE)
+        a.begin()
+        await a.check({"database_id": DATABASE})
+
+        async def create(_: Any) -> None:
+            await a.create({"database_id": DATABASE})
+
+        assert await here.killed(100, create, a.session)
+        await c.up(database_id=DATABASE, timeout="2h")
+        await a.up(database_id=DATABASE, timeout="2h")
+        assert a.outputs["version_id"] != b.outputs["version_id"]
+
+
+@virtual
+async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since() -> None:
+    """As `test_a_drill_is_not_passed_by_what_another_drill_has_restored_since`, with a Restore of the same ledger."""
+
+    async with drill_scene() as at:
+        other, checks = at.other_data()
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+        await anyio.sleep(600)
+        restore = Stack(RestoreRules(), at.stack.machine, RESTORER)
+        which = {"version_id": other.version_id, "name": other.name, "runtime": other.runtime}
+        await restore.up(database_id=DATABASE, target_database_id=SCRATCH, overwrite=True, **which)
+        assert restore.error is None
+        await anyio.sleep(3 * 3600)
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,9 @@ class Examination:
         found = f"shared: {place.where} is read and written"
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"
-            if not await place.may_list():
+            try:
+                await place.beside("missing").read()
+            except LedgerUnavailable:
                 return "note", f"{found}; the bucket cannot be listed", self.words.text(Next(Step.ALLOW_LISTING))
         return "ok", found, UNSHARED
 
