@@ -9,32 +9,24 @@ from squarecloud_emulator.control.dashboard import FILES, dashboard_app
 from squarecloud_emulator.wire.gateway import Gateway
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from squarecloud_emulator.control.controlled_service import ControlledService
 
 
-class EmulatorApp:
-    """Send each request to the part that answers it.
+def emulator_app(service: ControlledService) -> ASGIApp:
+    """The app, which raises DroppedConnectionError to the server: close the connection without the rest of an answer."""
+    dashboard, control_api, gateway = dashboard_app(), control_app(service), Gateway(service)
 
-    Raises, to the server:
-        DroppedConnectionError: Close the connection without the rest of an answer.
-    """
-
-    def __init__(self, service: ControlledService) -> None:
-        self._service = service
-        self._dashboard = dashboard_app()
-        self._control_api = control_app(service)
-        self._gateway = Gateway(service)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         if scope["path"] in FILES:
-            await self._dashboard(scope, receive, send)
+            await dashboard(scope, receive, send)
         elif scope["path"].startswith(PREFIX):
-            await self._control_api(scope, receive, send)
-            self._service.save_changes()
+            await control_api(scope, receive, send)
+            service.save_changes()
         else:
-            await self._gateway(scope, receive, send)
+            await gateway(scope, receive, send)
+
+    return app

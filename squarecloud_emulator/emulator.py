@@ -17,6 +17,6 @@ class Emulator(ControlledService):
     @cached_property
     def app(self) -> ASGIApp:
         """The service as an ASGI app; ImportError if the extra `emulator` is not installed."""
-        from squarecloud_emulator.app import EmulatorApp  # noqa: PLC0415 - only serving needs Starlette
+        from squarecloud_emulator.app import emulator_app  # noqa: PLC0415 - only serving needs Starlette
 
-        return EmulatorApp(self)
+        return emulator_app(self)

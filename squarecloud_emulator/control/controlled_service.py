@@ -186,7 +186,7 @@ class ControlledService(EmulatedService):
 
     def drop_cache(self, database_id: str | None = None) -> None:
         """Drop the cached page of one database, or every cached page."""
-        self.account.listing_cache.drop(database_id)
+        self.account.drop_pages(*filter(None, [database_id]))
 
     # Data.
 

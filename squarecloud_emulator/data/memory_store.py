@@ -120,13 +120,7 @@ def _image_of(connection: sqlite3.Connection) -> bytes:
 
 
 def _damaged(image: bytes, damage: Damage | None, earlier: Callable[[str], bytes]) -> bytes:
-    """An SQLite image with its damage.
-
-    Args:
-        image: the data as it is.
-        damage: None changes nothing.
-        earlier: the image in an earlier snapshot.
-    """
+    """An SQLite image with its damage, if any; `earlier` is the image in an earlier snapshot."""
     if damage is None:
         return image
     if damage.of_version is not None:
@@ -141,15 +135,7 @@ def _damaged(image: bytes, damage: Damage | None, earlier: Callable[[str], bytes
 
 
 def _readable(image: bytes, *, careless: bool) -> bytes:
-    """An SQLite image that SQLite can read.
-
-    Args:
-        image: what a snapshot holds.
-        careless: whether an empty database takes the place of one that cannot be read.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
+    """An SQLite image that SQLite can read, else StoreError; or if careless an empty one in its place."""
     if not image:
         return image
     with closing(sqlite3.connect(":memory:")) as connection:

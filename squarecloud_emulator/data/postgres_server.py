@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from squarecloud_emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 MARK = "squarecloud-emulator"
@@ -37,6 +37,7 @@ _OLDEST = 14  # every later version offers all that the emulator uses
 # From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000
+_OPEN: LiteralString = "ALTER DATABASE {} ALLOW_CONNECTIONS true"
 
 
 class PostgresServer:
@@ -54,7 +55,9 @@ class PostgresServer:
     def __init__(self, dsn: str, *, kept: bool) -> None:
         self._mark = f"{MARK}, kept" if kept else f"{MARK}, {socket.gethostname()} {os.getpid()}"
         self._connections: set[psycopg.Connection] = set()
-        self._connecting = threading.Lock()
+        self._programs: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        self._lock = threading.Lock()
         try:
             self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
         except psycopg.ProgrammingError:
@@ -65,7 +68,6 @@ class PostgresServer:
         if self._parameters.get("sslpassword"):
             raise ValueError("a DSN with sslpassword would show it to other programs; use a key without a password")
         self._password = self._parameters.pop("password", None)
-        self._programs = Programs()
         try:
             with self.connected() as connection:
                 self._version = connection.info.server_version // 10000
@@ -84,9 +86,12 @@ class PostgresServer:
 
     def create(self, database_id: str) -> None:
         """Create an empty database; ValueError if the id is too long or taken, StoreError if the server refuses."""
-        self._check_length(database_id)
+        if len(database_id) > _LONGEST_ID:
+            raise ValueError(f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}")
         with self._explained(f"cannot create database {database_id}"), self.connected() as connection:
-            self._drop_left_over(connection, database_id)
+            if (mark := self._mark_of(connection, database_id)) is not None:
+                _refuse_all_but_left_over(database_id, mark)
+                self._drop(connection, database_id)
             self._make(connection, database_id)
 
     def drop(self, database_id: str) -> None:
@@ -95,24 +100,15 @@ class PostgresServer:
             self._drop(connection, database_id)
 
     def claim(self, database_id: str) -> None:
-        """Take over a database that an earlier run has created.
-
-        Raises:
-            ValueError: It does not exist.
-            StoreError: The server refuses.
-        """
+        """Take over a database that an earlier run has created; ValueError if it does not exist."""
         with self._explained(f"cannot use database {database_id}"), self.connected() as connection:
             if not (self._mark_of(connection, database_id) or "").startswith(MARK):
                 raise ValueError(f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's")
             # A run that was killed during a restore may have left it closed to connections.
-            self._open(connection, database_id)
+            _run_at(connection, _OPEN, database_id)
 
     def execute(self, database_id: str, statements: Sequence[str]) -> list[Rows]:
-        """Run SQL statements in one transaction; return the rows of each.
-
-        Raises:
-            StoreError: A statement is wrong, or the server cannot be reached.
-        """
+        """Run SQL statements in one transaction; return the rows of each."""
         results: list[Rows] = []
         with self._explained("PostgreSQL refuses"), self.connected(database_id, autocommit=False) as connection:
             for statement in statements:
@@ -123,31 +119,17 @@ class PostgresServer:
     # Dumps.
 
     def dump(self, database_id: str, into: Path) -> None:
-        """Write a database to a file in pg_dump's custom format.
-
-        That is one compressed file with large objects, which any later pg_restore reads. Most services keep this.
-
-        Raises:
-            StoreError: It failed.
-        """
+        """Write a database to a file in pg_dump's custom format: compressed, with large objects, for any later pg_restore."""
         self._run("pg_dump", "--format=custom", f"--file={into}", f"--dbname={self._conninfo(database_id)}")
 
     def restore(self, database_id: str, dump: Path, *, careless: bool = False) -> None:
-        """Replace a database by a dump: restore into a new one, which takes the name once it is complete.
-
-        Raises:
-            StoreError: It failed; the database holds what it held before.
-        """
+        """Replace a database by a dump: restore into a new one, which takes the name once it is complete."""
         with self._beside(database_id) as (connection, new, old):
             self._load(new, dump, careless=careless)
             self._swap(connection, database_id, new, old)
 
     def alter(self, database_id: str, dump: Path, statements: Sequence[str]) -> None:
-        """Run SQL on the data in a dump; without any, make it the dump of an empty database.
-
-        Raises:
-            StoreError: A statement is wrong, or it failed.
-        """
+        """Run SQL on the data in a dump; without any, make it the dump of an empty database."""
         with self._beside(database_id) as (_, new, _):
             if statements:
                 self._load(new, dump)
@@ -155,9 +137,11 @@ class PostgresServer:
             self.dump(new, dump)
 
     def stop(self) -> None:
-        """End the programs and statements that are running."""
-        self._programs.stop()
-        with self._connecting:
+        """End the programs and statements that are running, and start no program any more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._programs:
+                process.terminate()
             for connection in self._connections:
                 connection.cancel()
 
@@ -185,19 +169,14 @@ class PostgresServer:
     def connected(self, database_id: str | None = None, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
         """Connect to a database, or to the one in the DSN."""
         opened = psycopg.connect(self._conninfo(database_id), password=self._password, autocommit=autocommit)
-        with opened as connection, self._using(connection):
-            yield connection
-
-    @contextlib.contextmanager
-    def _using(self, connection: psycopg.Connection) -> Iterator[None]:
-        """List a connection, so that `stop` can end what it runs."""
-        with self._connecting:
-            self._connections.add(connection)
-        try:
-            yield
-        finally:
-            with self._connecting:
-                self._connections.discard(connection)
+        with opened as connection:
+            with self._lock:
+                self._connections.add(connection)
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    self._connections.discard(connection)
 
     def _conninfo(self, database_id: str | None) -> str:
         """The DSN of a database without the password, since any user of the machine can read arguments."""
@@ -220,13 +199,13 @@ class PostgresServer:
 
     def _make(self, connection: psycopg.Connection[Any], name: str) -> None:
         # template0, since objects that someone has added to template1 would clash with the same ones in a dump.
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        _run_at(connection, "CREATE DATABASE {} TEMPLATE template0", name)
         mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(self._mark))
         connection.execute(mark)
 
     def _drop(self, connection: psycopg.Connection[Any], name: str) -> None:
         if (self._mark_of(connection, name) or "").startswith(MARK):
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            _run_at(connection, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
     def _mark_of(self, connection: psycopg.Connection[Any], name: str) -> str | None:
         """The comment on a database; None if the database does not exist."""
@@ -234,51 +213,20 @@ class PostgresServer:
         row = connection.execute(query, (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def _drop_left_over(self, connection: psycopg.Connection[Any], name: str) -> None:
-        """Drop a database of this name if a killed emulator has left it; refuse the name if any other has it."""
-        mark = self._mark_of(connection, name)
-        if mark is None:
-            return
-        self._check_owner(name, mark)
-        self._drop(connection, name)
-
-    def _check_length(self, database_id: str) -> None:
-        """Raise ValueError if an id is too long for a name."""
-        if len(database_id) > _LONGEST_ID:
-            raise ValueError(f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}")
-
-    def _check_owner(self, name: str, mark: str) -> None:
-        """Check that a database that exists was left by a killed emulator, so that it may be dropped.
-
-        Raises:
-            ValueError: It is another program's, or of an emulator that runs or keeps it.
-        """
-        left = re.fullmatch(rf"{MARK}, (\S+) (\d+)", mark)
-        if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
-            whose = "another emulator's" if mark.startswith(MARK) else "not the emulator's"
-            raise ValueError(
-                f"the PostgreSQL server has a database {name} already, and it is {whose}; take another id, or drop it"
-            )
-
     def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
         """Swap the names in one transaction: a client finds the old data or the new, never neither."""
-        current = sql.Identifier(name)
-        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(current))
+        _run_at(connection, "ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
         try:
             connection.execute(
                 "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = %s",
                 (_TERMINATE_MILLISECONDS, name),
             )
             with connection.transaction():
-                rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-                connection.execute(rename.format(current, sql.Identifier(old)))
-                connection.execute(rename.format(sql.Identifier(new), current))
+                _run_at(connection, "ALTER DATABASE {} RENAME TO {}", name, old)
+                _run_at(connection, "ALTER DATABASE {} RENAME TO {}", new, name)
         except psycopg.Error:
-            self._open(connection, name)
+            _run_at(connection, _OPEN, name)
             raise
-
-    def _open(self, connection: psycopg.Connection[Any], name: str) -> None:
-        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
 
     # Programs.
 
@@ -295,77 +243,58 @@ class PostgresServer:
             found = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
             if found is None:
                 raise ValueError(f"{path} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}")
-            have = int(found[1])
+            have, what = int(found[1]), ""
             if have < self._version:
+                what = f"older than the server's {self._version}, which it cannot read"
+            elif name == "pg_restore" and have >= _NEW_PARAMETER > self._version:
+                what = f"which cannot restore into a server of version {self._version}"
+            if what:
                 raise ValueError(
-                    f"{path} is version {have}, older than the server's {self._version}, which it cannot read: put"
-                    f" the client programs of PostgreSQL {self._version} first on PATH"
-                )
-            if name == "pg_restore" and have >= _NEW_PARAMETER > self._version:
-                raise ValueError(
-                    f"{path} is version {have}, which cannot restore into a server of version {self._version}: put"
-                    f" the client programs of PostgreSQL {self._version} first on PATH"
+                    f"{path} is version {have}, {what}: put the client programs of PostgreSQL {self._version} first on PATH"
                 )
 
     def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
-        password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
-        self._programs.run([program, "--no-password", *arguments], password, careless=careless)
+        """Run a program to its end; StoreError if it failed, unless careless, or if the emulator stops.
 
-
-class Programs:
-    """The programs that dump and restore, as child processes that can be ended."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def run(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        careless: bool,
-    ) -> None:
-        """Run a program to its end.
-
-        Args:
-            command: The program and its arguments, which any user of the machine can read.
-            environment: Added to this process's.
-            careless: Whether its exit code does not matter.
-
-        Raises:
-            StoreError: It failed, or the emulator stops.
+        Any user of the machine can read its arguments.
         """
+        password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
         with self._lock:
-            self._check()
+            self._refuse_if_stopped()
             process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
-                command,
-                env={**os.environ, "LC_ALL": "C", **environment},
+                [program, "--no-password", *arguments],
+                env={**os.environ, "LC_ALL": "C", **password},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
-            self._running.add(process)
+            self._programs.add(process)
         _, errors = process.communicate()
         with self._lock:
-            self._running.discard(process)
+            self._programs.discard(process)
         if process.returncode:
-            self._check()
+            self._refuse_if_stopped()
             if not careless:
                 last = errors.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
-                raise StoreError(f"{command[0]} failed: {' / '.join(last)}")
+                raise StoreError(f"{program} failed: {' / '.join(last)}")
 
-    def _check(self) -> None:
+    def _refuse_if_stopped(self) -> None:
         if self._stopped:
             raise StoreError("the emulator stops")
 
-    def stop(self) -> None:
-        """End the programs that are running, and start none any more."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                process.terminate()
+
+def _run_at(connection: psycopg.Connection[Any], command: LiteralString, *names: str) -> None:
+    connection.execute(sql.SQL(command).format(*map(sql.Identifier, names)))
+
+
+def _refuse_all_but_left_over(name: str, mark: str) -> None:
+    """Raise ValueError unless a killed emulator has left a database that exists, so that it may be dropped."""
+    left = re.fullmatch(rf"{MARK}, (\S+) (\d+)", mark)
+    if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
+        whose = "another emulator's" if mark.startswith(MARK) else "not the emulator's"
+        raise ValueError(
+            f"the PostgreSQL server has a database {name} already, and it is {whose}; take another id, or drop it"
+        )
 
 
 def holds_password(dsn: str) -> bool:

@@ -26,16 +26,8 @@ def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
 ) -> None:
     """Write a snapshot's zip to an empty file; the same data of the same version gives the same bytes.
 
-    Args:
-        target: The empty file.
-        data: An SQLite image, or the name and the path of a dump, which is never whole in memory.
-        database_id: The database that the data is of.
-        version_id: The snapshot's version.
-        size: The wanted size of the zip in bytes, if any.
-        compress: Whether to compress an SQLite image; a dump is compressed already, or small.
-
-    Raises:
-        ValueError: The zip does not fit into `size` bytes.
+    The data is an SQLite image, which may be compressed, or the name and the path of a dump, which is never whole in memory.
+    With a `size` the zip gets exactly as many bytes; ValueError if it does not fit.
     """
     about = json.dumps({"database_id": database_id, "version_id": version_id}).encode()
     how = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
@@ -64,10 +56,6 @@ def data_of(source: IO[bytes]) -> bytes:
 
 
 def unpack(source: IO[bytes], name: str, into: Path) -> None:
-    """Write the dump in a snapshot's zip to a file.
-
-    Raises:
-        KeyError: It holds no dump of this name: it is of another engine, or older than the emulator's use of a server.
-    """
+    """Write the dump in a snapshot's zip to a file; KeyError if it holds none of this name, as that of another engine."""
     with zipfile.ZipFile(source) as archive, archive.open(name) as member, into.open("wb") as target:
         shutil.copyfileobj(member, target, 1 << 20)

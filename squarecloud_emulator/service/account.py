@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from squarecloud_emulator.data.store import StoreError, at_once, nothing
 from squarecloud_emulator.service.limits import Cooldowns, Quota
-from squarecloud_emulator.service.listing_cache import ACCOUNT, ListingCache
 from squarecloud_emulator.service.refusals import refusal
 from squarecloud_emulator.service.resources import Database, Origin, Restore, RunningSnapshot, StoredSnapshot
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(
     "squarecloud_emulator"
 )  # the service never says why a store failed, but the emulator's user must know
+ACCOUNT = "the account"  # the owner of the account listing's pages, beside databases
 _DAY = timedelta(days=1)
 _A_MOMENT = timedelta(microseconds=1)  # so that a snapshot is due only at the next `settle`
 
@@ -67,7 +67,7 @@ class Account:
         self.store = store
         self.settings = settings
         self.databases = {one.id: one for one in state.databases}
-        self.listing_cache = ListingCache()
+        self.pages: dict[tuple[str, str], tuple[bytes, datetime]] = {}  # of listings, cached: by owner and variant
         self.cooldowns = Cooldowns()
         self.cooldowns.accepted_at.update(state.accepted_at)
         self.quota = Quota()
@@ -81,8 +81,8 @@ class Account:
         for running in self._running:
             running.fails = running.fails or running.size is None  # its work ended with the process that ran it
         heapq.heapify(self._running)
-        self._snapshot_work: dict[str, Future[int]] = {}  # by version id, until it is done
-        self._restore_work: dict[str, Future[None]] = {}  # by database id
+        self.snapshot_work: dict[str, Future[int]] = {}  # by version id, until it is done
+        self.restore_work: dict[str, Future[None]] = {}  # by database id
         self._restores = {one.database_id: one for one in state.restores}
         self._versions_issued = state.versions_issued
         self._next_automatic = state.next_automatic
@@ -138,14 +138,6 @@ class Account:
         down = restore is not None and restore.state(now) == "running" and self.settings.restore_stops_database
         return resource.running and not down
 
-    def snapshot_work(self, version_id: str) -> Future[int] | None:
-        """The work on a snapshot's zip, until it is done."""
-        return self._snapshot_work.get(version_id)
-
-    def restore_work(self, resource_id: str) -> Future[None] | None:
-        """The work of a restore, until it is done."""
-        return self._restore_work.get(resource_id)
-
     def restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
         """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
         restore = self.last_restore(resource_id)
@@ -178,26 +170,22 @@ class Account:
         """Remove a database, its snapshots, and everything in progress."""
         self.databases.pop(resource_id, None)
         self._restores.pop(resource_id, None)
-        self._restore_work.pop(resource_id, None)
+        self.restore_work.pop(resource_id, None)
         for running in self.running(resource_id):
-            self._snapshot_work.pop(running.version_id, None)
+            self.snapshot_work.pop(running.version_id, None)
             self.store.discard(running.version_id)
         self._running = [one for one in self._running if one.database_id != resource_id]
         heapq.heapify(self._running)
         for stored in self._snapshots.pop(resource_id, ()):
             self.store.discard(stored.version_id)
         self.store.remove(resource_id)
-        self.listing_cache.drop(resource_id)
+        self.drop_pages(resource_id)
         self.changed = True
 
     def start_snapshot(self, resource: Database, now: datetime) -> RunningSnapshot:
-        """Accept a POST: capture the data now, and finish the snapshot once its time has passed.
+        """Accept a POST, or refuse it: capture the data now, and finish the snapshot once its time has passed.
 
-        Returns:
-            The snapshot in progress; an earlier one if the settings let POSTs join it.
-
-        Raises:
-            RefusedError: The service refuses the POST; nothing was started.
+        If the settings let POSTs join an earlier one, that is returned.
         """
         settings = self.settings
         self.cooldowns.check_snapshot(resource.id, now)
@@ -240,12 +228,9 @@ class Account:
         return running
 
     def start_restore(self, resource: Database, name: str, version_id: str, now: datetime) -> Restore:
-        """Accept a POST: take the database down, and bring it up with the version's data once the time has passed.
+        """Accept a POST, or refuse it: take the database down, and bring it up with the version's data once the time has passed.
 
         A restore that is to fail leaves the data as it is.
-
-        Raises:
-            RefusedError: The service refuses the POST; nothing was started.
         """
         self.cooldowns.check_restore(resource.id, now)
         if self.settings.refusals_start_cooldown:
@@ -276,7 +261,7 @@ class Account:
         self._restores[resource.id] = restore
         if restore.error is None and self.store.takes_time(resource.id):
             # It starts now, so that it is done when its time has passed.
-            self._restore_work[resource.id] = self._begin_restore(restore, now)
+            self.restore_work[resource.id] = self._begin_restore(restore, now)
         self.changed = True
         return restore
 
@@ -299,7 +284,7 @@ class Account:
         """The zip's size, or None if the store is still working on it."""
         if capture.size.done():
             return capture.size.result()
-        self._snapshot_work[capture.version_id] = capture.size
+        self.snapshot_work[capture.version_id] = capture.size
         return None
 
     def capture(
@@ -323,12 +308,7 @@ class Account:
         runtime: str | None,
         listed: bool = True,
     ) -> StoredSnapshot:
-        """Store a snapshot that was taken without a POST: an automatic one, or another client's.
-
-        Raises:
-            ValueError: The zip is larger than the wanted size.
-            StoreError: The data could not be read.
-        """
+        """Store a snapshot that was taken without a POST: an automatic one, or another client's."""
         stored = StoredSnapshot(
             version_id=capture.version_id,
             database_id=resource.id,
@@ -353,11 +333,15 @@ class Account:
                     self.changed = True
                     return
 
+    def drop_pages(self, *owners: str) -> None:
+        """Drop the cached pages of these owners, or all."""
+        self.pages = {key: page for key, page in self.pages.items() if owners and key[0] not in owners}
+
     # Time.
 
     def settle(self, now: datetime) -> None:
         """Catch up: finish what is due, take the automatic snapshots, drop the expired ones."""
-        if self._snapshot_work:
+        if self.snapshot_work:
             self._collect_work(now)
         while self._running and self._running[0].ready_at <= now:
             self._finish(heapq.heappop(self._running))
@@ -378,11 +362,11 @@ class Account:
     def _collect_work(self, now: datetime) -> None:
         """Note which snapshots' zips are written; the others are not ready yet, even if their time has passed."""
         for running in self._running:
-            work = self._snapshot_work.get(running.version_id)
+            work = self.snapshot_work.get(running.version_id)
             if work is None:
                 continue
             if work.done():
-                del self._snapshot_work[running.version_id]
+                del self.snapshot_work[running.version_id]
                 try:
                     running.size = work.result()
                 except (StoreError, CancelledError) as error:
@@ -396,17 +380,17 @@ class Account:
     def _end_restore(self, restore: Restore, now: datetime) -> None:
         finished_at = restore.ends_at
         if restore.error is None:
-            work = self._restore_work.get(restore.database_id)
+            work = self.restore_work.get(restore.database_id)
             if work is None:
                 work = self._begin_restore(restore, now)
-                self._restore_work[restore.database_id] = work
+                self.restore_work[restore.database_id] = work
             if not work.done():
                 restore.ends_at = now  # it is still running
                 return
             if self.store.takes_time(restore.database_id):
                 # The work's own end, not the moment at which somebody asks; `now` if it has only just ended.
                 finished_at = min(now, max(finished_at, restore.worked_until or now))
-            del self._restore_work[restore.database_id]
+            del self.restore_work[restore.database_id]
             try:
                 work.result()
             except (StoreError, CancelledError) as error:
@@ -445,8 +429,7 @@ class Account:
         if self._next_expiry is None or stored.modified < self._next_expiry:
             self._next_expiry = stored.modified
         if self.settings.cache_world == "invalidated":
-            self.listing_cache.drop(stored.database_id)
-            self.listing_cache.drop(ACCOUNT)
+            self.drop_pages(stored.database_id, ACCOUNT)
         self.changed = True
 
     def _take_automatic(self, now: datetime) -> None:

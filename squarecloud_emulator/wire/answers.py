@@ -74,16 +74,6 @@ def success(response: Any = None) -> Answer:
     return Answer(200, _json(envelope))
 
 
-def page(body: bytes) -> Answer:
-    """The page of a listing."""
-    return Answer(200, body)
-
-
-def accepted_later(code: str = "SNAPSHOT_PROCESSING") -> Answer:
-    """The answer once the soft deadline has passed: an error envelope with a 202, which is not a failure."""
-    return envelope_of_error(202, code)
-
-
 def envelope_of_error(
     status: int, code: str | None, message: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:

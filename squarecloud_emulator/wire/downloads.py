@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 from squarecloud_emulator.wire.answers import Answer, StreamedAnswer, xml_refusal
-from squarecloud_emulator.wire.url_signing import ACCESS_KEY_ID, sign
+from squarecloud_emulator.wire.listing_pages import ACCESS_KEY_ID, sign
 
 if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import StoredSnapshot

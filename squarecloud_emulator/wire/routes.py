@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from squarecloud_emulator.service.listing_cache import ACCOUNT
+from squarecloud_emulator.service.account import ACCOUNT
 from squarecloud_emulator.service.refusals import RefusedError, refusal
 from squarecloud_emulator.wire import databases
-from squarecloud_emulator.wire.answers import Answer, accepted_later, milliseconds, page, success, timestamp
+from squarecloud_emulator.wire.answers import Answer, envelope_of_error, milliseconds, success, timestamp
 from squarecloud_emulator.wire.downloads import download
-from squarecloud_emulator.wire.listing_pages import object_path, page_of
-from squarecloud_emulator.wire.url_signing import signed_query
+from squarecloud_emulator.wire.listing_pages import object_path, page_of, signed_query
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from squarecloud_emulator.service.resources import StoredSnapshot
     from squarecloud_emulator.wire.exchange import Exchange
@@ -58,9 +57,9 @@ async def create(exchange: Exchange) -> Answer:
     exchange.started(running.version_id, joined=running.started_at != exchange.now)
     deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
     await exchange.hold_until(min(running.ready_at, deadline))
-    await exchange.hold_for(account.snapshot_work(running.version_id), until=deadline)
-    if running.ready_at > deadline or account.snapshot_work(running.version_id) is not None:
-        return accepted_later()
+    await exchange.hold_for(account.snapshot_work.get(running.version_id), until=deadline)
+    if running.ready_at > deadline or account.snapshot_work.get(running.version_id) is not None:
+        return envelope_of_error(202, "SNAPSHOT_PROCESSING")
     stored = account.version(running.version_id)
     if stored is None:
         raise refusal("SNAPSHOT_FAILED")
@@ -78,38 +77,39 @@ def _created(exchange: Exchange, stored: StoredSnapshot) -> dict[str, str]:
 
 
 async def listing(exchange: Exchange) -> Answer:
-    """A database's snapshots; the page may come from the cache."""
-    account, settings = exchange.service.account, exchange.service.settings
+    """A database's snapshots."""
     resource = exchange.resource()
-    body = account.listing_cache.cached(resource.id, "", exchange.now, settings.cache_seconds)
-    if body is None:
-        body = page_of(account.snapshots(resource.id), settings, exchange.service.snapshots_url, exchange.now)
-        account.listing_cache.keep(resource.id, "", body, exchange.now)
-    return page(body)
+    return _cached_page(exchange, resource.id, "", lambda: exchange.service.account.snapshots(resource.id))
 
 
 async def account_listing(exchange: Exchange) -> Answer:
     """The whole account's snapshots, cached separately from each database's own listing."""
-    service, account, settings = exchange.service, exchange.service.account, exchange.service.settings
+    service, settings = exchange.service, exchange.service.settings
     if settings.plan == "free":
         raise refusal("UPGRADE_REQUIRED")
     wanted = exchange.request.query_params.get("scope")
     if wanted not in _SCOPES:
         raise refusal("INVALID_SCOPE")
-    service.account_listing_limit.check(exchange.now)
-    variant = f"{wanted} {sorted(settings.resources or ())}"
-    body = account.listing_cache.cached(ACCOUNT, variant, exchange.now, settings.cache_seconds)
-    if body is None:
-        service.account_listing_limit.count(
-            exchange.now,
-            settings.account_listing_misses_per_minute,
-            settings.account_listing_block_seconds,
-        )
+    limit, block = settings.account_listing_misses_per_minute, settings.account_listing_block_seconds
+
+    def everything() -> list[StoredSnapshot]:
+        service.account_listing_limit.count(exchange.now, limit, block)
         owners = exchange.usable() if wanted == "databases" else []
-        everything = [stored for owner in owners for stored in account.snapshots(owner.id)]
-        body = page_of(everything, settings, service.snapshots_url, exchange.now)
-        account.listing_cache.keep(ACCOUNT, variant, body, exchange.now)
-    return page(body)
+        return [stored for owner in owners for stored in service.account.snapshots(owner.id)]
+
+    service.account_listing_limit.check(exchange.now)
+    return _cached_page(exchange, ACCOUNT, f"{wanted} {sorted(settings.resources or ())}", everything)
+
+
+def _cached_page(
+    exchange: Exchange, owner: str, variant: str, snapshots: Callable[[], Iterable[StoredSnapshot]]
+) -> Answer:
+    service, now = exchange.service, exchange.now
+    kept = service.account.pages.get((owner, variant))
+    if kept is None or now - kept[1] >= timedelta(seconds=service.settings.cache_seconds):
+        kept = page_of(snapshots(), service.settings, service.snapshots_url, now), now
+        service.account.pages[owner, variant] = kept
+    return Answer(200, kept[0])
 
 
 async def restore(exchange: Exchange) -> Answer:
@@ -122,9 +122,9 @@ async def restore(exchange: Exchange) -> Answer:
     if settings.restore_holds:
         deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
         await exchange.hold_until(min(started.ends_at, deadline))
-        await exchange.hold_for(account.restore_work(resource.id), until=deadline)
+        await exchange.hold_for(account.restore_work.get(resource.id), until=deadline)
         if started.in_progress:
-            return accepted_later("SNAPSHOT_RESTORE_PROCESSING")
+            return envelope_of_error(202, "SNAPSHOT_RESTORE_PROCESSING")
         if started.error is not None:
             raise RefusedError(404, started.error)  # as SNAPSHOT_RESTORE_FAILED, the one whose status is public
     return success()

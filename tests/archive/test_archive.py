@@ -333,7 +333,7 @@ async def test_the_queue_of_lookups_is_no_part_of_an_archives_time_out(tmp_path:
 
 
 async def signed_without_version(at: Scene) -> str:
-    from squarecloud_emulator.wire.url_signing import signed_query  # noqa: PLC0415
+    from squarecloud_emulator.wire.listing_pages import signed_query  # noqa: PLC0415
 
     path = f"/databases/{at.here.emulator.settings.account_id}/{DATABASE}.zip"
     later = at.here.clock.utc().replace(year=2027)
