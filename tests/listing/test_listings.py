@@ -37,15 +37,12 @@ async def versions(w: World) -> set[str | None]:
     ],
     ids=str,
 )
-def test_a_refused_account_listing_is_requested_once_and_no_error(refusal: dict[str, Any]) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(snapshot_seconds=700, cache_world="invalidated") as w:
-            w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
-            assert (await w.create()).complete.version_id == w.started()
-            assert len(w.requests("list account")) == 1
-
-    play()
+@virtual
+async def test_a_refused_account_listing_is_requested_once_and_no_error(refusal: dict[str, Any]) -> None:
+    async with world(snapshot_seconds=700, cache_world="invalidated") as w:
+        w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
+        assert (await w.create()).complete.version_id == w.started()
+        assert len(w.requests("list account")) == 1
 
 
 async def polled(w: World, **inputs: Any) -> list[tuple[str, float]]:
@@ -87,18 +84,15 @@ async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once() -> No
 
 
 @pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "invalidated"), ("kept", "kept")])
-def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: str) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(cache_world=cache_world, snapshot_seconds=300, settings={"listing_cache": known}) as w:
-            polls = await polled(w)
-            if known == "kept":
-                assert [at for kind, at in polls if kind == "list account"] == [360]
-                assert [at for kind, at in polls if kind == "list"] == [120], "a page that was polled is kept"
-            else:
-                assert polls == [("list", 30 * number) for number in range(1, 8)]
-
-    play()
+@virtual
+async def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: str) -> None:
+    async with world(cache_world=cache_world, snapshot_seconds=300, settings={"listing_cache": known}) as w:
+        polls = await polled(w)
+        if known == "kept":
+            assert [at for kind, at in polls if kind == "list account"] == [360]
+            assert [at for kind, at in polls if kind == "list"] == [120], "a page that was polled is kept"
+        else:
+            assert polls == [("list", 30 * number) for number in range(1, 8)]
 
 
 @virtual
@@ -112,15 +106,12 @@ async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_
 
 @pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "kept"), ("kept", "invalidated")])
 @pytest.mark.parametrize("databases", [1, 8])
-def test_a_wrong_setting_of_the_cache_costs_time_only(known: str, cache_world: str, databases: int) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(
-            databases=FLEET, cache_world=cache_world, snapshot_seconds=200, settings={"listing_cache": known}
-        ) as w:
-            assert max((await lateness(w, FLEET[:databases])).values()) <= 31 * MINUTE
-
-    play()
+@virtual
+async def test_a_wrong_setting_of_the_cache_costs_time_only(known: str, cache_world: str, databases: int) -> None:
+    async with world(
+        databases=FLEET, cache_world=cache_world, snapshot_seconds=200, settings={"listing_cache": known}
+    ) as w:
+        assert max((await lateness(w, FLEET[:databases])).values()) <= 31 * MINUTE
 
 
 @virtual
@@ -174,14 +165,11 @@ async def lateness(
 
 
 @pytest.mark.parametrize(("cache_world", "late", "polls"), [("invalidated", 61, 30), ("kept", 120, 45)])
-def test_many_databases_find_their_snapshots_with_few_polls(cache_world: str, late: float, polls: int) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(databases=FLEET, snapshot_seconds=200, plan_memory_mb=256_000, cache_world=cache_world) as w:
-            assert max((await lateness(w)).values()) <= late
-            assert len(w.listings) <= polls
-
-    play()
+@virtual
+async def test_many_databases_find_their_snapshots_with_few_polls(cache_world: str, late: float, polls: int) -> None:
+    async with world(databases=FLEET, snapshot_seconds=200, plan_memory_mb=256_000, cache_world=cache_world) as w:
+        assert max((await lateness(w)).values()) <= late
+        assert len(w.listings) <= polls
 
 
 @virtual
@@ -223,27 +211,23 @@ async def test_one_that_was_missed_does_not_wait_for_the_last_post() -> None:
 
 
 @pytest.mark.parametrize("listed", ["both", "own", "account"])
-def test_the_last_of_many_is_found_soon_though_it_is_slow(listed: str) -> None:
+@virtual
+async def test_the_last_of_many_is_found_soon_though_it_is_slow(listed: str) -> None:
     """Its own page was polled too early, and so was the account's."""
-
-    @virtual
-    async def play() -> None:
-        refusal = Fault(kind="list account", times=None, status=402, code="UPGRADE_REQUIRED")
-        async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
-            w.emulator.databases[FLEET[7]].snapshot_seconds = 1500
-            if listed == "own":
-                w.emulator.add_fault(refusal)
-            if listed == "account":
-                w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
-            begun = w.clock.monotonic()
-            await lateness(w)
-            (post,) = (one for one in w.posts if one.database_id == FLEET[7])
-            assert w.clock.monotonic() - post.monotonic <= 1500 + MINUTE + 1, f"{listed} showed it"
-            assert w.clock.monotonic() - begun < 30 * MINUTE
-            if listed != "account":  # each request that fails is repeated
-                assert len(w.listings) <= len(FLEET) + (60 if listed == "own" else 40)
-
-    play()
+    refusal = Fault(kind="list account", times=None, status=402, code="UPGRADE_REQUIRED")
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+        w.emulator.databases[FLEET[7]].snapshot_seconds = 1500
+        if listed == "own":
+            w.emulator.add_fault(refusal)
+        if listed == "account":
+            w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
+        begun = w.clock.monotonic()
+        await lateness(w)
+        (post,) = (one for one in w.posts if one.database_id == FLEET[7])
+        assert w.clock.monotonic() - post.monotonic <= 1500 + MINUTE + 1, f"{listed} showed it"
+        assert w.clock.monotonic() - begun < 30 * MINUTE
+        if listed != "account":  # each request that fails is repeated
+            assert len(w.listings) <= len(FLEET) + (60 if listed == "own" else 40)
 
 
 @virtual
@@ -271,16 +255,13 @@ async def test_a_page_fetched_for_another_caller_is_searched_at_once() -> None:
 
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
-def test_without_an_account_listing_each_own_page_is_polled(cache_world: str) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(
-            databases=FLEET, snapshot_seconds=150, plan="free", plan_memory_mb=256_000, cache_world=cache_world
-        ) as w:
-            await lateness(w)
-            assert len(w.requests("list account")) <= 1
-
-    play()
+@virtual
+async def test_without_an_account_listing_each_own_page_is_polled(cache_world: str) -> None:
+    async with world(
+        databases=FLEET, snapshot_seconds=150, plan="free", plan_memory_mb=256_000, cache_world=cache_world
+    ) as w:
+        await lateness(w)
+        assert len(w.requests("list account")) <= 1
 
 
 async def use_up_the_account_listing(w: World) -> None:
@@ -376,23 +357,19 @@ async def test_an_account_listing_is_sorted_once_for_all_snapshots(
 
 
 @pytest.mark.parametrize("pinned", ["own", "account"])
-def test_another_process_finds_a_version_on_either_page(pinned: str) -> None:
+@virtual
+async def test_another_process_finds_a_version_on_either_page(pinned: str) -> None:
     """The program's own lookup has pinned one of the two pages before the snapshot was there."""
-
-    @virtual
-    async def play() -> None:
-        async with world(cache_world="kept") as w:
-            program = w.another_run()
-            if pinned == "own":
-                await program.listings.own_page(DATABASE, w.clock.monotonic())
-            else:
-                await program.listings.account_listing(w.clock.monotonic())
-            stored = w.emulator.add_snapshot(DATABASE)
-            found = await w.session.listings.find_version(DATABASE, stored.version_id)
-            assert found is not None
-            assert found.version == stored.version_id
-
-    play()
+    async with world(cache_world="kept") as w:
+        program = w.another_run()
+        if pinned == "own":
+            await program.listings.own_page(DATABASE, w.clock.monotonic())
+        else:
+            await program.listings.account_listing(w.clock.monotonic())
+        stored = w.emulator.add_snapshot(DATABASE)
+        found = await w.session.listings.find_version(DATABASE, stored.version_id)
+        assert found is not None
+        assert found.version == stored.version_id
 
 
 @virtual

@@ -52,16 +52,13 @@ async def refreshed(
 
 
 @pytest.mark.parametrize("parallel", [4, 8, 64, 500])
-def test_a_refresh_of_500_snapshots_sends_one_request(parallel: int) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(databases=FLEET) as here:
-            results = await refreshed(here, records_of(here), parallel)
-            assert len(results) == len(FLEET) * EACH
-            assert all(record.available and record.download_url for record in results)
-            assert [entry.kind for entry in here.emulator.journal] == ["list account"]
-
-    play()
+@virtual
+async def test_a_refresh_of_500_snapshots_sends_one_request(parallel: int) -> None:
+    async with world(databases=FLEET) as here:
+        results = await refreshed(here, records_of(here), parallel)
+        assert len(results) == len(FLEET) * EACH
+        assert all(record.available and record.download_url for record in results)
+        assert [entry.kind for entry in here.emulator.journal] == ["list account"]
 
 
 @virtual
@@ -105,19 +102,16 @@ async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_resto
 
 
 @pytest.mark.parametrize("fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str)
-def test_a_service_that_is_down_does_not_delay_each_snapshot(fault: dict[str, Any]) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(databases=FLEET) as here:
-            records, row = records_of(here), Row()
-            here.emulator.add_fault(Fault(times=None, **fault))
-            start = here.clock.monotonic()
-            assert set(await refreshed(here, records, 8, row)) == set(records)
-            assert here.clock.monotonic() - start <= 120
-            assert len(row.warnings) == len(records)
-            assert len(here.emulator.journal) <= 4, "one of them asks for the service's time"
-
-    play()
+@virtual
+async def test_a_service_that_is_down_does_not_delay_each_snapshot(fault: dict[str, Any]) -> None:
+    async with world(databases=FLEET) as here:
+        records, row = records_of(here), Row()
+        here.emulator.add_fault(Fault(times=None, **fault))
+        start = here.clock.monotonic()
+        assert set(await refreshed(here, records, 8, row)) == set(records)
+        assert here.clock.monotonic() - start <= 120
+        assert len(row.warnings) == len(records)
+        assert len(here.emulator.journal) <= 4, "one of them asks for the service's time"
 
 
 @virtual
@@ -177,17 +171,14 @@ HUNDREDS = tuple(f"{number:032x}" for number in range(200))
 
 @pytest.mark.parametrize("hours", [0.5, 5])
 @pytest.mark.parametrize("parallel", [4, 64])
-def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(databases=HUNDREDS) as here:
-            records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
-            results = await refreshed(here, records, parallel)
-            assert not any(record.pending for record in results)
-            assert [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
-            assert here.clock.monotonic() - start <= 1
-
-    play()
+@virtual
+async def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int) -> None:
+    async with world(databases=HUNDREDS) as here:
+        records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
+        results = await refreshed(here, records, parallel)
+        assert not any(record.pending for record in results)
+        assert [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
+        assert here.clock.monotonic() - start <= 1
 
 
 @virtual
@@ -202,17 +193,14 @@ async def test_snapshots_that_never_came_stay_pending_and_cost_no_more_requests(
 
 
 @pytest.mark.parametrize("fault", [None, {"html": 503}, {"drop": True, "delay": 1000.0}], ids=str)
-def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(fault: dict[str, Any] | None) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(databases=HUNDREDS) as here:
-            # Without a fault none is listed, and the budget is far too small for a listing of each database.
-            records = pending_fleet(here, 5, listed=False)
-            if fault:
-                here.emulator.add_fault(Fault(times=None, **fault))
-            start = here.clock.monotonic()
-            results = await refreshed(here, records, 8)
-            assert all(record.pending for record in results)
-            assert here.clock.monotonic() - start <= 10
-
-    play()
+@virtual
+async def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(fault: dict[str, Any] | None) -> None:
+    async with world(databases=HUNDREDS) as here:
+        # Without a fault none is listed, and the budget is far too small for a listing of each database.
+        records = pending_fleet(here, 5, listed=False)
+        if fault:
+            here.emulator.add_fault(Fault(times=None, **fault))
+        start = here.clock.monotonic()
+        results = await refreshed(here, records, 8)
+        assert all(record.pending for record in results)
+        assert here.clock.monotonic() - start <= 10

@@ -98,13 +98,10 @@ POSTS: list[tuple[httpx.Response, Finished | type[SquareCloudError] | None]] = [
 
 
 @pytest.mark.parametrize(("answer", "result"), POSTS)
-def test_an_accepted_create_never_counts_as_refused(answer: httpx.Response, result: object) -> None:
-    @virtual
-    async def run() -> None:
-        found = await Service(answer).post()
-        assert type(found) is result if isinstance(result, type) else found == result
-
-    run()
+@virtual
+async def test_an_accepted_create_never_counts_as_refused(answer: httpx.Response, result: object) -> None:
+    found = await Service(answer).post()
+    assert type(found) is result if isinstance(result, type) else found == result
 
 
 @virtual
@@ -139,21 +136,18 @@ async def test_an_id_stays_one_segment_of_the_path() -> None:
     ids=repr,
 )
 @pytest.mark.parametrize(("patience", "gaps"), [(PATIENT, [2, 6]), (BRIEF, [2, 6]), (ONCE, [])])
-def test_a_read_is_sent_three_times_if_that_may_help(
+@virtual
+async def test_a_read_is_sent_three_times_if_that_may_help(
     failure: httpx.Response | Exception, patience: Patience, gaps: list[float]
 ) -> None:
-    @virtual
-    async def run() -> None:
-        service = Service(failure)
-        assert isinstance(await service.read(patience), SquareCloudError)
-        assert service.gaps == gaps
-        if gaps:
-            service = Service(failure, ok([ENTRY]))
-            listing = await service.read(patience)
-            assert isinstance(listing, Listing)
-            assert len(listing.entries) == 1
-
-    run()
+    service = Service(failure)
+    assert isinstance(await service.read(patience), SquareCloudError)
+    assert service.gaps == gaps
+    if gaps:
+        service = Service(failure, ok([ENTRY]))
+        listing = await service.read(patience)
+        assert isinstance(listing, Listing)
+        assert len(listing.entries) == 1
 
 
 @pytest.mark.parametrize(
@@ -170,50 +164,38 @@ def test_a_read_is_sent_three_times_if_that_may_help(
     ],
     ids=repr,
 )
-def test_a_read_is_not_retried_if_that_can_only_do_harm(failure: httpx.Response) -> None:
-    @virtual
-    async def run() -> None:
-        service = Service(failure)
-        assert isinstance(await service.read(), SquareCloudError)
-        assert len(service.requests) == 1
-
-    run()
+@virtual
+async def test_a_read_is_not_retried_if_that_can_only_do_harm(failure: httpx.Response) -> None:
+    service = Service(failure)
+    assert isinstance(await service.read(), SquareCloudError)
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize(("retry_after", "gap"), [("1", 2), ("10", 10), ("3000", 30)])
-def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) -> None:
-    @virtual
-    async def run() -> None:
-        service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
-        await service.read()
-        assert service.gaps == [gap]
-
-    run()
+@virtual
+async def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) -> None:
+    service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
+    await service.read()
+    assert service.gaps == [gap]
 
 
 @pytest.mark.parametrize("retry_after", ["0", "1", "Sun, 01 Mar 2020 12:00:00 GMT"])
-def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: str) -> None:
-    @virtual
-    async def run() -> None:
-        service = Service(refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after}))
-        for _ in range(12):
-            assert isinstance(await service.post(), Blocked)
-            await anyio.sleep(4)
-        assert len(service.requests) == 1
-
-    run()
+@virtual
+async def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: str) -> None:
+    service = Service(refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after}))
+    for _ in range(12):
+        assert isinstance(await service.post(), Blocked)
+        await anyio.sleep(4)
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize("response", [None, {}, "x", 7, {"snapshots": []}])
-def test_a_listing_that_is_no_list_does_not_count_as_empty(response: object) -> None:
-    @virtual
-    async def run() -> None:
-        service = Service(ok(response))
-        assert isinstance(await service.read(), UnreadableAnswer)
-        with pytest.raises(UnreadableAnswer):
-            await service.client.list_account()
-
-    run()
+@virtual
+async def test_a_listing_that_is_no_list_does_not_count_as_empty(response: object) -> None:
+    service = Service(ok(response))
+    assert isinstance(await service.read(), UnreadableAnswer)
+    with pytest.raises(UnreadableAnswer):
+        await service.client.list_account()
 
 
 @virtual
@@ -224,23 +206,17 @@ async def test_a_listing_counts_its_unreadable_entries() -> None:
 
 
 @pytest.mark.parametrize("response", [None, [], {}, {"user": None}, {"user": {"id": 7}}, {"user": {"id": ""}}])
-def test_an_account_without_an_id_is_unreadable(response: object) -> None:
-    @virtual
-    async def run() -> None:
-        with pytest.raises(UnreadableAnswer):
-            await Service(ok(response)).client.account()
-
-    run()
+@virtual
+async def test_an_account_without_an_id_is_unreadable(response: object) -> None:
+    with pytest.raises(UnreadableAnswer):
+        await Service(ok(response)).client.account()
 
 
 @pytest.mark.parametrize("response", [None, [], {}, {"running": None}, {"running": "yes"}, {"running": 1}])
-def test_a_status_without_running_is_unreadable(response: object) -> None:
-    @virtual
-    async def run() -> None:
-        with pytest.raises(UnreadableAnswer):
-            await Service(ok(response)).client.database_status(DATABASE)
-
-    run()
+@virtual
+async def test_a_status_without_running_is_unreadable(response: object) -> None:
+    with pytest.raises(UnreadableAnswer):
+        await Service(ok(response)).client.database_status(DATABASE)
 
 
 @virtual

@@ -1,21 +1,32 @@
-"""Downloads end with whoever reads them."""
+"""Downloads end with whoever reads them, and read a megabyte at once, as far as the installed httpx lets them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import httpcore
 import httpx
 import pytest
 
-from pulumi_snapshots.service.download import open_download
+from pulumi_snapshots.service.download import READ_SIZE, open_download
 from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+BODY = b"data"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
-class Body(httpx.AsyncByteStream):
-    """Piece after piece, without an end, until it is closed."""
+
+async def whole(url: str, http: httpx.AsyncBaseTransport | None = None) -> bytes:
+    async with open_download(url, http=http) as part:
+        return b"".join([piece async for piece in part.pieces])
+
+
+class Endless(httpx.AsyncByteStream):
+    """Piece after piece, until it is closed."""
 
     closed = False
 
@@ -31,10 +42,57 @@ class Body(httpx.AsyncByteStream):
 
 @virtual
 async def test_a_reader_that_stops_before_the_end_leaves_nothing_open() -> None:
-    body = Body()
+    body = Endless()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
     async with open_download("http://127.0.0.1/x", http=transport) as part:
         assert await anext(part.pieces) == b"piece"
     assert body.closed
     with pytest.raises(StopAsyncIteration):
         await anext(part.pieces)
+
+
+class Network(httpcore.AsyncMockBackend):
+    """A network on which every host sends `ANSWER`; it records how many bytes each read asks for."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.asked_for: list[int] = []
+
+    async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        return Connection(self.asked_for)
+
+
+class Connection(httpcore.AsyncMockStream):
+    def __init__(self, asked_for: list[int]) -> None:
+        super().__init__([ANSWER])
+        self.asked_for = asked_for
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  httpcore's
+        self.asked_for.append(max_bytes)
+        return await super().read(max_bytes, timeout)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_downloads_alone_read_a_megabyte_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network()
+    monkeypatch.setattr(httpcore, "AsyncConnectionPool", partial(httpcore.AsyncConnectionPool, network_backend=network))
+
+    async def get() -> bytes:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.get("http://127.0.0.1/x")).content
+
+    assert anyio.run(whole, f"{scheme}://127.0.0.1/x") == BODY
+    assert set(network.asked_for) == {READ_SIZE}
+    network.asked_for.clear()
+    assert anyio.run(get) == BODY
+    assert max(network.asked_for) < READ_SIZE
+
+
+@pytest.mark.parametrize("connection", [None, "another kind of connection"])
+def test_an_httpx_that_traces_differently_still_downloads(connection: object) -> None:
+    async def handle(request: httpx.Request) -> httpx.Response:
+        await request.extensions["trace"]("connected", {"return_value": connection})
+        await request.extensions["trace"]("started", {})
+        return httpx.Response(200, stream=httpx.ByteStream(BODY))
+
+    assert anyio.run(whole, "http://127.0.0.1/x", httpx.MockTransport(handle)) == BODY

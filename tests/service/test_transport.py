@@ -108,29 +108,23 @@ async def test_requests_say_which_program_sends_them() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_never_gets_the_key(status: int) -> None:
-    @virtual
-    async def run() -> None:
-        hosts: list[str] = []
+@virtual
+async def test_a_redirect_never_gets_the_key(status: int) -> None:
+    hosts: list[str] = []
 
-        def answer(request: httpx.Request) -> httpx.Response:
-            hosts.append(request.url.host)
-            return httpx.Response(status, headers={"Location": "https://evil.example/"}, json=SUCCESS)
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return httpx.Response(status, headers={"Location": "https://evil.example/"}, json=SUCCESS)
 
-        assert isinstance(await result_of(answer), Redirected)
-        assert hosts == ["api.example"]
-
-    run()
+    assert isinstance(await result_of(answer), Redirected)
+    assert hosts == ["api.example"]
 
 
 @pytest.mark.parametrize("location", ["https://[bad", "https://xn--/", "https://h:" + "9" * 5000, "\x01", "ftp://x"])
-def test_a_malformed_redirect_is_a_refusal_too(location: str) -> None:
-    @virtual
-    async def run() -> None:
-        answer = await result_of(answering(302, headers={"Location": location}, json=SUCCESS))
-        assert isinstance(answer, Redirected)
-
-    run()
+@virtual
+async def test_a_malformed_redirect_is_a_refusal_too(location: str) -> None:
+    answer = await result_of(answering(302, headers={"Location": location}, json=SUCCESS))
+    assert isinstance(answer, Redirected)
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
@@ -236,14 +230,13 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
 
 
 @pytest.mark.parametrize(("failure", "kind"), SENT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value)))
-def test_only_a_request_that_was_never_sent_may_be_sent_again(failure: Exception, kind: type[SquareCloudError]) -> None:
-    @virtual
-    async def run() -> None:
-        error = await result_of(raising(failure))
-        assert type(error) is kind
-        assert error.message, "there is a reason, if only the name of the error"
-
-    run()
+@virtual
+async def test_only_a_request_that_was_never_sent_may_be_sent_again(
+    failure: Exception, kind: type[SquareCloudError]
+) -> None:
+    error = await result_of(raising(failure))
+    assert type(error) is kind
+    assert error.message, "there is a reason, if only the name of the error"
 
 
 @virtual
@@ -313,15 +306,12 @@ async def test_a_proxys_clock_does_not_count_as_the_services() -> None:
         "1772366400",
     ],
 )
-def test_a_nonsensical_date_is_ignored(date: str) -> None:
-    @virtual
-    async def run() -> None:
-        transport, service_clock = open_transport(dated(date))
-        assert isinstance(await transport.send("GET", "x", read_timeout=30), Answer)
-        assert service_clock.offset is None
-        assert service_clock.now() == START
-
-    run()
+@virtual
+async def test_a_nonsensical_date_is_ignored(date: str) -> None:
+    transport, service_clock = open_transport(dated(date))
+    assert isinstance(await transport.send("GET", "x", read_timeout=30), Answer)
+    assert service_clock.offset is None
+    assert service_clock.now() == START
 
 
 # Retry-After
@@ -347,15 +337,12 @@ def test_a_nonsensical_date_is_ignored(date: str) -> None:
         ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
     ],
 )
-def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
-    @virtual
-    async def run() -> None:
-        headers = {} if text is None else {"Retry-After": text}
-        error = await result_of(answering(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
-        assert isinstance(error, Blocked)
-        assert error.retry_after == seconds
-
-    run()
+@virtual
+async def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
+    headers = {} if text is None else {"Retry-After": text}
+    error = await result_of(answering(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
+    assert isinstance(error, Blocked)
+    assert error.retry_after == seconds
 
 
 @virtual
