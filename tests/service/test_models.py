@@ -58,7 +58,7 @@ def test_an_odd_version_id_is_replaced_by_the_one_in_the_key(value: object) -> N
     assert read(version_id=value, key=None).version == VERSION, "or from the url"
 
 
-UNREADABLE = (
+UNREADABLE: tuple[object, ...] = (
     *(None, 7, "x", [], {}, {**ENTRY, "name": None}, {**ENTRY, "name": ""}, {"name": "x"}),
     {**OLD, "key": "a=b"},
 )
@@ -107,6 +107,8 @@ def test_a_version_is_found_in_a_signed_address(address: str | None, version: st
 
 
 PLAN = {"name": "pro", "memory": {"limit": 2048, "used": 1}, "duration": 1}
+BAD_PLANS: tuple[Any, ...] = (None, "pro", {}, {"memory": None}, {"memory": {"limit": "much"}})
+BAD_DATABASES: tuple[Any, ...] = (None, {}, "x", {"id": 7}, {"id": None}, {"id": ""})
 DATABASES = [{"id": "d1", "name": "one", "ram": 512, "type": "postgres", "cluster": "c", "created_at": "x"}]
 
 
@@ -114,9 +116,9 @@ DATABASES = [{"id": "d1", "name": "one", "ram": 512, "type": "postgres", "cluste
     ("plan", "databases", "memory", "unreadable"),
     [
         (PLAN, DATABASES, 2048, 0),
-        *((bad, DATABASES, None, 0) for bad in (None, "pro", {}, {"memory": None}, {"memory": {"limit": "much"}})),
-        *((PLAN, [bad, *DATABASES], 2048, 1) for bad in (None, {}, "x", {"id": 7}, {"id": None}, {"id": ""})),
-        *((PLAN, bad, 2048, 1) for bad in (None, {}, "x", 7)),
+        *((bad, DATABASES, None, 0) for bad in BAD_PLANS),
+        *((PLAN, [bad, *DATABASES], 2048, 1) for bad in BAD_DATABASES),
+        *((PLAN, bad, 2048, 1) for bad in BAD_DATABASES[:3]),
     ],
 )
 def test_an_account_is_read_as_far_as_it_can_be(plan: Any, databases: Any, memory: int | None, unreadable: int) -> None:
