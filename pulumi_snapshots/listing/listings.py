@@ -84,11 +84,8 @@ class Listings:
     is in monotonic seconds: a page that was requested then or later is used again, without a request. All that fetch raise a
     `SquareCloudError` if there is no listing.
 
-    Args:
-        client: sends the requests.
-        clock: the time.
-
     Attributes:
+        client: sends the requests.
         clock: the time.
         changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
@@ -119,13 +116,10 @@ class Listings:
         return _own(await self._fetch(self._own[database_id], since, request, fetch, patience))
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
-        """Get the account's listing.
+        """Get the account's listing; None if plan or key do not allow it, or while the service blocks it.
 
         No caller depends on this listing alone, so a refusal is no error: the database's own listing shows whether the key
         is sufficient.
-
-        Returns:
-            The listing; None if plan or key do not allow it, or while the service blocks it.
         """
 
         async def fetch() -> Listing:

@@ -25,11 +25,7 @@ LATE = LATEST_OF_LOST
 
 
 class AmbiguousSnapshot(Explained):
-    """Two entries could be the snapshot of the POST.
-
-    Attributes:
-        candidates: the two entries.
-    """
+    """Two entries, the `candidates`, could be the snapshot of the POST."""
 
     def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot]) -> None:
         self.candidates = candidates
@@ -64,12 +60,7 @@ class Search:
 
     @classmethod
     def of(
-        cls,
-        request: Request,
-        *,
-        finished: datetime | None = None,
-        excluded: Collection[str] = (),
-        behind: bool = False,
+        cls, request: Request, *, finished: datetime | None = None, excluded: Collection[str] = (), behind: bool = False
     ) -> Search:
         """Make the search for the snapshot of a request.
 
@@ -99,10 +90,7 @@ def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
 
 
 def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:
-    """Find the entries that speak against a failure: manual, of no other request, and not too early or too late.
-
-    One without a time may be ours.
-    """
+    """Find the entries that speak against a failure: manual, of no other request, and not too early or too late, if they have a time."""
     return [
         entry
         for entry in entries
@@ -115,38 +103,24 @@ def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[Liste
 def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapshot | None:
     """Find the earliest manual entry since the request.
 
-    Args:
-        entries: of the database.
-        search: the request's.
-
     Raises:
         AmbiguousSnapshot: another entry is so close to it that either could be the snapshot.
     """
-    candidates = sorted(
-        (
-            (entry.modified, number, entry)
-            for number, entry in enumerate(may_be_ours(entries, search))
-            if entry.modified is not None
-        )
-    )
+    dated = [(entry.modified, entry) for entry in may_be_ours(entries, search) if entry.modified is not None]
+    candidates = sorted(dated, key=lambda each: each[0])
     if not candidates:
         return None
-    (modified, _, ours), *others = candidates
+    (modified, ours), *others = candidates
     if others and others[0][0] - modified < CREATE_COOLDOWN:
-        raise AmbiguousSnapshot((ours, others[0][2]))
+        raise AmbiguousSnapshot((ours, others[0][1]))
     return ours
 
 
 def proves_failure(page: Page, search: Search, due: Mapping[str, datetime]) -> bool:
     """Whether the snapshot of a request would be on this page if it had been started.
 
-    Not if the page may be cut, old or strange: it has entries that cannot be read, lacks a version that a state has, or shows
-    an entry that may be ours after all.
-
-    Args:
-        page: of the database.
-        search: the request's.
-        due: the versions that states have, each with the end of its 30 days.
+    Not if the page may be cut, old or strange: it has entries that cannot be read, lacks a version that a state has (`due`, each
+    with the end of its 30 days), or shows an entry that may be ours after all.
     """
     asked_at = page.listing.service_time
     if not page.complete or asked_at < search.over:

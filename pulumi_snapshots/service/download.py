@@ -83,13 +83,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Part:
-    """An object from an offset to its end.
-
-    Attributes:
-        request: method and path, for errors.
-        served: the headers that describe the object.
-        pieces: its bytes, as they arrive.
-    """
+    """An object from an offset to its end: its `pieces` as they arrive, and method and path of its `request`, for errors."""
 
     request: str
     served: Served

@@ -210,21 +210,24 @@ class Account(_Wire):
             return answer
         items = answer.get("databases")
         listed = items if isinstance(items, list) else [None]
-        databases = [database for item in listed if (database := _read(AccountDatabase, item)) is not None]
-        return {**answer, "databases": databases, "unreadable": len(listed) - len(databases)}
+        databases, unreadable = _read_all(AccountDatabase, listed)
+        return {**answer, "databases": databases, "unreadable": unreadable}
 
 
-def _read(model: type[Model], item: Any) -> Model | None:
-    try:
-        return model.model_validate(item)
-    except ValidationError:
-        return None
+def _read_all(model: type[Model], items: Iterable[Any]) -> tuple[list[Model], int]:
+    """The readable items, and the number of unreadable ones."""
+    read, unreadable = [], 0
+    for item in items:
+        try:
+            read.append(model.model_validate(item))
+        except ValidationError:
+            unreadable += 1
+    return read, unreadable
 
 
 def read_statuses(answer: Any) -> dict[str, bool]:
     """Whether each database is running, by id; those that cannot be read are left out."""
-    read = [_read(_Running, item) for item in (answer if isinstance(answer, list) else ())]
-    return {each.id: each.running for each in read if each is not None}
+    return {each.id: each.running for each in _read_all(_Running, answer if isinstance(answer, list) else ())[0]}
 
 
 def read_certificate(answer: Any) -> bytes | None:
@@ -236,15 +239,12 @@ def read_certificate(answer: Any) -> bytes | None:
         pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
     except ValueError:
         return None
-    return (
-        pem
-        if all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM)
-        else None
-    )
+    is_whole = all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM)
+    return pem if is_whole else None
 
 
 def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
     """The readable entries of a listing, and the number of unreadable ones."""
-    read = [_read(ListedSnapshot, item) for item in items]
-    entries = tuple(entry for entry in read if entry is not None and entry.version is not None)
-    return entries, len(read) - len(entries)
+    read, unreadable = _read_all(ListedSnapshot, items)
+    entries = tuple(entry for entry in read if entry.version is not None)
+    return entries, unreadable + len(read) - len(entries)

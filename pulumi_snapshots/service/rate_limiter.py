@@ -111,13 +111,7 @@ def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
 
 @dataclass
 class Sent:
-    """A request that counts.
-
-    Attributes:
-        at: when it leaves.
-        limits: names of the spacings that count from it: those of its lane, and of its lane for its database.
-        in_budget: whether the budget of the minute counts it.
-    """
+    """A request that counts: when it leaves, the names of the spacings that count from it, and whether the budget of the minute does."""
 
     at: float
     limits: list[str]
@@ -128,9 +122,7 @@ class Sent:
 class _Request:
     """A request that is queued or under way: the arguments of `RateLimiter.slot` and `claim`, and how it counts.
 
-    Attributes:
-        sent: how it counts, once it has its slot.
-        woken: set when it may be the next one, or must not be sent any more.
+    `woken` is set when it may be the next one, or must not be sent any more.
     """
 
     text: str
@@ -310,11 +302,7 @@ class RateLimiter:
                 self._show(now, free)
 
     def _first(self, now: float) -> tuple[_Request, dict[bool, float]]:
-        """The next request: the earliest possible one; of those, creates and restores before reads; then by age.
-
-        Returns:
-            The request, and see `_budget_free`.
-        """
+        """The next request, by when it may leave, creates and restores before reads, then by age; and see `_budget_free`."""
         free = self._budget_free(now)
         key = lambda each: (max(self._earliest(each, free), now), not each.lane.starts, each.queued_at)  # noqa: E731
         return min(self._queue, key=key), free
@@ -480,15 +468,9 @@ class RateLimiter:
         return sent
 
     async def _edit(self, decide: Callable[[Document], T], request: _Request | None = None) -> T:
-        """Decide in one edit whether a request is sent, and enter it there.
+        """Decide in one edit of the ledger whether a request is sent, and enter it there; see `claim`.
 
-        Args:
-            decide: decides on the document, and may change it; called again if another run was faster. It gives the request
-                its slot if it is to be sent.
-            request: the request; without one this process only shares what it knows.
-
-        Raises:
-            LedgerUnavailable: nothing may be sent.
+        Without a request this process only shares what it knows.
         """
 
         def change(document: Document) -> tuple[T, dict[str, float]]:
