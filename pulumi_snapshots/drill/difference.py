@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.archive.inputs import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, system_utc, to_the_second
 from pulumi_snapshots.drill.address import Address
-from pulumi_snapshots.drill.inputs import databases_of, purpose_of
+from pulumi_snapshots.drill.inputs import databases_of, marks
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
-from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.restore.difference import WATCHES_ON
@@ -74,7 +74,7 @@ class DrillRules(Rules):
         record = DrillRecord.from_outputs(state)
         request = record.attempt if record.pending else None
         known = record.restored_at, request, record.requested_at
-        purpose = purpose_of(record.snapshot, state.get("triggers"))
+        purpose = digest_of(marks(record.snapshot, state.get("triggers")))
         return Proof("restore", record.scratch_database_id, *known, purpose, record.snapshot, record)
 
     @property

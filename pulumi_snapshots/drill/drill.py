@@ -27,7 +27,7 @@ from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
-from pulumi_snapshots.run.memory import in_use
+from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
@@ -144,10 +144,10 @@ class Drilling:
     async def _refuse_misuse(self, runtime: str | None) -> None:
         """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
         session, scratch = self.session, self.inputs.scratch_database_id
-        resource = session.memory.uses.used_by(scratch) or await guard_of(session.ledger, scratch)
-        if resource is not None:
-            why = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource))
-            raise RestoreRefused(why, NOT_RESTORED)
+        if why := await misuse(session.memory.uses, session.ledger, scratch):
+            raise RestoreRefused(
+                Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=why), NOT_RESTORED
+            )
         if misfit := await self.reach.misfit(runtime):
             raise RestoreRefused(misfit, NOT_RESTORED)
         if not self.reach.is_own:
@@ -325,12 +325,13 @@ class Drilling:
         return status.in_progress or (began is not None and began > parse_rfc3339(record.restored_at) + SAME)
 
 
-async def guard_of(ledger: Ledger, database_id: str) -> str | None:
-    """The guard of a database that a program has used lately, as far as the ledger knows."""
+async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:
+    """Why drills must not overwrite a database: a resource or a guard uses it, as far as run and ledger know; empty if they may."""
+    user = uses.used_by(database_id)
     with suppress(LedgerUnavailable):  # then the request does not leave either
-        guard = await consult(ledger, lambda book: book.guarding(database_id))
-        return None if guard is None else f"Guard {guard!r}"
-    return None
+        if user is None and (guard := await consult(ledger, lambda book: book.guarding(database_id))) is not None:
+            user = f"Guard {guard!r}"
+    return "" if user is None else in_use(user)
 
 
 async def concluded(

@@ -58,18 +58,13 @@ async def evidence(session: Session, record: DrillRecord, age: float | None, *, 
     shown = [ADDRESS] if own else []
     if theirs is None:
         return shown
+    another = "the connection leads to another database"
     asked = f"the server that was asked has run since {to_the_second(theirs)}"
-    if started is not None and (
-        theirs < requested or theirs < started - APART or (theirs > started + APART and not own)
-    ):
-        raise ProvesNothing(
-            f"the connection leads to another database: the service has started the scratch database at {to_the_second(started)}, "
-            f"and {asked}"
-        )
+    if started is not None and (theirs < started - APART or (theirs > started + APART and not own)):
+        since = f"the service has started the scratch database at {to_the_second(started)}"
+        raise ProvesNothing(f"{another}: {since}, and {asked}")
     if theirs < requested and restarts:
-        raise ProvesNothing(
-            f"the connection leads to another database, or the restore has done nothing: {asked}, which is before the request"
-        )
+        raise ProvesNothing(f"{another}, or the restore has done nothing: {asked}, which is before the request")
     return [*shown, RESTART] if theirs >= requested else shown
 
 

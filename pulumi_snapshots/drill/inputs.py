@@ -12,7 +12,7 @@ from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.errors import Text, pip_install
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
-from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
+from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.restore.inputs import RestoreInputs, said, with_snapshot_missing
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
@@ -157,33 +157,35 @@ class DrillInputs(Inputs):
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also of those that must fit each other."""
         found = [hidden_problem(each, values.get(each.property)) for each in super().problems(values)]
+        connection, password, scratch = map(values.get, ("connection", "password", "scratch_database_id"))
         if values.get("archive") is not None:
-            return [*found, *_archive_problems(values)]
+            beside = Text("cannot be given beside {archive}, which is loaded over {connection}")
+            found += [Problem("scratch_database_id", beside)] if scratch is not None else []
+            found += [Problem("password", beside)] if password is not None else []
+            required = "is required: how to connect to the database that the archive is loaded into"
+            another = f"must be to another database than the archive's own: {DRILLS_OVERWRITE}"
+            is_own = values.get("database_id") in databases_of(connection)
+            reason = required if connection is None else another if is_own else ""
+            return [*found, Problem("connection", reason)] if reason else found
         missing = {name: why for name, why in NEEDED.items() if values.get(name) is None}
         found += [Problem(name, f"is required: {why}") for name, why in missing.items()]
         found = with_snapshot_missing(found, values)
-        wrong = {one.property for one in found}
-        scratch = values.get("scratch_database_id")
+        wrong, kind = {one.property for one in found}, str(values.get("runtime"))
         if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):
-            found.append(
-                Problem("scratch_database_id", f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}")
-            )
-        connection, password = values.get("connection"), values.get("password")
+            another = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
+            found.append(Problem("scratch_database_id", another))
         if connection is None and password is None:
-            found.append(
-                Problem("password", Text("is required, or {connection}: how to connect to the scratch database"))
-            )
+            way = Text("is required, or {connection}: how to connect to the scratch database")
+            found.append(Problem("password", way))
         elif connection is not None and password is not None:
             found.append(Problem("password", Text("must not be given beside {connection}, which holds one")))
-        kind = str(values.get("runtime"))
         if password is not None and kind in KINDS and (extra := missing_extra(kind)) is not None:
             found.append(Problem("password", lacks(kind, extra)))
         if "connection" not in wrong and isinstance(connection, str):
-            reason = misfit(connection, values.get("runtime"))
+            reason = misfit(connection, kind)
             if not reason and isinstance(scratch, str):
                 reason = Address.of(connection).misfit(scratch)
-            if reason:
-                found.append(Problem("connection", reason))
+            found += [Problem("connection", reason)] if reason else []
         return found
 
     @property
@@ -206,23 +208,6 @@ class DrillInputs(Inputs):
         )
 
 
-def _archive_problems(values: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the inputs of an archive's drill beside each other."""
-    found = [
-        Problem(name, Text("cannot be given beside {archive}, which is loaded over {connection}"))
-        for name in ("scratch_database_id", "password")
-        if values.get(name) is not None
-    ]
-    connection = values.get("connection")
-    if connection is None:
-        found.append(
-            Problem("connection", "is required: how to connect to the database that the archive is loaded into")
-        )
-    elif isinstance(connection, str) and values.get("database_id") in databases_of(connection):
-        found.append(Problem("connection", f"must be to another database than the archive's own: {DRILLS_OVERWRITE}"))
-    return found
-
-
 def databases_of(connection: Any) -> set[str]:
     """The ids of the service's databases that a connection leads to by their own hosts."""
     try:
@@ -236,16 +221,8 @@ def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
     return ["drill", snapshot, triggers or []]
 
 
-def purpose_of(snapshot: str, triggers: list[Any] | None) -> str:
-    """A digest of what a drill's restore is for."""
-    return digest_of(marks(snapshot, triggers))
-
-
-def misfit(connection: Any, runtime: Any) -> str:
-    """Why a connection cannot be to the engine of a snapshot; empty if it can, or if one of both is not known."""
-    if not (isinstance(runtime, str) and runtime in KINDS and isinstance(connection, str)):
-        return ""
-    given = kind_of(connection)
-    if given == runtime:
+def misfit(connection: str, runtime: str | None) -> str:
+    """Why a connection cannot be to the engine of a snapshot; empty if it can, or if that is not known."""
+    if runtime not in KINDS or (given := kind_of(connection)) == runtime:
         return ""
     return f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"

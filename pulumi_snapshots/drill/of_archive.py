@@ -26,11 +26,11 @@ from pulumi_snapshots.databases.loading import empty, load
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, CheckResult, results_of
-from pulumi_snapshots.drill.drill import concluded, failed, guard_of
+from pulumi_snapshots.drill.drill import concluded, failed, misuse
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Words
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, in_use
+from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 
@@ -173,9 +173,8 @@ async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: 
     for database_id in address.databases:
         if database_id == about.database_id:
             return Text("{connection} leads to the archive's own database: {why}", why=DRILLS_OVERWRITE)
-        user = call.shared.memory.uses.used_by(database_id) or await guard_of(ledger, database_id)
-        if user is not None:
-            return Text("{connection} {why}", why=in_use(user))
+        if why := await misuse(call.shared.memory.uses, ledger, database_id):
+            return Text("{connection} {why}", why=why)
     if found.sealed and inputs.identity_file is None:
         return Text("{name} is encrypted, and {identity_file} is not given", name=name)
     return ""
