@@ -7,7 +7,7 @@ import signal
 from datetime import timedelta
 from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,33 +29,29 @@ def shop(w: World) -> None:
     w.emulator.add_snapshot(SHOP, modified=START - timedelta(hours=2), version_id=VERSION)
 
 
-@pytest.mark.parametrize("typed", ["shop", SHOP, f"  {SHOP} "])
-@virtual
-async def test_the_typed_name_or_id_starts_the_restore(tmp_path: Path, typed: str) -> None:
-    async with world() as w:
-        shop(w)
-        ended = await Desk(w, tmp_path).types(
-            "restore", f"{SHOP}/{VERSION}", typed=Terminal(f"{typed}\n"), err=(err := Terminal())
-        )
-        assert (ended.code, len(w.requests("restore"))) == (0, 1)
-        said = err.getvalue()
-        assert (
-            f"This overwrites everything that database shop ({SHOP}) holds with the snapshot of 2026-03-01 10:00"
-            in said
-        )
-        assert f"\n{SHOP}/{VERSION}\n" in said
+ANSWERS = {
+    "shop\n": 0,
+    f"{SHOP}\n": 0,
+    f"  {SHOP} \n": 0,
+    **dict.fromkeys(("", "\n", "y\n", "yes\n", "Shop\n", f"{SHOP[:-1]}\n", f"{DATABASE}\n"), 2),
+}
 
 
-@pytest.mark.parametrize("typed", ["", "\n", "y\n", "yes\n", "Shop\n", f"{SHOP[:-1]}\n", f"{DATABASE}\n"])
+@pytest.mark.parametrize("typed", ANSWERS)
 @virtual
-async def test_anything_else_restores_nothing(tmp_path: Path, typed: str) -> None:
+async def test_only_the_typed_name_or_id_starts_the_restore(tmp_path: Path, typed: str) -> None:
     async with world() as w:
         shop(w)
         ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
-        assert ended.code == 2
-        assert "that is neither the name nor the id of the database. Nothing was restored." in ended.err
+        assert (ended.code, len(w.requests("restore"))) == (ANSWERS[typed], ANSWERS[typed] == 0)
+        overwrites = (
+            f"This overwrites everything that database shop ({SHOP}) holds with the snapshot of 2026-03-01 10:00"
+        )
+        assert overwrites in ended.err
+        assert f"\n{SHOP}/{VERSION}\n" in ended.err
+        nothing = "that is neither the name nor the id of the database. Nothing was restored."
+        assert (nothing in ended.err) is (ended.code == 2)
         assert "--help" not in ended.err, "the help would not say the name"
-        assert not w.requests("restore")
 
 
 @virtual
@@ -103,21 +99,9 @@ async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(tmp_path:
 async def test_a_signal_ends_a_restore_that_waits_for_an_answer(tmp_path: Path) -> None:
     async with world() as w:
         shop(w)
-        with Typist() as typist:
-            desk = Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=typist.terminal, err=Terminal())
+        ours, theirs = os.openpty()  # somebody at a terminal who has not typed anything yet
+        with os.fdopen(ours), os.fdopen(theirs) as terminal:
+            desk = Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=terminal, err=Terminal())
             ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk)
         assert ended.code == 130
         assert not w.requests("restore")
-
-
-class Typist:
-    """Somebody at a terminal who has not typed anything yet."""
-
-    def __enter__(self) -> Self:
-        self._ours, theirs = os.openpty()
-        self.terminal = os.fdopen(theirs)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._ours)
-        self.terminal.close()
