@@ -22,6 +22,9 @@ NEVER_GUARDED = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulu
 """The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
 its references, and providers."""
 
+PUT_BACK = " (if you removed this guard, put it back for one more `pulumi up`)"
+"""Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`."""
+
 
 def _changes(given: object) -> tuple[str, ...]:
     """Which changes are guarded."""
@@ -125,4 +128,6 @@ def hook_names(guard: str, before: Iterable[str], *, in_preview: bool) -> dict[t
     The state keeps them for deletes, so every way to the engine uses the same. A preview hears of creates, too.
     """
     names = {(when, change): f"Guard {guard}: {when} {change}" for change in before for when in ("before", "after")}
+    if "delete" in before:
+        names["before", "delete"] += PUT_BACK
     return {("before", "create"): f"Guard {guard}: preview", **names} if in_preview else names

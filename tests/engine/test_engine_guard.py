@@ -288,7 +288,8 @@ def test_a_guard_that_is_taken_out_with_its_resources_leaves_them_as_they_are(sh
     shop.up()
     done(shop)
     shop.program("")
-    assert 'hook "Guard guard: before delete" was not registered' in shop.up(fails=True)
+    said = "before delete (if you removed this guard, put it back for one more `pulumi up`)"
+    assert f'hook "Guard guard: {said}" was not registered' in shop.up(fails=True)
     assert done(shop) == []
     shop.program(FAILING.replace('("one", "two")', "()"))
     shop.up()
