@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.runtime.settings import get_engine
 
-from pulumi_snapshots.dynamic.engine_access import log_by
 from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.engine.messages import Messages, Row
@@ -49,7 +48,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             self._foresight = late("guard.foresight:Foresight")(known, before)
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
         engine = get_engine()
-        self._messages = Messages(lambda: None if engine is None else log_by(engine))
+        self._messages = Messages(lambda: engine)
         self._ready = asyncio.ensure_future(self._until_ready())
         return {
             (when, change): _Hook(

@@ -126,8 +126,7 @@ class Provider(ResourceProvider):
         except Unfinished as end:
             engine = engine_access.current_call()
             made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
-            if engine.can_keep:
-                engine.keep(made.id, made.outputs, [wording.report(end.error)])
+            engine.keep(made.id, made.outputs, wording.report(end.error))
             if end.steps_if_not_saved is not None:
                 engine.fail(wording.report(end.error, end.steps_if_not_saved))
             return made

@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pulumi.runtime.proto import engine_pb2
+
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.presence import LOG_DEADLINE
 
@@ -25,15 +27,14 @@ class Messages:
     What stays and does not reach the engine is printed, which the engine shows too.
 
     Args:
-        connect: returns what hands one message to the engine: called with its text, its URN, and whether it is a warning and
-            ephemeral. None if there is no engine. Called once, for the first message.
+        connect: returns the engine's gRPC stub; None if there is no engine. Called for the first message.
     """
 
-    def __init__(self, connect: Callable[[], Callable[[str, str, bool, bool], object] | None]) -> None:
+    def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
         self._waiting: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._log: Callable[[str, str, bool, bool], object] | None = None
+        self._engine: Any = None
         self._is_used = False
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
@@ -46,11 +47,13 @@ class Messages:
 
     def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Send one now; only at the end of a process, when no thread starts any more."""
-        self._log = self._log or self._connect()
+        self._engine = self._engine or self._connect()
         text = readable(text)
+        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
         with suppress(Exception):
-            if self._log is not None:
-                self._log(text, urn, warning, ephemeral)
+            if self._engine is not None:
+                message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
+                self._engine.Log(message, timeout=LOG_DEADLINE)
                 return
         if not ephemeral:
             with suppress(OSError, ValueError):  # the engine may be gone

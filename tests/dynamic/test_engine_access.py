@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import wait
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,16 +98,12 @@ def test_resources_created_at_once_keep_their_progress_apart(servicer: Servicer)
         assert calls[n].result().outputs["urn"] == urn(f"r{n}")
 
 
-def test_a_ci_log_gets_each_progress_text_once(servicer: Servicer) -> None:
-    servicer.create(A, {"progress": ["waiting", "waiting", "found", "found", "waiting"]})
+def test_a_ci_log_gets_each_text_once_and_lasting_ones_under_their_resource(servicer: Servicer) -> None:
+    waiting = ["waiting", "waiting", "found", "found", "waiting"]
+    servicer.create(A, {"progress": waiting, "info": "forgotten", "warn": "two\nlines"})
     assert servicer.progress(A) == ["waiting", "found", "waiting"]
-
-
-def test_lasting_messages_show_under_their_resource(servicer: Servicer) -> None:
-    servicer.create(A, {"info": "forgotten", "warn": "two\nlines"})
     assert servicer.diagnostics(A, "INFO") == ["forgotten"]
     assert servicer.diagnostics(A, "WARNING") == ["two\nlines"]
-    assert servicer.progress(A) == []
     assert servicer.printed == []
 
 
@@ -142,10 +136,13 @@ def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None
 
 def test_debugging_brings_the_traceback_and_the_cause_back(toy: Toy) -> None:
     with toy(env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
-        message = failure(servicer.create, A, {"fail": "refused"}).message
-        assert "Traceback" in message
-        assert "invalid literal for int() with base 10: 'the cause'" in message
-        assert message.rstrip().endswith("ProviderError: refused")
+        for message in (
+            failure(servicer.create, A, {"fail": "refused"}).message,
+            *kept(servicer.create, A, {"keep": "refused"}).reasons,
+        ):
+            assert message.startswith("refused\n")
+            assert "Traceback" in message
+            assert "invalid literal for int() with base 10: 'the cause'" in message
 
 
 def test_a_bug_keeps_its_traceback_even_after_plain_errors(servicer: Servicer) -> None:
@@ -159,134 +156,59 @@ def test_a_bug_keeps_its_traceback_even_after_plain_errors(servicer: Servicer) -
 
 
 @pytest.mark.parametrize("name", ["create", "update", "refresh", "get"])
-def test_what_was_begun_is_kept_with_its_reasons(servicer: Servicer, name: str) -> None:
-    inputs = {"keep": ["still waiting", "the next up goes on"], "outputs": {"database": "a1", "nested": {"n": [1, 2]}}}
+def test_what_was_begun_is_kept_with_its_reason(servicer: Servicer, name: str) -> None:
+    inputs = {
+        "keep": "still waiting\nthe next up goes on",
+        "outputs": {"database": "a1", "nested": {"n": [1, 2]}, "big": "x" * 300_000},
+        "secrets": {"url": "https://x", "deep": {"n": 1}},
+    }
     partial = kept(CALLS[name], servicer, inputs)
-    assert partial.id == "toy/pending"
-    assert partial.reasons == ["still waiting", "the next up goes on"]
-    assert partial.outputs["database"] == "a1"
-    assert partial.outputs["nested"] == {"n": [1, 2]}
-    assert partial.refresh_before_update
-
-
-def test_the_kept_resource_can_be_updated_and_deleted(servicer: Servicer) -> None:
-    partial = kept(servicer.create, A, {"keep": ["waiting"]})
-    assert partial.provider == servicer.serialized_provider
-
-
-def test_secrets_in_kept_outputs_stay_secrets(servicer: Servicer) -> None:
-    partial = kept(servicer.create, A, {"keep": ["waiting"], "secrets": {"url": "https://x", "deep": {"n": 1}}})
+    assert (partial.id, partial.refresh_before_update) == ("toy/pending", True)
+    assert partial.reasons == ["still waiting\n\t  the next up goes on"]
+    known = {"database": "a1", "nested": {"n": [1, 2]}, "big": "x" * 300_000, "url": "https://x", "deep": {"n": 1}}
+    assert {name: partial.outputs[name] for name in known} == known
     assert partial.secrets == {"url", "deep"}
-    assert partial.outputs["url"] == "https://x"
-    assert partial.outputs["deep"] == {"n": 1}
 
 
-def test_a_kept_read_keeps_the_inputs(servicer: Servicer) -> None:
-    partial = kept(servicer.read, A, "toy/1", {"keep": ["waiting"]}, {"database": "a1"})
-    assert partial.inputs == {"database": "a1"}
-
-
-def test_a_large_state_is_kept_whole(servicer: Servicer) -> None:
-    big = "x" * 300_000
-    assert kept(servicer.create, A, {"keep": ["waiting"], "outputs": {"big": big}}).outputs["big"] == big
-
-
-def test_a_reason_of_several_lines_stands_below_its_star(servicer: Servicer) -> None:
-    assert kept(servicer.create, A, {"keep": ["refused\nwait"]}).reasons == ["refused\n\t  wait"]
+def test_the_kept_resource_can_be_updated_and_deleted_and_a_read_keeps_the_inputs(servicer: Servicer) -> None:
+    assert kept(servicer.create, A, {"keep": "waiting"}).provider == servicer.serialized_provider
+    assert kept(servicer.read, A, "toy/1", {"keep": "waiting"}, {"database": "a1"}).inputs == {"database": "a1"}
 
 
 def test_state_is_kept_beside_googles_own_clients(toy: Toy) -> None:
     with toy(env={"TOY_BREAK": "google"}) as servicer:
-        assert kept(servicer.create, A, {"keep": ["waiting"]}).reasons == ["waiting"]
+        assert kept(servicer.create, A, {"keep": "waiting"}).reasons == ["waiting"]
 
 
-def test_debugging_shows_why_an_unfinished_call_ended(toy: Toy) -> None:
-    with toy(env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
-        reasons = kept(servicer.create, A, {"keep": ["waiting"]}).reasons
-    assert reasons[0] == "waiting"
-    assert "'the cause'" in reasons[1]
-
-
-def test_outputs_that_cannot_be_kept_do_not_hide_the_reason(servicer: Servicer) -> None:
-    error = failure(servicer.create, A, {"keep": ["still waiting"], "unserialisable": True})
-    assert error.kept is None
-    assert error.message.startswith("ProviderError: still waiting\nThis could not be kept")
+def test_outputs_that_cannot_be_kept_end_the_call_as_a_failure(servicer: Servicer) -> None:
+    error = failure(servicer.create, A, {"keep": "still waiting", "unserialisable": True})
+    assert (error.kept, error.message) == (None, "not kept")
 
 
 # Cancel
 
 
-def test_an_interrupted_wait_ends_at_once_and_is_kept(own: Servicer) -> None:
-    waiting = own.start(own.create, A, {"wait": True, "keep": ["interrupted"]})
-    own.wait_for(lambda: own.progress(A))
-    own.cancel()
-    partial = kept(waiting.result, 30)
-    assert partial.reasons == ["interrupted"]
-    assert partial.outputs["heard"] is True
-
-
 def test_an_interrupt_arrives_while_every_thread_waits(own: Servicer) -> None:
-    calls = [own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": ["interrupted"]}) for n in range(8)]
+    calls = [own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": "interrupted"}) for n in range(8)]
     own.wait_for(lambda: sum(bool(own.progress(urn(f"r{n}"))) for n in range(8)) == 4)
     own.cancel()
     for call in calls:
-        assert kept(call.result, 30).reasons == ["interrupted"]
-
-
-def test_the_engine_may_cancel_twice(own: Servicer) -> None:
-    own.create(A, {})
-    own.cancel()
-    own.cancel()
-    assert own.create(A, {}).outputs["called"] == 1
-
-
-def test_a_call_after_the_interrupt_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
-    called: list[str] = []
-    engine_access.on_cancel(lambda: called.append("before"))
-    engine_access._cancel.run()
-    assert engine_access.on_cancel(lambda: called.append("after"))
-    engine_access._cancel.run()
-    assert called == ["before", "after"]
-
-
-def test_a_callback_that_fails_does_not_keep_others_waiting(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
-    called: list[str] = []
-    engine_access.on_cancel(lambda: called.remove("nobody"))
-    engine_access.on_cancel(lambda: called.append("told"))
-    engine_access._cancel.run()
-    assert called == ["told"]
-    assert "ValueError" in capsys.readouterr().err
+        partial = kept(call.result, 30)
+        assert (partial.reasons, partial.outputs["heard"]) == (["interrupted"], True)
+    own.cancel()  # as the engine does at a normal end
+    assert own.create(A, {}).outputs["called"] == 2
 
 
 # Width
 
 
-def test_ten_resources_wait_side_by_side_once_widened(toy: Toy) -> None:
-    with toy(config={"toy:width": "10"}) as servicer:
-        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(10)]
-        servicer.wait_for(lambda: all(servicer.progress(urn(f"r{n}")) for n in range(10)), "ten at a time")
+@pytest.mark.parametrize(("width", "queued"), [(10, 0), (10, 6), (200, 0)])
+def test_a_fleet_waits_side_by_side_also_what_came_before_the_widening(toy: Toy, width: int, queued: int) -> None:
+    with toy(config={"toy:width": str(width), "toy:queued": str(queued)}) as servicer:
+        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(width)]
+        servicer.wait_for(lambda: len(servicer.messages) == width, "all at a time")
         servicer.cancel()
-        assert [call.result(30).id for call in calls] == ["toy/1"] * 10
-
-
-def test_what_waited_before_the_widening_starts_too(toy: Toy) -> None:
-    with toy(config={"toy:width": "10", "toy:queued": "6"}) as servicer:
-        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(10)]
-        servicer.wait_for(lambda: all(servicer.progress(urn(f"r{n}")) for n in range(10)), "ten at a time")
-        servicer.cancel()
-        assert [call.result(30).id for call in calls] == ["toy/1"] * 10
-
-
-def test_a_fleet_of_200_waits_side_by_side(toy: Toy) -> None:
-    with toy(config={"toy:width": "200"}) as servicer:
-        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(200)]
-        servicer.wait_for(lambda: len(servicer.messages) == 200, "200 at a time")
-        servicer.cancel()
-        assert all(call.result(30).outputs["called"] == 1 for call in calls)
+        assert [call.result(30).id for call in calls] == ["toy/1"] * width
 
 
 def test_widening_never_narrows(toy: Toy) -> None:
@@ -298,28 +220,17 @@ def test_widening_never_narrows(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize("what", ["context", "frames"])
-def test_without_a_context_an_error_is_still_free_of_tracebacks(broken: Toy, what: str) -> None:
+def test_without_a_context_nothing_is_kept_and_an_error_is_still_free_of_tracebacks(broken: Toy, what: str) -> None:
     with broken(what) as servicer:
         error = failure(servicer.create, A, {"fail": "refused\n  twice"})
-    assert error.message.strip() == "ProviderError: refused\n  twice"
+        assert error.message.strip() == "ProviderError: refused\n  twice"
+        error = failure(servicer.create, A, {"keep": "still waiting"})
+        assert (error.kept, error.message.strip()) == (None, "ProviderError: not kept")
 
 
 def test_without_a_context_debugging_still_shows_the_traceback(broken: Toy) -> None:
     with broken("context", SQUARECLOUD_DEBUG="1") as servicer:
         assert "Traceback" in failure(servicer.create, A, {"fail": "refused"}).message
-        assert "Traceback" in failure(servicer.create, A, {"keep": ["waiting"]}).message
-
-
-@pytest.mark.parametrize("what", ["context", "frames"])
-def test_without_a_context_the_error_says_that_nothing_was_kept(broken: Toy, what: str) -> None:
-    with broken(what) as servicer:
-        error = failure(servicer.create, A, {"keep": ["still waiting", "since noon"]})
-    assert error.kept is None
-    assert error.message.startswith(
-        "ProviderError: still waiting\nsince noon\nThis could not be kept in the stack's state"
-    )
-    assert "toy/pending" in error.message
-    assert "Traceback" not in error.message
 
 
 def test_without_a_urn_messages_stand_at_the_stack(broken: Toy) -> None:
@@ -364,27 +275,10 @@ def test_too_few_threads_cost_width_and_not_the_run(broken: Toy) -> None:
 # In a program
 
 
-def test_a_program_that_imports_it_pays_nothing() -> None:
-    package = str(Path(engine_access.__file__).parents[1])
-    code = (
-        "import pulumi, runpy, sys, threading, types; before = set(sys.modules)\n"
-        # The file alone, and what it imports: the package around it is the program's own.
-        f"package = sys.modules['pulumi_snapshots'] = types.ModuleType('pulumi_snapshots'); package.__path__ = [{package!r}]\n"
-        f"runpy.run_path({engine_access.__file__!r})\n"
-        "heavy = {'grpc', 'pulumi', 'google', 'httpx', 'anyio', 'pydantic', 'asyncio', 'concurrent.futures'}\n"
-        "print(sorted(heavy & (set(sys.modules) - before)), threading.active_count())"
-    )
-    ran = subprocess.run(  # noqa: S603  # this very interpreter
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.strip() == "[] 1"
-
-
 def test_outside_of_a_provider_everything_is_the_plain_way(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "tracebacklimit", None, raising=False)
-    monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
     call = engine_access.current_call()
     assert call.urn is None
     row = Row(Messages(engine_access._connect), "", PYTHON)
@@ -395,7 +289,6 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
     assert capsys.readouterr() == ("i\n", "warning: w\n")
     assert not engine_access.on_cancel(lambda: None)
     assert not engine_access.widen(100)
+    call.keep("id", {}, "reason")
     with pytest.raises(engine_access.ProviderError, match=r"^plain$"):
         call.fail("plain")
-    with pytest.raises(engine_access.ProviderError, match="could not be kept"):
-        call.keep("id", {}, ["reason"])

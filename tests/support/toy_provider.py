@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
@@ -125,7 +126,7 @@ def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[s
     except ValueError:
         if "keep" in inputs:
             call.keep("toy/pending", outputs, inputs["keep"])
-        call.fail(inputs["fail"])
+        call.fail(inputs.get("fail", "not kept"))
     if inputs.get("surrogate"):
         _row(call).progress("broken \udc80 row")
         _row(call).warn("broken \udc80 line")
@@ -139,7 +140,9 @@ def _secret(value: Any) -> dict[str, Any]:
 
 
 def _width() -> int | None:
-    return getattr(engine_access._find_thread_pool(), "_max_workers", None)
+    with suppress(AttributeError):
+        return int(engine_access._find_thread_pool()._max_workers)
+    return None
 
 
 class ToyProvider(ResourceProvider):
@@ -149,11 +152,10 @@ class ToyProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         _break(os.environ.get("TOY_BREAK", ""))
-        if req.config.get("toy:listen") != "no":
-            _Stop.heard = engine_access.on_cancel(_Stop.on_cancel)
+        _Stop.heard = engine_access.on_cancel(_Stop.on_cancel)
         if width := req.config.get("toy:width"):
-            pool = engine_access._find_thread_pool()
-            while pool is not None and pool._work_queue.qsize() < int(req.config.get("toy:queued") or 0):
+            queued = int(req.config.get("toy:queued") or 0)
+            while queued and engine_access._find_thread_pool()._work_queue.qsize() < queued:
                 time.sleep(0.01)
             engine_access.widen(int(width))
 

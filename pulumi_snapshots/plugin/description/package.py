@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Struct
 
     from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.plugin.description.references import Snapshots
-    from pulumi_snapshots.properties.catalogue import Property
     from pulumi_snapshots.properties.unfit import Problem
-    from pulumi_snapshots.run.calls import Call, Calls, Rules
+    from pulumi_snapshots.run.calls import Call, Rules
 
 T = TypeVar("T")
 
@@ -33,88 +30,35 @@ def token(name: str) -> str:
 
 
 class Kind:
-    """One kind of resource: its token is its type in the state, its names are those of its properties."""
+    """One kind of resource: its token is its type in the state, its names are those of its properties.
 
-    imports: ClassVar[tuple[str, ...]] = ()
-    """Examples of a name and an id that `pulumi import` takes; none if nothing can be imported."""
-    stays: ClassVar[str] = ""
-    """What to add to an error that says that nothing was deleted."""
+    Args:
+        rules: the resource's.
+        lists: the name of the function that finds all of its kind; None if the service has no list of them.
 
-    def __init__(self, rules: Rules) -> None:
+    Attributes:
+        refers: whether it takes a Snapshot of the program for its database and version.
+        list_properties: what a list can be asked for; it has ids, so no URLs.
+    """
+
+    def __init__(self, rules: Rules, lists: str | None = None) -> None:
         self.rules, self.schema = rules, rules.schema
         self.token = token(self.schema.name)
         self.names = Names(self.schema.outputs)
         self.input_names = Names(self.schema.inputs.properties())
-
-    @property
-    def lists(self) -> Function | None:
-        """The function that finds all of its kind; None if the service has no list of them."""
-        return None
-
-    @cached_property
-    def list_names(self) -> Names:
-        """The names of what a list can be asked for."""
-        return Names(self.list_properties)
-
-    @property
-    def accepted(self) -> list[str]:
-        """All inputs by their names in programs."""
-        return self.input_names.all
-
-    @property
-    def list_properties(self) -> Mapping[str, Property]:
-        """What a list can be asked for; it has ids, so no URLs."""
+        self.lists = FUNCTIONS[token(lists)] if lists else None
+        self.refers = lists is None
         every = self.lists.lookup.query.properties() if self.lists else {}
-        return {name: each for name, each in every.items() if name != "with_url"}
-
-    @property
-    def calls(self) -> Calls:
-        """What may send requests; loaded late."""
-        return self.rules.calls
-
-    def expanded(self, _snapshots: Snapshots, inputs: Struct, _olds: Struct) -> tuple[Struct, list[Problem]]:
-        """The inputs with what a Snapshot among them stands for in its place, and what is wrong with it."""
-        return inputs, []
-
-    def explained(self, problems: list[Problem], _olds: Struct) -> list[Problem]:
-        """What is wrong with inputs, with what else the engine may have to do with it."""
-        return problems
-
-    def note(self, snapshots: Snapshots, id_: str, outputs: Mapping[str, Any]) -> None:
-        """Note what resources that refer to this one need to know of it."""
-
-
-class SnapshotKind(Kind):
-    """Snapshots, to which other resources refer and of which the service has a list."""
-
-    imports = ("before-release DATABASE_ID/VERSION_ID", "newest DATABASE_ID/latest")
-    stays = ": the service deletes no snapshot, and keeps each for 30 days"
-
-    @property
-    def lists(self) -> Function:
-        """The function that finds all of its kind."""
-        return FUNCTIONS[token("getSnapshots")]
-
-    def note(self, snapshots: Snapshots, id_: str, outputs: Mapping[str, Any]) -> None:
-        """Note the version of one whose id does not name it."""
-        snapshots.note(id_, outputs)
-
-
-class ReferringKind(Kind):
-    """Resources that take a Snapshot of the program for its database and version."""
+        self.list_properties = {name: each for name, each in every.items() if name != "with_url"}
 
     @property
     def accepted(self) -> list[str]:
         """All inputs by their names in programs."""
-        return [REFERENCE, *super().accepted]
-
-    def expanded(self, snapshots: Snapshots, inputs: Struct, olds: Struct) -> tuple[Struct, list[Problem]]:
-        """See `Snapshots.expanded`."""
-        return snapshots.expanded(inputs, olds)
+        return [*([REFERENCE] if self.refers else []), *self.input_names.all]
 
     def explained(self, problems: list[Problem], olds: Struct) -> list[Problem]:
-        """If the state has a snapshot and the inputs have none, say what `ignoreChanges` must name."""
-        if not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
+        """What is wrong; if the state has a snapshot and the inputs have none, with what `ignoreChanges` must name."""
+        if not self.refers or not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
             return problems
         more = Text("{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead")
         return [
@@ -133,20 +77,16 @@ class Function:
         self.results = Names(lookup.result.properties())
 
     async def find(self, values: Mapping[str, Any], call: Call) -> Any:
-        """What it finds, for arguments that have no problem."""
+        """What it finds, for arguments that have no problem.
+
+        Raises:
+            Explained: there is no latest snapshot, and the caller does not say that there may be none: that there is one is a
+                promise of its type, so that no language has to ask before each use.
+        """
         session, lookup = call.session(), self.lookup
         found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, call.listener.progress)
         if note := session.take_note():
             call.listener.warn(note)
-        return found
-
-
-class LatestFunction(Function):
-    """The newest snapshot. That there is one is a promise of its type, so that no language has to ask before each use."""
-
-    async def find(self, values: Mapping[str, Any], call: Call) -> Any:
-        """What it finds; an error if there is none, unless the caller says that there may be none."""
-        found = await super().find(values, call)
         if found is None and not values.get("optional"):
             fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
             happened = f"database {values['database_id']} has no available snapshot{fits}"
@@ -175,16 +115,16 @@ class ByToken(Mapping[str, T]):
 
 KINDS = ByToken(
     {
-        "Snapshot": lambda: SnapshotKind(late("snapshot.difference:SnapshotRules")()),
-        "Restore": lambda: ReferringKind(late("restore.difference:RestoreRules")()),
-        "Archive": lambda: ReferringKind(late("archive.difference:ArchiveRules")()),
-        "Drill": lambda: ReferringKind(late("drill.difference:DrillRules")()),
+        "Snapshot": lambda: Kind(late("snapshot.difference:SnapshotRules")(), lists="getSnapshots"),
+        "Restore": lambda: Kind(late("restore.difference:RestoreRules")()),
+        "Archive": lambda: Kind(late("archive.difference:ArchiveRules")()),
+        "Drill": lambda: Kind(late("drill.difference:DrillRules")()),
     }
 )
 FUNCTIONS = ByToken(
     {
         "getSnapshots": lambda: Function(late("lookup.results:SNAPSHOTS")),
-        "getLatestSnapshot": lambda: LatestFunction(late("lookup.results:SURE_LATEST")),
+        "getLatestSnapshot": lambda: Function(late("lookup.results:SURE_LATEST")),
         "getDownloadUrl": lambda: Function(late("lookup.results:DOWNLOAD_URL")),
         "getDatabase": lambda: Function(late("lookup.results:DATABASE")),
         "getDatabases": lambda: Function(late("lookup.results:DATABASES")),

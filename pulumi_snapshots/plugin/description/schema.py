@@ -44,7 +44,19 @@ TYPES = {
 DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
 
+REPLACING = {"willReplaceOnChanges": True}
+HOW_TO_IMPORT = f"""
 
+## Import
+
+The id names the database and the version.
+
+```sh
+$ pulumi import {token(SNAPSHOT.name)} before-release DATABASE_ID/VERSION_ID
+$ pulumi import {token(SNAPSHOT.name)} newest DATABASE_ID/latest
+```
+"""
+"""The section that the registry's pages of what can be imported end with."""
 DEPRECATED = {"withUrl": "As an output, the whole result is then a secret. `getDownloadUrl` brings the URL alone."}
 """What still works, and what to use in its place. An SDK marks a lookup's result as a whole if anything in it is a secret."""
 
@@ -89,14 +101,17 @@ def _resource(kind: Kind) -> dict[str, Any]:
     inputs, outputs = kind.schema.inputs.properties().values(), kind.schema.outputs.values()
     listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
     return {
-        "description": with_examples(_in_all_languages(kind.schema.doc), kind.schema.name) + _how_to_import(kind),
+        "description": with_examples(_in_all_languages(kind.schema.doc), kind.schema.name)
+        + (HOW_TO_IMPORT if kind.lists else ""),
         "properties": _properties(outputs),
         "required": [each.camel for each in outputs if kind.schema.seen(each)],
-        "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
-        "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
+        "inputProperties": _inputs(kind),
+        "requiredInputs": [
+            each.camel for each in inputs if each.required and not (kind.refers and each.name in NAMED_BY)
+        ],
         **({"listInputs": listed_by} if kind.lists else {}),
         # A program that gets one by its id may say what the service does not know.
-        **({"stateInputs": {"type": "object", "properties": _properties(inputs)}} if kind.imports else {}),
+        **({"stateInputs": {"type": "object", "properties": _properties(inputs)}} if kind.lists else {}),
     }
 
 
@@ -112,14 +127,6 @@ def _component(schema: ResourceSchema) -> dict[str, Any]:
     }
 
 
-def _how_to_import(kind: Kind) -> str:
-    """The section that the registry's pages end with."""
-    commands = "\n".join(f"$ pulumi import {kind.token} {example}" for example in kind.imports)
-    return (
-        f"\n\n## Import\n\nThe id names the database and the version.\n\n```sh\n{commands}\n```\n" if commands else ""
-    )
-
-
 def _documented(record: type[Record]) -> str:
     return _in_all_languages(inspect.getdoc(record) or "")
 
@@ -129,27 +136,19 @@ def _in_all_languages(described: str) -> str:
     return re.sub(r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described)
 
 
-def _input(each: Property) -> dict[str, Any]:
-    return _property(each) | _replacing(replaces=each.replaces)
-
-
-def _replacing(*, replaces: bool) -> dict[str, Any]:
-    return {"willReplaceOnChanges": True} if replaces else {}
-
-
-def _referring(kind: Kind) -> dict[str, Any]:
-    """The input that is a Snapshot of the program, if the resource can take one."""
-    if REFERENCE not in kind.accepted:
-        return {}
+def _inputs(kind: Kind) -> dict[str, Any]:
+    """The inputs, and the Snapshot of the program if the resource can take one."""
+    inputs = kind.schema.inputs.properties()
+    found = {each.camel: _property(each) | (REPLACING if each.replaces else {}) for each in inputs.values()}
+    if not kind.refers:
+        return found
     instead = " and ".join(f"`{in_camel(name)}`" for name in NAMED_BY)
-    described = f"A Snapshot of this program; or give {instead} instead."
-    marked = _replacing(replaces=all(kind.schema.inputs.properties()[name].replaces for name in NAMED_BY))
-    return {REFERENCE: {"$ref": f"#/resources/{token(SNAPSHOT.name)}", "description": described} | marked}
-
-
-def _may_refer(kind: Kind, each: Property) -> bool:
-    """Whether a Snapshot may be given instead of this input."""
-    return REFERENCE in kind.accepted and each.name in NAMED_BY
+    reference = {
+        "$ref": f"#/resources/{token(SNAPSHOT.name)}",
+        "description": f"A Snapshot of this program; or give {instead} instead.",
+        **(REPLACING if all(inputs[name].replaces for name in NAMED_BY) else {}),
+    }
+    return {REFERENCE: reference, **found}
 
 
 def _function(function: Function) -> dict[str, Any]:

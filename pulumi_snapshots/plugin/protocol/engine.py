@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import grpc
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+from pulumi.runtime.proto import engine_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Messages
-from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, listens
+from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, listens
 
 
 class Engine(Messages):
@@ -23,7 +22,9 @@ class Engine(Messages):
     """
 
     def __init__(self, address: str | None = None) -> None:
-        super().__init__(self._reached)
+        super().__init__(
+            lambda: engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address, options=CHANNEL_OPTIONS))
+        )
         self.is_quiet = False
         self._parent = os.getppid()
         self._address = address
@@ -40,13 +41,3 @@ class Engine(Messages):
         """Queue one message."""
         if self._address is not None and (warning or not self.is_quiet):
             super().say(text, urn, warning=warning, ephemeral=ephemeral)
-
-    def _reached(self) -> Callable[[str, str, bool, bool], object]:
-        stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address, options=CHANNEL_OPTIONS))
-
-        def log(text: str, urn: str, is_warning: bool, is_ephemeral: bool) -> None:  # noqa: FBT001  a message
-            severity = engine_pb2.WARNING if is_warning else engine_pb2.INFO
-            message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=is_ephemeral)
-            stub.Log(message, timeout=LOG_DEADLINE)
-
-        return log

@@ -55,6 +55,7 @@ PLAIN_KEY_OF_PROVIDER = (
     "the API key of this provider is in plain text in {}; store it with `pulumi config set --secret`"
 )
 NO_CHANGE = "This {} cannot be changed without a stack. `pulumi do {} create` makes another one. Nothing was changed."
+STAYS = ": the service deletes no snapshot, and keeps each for 30 days"
 NO_DELETE = "This {} cannot be deleted without a stack{}. Nothing was deleted."
 UNKNOWN_SETTINGS = "the settings of this provider are not known in a preview"
 
@@ -181,7 +182,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Check(self, request: Any, context: Any) -> Any:
         """Validate inputs, without a request but for what only the service can say."""
         kind = await self._kind(request, context)
-        inputs, problems = kind.expanded(self._snapshots, request.news, request.olds)
+        refers = kind.refers
+        inputs, problems = self._snapshots.expanded(request.news, request.olds) if refers else (request.news, [])
         values, asked = kind.input_names.read(inputs), False
 
         async with self._shown(context, request.urn) as call:
@@ -202,7 +204,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Find what new inputs change."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        kind.note(self._snapshots, request.id, state)
+        self._note(kind, request.id, state)
 
         async with self._shown(context, request.urn) as call:
             await kind.rules.enter_state(call, state)
@@ -218,7 +220,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if request.timeout:
             values["timeout"] = duration_text(request.timeout)
         id_, properties = await self._resource(
-            kind, request, context, request.properties, lambda call: kind.calls.create(call, values)
+            kind, request, context, request.properties, lambda call: kind.rules.calls.create(call, values)
         )
         return provider_pb2.CreateResponse(id=id_, properties=properties)
 
@@ -238,11 +240,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None or kind.lists is None:
             text = f"This package cannot list {request.token}: the service keeps no list of it."
             await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
-        values = kind.list_names.read(request.query)
+        names = Names(kind.list_properties)
+        values = names.read(request.query)
         if UNKNOWN in values.values() or not self._is_configured:
             yield answer(computed=answer.Computed())
             return
-        names, problems = kind.list_names, kind.lists.lookup.query.problems(values)
+        problems = kind.lists.lookup.query.problems(values)
         unknown = f"cannot be asked for in a list; it takes {', '.join(names.all)}"
         failures = _failures(request.query, problems, names, unknown, shown=names.all, repeated=names.all)
         try:
@@ -285,7 +288,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         id_, properties = await self._resource(
             kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
         )
-        kind.note(self._snapshots, request.id, kind.names.read(properties))
+        self._note(kind, request.id, kind.names.read(properties))
         # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
@@ -293,7 +296,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            await _fail(context, NO_DELETE.format(kind.schema.name, kind.stays))
+            await _fail(context, NO_DELETE.format(kind.schema.name, STAYS if kind.lists else ""))
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             await kind.rules.delete(call, request.id, state)
@@ -322,6 +325,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 return await guard.register(self._callbacks)
             except grpc.aio.AioRpcError as error:
                 await _fail(context, error.details() or str(error.code()))
+
+    def _note(self, kind: Kind, id_: str, outputs: Mapping[str, Any]) -> None:
+        """Note the version of a Snapshot, which resources may refer to that are checked later."""
+        if not kind.refers:
+            self._snapshots.note(id_, outputs)
 
     async def _hooked(self, urn: str, operation: Callable[[Call], Awaitable[object]]) -> str:
         """Run what a hook does, shown at its resource; returns why the change must not happen, empty if it may."""
