@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.run.session import Session
 
-_interrupts = Interrupts()
+_interrupts = Interrupts(lambda: this_run().stop())
 AT_ONCE = 0.05
 """Seconds within which a change has what it needs if the snapshot is there. To hear of ^C costs a process."""
 KNOWN_WITHIN = 60.0
@@ -123,7 +123,7 @@ async def _carried_out(work: Callable[[], Awaitable[object]]) -> None:
     done = asyncio.wrap_future(run.begin(work))
     try:
         await asyncio.wait({done}, timeout=AT_ONCE)
-        with nullcontext() if done.done() else _interrupts.heard_by(run.stop):
+        with nullcontext() if done.done() else _interrupts.heard():
             await done
     finally:
         done.cancel()  # if the engine gives up the call, so does the wait: what was sent stays in the ledger for the next one

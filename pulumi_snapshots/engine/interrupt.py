@@ -7,6 +7,7 @@ engine starts has a group of its own: so a child process that does nothing joins
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -24,36 +25,39 @@ LONGEST = 8 * 86400
 
 
 class Interrupts:
-    """One child for all who listen at a time."""
+    """Those of one process.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._listening = 0
-        self._child: subprocess.Popen[bytes] | None = None
-        self._before: Any = None
+    Args:
+        callback: called, from any thread, if the engine is interrupted once something waits; never if that cannot be known.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._begun = False
+        self._waiting = 0
 
     @contextmanager
-    def heard_by(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Call `callback`, from any thread, if the engine is interrupted while the body runs; never if that cannot be known."""
-        with self._lock:
-            self._listening += 1
-            if self._listening == 1:
-                with suppress(ValueError):  # a program of the Automation API, in another thread than the main one
-                    self._before = signal.signal(signal.SIGINT, lambda *_: callback())
-                self._begin(callback)
+    def heard(self) -> Iterator[None]:
+        """Wait for something that the callback ends: meanwhile an interrupt does nothing else."""
+        if not self._begun:
+            self._begun = True
+            self._begin()
+        self._waiting += 1
         try:
             yield
         finally:
-            with self._lock:
-                self._listening -= 1
-                if self._listening == 0 and self._before is not None:
-                    signal.signal(signal.SIGINT, self._before)
-                    self._before = None
-                if self._listening == 0 and self._child is not None:
-                    self._child.kill()
-                    self._child = None
+            self._waiting -= 1
 
-    def _begin(self, callback: Callable[[], None]) -> None:
+    def _begin(self) -> None:
+        with suppress(ValueError):  # a program of the Automation API, in another thread than the main one
+            usual: Any = signal.getsignal(signal.SIGINT)
+
+            def interrupted(*now: Any) -> None:
+                self._callback()
+                if not self._waiting and callable(usual):
+                    usual(*now)
+
+            signal.signal(signal.SIGINT, interrupted)
         engine = engine_process()
         if engine is None:
             return
@@ -62,10 +66,10 @@ class Interrupts:
             command = ["sleep", str(LONGEST)]
             group = os.getpgid(engine)
             child = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, process_group=group)  # noqa: S603  a fixed command
-            self._child = child
-            threading.Thread(target=_wait, args=(child, callback), name="engine-interrupts", daemon=True).start()
+            # Not before: if the child's end leaves a stopped engine alone in its group, the system sends that SIGHUP.
+            atexit.register(child.kill)
+            threading.Thread(target=self._wait, args=(child,), name="engine-interrupts", daemon=True).start()
 
-
-def _wait(child: subprocess.Popen[bytes], callback: Callable[[], None]) -> None:
-    if child.wait() in {-signal.SIGINT, -signal.SIGTERM}:
-        callback()
+    def _wait(self, child: subprocess.Popen[bytes]) -> None:
+        if child.wait() in {-signal.SIGINT, -signal.SIGTERM}:
+            self._callback()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import socket
-import threading
-import time
 import urllib.request
-from contextlib import contextmanager
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -22,7 +18,6 @@ from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from tests.support.object_stores import ObjectStore, serving
 from tests.support.servicer import NO_KEY, UNKNOWN, Answer, CallFailedError, Servicer, urn
 
 if TYPE_CHECKING:
@@ -156,20 +151,13 @@ GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "destinatio
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"database_id": None, "version_id": None}, "snapshot", "is required"),
     ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
-    ({"database_id": "a/b"}, "database_id", "must be a bare id"),
-    ({"database_id": None, "version_id": None, "download_url": URL}, "download_url", "is not pinned"),
     ({"download_url": f"{URL}&versionId=v2"}, "download_url", "is pinned to version"),
-    ({"download_url": "http://snapshots.test/x?versionId=v1"}, "download_url", "must use https"),
     ({"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or az://"),
-    ({"destination": "s3://backups/../etc/"}, "destination", "`..` as a segment"),
-    ({"destination": "ftp://host/x"}, "destination", "must be a path, or a URI of file://"),
-    ({"destination": "s3://bucket"}, "destination", "must be s3://BUCKET/NAME"),
-    ({"keep_last": 0}, "keep_last", "must be a whole number from 1 to 500"),
     ({"keep_last": 1.5}, "keep_last", "must be a whole number"),
     ({"delete_object": "yes"}, "delete_object", "must be true or false"),
-    ({"timeout": "soon"}, "timeout", "must be a duration"),
     ({"timeout": "8d"}, "timeout", "must be at most 7d"),
 ]
+"""One of each kind; `tests/archive/test_archive_inputs.py` has all."""
 
 
 @pytest.mark.parametrize(("changes", "property_", "reason"), WRONG, ids=[str(wrong[0]) for wrong in WRONG])
@@ -208,26 +196,6 @@ def test_one_place_of_two_archives_is_refused_in_the_preview(idle: Servicer) -> 
     assert idle.check(other, unknown).failures == [("destination", "is also that of offsite. Nothing was sent.")]
 
 
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        GOOD,
-        {**GOOD, "version_id": UNKNOWN, "download_url": UNKNOWN, "size": UNKNOWN, "created_at": UNKNOWN},
-        {"download_url": UNKNOWN, "destination": UNKNOWN, "keep_last": UNKNOWN, "timeout": UNKNOWN},
-        {"download_url": f"{URL}&versionId=v1", "destination": "s3://bucket/folder/", "delete_object": UNKNOWN},
-        {**GOOD, "keep_last": 3, "delete_object": True, "timeout": "2h"},
-    ],
-    ids=str,
-)
-def test_what_may_be_right_passes(idle: Servicer, inputs: dict[str, Any]) -> None:
-    assert idle.check(NAME, inputs).failures == []
-
-
-def test_everything_wrong_is_reported_at_once_beside_unknowns(idle: Servicer) -> None:
-    answer = idle.check(NAME, {"download_url": UNKNOWN, "destination": "s3://b/..", "keep_last": 0, "timeout": 0})
-    assert [name for name, _ in answer.failures] == ["destination", "keep_last", "timeout"]
-
-
 # Diff: without a request, without a key
 
 STATE: dict[str, Any] = {
@@ -247,25 +215,15 @@ FROM_URL = {"database_id": None, "version_id": None}
 @pytest.mark.parametrize(
     ("olds", "news", "replaces", "changes"),
     [
-        (STATE, {}, [], False),
-        (STATE, {"download_url": f"{URL}9&versionId=v1"}, [], False),
-        (STATE, {"download_url": UNKNOWN}, [], False),
-        (STATE, {"download_url": None, "size": None, "created_at": None}, [], False),
+        (STATE, {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": "file:///backups/"}, [], False),
         (STATE, FROM_URL, [], False),
-        (STATE, {"timeout": "2h"}, [], False),
-        (STATE, {"destination": "file:///backups/"}, [], False),
         (STATE, {"version_id": "v2", "download_url": None}, ["version_id"], True),
-        (STATE, {"version_id": UNKNOWN, "download_url": UNKNOWN}, [], False),
+        (STATE, {"version_id": UNKNOWN, "download_url": UNKNOWN, "destination": UNKNOWN}, [], False),
         (STATE, {**FROM_URL, "download_url": f"{URL}&versionId=v2"}, ["download_url"], True),
-        (STATE, {**FROM_URL, "download_url": UNKNOWN}, [], False),
         (STATE, {"destination": "/elsewhere/"}, ["destination"], True),
-        (STATE, {"destination": UNKNOWN}, [], False),
-        (STATE, {"keep_last": 2}, [], True),
         ({**STATE, "keep_last": 2.0}, {"keep_last": 2}, [], False),
         (STATE, {"delete_object": True}, [], True),
-        (STATE, {"delete_object": False}, [], False),
         ({**STATE, "lost": "missing"}, {}, [], True),
-        ({**STATE, "lost": "altered"}, {"version_id": "v2", "download_url": None}, ["version_id"], True),
     ],
     ids=str,
 )  # fmt: skip
@@ -333,15 +291,6 @@ def test_a_lost_or_altered_object_is_archived_again(place: Place) -> None:
     assert path_of(again.outputs).stat().st_size == SIZE
 
 
-def test_new_wishes_are_saved_and_nothing_is_transferred(place: Place) -> None:
-    inputs = place.inputs(place.snapshot())
-    created = place.create(inputs)
-    before = place.requests()
-    saved = place.servicer.update(NAME, created.id, created.outputs, {**inputs, "keep_last": 3, "delete_object": True})
-    assert saved.outputs == {**created.outputs, "keep_last": 3, "delete_object": True}
-    assert place.requests() == before
-
-
 def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
     inputs = place.inputs(place.snapshot(), timeout="1s")
     created = place.create(inputs)
@@ -395,14 +344,6 @@ def test_tiers_and_recipients_stay_in_the_state_and_change_nothing(own_place: Pl
     assert place.files() == {path_of(each.outputs).name for each in (first, third)}
 
 
-def test_keep_last_1_removes_the_replaced_object_and_says_so(own_place: Place) -> None:
-    place = own_place
-    first = place.create(place.inputs(place.snapshot(), keep_last=1))
-    second = place.replace(first, place.inputs(place.snapshot(), keep_last=1))
-    assert place.files() == {path_of(second.outputs).name}
-    assert place.servicer.diagnostics(NAME) == [f"removed {path_of(first.outputs)}: beyond the last 1"]
-
-
 def test_a_replacement_never_loses_the_next_versions_object(serve: Serve, place: Place) -> None:
     inputs = {"destination": str(place.folder / "latest.zip"), "delete_object": True}
     first = place.create({**place.snapshot(), **inputs})
@@ -434,75 +375,3 @@ def test_an_archive_is_imported_by_its_uri(serve: Serve, place: Place) -> None:
             name: created.outputs[name] for name in ("uri", "sha256", "mark")
         }
         assert "does not exist" in failure(idle.read, NAME, f"{created.id}x", None, {})
-
-
-def test_a_wrong_configuration_is_reported_without_a_traceback(serve: Serve, tmp_path: Path) -> None:
-    with serve(config={"squarecloud:lookEvery": "never"}) as servicer:
-        inputs = {**INPUTS, "destination": str(tmp_path / "x.zip")}
-        for call in (servicer.check, servicer.create):
-            assert failure(call, NAME, inputs).startswith("squarecloud:lookEvery must be")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[ObjectStore]:
-    """A store with a bucket; each test has a database of its own, and so a folder."""
-    with serving("moto") as store:
-        store.make_bucket("backups")
-        yield store
-
-
-def test_a_bucket_is_written_looked_at_and_tidied(serve: Serve, place: Place, s3: ObjectStore) -> None:
-    source = place.snapshot()
-    with serve(env={**place.emulator.environment, **s3.environment}) as servicer:
-        inputs = {**source, "destination": "s3://backups/shop/", "delete_object": True}
-        created = servicer.create(NAME, inputs)
-        assert created.id.startswith(f"s3://backups/shop/{place.database}/")
-        key = created.id.removeprefix("s3://backups/")
-        content = s3.s3().get_object(Bucket="backups", Key=key)["Body"].read()
-        assert sha256(content).hexdigest() == created.outputs["sha256"]
-        assert servicer.read(NAME, created.id, created.outputs, inputs).outputs == created.outputs
-        servicer.delete(NAME, created.id, created.outputs)
-        assert servicer.diagnostics(NAME) == [f"deleted {created.outputs['uri']}"]
-        assert servicer.read(NAME, created.id, created.outputs, inputs).outputs["lost"] == "missing"
-        told = failure(servicer.create, NAME, {**source, "destination": "s3://nowhere/x.zip"})
-        assert "s3://nowhere/x.zip: NoSuchBucket: The specified bucket does not exist" in told
-
-
-@contextmanager
-def stalling_host() -> Iterator[str]:
-    """A host that sends the first 2 MB of 5 and then nothing; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        held: list[socket.socket] = []
-
-        def stall() -> None:
-            connection, _ = server.accept()
-            held.append(connection)
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + bytes(2_000_000))
-
-        thread = threading.Thread(target=stall)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        thread.join()
-        for connection in held:
-            connection.close()
-
-
-def test_cancel_ends_a_transfer_at_once_and_leaves_nothing(own_place: Place) -> None:
-    place = own_place
-    with stalling_host() as address:
-        url = f"{address}/databases/account/{place.database}.zip?versionId=v1"
-        inputs = {"download_url": url, "destination": str(place.folder / "x.zip")}
-        creating = place.servicer.start(place.servicer.create, NAME, inputs)
-        place.servicer.wait_for(
-            lambda: any("of 5.0 MB" in text for text in place.servicer.progress(NAME)), "a transfer under way"
-        )
-        assert place.folder.exists()
-        begun = time.monotonic()
-        place.servicer.cancel()
-        told = failure(creating.result, 30)
-    assert time.monotonic() - begun < 5
-    assert "it was interrupted at " in told
-    assert "Nothing of it is left there, and what was there is untouched.\nmore: squarecloud-snapshots explain " in told
-    assert not place.folder.exists()
-    assert "it was interrupted" in failure(place.create, {**inputs, "download_url": f"{URL}&versionId=v1"})

@@ -113,13 +113,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({}, "database_id", "is required: the id of the database to take a snapshot of"),
     ({"database_id": ""}, "database_id", "must not be empty"),
     ({"database_id": 7}, "database_id", "must be a string, not"),
-    ({"database_id": ["a"]}, "database_id", "must be a string, not list"),
-    ({"database_id": ".."}, "database_id", "must be a bare id"),
-    ({"database_id": "a b"}, "database_id", "must be a bare id"),
     ({"database_id": "a/b"}, "database_id", "must be a bare id"),
-    ({"database_id": "a%2fb"}, "database_id", "must be a bare id"),
     ({"triggers": "release"}, "triggers", "must be a list, not str"),
-    ({"triggers": {"a": 1}}, "triggers", "must be a list, not dict"),
     (
         {"triggers": ["1", {"a": [ASSET]}]},
         "triggers",
@@ -127,10 +122,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"triggers": [ARCHIVE]}, "triggers", "must not hold an asset or archive"),
     ({"timeout": "soon"}, "timeout", "must be a duration such as 90s, 45m, 1h30m or 7d"),
-    ({"timeout": 0}, "timeout", "must be longer than zero"),
     ({"timeout": "8d"}, "timeout", "must be at most 7d"),
-    ({"timeout": True}, "timeout", "must be a duration"),
-    ({"reuse_within": "-1s"}, "reuse_within", "must be a duration"),
     ({"reuse_within": "31d"}, "reuse_within", "must be at most 30d"),
     ({"rotate_after": "31d"}, "rotate_after", "must be at most 30d"),
     ({"rotate_after": "1h", "reuse_within": "1h"}, "rotate_after", "must be longer than reuse_within"),
@@ -145,12 +137,6 @@ def test_a_wrong_input_fails_on_its_property(
     ((name, told),) = idle.check(NAME, given).failures
     assert name == property_
     assert reason in told
-
-
-def test_a_wrong_input_says_that_nothing_was_sent(idle: Servicer) -> None:
-    ((name, told),) = idle.check(NAME, {"database_id": DATABASE, "timeout": "5 minutes"}).failures
-    assert name == "timeout"
-    assert told.startswith("must be a duration such as 90s, ")
     assert told.endswith(". Nothing was sent.")
 
 
@@ -172,10 +158,8 @@ def test_everything_wrong_is_reported_at_once(idle: Servicer) -> None:
         {"triggers": [REFERENCE, {"a": ["b", None, True, 1.5]}]},
         {"triggers": UNKNOWN},
         {"triggers": [UNKNOWN, {"a": [UNKNOWN]}]},
-        {"timeout": UNKNOWN},
-        {"reuse_within": UNKNOWN, "rotate_after": "1s"},
+        {"timeout": UNKNOWN, "reuse_within": UNKNOWN, "rotate_after": "1s"},
         {"rotate_after": UNKNOWN, "reuse_within": "30d"},
-        {"timeout": "1h30m", "reuse_within": 0, "rotate_after": 1.5},
         {"timeout": "7d", "reuse_within": "0.5h", "rotate_after": "30d"},
         {"database_id": "My-Database"},
     ],
@@ -190,11 +174,6 @@ def test_an_error_never_prints_a_secret_value(idle: Servicer) -> None:
     answer = idle.check(NAME, given)
     assert [name for name, _ in answer.failures] == ["timeout", "reuse_within", "rotate_after"]
     assert "pw-" not in str(answer.failures)
-
-
-def test_a_wrong_input_beside_unknown_ones_is_found(idle: Servicer) -> None:
-    answer = idle.check(NAME, {"database_id": UNKNOWN, "triggers": [UNKNOWN], "timeout": "soon"})
-    assert [name for name, _ in answer.failures] == ["timeout"]
 
 
 # Diff: without a request, without a key
@@ -378,13 +357,7 @@ def test_a_name_in_place_of_an_id_is_called_no_id(place: Place) -> None:
     )
     assert "hint: `squarecloud-snapshots databases` shows them.\n" in failed.message
     assert failed.message.count("hint: ") == 1
-
-
-def test_a_refusal_keeps_nothing(place: Place) -> None:
-    place.fault("create", status=404, code="DATABASE_NOT_FOUND")
-    error = failure(place.create)
-    assert error.kept is None
-    assert f"was taken. [POST /databases/{place.database}/snapshots: 404 DATABASE_NOT_FOUND]" in error.message
+    assert failed.kept is None
 
 
 def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place: Place) -> None:
@@ -470,24 +443,6 @@ def test_twelve_creates_wait_at_once_and_each_finds_its_own(emulator: Service, p
     second = place.servicer.start(place.servicer.create, urn("second"), {"database_id": databases[0], **reuse})
     assert second.result(60).id.startswith(f"{databases[0]}/")
     assert second.result().id != calls[databases[0]].result().id
-
-
-def test_ten_resumes_wait_at_once(emulator: Service, place: Place) -> None:
-    posted = datetime.now(UTC) - timedelta(hours=2, minutes=1)
-    rows = [urn(f"r{number}") for number in range(10)]
-    calls = []
-    for number, row in enumerate(rows):
-        attempt = {"posted_at": posted.isoformat(), "id": f"{number}", "answered": "202", "timeout": 2700.0}
-        database_id = str(emulator.control("databases", {"id": f"d{next(_numbers):031x}"})["id"])
-        inputs = {"database_id": database_id, "timeout": "1h"}
-        state = {**PENDING, **inputs, "attempt": attempt}
-        calls.append(place.servicer.start(place.servicer.update, row, f"{database_id}/pending:x", state, inputs))
-    # The SDK serves four at a time: the fifth would begin when the first one ends, in an hour.
-    place.servicer.wait_for(lambda: all(map(place.servicer.progress, rows)), "ten waits at once")
-    assert not any(call.done() for call in calls)
-    place.servicer.cancel()
-    for call in calls:
-        assert "The wait was interrupted." in kept(call.result, 30).reasons[0]
 
 
 def test_the_provider_ends_soon_after_its_engine_was_killed(started_place: Place) -> None:

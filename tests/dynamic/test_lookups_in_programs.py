@@ -93,16 +93,9 @@ def outcome_of(name: str, *arguments: Any, **named: Any) -> str:
 # Arguments ---------------------------------------------------------------------------------------------------------------
 
 BAD = [
-    ({"database_id": ""}, "database_id must not be empty"),
     ({"database_id": "../x"}, "database_id must be a bare id"),
-    ({"database_id": 7}, "database_id must be a string, not int"),
-    ({"origin": "scheduled"}, "origin must be 'manual' or 'automatic', not 'scheduled'"),
     ({"origin": ["manual"]}, "origin must be 'manual' or 'automatic', not ['manual']"),
     ({"AGE": "soon"}, "AGE must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not 'soon'"),
-    ({"AGE": -1}, "AGE must be a duration"),
-    ({"AGE": "-1h"}, "AGE must be a duration"),
-    ({"AGE": True}, "AGE must be a duration"),
-    ({"AGE": 0}, "AGE must be longer than zero"),
     ({"AGE": "31d"}, "AGE must be at most 30d (the service keeps no snapshot longer), not '31d'"),
 ]
 AGES = {"get_snapshots": ("newer_than", "older_than"), "get_latest_snapshot": ("max_age",)}
@@ -129,16 +122,6 @@ def test_a_database_is_needed(name: str) -> None:
         f"{name}: database_id must be a bare id, of letters, digits, - and _ only.\n"
         "more: squarecloud-snapshots explain lookup-failed"
     )
-
-
-@pytest.mark.parametrize("twin", ["", "_output"])
-def test_ages_that_no_snapshot_has_are_an_error(twin: str) -> None:
-    assert outcome_of(f"get_snapshots{twin}", newer_than="1h", older_than="1h30m") == (
-        f"get_snapshots{twin}: newer_than must be longer than older_than (else no snapshot is both), not '1h'.\n"
-        "more: squarecloud-snapshots explain lookup-failed"
-    )
-    several = outcome_of(f"get_snapshots{twin}", database_id="", origin="x", newer_than="y")
-    assert all(word in several for word in ("database_id must", "; origin must", "; newer_than must"))
 
 
 def test_an_output_belongs_to_the_twin() -> None:
@@ -296,12 +279,6 @@ def test_a_failure_names_function_and_code_and_can_be_caught(service: Served) ->
         get_database("b" * 32)
     assert (failure.value.code, failure.value.status) == ("DATABASE_NOT_FOUND", 404)
     assert failure.value.__cause__ is None
-    assert service.control("journal")
-
-
-def test_debugging_shows_where_a_lookup_failed(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SQUARECLOUD_DEBUG", "1")
-    assert "Traceback (most recent call last)" in outcome_of("get_database", "b" * 32)
     assert service.control("journal")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined
+from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined, wait_for
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -240,31 +240,6 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(shop: App) ->
     assert sorted(done(shop)) == ["update one", "update two"]
 
 
-PLUGIN = """
-from pulumi_snapshots.plugin import Guard
-from servers import Server
-
-guard = Guard("guard", "DATABASE", before=["create", "update"])
-last = guard.last()
-Server("one", pulumi.Config().get("value") or "a", hooks=guard.hooks)
-pulumi.export("last", last and last.id)
-""".replace("DATABASE", DATABASE)
-
-
-def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
-    shop.plug()
-    shop.program(PLUGIN)
-    printed = shop.up()
-    version = shop.started()[0]
-    assert f"guarded by {DATABASE}/{version}: create of Server one" in diagnostics(printed)
-    assert f"To go back: squarecloud-snapshots restore {DATABASE}/{version}\n" in diagnostics(printed)
-    shop.fault("create", status=404, code="DATABASE_NOT_FOUND")
-    shop.pass_time(1200)
-    printed = shop.up("-c", "value=b", fails=True)
-    assert "The update of Server one was held back, since no snapshot guards it: This account has" in joined(printed)
-    assert done(shop) == ["create one"]
-
-
 ALONE = """
 from pulumi_snapshots.plugin import Guard
 
@@ -493,21 +468,33 @@ def test_sigterm_to_the_engine_alone_changes_nothing(shop: App, way: str) -> Non
     assert len(done(shop)) == 6
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_plugin_that_ends_or_stands_still_while_changes_wait_changes_nothing(shop: App, sign: int) -> None:
+@pytest.mark.parametrize(
+    ("way", "who", "sign"),
+    [
+        (".plugin", "pulumi-resource-squarecloud", signal.SIGKILL),
+        (".plugin", "pulumi-resource-squarecloud", signal.SIGSTOP),
+        ("", "pulumi", signal.SIGSTOP),
+    ],
+)
+def test_a_process_that_ends_or_stands_still_while_changes_wait_changes_nothing(
+    shop: App, way: str, who: str, sign: int
+) -> None:
     shop.plug()
-    shop.program(MANY.replace("WAY", ".plugin"))
+    shop.program(MANY.replace("WAY", way))
     shop.up("-c", "count=3", "-c", "value=a")
     done(shop)
     shop.slow()
     running = shop.start_up("-c", "value=b", real=True)
     running.shows("next check")
-    (plugin,) = running.processes("pulumi-resource-squarecloud")
-    os.kill(plugin, sign)
+    process = running.process.pid if who == "pulumi" else running.processes(who)[0]
+    os.kill(process, sign)
     if sign == signal.SIGSTOP:
         shop.pass_time(600)
+        if who == "pulumi":
+            shop.forget_requests()
+            wait_for(shop.requests, "the poll that finds the snapshot")
         assert done(shop) == []
-        os.kill(plugin, signal.SIGCONT)
+        os.kill(process, signal.SIGCONT)
         shop.ends(running)
     else:
         assert 'before hook "Guard guard: before update" failed: ' in shop.ends(running, fails=True)

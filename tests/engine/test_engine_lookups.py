@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, PATIENCE, diagnostics, joined
+from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -121,31 +118,6 @@ Archive("twin", get_latest_snapshot_output(pulumi.Output.from_input("{DATABASE}"
     assert told.startswith("Archive 'none': the lookup has found no snapshot. Give snapshot=SNAPSHOT")
 
 
-def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
-    missing = "b" * 32
-    assert error_of(app, 'get_snapshots(newer_than="soon")').startswith("get_snapshots: newer_than must be a duration")
-    assert app.requests() == []
-    none = "This account has no such database."
-    advice = (
-        "Check database_id, and that the API key belongs to the account that owns the "
-        "database. more: squarecloud-snapshots explain database-missing"
-    )
-    assert error_of(app, f'get_latest_snapshot("{missing}")', update=True) == (
-        f"get_latest_snapshot: {none} [GET /databases/{missing}/snapshots: 404 DATABASE_NOT_FOUND] {advice}"
-    )
-    # Of a twin, also where a resource waits for what it brings.
-    waiting = f'Snapshot("s", get_database_output(pulumi.Output.from_input("{missing}")).id)'
-    assert error_of(app, waiting, update=True) == (
-        f"get_database_output: {none} [GET /databases/{missing}: 404 DATABASE_NOT_FOUND] {advice}"
-    )
-    assert "could not be reached" in error_of(app, "get_databases()", "-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2")
-    del app.environment["SQUARECLOUD_API_KEY"]
-    assert error_of(app, "get_databases()").startswith(
-        "get_databases: No API key is set. Nothing was sent. Set a valid key with `pulumi config set"
-    )
-    assert app.snapshots() == []
-
-
 def test_a_caught_lookup_failure_does_not_fail_the_program(app: App) -> None:
     add(app)
     caught = documented("LookupFailed").replace(DATABASE, "b" * 32)
@@ -161,48 +133,3 @@ pulumi.export("twin", twin)
     outputs = {"kept": 2, "running": False, "twin": "no such database", "latest_url": "[secret]"}
     assert app.stack.outputs() == outputs
     assert "versionId=" in app.stack.outputs(show_secrets=True)["latest_url"]
-
-
-INLINE = """
-import json, sys
-from pulumi import automation as auto
-import pulumi
-from pulumi_snapshots import Snapshot, get_databases, get_latest_snapshot, get_latest_snapshot_output
-
-
-def program():
-    database = next(one for one in get_databases() if one.type == "postgres")
-    latest = get_latest_snapshot(database.id)
-    pulumi.export("latest", latest.version_id if latest else None)
-    if pulumi.Config().get_bool("take"):
-        snapshot = Snapshot("inline", database.id)
-        pulumi.export("taken", get_latest_snapshot_output(snapshot.database_id).version_id)
-
-
-stack = auto.create_or_select_stack(stack_name="inline", project_name="inline", program=program)
-stack.set_config("squarecloud:apiKey", auto.ConfigValue(value=sys.argv[1], secret=True))
-seen = []
-for take in ("true", "false"):
-    stack.set_config("take", auto.ConfigValue(value=take))
-    stack.preview()
-    seen.append({name: output.value for name, output in stack.up().outputs.items()})
-print(json.dumps(seen))
-"""
-
-
-def test_inline_programs_look_up_again_in_each_run(app: App) -> None:
-    key = app.environment.pop("SQUARECLOUD_API_KEY")
-    earlier = add(app)
-    done = subprocess.run(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", INLINE, key],
-        env=app.environment | {"PULUMI_PYTHON_CMD": sys.executable},
-        cwd=app.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=2 * PATIENCE,  # four commands
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    taken = app.started()[0]
-    assert json.loads(done.stdout) == [{"latest": earlier, "taken": taken}, {"latest": taken}]
-    assert key not in done.stdout + done.stderr

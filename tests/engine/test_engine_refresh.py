@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,29 +22,6 @@ Dependant("dependant", snapshot.download_url)
 pulumi.export("download_url", snapshot.download_url)
 """
 DAY = 86400.0
-
-WARNED_FAILURES: dict[str, dict[str, Any]] = {
-    "429": {"status": 429, "code": "RATE_LIMITED"},
-    "malformed": {"malformed": True},
-}
-
-
-def test_a_refresh_keeps_what_it_cannot_read(app: App) -> None:
-    app.program(PROGRAM)
-    app.up()
-    before = app.outputs()
-    for name, effect in WARNED_FAILURES.items():
-        app.fault("list", **effect)
-        printed = app.refresh()
-        assert f"warning: snapshot {app.snapshot()['id']} was not refreshed and stays as it was: " in printed, name
-        assert diagnostics(printed).count("warning: ") == 1, name
-        assert {**app.outputs(), "download_url": None} == {**before, "download_url": None}, name
-        app.mend()
-    app.fault("list", status=403, code="MISSING_SCOPE")
-    told = diagnostics(app.refresh(fails=True))
-    assert "403 MISSING_SCOPE" in told
-    assert "`pulumi refresh --run-program`" in told
-    assert app.outputs()["version_id"] == before["version_id"]
 
 
 def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:

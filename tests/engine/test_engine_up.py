@@ -154,3 +154,25 @@ Snapshot("b", "My-Database")
     told = diagnostics(app.preview())
     assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
     assert told.count("squarecloud:apiKey is configured in plain text") == 1
+
+
+def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
+    app.program(f'Snapshot("before-release", "{DATABASE}")')
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    assert "before-release create" in app.preview()
+    told = diagnostics(app.up(fails=True))
+    assert (
+        "    error: No API key is set.\n"
+        "    Nothing was sent.\n"
+        "    hint: Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
+        "    more: squarecloud-snapshots explain missing-key\n"
+    ) in told
+    app.environment["SQUARECLOUD_API_KEY"] = key
+    app.program(f'Snapshot("before-release", "{DATABASE}", timeout="3s")')
+    told = diagnostics(app.up("-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2", fails=True))
+    assert (
+        f"No snapshot of database {DATABASE} was taken. The wait ended after 3 s, while connecting to the service"
+        in told
+    )
+    assert app.snapshots() == []
+    assert app.requests() == []

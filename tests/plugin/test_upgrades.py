@@ -167,20 +167,6 @@ def test_a_change_that_breaks_an_sdk_is_found(change: dict[str, Any], complaint:
     assert (complaint in found) if complaint else found == []
 
 
-def test_what_is_gone_breaks_an_sdk() -> None:
-    assert list(broken(SMALL, {**SMALL, "resources": {}})) == ["a:index:B: is gone"]
-    empty = {**SMALL["types"], "a:index:O": {"type": "object", "properties": {}}}
-    assert list(broken(SMALL, {**SMALL, "types": empty})) == ["a:index:O.p: is no output any more"]
-    sends = {
-        **SMALL,
-        "provider": {"inputProperties": {"all": {"type": "array", "items": {"$ref": "#/types/a:index:O"}}}},
-    }
-    assert list(broken(sends, {**sends, "types": empty})) == [
-        "a:index:O.p: is no output any more",
-        "a:index:O.p: is no input any more",
-    ]
-
-
 # The records
 
 

@@ -191,7 +191,7 @@ def test_both_ways_offer_the_same_names() -> None:
 
 
 def test_every_kind_of_call_has_a_resource() -> None:
-    assert {type(kind.calls) for kind in KINDS.values()} == set(Calls.__subclasses__())
+    assert {type(kind.rules.calls) for kind in KINDS.values()} == set(Calls.__subclasses__())
     assert {type(kind.rules) for kind in KINDS.values()} == set(Rules.__subclasses__())
 
 

@@ -37,25 +37,6 @@ def inside(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None]
 # What the plugin does not have
 
 
-@pytest.mark.parametrize(
-    ("method", "words"),
-    [
-        ("Parameterize", "takes no parameters"),
-        ("Call", "have no methods"),
-        ("GetMapping", "maps the names of no other tool"),
-        ("GetMappings", "maps the names of no other tool"),
-    ],
-)
-def test_a_call_that_does_not_exist_is_unimplemented_in_plain_words(method: str, words: str) -> None:
-    async def body() -> None:
-        async with plugged() as here:
-            with pytest.raises(CallFailedError, match=words) as caught:
-                await here.call(method, getattr(provider_pb2, f"{method}Request")())
-            assert caught.value.code == "UNIMPLEMENTED"
-
-    run_inside(body)
-
-
 # A URN that names nothing
 
 
@@ -296,19 +277,6 @@ async def test_a_latest_snapshot_that_is_not_there_is_an_error() -> None:
             await here.call("Invoke", latest)
         latest.args.update({"optional": True})
         assert values(getattr(await here.call("Invoke", latest), "return")) == {}
-
-
-@inside
-async def test_only_the_url_of_a_found_snapshot_is_a_secret() -> None:
-    """Go refuses a plain lookup whose result holds a secret, and YAML can show no part of a secret."""
-    async with plugged(snapshot_seconds=1) as here:
-        here.emulator.add_database(DATABASE)
-        await here.call("Create", creating())
-        asked = bag({"databaseId": DATABASE, "withUrl": True})
-        request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=asked)
-        found = values(getattr(await here.call("Invoke", request), "return"))["snapshot"]
-        assert [name for name, value in found.items() if isinstance(value, dict)] == ["downloadUrl"]
-        assert set(found["downloadUrl"]) == set(secret(""))
 
 
 @inside

@@ -323,18 +323,6 @@ def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
         call(idle, "GetSchema", provider_pb2.GetSchemaRequest(version=7))
 
 
-@pytest.mark.parametrize(
-    ("method", "request_", "words"),
-    [
-        ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Snapshoot")), "no resource squarecloud:index:Snapshoot"),
-        ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getAll"), "no function squarecloud:index:getAll"),
-    ],
-)  # fmt: skip
-def test_a_missing_thing_is_an_error(idle: PluginServicer, method: str, request_: Any, words: str) -> None:
-    with pytest.raises(CallFailedError, match=words):
-        call(idle, method, request_)
-
-
 # Settings
 
 
@@ -469,23 +457,6 @@ def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Service, Plug
         plugin.read(NAME, id_)
     assert caught.value.message.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}.\n")
     assert service.journal() == []
-
-
-@pytest.mark.parametrize(
-    ("id_", "words"),
-    [
-        (f"{DATABASE}/vanished", f"The service lists no snapshot vanished of database {DATABASE}. It keeps one for 30 days"),
-        # A version id may hold slashes.
-        (f"{DATABASE}/a/b", f"The service lists no snapshot a/b of database {DATABASE}."),
-        (f"{'b' * 32}/v1", "404 DATABASE_NOT_FOUND]\nhint: Check database_id"),
-    ],
-)  # fmt: skip
-def test_what_the_account_does_not_have_cannot_be_imported(
-    asking: tuple[Service, PluginServicer], id_: str, words: str
-) -> None:
-    with pytest.raises(CallFailedError) as caught:
-        asking[1].read(NAME, id_)
-    assert words in caught.value.message
 
 
 def test_a_second_engine_waits_and_sends_nothing(
