@@ -16,14 +16,15 @@ from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained, Next, Step
-from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
+from pulumi_snapshots.properties.checks import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from pulumi_snapshots.guard.foresight import Foresight
+    from pulumi_snapshots.guard.inputs import GuardInputs
     from pulumi_snapshots.guard.once import OncePerRun
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.run.session import Session
@@ -42,9 +43,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
         database_id = self._database_id
         known = database_id if isinstance(database_id, str) else ""
-        before = GuardInputs.of(self._values(self._name)).before
         self._foresight: Foresight | None = None
         if pulumi.runtime.is_dry_run():
+            before = self._inputs(known or UNKNOWN).before
             self._foresight = late("guard.foresight:Foresight")(known, before)
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
         engine = get_engine()
@@ -80,7 +81,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             if self._foresight is not None:
                 self._foresee(self._foresight, change, args.urn, row)
                 return
-            inputs = await self._inputs(what)
+            inputs = await self._known_inputs(what)
             once: OncePerRun = self._program.shared(late("guard.once:OncePerRun"))
             if when == "before":
                 asked = self._owner, inputs.snapshot, what, self._session, row
@@ -92,7 +93,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         finally:
             await self._messages.flush()
 
-    async def _inputs(self, change: str) -> GuardInputs:
+    async def _known_inputs(self, change: str) -> GuardInputs:
         database_id: Any = self._database_id
         if isinstance(database_id, pulumi.Output):
             await asyncio.wait({self._ready}, timeout=KNOWN_WITHIN)
@@ -104,12 +105,11 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             if database_id is None:
                 why = "its database is not known, since what that comes from has failed, or is not there yet"
                 raise late("guard.once:ChangeHeldBack")(change, why, [Next(Step.RUN_AGAIN)])
-            self._refuse(self._name, self._values(database_id))
-        return GuardInputs.of(self._values(database_id))
+        return self._inputs(database_id)
 
     def _foresee(self, foresight: Foresight, change: str, urn: str, row: Row) -> None:
         if isinstance(self._database_id, str) and not foresight.summary():
-            inputs = GuardInputs.of(self._values(self._database_id))
+            inputs = self._inputs(self._database_id)
             self._of_book(lambda book: foresight.learn(book, inputs.database_id, inputs.reuse_within))
         foresight.show(change, urn, row)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -238,24 +237,11 @@ class GuardBook:
 
 
 def _kept(entries: list[Guarded]) -> list[Guarded]:
-    """At most `MOST` of the entries: the oldest of whichever guard and database has most go first.
-
-    The last way back of each guard and database stays, and the last change of each database: more of them than `MOST` would
-    stay for their 30 days.
-    """
-    if len(entries) <= MOST:
-        return entries
-    stay = {(each.guard, each.database_id): each for each in entries if each.version_id}
+    """The newest `MOST` of the entries, the last way back of each guard and database, and the last change of each database."""
+    ways = {(each.guard, each.database_id): each for each in entries if each.version_id}
     changed = sorted((each for each in entries if each.changed_at), key=lambda each: each.touched_at)
-    last = [*stay.values(), *{each.database_id: each for each in changed}.values()]
-    counts = Counter((each.guard, each.database_id) for each in entries)
-    spare = [each for each in entries if not any(each is one for one in last)]
-    while spare and len(entries) > MOST:
-        gone = max(spare, key=lambda each: counts[each.guard, each.database_id])
-        counts[gone.guard, gone.database_id] -= 1
-        spare.remove(gone)
-        entries = [each for each in entries if each is not gone]
-    return entries
+    stay = [*entries[-MOST:], *ways.values(), *{each.database_id: each for each in changed}.values()]
+    return [each for each in entries if any(each is one for one in stay)]
 
 
 def _read(entries: object, now: datetime) -> list[Guarded]:

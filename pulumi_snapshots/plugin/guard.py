@@ -23,7 +23,7 @@ class Guard(GuardDeclaration):
 
     def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
         # What is guarded is picked here.
-        inputs = arguments_of({**self._values(self._database_id), "only": []})
+        inputs = arguments_of({"database_id": self._database_id, **self._given, "only": []})
         component = pulumi.ComponentResource(f"{PACKAGE}:index:Guard", self._name, inputs, remote=True)
         registered: Any = asyncio.ensure_future(component.urn.future())
         return {each: _Hook(name, registered) for each, name in names.items()}

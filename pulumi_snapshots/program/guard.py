@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -28,7 +28,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pulumi_snapshots.guard.book import GuardBook, Guarded
     from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -70,21 +70,28 @@ class GuardDeclaration(ABC):
         *,
         fallback: str | float | None = None,
     ) -> None:
-        self._database_id = database_id
+        if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # programs give anything
+            raise pulumi.RunError("Guard: name must be a text that is not empty.")
+        self._name, self._database_id = name, database_id
         self._given: dict[str, Any] = {
             "reuse_within": reuse_within,
             "before": before,
             "timeout": timeout,
             "fallback": fallback,
         }
+        guarded = self._inputs(UNKNOWN if isinstance(database_id, pulumi.Output) else database_id).before
         self._program = this_program()
-        self._name = self._checked(name)
-        self._settings = self._read_settings()
+        if name in self._program.guards:
+            raise pulumi.RunError(f"{self}: the program has another guard of this name.")
+        self._program.guards.add(name)
+        self._program.noted(str(self), {"database_id": database_id})
+        try:
+            self._settings = Settings.read(ProgramConfig(), os.environ)
+        except Explained as error:
+            raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
         self._owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
         warn_of_plain_key()
-        if not isinstance(database_id, pulumi.Output):
-            warn_of_unusual_id(database_id)
-        guarded = GuardInputs.of(self._values(name)).before
+        warn_of_unusual_id(database_id)
         # All of them now: what was deleted from the program is guarded too, by the names that the state has.
         self._hooks = self._made(hook_names(name, guarded, in_preview=pulumi.runtime.is_dry_run()))
 
@@ -184,34 +191,17 @@ class GuardDeclaration(ABC):
     def _newest(self, database_id: str) -> SnapshotInfo | None:
         """The newest manual snapshot that the service lists."""
 
-    # The arguments ------------------------------------------------------------------------------------------------------
+    def _inputs(self, database_id: object) -> GuardInputs:
+        """The inputs for a database, which is `UNKNOWN` until it is known.
 
-    def _values(self, database_id: object) -> dict[str, Any]:
-        return {"database_id": database_id, **self._given}
-
-    def _checked(self, name: object) -> str:
-        if not isinstance(name, str) or not name.strip():
-            raise pulumi.RunError("Guard: name must be a text that is not empty.")
-        known = UNKNOWN if isinstance(self._database_id, pulumi.Output) else self._database_id
-        self._refuse(name, self._values(known))
-        if name in self._program.guards:
-            raise pulumi.RunError(f"Guard {name!r}: the program has another guard of this name.")
-        self._program.guards.add(name)
-        self._program.noted(f"Guard {name!r}", {"database_id": self._database_id})
-        return name
-
-    @staticmethod
-    def _refuse(name: str, values: Mapping[str, Any]) -> None:
-        problems = GuardInputs.problems(values)
-        if problems:
+        Raises:
+            pulumi.RunError: one is wrong.
+        """
+        values = {"database_id": database_id, **self._given}
+        if problems := GuardInputs.problems(values):
             told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
-            raise pulumi.RunError(f"Guard {name!r}: {told}.")
-
-    def _read_settings(self) -> Settings:
-        try:
-            return Settings.read(ProgramConfig(), os.environ)
-        except Explained as error:
-            raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
+            raise pulumi.RunError(f"{self}: {told}.")
+        return GuardInputs.of({**values, "database_id": self._name if database_id is UNKNOWN else database_id})
 
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""
@@ -229,25 +219,8 @@ class GuardDeclaration(ABC):
             return said
 
         try:
-            return _in_a_loop(consult)
+            # In a thread and an event loop of its own, whichever loop the program runs in.
+            with ThreadPoolExecutor(1) as thread:
+                return thread.submit(anyio.run, consult).result()
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
-
-
-def _in_a_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Await something in a thread and an event loop of its own, whichever loop the program runs in; its result."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(anyio.run(work))
-        except BaseException as error:  # noqa: BLE001  raised again below
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="guard-book", daemon=True)
-    thread.start()
-    thread.join()
-    for error in errors:
-        raise error
-    return results[0]

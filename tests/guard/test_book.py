@@ -156,8 +156,7 @@ async def test_what_other_guards_take_pushes_out_neither_a_way_back_nor_that_the
         await book.takes(f"w{number}", guard=f"organization/other/prod/{number % 50}", database_id=OTHER_DATABASE)
     assert await book.says() == "v1"
     assert await consult(book.ledger, lambda book: book.spent(DATABASE)) == changed
-    assert {len(await book.history(f"organization/other/prod/{number}")) for number in range(50)} == {3, 4}
-    assert len((await book.place.read())["guards"]) == MOST
+    assert len((await book.place.read())["guards"]) == MOST + 1
 
 
 @pytest.mark.parametrize(

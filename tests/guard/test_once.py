@@ -130,29 +130,26 @@ async def test_the_repetition_of_a_failed_run_is_free_also_if_the_listing_stays_
         assert set(first.done.values()) == set(again.done.values()) == {w.started()}
 
 
+@pytest.mark.parametrize(
+    ("then", "later", "now", "is_resumed"),
+    [(0.0, 10.0, 0.0, True), (0.0, 46.0, 0.0, False), (0.0, 120.0, -180.0, False), (1440.0, 10.0, 0.0, True), (0.0, 0.0, 50.0, True)],
+    ids=["soon", "long ago", "clock set back", "clock was ahead", "clock set ahead"],
+)  # fmt: skip
 @virtual
-async def test_what_a_killed_guard_requested_long_ago_guards_nothing() -> None:
+async def test_what_a_killed_guard_requested_guards_for_its_timeout_whatever_the_clock_shows(
+    then: float, later: float, now: float, *, is_resumed: bool
+) -> None:
+    """Minutes: this machine's clock at the kill, the time that passes, and this clock in the next run."""
     async with world(snapshot_seconds=300.0) as w:
         machine = Machine(w)
-        await machine.killed_after(200.0)
-        await w.clock.sleep(46 * MINUTE)
-        again = machine.program()
-        await again.changes(2)
-        _, second = w.posts
-        assert set(again.done.values()) == {second.version_id}
-
-
-@virtual
-async def test_an_old_snapshot_guards_nothing_if_the_clock_was_set_back() -> None:
-    async with world(snapshot_seconds=300.0) as w:
-        machine = Machine(w)
-        await machine.killed_after(200.0)
-        await w.clock.sleep(120 * MINUTE)
-        with set_clock(w.clock, -timedelta(hours=3)):
+        with set_clock(w.clock, timedelta(minutes=then)):
+            await machine.killed_after(200.0)
+        await w.clock.sleep(later * MINUTE)
+        with set_clock(w.clock, timedelta(minutes=now)):
             again = machine.program()
             await again.changes(2)
-        _, second = w.posts
-        assert set(again.done.values()) == {second.version_id}
+        assert set(again.done.values()) == {w.posts[-1].version_id}
+        assert len(w.posts) == (1 if is_resumed else 2)
 
 
 @virtual
@@ -168,29 +165,6 @@ async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_o
             await again.change("update of Server shop")
         assert not again.done
         assert "could not be reached" in again.told("update of Server shop")
-
-
-@virtual
-async def test_a_guard_killed_while_the_clock_was_ahead_is_resumed_too() -> None:
-    async with world(snapshot_seconds=30.0) as w:
-        machine = Machine(w)
-        with set_clock(w.clock, timedelta(days=1)):
-            await machine.killed_after(5.0, reuse_within=0.0)
-        await w.clock.sleep(10 * MINUTE)
-        again = machine.program()
-        await again.changes(2, reuse_within=0.0)
-        assert set(again.done.values()) == {w.started()}
-
-
-@virtual
-async def test_a_killed_guard_is_resumed_also_if_the_clock_was_set_ahead() -> None:
-    async with world(snapshot_seconds=300.0) as w:
-        machine = Machine(w)
-        await machine.killed_after(200.0)
-        with set_clock(w.clock, timedelta(minutes=50)):
-            again = machine.program()
-            await again.changes(2)
-        assert set(again.done.values()) == {w.started()}
 
 
 @virtual

@@ -15,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
+from pulumi_snapshots.plugin.protocol.engine import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.plugin.wire import is_secret
 from pulumi_snapshots.program import invokes

@@ -36,8 +36,7 @@ from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
-from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
-from pulumi_snapshots.plugin.protocol.engine import Engine
+from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.shared import Shared

@@ -25,7 +25,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.service.errors import SquareCloudError
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
+    from pulumi_snapshots.plugin.protocol.engine import Callbacks
     from pulumi_snapshots.run.calls import Call
 
 TOKEN = token(GUARD.name)

@@ -1,11 +1,14 @@
-"""The engine that the plugin serves: whether it still runs, and the messages to it."""
+"""The engine that the plugin serves: whether it still runs, the messages to it, and what it calls back."""
 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
-from pulumi.runtime.proto import engine_pb2_grpc
+from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc, engine_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Messages
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, listens
@@ -41,3 +44,28 @@ class Engine(Messages):
         """Queue one message."""
         if self._address is not None and (warning or not self.is_quiet):
             super().say(text, urn, warning=warning, ephemeral=ephemeral)
+
+
+class Callbacks(callback_pb2_grpc.CallbacksServicer):
+    """The hooks and the transforms of components, by the tokens that the engine calls them with.
+
+    Args:
+        target: the address at which the engine reaches this process.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._functions: dict[str, Callable[[bytes], Awaitable[Any]]] = {}
+
+    def to(self, function: Callable[[bytes], Awaitable[Any]]) -> Any:
+        """A callback to a function, which gets a message's bytes and returns a message."""
+        token = secrets.token_hex(8)
+        self._functions[token] = function
+        return callback_pb2.Callback(target=self._target, token=token)
+
+    async def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name
+        """Call one."""
+        if request.token not in self._functions:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "This plugin has no such callback.")
+        message = await self._functions[request.token](request.request)
+        return callback_pb2.CallbackInvokeResponse(response=message.SerializeToString())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -25,8 +25,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
 from pulumi_snapshots.plugin.description.references import Snapshots
-from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
-from pulumi_snapshots.plugin.protocol.engine import Engine
+from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
@@ -247,14 +246,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             return
         problems = kind.lists.lookup.query.problems(values)
         unknown = f"cannot be asked for in a list; it takes {', '.join(names.all)}"
-        failures = _failures(request.query, problems, names, unknown, shown=names.all, repeated=names.all)
         try:
             start = int(request.continuation_token or 0)
         except ValueError:
             text = "The continuation token is none that this provider has given out."
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
-        if failures:
-            text = "\n".join(f"{each.property} {each.reason}".lstrip() for each in failures)
+        if wrong := _reasons(request.query, problems, names, unknown, repeated=True):
+            text = "\n".join(f"{wire} {reason}" for wire, reason in wrong)
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         async with self._shown(context, "") as call:
             found = await kind.lists.find(values, call)
@@ -311,10 +309,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         inputs, names = late("plugin.protocol.component:ComponentInputs"), late("plugin.protocol.component:INPUTS")
         values = names.read(request.inputs)
         unknown = f"is not an input of a Guard; its inputs are {', '.join(names.all)}"
-        repeated = [name for name, value in request.inputs.fields.items() if not holds_secret(value)]
-        failures = _failures(request.inputs, inputs.problems(values), names, unknown, repeated=repeated)
-        if failures:
-            text = "; ".join(each.reason for each in failures)
+        if wrong := _reasons(request.inputs, inputs.problems(values), names, unknown, repeated=True):
+            text = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
             await _fail(context, f"{text}.", grpc.StatusCode.INVALID_ARGUMENT)
         if not self._is_configured:
             values["database_id"] = UNKNOWN  # a preview knows as little of the account as of the database
@@ -355,12 +351,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if UNKNOWN in values.values() or not self._is_configured:
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
         unknown = f"is not an argument of {request.tok}; its arguments are {_all(names.all, self._config)}"
-        repeated = [name for name, value in request.args.fields.items() if not holds_secret(value)]
-        every = [*names.all, *repeated]
-        failures = _failures(
-            request.args, lookup.query.problems(values), names, unknown, shown=every, repeated=repeated
-        )
-        if failures:
+        if wrong := _reasons(request.args, lookup.query.problems(values), names, unknown, repeated=True):
+            failures = [provider_pb2.CheckFailure(property=wire, reason=reason) for wire, reason in wrong]
             return provider_pb2.InvokeResponse(failures=failures)
         async with self._shown(context, "") as call:
             found = await function.find(values, call)
@@ -458,10 +450,10 @@ def _config(properties: Struct) -> dict[str, Any]:
 
 
 def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], unknown: str) -> Any:
-    """The answer to a check: the inputs with their secrets marked, and what is wrong with them; see `_failures`."""
+    """The answer to a check: the inputs with their secrets marked, and what is wrong with them."""
     checked = Struct()
     checked.CopyFrom(inputs)
-    # The engine prints a value as a user would write it only if it is a short text.
+    # The engine prints the value of a property that a failure names, as a user would write it only if it is a short text.
     shown = {
         name
         for name, value in inputs.fields.items()
@@ -473,37 +465,32 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
         if plain(given) is not None and not is_secret(given):
             shown.discard(wire)
             checked.fields[wire].CopyFrom(as_secret(given))
-    return provider_pb2.CheckResponse(inputs=checked, failures=_failures(inputs, problems, names, unknown, shown=shown))
+    failure = provider_pb2.CheckFailure
+    failures = [
+        failure(property=wire, reason=reason) if wire in shown else failure(reason=f"{wire} {reason}".lstrip())
+        for wire, reason in _reasons(inputs, problems, names, unknown)
+    ]
+    return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
-def _failures(  # noqa: PLR0913  what is wrong, and how it is shown
-    given: Struct,
-    problems: Iterable[Problem],
-    names: Names,
-    unknown: str,
-    *,
-    shown: Container[str] = (),
-    repeated: Container[str] = (),
-) -> list[Any]:
-    """What is wrong.
+def _reasons(
+    given: Struct, problems: Iterable[Problem], names: Names, unknown: str, *, repeated: bool = False
+) -> list[tuple[str, str]]:
+    """What is wrong, by the names of properties.
 
     Args:
         given: what the engine has sent.
         problems: of its values.
         names: those that exist.
         unknown: the reason for each property that does not.
-        shown: the properties to name as such, of which the engine prints the values.
-        repeated: the properties of which it does not, so that the reason does.
+        repeated: whether the reasons repeat the values that are no secrets, since the engine does not.
     """
     told = [(name, unknown) for name in names.unknown_to(given) if name not in OF_THE_ENGINE]
     for each in problems:
         wire = names.wire(each.property)
-        told.append((wire, PLUGIN.text(each.told() if wire in repeated else each.reason)))
-    failure = provider_pb2.CheckFailure
-    return [
-        failure(property=wire, reason=reason) if wire in shown else failure(reason=f"{wire} {reason}".lstrip())
-        for wire, reason in told
-    ]
+        is_repeated = repeated and not holds_secret(given.fields.get(wire, Value()))
+        told.append((wire, PLUGIN.text(each.told() if is_repeated else each.reason)))
+    return told
 
 
 def _difference(kind: Kind, found: Changes, request: Any) -> Any:
@@ -556,19 +543,11 @@ def _returned(values: Struct) -> Any:
     return provider_pb2.InvokeResponse(**{"return": values})
 
 
-def _without(text: str) -> Any:
-    """A call that the plugin does not have. The SDK's own answer blocks the event loop, and prints a traceback."""
-
-    async def refuse(_self: Any, _request: Any, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
-
-    return refuse
+async def _refuse(_self: Any, _request: Any, context: Any) -> Any:
+    """End a call that the plugin does not have. The SDK's own answer blocks the event loop, and prints a traceback."""
+    text = "This package takes no parameters, its resources have no methods, and it maps the names of no other tool."
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
-for _name, _text in {
-    "Parameterize": "This package takes no parameters: give its name alone.",
-    "Call": "The resources of this package have no methods.",
-    "GetMapping": "This package maps the names of no other tool.",
-    "GetMappings": "This package maps the names of no other tool.",
-}.items():
-    setattr(Plugin, _name, _without(_text))
+for _name in ("Parameterize", "Call", "GetMapping", "GetMappings"):
+    setattr(Plugin, _name, _refuse)
