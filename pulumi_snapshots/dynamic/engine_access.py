@@ -26,7 +26,7 @@ from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, debugging, final, listed, status
 from pulumi_snapshots.engine.messages import Messages
-from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, WATCH_EVERY, address_in, listens
+from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,21 +158,19 @@ def current_call() -> EngineCall:
 
 
 @cache
-def on_cancel(callback: Callable[[], None]) -> bool:
+def on_cancel(callback: Callable[[], None]) -> None:
     """Call `callback` whenever the engine asks its providers to stop (^C); it asks twice, and at a normal end too.
 
     Call this in a provider's call. The callback runs in a thread of its own and must be quick.
-
-    Returns:
-        Whether the SDK has a known way to hear of it; if not, the callback is never called.
     """
     tables = []
     with suppress(Exception):
         state = _find_server_state()
-        found = [getattr(state, "registered_method_handlers", None)]
-        found += [getattr(handler, "_method_handlers", None) for handler in state.generic_handlers]
-        tables = [table for table in found if isinstance(table, dict) and _CANCEL_METHOD in table]
+        tables = [getattr(state, "registered_method_handlers", None)]
+        tables += [getattr(handler, "_method_handlers", None) for handler in state.generic_handlers]
     for table in tables:
+        if not isinstance(table, dict) or _CANCEL_METHOD not in table:
+            continue
         plain = table[_CANCEL_METHOD]
 
         def cancel(request: Any, context: Any, plain: Any = plain) -> Any:
@@ -184,7 +182,6 @@ def on_cancel(callback: Callable[[], None]) -> bool:
         table[_CANCEL_METHOD] = grpc.unary_unary_rpc_method_handler(
             cancel, request_deserializer=plain.request_deserializer, response_serializer=plain.response_serializer
         )
-    return bool(tables)
 
 
 @cache
@@ -212,15 +209,12 @@ def _find_thread_pool() -> Any:
     return _find_server_state().thread_pool
 
 
-def widen(threads: int) -> bool:
+def widen(threads: int) -> None:
     """Let the provider serve this many calls at a time instead of the SDK's four, or as many as the system allows.
 
     Call this in a provider's call; the threads start at once, since by itself a pool starts none for calls that wait already.
-
-    Returns:
-        Whether the SDK has a known way for it.
     """
-    try:
+    with suppress(Exception):  # an unknown pool keeps its four
         pool = _find_thread_pool()
         # Under the lock of `submit`, which the thread that takes the engine's calls needs for the next one: it never
         # meets a pool that wants a thread that the system refuses, which would end that thread, and no call after it.
@@ -231,6 +225,3 @@ def widen(threads: int) -> bool:
                     while len(pool._threads) < threads:  # noqa: SLF001
                         pool._adjust_thread_count()  # noqa: SLF001  starts one, or counts one idle thread fewer
                 pool._max_workers = len(pool._threads)  # noqa: SLF001
-    except Exception:  # noqa: BLE001  # an unknown pool keeps its four
-        return False
-    return True

@@ -13,7 +13,7 @@ from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import messages
 from pulumi_snapshots.engine.messages import Row
-from pulumi_snapshots.engine.presence import run_in
+from pulumi_snapshots.engine.process import run_in
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.shared import Shared
 
@@ -26,7 +26,6 @@ class Run:
     def __init__(self) -> None:
         self.shared = Shared(Row(messages, "", PYTHON).progress, run=run_in(sys.argv))
         self._lock = threading.RLock()  # `stop` may interrupt this very thread
-        self._said: set[str] = set()
         self._portal: BlockingPortal | None = None
         self._stopping = False
 
@@ -37,13 +36,6 @@ class Run:
     def begin(self, operation: Callable[[], Awaitable[T]]) -> Future[T]:
         """Start an operation on the event loop, for callers on another one."""
         return self._started().start_task_soon(operation)
-
-    def is_first(self, what: str) -> bool:
-        """Whether this is the first such message of this process."""
-        with self._lock:
-            first = what not in self._said
-            self._said.add(what)
-        return first
 
     def stop(self) -> None:
         """End all waiting, from any thread; returns at once."""

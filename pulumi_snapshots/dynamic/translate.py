@@ -42,11 +42,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 WIDTH = 256
 """Calls served at a time, beyond any `--parallel` in use: each of them only waits."""
-NARROW = (
-    "the installed Pulumi SDK has no known way to serve more than four resources at a time: further snapshots wait for a "
-    "slot"
-)
-"""Shown once in a run."""
 
 
 def this_run() -> Run:
@@ -79,7 +74,7 @@ class Provider(ResourceProvider):
                 last = problems[-1]
                 problems[-1] = replace(last, reason=nothing_sent(PYTHON.text(last.reason)))
             if not problems and not _olds and (ask := self.rules.asks(call, values)) is not None:
-                problems = _carry_out(call, ask)
+                problems = _carry_out(ask)
         return CheckResult(news, [_failure(each.property, PYTHON.text(each.reason), news) for each in problems])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -111,7 +106,7 @@ class Provider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""
         with self._call() as call:
-            _carry_out(call, lambda: self.rules.delete(call, _id, _props))
+            _carry_out(lambda: self.rules.delete(call, _id, _props))
 
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""
@@ -122,7 +117,7 @@ class Provider(ResourceProvider):
         """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
         try:
             with self._call() as call:
-                made = _carry_out(call, lambda: operation(call))
+                made = _carry_out(lambda: operation(call))
         except Unfinished as end:
             engine = engine_access.current_call()
             made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
@@ -163,11 +158,10 @@ def _failure(name: str, reason: str, news: Mapping[str, Any]) -> CheckFailure:
     )
 
 
-def _carry_out(call: Call, operation: Callable[[], Awaitable[T]]) -> T:
+def _carry_out(operation: Callable[[], Awaitable[T]]) -> T:
     """Run an operation on the run's event loop; the calling thread only waits."""
     run = this_run()
-    if not engine_access.widen(WIDTH) and run.is_first("narrow"):
-        call.listener.warn(NARROW)
+    engine_access.widen(WIDTH)
     engine_access.on_cancel(run.stop)
     return run.carry_out(operation)
 

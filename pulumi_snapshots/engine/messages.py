@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.runtime.proto import engine_pb2
 
 from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.presence import LOG_DEADLINE
+from pulumi_snapshots.engine.process import LOG_DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,14 +1,53 @@
-"""The engine's process, and what its command line says."""
+"""The engine's process: whether it is still there, since a killed engine sends no message, and what its command line says."""
 
 from __future__ import annotations
 
 import os
+import re
+import socket
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
+"""Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
+LOG_DEADLINE = 5.0
+"""Seconds. The engine takes a message within a millisecond; a busy or missing engine must not hold up the work."""
+WATCH_EVERY = 1.0
+"""Seconds between checks whether the engine still runs; short, since no run hears what ends in between."""
+ANSWER_DEADLINE = 5.0
+"""Seconds."""
 GENERATIONS = 8
 """How far up the engine is looked for: launchers and shells may stand between."""
+
+
+def address_in(command: Sequence[str]) -> str | None:
+    """The engine's address: the last argument of a provider's command line; None if there is none."""
+    last = command[-1] if len(command) > 1 else ""
+    return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
+
+
+def run_in(command: Sequence[str]) -> str:
+    """Name the engine's run, alike in all processes that it has started; empty without an engine."""
+    address = address_in(command)
+    return f"{socket.gethostname()} {address}" if address else ""
+
+
+def listens(address: str) -> bool:
+    """Whether the engine's address is in use; only a refused connection says that it is not."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        return True  # a socket of another kind
+    try:
+        socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=ANSWER_DEADLINE).close()
+    except OSError as error:
+        return not isinstance(error, ConnectionRefusedError)
+    return True
 
 
 def engine_process() -> int | None:
@@ -32,24 +71,18 @@ def _engine() -> tuple[int, tuple[str, ...]]:
     process = os.getpid()
     for _ in range(GENERATIONS):
         process = _parent_of(process)
-        arguments = _command_line(process)
-        if arguments and Path(arguments[0]).stem == "pulumi":
-            return process, arguments
+        try:
+            command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")[:-1]
+        except OSError:
+            return 0, ()
+        if command and Path(command[0]).stem == "pulumi":
+            return process, tuple(command)
     return 0, ()
 
 
 def _parent_of(process: int) -> int:
-    """The number of a process's parent; 0 if the system does not say."""
-    try:
+    """The number of a process's parent; 0 if the system does not say, or the process has ended."""
+    with suppress(OSError):
         # The program's name, which ends at the last ")", may contain anything.
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:  # a system without it, or a process that has ended
-        return 0
-    return int(fields[1]) if len(fields) > 1 else 0
-
-
-def _command_line(process: int) -> tuple[str, ...]:
-    try:
-        return tuple(Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")[:-1])
-    except OSError:
-        return ()
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0

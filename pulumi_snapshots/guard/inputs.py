@@ -22,7 +22,7 @@ NEVER_GUARDED = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulu
 """The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
 its references, and providers."""
 
-PUT_BACK = " (if you removed this guard, put it back for one more `pulumi up`)"
+PUT_BACK = " (if you removed this guard, put it back for one more run)"
 """Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`."""
 
 

@@ -193,8 +193,7 @@ def test_an_interrupt_arrives_while_every_thread_waits(own: Servicer) -> None:
     own.wait_for(lambda: sum(bool(own.progress(urn(f"r{n}"))) for n in range(8)) == 4)
     own.cancel()
     for call in calls:
-        partial = kept(call.result, 30)
-        assert (partial.reasons, partial.outputs["heard"]) == (["interrupted"], True)
+        assert kept(call.result, 30).reasons == ["interrupted"]
     own.cancel()  # as the engine does at a normal end
     assert own.create(A, {}).outputs["called"] == 2
 
@@ -253,9 +252,8 @@ def test_an_unresponsive_engine_costs_a_message_and_not_the_run(broken: Toy) -> 
         servicer.wait_for(lambda: servicer.printed == ["forgotten"])
 
 
-def test_without_the_server_a_wait_knows_that_no_cancel_comes(broken: Toy) -> None:
+def test_without_the_server_no_cancel_comes_and_nothing_fails(broken: Toy) -> None:
     with broken("server") as servicer:
-        assert servicer.create(A, {}).outputs["heard"] is False
         servicer.cancel()
         assert servicer.create(A, {}).outputs["called"] == 0
 
@@ -287,8 +285,8 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
     row.warn("w")
     row._messages.wait()
     assert capsys.readouterr() == ("i\n", "warning: w\n")
-    assert not engine_access.on_cancel(lambda: None)
-    assert not engine_access.widen(100)
+    engine_access.on_cancel(lambda: None)
+    engine_access.widen(100)
     call.keep("id", {}, "reason")
     with pytest.raises(engine_access.ProviderError, match=r"^plain$"):
         call.fail("plain")

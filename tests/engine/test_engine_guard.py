@@ -263,7 +263,7 @@ def test_a_guard_that_is_taken_out_with_its_resources_leaves_them_as_they_are(sh
     shop.up()
     done(shop)
     shop.program("")
-    said = "before delete (if you removed this guard, put it back for one more `pulumi up`)"
+    said = "before delete (if you removed this guard, put it back for one more run)"
     assert f'hook "Guard guard: {said}" was not registered' in shop.up(fails=True)
     assert done(shop) == []
     shop.program(FAILING.replace('("one", "two")', "()"))
@@ -491,8 +491,8 @@ def test_a_process_that_ends_or_stands_still_while_changes_wait_changes_nothing(
     if sign == signal.SIGSTOP:
         shop.pass_time(600)
         if who == "pulumi":
-            shop.forget_requests()
-            wait_for(shop.requests, "the poll that finds the snapshot")
+            asked = len(shop.requests())
+            wait_for(lambda: len(shop.requests()) > asked, "the poll that finds the snapshot")
         assert done(shop) == []
         os.kill(process, signal.SIGCONT)
         shop.ends(running)

@@ -72,7 +72,6 @@ class _Stop:
 
     event = threading.Event()
     called = 0
-    heard = False
 
     @classmethod
     def on_cancel(cls) -> None:
@@ -85,7 +84,7 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     call = engine_access.current_call()
     time.sleep(inputs.get("seconds", 0))
     _say(call, inputs)
-    outputs: dict[str, Any] = {"urn": call.urn, "heard": _Stop.heard, "width": _width(), **inputs.get("outputs", {})}
+    outputs: dict[str, Any] = {"urn": call.urn, "width": _width(), **inputs.get("outputs", {})}
     outputs |= inputs.get("in_read", {})  # what a later read does, which gets these outputs
     if inputs.get("wait"):
         _row(call).progress("waiting")
@@ -152,7 +151,7 @@ class ToyProvider(ResourceProvider):
 
     def configure(self, req: ConfigureRequest) -> None:
         _break(os.environ.get("TOY_BREAK", ""))
-        _Stop.heard = engine_access.on_cancel(_Stop.on_cancel)
+        engine_access.on_cancel(_Stop.on_cancel)
         if width := req.config.get("toy:width"):
             queued = int(req.config.get("toy:queued") or 0)
             while queued and engine_access._find_thread_pool()._work_queue.qsize() < queued:

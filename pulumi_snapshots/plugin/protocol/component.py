@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
-from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
+from pulumi_snapshots.engine.process import CHANNEL_OPTIONS
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
 from pulumi_snapshots.guard.foresight import Foresight

@@ -11,7 +11,7 @@ import grpc
 from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc, engine_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Messages
-from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, listens
+from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, listens
 
 
 class Engine(Messages):

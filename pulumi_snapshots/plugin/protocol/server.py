@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in, run_in
+from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, run_in
 from pulumi_snapshots.plugin.protocol.attached import Attached
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin

@@ -90,16 +90,6 @@ def slow(service: Service, seconds: float) -> None:
     service.control(f"databases/{DATABASE}", {"next_snapshot_seconds": seconds}, "PATCH")
 
 
-def test_an_attached_plugin_works_for_an_up_after_its_preview(attach: Any, service: Service) -> None:
-    slow(service, 0.5)
-    with attach() as preview:
-        preview._call("Create", provider_pb2.CreateRequest(urn=NAME, preview=True))
-        preview.cancel()  # as at each normal end
-    with attach() as up:
-        assert up.create(NAME, {"database_id": DATABASE}).outputs["available"]
-        assert any("next check" in text for text in up.progress(NAME)), "it did not wait"
-
-
 def test_the_end_of_one_command_ends_no_wait_of_another(attach: Any, service: Service) -> None:
     slow(service, 3)
     with attach() as waiting:

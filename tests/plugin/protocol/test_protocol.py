@@ -459,24 +459,6 @@ def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Service, Plug
     assert service.journal() == []
 
 
-def test_a_second_engine_waits_and_sends_nothing(
-    service: Service, waiting: PluginServicer, forks: dict[str, str]
-) -> None:
-    first = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
-    waiting.wait_for(lambda: looks(waiting), "an accepted create")
-    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}, forks=forks) as other:
-        second = other.start(other.create, NAME, {"database_id": DATABASE})
-        other.wait_for(lambda: looks(other), "the second one's wait for the same snapshot")
-        other.cancel()
-        with pytest.raises(CallFailedError, match="The wait was interrupted") as caught:
-            second.result(30)
-        assert caught.value.kept is not None
-    assert len([entry for entry in service.journal() if entry["kind"] == "create"]) == 1
-    waiting.cancel()
-    with pytest.raises(CallFailedError, match="The wait was interrupted"):
-        first.result(30)
-
-
 def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginServicer, tmp_path: Path) -> None:
     request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
     creating = alone._stub.Create.future(request)
