@@ -9,10 +9,10 @@ import pytest
 
 from pulumi_snapshots import Drill
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
-from tests.support.servicer import UNKNOWN, CallFailedError, Kept, Servicer, urn
+from tests.support.servicer import UNKNOWN, Servicer, kept, urn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 NAME = urn("proof", "squarecloud:index:Drill")
 PROVIDER = DrillProvider()
@@ -51,14 +51,6 @@ ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "id": "5d0c", "answered": "200",
 ENDED = {"restored_at", "drilled_at", "restore_seconds", "passed", "results"}
 PENDING = {**{name: value for name, value in STATE.items() if name not in ENDED}, "attempt": ATTEMPT}
 ID = f"{SCRATCH}/drill:20260301T120000Z"
-
-
-def kept(call: Callable[..., Any], *args: Any) -> Kept:
-    with pytest.raises(CallFailedError) as caught:
-        call(*args)
-    assert "Traceback" not in caught.value.message
-    assert caught.value.kept is not None
-    return caught.value.kept
 
 
 def test_what_to_drill_must_be_given_once() -> None:

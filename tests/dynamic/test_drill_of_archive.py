@@ -11,14 +11,12 @@ from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from tests.support.real_data import fresh, sql_at
-from tests.support.servicer import CallFailedError, Servicer, urn
+from tests.support.servicer import CallFailedError, Servicer, kept, urn
 from tests.support.shelved import IDENTITY, dumped, manifest_of, shelve, zipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.servicer import Kept
     from tools.postgres import Server as Postgres
 
 NAME = urn("proof", "squarecloud:index:Drill")
@@ -38,13 +36,6 @@ def given(server: Postgres, tmp_path: Path) -> dict[str, Any]:
     archive = shelve(tmp_path, zipped(x=dumped(server, "source")), database_id=DATABASE)
     checks = [{"query": ROWS, "equals": 7.0}]
     return {"archive": str(archive), "connection": scratch, "checks": checks, "overwrite_scratch": True}
-
-
-def kept(call: Callable[..., Any], *args: Any) -> Kept:
-    with pytest.raises(CallFailedError) as caught:
-        call(*args)
-    assert caught.value.kept is not None, caught.value.message
-    return caught.value.kept
 
 
 def test_an_archive_is_loaded_into_an_emptied_database_checked_and_noted(

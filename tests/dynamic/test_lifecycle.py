@@ -16,10 +16,10 @@ import pytest
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.engine.marks import SIGNATURE
 from tests.support.plugin_servicer import PluginServicer
-from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
+from tests.support.servicer import PLENTY, UNKNOWN, Answer, Servicer, failure, kept, urn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.dynamic.conftest import Serve
     from tools.sandbox import Service
@@ -88,19 +88,6 @@ def started_place(serve: Serve, emulator: Service, database: str) -> Iterator[Pl
     """One whose process was really started."""
     with placed(serve, emulator, database, forks={}) as one:
         yield one
-
-
-def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> CallFailedError:
-    with pytest.raises(CallFailedError) as caught:
-        call(*args, **kwargs)
-    assert "Traceback" not in caught.value.message
-    return caught.value
-
-
-def kept(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Kept:
-    partial = failure(call, *args, **kwargs).kept
-    assert partial is not None, "no state was kept"
-    return partial
 
 
 # Check: without a request, without a key

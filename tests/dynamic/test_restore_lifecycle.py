@@ -13,10 +13,10 @@ import pytest
 from pulumi_snapshots import Restore
 from pulumi_snapshots.clock import parse_rfc3339, time_text
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
-from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
+from tests.support.servicer import PLENTY, UNKNOWN, Answer, Servicer, failure, kept, urn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.dynamic.conftest import Serve
     from tools.sandbox import Service
@@ -96,19 +96,6 @@ def place(serve: Serve, emulator: Service) -> Iterator[Place]:
         place = Place(emulator, servicer, database, stored)
         place.writes("now")
         yield place
-
-
-def failure(call: Callable[..., Any], *args: Any) -> CallFailedError:
-    with pytest.raises(CallFailedError) as caught:
-        call(*args)
-    assert "Traceback" not in caught.value.message
-    return caught.value
-
-
-def kept(call: Callable[..., Any], *args: Any) -> Kept:
-    partial = failure(call, *args).kept
-    assert partial is not None, "no state was kept"
-    return partial
 
 
 # Declaration, check and diff: without a request, without a key -------------------------------------------------------

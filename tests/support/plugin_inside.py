@@ -1,16 +1,16 @@
 """The plugin inside this process, by its own names, in virtual time and with an emulated service: no process, no socket.
 
-async def body():
+@inside
+async def test_…():
     async with plugged() as here:
         answer = await here.call("Check", request)
-
-run_inside(body)
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,7 +26,7 @@ from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine,
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
 OF_DO = "urn:pulumi:dev::default::pulumi:providers:squarecloud::"
 """The provider of `pulumi do --stateless`, which has no name."""
@@ -99,3 +99,13 @@ async def plugged(
     here = _started(emulator, Computer("laptop", emulator))
     await here.ready(config, provider)
     yield here
+
+
+def inside(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Decorate a test that runs in virtual time with a plugin in it; fixtures work as usual."""
+
+    @wraps(test)
+    def run(**given: Any) -> None:
+        run_inside(partial(test, **given))
+
+    return run

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import grpc
+import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory, struct_pb2
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime import rpc
@@ -480,3 +481,18 @@ class Servicer:
             return getattr(self._stub, method)(request, timeout=self.deadline)
         except grpc.RpcError as error:
             raise _failure(error) from None
+
+
+def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> CallFailedError:
+    """The error with which a call ends, which shows a user no traceback."""
+    with pytest.raises(CallFailedError) as caught:
+        call(*args, **kwargs)
+    assert "Traceback" not in caught.value.message
+    return caught.value
+
+
+def kept(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Kept:
+    """The resource that a call leaves unfinished."""
+    partial = failure(call, *args, **kwargs).kept
+    assert partial is not None, "no state was kept"
+    return partial

@@ -11,12 +11,10 @@ from pulumi_snapshots.engine.project import file_with
 from pulumi_snapshots.ledger.attempt import is_resource
 from pulumi_snapshots.plugin.description.identity import VERSION
 from squarecloud_emulator import Fault
-from tests.support.inside import run_inside
-from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, values
+from tests.support.plugin_inside import OF_DO, Plugged, bag, inside, plugged, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
@@ -26,14 +24,6 @@ OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
 DIFF = provider_pb2.DiffResponse
 
 
-def inside(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def run() -> None:
-        run_inside(test)
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
 # What the plugin does not have
 
 
@@ -41,14 +31,12 @@ def inside(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None]
 
 
 @pytest.mark.parametrize("name", ["", "x", "urn:pulumi:dev::project"])
-def test_a_urn_that_names_nothing_is_said_to(name: str) -> None:
-    async def body() -> None:
-        async with plugged() as here:
-            with pytest.raises(CallFailedError, match=f"names no resource: the URN is '{name}'") as caught:
-                await here.call("Check", provider_pb2.CheckRequest(urn=name))
-            assert caught.value.code == "INVALID_ARGUMENT"
-
-    run_inside(body)
+@inside
+async def test_a_urn_that_names_nothing_is_said_to(name: str) -> None:
+    async with plugged() as here:
+        with pytest.raises(CallFailedError, match=f"names no resource: the URN is '{name}'") as caught:
+            await here.call("Check", provider_pb2.CheckRequest(urn=name))
+        assert caught.value.code == "INVALID_ARGUMENT"
 
 
 @inside
@@ -72,21 +60,18 @@ async def next_one(here: Plugged, provider: str = OF_STACK) -> Plugged:
 
 
 @pytest.mark.parametrize("given", [{}, {"apiUrl": None, "apiKey": None, "requestsPerMinute": None}])
-def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
+@inside
+async def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
     nulls = provider_pb2.CheckRequest()
     for name in given:
         nulls.news.fields[name].null_value = 0
-
-    async def body() -> None:
-        async with plugged() as here:
-            checked = await here.call("CheckConfig", nulls)
-            assert not checked.failures
-            assert checked.inputs == nulls.news  # no secret null, which the state would keep
-            await here.call("Configure", provider_pb2.ConfigureRequest(args=nulls.news))
-            with pytest.raises(CallFailedError, match="o API key is set"):
-                await here.call("Read", provider_pb2.ReadRequest(urn=NAME, id=f"{DATABASE}/v1"))
-
-    run_inside(body)
+    async with plugged() as here:
+        checked = await here.call("CheckConfig", nulls)
+        assert not checked.failures
+        assert checked.inputs == nulls.news  # no secret null, which the state would keep
+        await here.call("Configure", provider_pb2.ConfigureRequest(args=nulls.news))
+        with pytest.raises(CallFailedError, match="o API key is set"):
+            await here.call("Read", provider_pb2.ReadRequest(urn=NAME, id=f"{DATABASE}/v1"))
 
 
 @inside
@@ -115,20 +100,18 @@ async def test_settings_that_a_preview_does_not_know_send_no_request() -> None:
         ({"version": "0.0.9"}, {"version": VERSION}, {"version": "UPDATE"}),
     ],
 )
-def test_another_setting_is_an_update_and_replaces_nothing(
+@inside
+async def test_another_setting_is_an_update_and_replaces_nothing(
     was: dict[str, Any], now: dict[str, Any], changed: dict[str, str]
 ) -> None:
-    async def body() -> None:
-        async with plugged() as here:
-            request = provider_pb2.DiffRequest(urn=OF_STACK, id="1", old_inputs=bag(was), olds=bag(was), news=bag(now))
-            answer = await here.call("DiffConfig", request)
-            assert answer.changes == (DIFF.DIFF_SOME if changed else DIFF.DIFF_NONE)
-            assert not answer.replaces
-            kinds = {name: provider_pb2.PropertyDiff.Kind.Name(each.kind) for name, each in answer.detailedDiff.items()}
-            assert kinds == changed
-            assert list(answer.diffs) == list(changed)
-
-    run_inside(body)
+    async with plugged() as here:
+        request = provider_pb2.DiffRequest(urn=OF_STACK, id="1", old_inputs=bag(was), olds=bag(was), news=bag(now))
+        answer = await here.call("DiffConfig", request)
+        assert answer.changes == (DIFF.DIFF_SOME if changed else DIFF.DIFF_NONE)
+        assert not answer.replaces
+        kinds = {name: provider_pb2.PropertyDiff.Kind.Name(each.kind) for name, each in answer.detailedDiff.items()}
+        assert kinds == changed
+        assert list(answer.diffs) == list(changed)
 
 
 KEY = "k3y" * 22
@@ -145,25 +128,22 @@ KEY = "k3y" * 22
         ("Pulumi.prod.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default", None),
     ],
 )  # fmt: skip
-def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the columns of the table, and where it is
+@inside
+async def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the columns of the table, and where it is
     file: str, content: str, provider: str, warning: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: app\n")
     (tmp_path / file).write_text(content)
     (tmp_path / "program").mkdir()
     monkeypatch.chdir(tmp_path / "program")
-
-    async def body() -> None:
-        async with plugged() as here:
-            request = provider_pb2.CheckRequest(
-                urn=f"urn:pulumi:dev::app::pulumi:providers:squarecloud::{provider}", news=bag({"apiKey": KEY})
-            )
-            checked = await here.call("CheckConfig", request)
-            assert values(checked.inputs) == {"apiKey": secret(KEY)}
-            assert [each[: len(warning or "")] for each in here.process.warnings] == ([warning] if warning else [])
-            assert KEY not in str(here.process.warnings)
-
-    run_inside(body)
+    async with plugged() as here:
+        request = provider_pb2.CheckRequest(
+            urn=f"urn:pulumi:dev::app::pulumi:providers:squarecloud::{provider}", news=bag({"apiKey": KEY})
+        )
+        checked = await here.call("CheckConfig", request)
+        assert values(checked.inputs) == {"apiKey": secret(KEY)}
+        assert [each[: len(warning or "")] for each in here.process.warnings] == ([warning] if warning else [])
+        assert KEY not in str(here.process.warnings)
 
 
 def test_a_key_in_a_file_of_config_that_was_given_is_found(tmp_path: Path) -> None:
@@ -175,34 +155,32 @@ def test_a_key_in_a_file_of_config_that_was_given_is_found(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
-def test_tracebacks_are_for_those_who_ask_for_them(debug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def body() -> None:
-        monkeypatch.setenv("SQUARECLOUD_DEBUG", debug)
-        async with plugged(snapshot_seconds=600) as here:
-            here.emulator.add_database(DATABASE)
-            here.emulator.add_database(OTHER)
-            failed = []
-            for method, request in (
-                (
-                    "Create",
-                    provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE, "timeout": "1m"})),
-                ),
-                ("Create", provider_pb2.CreateRequest(urn=urn("y"), properties=bag({"databaseId": OTHER}))),
-                (
-                    "Invoke",
-                    provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabase", args=bag({"databaseId": "b"})),
-                ),
-                ("List", provider_pb2.ListRequest(token=SNAPSHOT, query=bag({"databaseId": "b"}))),
-            ):
-                with pytest.raises(CallFailedError) as caught:
-                    await here.call(method, request)
-                failed.append(caught.value)
-                here.emulator.add_fault(Fault(kind="create", status=404, code="SNAPSHOT_FAILED"))
-            assert failed[0].kept is not None
-            texts = [*failed[0].kept.reasons, *(each.message for each in failed[1:])]
-            assert ["Traceback" in each for each in texts] == [bool(debug)] * 4
-
-    run_inside(body)
+@inside
+async def test_tracebacks_are_for_those_who_ask_for_them(debug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUARECLOUD_DEBUG", debug)
+    async with plugged(snapshot_seconds=600) as here:
+        here.emulator.add_database(DATABASE)
+        here.emulator.add_database(OTHER)
+        failed = []
+        for method, request in (
+            (
+                "Create",
+                provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE, "timeout": "1m"})),
+            ),
+            ("Create", provider_pb2.CreateRequest(urn=urn("y"), properties=bag({"databaseId": OTHER}))),
+            (
+                "Invoke",
+                provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabase", args=bag({"databaseId": "b"})),
+            ),
+            ("List", provider_pb2.ListRequest(token=SNAPSHOT, query=bag({"databaseId": "b"}))),
+        ):
+            with pytest.raises(CallFailedError) as caught:
+                await here.call(method, request)
+            failed.append(caught.value)
+            here.emulator.add_fault(Fault(kind="create", status=404, code="SNAPSHOT_FAILED"))
+        assert failed[0].kept is not None
+        texts = [*failed[0].kept.reasons, *(each.message for each in failed[1:])]
+        assert ["Traceback" in each for each in texts] == [bool(debug)] * 4
 
 
 # A generated SDK of another version
@@ -213,32 +191,30 @@ INSTALL = f"The program's SDK is version 99.0.0, and this plugin is {VERSION}: i
 
 
 @pytest.mark.parametrize(("version", "told"), [("", IS_OF), (VERSION, IS_OF), ("99.0.0", INSTALL)])
-def test_what_only_another_version_has_says_what_to_do(version: str, told: str) -> None:
-    async def body() -> None:
-        async with plugged({"version": version} if version else {}) as here:
-            texts = []
-            for method, request in (
-                ("Check", provider_pb2.CheckRequest(urn=NAME, news=bag({"databaseId": DATABASE, "later": 1}))),
-                (
-                    "CheckConfig",
-                    provider_pb2.CheckRequest(news=bag({"later": "1", **({"version": version} if version else {})})),
-                ),
-            ):
-                (failure,) = (await here.call(method, request)).failures
-                texts.append(failure.reason)
-            asked = provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases", args=bag({"later": 1}))
-            (failure,) = (await here.call("Invoke", asked)).failures
+@inside
+async def test_what_only_another_version_has_says_what_to_do(version: str, told: str) -> None:
+    async with plugged({"version": version} if version else {}) as here:
+        texts = []
+        for method, request in (
+            ("Check", provider_pb2.CheckRequest(urn=NAME, news=bag({"databaseId": DATABASE, "later": 1}))),
+            (
+                "CheckConfig",
+                provider_pb2.CheckRequest(news=bag({"later": "1", **({"version": version} if version else {})})),
+            ),
+        ):
+            (failure,) = (await here.call(method, request)).failures
             texts.append(failure.reason)
-            for method, request in (
-                ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Later"))),
-                ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:later")),
-            ):
-                with pytest.raises(CallFailedError) as caught:
-                    await here.call(method, request)
-                texts.append(caught.value.message)
-            assert [told in each for each in texts] == [True] * 5
-
-    run_inside(body)
+        asked = provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases", args=bag({"later": 1}))
+        (failure,) = (await here.call("Invoke", asked)).failures
+        texts.append(failure.reason)
+        for method, request in (
+            ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Later"))),
+            ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:later")),
+        ):
+            with pytest.raises(CallFailedError) as caught:
+                await here.call(method, request)
+            texts.append(caught.value.message)
+        assert [told in each for each in texts] == [True] * 5
 
 
 # `pulumi do --stateless`

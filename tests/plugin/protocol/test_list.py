@@ -10,24 +10,15 @@ from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.plugin.description.schema import schema
 from squarecloud_emulator import Fault
-from tests.support.inside import run_inside
-from tests.support.plugin_inside import Plugged, bag, plugged
+from tests.support.plugin_inside import Plugged, bag, inside, plugged
 from tests.support.servicer import UNKNOWN, CallFailedError
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    pass
 
 TOKEN = "squarecloud:index:Snapshot"
 DATABASES = [f"{number:032x}" for number in range(10)]
-
-
-def inside(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def run() -> None:
-        run_inside(test)
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
 
 
 async def listed(here: Plugged, query: dict[str, Any] | None = None, **page: Any) -> tuple[list[str], str]:
@@ -113,17 +104,17 @@ async def test_an_unknown_query_of_a_preview_lists_nothing() -> None:
         ({"token": ""}, "UNIMPLEMENTED", "This package cannot list"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_listed_is_an_error_and_no_request(request_: dict[str, Any], code: str, words: str) -> None:
-    async def body() -> None:
-        async with plugged() as here:
-            asked = {"token": TOKEN, **request_, "query": bag(request_.get("query", {}))}
-            with pytest.raises(CallFailedError) as caught:
-                await here.call("List", provider_pb2.ListRequest(**asked))
-            assert caught.value.code == code
-            assert words in caught.value.message
-            assert here.kinds == [] or "continuation_token" in request_
-
-    run_inside(body)
+@inside
+async def test_what_cannot_be_listed_is_an_error_and_no_request(
+    request_: dict[str, Any], code: str, words: str
+) -> None:
+    async with plugged() as here:
+        asked = {"token": TOKEN, **request_, "query": bag(request_.get("query", {}))}
+        with pytest.raises(CallFailedError) as caught:
+            await here.call("List", provider_pb2.ListRequest(**asked))
+        assert caught.value.code == code
+        assert words in caught.value.message
+        assert here.kinds == [] or "continuation_token" in request_
 
 
 @inside
