@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [each.lookup.query for each in FUNCTIONS.values()]
-NOTHING: dict[str, Any] = {"properties": {}}
 NUMBERS_TOO = {each.camel for record in INPUTS for each in record.properties().values() if each.type == Duration}
 """Inputs that are texts in the schema, and of which the plugin takes a number of seconds too."""
 RENAMED = {in_camel(former) for names in FORMER_NAMES.values() for former in names}
@@ -37,97 +37,60 @@ def test_an_sdk_of_an_earlier_version_works_with_this_plugin(version: str) -> No
 
 def broken(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     """What a program with the old SDK sends and the new plugin refuses, or reads and does not get."""
-    for token, was in old["resources"].items():
-        if (now := new["resources"].get(token)) is None:
-            yield f"{token}: is gone"
+    found = objects(new)
+    for path, (was, needed) in objects(old).items():
+        if path not in found:
+            yield f"{path}: is gone"
             continue
-        yield from _taken(token, was["inputProperties"], now["inputProperties"], old, new)
-        yield from (f"{token}.{each}: must be given now" for each in _added(was, now, "requiredInputs"))
-        yield from _given(token, was, now, old, new)
-    for token, was in old["functions"].items():
-        if (now := new["functions"].get(token)) is None:
-            yield f"{token}: is gone"
-            continue
-        before, after = was.get("inputs", NOTHING), now.get("inputs", NOTHING)
-        yield from _taken(token, before["properties"], after["properties"], old, new)
-        yield from (f"{token}.{each}: must be given now" for each in _added(before, after, "required"))
-        yield from _given(token, was["outputs"], now["outputs"], old, new)
-    sent = set(_types(_inputs(old), old))
-    for token, was in old["types"].items():
-        if was["type"] == "object" and (now := new["types"].get(token)) is not None:
-            yield from _given(token, was, now, old, new)
-            if f"#/types/{token}" in sent:
-                yield from _taken(token, was["properties"], now["properties"], old, new)
-    settings = {name: each for name, each in old["provider"]["inputProperties"].items() if name not in RENAMED}
-    yield from _taken("provider", settings, new["provider"]["inputProperties"], old, new)
+        now, always = found[path]
+        is_sent = path.endswith(("inputs", "provider"))
+        if is_sent:
+            yield from (f"{path}.{name}: must be given now" for name in sorted(always - needed))
+        for name, each in was.items():
+            if name not in now:
+                if name not in RENAMED and (is_sent or name in needed):
+                    yield f"{path}.{name}: is gone"
+                continue
+            before, after = forms(each, old), forms(now[name], new)
+            if is_sent and not before - ({"number"} if name in NUMBERS_TOO else set()) <= after:
+                yield f"{path}.{name}: takes another type"
+            if not is_sent and not after <= before:
+                yield f"{path}.{name}: is of another type"
+            if not is_sent and name in needed - always:
+                yield f"{path}.{name}: may be missing now"
 
 
-def _inputs(schema: dict[str, Any]) -> list[Any]:
-    """All that a program may send."""
-    resources = [each["inputProperties"] for each in schema["resources"].values()]
-    return [
-        *resources,
-        *(each["inputs"] for each in schema["functions"].values()),
-        schema["provider"]["inputProperties"],
-    ]
+def objects(schema: dict[str, Any]) -> dict[str, tuple[dict[str, Any], set[str]]]:
+    """The properties of all that programs send and read, and which are required."""
+    found = {"provider": (schema["provider"]["inputProperties"], set[str]())}
+    for token, each in schema["resources"].items():
+        found[f"{token}.inputs"] = each["inputProperties"], set(each.get("requiredInputs", []))
+        found[token] = each["properties"], set(each.get("required", []))
+    for token, each in schema["functions"].items():
+        for part in ("inputs", "outputs"):
+            of = each.get(part, {"properties": {}})
+            found[f"{token}.{part}"] = of["properties"], set(of.get("required", []))
+    sent = json.dumps([properties for path, (properties, _) in found.items() if path.endswith(("inputs", "provider"))])
+    for token, each in schema["types"].items():
+        if each["type"] == "object":
+            found[token] = each["properties"], set(each.get("required", []))
+            if f'"#/types/{token}"' in sent:
+                found[f"{token}.inputs"] = found[token]
+    return found
 
 
-def _types(node: Any, schema: dict[str, Any]) -> Iterator[str]:
-    """References to the types of which a part of a schema consists."""
-    for name, each in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        if name == "$ref" and each.startswith("#/types/"):
-            yield each
-            yield from _types(schema["types"][each.removeprefix("#/types/")], schema)
-        else:
-            yield from _types(each, schema)
-
-
-def _added(was: dict[str, Any], now: dict[str, Any], required: str) -> list[str]:
-    return sorted(set(now.get(required, [])) - set(was.get(required, [])))
-
-
-def _taken(
-    token: str, was: dict[str, Any], now: dict[str, Any], old: dict[str, Any], new: dict[str, Any]
-) -> Iterator[str]:
-    """What the new plugin does not take of what the old SDK sends."""
-    for name, each in was.items():
-        if name not in now:
-            yield f"{token}.{name}: is no input any more"
-        elif not _forms(each, old) - ({"number"} if name in NUMBERS_TOO else set()) <= _forms(now[name], new):
-            yield f"{token}.{name}: takes another type"
-
-
-def _given(
-    token: str, was: dict[str, Any], now: dict[str, Any], old: dict[str, Any], new: dict[str, Any]
-) -> Iterator[str]:
-    """What the old SDK reads and the new plugin does not send."""
-    always = set(now.get("required", []))
-    for name, each in was["properties"].items():
-        if name not in now["properties"]:
-            if name in was.get("required", []):
-                yield f"{token}.{name}: is no output any more"
-        elif not _forms(now["properties"][name], new) <= _forms(each, old):
-            yield f"{token}.{name}: is of another type"
-        elif name in was.get("required", []) and name not in always:
-            yield f"{token}.{name}: may be missing now"
-
-
-def _forms(node: dict[str, Any], whole: dict[str, Any]) -> set[str]:
+def forms(node: dict[str, Any], whole: dict[str, Any]) -> set[str]:
     """The forms on the wire that a value may have: an enum is a text, an object that of its properties."""
     if "oneOf" in node:
-        return set().union(*(_forms(each, whole) for each in node["oneOf"]))
+        return set().union(*(forms(each, whole) for each in node["oneOf"]))
     if node.get("type") == "array":
-        return {f"list of {form}" for form in _forms(node["items"], whole)}
+        return {f"list of {form}" for form in forms(node["items"], whole)}
     reference = node.get("$ref", "")
-    if not reference.startswith("#/types/"):
-        any_ = {"string", "number", "boolean", "object", "any"}
-        return any_ if reference.endswith("#/Any") else {_number(node.get("type", reference))}
-    known = whole["types"][reference.removeprefix("#/types/")]
-    return {_number(known["type"])}
-
-
-def _number(kind: str) -> str:
-    return "number" if kind == "integer" else kind
+    if reference.endswith("#/Any"):
+        return {"string", "number", "boolean", "object", "any"}
+    known = whole["types"][reference.removeprefix("#/types/")] if reference.startswith("#/types/") else node
+    kind = known.get("type", reference)
+    return {"number" if kind == "integer" else kind}
 
 
 SMALL: dict[str, Any] = {
@@ -153,10 +116,10 @@ SMALL: dict[str, Any] = {
     [
         ({}, None),
         ({"inputProperties": {"in": {"$ref": "#/types/a:index:E"}, "list": SMALL["resources"]["a:index:B"]["inputProperties"]["list"], "new": {"type": "string"}}}, None),
-        ({"inputProperties": {"in": {"type": "string"}}}, "a:index:B.list: is no input any more"),
-        ({"inputProperties": {"in": {"type": "number"}, "list": {"$ref": "pulumi.json#/Any"}}}, "a:index:B.in: takes another type"),
-        ({"requiredInputs": ["in", "new"]}, "a:index:B.new: must be given now"),
-        ({"properties": {}}, "a:index:B.out: is no output any more"),
+        ({"inputProperties": {"in": {"type": "string"}}}, "a:index:B.inputs.list: is gone"),
+        ({"inputProperties": {"in": {"type": "number"}, "list": {"$ref": "pulumi.json#/Any"}}}, "a:index:B.inputs.in: takes another type"),
+        ({"requiredInputs": ["in", "new"]}, "a:index:B.inputs.new: must be given now"),
+        ({"properties": {}}, "a:index:B.out: is gone"),
         ({"properties": {"out": {"type": "boolean"}}}, "a:index:B.out: is of another type"),
         ({"required": []}, "a:index:B.out: may be missing now"),
     ],
