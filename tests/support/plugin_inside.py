@@ -22,7 +22,7 @@ from pulumi_snapshots.plugin.protocol.engine import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire
-from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process
+from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process, run_inside
 from tests.support.world import START
 
 if TYPE_CHECKING:
