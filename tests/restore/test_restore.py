@@ -10,17 +10,8 @@ import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
-from pulumi_snapshots.service.errors import (
-    DatabaseMissing,
-    KeyRefused,
-    NotAllowed,
-    RequestRefused,
-    RestoreFailed,
-    SquareCloudError,
-)
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
@@ -119,17 +110,6 @@ async def test_two_restores_of_one_database_in_one_run_say_which_came_last() -> 
 
 
 @virtual
-async def test_a_cooldown_that_another_client_has_started_is_waited_out() -> None:
-    async with scene(restore_seconds=5.0) as at:
-        await at.somebody_restores(at.stored, OTHER_DATABASE)
-        ending = await at.restore()
-        assert ending.how == "complete"
-        assert "KEEP_CALM; next try" in ending.text
-        assert [post.code for post in at.posts if not post.accepted] == ["KEEP_CALM"]
-        assert at.holds() == "then"
-
-
-@virtual
 async def test_a_lost_restore_is_not_done_by_the_end_of_another_one() -> None:
     async with scene() as at:
         at.here.emulator.add_fault(on_restore(drop=True))
@@ -147,82 +127,11 @@ async def test_a_lost_restore_is_not_done_by_the_end_of_another_one() -> None:
 
 
 @virtual
-async def test_a_time_out_while_another_restore_runs_sends_nothing() -> None:
-    async with scene(restore_seconds=4 * HOUR) as at:
-        await at.somebody_restores(at.stored)
-        await anyio.sleep(200)
-        ending = await at.restore()
-        assert isinstance(ending.nothing, NothingSent)
-        assert (
-            f"Database {DATABASE} was not restored. The wait ended after 15 min, while waiting for the end of"
-            in ending.text
-        )
-        assert len(at.posts) == 1, "theirs"
-
-
-# Doubt ---------------------------------------------------------------------------------------------------------------
-
-LOST = {
-    "dropped": {"drop": True},
-    "no answer": {"drop": True, "delay": 400.0},
-    "502 page": {"html": 502},
-    "503": {"status": 503, "code": "DATABASE_UNAVAILABLE"},
-    "504": {"status": 504, "code": "GATEWAY"},
-    "522 page": {"html": 522},
-    "408 page": {"html": 408},
-    "500 page": {"html": 500},
-    "unreadable 200": {"malformed": True},
-}
-
-
-@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
-@virtual
-async def test_a_lost_answer_is_resolved_by_watching_the_database(fault: dict[str, Any]) -> None:
-    async with scene(restore_seconds=300.0) as at:
-        at.here.emulator.add_fault(on_restore(when="after", **fault))
-        record = (await at.restore()).complete
-        assert at.holds() == "then"
-        assert record.restored_at is not None
-        assert len(at.posts) == 1
-
-
-@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
-@virtual
-async def test_a_lost_request_stays_unknown_and_is_never_sent_again(
-    fault: dict[str, Any],
-) -> None:
-    async with scene() as at:
-        at.here.emulator.add_fault(on_restore(when="before", **fault))
-        ending = await at.restore()
-        record = ending.pending
-        assert "it may or may not have been carried out" in ending.text
-        assert "what it holds now is not known" in ending.text
-        assert f"`pulumi up --refresh --replace '{RESTORER}'` restores again" in ending.text
-        assert record.attempt is not None
-        again = await at.resume(record)
-        assert isinstance(again.error, RestorePending)
-        assert again.error.undecided
-        assert "take the Restore out of the program if it was carried out" in again.text
-        assert len(at.posts) == 1
-        assert at.holds() == "now"
-
-
-@virtual
 async def test_a_database_that_does_not_run_can_be_restored() -> None:
     async with scene() as at:
         at.here.emulator.stop_database(DATABASE)
         assert (await at.restore()).how == "complete"
         assert at.holds() == "then"
-
-
-@virtual
-async def test_an_interrupt_before_the_post_leaves_nothing() -> None:
-    async with scene() as at:
-        at.here.emulator.add_fault(on_restore(status=429, code="KEEP_CALM", times=None))
-        ending = await at.interrupted(30)
-        assert isinstance(ending.nothing, NothingSent)
-        assert "was not restored. The wait was interrupted" in ending.text
-        assert not at.accepted
 
 
 @pytest.mark.parametrize("resource", [RESTORER, None])
@@ -238,20 +147,6 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
-
-
-@virtual
-async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> None:
-    async with scene() as at:
-        at.here.emulator.remove_snapshot(at.stored.version_id)
-        ending = await at.restore(name=None)
-        assert isinstance(ending.nothing, RestoreRefused)
-        assert f"lists no snapshot {at.stored.version_id} of database {DATABASE}" in ending.text
-        assert not at.posts
-        known = await at.restore()
-        assert isinstance(known.nothing, RequestRefused)
-        assert "The service has no such snapshot" in known.text
-        assert at.holds() == "now"
 
 
 @virtual
@@ -284,36 +179,3 @@ async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database() -> Non
         assert not at.posts
         assert (await at.restore(**chosen, target=OTHER_DATABASE)).how == "complete"
         assert at.holds(OTHER_DATABASE) == "now"
-
-
-@pytest.mark.parametrize(
-    ("fault", "error", "words"),
-    [
-        ({"status": 404, "code": "SNAPSHOT_RESTORE_FAILED"}, RestoreFailed, "Check what the database holds"),
-        ({"status": 404, "code": "DATABASE_NOT_FOUND"}, DatabaseMissing, "no such database"),
-        ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "The API key is unknown"),
-        ({"status": 403, "code": "MISSING_SCOPE"}, NotAllowed, "lacks the scope"),
-        ({"status": 400, "code": "INVALID_VERSION_ID"}, RequestRefused, "does not accept this version id"),
-        ({"status": 429, "code": "RATE_LIMITED"}, SquareCloudError, "blocked"),
-        ({"no_connect": True, "times": 3}, SquareCloudError, "could not be reached"),
-    ],
-    ids=lambda value: value.get("code", "no connection") if isinstance(value, dict) else "",
-)
-@virtual
-async def test_a_refusal_leaves_no_state(fault: dict[str, Any], error: type[Exception], words: str) -> None:
-    async with scene() as at:
-        at.here.emulator.add_fault(on_restore(**fault))
-        ending = await at.restore()
-        assert isinstance(ending.nothing, error)
-        assert words in ending.text
-        assert not at.accepted
-        assert at.holds() == "now"
-
-
-@pytest.mark.parametrize("code", ["MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED"])
-@virtual
-async def test_a_key_that_could_not_tell_the_end_of_a_restore_starts_none(code: str) -> None:
-    async with scene() as at:
-        at.here.emulator.add_fault(Fault(kind="status", status=403, code=code, times=None))
-        assert isinstance((await at.restore()).nothing, NotAllowed)
-        assert not at.posts

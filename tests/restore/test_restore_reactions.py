@@ -193,7 +193,15 @@ async def killed(at: Scene, after: float) -> RestoreEnding:
 
 # In doubt ------------------------------------------------------------------------------------------------------------
 
-LOST: tuple[dict[str, Any], ...] = ({"drop": True}, {"html": 502}, {"status": 503}, {"malformed": True})
+LOST: tuple[dict[str, Any], ...] = (
+    *({"drop": True}, {"drop": True, "delay": 400.0}, {"malformed": True}),
+    *({"html": 502}, {"html": 522}, {"html": 408}, {"html": 500}),
+    *({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"status": 504, "code": "GATEWAY"}),
+)
+NEW_CODES: tuple[dict[str, Any], ...] = (
+    *({"status": status, "code": "SOMETHING_NEW"} for status in (404, 422, 500)),
+    {"html": 404},
+)
 
 
 @event("the answer is lost, and it was carried out", *LOST)
@@ -215,11 +223,11 @@ async def unknown(at: Scene, _: Any) -> RestoreEnding:
     return await next_up(at, (await lost_before(at, LOST[0])).pending)
 
 
-@event("an answer with a code that is new, and it was carried out", "after")
-@event("an answer with a code that is new, and nothing was started", "before")
-@event("no status: an answer with a code that is new", "after", "before", restore_seconds=0.0, **NO_STATUS)
-async def new_code(at: Scene, when: Any) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(kind="restore", status=404, code="SOMETHING_NEW", when=when))
+@event("an answer with a code that is new, and it was carried out", *({**each, "when": "after"} for each in NEW_CODES))
+@event("an answer with a code that is new, and nothing was started", *NEW_CODES)
+@event("no status: an answer with a code that is new", *NEW_CODES, restore_seconds=0.0, **NO_STATUS)
+async def new_code(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(kind="restore", **fault))
     return await at.restore()
 
 
@@ -327,9 +335,9 @@ async def restore_status_refused(at: Scene, code: str) -> RestoreEnding:
     return await at.restore()
 
 
-@event("the key may not see the database's status")
-async def status_refused(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "MISSING_SCOPE", 403, kind="status")
+@event("the key may not see the database's status", "MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED")
+async def status_refused(at: Scene, code: str) -> RestoreEnding:
+    refuses(at, code, 403, kind="status")
     return await at.restore()
 
 

@@ -12,7 +12,7 @@ from pulumi_snapshots.restore.restore import restore
 from squarecloud_emulator import Fault
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
-from tests.support.world import OTHER_DATABASE, Row
+from tests.support.world import Row
 
 if TYPE_CHECKING:
     pass
@@ -119,16 +119,6 @@ async def test_other_triggers_after_a_kill_restore_again_and_so_do_the_first() -
 
 
 @virtual
-async def test_another_target_after_a_kill_restores_only_there() -> None:
-    async with scene() as at:
-        await at.killed(45)
-        assert (await at.restore(at.process(), target=OTHER_DATABASE)).how == "complete"
-        await anyio.sleep(HOUR)
-        assert (await at.restore(at.process())).how == "complete"
-        assert len(at.accepted) == 3
-
-
-@virtual
 async def test_two_runs_of_one_machine_restore_one_database_after_the_other() -> None:
     async with scene(restore_seconds=200.0) as at:
         rows = Row(), Row()
@@ -139,18 +129,6 @@ async def test_two_runs_of_one_machine_restore_one_database_after_the_other() ->
         assert len(at.accepted) == 2
         assert any("waiting for an earlier restore of this database" in text for row in rows for text in row.shown)
         assert all(post.code != "RESTORE_IN_PROGRESS" for post in at.posts)
-
-
-@virtual
-async def test_an_end_that_does_not_reach_the_state_stays_in_the_ledger() -> None:
-    async with scene() as at:
-        session = at.process()
-        ending = await at.here.meanwhile(20, session.stop, at.restore(session))
-        assert ending.how == "pending"
-        assert (await at.restore(at.process())).how == "complete"
-        assert len(at.posts) == 1
-        (attempt,) = await at.process().ledger.attempts()
-        assert attempt.is_over
 
 
 @virtual

@@ -19,6 +19,7 @@ from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault
+from squarecloud_emulator.service.refusals import RefusedError
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
 from tests.support.inside import Computer, run_inside
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Story", "Violation", "played"]
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+APART = 130.0
+"""Seconds between our POST and a later restore of somebody else: closer together, the service does not tell them apart."""
 SHARED = 0.3
 """How many of the stories have machines that share their ledger."""
 SLOW = 0.4
@@ -53,7 +56,14 @@ POST_FAULTS: list[dict[str, Any]] = [
     *({**fault, "when": when} for fault in DOUBTS for when in ("before", "after")),
     *BROKEN,
 ]
+NEW_CODES: list[dict[str, Any]] = [
+    {"status": status, "code": "SOMETHING_NEW", "when": when, "times": 1}
+    for status in (404, 500)
+    for when in ("before", "after")
+]
+"""Of a restore's POST, whose status shows what it has started."""
 READ_FAULTS: list[dict[str, Any]] = [
+    {"html": 404},
     {"drop": True, "times": 3},
     {"html": 502, "times": 6},
     {"status": 500, "code": "INTERNAL", "times": 4},
@@ -295,7 +305,7 @@ class Books:
         return restore is not None and restore.error is not None
 
     def _plain(self, error: CallFailedError) -> None:
-        if "another restore of the database" in error.message and not self.story.common:
+        if "another restore of the database" in error.message and not self.story.common | self.story.somebody_restored:
             raise Violation(f"nobody else restores: {error.message}")
         if "Traceback" in error.message or error.code == "INTERNAL":
             raise Violation(f"a traceback: {error.message}")
@@ -487,6 +497,10 @@ class Story:
             "restore_seconds": chance.choice([5.0, 60.0, 60.0, 400.0]),
             "restore_queue_seconds": chance.choice([0.0, 0.0, 0.0, 150.0, 400.0]),
             "restore_holds": chance.random() < 0.3,
+            "restore_stops_database": chance.random() < 0.7,
+            "restore_tail_seconds": chance.choice([0.0, 120.0, 200.0]),
+            "restore_status_route": chance.choice(["there", "there", "there", "there", "404", "405"]),
+            "refusals_start_cooldown": chance.random() < 0.3,
             "clock_offset_seconds": chance.choice([0.0, 0.0, 0.7, -20.0, HOUR]),
             "plan_memory_mb": 256_000,
             "plan": chance.choice(["paid", "paid", "free"]),
@@ -496,7 +510,7 @@ class Story:
             "retry_after_header": chance.random() < 0.3,
         }
         self.emulator = Emulator(EmulatorSettings(**self.service), clock=Clock(START), base_url="http://127.0.0.1:1")
-        start = self.emulator.account.start_restore
+        start = self.start_restore = self.emulator.account.start_restore
 
         def recorded(resource: Any, *args: Any) -> Restore:
             restore = start(resource, *args)
@@ -524,6 +538,7 @@ class Story:
         names = ["dev", "prod"] if chance.random() < 0.35 else ["dev"]
         self.stacks = [Stack(name, way=chance.choice(["dynamic", "plugin"])) for name in names]
         self.common = len(names) > 1 and chance.random() < 0.5  # whether both are about the same databases
+        self.somebody_restored = False
         for stack in self.stacks:
             self._write_program(stack, self.stacks[0].program if self.common else [])
         parts = [" and ".join(self.roles), f"by the {self.stacks[0].way} way"]
@@ -608,6 +623,7 @@ class Story:
             self._draw_up: 45, self._wait: 14, self._preview: 6, self._refresh: 8, self._destroy: 6, self._taint: 5,
             self._forget: 5, self._rename: 5, self._move: 6, self._step_clock: 5, self._switch_way: 5,
             self._rotate: 4, self._import: 5, self._rename_stack: 4, self._both: 8, self._foreign: 6,
+            self._foreign_restore: 6,
         }  # fmt: skip
         (step,) = chance.choices(list(steps), list(steps.values()))
         await step(stack)
@@ -644,7 +660,7 @@ class Story:
                 self.say(f"the next {one.kind} at the service will fail")
                 if one.kind == "Snapshot":
                     self.emulator.fail_next_snapshot(one.inputs["database_id"])
-                else:
+                elif self.service["restore_status_route"] == "there":  # nothing else tells it from a success
                     self.emulator.databases[one.inputs["target_database_id"]].next_restore_error = "SNAPSHOT_CORRUPT"
         await self.up(
             stack,
@@ -658,7 +674,7 @@ class Story:
                 at_end=chance.random() < 0.1,
                 nap=chance.choice([5.0, 20.0, 100.0, HOUR]) if chance.random() < 0.1 else 0.0,
                 trouble=self._draw_trouble(),
-                post_fault=chance.choice(POST_FAULTS) if chance.random() < 0.25 else None,
+                post_fault=chance.choice(POST_FAULTS + NEW_CODES) if chance.random() < 0.25 else None,
                 read_fault=chance.choice(READ_FAULTS) if chance.random() < 0.15 else None,
                 automatic=chance.choice([1.0, 30.0, 100.0, 170.0]) if chance.random() < 0.3 else None,
             ),
@@ -747,7 +763,7 @@ class Story:
     def _add_faults(self, up: Up) -> None:
         self.emulator.clear_faults()
         if up.post_fault:
-            for kind in ("create", "restore"):
+            for kind in ("restore",) if up.post_fault in NEW_CODES else ("create", "restore"):
                 self.emulator.add_fault(Fault(kind=kind, **up.post_fault))
         if up.read_fault:
             for kind in ("list", "list account", "status", "restore status"):
@@ -903,6 +919,28 @@ class Story:
             self.emulator.add_snapshot(self.chance.choice(self._databases(stack)))
             self.say("somebody else takes a snapshot")
             await asyncio.sleep(MINUTE + 1)  # before the service's clock is known, an older one may match a POST
+
+    async def _foreign_restore(self, stack: Stack) -> None:
+        """Somebody else restores a database, clearly later than what we may have sent: the service does not say whose it shows.
+
+        One from right before our next run fails: after a success ours waits.
+        """
+        back = next((one.inputs for one in stack.program if one.kind == "Restore"), None)
+        now = self.emulator.now()
+        if back is None or any((now - post.at).total_seconds() < APART for post in self._sent("restore")):
+            return
+        target, right_before = self.emulator.databases[back["target_database_id"]], self.chance.random() < 0.5
+        stored = self.emulator.account.version(back["version_id"])
+        error, target.next_restore_error = target.next_restore_error, "RESTORE_INTERRUPTED" if right_before else None
+        with suppress(RefusedError):
+            self.start_restore(target, stored.name if stored else "", back["version_id"], now)
+            self.somebody_restored = True
+            self.say(f"somebody else restores, {'which fails' if right_before else 'and succeeds'}")
+        target.next_restore_error = error
+        await asyncio.sleep(1.0 if right_before else APART)
+
+    def _sent(self, kind: str) -> list[JournalEntry]:
+        return [entry for entry in self.emulator.journal if entry.kind == kind]
 
     @staticmethod
     def _databases(stack: Stack) -> list[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 import anyio
 import pytest
@@ -16,11 +14,10 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.service.errors import QuotaUsedUp
-from pulumi_snapshots.snapshot.create import Pending
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Ending, World, world
+from tests.support.world import DATABASE, OWNER, START, Ending, World, world
 
 MINUTE, HOUR = 60.0, 3600.0
 ANOTHER = OWNER.replace("before-release", "nightly")
@@ -172,30 +169,6 @@ async def test_two_resources_on_one_database_get_a_snapshot_each() -> None:
         assert {one.complete.version_id for one in endings} == {post.version_id for post in w.posts}
         assert w.posts[1].at - w.posts[0].at >= timedelta(seconds=180)
         assert all(post.accepted for post in w.posts)
-
-
-@virtual
-async def test_used_up_quota_stops_waiting_posts_but_no_polls() -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, plan_memory_mb=128) as w:
-        w.emulator.settings = replace(w.emulator.settings, plan_memory_mb=256)
-        w.emulator.account.quota.uses.append(w.emulator.now())
-        endings: dict[str, Ending] = {}
-
-        async def take(database_id: str) -> None:
-            endings[database_id] = await w.create(database_id=database_id)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(take, DATABASE)
-            group.start_soon(w.later, 1, lambda: group.start_soon(take, OTHER_DATABASE))
-        assert endings[DATABASE].complete.version_id == w.started()
-        assert isinstance(endings[OTHER_DATABASE].nothing, QuotaUsedUp)
-
-
-@virtual
-async def test_used_up_quota_says_when_a_slot_frees_on_small_plans_too() -> None:
-    async with used_up() as (w, taken):
-        ending = await w.create()
-        assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
 
 
 @virtual
@@ -383,40 +356,6 @@ def test_a_given_up_lost_attempt_delays_the_next_post_by_15_minutes(*, appears: 
 
 
 @virtual
-async def test_a_lost_request_of_another_resource_delays_a_post_briefly() -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="create", html=502))
-        pending = (await w.create(timeout=5 * MINUTE)).pending
-        ending = await w.create(owner=ANOTHER)
-        assert ending.complete.version_id == w.started()
-        assert (await w.resume(pending, timeout=5 * MINUTE)).pending.id == pending.id, "this one is not its own"
-
-
-@virtual
-async def test_resume_is_not_held_up_by_another_resource_that_waits_in_vain() -> None:
-    async with world(snapshot_seconds=100, cache_world="invalidated") as w:
-        pending = (await w.interrupted(95, w.create())).pending
-        ours = w.started()
-        await w.clock.sleep(10 * MINUTE)
-        session = w.another_run()
-        w.emulator.fail_next_snapshot(DATABASE)
-        endings: dict[str, Ending] = {}
-
-        async def take() -> None:
-            endings["other"] = await w.create(session=session, owner=ANOTHER)
-
-        async def go_on() -> None:
-            endings["ours"] = await w.resume(pending, session=session, timeout=5 * MINUTE)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(take)
-            await w.clock.sleep(1)
-            group.start_soon(go_on)
-        assert endings["ours"].complete.version_id == ours
-        assert isinstance(endings["other"].error, Pending)
-
-
-@virtual
 async def test_post_waits_until_the_snapshot_before_it_is_out_of_the_skew() -> None:
     """Otherwise a later run, which does not know whose it is, would take the one before for ours."""
     async with world(cache_world="invalidated", snapshot_seconds=209) as w:
@@ -446,48 +385,3 @@ async def test_a_resume_has_its_whole_time_again_and_polls_at_once() -> None:
         assert w.listings[looks].monotonic == began
         assert f"--replace '{OWNER}'" in again.text
         assert "The wait ended after 10 min" in again.text
-
-
-@virtual
-async def test_resume_with_a_clock_that_is_behind_does_not_wait_longer() -> None:
-    async with world(snapshot_seconds=200) as w:
-        pending = (await w.interrupted(95, w.create())).pending
-        assert pending.attempt is not None
-        ahead = replace(
-            pending, attempt=replace(pending.attempt, posted_at=pending.attempt.posted_at + timedelta(hours=1))
-        )
-        began, looks = w.clock.monotonic(), len(w.listings)
-        await w.resume(ahead, session=w.another_run(), timeout=10 * MINUTE)
-        assert w.listings[looks].monotonic - began <= 2 * MINUTE
-
-
-@virtual
-async def test_complete_record_is_not_waited_for() -> None:
-    async with world() as w:
-        record = (await w.create()).complete
-        requests = len(w.emulator.journal)
-        assert (await w.resume(record)).complete is record
-        assert len(w.emulator.journal) == requests
-
-
-@virtual
-async def test_state_after_a_pending_create_is_all_that_a_later_run_needs() -> None:
-    async with world(snapshot_seconds=200, clock_offset_seconds=HOUR) as w:
-        pending = (await w.interrupted(150, w.create())).pending
-        kept: dict[str, Any] = pending.to_outputs()
-        assert kept["attempt"]["answered"] == "202"
-        restored = type(pending).from_outputs({key: value for key, value in kept.items() if value is not None})
-        assert (await w.resume(restored, session=w.another_run())).complete.version_id == w.started()
-
-
-@virtual
-async def test_a_later_replacement_never_reuses_what_another_waits_for() -> None:
-    async with world(snapshot_seconds=590, cache_world="invalidated") as w:
-        pending = (await w.create(timeout=4 * MINUTE)).pending
-        theirs = w.started()
-        w.emulator.next_snapshot_takes(DATABASE, 5)
-        other = (await w.create(owner=ANOTHER)).complete
-        other.remember_in(w.session.memory, replaced=True)
-        again = (await w.create(owner=ANOTHER, reuse_within=HOUR)).complete
-        assert again.version_id != theirs
-        assert (await w.resume(pending)).complete.version_id == theirs

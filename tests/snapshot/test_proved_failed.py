@@ -41,18 +41,6 @@ async def failed(here: World, stack: Stack, **values: Any) -> None:
 
 
 @virtual
-async def test_one_that_never_came_is_replaced() -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        here.emulator.add_snapshot(DATABASE, modified=here.clock.utc() - timedelta(days=2))
-        stack = of(here)
-        await failed(here, stack)
-        await stack.up(database_id=DATABASE)
-        assert stack.error is None
-        assert stack.outputs["version_id"] == here.newest().version_id
-        assert len(here.posts) == 2
-
-
-@virtual
 async def test_a_snapshot_from_after_its_time_keeps_no_other_from_being_requested() -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
         stack = of(here)
@@ -174,20 +162,6 @@ async def test_other_triggers_get_no_snapshot_that_comes_after_the_proof() -> No
         await stack.up(database_id=DATABASE, triggers=["v2"])
         assert stack.error is None
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@virtual
-async def test_a_killed_one_that_never_came_is_sent_again() -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        here.emulator.add_snapshot(DATABASE, modified=here.clock.utc() - timedelta(days=2))
-        stack = of(here)
-        here.emulator.fail_next_snapshot(DATABASE)
-        await stack.up(saves=False, database_id=DATABASE, timeout="3m")
-        await anyio.sleep(3 * HOUR)
-        await stack.up(database_id=DATABASE)
-        assert stack.error is None
-        assert stack.outputs["version_id"] == here.newest().version_id
-        assert len(here.posts) == 2
 
 
 @virtual

@@ -126,17 +126,6 @@ async def test_snapshot_past_its_30_days_stays_in_the_state() -> None:
 
 
 @virtual
-async def test_an_expired_snapshot_stays_as_it_was_if_nothing_answers() -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(31 * DAY)
-        w.emulator.add_fault(Fault(html=502, times=None))
-        ending = await refreshed(w, record)
-        assert ending.complete == record
-        assert "stays as it was" in ending.text
-
-
-@virtual
 async def test_snapshot_that_comes_back_is_available_again() -> None:
     async with world() as w:
         record = await taken(w)
@@ -322,29 +311,6 @@ def test_pending_snapshot_is_not_given_up_before_its_time(waits: float, hours: f
             assert ("never came" in resumed.text) is failed
 
     play()
-
-
-@virtual
-async def test_snapshot_that_has_failed_does_not_take_another_ones_later() -> None:
-    async with world(snapshot_seconds=200) as w:
-        w.emulator.fail_next_snapshot(DATABASE)
-        record = await pending_of(w)
-        await w.clock.sleep(3 * HOUR)
-        failed = (await w.read(record, session=w.another_run())).record
-        assert failed is not None
-        w.emulator.add_snapshot(DATABASE)
-        w.emulator.drop_cache()
-        assert (await w.read(failed, session=w.another_run())).record == failed
-
-
-@virtual
-async def test_late_snapshot_that_a_read_finds_is_warned_about() -> None:
-    async with world(snapshot_seconds=1000) as w:
-        record = await pending_of(w)
-        await w.clock.sleep(1000)
-        ending = await w.read(record, session=w.another_run())
-        assert ending.complete.version_id == w.started()
-        assert "no earlier one is listed" in ending.text
 
 
 # Old entries -------------------------------------------------------------------------------------------------------
