@@ -94,8 +94,7 @@ MISTAKES = (
     ("ledger", "if there.is_over:\n                return there\n            return replace(there, request", "if False:\n                return there\n            return replace(there, request"),
     ("ledger", "if there.is_over:\n                return there\n            proved", "if False:\n                return there\n            proved"),
     ("ledger", "until = now + holds if holds else None", "until = None"),
-    ("ledger", "if there is not None or changed.proved or", "if there is not None or"),
-    ("ledger", "or changed.status not in {Status.SENT, Status.LOST}", "or True"),
+    ("ledger", "if there is not None or changed.status not in {Status.SENT, Status.LOST}:", "if True:"),
     ("ledger", "kept = [each for each in self.attempts_in(document) if not each.is_past(now)]", "kept = self.attempts_in(document)"),
     # Where it is written.
     ("ledger", "if not isinstance(written, int) or written > NEWEST:", "if not isinstance(written, int):"),

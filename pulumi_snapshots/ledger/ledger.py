@@ -157,7 +157,7 @@ class Ledger:
             there = self._one(document, attempt.id)
             changed = change(there or attempt)
             # One without an answer that is gone was withdrawn: it has started nothing.
-            if there is not None or changed.proved or changed.status not in {Status.SENT, Status.LOST}:
+            if there is not None or changed.status not in {Status.SENT, Status.LOST}:
                 self._put(document, changed)
             return changed
 

@@ -63,169 +63,126 @@ def decided(there: list[Attempt], wanted: Intent) -> tuple[Role | Refusal, str]:
 NEW, RESUMED, IN_THE_WAY = (Role.NEW, ""), (Role.RESUMED, "earlier"), (Role.IN_THE_WAY, "earlier")
 OVERTAKEN, SAME_NAME, DONE = ((why, "earlier") for why in (Refusal.OVERTAKEN, Refusal.RENAMED, Refusal.DONE))
 MINUTE = timedelta(minutes=1)
+Row = tuple[tuple[Any, str], dict[str, Any], dict[str, Any]]
 
-SNAPSHOTS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
+
+def row(expected: tuple[Any, str], wanted: dict[str, Any] | None = None, **earlier: Any) -> Row:
+    """What is decided, what is wanted differently, and how the attempt differs that there is."""
+    return expected, wanted or {}, earlier
+
+
+SNAPSHOTS = {
     # What an earlier run has left of the same resource
-    "accepted": ({}, {}, RESUMED),
-    "answer lost": ({"answered": "502"}, {}, RESUMED),
-    "killed before its answer": ({"answered": NOT_AWAITED}, {}, RESUMED),
-    "found, state not saved": ({"result": VERSION}, {}, RESUMED),
-    "found, state not saved, weeks ago": ({"result": VERSION, "ago": timedelta(days=29)}, {}, RESUMED),
-    "found, state not saved, a month ago": ({"result": VERSION, "ago": KEPT + HOUR}, {}, NEW),
-    "pending for a month": ({"ago": KEPT + HOUR}, {}, NEW),
-    "found, and a call has proved it": ({"result": VERSION, "proved": True}, {}, NEW),
-    "found, and this run has seen it in a state": (
-        {"result": VERSION},
-        {"carried": frozenset({VERSION})},
-        NEW,
-    ),
-    "pending, and the state has it": ({"proved": True}, {}, IN_THE_WAY),
-    "pending, and this run has seen it in a state": ({}, {"carried": frozenset({"earlier"})}, IN_THE_WAY),
-    "found for other triggers": ({"result": VERSION, "purpose": "v0"}, {}, NEW),
-    "pending for other triggers": ({"purpose": "v0"}, {}, IN_THE_WAY),
-    "another one is wanted": ({"result": VERSION}, {"fresh": True}, NEW),
-    "another one is wanted while one is pending": ({}, {"fresh": True}, IN_THE_WAY),
-    "another one is wanted, as by an unsaved run": ({"result": VERSION, "fresh": True}, {"fresh": True}, NEW),
-    "failed": ({"status": Status.FAILED, "result": "SNAPSHOT_FAILED"}, {}, NEW),
-    "as old as a guard accepts": ({"result": VERSION}, {"oldest": HOUR}, RESUMED),
-    "older than a guard accepts": ({"result": VERSION}, {"oldest": HOUR - MINUTE}, NEW),
-    "pending, older than a guard accepts": ({}, {"oldest": HOUR - MINUTE}, IN_THE_WAY),
+    "accepted": row(RESUMED),
+    "answer lost": row(RESUMED, answered="502"),
+    "killed before its answer": row(RESUMED, answered=NOT_AWAITED),
+    "found, state not saved": row(RESUMED, result=VERSION),
+    "found, state not saved, weeks ago": row(RESUMED, result=VERSION, ago=timedelta(days=29)),
+    "found, state not saved, a month ago": row(NEW, result=VERSION, ago=KEPT + HOUR),
+    "pending for a month": row(NEW, ago=KEPT + HOUR),
+    "found, and a call has proved it": row(NEW, result=VERSION, proved=True),
+    "found, and this run has seen it in a state": row(NEW, {"carried": frozenset({VERSION})}, result=VERSION),
+    "pending, and the state has it": row(IN_THE_WAY, proved=True),
+    "pending, and this run has seen it in a state": row(IN_THE_WAY, {"carried": frozenset({"earlier"})}),
+    "found for other triggers": row(NEW, result=VERSION, purpose="v0"),
+    "pending for other triggers": row(IN_THE_WAY, purpose="v0"),
+    "another one is wanted": row(NEW, {"fresh": True}, result=VERSION),
+    "another one is wanted while one is pending": row(IN_THE_WAY, {"fresh": True}),
+    "another one is wanted, as by an unsaved run": row(NEW, {"fresh": True}, result=VERSION, fresh=True),
+    "failed": row(NEW, status=Status.FAILED, result="SNAPSHOT_FAILED"),
+    "as old as a guard accepts": row(RESUMED, {"oldest": HOUR}, result=VERSION),
+    "older than a guard accepts": row(NEW, {"oldest": HOUR - MINUTE}, result=VERSION),
+    "pending, older than a guard accepts": row(IN_THE_WAY, {"oldest": HOUR - MINUTE}),
     # Of others
-    "another resource's is pending": ({"owner": OTHER}, {}, IN_THE_WAY),
-    "another resource's is pending, and nobody will see its end": (
-        {"owner": OTHER},
-        {"ignored": frozenset({"earlier"})},
-        NEW,
+    "another resource's is pending": row(IN_THE_WAY, owner=OTHER),
+    "another resource's is pending, and nobody will see its end": row(
+        NEW, {"ignored": frozenset({"earlier"})}, owner=OTHER
     ),
-    "another resource's was found": ({"owner": OTHER, "result": VERSION}, {}, NEW),
-    "another resource's was found, and its database is held": (
-        {"owner": OTHER, "result": VERSION, "held_until": START + MINUTE},
-        {},
-        IN_THE_WAY,
+    "another resource's was found": row(NEW, owner=OTHER, result=VERSION),
+    "another resource's was found, and its database is held": row(
+        IN_THE_WAY, owner=OTHER, result=VERSION, held_until=START + MINUTE
     ),
-    "another resource's was found, and its database was held": (
-        {"owner": OTHER, "result": VERSION, "held_until": START - MINUTE},
-        {},
-        NEW,
+    "another resource's was found, and its database was held": row(
+        NEW, owner=OTHER, result=VERSION, held_until=START - MINUTE
     ),
-    "another database's is pending": ({"database_id": OTHER_DATABASE}, {}, NEW),
-    "a restore of the database is under way": ({"kind": "restore"}, {}, NEW),
-    "of nobody, for nobody": ({"owner": None, "result": VERSION}, {"owner": None}, NEW),
+    "another database's is pending": row(NEW, database_id=OTHER_DATABASE),
+    "a restore of the database is under way": row(NEW, kind="restore"),
+    "of nobody, for nobody": row(NEW, {"owner": None}, owner=None, result=VERSION),
     # Under another name
-    "another name in the stack": ({"owner": RENAMED, "result": VERSION}, {}, NEW),
-    "another stack": ({"owner": OTHER_STACK, "result": VERSION}, {}, SAME_NAME),
-    "another stack, still pending": ({"owner": OTHER_STACK}, {}, SAME_NAME),
-    "another stack, and its state has it": ({"owner": OTHER_STACK, "result": VERSION, "proved": True}, {}, NEW),
-    "another stack, other triggers": ({"owner": OTHER_STACK, "result": VERSION, "purpose": "v0"}, {}, NEW),
-    "another stack, begun by this very run": (
-        {"owner": OTHER_STACK, "result": VERSION},
-        {"began": START - 2 * HOUR},
-        NEW,
-    ),
-    "another stack, another one is wanted": ({"owner": OTHER_STACK, "result": VERSION}, {"fresh": True}, NEW),
-    "another project": ({"owner": OTHER_PROJECT, "result": VERSION}, {}, NEW),
+    "another name in the stack": row(NEW, owner=RENAMED, result=VERSION),
+    "another stack": row(SAME_NAME, owner=OTHER_STACK, result=VERSION),
+    "another stack, still pending": row(SAME_NAME, owner=OTHER_STACK),
+    "another stack, and its state has it": row(NEW, owner=OTHER_STACK, result=VERSION, proved=True),
+    "another stack, other triggers": row(NEW, owner=OTHER_STACK, result=VERSION, purpose="v0"),
+    "another stack, begun by this very run": row(NEW, {"began": START - 2 * HOUR}, owner=OTHER_STACK, result=VERSION),
+    "another stack, another one is wanted": row(NEW, {"fresh": True}, owner=OTHER_STACK, result=VERSION),
+    "another project": row(NEW, owner=OTHER_PROJECT, result=VERSION),
 }
 
 RESTORED = "2026-03-01T11:01:00Z"
-RESTORES: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Any, str]]] = {
-    "accepted": ({}, {}, RESUMED),
-    "answer lost": ({"answered": "no answer"}, {}, RESUMED),
-    "done, state not saved": ({"result": RESTORED}, {}, RESUMED),
-    "done, state not saved, and forced before": ({"result": RESTORED, "fresh": True}, {"fresh": True}, RESUMED),
-    "done, another one is wanted": ({"result": RESTORED}, {"fresh": True}, NEW),
-    "failed": ({"status": Status.FAILED, "result": "RESTORE_FAILED"}, {}, NEW),
+RESTORES = {
+    "accepted": row(RESUMED),
+    "answer lost": row(RESUMED, answered="no answer"),
+    "done, state not saved": row(RESUMED, result=RESTORED),
+    "done, state not saved, and forced before": row(RESUMED, {"fresh": True}, result=RESTORED, fresh=True),
+    "done, another one is wanted": row(NEW, {"fresh": True}, result=RESTORED),
+    "failed": row(NEW, status=Status.FAILED, result="RESTORE_FAILED"),
     # An older checkpoint, of which the state knows nothing
-    "done, and the state has lost it": ({"result": RESTORED, "proved": True}, {}, DONE),
-    "done, and the state has lost it, weeks ago": (
-        {"result": RESTORED, "proved": True, "ago": timedelta(days=29)},
-        {},
-        DONE,
+    "done, and the state has lost it": row(DONE, result=RESTORED, proved=True),
+    "done, and the state has lost it, weeks ago": row(DONE, result=RESTORED, proved=True, ago=timedelta(days=29)),
+    "done, and the state has lost it, a month ago": row(NEW, result=RESTORED, proved=True, ago=KEPT + HOUR),
+    "done, and another one is wanted": row(NEW, {"fresh": True}, result=RESTORED, proved=True),
+    "done, and a state has let it go": row(NEW, result=RESTORED, proved=True, let_go="another run"),
+    "done, and another process of the run has let it go": row(
+        RESUMED, {"run": "engine"}, result=RESTORED, proved=True, let_go="engine"
     ),
-    "done, and the state has lost it, a month ago": (
-        {"result": RESTORED, "proved": True, "ago": KEPT + HOUR},
-        {},
-        NEW,
+    "under way, and another process of the run has let it go": row(
+        RESUMED, {"run": "engine"}, proved=True, let_go="engine"
     ),
-    "done, and another one is wanted": ({"result": RESTORED, "proved": True}, {"fresh": True}, NEW),
-    "done, and a state has let it go": ({"result": RESTORED, "proved": True, "let_go": "another run"}, {}, NEW),
-    "done, and another process of the run has let it go": (
-        {"result": RESTORED, "proved": True, "let_go": "engine"},
-        {"run": "engine"},
-        RESUMED,
+    "let go, and another one is wanted": row(
+        NEW, {"run": "engine", "fresh": True}, result=RESTORED, proved=True, let_go="engine", fresh=True
     ),
-    "under way, and another process of the run has let it go": (
-        {"proved": True, "let_go": "engine"},
-        {"run": "engine"},
-        RESUMED,
+    "done, and a call of this run has carried it": row(
+        NEW, {"carried": frozenset({RESTORED})}, result=RESTORED, proved=True
     ),
-    "let go, and another one is wanted": (
-        {"result": RESTORED, "proved": True, "let_go": "engine", "fresh": True},
-        {"run": "engine", "fresh": True},
-        NEW,
-    ),
-    "done, and a call of this run has carried it": (
-        {"result": RESTORED, "proved": True},
-        {"carried": frozenset({RESTORED})},
-        NEW,
-    ),
-    "done for other triggers": ({"result": RESTORED, "proved": True, "purpose": "v0"}, {}, NEW),
-    "done onto another database": ({"result": RESTORED, "proved": True, "database_id": OTHER_DATABASE}, {}, NEW),
-    "done by the same command": (
-        {"result": RESTORED, "proved": True, "owner": COMMAND},
-        {"owner": COMMAND},
-        NEW,
-    ),
+    "done for other triggers": row(NEW, result=RESTORED, proved=True, purpose="v0"),
+    "done onto another database": row(NEW, result=RESTORED, proved=True, database_id=OTHER_DATABASE),
+    "done by the same command": row(NEW, {"owner": COMMAND}, result=RESTORED, proved=True, owner=COMMAND),
     # Another run has acted since
-    "another run of the resource, meanwhile": ({"ago": -MINUTE, "purpose": "v2"}, {}, OVERTAKEN),
-    "another run of the resource, meanwhile, done": (
-        {"ago": -MINUTE, "purpose": "v2", "result": RESTORED, "proved": True},
-        {},
-        OVERTAKEN,
+    "another run of the resource, meanwhile": row(OVERTAKEN, ago=-MINUTE, purpose="v2"),
+    "another run of the resource, meanwhile, done": row(
+        OVERTAKEN, ago=-MINUTE, purpose="v2", result=RESTORED, proved=True
     ),
-    "another run of the resource, meanwhile, onto another database": (
-        {"ago": -MINUTE, "purpose": "v2", "database_id": OTHER_DATABASE},
-        {},
-        OVERTAKEN,
+    "another run of the resource, meanwhile, onto another database": row(
+        OVERTAKEN, ago=-MINUTE, purpose="v2", database_id=OTHER_DATABASE
     ),
-    "another run of the resource, in the same second": ({"ago": timedelta(0), "purpose": "v2"}, {}, IN_THE_WAY),
-    "another run of the resource, meanwhile, failed": (
-        {"ago": -MINUTE, "purpose": "v2", "status": Status.FAILED, "result": "RESTORE_FAILED"},
-        {},
-        NEW,
+    "another run of the resource, in the same second": row(IN_THE_WAY, ago=timedelta(0), purpose="v2"),
+    "another run of the resource, meanwhile, failed": row(
+        NEW, ago=-MINUTE, purpose="v2", status=Status.FAILED, result="RESTORE_FAILED"
     ),
-    "another resource, meanwhile": ({"ago": -MINUTE, "owner": OTHER, "purpose": "v2"}, {}, IN_THE_WAY),
+    "another resource, meanwhile": row(IN_THE_WAY, ago=-MINUTE, owner=OTHER, purpose="v2"),
     # Of others, and under another name
-    "another resource's is under way": ({"owner": OTHER, "purpose": "v2"}, {}, IN_THE_WAY),
-    "another resource's has failed": (
-        {"owner": OTHER, "status": Status.FAILED, "result": "RESTORE_FAILED"},
-        {},
-        NEW,
+    "another resource's is under way": row(IN_THE_WAY, owner=OTHER, purpose="v2"),
+    "another resource's has failed": row(NEW, owner=OTHER, status=Status.FAILED, result="RESTORE_FAILED"),
+    "another drill checks what it has restored": row(
+        IN_THE_WAY, owner=OTHER, purpose="v2", result=RESTORED, held_until=START + MINUTE
     ),
-    "another drill checks what it has restored": (
-        {"owner": OTHER, "purpose": "v2", "result": RESTORED, "held_until": START + MINUTE},
-        {},
-        IN_THE_WAY,
-    ),
-    "another name": ({"owner": RENAMED, "result": RESTORED}, {}, SAME_NAME),
-    "another stack": ({"owner": OTHER_STACK, "result": RESTORED}, {}, SAME_NAME),
-    "another stack, still under way": ({"owner": OTHER_STACK}, {}, SAME_NAME),
-    "another name, and its state has it": ({"owner": RENAMED, "result": RESTORED, "proved": True}, {}, NEW),
-    "another name, another snapshot": (
-        {"owner": RENAMED, "result": RESTORED, "source": f"{DATABASE}/other"},
-        {},
-        NEW,
-    ),
-    "a snapshot of the database is under way": ({"kind": "snapshot"}, {}, NEW),
+    "another name": row(SAME_NAME, owner=RENAMED, result=RESTORED),
+    "another stack": row(SAME_NAME, owner=OTHER_STACK, result=RESTORED),
+    "another stack, still under way": row(SAME_NAME, owner=OTHER_STACK),
+    "another name, and its state has it": row(NEW, owner=RENAMED, result=RESTORED, proved=True),
+    "another name, another snapshot": row(NEW, owner=RENAMED, result=RESTORED, source=f"{DATABASE}/other"),
+    "a snapshot of the database is under way": row(NEW, kind="snapshot"),
 }
 
 
-@pytest.mark.parametrize(("earlier", "wanted", "expected"), SNAPSHOTS.values(), ids=SNAPSHOTS)
-def test_a_snapshot_is_paid_for_once(earlier: dict[str, Any], wanted: dict[str, Any], expected: Any) -> None:
+@pytest.mark.parametrize(("expected", "wanted", "earlier"), SNAPSHOTS.values(), ids=SNAPSHOTS)
+def test_a_snapshot_is_paid_for_once(expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]) -> None:
     assert decided([attempt(**earlier)], intent(**wanted)) == expected
 
 
-@pytest.mark.parametrize(("earlier", "wanted", "expected"), RESTORES.values(), ids=RESTORES)
-def test_a_restore_acts_once(earlier: dict[str, Any], wanted: dict[str, Any], expected: Any) -> None:
+@pytest.mark.parametrize(("expected", "wanted", "earlier"), RESTORES.values(), ids=RESTORES)
+def test_a_restore_acts_once(expected: Any, wanted: dict[str, Any], earlier: dict[str, Any]) -> None:
     assert decided([attempt(**{"kind": "restore", **earlier})], intent("restore", **wanted)) == expected
 
 

@@ -46,27 +46,6 @@ def accepted(here: World) -> list[str | None]:
     return [post.version_id for post in here.posts if post.accepted]
 
 
-@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
-@pytest.mark.parametrize(
-    ("kills", "later"),
-    [([10.0], 1.0), ([95.0], 1.0), ([150.0], 1.0), ([20.0], 3 * 3600.0), ([20.0], 86400.0), ([100.0] * 3, 1.0)],
-    ids=["POST open", "202 answered", "waiting", "hours ago", "a day ago", "three times"],
-)
-@virtual
-async def test_a_killed_run_is_not_paid_for_twice(kills: list[float], later: float, cache_world: str) -> None:
-    async with world(snapshot_seconds=350, cache_world=cache_world) as here:
-        for after in kills:
-            await killed(here, after)
-        await anyio.sleep(later)
-        row = Row()
-        record = await run(here, row=row)
-        assert [record.version_id] == accepted(here)
-        assert len(here.posts) == 1
-        assert record.requested_at == "2026-03-01T12:00:00Z"
-        (told,) = row.warnings
-        assert f"snapshot {record.id} was taken by an earlier run that may not have saved its state" in told
-
-
 @virtual
 async def test_a_run_killed_before_its_post_is_repeated() -> None:
     async with world(snapshot_seconds=10) as here:
@@ -88,39 +67,6 @@ async def test_a_run_interrupted_while_it_connects_leaves_nothing_to_wait_for() 
         began = here.clock.monotonic()
         await run(here, NEXT_RELEASE)
         assert here.posts[0].monotonic - began < 10
-
-
-@virtual
-async def test_a_time_out_before_a_killed_run_s_answer_is_known_does_not_deny_its_snapshot() -> None:
-    async with world(snapshot_seconds=20) as here:
-        await killed(here, 10)
-        with pytest.raises(Pending, match="may or may not have been started") as pending:
-            await run(here, replace(SHORT, timeout=40.0))
-        record = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=OWNER)
-        assert [record.version_id] == accepted(here)
-
-
-@virtual
-async def test_a_time_out_while_another_run_works_says_so() -> None:
-    async with world(snapshot_seconds=3000) as here:
-        async with anyio.create_task_group() as runs:
-            runs.start_soon(killed, here, 2000.0)
-            await anyio.sleep(10)
-            with pytest.raises(NothingSent, match="while waiting for an earlier snapshot of this database"):
-                await run(here, SHORT, ANOTHER)
-        assert len(here.posts) == 1
-
-
-@virtual
-async def test_another_resource_waits_for_a_snapshot_that_is_pending() -> None:
-    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
-        with pytest.raises(Pending):
-            await run(here, SHORT)
-        record = await run(here, owner=ANOTHER)
-        assert record.version_id == accepted(here)[1]
-        assert here.posts[1].monotonic - here.posts[0].monotonic >= 600
-        # Whoever waits enters the end for the other one, too.
-        assert (await run(here)).version_id == accepted(here)[0]
 
 
 @virtual

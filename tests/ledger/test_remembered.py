@@ -52,8 +52,8 @@ class Play:
     """Plays a story.
 
     `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
-    is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending` or `refused`
-    follows, or after a colon what it says.
+    is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
+    `killed` follows, or after a colon what it says.
     """
 
     def __init__(self, at: Scene) -> None:
@@ -112,7 +112,7 @@ class Play:
                 raise AssertionError(line)
 
     def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
-        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
+        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each and "killed" not in each)
         triggers = [each for each in how if each.startswith("v")]
         options |= {"triggers": triggers} if triggers else {}
         return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
@@ -120,13 +120,22 @@ class Play:
     async def up(self, stack: Stack, how: list[str], text: str) -> None:
         engine: dict[str, Any] = {each: True for each in ("replace", "trigger", "cascade", "first") if each in how}
         engine |= {"cascade": "apart"} if "apart" in how else {}
-        await stack.up(saves="unsaved" not in how, **engine, **self.values(stack, how))
+        up = partial(stack.up, saves="unsaved" not in how, **engine, **self.values(stack, how))
+        for after in (float(each.removeprefix("killed=")) for each in how if each.startswith("killed=")):
+            async with anyio.create_task_group() as process:
+                process.start_soon(up)
+                await anyio.sleep(after)
+                stack.session.ledger.place.killed = True  # type: ignore[attr-defined]
+                process.cancel_scope.cancel()
+            return
+        await up()
         told = "".join(stack.row.warnings)
         if "refused" in how:
             assert stack.error is not None
             told = stack.row.wording.told(stack.error)
         elif "pending" in how:
             assert isinstance(stack.error, Unfinished)
+            told = told or str(stack.error.error)
         else:
             assert stack.error is None
         assert (text in told) if text else not stack.row.warnings
@@ -164,6 +173,27 @@ STORIES = {
     "the plugin completes what the dynamic provider could not save": f"""
         S up v1 unsaved; S becomes urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release;
         S up v1: {UNSAVED}; S has 1
+    """,
+    # Its run was killed
+    **{
+        f"a killed run is not paid for twice: {kills}, {later} s, {cache}": f"""
+            service snapshot_seconds=350 cache_world={cache}; wait 400; {"".join(f"S up v1 killed={each}; " for each in kills)}
+            wait {later}; S up v1: {UNSAVED}; S has 1; sent 1
+        """
+        for cache in ("invalidated", "kept")
+        for kills, later in (((10,), 1), ((95,), 1), ((150,), 1), ((20,), 3 * 3600), ((20,), 86400), ((100,) * 3, 1))
+    },
+    "a time-out before a killed run's answer is known does not deny its snapshot": """
+        service snapshot_seconds=20; wait 400; S up killed=10; S up pending timeout=40s: may or may not have been started;
+        S up; S has 1; sent 1
+    """,
+    "another resource waits for a snapshot that is pending, and enters its end": f"""
+        service snapshot_seconds=600; wait 400; S up v1 unsaved pending timeout=4m; S.b up v1; S.b has 2;
+        S up v1: {UNSAVED}; S has 1; sent 2
+    """,
+    "a resource that waits for another one's killed run says so when its time is up": """
+        service snapshot_seconds=3000; wait 400; S up v1 killed=10;
+        S.b up timeout=4m refused: while waiting for an earlier snapshot of this database; sent 1
     """,
     # --replace and a replacement trigger
     **{
@@ -285,8 +315,8 @@ async def test_a_story_of_several_runs(story: str) -> None:
     moves = " ".join(story.split()).split("; ")
     options: dict[str, Any] = {"snapshot_seconds": 10, "cache_world": "invalidated"}
     if moves[0].startswith("service "):
-        name, _, seconds = moves.pop(0).removeprefix("service ").partition("=")
-        options[name] = float(seconds)
+        known = dict(each.split("=") for each in moves.pop(0).split()[1:])
+        options |= {name: float(each) if each.isdigit() else each for name, each in known.items()}
     async with scene(**options) as at:
         play = Play(at)
         for move in moves:
