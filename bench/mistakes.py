@@ -91,7 +91,6 @@ MISTAKES = (
     ("ledger", "there = replace(self._one(document, each.id) or each, proved=True, let_go=run)", "there = replace(self._one(document, each.id) or each, proved=True)"),
     ("ledger", "proved = there.proved or not is_resource(there.owner)", "proved = there.proved"),
     ("ledger", "if there.is_over and not attempt.is_over:\n                return there", "pass"),
-    ("ledger", "if there.is_over:\n                return there\n            return replace(there, request", "if False:\n                return there\n            return replace(there, request"),
     ("ledger", "if there.is_over:\n                return there\n            proved", "if False:\n                return there\n            proved"),
     ("ledger", "until = now + holds if holds else None", "until = None"),
     ("ledger", "if there is not None or changed.status not in {Status.SENT, Status.LOST}:", "if True:"),

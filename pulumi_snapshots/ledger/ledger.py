@@ -101,14 +101,7 @@ class Ledger:
     async def answered(self, attempt: Attempt, how: str) -> Attempt:
         """Enter how a request was answered, see `Request.answered`."""
         request = replace(attempt.request, answered=how)
-        status = unresolved(request)
-
-        def change(there: Attempt) -> Attempt:
-            if there.is_over:
-                return there
-            return replace(there, request=replace(there.request, answered=how), status=status)
-
-        return await self._changed(attempt, change)
+        return await self.update(attempt, request=request, status=unresolved(request))
 
     async def update(self, attempt: Attempt, **changes: Any) -> Attempt:
         """Change fields of an attempt; one that another run has seen the end of meanwhile stays as it is there."""

@@ -7,10 +7,8 @@ import os
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.errors import Explained, Next, Step, Text
@@ -51,7 +49,15 @@ KEY_LIMIT = 1024
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000
 """Requests a minute; beyond any plan, so more is a mistake."""
-_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
+LAST_PORT = 65535
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_ADDRESS = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:(?P<port>\d{{1,5}}))?"
+    r"(/[^@?#%\\\0- \x7f]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""With a host name (international ones in their xn-- form) or an IP address, and with none of the characters that begin a user, a
+query or a fragment, or are read in different ways by different readers."""
 
 
 class SettingsError(Explained, ValueError):
@@ -103,27 +109,12 @@ def _key(value: object) -> ApiKey:
 
 def _url(value: object) -> str:
     text = str(value).strip().rstrip("/")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
-    # Each of these characters begins a user, a query or a fragment, or is read in different ways by different readers.
-    odd = not text.isascii() or any(character in "@?#\\% " or not character.isprintable() for character in text)
-    if odd or parts.scheme not in {"https", "http"} or not _is_host(host) or port == 0:
+    parts = _ADDRESS.fullmatch(text) if text.isascii() else None
+    if parts is None or not 0 < int(parts["port"] or 443) <= LAST_PORT:
         raise Unfit("must be an address such as https://host/path, without user, query or fragment")
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts["scheme"].lower() == "http" and not is_loopback(parts["host"].strip("[]").lower()):
         raise Unfit("must use https: over http the API key could be read on the way (http is for loopback only)")
     return text
-
-
-def _is_host(host: str) -> bool:
-    """Whether it is a host name (international ones in their xn-- form) or an IP address."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return _HOST.fullmatch(host) is not None
-    return True
 
 
 def _folder(value: object) -> str:

@@ -20,7 +20,7 @@ from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.once import CLAIM_LASTS
 from pulumi_snapshots.service.errors import SquareCloudError
-from pulumi_snapshots.snapshot.create import Pending, create
+from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -348,27 +348,6 @@ async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(fails: str, 
         # The state of that run could not be saved either: another machine completes from what the place has.
         assert (await team.create()).version_id == records[0].version_id
         assert len(here.posts) == 1
-
-
-@virtual
-async def test_a_write_whose_answer_was_lost_counts_once() -> None:
-    async with world(snapshot_seconds=10) as here:
-        team, row = Team(here, loses=2), Row()
-        session = team.machine()
-        record = await team.create(session, row=row)
-        assert [record.version_id] == team.accepted
-        assert len(await session.ledger.attempts()) == 1
-        assert not team.store.loses
-        assert not row.warnings
-
-
-@virtual
-async def test_what_is_pending_is_found_by_every_machine() -> None:
-    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
-        team = Team(here)
-        with pytest.raises(Pending):
-            await team.create(timeout="3m")
-        assert [(await team.create()).version_id] == team.accepted
 
 
 @pytest.mark.parametrize("rules", [SnapshotRules(), RestoreRules()], ids=["snapshot", "restore"])

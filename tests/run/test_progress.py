@@ -1,4 +1,4 @@
-"""The progress of many snapshots: the state of each, a summary, and no flood."""
+"""Fleets of snapshots: the state of each and a summary without a flood, and what a block or an outage leaves of them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,31 @@ import re
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.errors import Blocked, Outage
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
+from tests.support.restoring import knows_time
 from tests.support.virtual import virtual
 from tests.support.world import Row, ledger_of, world
 
 if TYPE_CHECKING:
-    from tests.support.world import World
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.support.world import Ending, World
 
 FLEET = tuple(f"{number:032x}" for number in range(50))
+BLOCK = 1800.0
 
 
-async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> list[Row]:
+def fleet(size: int = 50, cache_world: str = "invalidated") -> AbstractAsyncContextManager[World]:
+    return world(databases=FLEET[:size], snapshot_seconds=150, plan_memory_mb=64_000, cache_world=cache_world)
+
+
+async def rows_of_all(here: World, announced: list[tuple[float, str]]) -> list[Row]:
     session = Session(
         here.session.settings,
         ledger_of(here.clock),
@@ -42,14 +52,32 @@ async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> l
     return rows
 
 
+async def endings_of_all(here: World, seconds: float = 2700.0) -> dict[str, tuple[Ending, float]]:
+    """The ending of each create, and its time."""
+    endings: dict[str, tuple[Ending, float]] = {}
+
+    async def take(database_id: str) -> None:
+        ending = await here.create(database_id=database_id, timeout=seconds)
+        endings[database_id] = ending, here.clock.monotonic()
+
+    async with anyio.create_task_group() as group:
+        for database_id in here.emulator.databases:
+            group.start_soon(take, database_id)
+    return endings
+
+
 @virtual
-async def test_a_fleets_log_is_not_flooded_and_has_a_summary_per_minute() -> None:
+async def test_a_fleets_log_shows_every_change_without_a_flood_and_a_summary_per_minute() -> None:
     announced: list[tuple[float, str]] = []
-    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+    async with fleet() as here:
         start = here.clock.monotonic()
-        rows = await snapshots_of_all(here, announced)
+        rows = await rows_of_all(here, announced)
         minutes = (here.clock.monotonic() - start) / 60
-    assert all(len(row.shown) <= 5 for row in rows), "queued, sent, accepted, found: changes only"
+    for row in rows:
+        assert len(row.shown) <= 5, "queued, sent, accepted, found: changes only"
+        for step in ("sent; answer by 12:", "| accepted |", "found snapshot"):
+            assert step in " | ".join(row.shown)
+    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
     assert minutes - 3 <= len(announced) <= minutes
     for _, text in announced:
         assert text.endswith(", of 50 snapshots")
@@ -58,80 +86,101 @@ async def test_a_fleets_log_is_not_flooded_and_has_a_summary_per_minute() -> Non
 
 
 @virtual
+async def test_a_few_snapshots_need_no_summary() -> None:
+    announced: list[tuple[float, str]] = []
+    async with fleet(5) as here:
+        await rows_of_all(here, announced)
+    assert announced == []
+
+
+@virtual
 async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
     announced: list[tuple[float, str]] = []
-    async with world(databases=FLEET[:20], snapshot_seconds=150, plan_memory_mb=64_000) as here:
-        here.emulator.add_fault(Fault(kind="list", status=429, code="RATE_LIMITED", times=1))
-        here.emulator.add_fault(Fault(kind="list account", status=429, code="RATE_LIMITED", times=1))
-        await snapshots_of_all(here, announced)
+    async with fleet(20, "kept") as here:
+        for kind in ("list", "list account"):
+            here.emulator.add_fault(Fault(kind=kind, status=429, code="RATE_LIMITED", times=1))
+        await rows_of_all(here, announced)
     times = [at for at, _ in announced[:-1]]
-    assert times[-1] - times[0] > 1800, "the run waited out a block"
+    assert times[-1] - times[0] > BLOCK, "the run waited out a block"
     assert announced[-1][1] == "20 done, of 20 snapshots"
     assert {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)} == {60.0}
 
 
 @virtual
-async def test_each_row_shows_every_change() -> None:
-    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
-        rows = await snapshots_of_all(here, [])
-    for row in rows:
-        steps = " | ".join(row.shown)
-        for step in ("sent; answer by 12:", "| accepted |", "found snapshot"):
-            assert step in steps
-    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
-
-
-@virtual
 async def test_failing_polls_of_a_fleet_are_shown_once() -> None:
-    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+    async with fleet() as here:
         for kind in ("list", "list account"):
             here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
-        rows = await snapshots_of_all(here, [])
+        rows = await rows_of_all(here, [])
     assert any("last check failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
 
 
 @virtual
-async def test_a_single_snapshot_shows_every_next_poll() -> None:
-    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
-        await here.create()
-    polls = [re.fullmatch(r"accepted; next check (.*) UTC", text) for text in here.row.shown]
-    times = [poll[1] for poll in polls if poll]
-    assert len(times) > 3
-    assert times == sorted(set(times))
-
-
-@virtual
-async def test_a_few_snapshots_need_no_summary() -> None:
-    announced: list[tuple[float, str]] = []
-    async with world(databases=FLEET[:5], snapshot_seconds=150) as here:
-        await snapshots_of_all(here, announced)
-    assert announced == []
-
-
-@virtual
 async def test_what_a_row_says_first_fits_into_120_columns_and_has_one_time() -> None:
     """Pulumi's columns leave 34 for the row of a Snapshot with a name of 14 characters."""
-    rows = []
-    for fault in (
-        None,
-        Fault(kind="create", drop=True, when="after"),
-        Fault(kind="create", status=429, code="KEEP_CALM", times=1),
-    ):
+    rows, dropped = [], Fault(kind="create", drop=True, when="after")
+    for fault in (None, dropped, Fault(kind="create", status=429, code="KEEP_CALM", times=1)):
         async with world(snapshot_seconds=400, cache_world="invalidated") as here:
             if fault:
                 here.emulator.add_fault(fault)
             await here.create()
             rows += here.row.shown
-    assert {text.partition(" ")[0] for text in rows} == {
-        "sent;",
-        "accepted;",
-        "answer",
-        "queued,",
-        "KEEP_CALM;",
-        "found",
-    }
+    polls = [text for text in rows if re.fullmatch(r"accepted; next check (.*) UTC", text)]
+    assert len(set(polls)) > 3, "a single snapshot shows every next poll"
+    firsts = {text.partition(" ")[0] for text in rows}
+    assert firsts == {"sent;", "accepted;", "answer", "queued,", "KEEP_CALM;", "found"}
     for text in rows:
         times = [found.end() for found in re.finditer(r"\d\d:\d\d:\d\d", text)]
         assert len(times) == (not text.startswith("found")), text
         assert max(times, default=0) <= 34, text
+
+
+@virtual
+async def test_a_block_loses_no_snapshot_and_says_when_to_run_again() -> None:
+    async with fleet(40) as here:
+        began, blocked = here.clock.monotonic(), 62.0
+        endings = await here.meanwhile(blocked, here.emulator.block, endings_of_all(here))
+        known_at = next(entry.monotonic for entry in here.emulator.journal if entry.code == "RATE_LIMITED")
+        assert [one for one in here.emulator.journal if known_at < one.monotonic < began + blocked + BLOCK] == []
+        started = {post.database_id: post.version_id for post in here.posts if post.accepted}
+        assert 10 <= len(started) <= 14
+        for database_id, (ending, at) in endings.items():
+            if database_id in started:
+                assert ending.complete.version_id == started[database_id]
+                assert at >= began + blocked + BLOCK
+            else:
+                assert isinstance(ending.nothing, Blocked)
+                assert "Run it again after 12:3" in ending.text
+                assert at - known_at <= 1, "a queued create fails at once"
+
+
+OUTAGES: list[tuple[dict[str, object], bool]] = [
+    ({"html": 503}, True),
+    ({"status": 503, "code": "DATABASE_UNAVAILABLE"}, True),
+    ({"html": 503}, False),
+]
+
+
+@pytest.mark.parametrize(("fault", "has_answered"), OUTAGES, ids=str)
+@virtual
+async def test_an_outage_leaves_two_pending_snapshots_and_none_before_the_first_answer(
+    fault: dict[str, object], *, has_answered: bool
+) -> None:
+    """Nothing can be sent whose time by the service's clock is not known."""
+    async with fleet(40, "kept") as here:
+        if has_answered:
+            knows_time(here)
+        here.emulator.add_fault(Fault(times=None, **fault))  # type: ignore[arg-type]
+        began = here.clock.monotonic()
+        endings = await endings_of_all(here, seconds=300.0)
+        sent = 2 if has_answered else 0
+        assert len(here.posts) == sent
+        assert sum(ending.record is not None and ending.record.pending for ending, _ in endings.values()) == sent
+        unsent = [(ending, at) for ending, at in endings.values() if ending.record is None]
+        assert len(unsent) == 40 - sent
+        says = r"No snapshot of database \w+ was taken\. \[.*\]\nhint: Run it again later\."
+        for ending, at in unsent:
+            assert isinstance(ending.nothing, Outage) is has_answered
+            assert re.search(says if has_answered else "since the service's time is not known", ending.text)
+            assert at - began <= 130
