@@ -12,7 +12,7 @@ from types import MappingProxyType
 import anyio
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.manifest import LARGEST, Manifest, manifest_of, merged, note
+from pulumi_snapshots.archive.manifest import Manifest, look_at, manifest_of, merged, note
 from pulumi_snapshots.archive.record import ArchiveRecord, history, object_in
 from pulumi_snapshots.archive.shelf import own_objects
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
@@ -67,16 +67,13 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     """
     owner = (previous.owner if previous else None) or owner
     new_folder = inputs.destination.missing
-    record: ArchiveRecord | None = None
-    tries = TRIES
+    tries, record = TRIES, None
     while record is None:
-        tries -= 1
-        source = Source(session, inputs, transfers, listener)
-        job = _Job(transfers, inputs, source, owner, proofs if manifest else None)
+        job = _Job(session, transfers, inputs, listener, owner, proofs if manifest else None)
         try:
             record = await job.run()
         except Overtaken:  # what another writer has put there is looked at
-            if not tries:
+            if not (tries := tries - 1):
                 job.left = "Another writer's object is there."
                 raise job.failed(Explained("others write it at the same time"), previous) from None
         except Explained as trouble:
@@ -100,11 +97,12 @@ class _Job:
         left: what is left there if it fails.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  as of `archive`
         self,
+        session: Session | None,
         transfers: Transfers,
         inputs: ArchiveInputs,
-        source: Source,
+        listener: Listener,
         owner: str | None,
         proofs: Mapping[tuple[str | None, str], Drilled] | None,
     ) -> None:
@@ -112,7 +110,7 @@ class _Job:
         self.left = "Nothing of it is left there, and what was there is untouched."
         self._transfers = transfers
         self._inputs = inputs
-        self._source = source
+        self._source = Source(session, inputs, transfers, listener)
         self._owner = owner
         self._proofs = proofs  # None if there is to be no manifest
         self._held: Held | None = None  # the manifest that was found, and what it says
@@ -221,18 +219,10 @@ class _Job:
 
     def _asked(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
-        self._held, self._found, self._claims = None, None, self._proofs is not None
-        try:
-            self._held = manifest_of(self._transfers, self.place.uri).load(LARGEST)
-        except StoreTrouble as trouble:
-            if not trouble.forbidden:
-                raise
-            self._claims = False  # a key that may only write
-        if self._held is None:
-            return None
-        found = self._found = Manifest.parse(self._held.content, self.place.uri)
+        self._held, self._found, may_read = look_at(self._transfers, self.place.uri)
+        found, is_others_file = self._found, self._held is not None and self._found is None
+        self._claims = self._proofs is not None and may_read and not is_others_file
         if found is None:
-            self._claims = False  # somebody else's file
             return None
         inputs, others = self._inputs, found.without(self._owner)
         same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id

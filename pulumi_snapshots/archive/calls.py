@@ -9,7 +9,7 @@ from typing import Any
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import note_pin
-from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord, counts
+from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import imported
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
@@ -73,5 +73,5 @@ async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecor
         previous=previous,
         proofs=memory.proofs,
     )
-    memory.current[call.owner] = record, counts(values)
+    memory.current[call.owner] = record, inputs.rule is not None
     return record

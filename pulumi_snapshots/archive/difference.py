@@ -11,7 +11,6 @@ from pulumi_snapshots.archive.record import (
     ArchiveMemory,
     ArchiveRecord,
     StoredObject,
-    counts,
     history,
     kept_of,
     object_in,
@@ -68,7 +67,10 @@ class ArchiveRules(Rules):
         self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare, and remember what the state holds."""
-        call.shared.of(ArchiveMemory).current[call.owner] = record, counts(state)
+        call.shared.of(ArchiveMemory).current[call.owner] = (
+            record,
+            rule_of(state.get("keep"), state.get("keep_last")) is not None,
+        )
         found = archive_difference(record, state, values)
         another = found.replaces or which_snapshot(values)[1] is UNKNOWN
         if another and (named := _would_go(record, values)):

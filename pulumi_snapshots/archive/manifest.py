@@ -105,6 +105,17 @@ def manifest_of(transfers: Transfers, uri: str) -> Store:
     return transfers.at(uri + SUFFIX)
 
 
+def look_at(transfers: Transfers, uri: str) -> tuple[Held | None, Manifest | None, bool]:
+    """What is in the place of an object's manifest, the manifest if it is one, and whether the key may read there."""
+    try:
+        held = manifest_of(transfers, uri).load(LARGEST)
+    except StoreTrouble as trouble:
+        if not trouble.forbidden:
+            raise
+        return None, None, False
+    return held, Manifest.parse(held.content, uri) if held else None, True
+
+
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
     """The manifest of an object; None if there is none. Raises `StoreTrouble`."""
     held = manifest_of(transfers, uri).load(LARGEST)
@@ -121,15 +132,7 @@ def edit_manifest(
     """
     store = manifest_of(transfers, uri)
     for _ in range(TRIES):
-        held: Held | None = None
-        may_read = True
-        try:
-            held = store.load(LARGEST)
-        except StoreTrouble as trouble:
-            may_read = False
-            if not trouble.forbidden:
-                raise
-        found = None if held is None else Manifest.parse(held.content, uri)
+        held, found, may_read = look_at(transfers, uri)
         if held is not None and found is None:
             raise StoreTrouble(f"{store.where} is another file, and stays as it is")
         wanted = edit(found)

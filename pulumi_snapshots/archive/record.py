@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
@@ -13,7 +13,7 @@ from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, Resourc
 from pulumi_snapshots.storage.encryption import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from pulumi_snapshots.ledger.drilled import Drilled
     from pulumi_snapshots.storage.destination import Destination
@@ -143,11 +143,6 @@ def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredOb
     proof = max((each for each in objects if each.drilled), key=lambda each: each.taken, default=None)
     stays = [each for each in objects if not each.created_at or each.pinned or each is proof or each is objects[0]]
     return [each for each in objects if each in counted or each in stays]
-
-
-def counts(values: Mapping[str, Any]) -> bool:
-    """Whether these inputs count earlier objects."""
-    return values.get("keep") is not None or values.get("keep_last") is not None
 
 
 class ArchiveMemory:

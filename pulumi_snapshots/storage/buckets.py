@@ -142,12 +142,7 @@ class BucketStore(Store):
             return Held(content, _mark(found.meta))
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the object if it still has this mark, or does not exist if there is no mark.
-
-        Raises:
-            Overtaken: it was not written: it has another mark.
-            StoreTrouble: the store failed; the object may have been written all the same.
-        """
+        """Write the object if it still has this mark, or does not exist if there is no mark."""
         return self._put(content, "create" if mark is None else mark)
 
     def overwrite(self, content: bytes) -> Mark:

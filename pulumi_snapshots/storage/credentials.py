@@ -172,10 +172,8 @@ def _google(environment: Mapping[str, str]) -> Access:
 def _google_file(file: Path) -> Access:
     try:
         kind = str(json.loads(file.read_text())["type"])
-    except OSError as error:
-        raise NoCredentials(f"{file} cannot be read: {error.strerror}") from None
-    except (ValueError, LookupError, TypeError):
-        raise NoCredentials(f"{file} is no file of Google credentials") from None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise NoCredentials(f"{file} cannot be read as Google credentials: {error}") from None
     found = f"{kind} in {file}"
     if kind in {"service_account", "authorized_user"}:
         return Access(found, {"application_credentials": str(file)})

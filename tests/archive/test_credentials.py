@@ -146,7 +146,7 @@ def test_google_uses_application_default_credentials(home: Path, monkeypatch: py
     told = refused("gs", home, GOOGLE_APPLICATION_CREDENTIALS=google(home, type="external_account"))
     assert "needs google-auth" in told
     assert "pip install google-auth" in told
-    assert "no file of Google credentials" in refused("gs", home, GOOGLE_APPLICATION_CREDENTIALS=google(home))
+    assert "cannot be read as Google credentials" in refused("gs", home, GOOGLE_APPLICATION_CREDENTIALS=google(home))
     assert "cannot be read" in refused("gs", home, GOOGLE_APPLICATION_CREDENTIALS="/nonexistent")
     assert found("gs", home, STORAGE_EMULATOR_HOST="127.0.0.1:9").options["base_url"] == "http://127.0.0.1:9"
 
