@@ -8,17 +8,18 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.archive.generated_host import GeneratedZip, serve
+from tests.archive.generated_host import generated, serve
 from tests.support.preloaded import python_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 __all__ = ["VERSION", "Host", "hosted", "hosted_apart", "outcome", "start"]
 
@@ -38,10 +39,10 @@ def _host(address: str, digest: str) -> Host:
 @contextmanager
 def hosted(size: int, rate: float = math.inf) -> Iterator[Host]:
     """A snapshot host of one zip, in threads of this process; at most at so many bytes a second."""
-    whole = GeneratedZip(size)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=serve, args=(server, whole, rate), daemon=True).start()
-        yield _host(f"http://127.0.0.1:{server.getsockname()[1]}", whole.sha256())
+    with tempfile.NamedTemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as server:
+        digest = generated(size, Path(file.name))
+        threading.Thread(target=serve, args=(server, Path(file.name), rate), daemon=True).start()
+        yield _host(f"http://127.0.0.1:{server.getsockname()[1]}", digest)
         server.shutdown(socket.SHUT_RDWR)
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from types import SimpleNamespace
@@ -265,13 +266,20 @@ def test_an_interrupt_ends_the_reading_of_an_archive_at_once(tmp_path: Path) -> 
     said = {"object": file.name, "version_id": version, "archived_at": "2026-11-24T23:00:00Z", "size": 2**42}
     beside = file.with_name(f"{file.name}.json")
     beside.write_text(json.dumps({"format": manifest.FORMAT, "sha256": "00", "tool": "x", **said}))
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    typed = [sys.executable, "-m", "pulumi_snapshots.cli", "archives", "--deep", f"{tmp_path}/"]
-    with subprocess.Popen(typed, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+    with typed(tmp_path, "archives", "--deep", f"{tmp_path}/") as process:
         assert process.stderr is not None
         assert "reading" in process.stderr.readline()
+
+
+@contextmanager
+def typed(home: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Type a command in a process of its own, which is interrupted in the end and says so."""
+    command = [sys.executable, "-m", "pulumi_snapshots.cli", *arguments]
+    known = {"PATH": os.environ["PATH"], "HOME": str(home), **environment}
+    with subprocess.Popen(command, env=known, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+        yield process
         process.send_signal(signal.SIGINT)
-        _, last = process.communicate(timeout=60)
+        _, last = process.communicate(timeout=30)  # a store may be silent for longer
     assert (process.returncode, last) == (130, "Error: interrupted before it was done.\n")
 
 
@@ -279,15 +287,10 @@ def test_an_interrupt_does_not_wait_for_a_store_that_does_not_answer(tmp_path: P
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": address}
-        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **keys}
-        typed = [sys.executable, "-m", "pulumi_snapshots.cli", "archives", "s3://bucket/shop/"]
-        with subprocess.Popen(typed, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+        with typed(tmp_path, "archives", "s3://bucket/shop/", **keys):
             connection, _ = silent.accept()
             connection.recv(1)
-            process.send_signal(signal.SIGINT)
-            _, last = process.communicate(timeout=30)  # the store may be silent for longer
-            connection.close()
-    assert (process.returncode, last) == (130, "Error: interrupted before it was done.\n")
+        connection.close()
 
 
 def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
@@ -297,25 +300,6 @@ def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotDecrypted, match="it was interrupted"):
         opened(source, target, [IDENTITY], name="x", stopping=lambda: next(asked))
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("output", ["x.zip.age", "./x.zip.age", "link", "hard"])
-def test_decrypt_does_not_replace_the_archive_by_the_plain_one(tmp_path: Path, output: str) -> None:
-    sealed = pyrage.encrypt(b"content", [IDENTITY.to_public()])
-    (tmp_path / "x.zip.age").write_bytes(sealed)
-    (tmp_path / "link").symlink_to("x.zip.age")
-    (tmp_path / "hard").hardlink_to(tmp_path / "x.zip.age")
-    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
-
-    @virtual
-    async def body() -> None:
-        async with world() as w:
-            given = (f"{tmp_path}/x.zip.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
-            ended = await Desk(w, tmp_path / "state").types("decrypt", *given)
-            assert (ended.code, "is itself the file to write" in ended.err) == (1, True)
-            assert (tmp_path / output).read_bytes() == sealed
-
-    body()
 
 
 @virtual
@@ -333,49 +317,41 @@ async def test_archive_encrypts_for_the_keys_that_are_typed(tmp_path: Path) -> N
         assert str(IDENTITY) not in ended.err
 
 
-@pytest.mark.parametrize(
-    ("content", "identity", "told"),
-    [
-        ("sealed", str(pyrage.x25519.Identity.generate()), "x.age is encrypted for other recipients"),
-        ("cut", str(IDENTITY), "x.age is not encrypted with age, or was altered or cut short"),
-        ("changed", str(IDENTITY), "x.age is not encrypted with age, or was altered or cut short"),
-        ("plain", str(IDENTITY), "x.age is not encrypted with age, or"),
-        ("none", str(IDENTITY), "does not exist"),
-        ("sealed", "not a key", "is no identity file of age"),
-        ("sealed", "# nothing", "holds no identity of age"),
-        ("sealed", None, "cannot be read"),
-    ],
-    ids=map(str, range(8)),
-)
-def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, content: str, identity: str | None, told: str) -> None:
-    sealed = pyrage.encrypt(bytes(200_000), [IDENTITY.to_public()])
-    given = {
-        "sealed": sealed,
-        "cut": sealed[:-70_000],
-        "changed": sealed[:-1] + bytes([sealed[-1] ^ 1]),
-        "plain": b"PK" * 500,
-        "none": b"",
-    }
-    (tmp_path / "x.age").write_bytes(given[content])
-    if content == "none":
-        (tmp_path / "x.age").unlink()
-    if identity is not None:
+SEALED = pyrage.encrypt(bytes(200_000), [IDENTITY.to_public()])
+ALTERED = "x.age is not encrypted with age, or was altered or cut short"
+UNDECRYPTED: dict[str, tuple[bytes, str, str, str]] = {
+    "another key": (SEALED, f"{pyrage.x25519.Identity.generate()}", "new/x", "x.age is encrypted for other recipients"),
+    "cut": (SEALED[:-70_000], f"{IDENTITY}", "new/x", ALTERED),
+    "changed": (SEALED[:-1] + bytes([SEALED[-1] ^ 1]), f"{IDENTITY}", "new/x", ALTERED),
+    "plain": (b"PK" * 500, f"{IDENTITY}", "new/x", ALTERED),
+    "nothing": (b"", f"{IDENTITY}", "new/x", "does not exist"),
+    "no key": (SEALED, "not a key", "new/x", "is no identity file of age"),
+    "an empty file of keys": (SEALED, "# nothing", "new/x", "holds no identity of age"),
+    "no file of keys": (SEALED, "", "new/x", "cannot be read"),
+    "itself": (SEALED, f"{IDENTITY}", "x.age", "is itself the file to write"),
+    "a link to itself": (SEALED, f"{IDENTITY}", "link", "is itself the file to write"),
+    "itself by another name": (SEALED, f"{IDENTITY}", "hard", "is itself the file to write"),
+}
+
+
+@pytest.mark.parametrize("why", UNDECRYPTED)
+@virtual
+async def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, why: str) -> None:
+    content, identity, output, told = UNDECRYPTED[why]
+    if content:
+        (tmp_path / "x.age").write_bytes(content)
+        (tmp_path / "link").symlink_to("x.age")
+        (tmp_path / "hard").hardlink_to(tmp_path / "x.age")
+    if identity:
         (tmp_path / "key.txt").write_text(identity)
-
-    async def body() -> None:
-        async with world() as w:
-            ended = await Desk(w, tmp_path).types(
-                "decrypt", f"{tmp_path}/x.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/new/x.zip"
-            )
-            assert ended.code == 1
-            assert told in ended.err
-            assert ("Nothing was written." in ended.err) == (content != "none")
-            assert "AGE-SECRET-KEY-1" not in ended.err
-            assert not (tmp_path / "new").exists()
-
-    from tests.support.virtual import run_virtual  # noqa: PLC0415
-
-    run_virtual(body)
+    async with world() as w:
+        given = (f"{tmp_path}/x.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
+        ended = await Desk(w, tmp_path / "state").types("decrypt", *given)
+    assert (ended.code, told in ended.err) == (1, True), ended.err
+    assert ("Nothing was written." in ended.err) == bool(content)
+    assert "AGE-SECRET-KEY-1" not in ended.err
+    assert not (tmp_path / "new").exists()
+    assert not content or (tmp_path / "x.age").read_bytes() == content
 
 
 @virtual
