@@ -38,7 +38,7 @@ async def run(arguments: list[str]) -> dict[str, object]:
     values = {"download_url": url, "version_id": version, "destination": destination, "recipients": recipients or None}
     problems = ArchiveInputs.problems(values)
     assert not problems, problems
-    told = [].append
+    told = list[object]().append
     row: Any = SimpleNamespace(progress=told, note=told, warn=told)
     idle = resident()
     began = time.perf_counter()
