@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -104,35 +105,15 @@ async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_
         assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
 
 
-@pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "kept"), ("kept", "invalidated")])
-@pytest.mark.parametrize("databases", [1, 8])
-@virtual
-async def test_a_wrong_setting_of_the_cache_costs_time_only(known: str, cache_world: str, databases: int) -> None:
-    async with world(
-        databases=FLEET, cache_world=cache_world, snapshot_seconds=200, settings={"listing_cache": known}
-    ) as w:
-        assert max((await lateness(w, FLEET[:databases])).values()) <= 31 * MINUTE
-
-
-@virtual
-async def test_no_page_of_a_fleet_is_frozen_before_its_snapshot_can_be_listed() -> None:
-    for known, cache_world in (("unknown", "kept"), ("ended-by-snapshot", "invalidated"), ("kept", "kept")):
-        async with world(
-            databases=FLEET,
-            snapshot_seconds=200,
-            plan_memory_mb=256_000,
-            cache_world=cache_world,
-            settings={"listing_cache": known},
-        ) as w:
-            await lateness(w)
-            posted = {post.database_id: post.monotonic for post in w.posts}
-            own = [one for one in w.requests("list") if one.monotonic < posted[one.database_id] + 200]
-            assert own == [], "no page is polled before its snapshot can be listed"
-
-
 # Many at once ------------------------------------------------------------------------------------------------------
 
 FLEET = tuple(f"{number:032x}" for number in range(20))
+
+
+def fleet(**service: Any) -> AbstractAsyncContextManager[World]:
+    """A fleet whose snapshots take 200 s, of an account that may take as many as it wants, and whose pages are kept."""
+    kept = {"databases": FLEET, "snapshot_seconds": 200, "plan_memory_mb": 2_560_000, "cache_world": "kept"}
+    return world(**{**kept, **service})
 
 
 async def lateness(
@@ -164,17 +145,59 @@ async def lateness(
     return {post.database_id: ended[post.database_id or ""] - post.monotonic - seconds for post in w.posts}
 
 
-@pytest.mark.parametrize(("cache_world", "late", "polls"), [("invalidated", 61, 30), ("kept", 120, 45)])
+FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
+    "new snapshots end the cache": ({"cache_world": "invalidated"}, 20, 64, 61, 30, 9),
+    "pages are kept": ({"cache_world": "kept"}, 20, 64, 120, 45, 9),
+    "one late account listing shows all that were missed": ({"snapshot_seconds": 215}, 20, 64, 5 * MINUTE, 99, 1),
+    "what was missed does not wait for the last POST": ({"snapshot_seconds": 215}, 20, 4, 6 * MINUTE, 99, 99),
+    "no account listing, pages are kept": ({"snapshot_seconds": 150, "plan": "free"}, 20, 64, 31 * MINUTE, 99, 1),
+    "no account listing": ({"plan": "free", "cache_world": "invalidated"}, 20, 64, 31 * MINUTE, 99, 1),
+    **{
+        f"{known} is wrong, {count} databases": (
+            {"cache_world": world, "settings": {"listing_cache": known}},
+            *(count, 64, 31 * MINUTE, 999, 99),
+        )
+        for known, world in (("ended-by-snapshot", "kept"), ("kept", "invalidated"))
+        for count in (1, 8)
+    },
+    "short settings": (
+        {
+            "snapshot_seconds": 100,
+            "cache_world": "invalidated",
+            "requests_per_minute": 600,
+            "settings": {"first_poll_after": 1.0, "poll_every": 0.5, "requests_per_minute": 600},
+        },
+        *(4, 64, 6, 999, 99),
+    ),
+}
+"""By what it shows: the service, the databases, how many at a time, and the most seconds, polls and polls of the account."""
+
+
+@pytest.mark.parametrize(("service", "count", "parallel", "late", "polls", "of_account"), FLEETS.values(), ids=FLEETS)
 @virtual
-async def test_many_databases_find_their_snapshots_with_few_polls(cache_world: str, late: float, polls: int) -> None:
-    async with world(databases=FLEET, snapshot_seconds=200, plan_memory_mb=256_000, cache_world=cache_world) as w:
-        assert max((await lateness(w)).values()) <= late
+async def test_many_databases_find_their_snapshots_soon_and_with_few_polls(  # noqa: PLR0913, PLR0917  a row
+    service: dict[str, Any], count: int, parallel: int, late: float, polls: int, of_account: int
+) -> None:
+    async with fleet(**service) as w:
+        assert max((await lateness(w, FLEET[:count], parallel=parallel)).values()) <= late
         assert len(w.listings) <= polls
+        assert len(w.requests("list account")) <= of_account
+
+
+@pytest.mark.parametrize(
+    ("known", "cache_world"), [("unknown", "kept"), ("ended-by-snapshot", "invalidated"), ("kept", "kept")]
+)
+@virtual
+async def test_no_page_of_a_fleet_is_frozen_before_its_snapshot_can_be_listed(known: str, cache_world: str) -> None:
+    async with fleet(cache_world=cache_world, settings={"listing_cache": known}) as w:
+        await lateness(w)
+        posted = {post.database_id: post.monotonic for post in w.posts}
+        assert all(one.monotonic >= posted[one.database_id] + 200 for one in w.requests("list"))
 
 
 @virtual
 async def test_account_polls_leave_two_other_machines_their_share() -> None:
-    async with world(databases=FLEET, snapshot_seconds=600, plan_memory_mb=256_000, cache_world="invalidated") as w:
+    async with fleet(snapshot_seconds=600, cache_world="invalidated") as w:
         await lateness(w)
         times = [one.monotonic for one in w.requests("list account")]
         assert len(times) > 1
@@ -182,18 +205,9 @@ async def test_account_polls_leave_two_other_machines_their_share() -> None:
 
 
 @virtual
-async def test_one_late_account_listing_shows_all_missed_snapshots() -> None:
-    async with world(databases=FLEET, snapshot_seconds=215, plan_memory_mb=256_000, cache_world="kept") as w:
-        assert max((await lateness(w)).values()) < 5 * MINUTE, (
-            "their own pages were polled too early, and are cached for 30 minutes"
-        )
-        assert len(w.requests("list account")) == 1
-
-
-@virtual
 async def test_after_a_poll_that_was_too_early_the_next_ones_come_later() -> None:
     many = tuple(f"{number:032x}" for number in range(60))
-    async with world(databases=many, snapshot_seconds=245, plan_memory_mb=256_000, cache_world="kept") as w:
+    async with fleet(databases=many, snapshot_seconds=245) as w:
         await lateness(w, many)
         posted = {post.database_id: post.monotonic for post in w.posts}
         first = {one.database_id: one.monotonic - posted[one.database_id] for one in reversed(w.requests("list"))}
@@ -202,20 +216,12 @@ async def test_after_a_poll_that_was_too_early_the_next_ones_come_later() -> Non
         assert len(w.requests("list account")) <= 2
 
 
-@virtual
-async def test_one_that_was_missed_does_not_wait_for_the_last_post() -> None:
-    """Four at a time, as a resource of the engine each: the account's page is polled 6 minutes after the first miss's answer."""
-    async with world(databases=FLEET, snapshot_seconds=215, plan_memory_mb=256_000, cache_world="kept") as w:
-        late = await lateness(w, parallel=4)
-        assert max(late.values()) < 6 * MINUTE
-
-
 @pytest.mark.parametrize("listed", ["both", "own", "account"])
 @virtual
 async def test_the_last_of_many_is_found_soon_though_it_is_slow(listed: str) -> None:
     """Its own page was polled too early, and so was the account's."""
     refusal = Fault(kind="list account", times=None, status=402, code="UPGRADE_REQUIRED")
-    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+    async with fleet(snapshot_seconds=150, cache_world="invalidated") as w:
         w.emulator.databases[FLEET[7]].snapshot_seconds = 1500
         if listed == "own":
             w.emulator.add_fault(refusal)
@@ -234,7 +240,7 @@ async def test_the_last_of_many_is_found_soon_though_it_is_slow(listed: str) -> 
 async def test_the_accounts_page_is_polled_sooner_while_resources_wait_for_slots() -> None:
     for parallel, first in ((4, 240), (64, 450)):
         many = tuple(f"{number:032x}" for number in range(100))
-        async with world(databases=many, snapshot_seconds=245, plan_memory_mb=2_560_000, cache_world="kept") as w:
+        async with fleet(databases=many, snapshot_seconds=245) as w:
             await lateness(w, many[: 20 if parallel == 4 else 100], parallel=parallel)
             asked = w.requests("list account")[0].monotonic - w.posts[0].monotonic
             assert asked == pytest.approx(first, abs=16)
@@ -254,16 +260,6 @@ async def test_a_page_fetched_for_another_caller_is_searched_at_once() -> None:
         assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.listings] == [("list account", 130.0)]
 
 
-@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
-@virtual
-async def test_without_an_account_listing_each_own_page_is_polled(cache_world: str) -> None:
-    async with world(
-        databases=FLEET, snapshot_seconds=150, plan="free", plan_memory_mb=256_000, cache_world=cache_world
-    ) as w:
-        await lateness(w)
-        assert len(w.requests("list account")) <= 1
-
-
 async def use_up_the_account_listing(w: World) -> None:
     """Another program requests the account's listing more often than the service allows."""
     headers = {"Authorization": w.emulator.settings.api_key}
@@ -276,7 +272,7 @@ async def use_up_the_account_listing(w: World) -> None:
 
 @virtual
 async def test_a_fleet_continues_while_the_account_listing_is_blocked() -> None:
-    async with world(databases=FLEET, snapshot_seconds=300, plan_memory_mb=256_000, cache_world="invalidated") as w:
+    async with fleet(snapshot_seconds=300, cache_world="invalidated") as w:
         await use_up_the_account_listing(w)
         endings: list[Ending] = []
 
@@ -316,15 +312,6 @@ async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked(
 
 
 @virtual
-async def test_short_settings_make_a_fleet_quick() -> None:
-    async with world(
-        databases=FLEET[:4], snapshot_seconds=100, cache_world="invalidated", requests_per_minute=600
-    ) as w:
-        session = w.another_run(first_poll_after=1.0, poll_every=0.5, requests_per_minute=600)
-        assert max((await lateness(w, FLEET[:4], session)).values()) <= 6
-
-
-@virtual
 async def test_an_account_page_has_only_the_databases_own_snapshots() -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin") as w:
         ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
@@ -346,7 +333,7 @@ async def test_an_account_listing_is_sorted_once_for_all_snapshots(
         return database_of(url)
 
     monkeypatch.setattr(listings_module, "database_of", counted)
-    async with world(databases=FLEET, snapshot_seconds=300, plan_memory_mb=256_000, cache_world="invalidated") as w:
+    async with fleet(snapshot_seconds=300, cache_world="invalidated") as w:
         for database_id in FLEET:
             for days in range(1, 30):
                 w.emulator.add_snapshot(database_id, origin="automatic", modified=START - timedelta(days=days))
