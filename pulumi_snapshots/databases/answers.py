@@ -68,7 +68,10 @@ class Lost(Exception):
 
 
 class Session(Protocol):
-    """A connection that blocks. It may raise `Refused`, `Lost`, `TimeoutError`, and any error of its library."""
+    """A connection that blocks, made of its string and the seconds that connecting, and then each command, may take.
+
+    It may raise `Refused`, `Lost`, `TimeoutError`, and any error of its library.
+    """
 
     @property
     def is_open(self) -> bool:

@@ -48,13 +48,7 @@ def program(kind: str, form: str, environment: Mapping[str, str]) -> str | None:
 
 
 async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrite: bool) -> None:
-    """Load a dump.
-
-    Args:
-        dump: of the connection's kind of database.
-        dsn: the connection string of the database.
-        environment: of the programs.
-        overwrite: whether what the dump holds replaces what the database has of it.
+    """Load a dump of the connection's kind of database; with `overwrite` it replaces what the database has of it.
 
     Raises:
         NotLoaded: it failed. PostgreSQL's database is as it was then; others may hold a part.
@@ -111,11 +105,7 @@ class _Loading:
         meanwhile: Callable[[anyio.abc.Process], Awaitable[None]] | None = None,
         **secrets: str | None,
     ) -> None:
-        """Run the program of the dump's form to its end, with `secrets` in its environment, since all see its arguments.
-
-        Raises:
-            NotLoaded: it is not there, or has failed.
-        """
+        """Run the program of the dump's form to its end, with `secrets` in its environment, since all see its arguments."""
         found = program(self.dump.kind, self.dump.form, self.environment)
         if found is None:
             names = " or ".join(PROGRAMS[self.dump.kind, self.dump.form])

@@ -32,12 +32,7 @@ FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
 class MongoDB:
-    """A connection that sends only commands of a closed set.
-
-    Args:
-        dsn: a URI with MongoDB's own parameters, such as `tls`, `tlsCAFile` and `tlsCertificateKeyFile`.
-        seconds: the time-out of connecting and of each command.
-    """
+    """A connection that sends only commands of a closed set."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
         milliseconds = int(seconds * 1000)

@@ -30,12 +30,7 @@ INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
 class MySQL:
-    """A connection on which every command is a single statement in a read-only transaction of its own.
-
-    Args:
-        dsn: a URL; its parameters are `ssl-mode`, `ssl-ca`, `ssl-cert` and `ssl-key`, as MySQL's own programs have them.
-        seconds: the time-out of connecting and of each command.
-    """
+    """A connection on which every command is a single statement in a read-only transaction of its own."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._connection: Any = pymysql.connect(

@@ -37,12 +37,7 @@ PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZon
 
 
 class Postgres:
-    """A connection on which every command is a single statement in a read-only transaction of its own.
-
-    Args:
-        dsn: a URL or keywords, as libpq takes them, with its parameters: `sslmode`, `sslrootcert`, `sslcert`, `sslkey`.
-        seconds: the time-out of connecting and of each command.
-    """
+    """A connection on which every command is a single statement in a read-only transaction of its own."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))

@@ -21,13 +21,7 @@ FLAGS = 2
 
 
 class Redis:
-    """A connection that sends only commands that the server itself marks as reading.
-
-    Args:
-        dsn: a URL; with `rediss` TLS is used, by the parameters `ssl_ca_certs`, `ssl_cert_reqs`, `ssl_check_hostname`,
-            `ssl_certfile` and `ssl_keyfile`.
-        seconds: the time-out of connecting and of each command.
-    """
+    """A connection that sends only commands that the server itself marks as reading."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
         limits = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "health_check_interval": 0}
@@ -91,15 +85,7 @@ def empty(dsn: str) -> None:
 
 
 def copy(socket: str, dsn: str, overwrite: bool) -> bool:  # noqa: FBT001  threads have no keywords
-    """Copy all keys of a server of our own, which loads a file, to another one.
-
-    Args:
-        socket: of the first.
-        dsn: of the other one.
-        overwrite: whether keys replace those of the same name.
-
-    Returns:
-        Whether the first had loaded its file.
+    """Copy all keys of a server of our own, which loads a file, to another one; false if it has not loaded it yet.
 
     Raises:
         NotLoaded: the file has several logical databases. Other errors are of the library.

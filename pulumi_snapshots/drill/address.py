@@ -23,13 +23,7 @@ def own_host(database_id: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a connection leads.
-
-    Attributes:
-        hosts: as the connection names them.
-        ports: of each.
-        is_direct: whether the server is found by nothing but these.
-    """
+    """Where a connection leads; `is_direct` says whether the server is found by nothing but these hosts and ports."""
 
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
@@ -66,12 +60,7 @@ class Address:
         return {own[1].lower() for host in self.hosts if (own := OWN_HOST.fullmatch(host)) is not None}
 
     def misfit(self, database_id: str, port: int | None = None) -> str:
-        """Why it cannot lead to a database; empty if it may.
-
-        Args:
-            database_id: the database, or the beginning of its id.
-            port: its port, as the service says; None if that is not known.
-        """
+        """Why it cannot lead to a database, or one whose id begins so, at its port, if that is known; empty if it may."""
         for host, its_port in zip(self.hosts, self.ports, strict=False):
             if (own := OWN_HOST.fullmatch(host)) is None:
                 continue

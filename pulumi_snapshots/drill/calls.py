@@ -116,14 +116,7 @@ async def _ended(
     id_: str | None = None,
     kept: DrillRecord | None = None,
 ) -> Resource:
-    """The resource after an operation.
-
-    Args:
-        call: what surrounds it.
-        values: its inputs.
-        operation: what is done.
-        id_: the resource's id; None for a new one.
-        kept: what the state must keep, whatever happens; None if it stays as it is after an error that keeps nothing.
+    """The resource after an operation; `kept` is what the state must keep, also if that could not even begin.
 
     Raises:
         Unfinished: something must be kept, and has failed.

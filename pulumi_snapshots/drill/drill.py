@@ -68,11 +68,7 @@ class DrillUnchecked(DrillPending):
 
 
 class DrillFailed(Explained):
-    """The drill came to its end, and has not proved that the snapshot restores. It must be kept.
-
-    Attributes:
-        record: says why.
-    """
+    """The drill came to its end, and has not proved that the snapshot restores, as its record says. It must be kept."""
 
     def __init__(self, record: DrillRecord, happened: Words, done: Words, then: tuple[Next, ...]) -> None:
         super().__init__(happened, done, then)
@@ -85,15 +81,7 @@ Found = tuple[DrillRecord, Explained | None]
 
 @dataclass(eq=False)
 class Drilling:
-    """One drill, from a restore or from what an earlier run has left.
-
-    Attributes:
-        session: the service.
-        inputs: checked.
-        listener: gets the progress.
-        owner: the resource's URN, or the command; None if unknown.
-        last_good: the last drill that has passed.
-    """
+    """One drill, from a restore or from what an earlier run has left; `owner` is the resource's URN, or the command."""
 
     session: Session
     inputs: DrillInputs
@@ -208,10 +196,8 @@ class Drilling:
     async def check_again(self, record: DrillRecord, then: Words | None = None) -> DrillRecord:
         """Run the checks of a drill again, without another restore unless the scratch database was restored again since.
 
-        Args:
-            record: the drill.
-            then: if it has passed and its checks were changed: when they run if they cannot run now. It is not restored again
-                then: the record is returned as it is, and a warning says it.
+        `then` is given for changed checks of a drill that has passed: when they run if they cannot run now, as a warning says.
+        It is not restored again for them.
 
         Raises:
             DrillUnchecked: they were not run; keep the record.
@@ -251,12 +237,7 @@ class Drilling:
         return replace(ended, last_good=ended.good or record.last_good), None
 
     async def _asked(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
-        """Ask the restored database the checks, over one connection; returns what shows that the right one was asked, too.
-
-        Raises:
-            DatabaseUnreachable: there was no connection for `PATIENCE`, or there never will be.
-            ProvesNothing: another database is asked, or nothing was restored.
-        """
+        """Ask the restored database the checks, over one connection; returns what shows that the right one was asked, too."""
         reach, inputs, member, clock = self.reach, self.inputs, self.member, self.session.clock
         began = clock.monotonic()
         while True:
@@ -337,11 +318,7 @@ async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:
 async def concluded(
     ledger: Ledger, listener: Member | Listener, record: DrillRecord, cause: Explained | None = None
 ) -> DrillRecord:
-    """Say and remember a drill that has passed, and return it; `cause` is why no check was run.
-
-    Raises:
-        DrillFailed: it has not passed.
-    """
+    """Say and remember a drill that has passed, and return it; raises `DrillFailed` of one that has not."""
     if not record.passed:
         raise failed(record, cause)
     count, archived = len(record.results or ()), "archived " * bool(record.archive)

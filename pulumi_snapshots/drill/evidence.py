@@ -24,11 +24,7 @@ STAYS = 60.0
 
 
 class ProvesNothing(Explained):
-    """A drill's checks would prove nothing: another database was asked, or nothing was restored.
-
-    Attributes:
-        why: the end of a sentence.
-    """
+    """A drill's checks would prove nothing: another database was asked, or nothing was restored."""
 
     def __init__(self, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),)) -> None:
         super().__init__(f"The drill would prove nothing: {why}", "No check was run.", then)
@@ -36,16 +32,10 @@ class ProvesNothing(Explained):
 
 
 async def evidence(session: Session, record: DrillRecord, age: float | None, *, own: bool) -> list[str]:
-    """Find what shows that the scratch database is asked, and that its restore has acted.
+    """Find what shows that the scratch database is asked, and that its restore has acted; raises `ProvesNothing`.
 
-    Args:
-        session: the service.
-        record: the drill, whose restore is over.
-        age: seconds for which the server that is asked has run; None if it does not say.
-        own: whether its address can only be that of the scratch database.
-
-    Raises:
-        ProvesNothing: another database is asked, or the restore has done nothing.
+    `age` is for how many seconds the server that is asked has run, None if it does not say, and `own` whether its address can
+    only be that of the scratch database.
     """
     requested = parse_rfc3339(record.requested_at) - SLACK
     theirs = None if age is None else session.service_clock.now() - timedelta(seconds=age)

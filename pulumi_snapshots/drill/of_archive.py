@@ -70,23 +70,12 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
 ) -> Loaded:
     """Load an archive into a database, and ask the checks.
 
-    Args:
-        transfers: of the process.
-        found: the archive.
-        identity: the file of the private key, for one that is encrypted.
-        dsn: the database's connection string.
-        checks: what it is asked afterwards.
-        progress: hears how it goes.
-        environment: of the server's programs.
-        empties: whether everything that the database holds is removed first.
-        overwrite: whether what the dump holds replaces what the database has of it.
+    `identity` is the file of the private key, for an archive that is encrypted. With `empties` everything that the database
+    holds is removed first, with `overwrite` only what the dump holds too.
 
     Raises:
-        BrokenZip: the archive is damaged.
-        NotDecrypted: no key opens it.
-        NotLoaded: the database did not take it.
-        DatabaseUnreachable: there is no connection to the database.
-        StoreTrouble: the archive cannot be read.
+        BrokenZip, NotDecrypted, StoreTrouble: the archive is damaged, no key opens it, or it cannot be read.
+        NotLoaded, DatabaseUnreachable: the database did not take it, or there is no connection to it.
     """
     kind, began = kind_of(dsn), transfers.clock.monotonic()
     title, things = KINDS[kind].title, KINDS[kind].things
@@ -111,11 +100,6 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
 
 async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
     """Load an archive into the database of the connection, which is emptied, and check it.
-
-    Args:
-        call: what surrounds it.
-        inputs: checked.
-        last_good: the last drill that has passed.
 
     Raises:
         DrillFailed: the archive cannot be loaded, or a check failed; keep the record.

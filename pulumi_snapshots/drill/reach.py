@@ -55,13 +55,7 @@ def held(content: bytes) -> Iterator[str]:
 
 @dataclass
 class Reach:
-    """The way to the scratch database of one drill.
-
-    Attributes:
-        session: the service.
-        inputs: of the drill.
-        kind: the scratch database's; None until it is known, like `port` and `certificate`, of its client.
-    """
+    """The way to the scratch database of one drill; its kind, port and client certificate, once they are known."""
 
     session: Session
     inputs: DrillInputs
@@ -76,11 +70,7 @@ class Reach:
         return connection is None or Address.of(connection).is_own(self.inputs.scratch_database_id)
 
     async def misfit(self, runtime: str | None) -> Words:
-        """Why the checks cannot ask the scratch database, found out before anything is overwritten; empty if they can.
-
-        Raises:
-            SquareCloudError: the service refuses what is needed.
-        """
+        """Why the checks cannot ask the scratch database, found out before anything is overwritten; empty if they can."""
         connection, scratch = self.inputs.connection, self.inputs.scratch_database_id
         if connection is None:
             try:
@@ -102,11 +92,7 @@ class Reach:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[str]:
-        """The connection string, for as long as the block runs.
-
-        Raises:
-            DatabaseUnreachable: the service does not say how the database is reached.
-        """
+        """The connection string for as long as the block runs; raises `DatabaseUnreachable` if the service does not say it."""
         if self.inputs.connection is not None:
             yield self.inputs.connection
             return

@@ -132,13 +132,6 @@ class Targets:
 class Run:
     """The run, as its steps see it.
 
-    Args:
-        session: the service.
-        targets: what it acts on.
-        report: learns from it.
-        listener: gets the progress.
-        owner: the command, for the ledger.
-
     Attributes:
         last: the last answer of a read.
         response: what it says; None unless it is a success.
@@ -290,7 +283,6 @@ class Run:
 
         Raises:
             VerifyStopped: see `ask`; or the end of another request for the database is not known.
-            LedgerUnavailable: it could not be written down, so nothing was sent.
         """
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
@@ -381,9 +373,6 @@ class Run:
         """Wait until a listing shows the snapshot of a POST; None if it does not within the time.
 
         The service's 2 minutes count from its answer. The listings are requested in turn: a kept page of one holds up no other.
-
-        Raises:
-            VerifyStopped: see `ask`.
         """
         names: Iterator[ListingName] = cycle(("own", "account"))
         at = shot.answered + PROCESSING_TIME

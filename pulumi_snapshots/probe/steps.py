@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
 
 from pulumi_snapshots.errors import Explained, Next, Step
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of
 from pulumi_snapshots.probe.run import COOLDOWN, EARLY, OK, PROCESSING_TIME, ListingName, Run, Shot, VerifyStopped
 from pulumi_snapshots.service.errors import SquareCloudError
@@ -106,7 +107,7 @@ async def _take(run: Run) -> None:
 def _shape(run: Run, fact: str, fields: set[str], *objects: Any) -> None:
     """Judge whether objects have these fields."""
     lacks = {field for each in objects for field in fields if not isinstance(each, dict) or field not in each}
-    run.judge(fact, not lacks, f"lacks {', '.join(sorted(lacks))}" if lacks else "as documented")
+    run.judge(fact, not lacks, f"lacks {', '.join(sorted(lacks))}" if lacks else "")
 
 
 def _is_time(value: object) -> bool:
@@ -114,21 +115,29 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and 1.5e12 < value < 4e12  # noqa: PLR2004
 
 
+def _object(run: Run) -> dict[str, Any]:
+    """The last answer's object; empty if it is none."""
+    return run.response if isinstance(run.response, dict) else {}
+
+
 async def _reads(run: Run) -> None:
     """Read what a run can read without a snapshot."""
-    client, judge, database_id = run.client, run.judge, run.targets.database_id
+    client, judge, database_id, wanted = run.client, run.judge, run.targets.database_id, run.targets.snapshots
     account = await run.ask(client.account)
     if isinstance(account, Account):
-        response = run.response if isinstance(run.response, dict) else {}
-        databases = response.get("databases")
-        _shape(run, "account", {"user", "databases"}, response)
+        databases = _object(run).get("databases")
+        _shape(run, "account", {"user", "databases"}, _object(run))
         _shape(run, "account", _LISTED_DATABASE, *(databases if isinstance(databases, list) else ()))
         if account.plan_memory is None:
             judge("account", true=False, seen="the plan has no memory")
+        elif (allowance := allowance_of(account.plan_memory)) <= wanted:
+            none_left = (
+                f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}: none would be left"
+            )
+            raise VerifyStopped(none_left, "Nothing was started.", [Next(Step.USE_LARGER_PLAN)])
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
         odd = sum(not _ID.fullmatch(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
-        _refuse_small_plan(account, run.targets.snapshots)
     elif account.passing:  # a service that does not answer a read is not sent a create
         raise VerifyStopped(account.happened, "Nothing was started.", account.then) from account
     else:
@@ -137,21 +146,11 @@ async def _reads(run: Run) -> None:
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
     if run.last is not None and run.last.status == OK:
-        status = run.response if isinstance(run.response, dict) else {}
-        judge("status", isinstance(status.get("running"), bool))
-        if status.get("running") is True:
-            judge("uptime", _is_time(status.get("uptime")), "" if "uptime" in status else "there is none")
+        running = _object(run).get("running")
+        judge("status", isinstance(running, bool))
+        if running is True:
+            judge("uptime", _is_time(_object(run).get("uptime")))
     await _restore_status(run, database_id)
-
-
-def _refuse_small_plan(account: Account, wanted: int) -> None:
-    allowance = allowance_of(account.plan_memory) if account.plan_memory else None
-    if allowance is not None and allowance <= wanted:
-        raise VerifyStopped(
-            f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}: none would be left",
-            "Nothing was started.",
-            [Next(Step.USE_LARGER_PLAN)],
-        )
 
 
 async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
@@ -161,16 +160,13 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
     if status != OK:
         # The client takes a missing route, and a key that may not use it, for no answer.
         gone = answer is None and status != REFUSED
-        judge("restore-status", False if gone else None, f"{status}{': there is no such route' if gone else ''}")
+        judge("restore-status", False if gone else None, f"{status}")
         return {}
-    known: dict[str, Any] = run.response if isinstance(run.response, dict) else {}
-    state = known.get("state")
-    judge("restore-status", isinstance(state, str), "as documented" if isinstance(state, str) else "no `state`")
-    if isinstance(state, str):
-        judge("restore-states", state in _STATES, "" if state in _STATES else "another state")
-    given = [known[name] for name in ("started_at", "finished_at") if known.get(name) is not None]
-    if given:
-        judge("restore-times", all(map(_is_time, given)), "" if all(map(_is_time, given)) else "another unit or form")
+    known = _object(run)
+    state, given = known.get("state"), [known[name] for name in ("started_at", "finished_at") if known.get(name)]
+    judge("restore-status", isinstance(state, str))
+    judge("restore-states", state in _STATES if isinstance(state, str) else None)
+    judge("restore-times", all(map(_is_time, given)) if given else None)
     return known
 
 
@@ -192,9 +188,7 @@ async def _early(run: Run) -> Shot | None:
     shot = await run.send(run.shot(run.targets.database_id), EARLY)
     # Another refusal may come before that of the cooldown.
     fits = False if shot.accepted else True if shot.refused == "KEEP_CALM" else None
-    run.judge(
-        "cooldown-lasts", fits, f"accepted ({shot.accepted})" if shot.accepted else f"refused with {shot.refused}"
-    )
+    run.judge("cooldown-lasts", fits, f"answered with {shot.accepted or shot.refused}")
     return shot if shot.accepted else None
 
 
@@ -207,9 +201,9 @@ def _judge_answer(run: Run, shot: Shot) -> None:
         return
     url, version = shot.finished.url, shot.finished.version
     judge("create-answer", bool(url and shot.finished.key), took)
-    judge("key-version", version is not None, "has a version" if version else "has none")
+    judge("key-version", version is not None)
     if url:
-        judge("unpinned", version_of(url) is None, "names none" if version_of(url) is None else "names one")
+        judge("unpinned", version_of(url) is None)
         expires, now = expiry_of(url), run.session.service_clock.now()
         away = (expires - now).total_seconds() if expires else 0.0
         judge("url-days", abs(away - 30 * DAY) < HOUR, f"{away / DAY:.1f} days")
@@ -237,55 +231,54 @@ async def _listings(run: Run, first: Shot) -> tuple[ListedSnapshot | None, Heard
             run.base[listing] = at, entry is not None
         if page is not None and listing == "own" and first.accepted == "200":
             # A page without it may be one that another client has requested before.
-            run.judge("listed", bool(entry) or None, "listed" if entry else "not on the first page")
+            run.judge("listed", bool(entry) or None)
         if page is not None and entry is not None:
-            _judge_entry(run, first, entry, page)
+            _judge_entry(run, first, entry, page.listing.entries, listing)
             found = found or entry
     judge, url = run.judge, found.url if found else None
     if (part := await run.look("GET", url)) is not None:
         judge("range", part.status == PARTIAL, f"{part.status}")
         if part.status in {OK, PARTIAL}:
-            has, strong = "x-amz-version-id" in part.headers, part.headers.get("etag", "").startswith('"')
-            judge("version-header", has, "sent" if has else "not sent")
-            judge("entity-tag", strong, "sent" if strong else "not sent, or a weak one")
+            judge("version-header", "x-amz-version-id" in part.headers)
+            judge("entity-tag", part.headers.get("etag", "").startswith('"'))
     if (head := await run.look("HEAD", url)) is not None:
         judge("head", head.status == REFUSED, f"{head.status}")
     return found, await run.look("GET", first.finished.url if first.finished else None)
 
 
-def _judge_entry(run: Run, shot: Shot, entry: ListedSnapshot, page: Page) -> None:
+def _judge_entry(
+    run: Run, shot: Shot, entry: ListedSnapshot, entries: Sequence[ListedSnapshot], listing: ListingName
+) -> None:
     judge, database_id, items = run.judge, run.targets.database_id, run.response
     _shape(run, "entry", _ENTRY, next((it for it in items or () if it.get("version_id") == entry.version), None))
-    if page is run.session.listings.known_pages(database_id)[1]:
-        judge("account-entry", bool(entry.url) and database_of(entry.url or "") == database_id)
+    if listing == "account":
+        judge("account-entry", database_of(entry.url or "") == database_id)
     typed = f"{database_id}_{entry.runtime}"
     forms = {database_id: "id", typed: "id_type", f"{typed}_{entry.origin}": "id_type_origin"}
     judge("name", entry.name in forms, forms.get(entry.name, "another form"))
-    judge("origin", entry.origin == "manual", "manual" if entry.origin == "manual" else "another one")
+    judge("origin", entry.origin == "manual")
     judge("version-id", bool(_VERSION.fullmatch(entry.version or "")))
     judge("pinned", {version_of(entry.url or ""), version_of(f"?{entry.key or ''}")} == {entry.version})
-    times = [one.modified for one in page.listing.entries if one.modified]
+    times = [one.modified for one in entries if one.modified]
     judge("newest-first", times == sorted(times, reverse=True), f"{len(times)} entries")
     _judge_modified(run, shot, entry)
 
 
 def _judge_modified(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
-    if entry.modified is None:
-        return
-    began, ended = ((entry.modified - run.service_time(at)).total_seconds() for at in (shot.sent, shot.answered))
-    seen = f"{began:.0f} s after the request, {ended:.0f} s after the answer"
-    if shot.accepted == "202":
-        run.judge("modified-end", began > TELLING / 2, seen)
-    else:
-        run.judge("modified-end", abs(ended) < abs(began) if began - ended >= TELLING else None, seen)
+    if entry.modified is not None:
+        began, ended = ((entry.modified - run.service_time(at)).total_seconds() for at in (shot.sent, shot.answered))
+        is_end = began > TELLING / 2 if shot.accepted == "202" else abs(ended) < abs(began)
+        clear = shot.accepted == "202" or began - ended >= TELLING
+        seen = f"{began:.0f} s after the request, {ended:.0f} s after the answer"
+        run.judge("modified-end", is_end if clear else None, seen)
 
 
 def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
     done = found = run.clock.monotonic() - shot.answered
     if entry.modified is not None:
         # If `modified` is the end, it tells more than the poll that has found it.
-        ended = (entry.modified - run.service_time(shot.answered)).total_seconds()
-        done = ended if ended > 0 else found
+        done = (entry.modified - run.service_time(shot.answered)).total_seconds()
+        done = done if done > 0 else found
     fits = True if done <= LATE_AFTER_202 else None if done == found else False
     run.judge("listed-late", fits, f"done {done:.0f} s after the 202, found after {found:.0f} s")
     _judge_modified(run, shot, entry)
@@ -369,9 +362,7 @@ async def _expiry(run: Run, second: Shot, kept: list[ListingName]) -> None:
     await run.sleep_until(at, "the pages are kept: waiting to request them again")
     for listing in kept:
         shown = (await run.find(listing, second))[1] is not None
-        run.judge(
-            "cache-30-min", shown, f"the {listing} page {'shows it' if shown else 'still lacks it'} after 31 minutes"
-        )
+        run.judge("cache-30-min", shown, f"by the {listing} page, after 31 minutes")
 
 
 # Options -------------------------------------------------------------------------------------------------------------
