@@ -36,12 +36,6 @@ class CompleteListings:
     In all methods `since` is in monotonic seconds: a page that was requested then or later is used again. `origin` is
     `manual`, `automatic`, or None for both; `unlisted` whether a snapshot that a run has found may stand for its entry. All
     methods raise `CannotTell` if what the service lists may be incomplete, and a `SquareCloudError` if there is no answer.
-
-    Args:
-        listings: fetches the pages.
-        databases: gets the account's databases.
-        ledger: knows what runs have found.
-        requests_per_minute: how many requests may be sent in a minute.
     """
 
     def __init__(self, listings: Listings, databases: Databases, ledger: Ledger, *, requests_per_minute: int) -> None:

@@ -20,10 +20,6 @@ class Databases:
 
     `since` is in monotonic seconds: an answer that was requested then or later is used again, without a request. All methods
     raise a `SquareCloudError` if there is no answer, or if it is unreadable.
-
-    Args:
-        client: sends the requests.
-        clock: the time.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:

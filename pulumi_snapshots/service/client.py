@@ -153,11 +153,7 @@ class Client:
         return f"{word}: {message}".removesuffix(": ") if word == DEGRADED else ""
 
     async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
-        """Send the POST that takes a snapshot, once, in a slot that the caller has.
-
-        Args:
-            database_id: the database.
-            leave_by: until when it may leave, by this machine's clock; None for ever.
+        """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
 
         Returns:
             The content of a 200; None for a 202, which carries no id: the service continues in the background.
@@ -173,9 +169,7 @@ class Client:
     async def restore_snapshot(
         self, database_id: str, *, name: str, version_id: str, leave_by: datetime | None = None
     ) -> bool:
-        """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
-
-        `name` and `version_id` are from a listing; see `start_snapshot` for the other arguments and the errors.
+        """Send the POST that restores a listed snapshot, once, as `start_snapshot` does. It overwrites everything in the database.
 
         Returns:
             Whether the service says that it is still running. If not, it may all the same: see `restore_status`.

@@ -8,16 +8,10 @@ SNAPSHOT_PER_ACCOUNT = 5.0
 """Seconds between two creates of an account, by the reference page."""
 SNAPSHOT_PER_DATABASE = 180.0
 """Seconds between two creates of a database, by the reference page."""
-RESTORE_PER_ACCOUNT = 60.0
-"""Seconds between two restores of an account, by the OpenAPI document."""
 RESTORE_PER_DATABASE = 120.0
 """Seconds between two restores of a database, by the OpenAPI document."""
-ACCOUNT_LISTINGS_PER_MINUTE = 3
-"""Account listings per minute that the service does not serve from its cache, by the OpenAPI document."""
 ACCOUNT_LISTING_BLOCK = 300.0
 """Seconds for which one more blocks the account listing, and nothing else, by the OpenAPI document."""
-CREDENTIALS_EVERY = 3.0
-"""Seconds between two requests of an account for a database's certificate, by the OpenAPI document."""
 BUDGET_WINDOW = 60.5
 """Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter. No block
 is shorter than that, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
@@ -43,7 +37,7 @@ class Lane:
     cooldown: str = ""
 
 
-# What is added to the service's limits below allows for network jitter.
+# The numbers are those of the OpenAPI document; what is added to them allows for network jitter.
 CREATE = Lane(
     "create",
     per_account=SNAPSHOT_PER_ACCOUNT + 0.15,
@@ -53,11 +47,12 @@ CREATE = Lane(
 )
 RESTORE = Lane(
     "restore",
-    per_account=RESTORE_PER_ACCOUNT + 0.5,
+    per_account=60.0 + 0.5,
     per_database=RESTORE_PER_DATABASE + 0.5,
     starts=True,
     cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
 )
 READ = Lane("read")
-CREDENTIALS = Lane("credentials", per_account=CREDENTIALS_EVERY + 0.2)
-ACCOUNT_LISTING = Lane("account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2)
+CREDENTIALS = Lane("credentials", per_account=3.0 + 0.2)
+ACCOUNT_LISTING = Lane("account listing", per_account=60 / 3 + 0.2)
+"""The service counts those that it does not serve from its cache."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import anyio
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -75,7 +75,7 @@ Time = Annotated[float, Field(gt=0, lt=1e12)]
 """Seconds since 1970, by the service's clock; a later one could overflow."""
 
 Entry = tuple[Time, str, list[str], bool]
-"""A request in the ledger: when it left, which run has sent it, and the rest of its `Sent`."""
+"""A request in the ledger: when it left, which run has sent it, its limits as in `Sent`, and a value that is not used any more."""
 
 
 class Pacing(BaseModel):
@@ -109,13 +109,11 @@ def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
     return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
 
 
-@dataclass
-class Sent:
-    """A request that counts: when it leaves, the names of the spacings that count from it, and whether the budget of the minute does."""
+class Sent(NamedTuple):
+    """A request that counts: when it leaves, and the names of the spacings that count from it."""
 
     at: float
     limits: list[str]
-    in_budget: bool = True
 
 
 @dataclass(eq=False)
@@ -236,7 +234,7 @@ class RateLimiter:
     def note_earlier_post(self, database_id: str, seconds_ago: float) -> None:
         """Apply the cooldown of a create that another process sent."""
         at = self._clock.monotonic() - max(0.0, seconds_ago)
-        self._add(Sent(at, [f"{CREATE.name} {database_id}"], in_budget=False))
+        self._add(Sent(at, [f"{CREATE.name} {database_id}"]))
 
     def listed_at(self, database_id: str) -> float:
         """When any run last requested the listing of a database; minus infinity for not lately."""
@@ -331,7 +329,7 @@ class RateLimiter:
 
         While both wait, each kind leaves to the other what that can use, up to half of the budget.
         """
-        count = [each for each in (*self._own, *self._others) if each.in_budget and each.at > now - BUDGET_WINDOW]
+        count = [each for each in (*self._own, *self._others) if each.at > now - BUDGET_WINDOW]
         sent = sorted((each.at, not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)) for each in count)
         waiting = [each.lane.starts for each in self._queue]
 
@@ -432,7 +430,7 @@ class RateLimiter:
             self._new_blocks[lane] = now + lasts
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
-            self._add(Sent(now, [request.lane.name], in_budget=False))
+            self._add(Sent(now, [request.lane.name]))
         if request.lane.starts:
             failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server error
             self._failures_in_row = self._failures_in_row + 1 if failed else 0
@@ -521,9 +519,7 @@ class RateLimiter:
         now, shift = self._clock.monotonic(), self._shift
         others = [each for each in there.sent if each[1] != self._run and now - KEPT < each[0] - shift < now + AHEAD]
         # A time is written and read as late as it can have been.
-        self._others = [
-            Sent(min(at - shift + clock.unsure, now), limits, in_budget) for at, _, limits, in_budget in others
-        ]
+        self._others = [Sent(min(at - shift + clock.unsure, now), limits) for at, _, limits, _ in others]
         self._sum_up()
         for database_id, at in there.listed.items():
             self._listed[database_id] = max(min(at - shift, now), self.listed_at(database_id))
@@ -543,6 +539,6 @@ class RateLimiter:
             return {name: round(at + shift, 3) for name, at in times.items() if at > since}
 
         count = [each for each in own if each.at > now - KEPT]
-        mine = [(round(each.at + shift + clock.unsure, 3), self._run, each.limits, each.in_budget) for each in count]
+        mine = [(round(each.at + shift + clock.unsure, 3), self._run, each.limits, True) for each in count]
         blocks = kept(self._blocks | self._new_blocks, now)
         return Pacing(sent=others + mine, listed=kept(self._listed, now - LISTED_KEPT), blocks=blocks)
