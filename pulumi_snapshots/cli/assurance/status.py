@@ -7,7 +7,7 @@ it, and by whichever clock is later, the service's or this machine's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -72,6 +72,16 @@ NOTHING: Mapping[str, Any] = {
 }
 TIMES = {"snapshot": "snapshot_created_at", "archive": "archive_created_at", "drill": "drilled_at"}
 """What makes a database safe, and when it was made."""
+METRICS = {
+    "status_success": "Whether everything could be checked; without it the file has no databases.",
+    "status_timestamp_seconds": "When it was checked.",
+    "status_listing_age_seconds": "How long ago the listing was requested.",
+    "status_max_age_seconds": "How old a snapshot may be.",
+    "database_ok": "Whether everything is as young as it must be.",
+    "snapshot_timestamp_seconds": "When the newest good snapshot was taken; 0 if there is none.",
+    "archive_timestamp_seconds": "When the snapshot in the newest archive was taken; 0 if there is none.",
+    "drill_timestamp_seconds": "When the last drill was passed; 0 if there was none.",
+}
 
 
 @command(
@@ -129,7 +139,7 @@ async def status(
             ways = await _ways_back(invocation.zone, session, manifests, limits, found)
     except Explained:
         if metrics:
-            _write(metrics, _metrics(began, success=False))
+            _write(metrics, {"status_success": 0, "status_timestamp_seconds": began.timestamp()})
         raise
     for health in found:
         health["ok"] = not health["problems"]
@@ -157,7 +167,9 @@ async def status(
     if not found:
         invocation.fail("the account has no databases, so nothing was checked.")
     if metrics:
-        _write(metrics, [*_metrics(began, success=True), *_of_each(limits, page, found, kinds)])
+        values = {"status_success": 1, "status_timestamp_seconds": began.timestamp()}
+        values |= {"status_listing_age_seconds": page.age, "status_max_age_seconds": limits.max_age}
+        _write(metrics, values, found, kinds)
     return DONE if fine else FAILED
 
 
@@ -282,58 +294,29 @@ def _way_back(zone: tzinfo | None, health: Health, guarded: Guarded | None, dril
         yield f"  a snapshot was requested at {moment(pending, zone)} and is not listed yet"
 
 
-# Metrics -----------------------------------------------------------------------------------------------------------------
-
-
-def _metrics(began: datetime, *, success: bool) -> list[str]:
-    about = "Whether everything could be checked; without it the file has no databases."
-    return [
-        gauge("status_success", about, {"": success}),
-        gauge("status_timestamp_seconds", "When it was checked.", {"": began.timestamp()}),
-    ]
-
-
-def _of_each(limits: Limits, page: Page, found: Sequence[Health], kinds: Sequence[str]) -> Iterator[str]:
-    labels = [_labels(each["id"], each["name"] or "") for each in found]
-
-    def each_of(name: str, about: str, values: Iterable[float]) -> str:
-        return gauge(name, about, dict(zip(labels, values, strict=True)))
-
-    yield gauge("status_listing_age_seconds", "How long ago the listing was requested.", {"": page.age})
-    yield gauge("status_max_age_seconds", "How old a snapshot may be.", {"": limits.max_age})
-    yield each_of("database_ok", "Whether everything is as young as it must be.", (each["ok"] for each in found))
-    abouts = {
-        "snapshot": "When the newest good snapshot was taken; 0 if there is none.",
-        "archive": "When the snapshot in the newest archive was taken; 0 if there is none.",
-        "drill": "When the last drill was passed; 0 if there was none.",
-    }
-    for kind in kinds:
-        # 0, so that an alert on its age fires.
-        times = (parse_rfc3339(at).timestamp() if (at := each[TIMES[kind]]) else 0.0 for each in found)
-        yield each_of(f"{kind}_timestamp_seconds", abouts[kind], times)
-
-
-def gauge(name: str, about: str, samples: Mapping[str, float]) -> str:
-    """One metric and its samples by their labels; no text without any sample."""
-    lines = [f"squarecloud_{name}{labels} {value:.15g}\n" for labels, value in samples.items()]
-    head = f"# HELP squarecloud_{name} {about}\n# TYPE squarecloud_{name} gauge\n"
-    return head + "".join(lines) if lines else ""
-
-
-def _labels(database_id: str, name: str) -> str:
-    escaped = name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    return f'{{database_id="{database_id}",name="{escaped}"}}'
-
-
-def _write(file: Path, metrics: Iterable[str]) -> None:
-    """Write a file as a whole: its reader finds the earlier content or this.
+def _write(file: Path, values: Mapping[str, float], found: Sequence[Health] = (), kinds: Sequence[str] = ()) -> None:
+    """Write the metrics as a whole file: its reader finds the earlier content or this.
 
     Raises:
         MetricsUnwritable: it cannot be written.
     """
+    samples = {name: [("", value)] for name, value in values.items()}
+    for health in found:
+        name = (health["name"] or "").replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+        labels = f'{{database_id="{health["id"]}",name="{name}"}}'
+        samples.setdefault("database_ok", []).append((labels, health["ok"]))
+        for kind in kinds:
+            at = health[TIMES[kind]]
+            # 0, so that an alert on its age fires.
+            value = parse_rfc3339(at).timestamp() if at else 0.0
+            samples.setdefault(f"{kind}_timestamp_seconds", []).append((labels, value))
+    lines = []
+    for name, each in samples.items():
+        lines.append(f"# HELP squarecloud_{name} {METRICS[name]}\n# TYPE squarecloud_{name} gauge\n")
+        lines += [f"squarecloud_{name}{labels} {value:.15g}\n" for labels, value in each]
     try:
         with written_whole(file) as draft:
-            draft.write(("".join(metrics) + "# EOF\n").encode())
+            draft.write(("".join(lines) + "# EOF\n").encode())
             os.fchmod(draft.fileno(), 0o644)  # the collector runs as another user, and there is no secret in the file
     except OSError as error:
         why = f"the metrics were not written to {file}: {error.strerror or error}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import sys
 from contextlib import suppress
 from importlib.metadata import version
@@ -22,8 +21,6 @@ from pulumi_snapshots.run.settings import PACKAGE
 
 PROGRAM = f"pulumi-resource-{PACKAGE}"
 """Pulumi finds a package's plugin by this name."""
-IGNORE_PATH = "PULUMI_IGNORE_AMBIENT_PLUGINS"
-"""With this variable the engine takes no plugin from PATH."""
 RUNTIMES = {"typescript": "nodejs", "python": "python", "go": "go", "csharp": "dotnet", "java": "java", "yaml": "yaml"}
 """Languages, and what Pulumi calls them. YAML needs no SDK."""
 RUNTIME = re.compile(r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(\w+)", re.MULTILINE)
@@ -98,12 +95,6 @@ async def _install(invocation: Invocation) -> None:
         invocation.warn(
             f"version {other} is installed too, and Pulumi takes the newest unless a program asks for another; "
             f"`pulumi plugin rm resource {PACKAGE} {other}` removes it."
-        )
-    ignored = invocation.environment.get(IGNORE_PATH, "").lower() in {"true", "1"}
-    if not ignored and (shadow := shutil.which(PROGRAM, path=invocation.environment.get("PATH", ""))):
-        invocation.warn(
-            f"Pulumi takes {shadow} first, since it is on PATH, and says so at each run. With {IGNORE_PATH}=true in "
-            "the environment it takes the installed one and says nothing."
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -70,13 +69,36 @@ async def probe(  # noqa: PLR0913  each is an option
     if len(set(targets.ids)) < len(targets.ids):
         invocation.wrong("each of the databases must be another one.")
     await _confirm(invocation, targets, {whole[each] for each in confirmed})
-    return await _probe(invocation, targets, file)
+    began = invocation.clock.utc().replace(microsecond=0)
+    file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
+    report = Report(file, rfc3339(began))
+    report.write()
+    invocation.say(f"The report is written as the run goes: {file}")
+    async with invocation.session() as session:
+        with invocation.working(session):
+            ended = await take_steps(Run(session, targets, report, invocation, OWNER))
+    content, marks = report.content(), {"confirmed": "ok", "contradicted": "NO", "open": "?"}
+    rows = [(marks[verdict], name, f"{text}\n{seen}".strip()) for verdict, name, text, seen in report.rows()]
+    verdicts = [one["verdict"] for one in content["facts"].values()]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in marks)
+    learned, setting = content["listing_cache"], "listing_cache"
+    how = f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n" if learned else ""
+    invocation.result(content, f"{grid(rows, invocation.out)}\n{counts}.\n{how}", str(file))
+    for one in content["left"].values():
+        invocation.say(f"left at the service: {one}.")
+    if not content["left"]:
+        invocation.say("nothing is left at the service.")
+    if ended is not None:
+        invocation.fail(invocation.wording.report(ended))
+        return FAILED
+    return DONE
 
 
 async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str]) -> None:
     """Say what the run costs, and let each database's id be typed."""
+    requests = REQUESTS + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
     invocation.say(
-        f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {_requests(targets)} requests, and takes about "
+        f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {requests} requests, and takes about "
         f"{MINUTES} minutes, or {MINUTES + 30} if the service keeps serving old listings."
     )
     purposes = {
@@ -88,43 +110,7 @@ async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collecti
         purpose = purposes[database_id]
         if database_id in confirmed:
             invocation.say(f"{database_id}: confirmed by --yes, to {purpose}.")
-            continue
-        if not invocation.stdin.isatty():
+        elif not invocation.stdin.isatty():
             invocation.wrong(f"confirm with --yes {database_id} to {purpose}.")
-        if await invocation.ask(f"Type the id of database {database_id} to {purpose}:") != database_id:
+        elif await invocation.ask(f"Type the id of database {database_id} to {purpose}:") != database_id:
             invocation.wrong("that is not its id. Nothing was sent.", helps=False)
-
-
-def _requests(targets: Targets) -> int:
-    return REQUESTS + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
-
-
-async def _probe(invocation: Invocation, targets: Targets, file: Path | None) -> int:
-    began = invocation.clock.utc().replace(microsecond=0)
-    file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
-    report = Report(file, rfc3339(began))
-    report.write()
-    invocation.say(f"The report is written as the run goes: {file}")
-    async with invocation.session() as session:
-        with invocation.working(session):
-            ended = await take_steps(Run(session, targets, report, invocation, OWNER))
-    content = report.content()
-    marks = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
-    rows = [(marks[verdict], name, f"{text}\n{seen}".strip()) for verdict, name, text, seen in report.rows()]
-    invocation.result(content, grid(rows, invocation.out) + _summary(content), str(file))
-    for one in content["left"].values():
-        invocation.say(f"left at the service: {one}.")
-    if not content["left"]:
-        invocation.say("nothing is left at the service.")
-    if ended is not None:
-        invocation.fail(invocation.wording.report(ended))
-        return FAILED
-    return DONE
-
-
-def _summary(content: dict[str, Any]) -> str:
-    verdicts = [one["verdict"] for one in content["facts"].values()]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("confirmed", "contradicted", "open"))
-    learned = content["listing_cache"]
-    how = f"Set {config_key('listing_cache')} (or {variable('listing_cache')}) to `{learned}`.\n" if learned else ""
-    return f"\n{counts}.\n{how}"

@@ -24,7 +24,7 @@ from pulumi_snapshots.cli.terminal.output import (
     snapshot_facts,
     snapshot_fields,
 )
-from pulumi_snapshots.lookup.account import FRESH, Page, Seen, overview, snapshots_of_account
+from pulumi_snapshots.lookup.account import FRESH, Page, overview, snapshots_of_account
 from pulumi_snapshots.lookup.find import OfEach, find_snapshots
 from pulumi_snapshots.lookup.results import ORIGINS, DatabaseInfo, SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.snapshot.describe import is_pinned
@@ -47,21 +47,16 @@ async def databases(invocation: Invocation, /) -> int:
     for why in found.unknown:
         invocation.warn(invocation.wording.told(why))
     _note_age(invocation, found.page)
-    rows = [_row(each, found.page) for each in found.seen]
-    invocation.listed([_fields(each, found.page) for each in found.seen], DATABASES, rows, "no databases")
+    rows, fields = [], []
+    for each in found.seen:
+        about, newest = each.database, each.newest
+        version = "?" if found.page is None else newest.version_id if newest else "none"
+        rows.append((about.id, about.name, about.type, RUNNING[each.running], version, age_text(each.age)))
+        described = {name: getattr(about, name, each.running) for name in DatabaseInfo.properties()}
+        ages = {"newest_age": each.age, "listing_age": found.page and found.page.age}
+        fields.append({**described, "newest_snapshot": newest and snapshot_fields(newest, urls=False), **ages})
+    invocation.listed(fields, DATABASES, rows, "no databases")
     return DONE
-
-
-def _row(each: Seen, page: Page | None) -> tuple[str | None, ...]:
-    newest = "?" if page is None else each.newest.version_id if each.newest else "none"
-    about = each.database
-    return about.id, about.name, about.type, RUNNING[each.running], newest, age_text(each.age)
-
-
-def _fields(each: Seen, page: Page | None) -> dict[str, Any]:
-    described = {name: getattr(each.database, name, each.running) for name in DatabaseInfo.properties()}
-    newest = each.newest and snapshot_fields(each.newest, urls=False)
-    return {**described, "newest_snapshot": newest, "newest_age": each.age, "listing_age": page and page.age}
 
 
 @command(
@@ -94,14 +89,12 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
         found = await find_snapshots(session, query, since, of_each)
     _note_age(invocation, page)
     _note_unlisted(invocation, found)
-    zone = invocation.zone
-    rows = [(each.id, moment(each.created_at, zone), _size(each), each.origin, each.runtime) for each in found]
+    rows = []
+    for each in found:
+        size = size_text(each.size) if each.available else "expired"
+        rows.append((each.id, moment(each.created_at, invocation.zone), size, each.origin, each.runtime))
     invocation.listed([snapshot_fields(each, urls=urls) for each in found], SNAPSHOTS, rows, "no snapshots")
     return DONE
-
-
-def _size(snapshot: SnapshotInfo) -> str | None:
-    return size_text(snapshot.size) if snapshot.available else "expired"
 
 
 @command(snapshot_argument, urls_option, short_help="Show one snapshot.")

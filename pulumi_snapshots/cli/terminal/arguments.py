@@ -42,10 +42,15 @@ def command(
 
     def of(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def run(**typed: Any) -> Any:
+        def run(*, json: bool = False, quiet: bool = False, **typed: Any) -> Any:
             context = click.get_current_context()
-            context.obj.context = context
-            return function(context.obj, **typed)
+            invocation: Invocation = context.obj
+            invocation.context, invocation.as_json, invocation.quiet = context, json, quiet
+            if "notify" in typed:
+                invocation.notifies = _monitor(invocation, typed.pop("notify"))
+            if typed.get("urls") and not json:
+                context.fail("--urls needs --json.")
+            return function(invocation, **typed)
 
         decorated: Any = run
         for each in reversed([*parameters, *((json_option, quiet_option) if has_result else ())]):
@@ -53,6 +58,14 @@ def command(
         return click.command(name, short_help=short_help)(decorated)
 
     return of
+
+
+def _monitor(invocation: Invocation, typed: str | None) -> str | None:
+    """The URL of the monitor that hears how the command goes. No error repeats it."""
+    url = typed or invocation.environment.get(NOTIFY)
+    if url and (problem := problem_of_monitor(url)):
+        raise click.BadParameter(f"{problem}.", param_hint="'--notify'")
+    return url
 
 
 # Types -------------------------------------------------------------------------------------------------------------------
@@ -112,26 +125,6 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     context.params["database_id"], context.params["version_id"] = database, version
 
 
-def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
-    if urls and not context.obj.as_json:
-        context.fail("--urls needs --json.")
-    return urls
-
-
-def _notify(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
-    """Let a monitor hear how the command goes. No error repeats its URL."""
-    url = typed or context.obj.environment.get(NOTIFY)
-    if url and not context.resilient_parsing:
-        if problem := problem_of_monitor(url):
-            raise click.BadParameter(f"{problem}.")
-        context.obj.notifies = url
-
-
-def _form(name: str) -> Callable[..., None]:
-    """Note the form of the result in the `Invocation`."""
-    return lambda context, _option, chosen: setattr(context.obj, name, chosen)
-
-
 def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
@@ -143,22 +136,15 @@ def database_option(*names: str, **more: Any) -> Callable[[Any], Any]:
     return click.option(*names, metavar="DATABASE", type=DATABASE, **more)
 
 
-# These the command itself does not get, but the `Invocation`.
-_hidden = functools.partial(click.option, expose_value=False)
-json_option = _hidden(
-    "--json", is_flag=True, is_eager=True, callback=_form("as_json"), help="Print JSON, for programs."
-)
-quiet_option = _hidden(
-    "-q", "--quiet", is_flag=True, callback=_form("quiet"), help="Print ids or paths alone, and no progress."
-)
-notify_option = _hidden(
+json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print ids or paths alone, and no progress.")
+notify_option = click.option(
     "--notify",
     metavar="URL",
-    callback=_notify,
     help=f"Report the start and the end to this URL, as healthchecks and ntfy expect. The URL is a secret: better in {NOTIFY}.",
 )
 urls_option = click.option(
-    "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
+    "--urls", is_flag=True, help="With --json: print download URLs too, which open the data to anyone."
 )
 snapshot_argument = click.argument(
     "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
