@@ -177,7 +177,6 @@ MISTAKES = (
     ("guard", "oldest, self._reused = max(oldest, each.ended_at or at), None", "pass"),
     ("snapshot", "taken = known_at.get(entry.version, modified)", "taken = modified"),
     # Whether an archive is whole, and whose it is.
-    ("archive", "if self.total is not None and self.received < self.total:", "if False:"),
     ("archive", "if self.total is not None and self.received > self.total:", "if False:"),
     ("archive", "with zipfile.ZipFile(io.BytesIO(tail)) as directory:\n            starts = [each.header_offset for each in directory.infolist()]", "starts = []"),
     ("archive", "if starts and min(starts) != len(tail) - file.tell():", "if False:"),
@@ -195,8 +194,8 @@ MISTAKES = (
     ("archive", "if found is not None and found.pinned_by(owner):", "if False:"),
     ("archive", "drilled=about is not None and about.drill is not None", "drilled=False"),
     ("archive", "if transfers.at(one.uri).holds(one.mark):", "if True:"),
-    ("archive", "if await digest_of(transfers, store) == record.sha256:", "if True:"),
-    ("archive", "elif seen.size == record.size:", "else:"),
+    ("archive", "or await digest_of(transfers, store) == record.sha256:", "or True:"),
+    ("archive", "if seen is not None and seen.size == record.size:", "if seen is not None:"),
     ("archive", "if held is not None and found is None:\n            raise", "if False:\n            raise"),
     ("archive", 'return "" if digest == manifest.sha256 else f"', 'return "" if True else f"'),
     ("archive", "each.pinned or each is proof or", "each.pinned or"),

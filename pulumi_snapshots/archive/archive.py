@@ -66,7 +66,9 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
         NotArchived: it is not; what was there before still is.
     """
     owner = (previous.owner if previous else None) or owner
-    new_folder = inputs.destination.missing
+    place = inputs.destination
+    folder = place.file if place.folder else place.file.parent
+    is_new_folder = place.scheme == "file" and not folder.exists()
     tries, record = TRIES, None
     while record is None:
         job = _Job(session, transfers, inputs, listener, owner, proofs if manifest else None)
@@ -78,8 +80,8 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
                 raise job.failed(Explained("others write it at the same time"), previous) from None
         except Explained as trouble:
             raise job.failed(trouble, previous) from trouble
-    if new_folder:  # stays under Diagnostics: it may be a mount that is missing or mistyped
-        listener.note(f"{new_folder} did not exist and was made")
+    if is_new_folder:  # stays under Diagnostics: it may be a mount that is missing or mistyped
+        listener.note(f"{folder} did not exist and was made")
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
     if previous:
         before = history(previous)

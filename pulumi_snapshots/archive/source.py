@@ -128,9 +128,6 @@ class Source:
                             yield b"".join(pieces)
                             pieces, waiting = [], 0
                             self._tell()
-                    if self.total is not None and self.received < self.total:
-                        what = f"it ended after {self.received} of {self.total} bytes"
-                        raise DownloadBroken(part.request, message=what)  # noqa: TRY301  as if the host had said so
                 break
             except UrlRefused as refusal:
                 await self._renew(refusal)

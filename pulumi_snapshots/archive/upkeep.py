@@ -40,36 +40,26 @@ async def digest_of(transfers: Transfers, store: Store) -> str:
 
 async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
     """Refresh a record: `lost` if its object is certainly missing or altered, unchanged if that could not be checked."""
-    name = place_text(record.uri)
+    name, store = place_text(record.uri), transfers.at(record.uri)
     why: Words
     try:
         with transfers.until(REFRESH_PATIENCE):
             record = await _without_gone(transfers, record, listener)
-            mark, lost = await _seen(transfers, record, listener)
-            if lost:
-                again = Next(Step.ARCHIVE_AGAIN)
-                listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=again))
-            return replace(record, mark=mark, lost=lost)
+            seen = await transfers.reading(store.stat)
+            lost = "missing" if seen is None else "altered"
+            if seen is not None and seen.size == record.size:
+                if seen.mark != record.mark:
+                    listener.progress("the archive was changed or copied since; reading it")
+                if seen.mark == record.mark or await digest_of(transfers, store) == record.sha256:
+                    return replace(record, mark=seen.mark, lost=None)
+            again = Next(Step.ARCHIVE_AGAIN)
+            listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=again))
+            return replace(record, lost=lost)
         why = "it was interrupted" if transfers.stopping else "the store did not answer in time"
     except StoreTrouble as trouble:
         why = trouble.happened
     listener.warn(f"the archive {name} was not checked and stays as it was: {why}.")
     return record
-
-
-async def _seen(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> tuple[str, str | None]:
-    """The mark of a record's object, and why it is lost; one that was written or copied back since is read."""
-    store = transfers.at(record.uri)
-    seen = await transfers.reading(store.stat)
-    if seen is None:
-        return record.mark, "missing"
-    if seen.size == record.size and seen.mark != record.mark:
-        listener.progress("the archive was changed or copied since; reading it")
-        if await digest_of(transfers, store) == record.sha256:
-            return seen.mark, None
-    elif seen.size == record.size:
-        return seen.mark, None
-    return record.mark, "altered"
 
 
 async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:

@@ -98,14 +98,6 @@ class Destination:
         return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}")
 
     @property
-    def missing(self) -> Path | None:
-        """The folder that is given, or of the file that is, if this machine does not have it; None in a bucket."""
-        if self.scheme != "file":
-            return None
-        folder = self.file if self.folder else self.file.parent
-        return None if folder.exists() else folder
-
-    @property
     def file(self) -> Path:
         """The file on this machine, absolute."""
         return Path(self.path).expanduser().absolute()
