@@ -141,7 +141,7 @@ def _part_in(folder: Path) -> Iterator[tuple[Path, int]]:
     while True:
         part = folder / f".archive-{secrets.token_hex(PART_DIGITS // 2)}.part"
         with _opened(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as file:
-            _locks(file)
+            _locks(file, waits=True)
             if not part.exists():  # one did, before it was locked
                 continue
             try:
