@@ -50,20 +50,10 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     manifest: bool = True,
     proofs: Mapping[tuple[str | None, str], Drilled] = MappingProxyType({}),
 ) -> ArchiveRecord:
-    """Stream a snapshot to its destination; the record that it returns is of an object that is whole.
+    """Stream a snapshot to its destination; raises `NotArchived`, and what was there before still is.
 
-    Args:
-        session: the service, for what the inputs do not give and for a fresh URL; None without a key.
-        transfers: of the process.
-        inputs: checked.
-        listener: hears how it goes.
-        owner: the URN of the resource, or the command, whose archive it is; None if that is not known.
-        previous: what this resource has archived before, for `keep_last`.
-        manifest: whether a manifest is written beside the object.
-        proofs: drills of this run that have proved a snapshot, by its database and version, for the manifest.
-
-    Raises:
-        NotArchived: it is not; what was there before still is.
+    `session` is None without a key; `owner` is the URN of the resource, or the command, whose archive it is; `previous` is what
+    the resource has archived before; `proofs` are drills of this run, by database and version, for the manifest.
     """
     owner = (previous.owner if previous else None) or owner
     place = inputs.destination
@@ -92,12 +82,7 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
 
 
 class _Job:
-    """One transfer: the event loop receives, a worker thread hashes and writes.
-
-    Attributes:
-        place: of the object; its folder until its name is known.
-        left: what is left there if it fails.
-    """
+    """One transfer to `place`, which is a folder until its name is known; `left` says what is left there if it fails."""
 
     def __init__(  # noqa: PLR0913, PLR0917  as of `archive`
         self,
@@ -122,12 +107,7 @@ class _Job:
         self._claim: str | None = None
 
     async def run(self) -> ArchiveRecord:
-        """Archive it in time, and write its manifest.
-
-        Raises:
-            Explained: it failed.
-            Overtaken: somebody else's object is there now.
-        """
+        """Archive it in time, and write its manifest; raises `Explained`, or `Overtaken` if somebody else's object is there."""
         record = await self._in_time()
         if self._proofs is not None:
             drill = self._proofs.get((record.database_id, record.version_id))
@@ -186,11 +166,7 @@ class _Job:
     # What is there ------------------------------------------------------------------------------------------------------
 
     async def _there(self) -> ArchiveRecord | None:
-        """The same archive, if it is there already and whole: no one's copy is written over.
-
-        Raises:
-            Explained: the object is another archive, which this one may not replace.
-        """
+        """The same archive, if it is there and whole; raises `Explained` if the object is another one, which stays."""
         self.place = self._named()
         clock, began = self._transfers.clock, self._transfers.clock.monotonic()
         while (found := await self._transfers.reading(self._asked)) is not None and found.claim is not None:

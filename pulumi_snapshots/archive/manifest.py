@@ -62,11 +62,7 @@ class Manifest(Record):
 
     @classmethod
     def parse(cls, content: bytes, uri: str) -> Manifest | None:
-        """The manifest of an object in a file's content; None if that is somebody else's file.
-
-        Raises:
-            StoreTrouble: it is a manifest, but cannot be read.
-        """
+        """The manifest of an object; None if this is somebody else's file. Raises `StoreTrouble` for a damaged one."""
         try:
             said: Any = json.loads(content)
             if said["format"] != FORMAT or said["object"] != name_of(uri):
@@ -95,9 +91,9 @@ class Manifest(Record):
         """The other owners."""
         return tuple(each for each in self.owners if each.name != owner)
 
-    def pinned_by(self, owner: str | None) -> bool:
-        """Whether this owner keeps it for good."""
-        return any(each.pin for each in self.owners if each.name == owner)
+    def pinned_by(self, owner: str | None = None) -> bool:
+        """Whether this owner, or any if none is named, keeps it for good."""
+        return any(each.pin for each in self.owners if owner in {None, each.name})
 
 
 def manifest_of(transfers: Transfers, uri: str) -> Store:
@@ -125,11 +121,7 @@ def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
 def edit_manifest(
     transfers: Transfers, uri: str, edit: Callable[[Manifest | None], Manifest | None]
 ) -> Manifest | None:
-    """Change the manifest of an object, again if another writer was faster; None leaves it as it is.
-
-    Raises:
-        StoreTrouble: it cannot be read or written, or there is a file of somebody else.
-    """
+    """Change the manifest of an object, again if another writer was faster; None leaves it. Raises `StoreTrouble`."""
     store = manifest_of(transfers, uri)
     for _ in range(TRIES):
         held, found, may_read = look_at(transfers, uri)

@@ -148,11 +148,7 @@ def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredOb
 class ArchiveMemory:
     """What the archives of a run know of each other: a create does not get what it replaces, nor a delete what replaced it.
 
-    Attributes:
-        current: by owner, the archive that a diff found in the state, or this run wrote, and whether its earlier objects are
-            counted.
-        declared: the first resource of the program that has declared a place.
-        proofs: by database and version, the drill of this run that has proved a snapshot.
+    By owner, the archive that it has and whether earlier ones are counted; by place, its first owner; by snapshot, its drill.
     """
 
     def __init__(self) -> None:

@@ -30,14 +30,7 @@ from pulumi_snapshots.storage.store import StoreTrouble, trouble
 
 @dataclass(frozen=True)
 class Shelved:
-    """One archive, or what is left of one.
-
-    Attributes:
-        uri: of the object.
-        manifest: its manifest; None without one that can be read.
-        problem: what is wrong with it; empty if nothing is.
-        size: bytes of the object; None if it is missing.
-    """
+    """One archive, or what is left of one: its manifest, if one can be read, what is wrong with it, and its bytes if it is there."""
 
     uri: str
     manifest: Manifest | None
@@ -48,11 +41,6 @@ class Shelved:
     def sealed(self) -> bool:
         """Whether it is encrypted."""
         return self.uri.endswith(SEALED) or bool(self.manifest and self.manifest.recipients)
-
-    def pinned_by(self, owner: str | None = None) -> bool:
-        """Whether this owner, or any if none is named, keeps it for good."""
-        owners = self.manifest.owners if self.manifest else ()
-        return any(each.pin for each in owners if owner in {None, each.name})
 
 
 async def shelved(transfers: Transfers, place: Destination, *, deep: bool = False) -> list[Shelved]:
@@ -116,7 +104,7 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
                     continue
                 mine = any(owner.name == record.owner for owner in about.owners)
                 if mine and (seen := await transfers.reading(transfers.at(each.uri).stat)) is not None:
-                    found.append(StoredObject(each.uri, seen.mark, about.created_at, each.pinned_by(record.owner)))
+                    found.append(StoredObject(each.uri, seen.mark, about.created_at, about.pinned_by(record.owner)))
             return newest_first(found)
     except StoreTrouble as trouble:
         why = trouble.happened
@@ -127,11 +115,7 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
 async def imported(
     transfers: Transfers, uri: str, owner: str | None, listener: Listener
 ) -> tuple[ArchiveRecord, list[str] | None]:
-    """The record of an archive that is there, with the others of this resource beside it, and its recipients.
-
-    Raises:
-        Explained: there is none.
-    """
+    """The record of an archive that is there, with this resource's others beside it, and its recipients; raises `Explained`."""
     try:
         place = Destination.parse(uri)
     except ValueError as error:
@@ -142,7 +126,7 @@ async def imported(
         raise Explained(f"{place_text(place.uri)} {why}", then=[Next(Step.DECLARE_ARCHIVE)])
     seen = await transfers.reading(transfers.store(place).stat)
     about = {**one.manifest.to_outputs(), "uri": place.uri, "mark": seen.mark if seen else "", "owner": owner}
-    record = ArchiveRecord.from_outputs({**about, "pinned": (owner and one.pinned_by(owner)) or None})
+    record = ArchiveRecord.from_outputs({**about, "pinned": (owner and one.manifest.pinned_by(owner)) or None})
     return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), one.manifest.recipients
 
 
@@ -151,14 +135,7 @@ async def imported(
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision about one archive.
-
-    Attributes:
-        archive: which.
-        goes: whether it goes.
-        why: why it was kept, or could not be removed, if no tier says so; empty otherwise.
-        failed: whether it could not be removed.
-    """
+    """The decision about one archive: whether it goes, and why not if no tier says so, or because it `failed` to go."""
 
     archive: Shelved
     goes: bool
@@ -177,7 +154,7 @@ async def forget(
     found, stored = await shelved(transfers, place), defaultdict[str | None, list[StoredObject]](list)
     for each in found:
         if (about := each.manifest) is not None and not each.problem:
-            one = StoredObject(each.uri, "", about.created_at, each.pinned_by(), about.drill is not None)
+            one = StoredObject(each.uri, "", about.created_at, about.pinned_by(), about.drill is not None)
             stored[about.database_id].append(one)
     kept = {one.uri for every in stored.values() for one in kept_of(newest_first(every), keep)}
     return [
@@ -217,13 +194,7 @@ async def find(transfers: Transfers, place: Destination) -> Shelved:
 
 @asynccontextmanager
 async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> AsyncIterator[ZipFile]:
-    """The zip of an archive, which private keys open if it is encrypted.
-
-    Raises:
-        BrokenZip: it is not what its manifest says, or a member is damaged.
-        NotDecrypted: no key opens it.
-        StoreTrouble: it cannot be read.
-    """
+    """The zip of an archive, opened by private keys if encrypted; raises `BrokenZip`, `NotDecrypted` or `StoreTrouble`."""
     name, place = place_text(found.uri), Destination.parse(found.uri)
     # A file without a name, which is gone with this process, or the archive's own.
     own = place.file if place.scheme == "file" and not found.sealed else None

@@ -36,16 +36,7 @@ class NoUrl(Explained):
 
 @dataclass
 class Source:
-    """One snapshot at the service.
-
-    Attributes:
-        session: the service; None without a key.
-        inputs: checked.
-        transfers: of the process.
-        listener: hears what it waits for, and how far it is.
-        received: bytes.
-        broke_off: why the transfer broke off last; empty if it never did.
-    """
+    """One snapshot at the service: `received` bytes of it so far, and why the transfer `broke_off` last."""
 
     session: Session | None
     inputs: ArchiveInputs

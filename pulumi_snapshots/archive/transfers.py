@@ -26,16 +26,7 @@ READS_AT_ONCE = 32
 
 
 class Transfers(Stoppable):
-    """One per process.
-
-    Args:
-        clock: the time.
-        http: the HTTP transport for downloads; the network if not given.
-        in_thread: runs a blocking call; tests give another.
-
-    Attributes:
-        slots: one is held during a transfer.
-    """
+    """One per process; `slots` holds one for each transfer. Tests give another clock, transport and way to run a thread."""
 
     def __init__(
         self,

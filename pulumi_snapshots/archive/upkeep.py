@@ -156,11 +156,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
     counted: bool = False,
     successor: ArchiveRecord | None = None,
 ) -> None:
-    """Keep or remove the object of a resource that is deleted, or that `successor` has replaced, which may count it.
-
-    Raises:
-        NotRemoved: it may still exist.
-    """
+    """Keep or remove the object of a resource that is deleted, or that `successor` has replaced; raises `NotRemoved`."""
     name, removed = place_text(record.uri), False
     kept: Words = ""
     among = successor is not None and record.object in successor.earlier
@@ -192,12 +188,9 @@ async def remove(  # noqa: PLR0913  what decides about an object
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tuple[bool, Words]:
-    """Remove an object that has this mark, and its manifest, unless that says that others or a pin keep it.
+    """Remove an object that has this mark, and its manifest, unless that says that others or a pin keep it: whether, and why not.
 
     The manifest goes first: one that stays behind would say for ever that its object is missing.
-
-    Returns:
-        Whether it was removed, and why it is kept; nothing if there is no such object.
     """
     store, manifest = transfers.at(uri), manifest_of(transfers, uri)
     seen = manifest.stat()  # before it is read: an owner who enters later changes it

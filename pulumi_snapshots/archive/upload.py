@@ -17,18 +17,10 @@ slow upload from a silent store."""
 
 
 class Upload:
-    """An object that does not exist yet. Each method blocks.
+    """An object that does not exist yet, in this store; `total` is the bytes of the zip, if known. Each method blocks.
 
-    Args:
-        store: its place.
-        total: the bytes of the plain zip, if known.
-        keys: the recipients' public keys; empty for a plain object.
-
-    Attributes:
-        size: bytes of the object, as far as it is written.
-        sha256: of the object, once it is whole.
-        plain_sha256: of the zip, once it is whole, if the object is encrypted.
-        passed_over: how many of the zip's members were not checked.
+    Once the zip is whole, it has the object's size and SHA-256, that of the zip if `keys` encrypt it, and how many of the zip's
+    members were passed over.
     """
 
     def __init__(self, store: Store, total: int | None, keys: Sequence[str]) -> None:
@@ -67,12 +59,7 @@ class Upload:
         self.sha256 = self._hashed.finish()
 
     def appear(self) -> str:
-        """Let the object appear under its name; returns its mark, which is empty if the key may not read it.
-
-        Raises:
-            StoreTrouble: it did not appear.
-            Overtaken: another writer's object is there.
-        """
+        """Let the object appear; returns its mark, empty for a key that only writes. Raises `StoreTrouble` or `Overtaken`."""
         try:
             seen = self._written.finish()
         except StoreTrouble as trouble:

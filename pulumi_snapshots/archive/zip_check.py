@@ -32,13 +32,9 @@ class BrokenZip(Explained):
 
 
 def check_zip(blocks: Iterator[Buffer]) -> int:
-    """Read a zip to its end.
+    """Read a zip to its end; raises `BrokenZip` if a member is damaged, or the directory is not whole.
 
-    Returns:
-        How many members were not read: encrypted, compressed in another way, or stored without a size.
-
-    Raises:
-        BrokenZip: a member is damaged, or the directory is not whole.
+    Returns how many members were not read: encrypted, compressed in another way, or without a size.
     """
     file = file_of(blocks)
     try:

@@ -50,13 +50,7 @@ CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
 class Buckets:
-    """The buckets of a process, each opened once, with the credentials of its store's own environment.
-
-    Args:
-        client: options of the connections; `CLIENT` if not given.
-        retries: how requests that fail are repeated; `RETRIES` if not given.
-        environment: variables that are as if they were set so in the process's own environment.
-    """
+    """The buckets of a process, each opened once, with the credentials of the environment and of further variables."""
 
     def __init__(
         self,
@@ -71,11 +65,7 @@ class Buckets:
         self._lock = threading.Lock()
 
     def bucket(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, Access]:
-        """The library's store of a bucket, for parts of uploads or for everything else, and how it is reached.
-
-        Raises:
-            StoreTrouble: the library is missing, or finds no credentials.
-        """
+        """The library's store, for parts of uploads or for everything else, and how it is reached; raises `StoreTrouble`."""
         with self._lock, trouble(f"{scheme}://{name}"):
             if (scheme, name, uploads) not in self._opened:
                 try:
@@ -97,12 +87,7 @@ class Buckets:
 
 
 class BucketStore(Store):
-    """An object of a bucket.
-
-    Args:
-        buckets: the process's.
-        place: scheme, bucket and key.
-    """
+    """An object of a bucket."""
 
     def __init__(self, buckets: Buckets, place: Destination) -> None:
         super().__init__(place.uri)

@@ -43,12 +43,7 @@ class NoCredentials(Explained):
 
 @dataclass(frozen=True)
 class Access:
-    """How a bucket is reached.
-
-    Attributes:
-        found: the credentials in a few words, and other settings; never a secret.
-        options: for the library's store; secrets among them.
-    """
+    """How a bucket is reached: the credentials in a few words, never a secret, and options for the library, some secret."""
 
     found: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)

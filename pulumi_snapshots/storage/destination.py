@@ -32,13 +32,7 @@ def place_text(uri: str) -> str:
 
 @dataclass(frozen=True)
 class Destination:
-    """A checked place.
-
-    Attributes:
-        scheme: `file`, `s3`, `gs` or `az`.
-        path: of a file as given, else bucket and key; without the final `/` of a folder.
-        folder: whether a name is to be appended.
-    """
+    """A checked place: `file`, or a scheme with bucket and key in its path; a `folder` gets a name."""
 
     scheme: str
     path: str
@@ -46,11 +40,7 @@ class Destination:
 
     @classmethod
     def parse(cls, text: str) -> Destination:
-        """Take a destination apart.
-
-        Raises:
-            Unfit: it is not one.
-        """
+        """Take a destination apart; raises `Unfit`."""
         if not text.strip() or any(unicodedata.category(character).startswith("C") for character in text):
             raise Unfit(MUST_BE)
         scheme, is_uri, rest = text.partition("://")

@@ -63,11 +63,7 @@ def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes
 
 
 def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], *, name: str) -> None:
-    """Decrypt blocks; what is taken is right as far as it goes, and only whole once this returns.
-
-    Raises:
-        NotDecrypted: no key fits, or the bytes are not what was encrypted; the error calls them by `name`.
-    """
+    """Decrypt blocks; what is taken is only whole once this returns. Raises `NotDecrypted`, which calls them by `name`."""
     try:
         _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
     except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
@@ -124,11 +120,7 @@ def _through(work: Callable[[Any, Any], None], blocks: Iterator[Buffer], take: C
 
 
 def identities(file: Path) -> list[Any]:
-    """The private keys of a file, as `age-keygen` writes it.
-
-    Raises:
-        NotDecrypted: there are none.
-    """
+    """The private keys of a file, as `age-keygen` writes it; raises `NotDecrypted`."""
     try:
         lines = file.read_text().split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -149,14 +141,9 @@ def identities(file: Path) -> list[Any]:
 def opened(
     source: Store, target: Store, keys: list[Any], *, name: str, stopping: Callable[[], bool] = lambda: False
 ) -> tuple[int, str]:
-    """Decrypt an object to another place, whole or not at all, unless `stopping`. An error calls it by `name`.
+    """Decrypt an object to another place, whole or not at all, unless `stopping`; returns its bytes and SHA-256.
 
-    Returns:
-        The bytes of the new object, and its SHA-256.
-
-    Raises:
-        NotDecrypted: no key fits, or it is not what was encrypted.
-        StoreTrouble: a place cannot be read or written.
+    Raises `NotDecrypted`, which calls it by `name`, or `StoreTrouble`.
     """
     hasher, size, writing = sha256(), 0, Flow(target.write)
 

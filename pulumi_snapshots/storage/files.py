@@ -18,11 +18,7 @@ PART_DIGITS = 16
 
 
 class FileStore(Store):
-    """A file of this machine.
-
-    Args:
-        path: absolute.
-    """
+    """A file of this machine, by its absolute path."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -124,10 +120,7 @@ def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 
 def _locks(file: int, *, waits: bool = False) -> bool:
-    """Lock an open file or folder, which the system unlocks when the process ends, even by a kill; returns whether it is.
-
-    It is not if another process has locked it, or if the file system has no locks.
-    """
+    """Lock an open file or folder until its process ends: False if another one has, or the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
     except OSError:

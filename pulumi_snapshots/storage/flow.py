@@ -31,10 +31,7 @@ class Stopped(BaseException):
 class Flow(Generic[T]):
     """One flow of blocks, and the thread that pulls them; an error of the puller reaches the caller of `push`.
 
-    Args:
-        pull: takes the blocks and makes the result.
-        silence: seconds without a pulled block after which `check` is called.
-        check: raises an error if it makes no sense to wait longer.
+    After so many seconds of `silence` without a pulled block, `check` raises an error if it makes no sense to wait longer.
     """
 
     def __init__(

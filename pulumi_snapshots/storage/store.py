@@ -22,11 +22,7 @@ Mark = Any
 
 
 class StoreTrouble(Explained):
-    """A store failed. That proves nothing about the object.
-
-    Attributes:
-        status: the HTTP status of the store's refusal, from 400 to 499; 0 without one, as when only the answer is lost.
-    """
+    """A store failed. That proves nothing about the object, but for a `status` from 400 to 499, which is a refusal."""
 
     status = 0
 
@@ -57,11 +53,7 @@ class Seen:
 
 
 class Store(ABC):
-    """The place of one object. Every method raises `StoreTrouble` if the store fails.
-
-    Args:
-        where: its path or URI, for errors.
-    """
+    """The place of one object; `where` is for errors. Every method raises `StoreTrouble` if the store fails."""
 
     def __init__(self, where: object) -> None:
         self.where = where
@@ -70,12 +62,7 @@ class Store(ABC):
     def write(self, blocks: Iterator[Buffer], size: int | None = None) -> Seen | None:
         """Let it appear once the blocks end, in place of what was there; if they or the store fail, nothing of it is left.
 
-        Args:
-            blocks: its content.
-            size: how many bytes those are, if known.
-
-        Returns:
-            The object; None if the key may not read it.
+        `size` is the bytes of all, if known. None is returned if the key may not read the object.
         """
 
     @abstractmethod
@@ -88,11 +75,9 @@ class Store(ABC):
 
     @abstractmethod
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the object if it still has this mark, or does not exist if there is no mark.
+        """Write the object if it still has this mark, or does not exist without one; raises `Overtaken` if it has another.
 
-        Raises:
-            Overtaken: it was not written: it has another mark.
-            StoreTrouble: the store failed; the object may have been written all the same.
+        After a `StoreTrouble` it may have been written all the same.
         """
 
     @abstractmethod
