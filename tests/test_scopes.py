@@ -107,32 +107,23 @@ class CommandFailed(Exception):
     pass
 
 
-USES: dict[str, Callable[[At, frozenset[str]], Awaitable[Any]]] = {}
-"""How each row is used, with a key of some scopes."""
+def commands(*lines: str) -> Callable[[At], Awaitable[Any]]:
+    """Type these commands; returns what the last one prints."""
+
+    async def play(at: At) -> str:
+        printed = ""
+        for line in lines:
+            words = line.format(id=at.id, folder=at.folder).split(" ")
+            printed = await at.types(*(word.replace("~", " ") for word in words))
+        return printed
+
+    return play
 
 
-def use(what: str) -> Callable[[Callable[[At], Awaitable[Any]]], None]:
-    def decorate(play: Callable[[At], Awaitable[Any]]) -> None:
-        async def with_scopes(at: At, scopes: frozenset[str]) -> Any:
-            at.narrow(scopes)
-            return await play(at)
-
-        USES[what] = with_scopes
-
-    return decorate
-
-
-@use("`Snapshot`")
 async def _snapshot(at: At) -> None:
-    for database_id in (DATABASE, OTHER_DATABASE, DATABASE)[
-        : 3 if at.w.emulator.settings.plan_memory_mb == SMALL else 1
-    ]:
+    several = at.w.emulator.settings.plan_memory_mb == SMALL
+    for database_id in (DATABASE, OTHER_DATABASE, DATABASE) if several else (DATABASE,):
         _raise(await at.w.create(database_id=database_id, fresh=True))
-
-
-@use("`Snapshot.get`, `pulumi import`")
-async def _get(at: At) -> None:
-    await get(at.w.session, at.id)
 
 
 async def _refresh(at: At, scopes: frozenset[str]) -> None:
@@ -142,15 +133,10 @@ async def _refresh(at: At, scopes: frozenset[str]) -> None:
     await read(at.w.session, record, at.w.row)
 
 
-USES["`pulumi refresh`"] = _refresh
-
-
-@use("`Restore`")
 async def _restore(at: At) -> None:
     _raise(await RestoreScene(at.w, at.stored, Memory(at.w.clock)).restore(name=None, runtime=None))
 
 
-@use("`Drill`")
 async def _drill(at: At) -> None:
     checks = [Check("select count(*) from orders", equals=0)]
     given = DrillInputs(
@@ -160,88 +146,48 @@ async def _drill(at: At) -> None:
         await Drilling(at.w.session, given, at.w.row).carry_out()
 
 
-@use("`Archive`")
-async def _archive(at: At) -> None:
-    await at.archive(session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id)
-
-
 async def _archive_by_url(at: At, scopes: frozenset[str]) -> None:
     url = (await get(at.over_https(), at.id)).download_url
     at.narrow(scopes)
     await at.archive(download_url=url)
 
 
-USES["`Archive` with `download_url` alone"] = _archive_by_url
-
-
-@use("`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`")
 async def _of_database(at: At) -> None:
     assert await find_snapshots(at.w.session, SnapshotQuery(DATABASE), 0.0)
     assert await find_latest(at.w.session, SnapshotQuery(DATABASE), 0.0)
 
 
-@use("`get_snapshots()`")
-async def _of_account(at: At) -> None:
-    assert await find_snapshots(at.w.session, SnapshotQuery(None), 0.0)
-
-
-@use("`get_database`")
-async def _database(at: At) -> None:
-    await find_database(at.w.session, DATABASE, 0.0)
-
-
-@use("`get_databases`")
-async def _databases(at: At) -> None:
-    assert await find_databases(at.w.session, 0.0)
-
-
-@use("`squarecloud-snapshots list`")
-async def _list(at: At) -> None:
-    assert at.stored.version_id in await at.types("list")
-    assert at.stored.version_id in await at.types("list", DATABASE)
-
-
-@use("`squarecloud-snapshots databases`")
-async def _databases_command(at: At) -> None:
-    assert DATABASE in await at.types("databases")
-
-
-@use("`squarecloud-snapshots status`")
-async def _status_command(at: At) -> None:
+async def _status(at: At) -> None:
     at.w.emulator.add_snapshot(OTHER_DATABASE)
     await at.types("status")
 
 
-@use("`squarecloud-snapshots status DATABASE`")
-async def _status_of_one(at: At) -> None:
-    await at.types("status", DATABASE)
-
-
-@use("`squarecloud-snapshots create`")
-async def _create(at: At) -> None:
-    await at.types("create", DATABASE)
-
-
-@use("`squarecloud-snapshots download`, `archive`")
-async def _download(at: At) -> None:
-    await at.types("download", at.id, "--output", f"{at.folder}/one.zip")
-    await at.types("archive", at.id, f"{at.folder}/")
-
-
-@use("`squarecloud-snapshots restore`")
-async def _restore_command(at: At) -> None:
-    await at.types("restore", at.id, "--yes")
-
-
-@use("`squarecloud-snapshots drill`")
-async def _drill_command(at: At) -> None:
-    scratch = ("--scratch", OTHER_DATABASE, "--connection-env", "SCRATCH_URL", "--overwrite-scratch")
-    await at.types("drill", at.id, *scratch, "--check", "select count(*) from orders == 0")
-
-
-@use("`squarecloud-snapshots doctor`")
-async def _doctor(at: At) -> str:
-    return await at.types("doctor")
+DRILL = f"drill {{id}} --scratch {OTHER_DATABASE} --connection-env SCRATCH_URL --overwrite-scratch --check"
+ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
+    "`Snapshot`": _snapshot,
+    "`Snapshot.get`, `pulumi import`": lambda at: get(at.w.session, at.id),
+    "`Restore`": _restore,
+    "`Drill`": _drill,
+    "`Archive`": lambda at: at.archive(session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id),
+    "`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`": _of_database,
+    "`get_snapshots()`": lambda at: find_snapshots(at.w.session, SnapshotQuery(None), 0.0),
+    "`get_database`": lambda at: find_database(at.w.session, DATABASE, 0.0),
+    "`get_databases`": lambda at: find_databases(at.w.session, 0.0),
+    "`squarecloud-snapshots list`": commands("list", f"list {DATABASE}"),
+    "`squarecloud-snapshots databases`": commands("databases"),
+    "`squarecloud-snapshots status`": _status,
+    "`squarecloud-snapshots status DATABASE`": commands(f"status {DATABASE}"),
+    "`squarecloud-snapshots create`": commands(f"create {DATABASE}"),
+    "`squarecloud-snapshots download`, `archive`": commands(
+        "download {id} --output {folder}/one.zip", "archive {id} {folder}/"
+    ),
+    "`squarecloud-snapshots restore`": commands("restore {id} --yes"),
+    "`squarecloud-snapshots drill`": commands(f"{DRILL} select~count(*)~from~orders~==~0"),
+    "`squarecloud-snapshots doctor`": commands("doctor"),
+}
+"""How each row is used, with a key of some scopes."""
+BEFORE = {"`pulumi refresh`": _refresh, "`Archive` with `download_url` alone": _archive_by_url}
+"""Those that need more scopes for what comes before."""
 
 
 def _raise(ending: Any) -> None:
@@ -256,13 +202,17 @@ def played(row: Row, scopes: frozenset[str], folder: Path, **service: Any) -> An
             w.emulator.execute(DATABASE, "CREATE TABLE orders (n)")
             (folder / "state").mkdir()
             stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
-            return await USES[row.what](At(w, stored, folder), scopes)
+            at = At(w, stored, folder)
+            if row.what in BEFORE:
+                return await BEFORE[row.what](at, scopes)
+            at.narrow(scopes)
+            return await ALONE[row.what](at)
 
     return run_virtual(play)
 
 
 def test_every_row_is_played_and_every_resource_and_lookup_has_a_row() -> None:
-    assert USES.keys() == ROWS.keys()
+    assert {*ALONE, *BEFORE} == ROWS.keys()
     named = set(re.findall(r"`([A-Za-z_]+)", " ".join(ROWS)))
     assert {one.__name__ for one in (Snapshot, Restore, Archive, Drill)} <= named
     assert {"get_snapshots", "get_latest_snapshot", "get_download_url", "get_database", "get_databases"} <= named

@@ -131,7 +131,7 @@ def plugin_resources() -> list[str]:
         (
             f"`{schema.name}`",
             code(given),
-            code(_camel(each) for name, each in schema.outputs.items() if name not in schema.inputs.properties()),
+            code(each.camel for name, each in schema.outputs.items() if name not in schema.inputs.properties()),
         )
         for schema, given in accepted
     ]
@@ -143,16 +143,12 @@ def plugin_functions() -> list[str]:
     rows = [
         (
             f"`{in_camel(lookup.function)}`",
-            code(_camel(each) for each in lookup.query.properties().values()) or "none",
-            code(_camel(each) for each in lookup.result.properties().values()),
+            code(each.camel for each in lookup.query.properties().values()) or "none",
+            code(each.camel for each in lookup.result.properties().values()),
         )
         for lookup in (function.lookup for function in plugin.FUNCTIONS.values())
     ]
     return table(("function", "arguments", "brings"), rows)
-
-
-def _camel(each: Property) -> str:
-    return each.camel
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
@@ -168,7 +164,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "settings": settings,
     "plugin resources": plugin_resources,
     "plugin functions": plugin_functions,
-    "plugin settings": lambda: [code(_camel(each) for each in Settings.properties().values())],
+    "plugin settings": lambda: [code(each.camel for each in Settings.properties().values())],
 }
 
 if __name__ == "__main__":
