@@ -118,19 +118,20 @@ class Programs:
     root: Path | None
 
     @property
-    def libraries(self) -> str:
-        """For LD_LIBRARY_PATH; empty for the system's programs."""
-        return "" if self.root is None else library_folders(self.root)
+    def environment(self) -> dict[str, str]:
+        """With which they run, and find their libraries."""
+        return {
+            "PATH": os.defpath,
+            "LC_ALL": "C",
+            "TZ": "UTC",
+            **({} if self.root is None else libraries_in(self.root)),
+        }
 
 
-def library_folders(root: Path) -> str:
-    """The folders of unpacked libraries."""
-    return os.pathsep.join(str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*")))
-
-
-def with_libraries(folders: str) -> dict[str, str]:
+def libraries_in(root: Path) -> dict[str, str]:
     """The environment in which unpacked programs find their libraries."""
-    return {"LD_LIBRARY_PATH": folders} if folders else {}
+    folders = [str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*"))]
+    return {"LD_LIBRARY_PATH": os.pathsep.join(folders)}
 
 
 def debian(environment: Environment) -> Programs:
@@ -171,7 +172,7 @@ def runs(root: Path, name: str) -> bool:
     return (
         program is not None
         and not subprocess.run(  # noqa: S603 - a fixed command, no shell
-            [program, "--version"], env=with_libraries(library_folders(root)), capture_output=True, check=False
+            [program, "--version"], env=libraries_in(root), capture_output=True, check=False
         ).returncode
     )
 
@@ -233,7 +234,7 @@ def initialize(programs: Programs, data: Path) -> None:
             "--innodb-log-file-size=4M",
         ],
         data,
-        {"PATH": os.defpath, **with_libraries(programs.libraries)},
+        programs.environment,
     )
 
 
@@ -277,7 +278,7 @@ def mariadb(*certificates: str) -> Iterator[Server]:
                 *("--socket=socket", f"--pid-file={place / 'pid'}", f"--init-file={start}"),
             ]
 
-        with started(command, place, programs.libraries, lambda client: bool(client.recv(1))) as port:
+        with started(command, place, programs.environment, lambda client: bool(client.recv(1))) as port:
             yield Server("mysql", port, "root", password)
 
 
@@ -301,7 +302,7 @@ def redis() -> Iterator[Server]:
             client.sendall(b"PING\r\n")
             return bool(client.recv(1))
 
-        with started(command, place, programs.libraries, answers) as port:
+        with started(command, place, programs.environment, answers) as port:
             yield Server("redis", port, "default", password)
 
 
@@ -368,7 +369,10 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def started(
-    command: Callable[[int], list[str]], place: Path, libraries: str, answers: Callable[[socket.socket], bool]
+    command: Callable[[int], list[str]],
+    place: Path,
+    environment: Mapping[str, str],
+    answers: Callable[[socket.socket], bool] = lambda _: True,
 ) -> Iterator[int]:
     """A server's process on a free port, from when it answers to the end of the block."""
     log = place / "log"
@@ -383,7 +387,7 @@ def started(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=place,
-                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **with_libraries(libraries)},
+                env=environment,
                 start_new_session=True,  # a ^C is its starter's to handle
             ) as process,
         ):

@@ -34,7 +34,7 @@ from tests.cli.typed import Ended
 from tests.support.failing import fails_with
 from tests.support.real_data import content_of, filled, fresh, sql_at
 from tests.support.shelved import IDENTITY, dumped, manifest_of, program, shelve, zipped
-from tools.servers import debian, with_libraries
+from tools.servers import debian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,8 +136,8 @@ def programs(redis_server: Server, mariadb: Server, monkeypatch: pytest.MonkeyPa
     at = debian(os.environ)
     folders = {str(path.parent.parent / "bin") for path in at.paths.values()}
     monkeypatch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
-    for name, value in with_libraries(at.libraries).items():
-        monkeypatch.setenv(name, value)
+    if libraries := at.environment.get("LD_LIBRARY_PATH"):
+        monkeypatch.setenv("LD_LIBRARY_PATH", libraries)
 
 
 @pytest.mark.usefixtures("programs")

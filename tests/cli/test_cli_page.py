@@ -67,7 +67,7 @@ def test_the_commands_that_the_page_shows_run(tmp_path: Path, forks: dict[str, s
             "PATH": f"{commands_of(forks)}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(tmp_path),
             "SQUARECLOUD_API_KEY": KEY,
-            "SQUARECLOUD_API_URL": emulator.api_url,
+            "SQUARECLOUD_API_URL": emulator.api,
             "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
             "SQUARECLOUD_POLL_EVERY": "0.2s",
         }

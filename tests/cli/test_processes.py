@@ -44,7 +44,7 @@ def environment(emulator: Served, tmp_path: Path) -> dict[str, str]:
         "HOME": str(tmp_path),
         "TERM": "xterm",
         "SQUARECLOUD_API_KEY": KEY,
-        "SQUARECLOUD_API_URL": emulator.api_url,
+        "SQUARECLOUD_API_URL": emulator.api,
         "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
         "SQUARECLOUD_REQUESTS_PER_MINUTE": "1000",
         "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",

@@ -59,7 +59,7 @@ def emulator(forks: dict[str, str]) -> Iterator[Served]:
 @pytest.fixture
 def service(emulator: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", KEY)
-    monkeypatch.setenv("SQUARECLOUD_API_URL", emulator.api_url)
+    monkeypatch.setenv("SQUARECLOUD_API_URL", emulator.api)
     monkeypatch.setenv("SQUARECLOUD_REQUESTS_PER_MINUTE", "10000")
     emulator.control("journal", method="DELETE")
     emulator.control("faults", method="DELETE")
@@ -173,7 +173,7 @@ def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
 def test_the_stacks_config_wins_over_the_environment(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "another")
     monkeypatch.setenv("SQUARECLOUD_API_URL", "http://127.0.0.1:9/v2")
-    set_all_config({"squarecloud:apiKey": KEY, "squarecloud:apiUrl": service.api_url}, ["squarecloud:apiKey"])
+    set_all_config({"squarecloud:apiKey": KEY, "squarecloud:apiUrl": service.api}, ["squarecloud:apiKey"])
     assert [one.version_id for one in get_snapshots(DATABASE)] == [VERSION]
     set_all_config({"squarecloud:apiKey": KEY, "squarecloud:lookEvery": "often"})
     assert outcome_of("get_databases").startswith("get_databases: squarecloud:lookEvery must be a duration")

@@ -5,17 +5,15 @@ With the fixture `forks`, the process is a fork of a Python that has loaded its 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
-import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.support.preloaded import python_of
+from tools.sandbox import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,24 +26,12 @@ _LINE = re.compile(
 )
 
 
-@dataclass
-class Served:
-    url: str
-    process: subprocess.Popen[str]
+class Served(Service):
+    """The service of this process."""
 
-    @property
-    def api_url(self) -> str:
-        return f"{self.url}/v2"
-
-    def control(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - http to this machine
-            f"{self.url}/_emulator/{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            method=method or ("GET" if body is None else "POST"),
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            content = answer.read()
-        return json.loads(content) if content else None
+    def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
+        super().__init__(url, f"{url}/v2", f"{url}/files", KEY)
+        self.process = process
 
 
 def run(*options: str, forks: Mapping[str, str] = STARTED) -> subprocess.CompletedProcess[str]:

@@ -73,7 +73,7 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
     options = ["--postgres-dsn", server.dsn(), "--snapshot-seconds", "0", "--restore-seconds", "0", "--no-automatic"]
     with (
         served(*options, "--database", f"{DATABASE}:postgres") as emulator,
-        squarecloud.SquareCloud(KEY, base_url=emulator.api_url, max_retries=0) as client,
+        squarecloud.SquareCloud(KEY, base_url=emulator.api, max_retries=0) as client,
     ):
         content = filled(server.url(DATABASE))
         url = client.databases.snapshots.create(DATABASE)["url"]

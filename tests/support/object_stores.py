@@ -16,11 +16,8 @@ import hmac
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -32,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.google_uploads import with_uploads
 from tools import engine
 from tools.engine import Closed
+from tools.servers import started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,15 +40,15 @@ VERSITY = "1.7.0"
 """The last one that asks for no later library of Amazon's than the engine, whose is compiled already."""
 AZURITE = "3.37.0"
 ACCOUNT, KEY = "tests", base64.b64encode(b"it opens nothing").decode()
-START_SECONDS = 60.0
 NEVER_LOADED = ("applicationinsights", "mysql2", "tedious")
 """What Azurite asks for and does without: telemetry, which is off, and two databases. With what they ask for in turn they make up
 seven of every eight files, and loading the first would take longer than the rest of a start."""
 MOTO = """
+import signal
 import sys
 from moto.server import ThreadedMotoServer
 ThreadedMotoServer(ip_address="127.0.0.1", port=int(sys.argv[1]), verbose=False).start()
-sys.stdin.read()
+signal.pause()
 """
 
 
@@ -178,7 +176,7 @@ def say(text: str) -> None:
 def _versity(port: int, folder: Path) -> list[str | Path]:
     module = "github.com/versity/versitygw"
     program = compiled({"versitygw": f"{module}/cmd/versitygw"}, module, VERSITY) / "versitygw"
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
     return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
 
@@ -235,45 +233,17 @@ def serving(name: str) -> Iterator[ObjectStore]:
         Closed: this machine cannot have it.
     """
     kind = STORES[name]
+    ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
-        process, port = _started(kind, Path(folder))
-        address = f"http://127.0.0.1:{port}"
-        try:
+        place = Path(folder)
+
+        def command(port: int) -> list[str]:
+            return [*ends_with_us, *map(str, kind.command(port, place))]
+
+        with started(command, place, {**os.environ, **kind.environment}) as port:
+            address = f"http://127.0.0.1:{port}"
             with with_uploads(address) if kind.scheme == "gs" else nullcontext(address) as url:
                 yield ObjectStore(name, url)
-        finally:
-            process.kill()
-            process.communicate()
-
-
-def _started(kind: Kind, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    ends_with_us = [shutil.which("setpriv"), "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    said = folder / "said"
-    for _ in range(3):  # another process may take the port first
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        room = Path(tempfile.mkdtemp(dir=folder))
-        command = [*ends_with_us, *kind.command(port, room)]
-        with said.open("wb") as out:
-            process = subprocess.Popen(  # noqa: S603  made above
-                [str(part) for part in command],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                cwd=room,
-                env={**os.environ, **kind.environment},
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return process, port
-        process.kill()
-        process.communicate()
-    raise Closed(f"{kind.scheme} server did not start: {said.read_text(errors='replace')[-500:]}")
 
 
 def main() -> None:
