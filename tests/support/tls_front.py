@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import socket
 import ssl
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +17,6 @@ if TYPE_CHECKING:
 
 POSTGRES_ASKS = bytes.fromhex("0000000804d2162f")
 """How a client of PostgreSQL asks for TLS; others begin with it."""
-DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -36,15 +31,15 @@ class Certificates:
 
 def certificates(folder: Path) -> Certificates:
     """Make them; each file but the authorities' holds its key too."""
-    authority, other = _authority("the tests' own"), _authority("another one")
+    authority, other = trustme.CA(organization_name="the tests' own"), trustme.CA(organization_name="another one")
     made = {
-        "authority": _pem(authority[0]),
-        "other_authority": _pem(other[0]),
-        "server": _issued(authority, "localhost"),
-        "client": _issued(authority, "client"),
+        "authority": authority.cert_pem,
+        "other_authority": other.cert_pem,
+        "server": authority.issue_cert("localhost").private_key_and_cert_chain_pem,
+        "client": authority.issue_cert("client").private_key_and_cert_chain_pem,
     }
     for name, pem in made.items():
-        (folder / f"{name}.pem").write_bytes(pem)
+        (folder / f"{name}.pem").write_bytes(pem.bytes())
         (folder / f"{name}.pem").chmod(0o600)
     return Certificates(**{name: str(folder / f"{name}.pem") for name in made})
 
@@ -98,54 +93,3 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_RDWR)
-
-
-def _authority(name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    builder = _builder(names, names, key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    return builder.add_extension(usage, critical=True).sign(key, hashes.SHA256()), key
-
-
-def _issued(authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], name: str) -> bytes:
-    issuer, issuing_key = authority
-    key = ec.generate_private_key(ec.SECP256R1())
-    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = (
-        _builder(names, issuer.subject, key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuing_key.public_key()), critical=False)
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private + _pem(builder.sign(issuing_key, hashes.SHA256()))
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + DAY)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 
 from squarecloud_emulator import Emulator, EmulatorSettings
-from squarecloud_emulator.data.folder_store import FolderStore
 from squarecloud_emulator.data.postgres_server import PostgresServer
 from squarecloud_emulator.data.postgres_store import PostgresStore
 from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from squarecloud_emulator.data.store import Store
     from tools.postgres import Server
 
 QUICK: dict[str, Any] = {"snapshot_seconds": 0.0, "restore_seconds": 0.0, "cache_world": "invalidated"}
@@ -33,10 +31,8 @@ BUSY_SECONDS = 10.0
 
 def at_server(server: Server, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
     """Run `body` with an emulator whose databases are at this server."""
-    run_at(PostgresStore(server.dsn(), None), body, **options)
+    store = PostgresStore(server.dsn(), None)
 
-
-def run_at(store: Store, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
     async def run() -> None:
         try:
             async with world(store=store, settings={"poll_every": 0.05}, **QUICK, **options) as here:
@@ -86,34 +82,6 @@ def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
 
     at_server(server, body)
     assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases_of(server)
-
-
-def test_restore_in_sqlite_brings_back_everything(tmp_path: Path) -> None:
-    schema = (
-        "CREATE TABLE customer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE CHECK (name <> ''))",
-        "CREATE TABLE bestellung (customer INTEGER NOT NULL REFERENCES customer, price NUMERIC, ratio REAL, photo BLOB)",
-        "INSERT INTO customer (name) VALUES ('Zoë 🦉 O''Hara'), ('空')",
-        "INSERT INTO bestellung VALUES (1, 12.3456, 1e308, x'00ff27'), (2, NULL, -0.5, NULL)",
-        "DELETE FROM customer WHERE id = 2",
-        "CREATE VIEW owed AS SELECT customer, sum(price) AS sum FROM bestellung GROUP BY customer",
-    )
-    queries = (
-        *("SELECT sql FROM sqlite_schema ORDER BY name", "SELECT * FROM customer", "SELECT * FROM bestellung"),
-        *("SELECT typeof(price), typeof(ratio), typeof(photo) FROM bestellung", "SELECT * FROM sqlite_sequence"),
-    )
-
-    async def body(here: World) -> None:
-        here.emulator.execute(DATABASE, *schema)
-        before = here.emulator.execute(DATABASE, *queries)
-        taken = (await here.create()).complete
-        here.emulator.execute(DATABASE, "DELETE FROM bestellung", "DROP VIEW owed", "CREATE TABLE added (n)")
-        assert here.emulator.execute(DATABASE, *queries) != before
-        await restored(here, taken.version_id or "")
-        assert here.emulator.execute(DATABASE, *queries) == before
-        new = "INSERT INTO customer (name) VALUES ('next') RETURNING id"
-        assert here.emulator.execute(DATABASE, new) == [[[3]]]
-
-    run_at(FolderStore(tmp_path), body)
 
 
 def test_zip_holds_a_pg_dump_file(server: Server) -> None:
