@@ -67,8 +67,6 @@ AHEAD = 10.0
 later one is nonsense."""
 FADES, LONGEST_TOOK = 0.8, 5.0
 """How fast a slow edit is forgotten, and the longest one that is expected again, in seconds."""
-PATIENCE = 5.0
-"""Seconds that a read request waits for the ledger. After that it is sent with this process's own pacing."""
 AGAIN_AFTER = 60.0
 """Seconds after which a ledger that failed a read request is tried again for one."""
 Time = Annotated[float, Field(gt=0, lt=1e12)]
@@ -454,12 +452,10 @@ class RateLimiter:
             return request.sent if request is not None and self._took_slot(request) else None
 
         if self._clock.monotonic() >= self._again_at:
-            with anyio.move_on_after(PATIENCE):
-                try:
-                    return await self._edit(decide, request)
-                except LedgerUnavailable:
-                    pass
-            self._again_at = self._clock.monotonic() + AGAIN_AFTER
+            try:
+                return await self._edit(decide, request)
+            except LedgerUnavailable:
+                self._again_at = self._clock.monotonic() + AGAIN_AFTER
         sent = decide()
         if sent is not None:
             self._add(sent)

@@ -51,33 +51,25 @@ async def refreshed(
     return results
 
 
-@pytest.mark.parametrize("parallel", [4, 8, 64, 500])
+@pytest.mark.parametrize(
+    ("snapshots", "missing", "parallel", "kinds"),
+    [
+        *((500, (), parallel, ["list account"]) for parallel in (4, 8, 64, 500)),
+        (500, (0, 1, -1), 64, ["list account", "list", "list"]),
+        (3, (), 64, ["list"]),
+    ],
+)
 @virtual
-async def test_a_refresh_of_500_snapshots_sends_one_request(parallel: int) -> None:
+async def test_a_refresh_sends_one_request_and_one_for_each_database_that_lacks_a_snapshot(
+    snapshots: int, missing: tuple[int, ...], parallel: int, kinds: list[str]
+) -> None:
     async with world(databases=FLEET) as here:
-        results = await refreshed(here, records_of(here), parallel)
-        assert len(results) == len(FLEET) * EACH
-        assert all(record.available and record.download_url for record in results)
-        assert [entry.kind for entry in here.emulator.journal] == ["list account"]
-
-
-@virtual
-async def test_each_database_with_a_missing_snapshot_is_listed_once() -> None:
-    async with world(databases=FLEET) as here:
-        records = records_of(here)
-        for record in (records[0], records[1], records[-1]):
-            here.emulator.remove_snapshot(record.version_id or "")
-        results = await refreshed(here, records, 64)
-        assert sum(not record.available for record in results) == 3
-        kinds = sorted(entry.kind for entry in here.emulator.journal)
-        assert kinds == ["list", "list", "list account"]
-
-
-@virtual
-async def test_a_few_snapshots_of_one_database_need_one_listing_of_it() -> None:
-    async with world(databases=FLEET) as here:
-        await refreshed(here, records_of(here)[:3], 64)
-        assert [entry.kind for entry in here.emulator.journal] == ["list"]
+        records = records_of(here)[:snapshots]
+        for number in missing:
+            here.emulator.remove_snapshot(records[number].version_id or "")
+        results = await refreshed(here, records, parallel)
+        assert sum(bool(record.available and record.download_url) for record in results) == snapshots - len(missing)
+        assert [entry.kind for entry in here.emulator.journal] == kinds
 
 
 @virtual
@@ -170,26 +162,17 @@ HUNDREDS = tuple(f"{number:032x}" for number in range(200))
 
 
 @pytest.mark.parametrize("hours", [0.5, 5])
-@pytest.mark.parametrize("parallel", [4, 64])
+@pytest.mark.parametrize(("parallel", "never_came"), [(4, 0), (64, 0), (64, 3)])
 @virtual
-async def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int) -> None:
+async def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int, never_came: int) -> None:
     async with world(databases=HUNDREDS) as here:
         records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
+        for record in records[:never_came]:
+            here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
         results = await refreshed(here, records, parallel)
-        assert not any(record.pending for record in results)
+        assert sum(record.pending for record in results) == never_came
         assert [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
         assert here.clock.monotonic() - start <= 1
-
-
-@virtual
-async def test_snapshots_that_never_came_stay_pending_and_cost_no_more_requests() -> None:
-    async with world(databases=FLEET) as here:
-        records = pending_fleet(here, 5, listed=True)
-        for record in records[:3]:
-            here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
-        results = await refreshed(here, records, 64)
-        assert sum(record.pending for record in results) == 3
-        assert [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
 
 
 @pytest.mark.parametrize("fault", [None, {"html": 503}, {"drop": True, "delay": 1000.0}], ids=str)
