@@ -54,7 +54,7 @@ class ListingWait:
     async def until_listed(
         self, *, age: float = 0.0, first_after: float | None = None, shown_by: float = math.inf
     ) -> ListedSnapshot | None:
-        """Poll until a listing shows the snapshot.
+        """Poll until a listing shows the snapshot; None only if `shown_by` ended the wait.
 
         Args:
             age: seconds that earlier runs have waited.
@@ -62,18 +62,14 @@ class ListingWait:
             shown_by: when every page must show it (monotonic seconds), if that is known; the wait ends if the database's own
                 page lacks it some minutes later.
 
-        Returns:
-            The entry; None only if `shown_by` ended the wait.
-
         Raises:
             AmbiguousSnapshot: two entries could be the snapshot.
             SquareCloudError: a poll was refused, and will be refused again.
         """
-        plan, listings, clock = self.plan, self.plan.listings, self.plan.clock
-        began = clock.monotonic()
-        pending = Pending(began, began - age)
-        if first_after is not None:
-            pending.first_at = began + first_after
+        plan, listings = self.plan, self.plan.listings
+        began = plan.clock.monotonic()
+        first_at = None if first_after is None else began + first_after
+        pending = Pending(began, began - age, first_at)
         # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
         own_is_old = first_after is not None or listings.may_be_old(self.database_id, pending.answered)
         pending.in_turn = own_is_old or not self.accepted
@@ -81,21 +77,22 @@ class ListingWait:
         shown = None
         with plan.expecting(pending):
             while True:
-                pages = listings.known_pages(self.database_id)
-                new = [page for page in pages if page and page.listing.sent_at >= began]
+                own, account = listings.known_pages(self.database_id)
+                new = [page for page in (own, account) if page and page.listing.sent_at >= began]
                 for page in new:
                     if page.listing not in searched and (entry := self._find(page)) is not None:
                         return entry
                 searched = [page.listing for page in new]
-                if pages[0] is not None and pages[0].listing.sent_at >= max(shown_by + PINNING, began):
+                if own is not None and own.listing.sent_at >= max(shown_by + PINNING, began):
                     return None
-                now = clock.monotonic()
-                poll = plan.next_poll(pending)
+                now, poll = plan.clock.monotonic(), plan.next_poll(pending)
                 if poll.at <= now:
                     await self._poll(pending, poll)
                     continue
                 if poll != shown:
-                    self._show(poll)
+                    next_check = plan.clock.utc() + timedelta(seconds=poll.at - now)
+                    why, state = self._last_check(), self._state
+                    self.waits(state, until=self.until, next_check=next_check, why=why, phase="listing")
                     shown = poll
                 with anyio.move_on_after(poll.at - now):
                     await listings.changed.wait()
@@ -110,6 +107,7 @@ class ListingWait:
         if (until := listings.client.blocked_until) is not None:
             self.waits(BLOCKED, until=until, why=self._state)
         since = max(pending.began, now - plan.every / 4)  # a page that was fetched for another snapshot is good enough
+        self.failure = None
         try:
             if poll.account:
                 plan.account_tried = now  # at once, so that only one of all snapshots sends the request
@@ -118,21 +116,14 @@ class ListingWait:
                 await listings.own_page(self.database_id, since)
                 if now >= pending.own_since + EXPIRED:
                     pending.own_since = now
+            self.outdated = self.version is not None
         except SquareCloudError as error:
             self.failure = error
             self._last_check()
-        else:
-            self.failure = None
-            self.outdated = self.version is not None
         if poll.account:
-            plan.account_tried = self.plan.clock.monotonic()
+            plan.account_tried = plan.clock.monotonic()
         else:
-            pending.own_tried = self.plan.clock.monotonic()
-
-    def _show(self, poll: Poll) -> None:
-        utc, now = self.plan.clock.utc(), self.plan.clock.monotonic()
-        next_check = utc + timedelta(seconds=poll.at - now)
-        self.waits(self._state, until=self.until, next_check=next_check, why=self._last_check(), phase="listing")
+            pending.own_tried = plan.clock.monotonic()
 
     @property
     def _state(self) -> str:
