@@ -12,10 +12,7 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
-from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.bucket import PATIENCE
-from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
@@ -28,10 +25,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def store() -> Store:
     return Store(Clock(START))
-
-
-def ledger_at(store: Store) -> Ledger:
-    return Ledger(store.bucket(), ServiceClock(store.clock))
 
 
 @virtual
@@ -101,29 +94,6 @@ async def test_a_write_that_arrives_twice_counts_once(store: Store) -> None:
     store.repeats = 1
     assert await bucket.edit(count) == 2
     assert (await bucket.read())["number"] == 2
-
-
-@pytest.mark.parametrize("what", ["fails", "refuses"])
-@virtual
-async def test_a_store_that_fails_ends_every_edit_that_waits_and_counts_none(store: Store, what: str) -> None:
-    bucket, errors = ledger_at(store), list[LedgerUnavailable]()
-    await bucket.edit(count)
-    vars(store)[what] = "ExpiredToken: the token has expired"
-
-    async def edit() -> None:
-        with pytest.raises(LedgerUnavailable) as error:
-            await bucket.edit(count)
-        errors.append(error.value)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(5):
-            group.start_soon(edit)
-    assert {error.trouble for error in errors} == {"s3://shared/here: ExpiredToken: the token has expired"}
-    assert len({id(error) for error in errors}) == 5, "callers who raise one error make a ring of its causes"
-    assert Step.CHECK_SHARED_STATE in [each.step for each in errors[0].then]
-    assert page_of(errors[0]) == "ledger-unavailable"
-    vars(store)[what] = ""
-    assert await bucket.edit(count) == 2
 
 
 @virtual

@@ -153,21 +153,12 @@ async def test_a_restore_is_not_over_sooner_because_the_clock_was_set() -> None:
         assert here.clock.utc() - START > timedelta(seconds=460)
 
 
-class Stepping(Clock):
-    """A machine's clock that is set forward by ten hours in the middle of a run."""
-
-    ahead = 0.0
-
-    def utc(self) -> Any:
-        return super().utc() + timedelta(seconds=self.ahead)
-
-
 @pytest.mark.parametrize("ahead", [DAY, -DAY])
 @pytest.mark.parametrize("after", [0.5, 5.0, 95.0, 200.0])
 @virtual
 async def test_a_clock_that_is_set_in_the_middle_of_a_run_changes_nothing(ahead: float, after: float) -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        clock = Stepping(START)
+        clock = Shifted(here.clock, 0.0)
         session = here.another_run(clock=clock)
         ending = await here.meanwhile(after, lambda: vars(clock).update(ahead=ahead), here.create(session=session))
         assert ending.complete.version_id == here.started()

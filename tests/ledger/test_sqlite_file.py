@@ -1,4 +1,4 @@
-"""The ledger's file on a machine in trouble: damaged, locked, full, read-only, missing, or killed in the middle."""
+"""The ledger's file on a machine in trouble: damaged, locked, missing, killed in the middle, or of another user."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.support.virtual import run_virtual, virtual
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -166,51 +167,6 @@ def test_a_lock_that_is_held_does_not_stop_the_event_loop(path: Path, monkeypatc
     anyio.run(run)
 
 
-TROUBLES: dict[str, tuple[str, str]] = {
-    "full": ("PRAGMA max_page_count = 1", "database or disk is full"),
-    "read-only": ("PRAGMA query_only = ON", "attempt to write a readonly database"),
-}
-
-
-@pytest.mark.parametrize("trouble", TROUBLES)
-@virtual
-async def test_a_disk_in_trouble_is_named_in_plain_words(
-    path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    statement, why = TROUBLES[trouble]
-    await at(path).edit(count)
-    connect = sqlite3.connect
-
-    def troubled(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect(*arguments, **options)
-        connection.execute(statement)
-        return connection
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sqlite3, "connect", troubled)
-        with pytest.raises(LedgerUnavailable) as unavailable:
-            await at(path).edit(lambda document: document.update(attempts="x" * 10_000))
-        assert unavailable.value.trouble == f"{path}: {why}"
-        assert await at(path).read() == {"number": 1}, "polls go on"
-    assert "Set SQUARECLOUD_STATE_DIR" in str(unavailable.value.then[0])
-    assert await at(path).edit(count) == 2
-
-
-PLACES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "it is a folder": (lambda path: path.mkdir(parents=True), "unable to open database file"),
-    "its folder is a file": (lambda path: path.parent.write_text(""), "Not a directory|File exists"),
-}
-
-
-@pytest.mark.parametrize("trouble", PLACES)
-@virtual
-async def test_a_path_that_is_taken_is_named_in_plain_words(path: Path, trouble: str) -> None:
-    take, why = PLACES[trouble]
-    take(path)
-    with pytest.raises(LedgerUnavailable, match=why):
-        await at(path).edit(count)
-
-
 @virtual
 async def test_a_shared_folder_that_is_not_mounted_is_not_made(path: Path) -> None:
     error = await refused(at(path, is_shared=True))
@@ -255,3 +211,71 @@ def test_a_process_that_is_killed_in_an_edit_leaves_no_lock_and_no_half(path: Pa
     assert process.returncode == -9
     assert path.exists()
     assert anyio.run(partial(SqliteFile(path, Clock()).edit, count)) == (1 if is_first else 2)
+
+
+two_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+
+FIRST, SECOND, TEAM = 60_001, 60_002, 60_100
+RUN = """
+import os, sys
+from pathlib import Path
+import anyio
+from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.engine.wording import PYTHON
+from tests.ledger.racing import raise_it
+user, folder = int(sys.argv[1]), sys.argv[2]
+anyio.run(anyio.sleep, 0)  # loads the rest, which another user may be unable to read
+os.setgroups([60_100]); os.setgid(user); os.setuid(user); os.umask(0o022)
+try:
+    anyio.run(raise_it, folder, Path("/nowhere"), 2)
+except LedgerUnavailable as error:
+    sys.exit(PYTHON.report(error))
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as above:  # pytest's own is closed for other users
+        Path(above).chmod(0o755)
+        yield Path(above) / "shared"
+
+
+def run_as(user: int, folder: Path) -> str:
+    done = subprocess.run(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", RUN, str(user), str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, 1}
+    return done.stderr
+
+
+def made(folder: Path, owner: int, group: int, mode: int) -> None:
+    folder.mkdir()
+    os.chown(folder, owner, group)
+    folder.chmod(mode)
+
+
+@two_users
+@pytest.mark.parametrize(("group", "mode"), [(TEAM, 0o2775), (TEAM, 0o770), (FIRST, 0o777)])
+def test_a_folder_that_both_may_write_works_for_both(folder: Path, group: int, mode: int) -> None:
+    made(folder, FIRST, group, mode)
+    assert [run_as(user, folder) for user in (FIRST, SECOND, FIRST)] == ["", "", ""]
+
+
+@two_users
+def test_the_folder_in_a_backend_is_made_so_that_both_may_write_it(folder: Path) -> None:
+    made(folder, FIRST, TEAM, 0o2775)
+    own = folder / ".pulumi-snapshots"
+    assert [run_as(user, own) for user in (SECOND, FIRST)] == ["", ""]
+    assert run_as(FIRST, folder / "other" / ".pulumi-snapshots").count("there is no such folder") == 1
+
+
+@two_users
+def test_a_folder_that_only_one_may_write_tells_the_other_what_to_do(folder: Path) -> None:
+    made(folder, FIRST, TEAM, 0o755)
+    assert run_as(FIRST, folder) == ""
+    said = run_as(SECOND, folder)
+    assert "squarecloud:sharedState cannot be used" in said
+    assert "Nothing was started" in said
+    assert f"chgrp -R GROUP {folder} && chmod -R g+rwXs {folder}" in said
+    subprocess.run(f"chgrp -R {TEAM} {folder} && chmod -R g+rwXs {folder}", shell=True, check=True)  # noqa: S602
+    assert [run_as(user, folder) for user in (SECOND, FIRST)] == ["", ""], "what it says helps"
