@@ -71,30 +71,42 @@ class Team:
 
 
 @OFF
-@pytest.mark.parametrize("after", [10.0, 95.0, 250.0], ids=["POST open", "202 answered", "waiting"])
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [("snapshot", 10.0), ("snapshot", 95.0), ("snapshot", 250.0), ("restore", 5.0)],
+    ids=["POST open", "202 answered", "waiting", "restore"],
+)
 @virtual
-async def test_a_run_killed_on_one_machine_is_resumed_on_another(after: float, off: timedelta) -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        team = Team(here)
-        assert await here.killed(after, team.create, team.machine(off))
-        record = await team.create()
-        assert [record.version_id] == team.accepted
-        assert here.clock.utc() - START < timedelta(seconds=400)
+async def test_a_run_killed_on_one_machine_is_resumed_on_another(kind: str, after: float, off: timedelta) -> None:
+    async with world(snapshot_seconds=300, restore_seconds=60.0, cache_world="invalidated") as here:
+        team, version = Team(here), here.emulator.add_snapshot(DATABASE).version_id
+        await anyio.sleep(300)
+        work = team.create if kind == "snapshot" else partial(team.restore, version)
+        began = here.clock.monotonic()
+        assert await here.killed(after, work, team.machine(off))
+        record = await work()
+        assert len(here.posts) + len(here.requests("restore")) == 1
+        assert kind == "restore" or [record.version_id] == team.accepted
+        assert here.clock.monotonic() - began < 400
 
 
 @OFF
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
-@pytest.mark.parametrize("apart", [0.0, 0.1, 600.0])
+@pytest.mark.parametrize(
+    ("seconds", "apart"), [(900.0, 0.0), (900.0, 0.1), (900.0, 600.0), (60.0, 10.0), (1200.0, 60.0)]
+)
 @virtual
-async def test_two_runs_of_one_resource_send_one_request(kind: str, off: timedelta, apart: float) -> None:
-    async with world(snapshot_seconds=900, restore_seconds=900.0, cache_world="invalidated") as here:
+async def test_two_runs_of_one_resource_send_one_request(
+    kind: str, off: timedelta, seconds: float, apart: float
+) -> None:
+    async with world(snapshot_seconds=seconds, restore_seconds=seconds, cache_world="invalidated") as here:
         team, records = Team(here), list[Any]()
         stored = here.emulator.add_snapshot(DATABASE)
         await anyio.sleep(4000)
 
         async def run(session: Session) -> None:
-            work = team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session)
-            records.append(await work)
+            work = team.create if kind == "snapshot" else partial(team.restore, stored.version_id)
+            records.append(await work(session, timeout="2h"))
 
         async with anyio.create_task_group() as group:
             group.start_soon(run, team.machine(off))
@@ -103,16 +115,6 @@ async def test_two_runs_of_one_resource_send_one_request(kind: str, off: timedel
         first, second = ((record.id, record.requested_at) for record in records)
         assert first == second
         assert len(here.posts) + len(here.requests("restore")) == 1
-
-
-@virtual
-async def test_a_restore_killed_on_one_machine_acts_once_over_all() -> None:
-    async with world(restore_seconds=60.0) as here:
-        team = Team(here)
-        version = here.emulator.add_snapshot(DATABASE).version_id
-        assert await here.killed(5, partial(team.restore, version), team.machine())
-        await team.restore(version)
-        assert len(here.requests("restore")) == 1
 
 
 @virtual
@@ -382,25 +384,6 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers() -> None:
             record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
             await stack.delete(f"{DATABASE}/v{number}", record)
         assert here.clock.monotonic() - began < 2 * PATIENCE
-
-
-@pytest.mark.parametrize("after", [10.0, 60.0])
-@pytest.mark.parametrize("seconds", [60.0, 1200.0])
-@virtual
-async def test_a_second_run_waits_for_the_answer_of_the_first_and_takes_no_other_snapshot(
-    seconds: float, after: float
-) -> None:
-    async with world(snapshot_seconds=seconds, cache_world="invalidated") as here:
-        team, records = Team(here), list[SnapshotRecord]()
-
-        async def run() -> None:
-            records.append(await team.create(timeout="2h"))
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(run)
-            await anyio.sleep(after)
-            group.start_soon(run)
-        assert [record.version_id for record in records] == team.accepted * 2
 
 
 @pytest.mark.parametrize("kind", ["create", "restore"])

@@ -18,7 +18,6 @@ from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.store import Held
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
-from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
 
@@ -38,19 +37,14 @@ class Two:
         other: as the second has it.
         put: writes the serialised document without asking for anything.
         get: reads it likewise; None if there is none.
-        drop: removes it; None if it cannot be.
+        drop: removes it.
     """
 
     one: Place
     other: Place
     put: Callable[[bytes], None]
     get: Callable[[], bytes | None]
-    drop: Callable[[], object] | None = None
-
-
-def in_memory(_: Path) -> Two:
-    memory = Memory(Clock(START), delay=(0.05, 0.3))
-    return Two(memory, memory, lambda data: vars(memory).update(data=data), lambda: memory.data)
+    drop: Callable[[], object]
 
 
 def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
@@ -88,7 +82,7 @@ def in_a_bucket(_: Path) -> Two:
     return Two(store.bucket(), store.bucket(), put, get, lambda: store.held.pop(NAME))
 
 
-@pytest.fixture(params=[in_memory, in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__)
+@pytest.fixture(params=[in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__)
 def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
     made: Two = request.param(tmp_path)
     return made
@@ -162,8 +156,6 @@ async def test_an_edit_goes_by_what_is_there_and_not_by_what_was_seen(two: Two) 
 @pytest.mark.parametrize("seen_by", ["an edit", "a read"])
 @virtual
 async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one(two: Two, seen_by: str) -> None:
-    if two.drop is None:
-        pytest.skip("memory is not emptied")
     await two.one.edit(count)
     process = two.one if seen_by == "an edit" else two.other
     await process.read()
