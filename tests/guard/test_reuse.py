@@ -13,12 +13,12 @@ from pulumi_snapshots.guard.foresight import Foresight
 from pulumi_snapshots.guard.once import ChangeNotNoted
 from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
-from tests.ledger.test_clocks import Stepping
+from tests.support.clocks import Shifted
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, START, Row, world
+from tests.support.world import DATABASE, Row, world
 
 MINUTE = 60.0
 DAY = 86400.0
@@ -142,8 +142,7 @@ async def test_a_change_without_a_guard_spends_the_snapshot_whatever_the_clock_s
 ) -> None:
     async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
         place = Memory(w.clock, is_shared=is_shared)
-        slow = Stepping(START)
-        slow.ahead = -3600.0
+        slow = Shifted(w.clock, -3600.0)
         first = Machine(w, place).program(w.another_run(Mortal(place), clock=None if is_shared else slow))
         if by_a_guard:
             await first.change("update of Server 0", fails=True)
