@@ -188,15 +188,7 @@ class Restoring:
         return True
 
     async def _prepared(self) -> str:
-        """Find out what the request needs, and whether it must not be sent.
-
-        Returns:
-            The name of the snapshot's storage object.
-
-        Raises:
-            RestoreRefused: it must not be sent.
-            SquareCloudError: a request failed.
-        """
+        """Find out whether the request must not be sent; returns the name of the snapshot's storage object."""
         session, inputs, operation = self.session, self.inputs, self.operation
         database_id, version_id = inputs.database_id, inputs.version_id
         if database_id == inputs.target and version_id in session.memory.of(database_id).claimed:
@@ -262,7 +254,6 @@ class Restoring:
             restored_at = to_the_second(restored)
             await operation.enter_result(restored_at, holds=self.holds)
             record = replace(record, restored_at=restored_at, attempt=None)
-            self._note_restored(record)
             return self._told(record, attempt)
 
     def _told(self, record: RestoreRecord, attempt: Attempt) -> RestoreRecord:
@@ -285,19 +276,6 @@ class Restoring:
         row = f"{short_id(record.snapshot)} onto {short_id(self.inputs.target)}"
         self.member.progress(f"restored, {when}: {row}" if when else f"restored {row}")
         return record
-
-    def _note_restored(self, record: RestoreRecord) -> None:
-        """Warn if this run has restored the database before: chance has decided which one comes last."""
-        if self.holds is not None:
-            return  # each drill holds the scratch database until its checks were run
-        memory = self.session.memory.of(self.inputs.target)
-        earlier, memory.restored = memory.restored, record.snapshot
-        if earlier:
-            twice = (
-                "database {onto} was restored twice by this run, first from {earlier} and then from {id}: without "
-                "`{depends_on}` between the two, chance decides which comes last."
-            )
-            self.member.warn(Text(twice, onto=self.inputs.target, earlier=earlier, id=record.snapshot))
 
     # The end -------------------------------------------------------------------------------------------------------------
 

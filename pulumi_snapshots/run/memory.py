@@ -80,7 +80,6 @@ class DatabaseMemory:
         replaced: versions that are about to be replaced.
         newest_known: the time of the newest manual snapshot in the state or in a listing.
         due: versions in the state, each with the end of its 30 days: a listing without one of them proves nothing.
-        restored: the snapshot that this run restored onto the database last.
     """
 
     known: set[str] = field(default_factory=set)
@@ -88,7 +87,6 @@ class DatabaseMemory:
     replaced: set[str] = field(default_factory=set)
     newest_known: datetime | None = None
     due: dict[str, datetime] = field(default_factory=dict)
-    restored: str | None = None
 
     @property
     def not_new(self) -> frozenset[str]:

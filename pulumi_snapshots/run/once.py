@@ -346,15 +346,9 @@ def how_lost(error: SquareCloudError) -> str:
 async def until_free(
     session: Session, waits: OnWait, poll: Callable[[], Awaitable[RestoreStatus | None]]
 ) -> RestoreStatus | None:
-    """Wait until no restore of a database is in progress or has succeeded a moment ago.
+    """Wait until no restore of a database is in progress or has succeeded a moment ago; returns the last answer to `poll`.
 
-    Args:
-        session: the service.
-        waits: gets the progress.
-        poll: asks the service how the last restore stands; returns None if that is not known.
-
-    Returns:
-        The last answer; None if it is not known, so that only the next POST can tell.
+    If that is None, it is not known how the last restore stands, and only the next POST can tell.
     """
     clock = session.clock
     while (status := await poll()) is not None and status.in_progress:

@@ -252,13 +252,10 @@ class Taking:
     # In place of a request -----------------------------------------------------------------------------------------------
 
     async def _adopted(self, *, again: bool) -> SnapshotRecord | None:
-        """Adopt the newest manual snapshot younger than `reuse_within`, if any.
+        """Adopt the newest manual snapshot younger than `reuse_within`, if any; `again`: only a page that is requested now shows it.
 
         A guard's must have been young when the change asked for it, which may have waited since, and needs no listing if a run
         has taken it; a run that is alone does not know what other machines have changed since they took theirs.
-
-        Args:
-            again: whether only a page that is requested now could show one.
         """
         if not self.inputs.reuse_within:
             return None
@@ -317,12 +314,7 @@ class Taking:
         return max([*restores, *([spent] if spent else [])], default=LONG_AGO)
 
     async def _restored_since(self, taken: datetime, *, unless_known: bool = False) -> bool:
-        """Whether somebody has restored the database since, as far as the service tells: for an hour.
-
-        Args:
-            taken: when the snapshot was taken.
-            unless_known: the answer if the service does not tell.
-        """
+        """Whether somebody has restored the database since, as the service tells for an hour; `unless_known` if it does not."""
         with suppress(SquareCloudError):
             status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
             restored = (status.finished_at or status.started_at) if status else None
@@ -332,11 +324,7 @@ class Taking:
     # After the request ---------------------------------------------------------------------------------------------------
 
     async def _ended(self) -> SnapshotRecord | None:
-        """Wait until the snapshot is listed; None if it never came, so that another one has to be requested.
-
-        Raises:
-            Pending: the service refuses to show it, or two snapshots could be ours.
-        """
+        """Wait until the snapshot is listed; None if it never came, so that another one has to be requested."""
         try:
             async with self.session.lock(self.operation.sent.id):
                 return await self._found()
@@ -385,16 +373,7 @@ class Taking:
     ) -> ListedSnapshot | None:
         """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be.
 
-        Args:
-            attempt: the request.
-            waits: shows the progress, see `Member.waits`.
-            excluded: versions of other requests.
-            finished: what a 200 has told, which came just now.
-            age: seconds that earlier runs have waited.
-
-        Raises:
-            AmbiguousSnapshot: two entries could be the snapshot.
-            SquareCloudError: a poll was refused, and will be refused again.
+        What a 200 has told came just now; `age` is how many seconds earlier runs have waited.
         """
         session, request, now = self.session, attempt.request, self.session.service_clock.now()
         behind = self.behind and attempt is self.operation.attempt
@@ -501,13 +480,7 @@ class Taking:
     # The end -------------------------------------------------------------------------------------------------------------
 
     def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
-        """The error of an unknown end.
-
-        Args:
-            why: why the wait ended; a sentence.
-            undecided: whether waiting longer would end in the same way.
-            cause: the error that ended the wait, if there was one.
-        """
+        """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
         request = self.operation.sent.request
         requested = to_the_second(request.requested)
         record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)

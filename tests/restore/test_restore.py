@@ -97,19 +97,6 @@ async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal() -> No
 
 
 @virtual
-async def test_two_restores_of_one_database_in_one_run_say_which_came_last() -> None:
-    async with scene() as at:
-        newer = at.here.emulator.add_snapshot(DATABASE)
-        assert (await at.restore()).how == "complete"
-        assert at.row.warnings == []
-        assert (await at.restore(owner=OTHER, version_id=newer.version_id)).how == "complete"
-        (told,) = at.row.warnings
-        assert f"first from {DATABASE}/{at.stored.version_id} and then from {DATABASE}/{newer.version_id}" in told
-        assert "without `depends_on` between the two, chance decides which comes last" in told
-        assert at.holds() == "now"
-
-
-@virtual
 async def test_a_lost_restore_is_not_done_by_the_end_of_another_one() -> None:
     async with scene() as at:
         at.here.emulator.add_fault(on_restore(drop=True))

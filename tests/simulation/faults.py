@@ -25,3 +25,9 @@ DOUBTS: list[dict[str, Any]] = [
 ]
 BROKEN: list[dict[str, Any]] = [{"truncated": True}, {"cut_after": 9}, {"delay": 110.0}, {"delay": 300.0}]
 """The service's own answer is broken, or comes after the client has given up."""
+NEW_CODES: list[dict[str, Any]] = [
+    {"status": status, "code": "SOMETHING_NEW", "when": when, "times": 1}
+    for status in (404, 500)
+    for when in ("before", "after")
+]
+"""Of a restore's POST, whose status shows what it has started."""

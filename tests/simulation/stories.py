@@ -20,7 +20,7 @@ from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault
 from squarecloud_emulator.service.refusals import RefusedError
-from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
+from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
 from tests.support.inside import Computer, run_inside
 from tests.support.memory import Memory
@@ -56,12 +56,6 @@ POST_FAULTS: list[dict[str, Any]] = [
     *({**fault, "when": when} for fault in DOUBTS for when in ("before", "after")),
     *BROKEN,
 ]
-NEW_CODES: list[dict[str, Any]] = [
-    {"status": status, "code": "SOMETHING_NEW", "when": when, "times": 1}
-    for status in (404, 500)
-    for when in ("before", "after")
-]
-"""Of a restore's POST, whose status shows what it has started."""
 READ_FAULTS: list[dict[str, Any]] = [
     {"html": 404},
     {"drop": True, "times": 3},

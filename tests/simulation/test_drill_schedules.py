@@ -16,24 +16,56 @@ from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.restore.restore import NOTHING_BEGAN
 from pulumi_snapshots.run.calls import Unfinished
 from pulumi_snapshots.service.errors import SquareCloudError
-from tests.simulation.restore_services import (
-    APART,
-    HOUR,
-    MINUTE,
-    POST_FAULTS,
-    QUICK,
-    SERVICE,
-    STATUS_FAULTS,
-    may_have_been_carried_out,
-    plant,
-)
+from squarecloud_emulator import Fault
+from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
 from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.schedules import schedules
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
+    from squarecloud_emulator import JournalEntry
     from tests.support.drilling import DrillScene
+
+
+MINUTE, HOUR = 60.0, 3600.0
+APART = 130.0
+"""Seconds between our POST and a later restore of somebody else: closer together, the service does not tell them apart."""
+SERVICE = st.fixed_dictionaries(
+    {
+        "restore_seconds": st.sampled_from([0.0, 5.0, 45.0, 60.0, 200.0, 1500.0]),
+        "restore_holds": st.booleans(),
+        "restore_queue_seconds": st.sampled_from([0.0, 0.0, 0.0, 100.0, 400.0]),
+        "restore_stops_database": st.booleans(),
+        "restore_tail_seconds": st.sampled_from([0.0, 120.0, 120.0, 200.0]),
+        "restore_status_route": st.sampled_from(["there", "there", "there", "404", "405"]),
+        "refusals_start_cooldown": st.booleans(),
+        "clock_offset_seconds": st.sampled_from([0.0, 0.7, -20.0, HOUR, -HOUR]),
+    }
+)
+POST_FAULTS = st.sampled_from(
+    [
+        None,
+        *({**fault, "times": times} for fault in REFUSALS for times in (1, 3)),
+        *({**fault, "when": when} for fault in DOUBTS for when in ("before", "after")),
+        *NEW_CODES,
+        *BROKEN,
+    ]
+)
+STATUS_FAULTS = st.sampled_from(
+    [
+        None,
+        *({**fault, "times": times, "skip": skip} for fault in DOUBTS for times in (1, 6) for skip in (0, 2)),
+        *({"html": 404, "skip": skip} for skip in (0, 1, 3)),
+        {"status": 401, "code": "ACCESS_DENIED", "skip": 1},
+        {"delay": 40.0, "times": 3},
+    ]
+)
+QUICK: dict[str, Any] = {
+    "restore_holds": False,
+    "restore_tail_seconds": 0.0,
+    "restore_status_route": "there",
+}
 
 
 @dataclass(frozen=True)
@@ -132,14 +164,20 @@ class Deployment:
             await self._others_restore()
         has_status = emulator.settings.restore_status_route == "there"
         emulator.databases[SCRATCH].next_restore_error = step.fails if has_status else None
-        plant(emulator, step.post_fault, step.status_fault)
+        for kind, fault in (
+            ("restore", step.post_fault),
+            ("status", step.status_fault),
+            ("restore status", step.status_fault),
+        ):
+            if fault is not None:
+                emulator.add_fault(Fault(kind=kind, **fault))
         at.databases.refuses, at.databases.seconds = step.refuses, step.seconds
         before, began = len(at.at.posts), at.at.elapsed
         ended = await self._run(step)
         key, new = (self.number, self.triggers), at.at.posts[before:]
         if key in self.sent:
             assert not new, f"a second restore for the same drill: {at.told}"
-        if any(map(may_have_been_carried_out, new)):
+        if any(map(_may_have_been_carried_out, new)):
             self.sent.add(key)
         if ended:
             # If the scratch database was restored again since, the checks that were to be repeated become another drill.
@@ -202,6 +240,12 @@ class Deployment:
         if theirs is not None and theirs is not before:  # one that has failed has overwritten it too
             self.sent.clear()
         await at.here.clock.sleep(APART)
+
+
+def _may_have_been_carried_out(post: JournalEntry) -> bool:
+    """Whether a POST may have started a restore: its answer was not a refusal."""
+    known = post.code is not None and post.code != "SOMETHING_NEW"
+    return not (post.answered_at is not None and known and 400 <= (post.status or 0) < 500)
 
 
 PLAIN = Step("up", 0.5, True, "", 30 * MINUTE, None, None, None, 0, 0.0, True, False, False, False, 0.0)  # noqa: FBT003  by the order of the fields

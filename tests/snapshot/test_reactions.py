@@ -69,6 +69,9 @@ def on_post(**fault: Any) -> Fault:
 @event("200 without a version", key_of_200_has_version=False)
 @event("202", snapshot_seconds=200)
 @event("202, listed more than 15 minutes later", snapshot_seconds=1000, cache_world="invalidated")
+@event("202, not listed until `timeout`", snapshot_seconds=3600)
+@event("`MISSING_SCOPE`", scopes=frozenset({"snapshots:read"}))
+@event("`RESOURCE_NOT_ALLOWED`", resources=frozenset({OTHER_DATABASE}))
 async def plain(w: World, _: Any) -> Ending:
     return await w.create()
 
@@ -91,11 +94,6 @@ async def not_listed(w: World, _: Any) -> Ending:
 async def nothing_to_hold_on_to(w: World, _: Any) -> Ending:
     await freeze_listings(w)
     return await w.create(timeout=20 * 60.0)
-
-
-@event("202, not listed until `timeout`", snapshot_seconds=3600)
-async def timed_out(w: World, _: Any) -> Ending:
-    return await w.create()
 
 
 @event("the next `up` while pending", snapshot_seconds=3600)
@@ -123,81 +121,86 @@ async def proven_failed(w: World, _: Any) -> Seen:
 # Interrupted -------------------------------------------------------------------------------------------------------
 
 
-@event("^C before the POST was sent")
-async def interrupted_before(w: World, _: Any) -> Ending:
-    w.session.stop()
-    return await w.create()
-
-
 @event("^C while it connects to the service")
 async def interrupted_connecting(w: World, _: Any) -> Ending:
     w.emulator.add_fault(on_post(no_connect=True, delay=1000))
     return await w.interrupted(5, w.create())
 
 
-@event("^C while the POST is open", snapshot_seconds=200)
-async def interrupted_during(w: World, _: Any) -> Ending:
-    return await w.interrupted(60, w.create())
+@event("^C while the POST is open", 60.0, snapshot_seconds=200)
+@event("^C while pending", 150.0, snapshot_seconds=200)
+async def interrupted(w: World, after: float) -> Ending:
+    return await w.interrupted(after, w.create())
 
 
-@event("^C while pending", snapshot_seconds=200)
-async def interrupted_after(w: World, _: Any) -> Ending:
-    return await w.interrupted(150, w.create())
+# One answer to the POST ----------------------------------------------------------------------------------------------
 
 
-# Answers in doubt --------------------------------------------------------------------------------------------------
+def after(*faults: dict[str, Any]) -> list[dict[str, Any]]:
+    """The snapshot is started all the same."""
+    return [{**fault, "when": "after"} for fault in faults]
 
 
-@event("sent, and the connection breaks", {"drop": True}, {"drop": True, "delay": 40})
-@event("no answer within 120 s", {"delay": 400, "drop": True})
+@event("sent, and the connection breaks", *after({"drop": True}, {"drop": True, "delay": 40}))
+@event("no answer within 120 s", *after({"delay": 400, "drop": True}))
 @event(
-    "502, 504 or 52x, also from a proxy", *({"html": status} for status in (502, 504, 520, 524, 530)), {"status": 502}
+    "502, 504 or 52x, also from a proxy",
+    *after(*({"html": status} for status in (502, 504, 520, 524, 530)), {"status": 502}),
 )
-@event("503, whatever its code", {"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503})
-@event("408 or 499", {"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"})
-@event("500 without a code", {"html": 500})
-@event("2xx that cannot be read", {"malformed": True}, {"empty": True}, {"body": "[]"}, {"html": 200})
-async def in_doubt(w: World, fault: dict[str, Any]) -> Ending:
-    w.emulator.add_fault(on_post(when="after", **fault))
-    return await w.create()
-
-
+@event("503, whatever its code", *after({"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503}))
+@event("408 or 499", *after({"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"}))
+@event("500 without a code", *after({"html": 500}))
+@event("2xx that cannot be read", *after({"malformed": True}, {"empty": True}, {"body": "[]"}, {"html": 200}))
 @event("2xx whose JSON stops in the middle", {"truncated": True}, {"cut_after": 10})
-async def broken_off(w: World, fault: dict[str, Any]) -> Ending:
-    w.emulator.add_fault(on_post(**fault))
-    return await w.create()
-
-
 @event("any of these, and nothing was started", {"drop": True}, {"html": 502}, {"status": 503}, {"empty": True})
-async def in_doubt_and_in_vain(w: World, fault: dict[str, Any]) -> Ending:
-    w.emulator.add_fault(on_post(when="before", **fault))
-    return await w.create()
-
-
-# Refusals ----------------------------------------------------------------------------------------------------------
-
-
 @event("a redirect", {"redirect": "https://elsewhere.test/v2"})
 @event("500 with a code", {"status": 500, "code": "INTERNAL_SERVER_ERROR"})
 @event("a code that is not known", {"status": 409, "code": "SOMETHING_NEW"}, {"status": 400, "code": "SOMETHING_NEW"})
 @event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"}, {"status": 429, "code": "RATE_LIMIT"})
-async def refused(w: World, fault: dict[str, Any]) -> Ending:
+@event("`KEEP_CALM` until a `timeout` of 5 minutes", {"status": 429, "code": "KEEP_CALM", "times": None})
+@event("403 with a proxy's page", {"html": 403})
+@event("no connection", {"no_connect": True, "times": None})
+@event("no connection at first", {"no_connect": True, "times": 2})
+async def answered(w: World, fault: dict[str, Any]) -> Ending:
     w.emulator.add_fault(on_post(**fault))
-    ending = await w.create()
+    ending = await (w.create(timeout=FIVE_MINUTES) if fault.get("code") == "KEEP_CALM" else w.create())
     assert not w.transport.strayed, "the key must not follow a redirect"
     return ending
 
 
-@event("`KEEP_CALM`")
-async def cooldown(w: World, _: Any) -> Ending:
+# What has happened before --------------------------------------------------------------------------------------------
+
+
+def used_up(w: World) -> None:
+    for hours in (20, 3):
+        taken = w.emulator.now() - timedelta(hours=hours)
+        w.emulator.add_snapshot(DATABASE, modified=taken)
+        w.emulator.account.quota.uses.append(taken)
+
+
+def just_taken(w: World) -> None:
     w.emulator.account.cooldowns.start("snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177))
+
+
+@event("`KEEP_CALM`", just_taken)
+@event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", used_up, plan_memory_mb=256)
+@event("`DATABASE_NOT_FOUND`", lambda w: w.emulator.remove_database(DATABASE))
+@event("`SNAPSHOT_FAILED`", lambda w: w.emulator.fail_next_snapshot(DATABASE))
+@event("`DATABASE_NOT_RUNNING`", lambda w: w.emulator.stop_database(DATABASE))
+@event("401", lambda w: w.emulator.revoke_key())
+@event("^C before the POST was sent", lambda w: w.session.stop())
+async def afterwards(w: World, happens: Callable[[World], object]) -> Ending:
+    happens(w)
     return await w.create()
 
 
-@event("`KEEP_CALM` until a `timeout` of 5 minutes")
-async def cooldown_for_ever(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(on_post(status=429, code="KEEP_CALM", times=None))
-    return await w.create(timeout=FIVE_MINUTES)
+@event(
+    "two new snapshots within 180 s in the listing", lambda w: w.emulator.add_snapshot(DATABASE), snapshot_seconds=200
+)
+@event("the key is refused while pending", lambda w: w.emulator.revoke_key(), snapshot_seconds=200)
+@event("`RATE_LIMITED` while pending", lambda w: w.emulator.block(), snapshot_seconds=200)
+async def while_pending(w: World, happens: Callable[[World], object]) -> Ending:
+    return await w.meanwhile(150, lambda: happens(w), w.create())
 
 
 async def somebody_restores(w: World) -> None:
@@ -236,39 +239,6 @@ async def snapshot_running(w: World, seconds: float) -> Ending:
     return await w.create(timeout=FIVE_MINUTES if seconds > FIVE_MINUTES else 1800.0, reuse_within=reuse)
 
 
-@event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", plan_memory_mb=256)
-async def quota(w: World, _: Any) -> Ending:
-    for hours in (20, 3):
-        taken = w.emulator.now() - timedelta(hours=hours)
-        w.emulator.add_snapshot(DATABASE, modified=taken)
-        w.emulator.account.quota.uses.append(taken)
-    return await w.create()
-
-
-@event("`DATABASE_NOT_FOUND`")
-async def no_such_database(w: World, _: Any) -> Ending:
-    w.emulator.remove_database(DATABASE)
-    return await w.create()
-
-
-@event("`SNAPSHOT_FAILED`")
-async def failed(w: World, _: Any) -> Ending:
-    w.emulator.fail_next_snapshot(DATABASE)
-    return await w.create()
-
-
-@event("`DATABASE_NOT_RUNNING`")
-async def down(w: World, _: Any) -> Ending:
-    w.emulator.stop_database(DATABASE)
-    return await w.create()
-
-
-@event("401")
-async def wrong_key(w: World, _: Any) -> Ending:
-    w.emulator.revoke_key()
-    return await w.create()
-
-
 @event("401 for another resource of the same run")
 async def wrong_key_elsewhere(w: World, _: Any) -> Seen:
     w.emulator.revoke_key()
@@ -277,18 +247,6 @@ async def wrong_key_elsewhere(w: World, _: Any) -> Seen:
     w.row.shown.clear()
     sent = len(w.posts)
     return Seen(await w.create(database_id=OTHER_DATABASE), len(w.posts) - sent)
-
-
-@event("`MISSING_SCOPE`", scopes=frozenset({"snapshots:read"}))
-@event("`RESOURCE_NOT_ALLOWED`", resources=frozenset({OTHER_DATABASE}))
-async def not_allowed(w: World, _: Any) -> Ending:
-    return await w.create()
-
-
-@event("403 with a proxy's page")
-async def refused_by_a_proxy(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(Fault(kind="create", html=403))
-    return await w.create()
 
 
 @event("`DATABASE_UNAVAILABLE` while pending", snapshot_seconds=200)
@@ -305,33 +263,6 @@ async def no_key(w: World, _: Any) -> Ending:
 
 
 # The network and the others ----------------------------------------------------------------------------------------
-
-
-@event("no connection")
-async def unreachable(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(on_post(no_connect=True, times=None))
-    return await w.create()
-
-
-@event("no connection at first")
-async def unreachable_at_first(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(on_post(no_connect=True, times=2))
-    return await w.create()
-
-
-@event("two new snapshots within 180 s in the listing", snapshot_seconds=200)
-async def two_candidates(w: World, _: Any) -> Ending:
-    return await w.meanwhile(150, lambda: w.emulator.add_snapshot(DATABASE), w.create())
-
-
-@event("the key is refused while pending", snapshot_seconds=200)
-async def refused_while_pending(w: World, _: Any) -> Ending:
-    return await w.meanwhile(150, w.emulator.revoke_key, w.create())
-
-
-@event("`RATE_LIMITED` while pending", snapshot_seconds=200)
-async def blocked_while_pending(w: World, _: Any) -> Ending:
-    return await w.meanwhile(150, w.emulator.block, w.create())
 
 
 @event("polls fail for a while, while pending", {"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
