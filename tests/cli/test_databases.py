@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Terminal
@@ -47,6 +46,9 @@ async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(t
         assert one["newest_age"] == pytest.approx(3 * 3600, abs=30)
         assert 0 <= one["listing_age"] < 2
         assert "http" not in ended.out
+        (file,) = (tmp_path / "another").glob("*.pages.json")
+        assert set(json.loads(kept := file.read_text())) == {"snapshots", "databases"}
+        assert not re.search("http|ignature", kept), "no download URL is kept in a file"
 
 
 @virtual
@@ -143,29 +145,3 @@ async def test_programs_wait_for_a_new_page_and_people_read_until_when(tmp_path:
         assert await w.download(one["download_url"])
         assert w.clock.monotonic() > 20
         assert "queued until 09:00:20 -03: one listing of the account every 20 s" in err.getvalue()
-
-
-def kept(state: Path) -> str:
-    (file,) = state.glob("*.pages.json")
-    return file.read_text()
-
-
-@virtual
-async def test_no_download_url_is_kept_in_a_file(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE)
-        await Desk(w, tmp_path).types("databases")
-        assert set(json.loads(kept(tmp_path))) == {"snapshots", "databases"}
-        assert "http" not in kept(tmp_path)
-        assert "ignature" not in kept(tmp_path)
-
-
-@pytest.mark.parametrize("content", ['{"at": 3}', '{"at": "2026-03-01T12:00:01Z", "of_each": []}', "[]", '"x"'])
-@virtual
-async def test_a_file_that_another_version_wrote_counts_as_empty(tmp_path: Path, content: str) -> None:
-    async with world():
-        file = tmp_path / "pages.json"
-        file.write_text(f'{{"snapshots": {content}, "databases": {content}}}')
-        pages = KeptPages(file)
-        assert pages.snapshots is None
-        assert pages.databases is None

@@ -90,10 +90,8 @@ async def test_help_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[s
     async with world() as w:
         desk = Desk(w, tmp_path)
         for typed in (["create", "--help"], ["help", "create"], ["--help"], ["help"]):
-            assert (
-                commands.main(typed, "snapshots", standalone_mode=False, obj=desk.invocation(StringIO(), StringIO()))
-                == 0
-            )
+            invocation = desk.invocation(StringIO(), StringIO())
+            assert commands.main(typed, "snapshots", standalone_mode=False, obj=invocation) == 0
     one, same, every, too = re.split(r"(?=^Usage)", capsys.readouterr().out, flags=re.MULTILINE)[1:]
     assert (one, every) == (same, too)
     assert "..." not in every.partition("Commands:")[2], "a summary is cut"

@@ -72,40 +72,24 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
         assert one["then"] == "the next snapshot of that database forgets it"
 
 
-@pytest.mark.parametrize(
-    ("owner", "proved", "by", "then"),
-    [
-        (
-            "shop::prod::before",
-            True,
-            "before of shop/prod",
-            "its stack has it as pending, and the next run of that stack",
-        ),
-        ("shop::prod::a:b:C$d:e:F::Drill::x", False, "x of shop/prod", "the next run of its stack on any machine that"),
-        (
-            f"guard:{DATABASE}",
-            False,
-            f"guard:{DATABASE}",
-            "the next guarded change on any machine that shares the ledger",
-        ),
-        (
-            "squarecloud-snapshots verify",
-            False,
-            "squarecloud-snapshots verify",
-            "no run claims it: the next snapshot of",
-        ),
-        (None, False, "an unnamed resource", "no run claims it: the next snapshot of that database waits for it"),
-    ],
-)
+OWNERS = {
+    # By whom, and what ends it.
+    "shop::prod::before": ("before of shop/prod", "its stack has it as pending, and the next run of that stack"),
+    "shop::prod::a:b:C$d:e:F::Drill::x": ("x of shop/prod", "the next run of its stack on any machine that"),
+    f"guard:{DATABASE}": (f"guard:{DATABASE}", "the next guarded change on any machine that shares the ledger"),
+    "squarecloud-snapshots verify": ("squarecloud-snapshots verify", "no run claims it: the next snapshot of"),
+    None: ("an unnamed resource", "no run claims it: the next snapshot of that database waits for it"),
+}
+
+
+@pytest.mark.parametrize("owner", OWNERS)
 @virtual
-async def test_each_owner_of_a_request_reads_what_ends_it(
-    tmp_path: Path, owner: str | None, by: str, then: str, *, proved: bool
-) -> None:
+async def test_each_owner_of_a_request_reads_what_ends_it(tmp_path: Path, owner: str | None) -> None:
+    by, then = OWNERS[owner]
     async with world() as w:
-        store = Store(w.clock)
-        request = Request(START - HOUR, "202", 1800.0, "an id")
+        store, request = Store(w.clock), Request(START - HOUR, "202", 1800.0, "an id")
         attempt = Attempt(
-            "snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved=proved, account="a"
+            "snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved="pending" in then, account="a"
         )
         await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
         (one,) = await listed(Desk(w, tmp_path, place=store.bucket))

@@ -215,30 +215,19 @@ class Closed(StringIO):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
+@pytest.mark.parametrize("case", ["done", "pending", "pending, shared"])
 @virtual
-async def test_a_closed_output_fails_after_the_work_is_done(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=1) as w:
-        desk = Desk(w, tmp_path)
-        ended = await desk.types("create", DATABASE, out=Closed())
+async def test_a_closed_output_fails_and_the_log_names_what_was_done(tmp_path: Path, case: str) -> None:
+    async with world(snapshot_seconds=1 if case == "done" else 1000) as w:
+        environment = {"SQUARECLOUD_SHARED_STATE": str(tmp_path)} if "shared" in case else {}
+        desk = Desk(w, tmp_path / "state", environment)
+        ended = await desk.types("create", DATABASE, "--timeout", "3m", "--json", out=Closed())
         assert ended.code == 1
-        assert (
-            "Not all of the result was written to standard output: Broken pipe.\nmore: squarecloud-snapshots explain output-closed\n"
-            in ended.err
-        )
-        assert w.started() in ended.err  # the log says which it was
-
-
-@pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "shared"])
-@virtual
-async def test_a_pending_snapshot_is_named_even_if_output_is_closed(tmp_path: Path, *, is_shared: bool) -> None:
-    async with world(snapshot_seconds=1000) as w:
-        arguments = ("create", DATABASE, "--timeout", "3m", "--json")
-        environment = {"SQUARECLOUD_SHARED_STATE": str(tmp_path)} if is_shared else {}
-        ended = await Desk(w, tmp_path / "state", environment).types(*arguments, out=Closed())
-        assert ended.code == 1
-        where = "any machine with this shared state" if is_shared else "this machine"
-        assert f"on {where} keeps waiting for it and sends no second request" in ended.err
-        assert "Not all of the result was written" in ended.err
+        closed = "Not all of the result was written to standard output: Broken pipe.\nmore: squarecloud-snapshots explain output-closed\n"
+        assert closed in ended.err
+        where = "any machine with this shared state" if "shared" in case else "this machine"
+        resumes = f"on {where} keeps waiting for it and sends no second request"
+        assert (w.started() if case == "done" else resumes) in ended.err
 
 
 @virtual

@@ -49,17 +49,22 @@ def typed(command: str, folder: Path) -> list[str]:
     return [part.replace("FOLDER", str(folder)) for part in COMMANDS[command]]
 
 
+@pytest.mark.parametrize("spelled", ["a14", "my shop"])
 @each_command
 @virtual
-async def test_the_beginning_of_ids_is_enough(tmp_path: Path, command: str) -> None:
-    async with world(databases=BOTH, snapshot_seconds=1) as w:
+async def test_the_beginning_of_an_id_or_a_name_is_enough(tmp_path: Path, command: str, spelled: str) -> None:
+    async with world(databases=(OTHER_DATABASE,), snapshot_seconds=1) as w:
+        w.emulator.add_database(DATABASE, name="my shop")
         two_versions(w)
         w.emulator.add_snapshot(OTHER_DATABASE, version_id=THIRD)
-        ended = (await Desk(w, tmp_path / "state").types(*typed(command, tmp_path))).done
+        words = [re.sub(r"^a14(?=/|$)", spelled, word) for word in typed(command, tmp_path)]
+        ended = (await Desk(w, tmp_path / "state").types(*words)).done
         assert DATABASE in ended.out
-        if "45ec" in "".join(COMMANDS[command]):
-            assert FIRST in ended.out
+        assert FIRST in ended.out or "45ec" not in "".join(COMMANDS[command])
+        shown = f"my shop is database {DATABASE}\n" in ended.err
+        assert shown is (spelled == "my shop" and command != "status"), "status shows it, and cron would mail the line"
         assert len(w.requests("me")) == 1
+        assert {each.database_id for each in w.requests("restore")} <= {DATABASE}
 
 
 @each_command
@@ -78,66 +83,40 @@ async def test_what_is_no_single_id_is_refused_with_the_candidates(tmp_path: Pat
         assert [one.kind for one in w.emulator.journal if one.kind not in {"list", "me"}] == []
 
 
-@each_command
-@virtual
-async def test_the_name_of_a_database_is_enough_and_its_id_is_shown(tmp_path: Path, command: str) -> None:
-    async with world(databases=(OTHER_DATABASE,), snapshot_seconds=1) as w:
-        w.emulator.add_database(DATABASE, name="my shop")
-        two_versions(w)
-        w.emulator.add_snapshot(OTHER_DATABASE, version_id=THIRD)
-        words = [re.sub(r"^a14(?=/|$)", "my shop", word) for word in typed(command, tmp_path)]
-        ended = (await Desk(w, tmp_path / "state").types(*words)).done
-        assert DATABASE in ended.out
-        shown = f"my shop is database {DATABASE}\n" in ended.err
-        assert shown is (command != "status"), "its table shows the id, and cron would mail the line"
-        assert len(w.requests("me")) == 1
-        assert {each.database_id for each in w.requests("restore")} <= {DATABASE}
+BOTH_NAMED = f"  {OTHER_DATABASE}  shop, postgres\n  {SIBLING}  shop, postgres.\nNothing was done."
+UNCLEAR = {
+    # What is typed, and what is said.
+    "create shop": [f"Error: 2 databases have the name shop, or ids that begin like it:\n{BOTH_NAMED}"],
+    "create a14b": [
+        "2 databases have the name a14b, or ids"
+    ],  # a name that another id begins with is not guessed either
+    "create Shop": ["No database has the name or the id Shop, only these are known:"],
+    "create fff": [
+        f"No database's id begins with fff, only these are known:\n  {DATABASE}  ",
+        "\n  and 12 more.\nNothing was done.\nhint: Check the id: ",
+    ],
+    f"download {DATABASE}/45f --output x": [
+        "No snapshot's id begins with 45f, only these are known:\n",
+        "A snapshot of the last 30 minutes may not be listed yet.",
+        f"\n  {SECOND}  2026-03-01T11:00:00Z, manual\n  {FIRST}  2026-03-01T10:00:00Z, manual",
+    ],
+    f"restore {DATABASE}/45e --yes": ["The ids of 2 snapshots begin with 45e:"],
+}
 
 
+@pytest.mark.parametrize("line", UNCLEAR)
 @virtual
-async def test_a_name_that_two_databases_have_is_refused_with_both(tmp_path: Path) -> None:
+async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(tmp_path: Path, line: str) -> None:
     async with world(databases=()) as w:
-        for database_id, name in ((DATABASE, "a1"), (OTHER_DATABASE, "shop"), (SIBLING, "shop"), ("c" * 32, "a14b")):
+        named = {DATABASE: "a1", OTHER_DATABASE: "shop", SIBLING: "shop", "c" * 32: "a14b"}
+        for database_id, name in {**named, **{f"{number:032x}": "" for number in range(18)}}.items():
             w.emulator.add_database(database_id, name=name)
-        desk = Desk(w, tmp_path)
-        ended = await desk.types("create", "shop")
-        assert ended.code == 1
-        both = f"  {OTHER_DATABASE}  shop, postgres\n  {SIBLING}  shop, postgres.\nNothing was done."
-        assert f"Error: 2 databases have the name shop, or ids that begin like it:\n{both}" in ended.err
-        # A name that another id begins with is not guessed either.
-        assert "2 databases have the name a14b, or ids" in (await desk.types("create", "a14b")).err
-        assert (
-            "No database has the name or the id Shop, only these are known:" in (await desk.types("create", "Shop")).err
-        )
-        assert not w.posts
-
-
-@virtual
-async def test_an_unknown_beginning_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    async with world(databases=(*BOTH, *(f"{number:032x}" for number in range(20)))) as w:
         two_versions(w)
-        desk = Desk(w, tmp_path)
-        ended = await desk.types("create", "fff")
-        assert ended.code == 1
-        assert f"No database's id begins with fff, only these are known:\n  {DATABASE}  " in ended.err
-        assert "\n  and 12 more.\nNothing was done.\nhint: Check the id: " in ended.err
-        assert "Give more" not in ended.err
-        ended = await desk.types("download", f"{DATABASE}/45f", "--output", "x")
-        assert ended.code == 1
-        assert "No snapshot's id begins with 45f, only these are known:\n" in ended.err
-        assert "A snapshot of the last 30 minutes may not be listed yet." in ended.err
-        assert f"\n  {SECOND}  2026-03-01T11:00:00Z, manual\n  {FIRST}  2026-03-01T10:00:00Z, manual" in ended.err
-        assert not w.posts
-
-
-@virtual
-async def test_versions_that_begin_alike_are_not_guessed_between(tmp_path: Path) -> None:
-    async with world() as w:
-        two_versions(w)
-        ended = await Desk(w, tmp_path).types("restore", f"{DATABASE}/45e", "--yes")
-        assert ended.code == 1
-        assert "The ids of 2 snapshots begin with 45e:" in ended.err
-        assert not w.requests("restore")
+        ended = await Desk(w, tmp_path).types(*line.split())
+        assert (ended.code, ended.out) == (1, "")
+        assert [words for words in UNCLEAR[line] if words not in ended.err] == []
+        assert "fff" not in line or "Give more" not in ended.err
+        assert {entry.method for entry in w.emulator.journal} == {"GET"}
 
 
 @pytest.mark.parametrize("command", ["download", "archive", "restore"])
@@ -154,21 +133,16 @@ async def test_too_little_of_a_version_acts_on_no_older_one(tmp_path: Path, comm
 
 
 @virtual
-async def test_whole_ids_cost_no_request(tmp_path: Path) -> None:
-    async with world() as w:
+async def test_whole_ids_cost_no_request_even_if_another_id_begins_with_one(tmp_path: Path) -> None:
+    async with world(databases=("a14", DATABASE)) as w:
         two_versions(w)
         desk = Desk(w, tmp_path)
-        (await desk.types("download", f"{DATABASE}/{FIRST}", "--output", f"{tmp_path}/a.zip")).done  # noqa: B018
-        (await desk.types("download", f"{DATABASE}/45ec0b49", "--output", f"{tmp_path}/b.zip")).done  # noqa: B018
+        for version in (FIRST, "45ec0b49"):
+            ended = await desk.types("download", f"{DATABASE}/{version}", "--output", f"{tmp_path}/{version}.zip")
+            assert ended.code == 0
         assert [one.kind for one in w.emulator.journal] == ["list", "download", "list", "download"]
-
-
-@virtual
-async def test_an_id_that_another_one_begins_with_is_found(tmp_path: Path) -> None:
-    async with world(databases=("a14", DATABASE)) as w:
         w.emulator.add_snapshot("a14", size=1000)
-        w.emulator.add_snapshot(DATABASE, size=1000)
-        assert DATABASE not in (await Desk(w, tmp_path).types("list", "a14")).done.out
+        assert DATABASE not in (await desk.types("list", "a14")).done.out
 
 
 @virtual
