@@ -12,7 +12,7 @@ from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import forget as forget_archives
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.archives.download import OWNER
-from pulumi_snapshots.cli.terminal.arguments import PLACE, command, database_option
+from pulumi_snapshots.cli.terminal.arguments import DATABASE, PLACE, command
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, moment, size_text
 from pulumi_snapshots.lookup.prefix import is_whole_database
@@ -28,7 +28,9 @@ FORGOTTEN = ("", "ARCHIVE", "CREATED", "ACTION", "REASON")
     click.option(
         "--deep", is_flag=True, help="Read every byte and compare its SHA-256; otherwise the size is compared."
     ),
-    database_option("--expect", multiple=True, help="Fail unless DATABASE has a good archive there; may be repeated."),
+    click.option(
+        "--expect", type=DATABASE, multiple=True, help="Fail unless DATABASE has a good archive there; may be repeated."
+    ),
     short_help="List and verify the archives at DESTINATION.",
 )
 async def archives(invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]) -> int:

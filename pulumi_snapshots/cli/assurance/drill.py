@@ -13,10 +13,11 @@ import click
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal.arguments import (
+    DATABASE,
     PLACE,
+    again_option,
     checked,
     command,
-    database_option,
     notify_option,
     secret_of,
     timeout_option,
@@ -52,9 +53,10 @@ SPELLED = {
 
 @command(
     click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=database_ids),
-    database_option(
+    click.option(
         "--scratch",
         "scratch_database_id",
+        type=DATABASE,
         required=True,
         help="The database of the same engine to restore onto, for drills only.",
     ),
@@ -83,15 +85,12 @@ SPELLED = {
     ),
     click.option(
         "--archives",
-        metavar="DESTINATION",
         type=PLACE,
         multiple=True,
         help="Note a drill that passes in the manifests of this snapshot's archives there; may be repeated.",
     ),
     timeout_option(DrillInputs),
-    click.option(
-        "--new", is_flag=True, help="Restore again, even if an earlier run's restore of this snapshot is unfinished."
-    ),
+    again_option,
     notify_option,
     short_help="Prove that a snapshot restores.",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import DATABASE, command, database_argument, database_option
+from pulumi_snapshots.cli.terminal.arguments import DATABASE, command, database_argument
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.clock import rfc3339
@@ -25,13 +25,12 @@ MINUTES = 6
 
 @command(
     database_argument,
-    database_option("--large", help="Also take a snapshot of this one, which takes over 90 s."),
-    database_option("--restore-onto", "scratch", help="Also restore onto this one; overwrites it."),
+    click.option("--large", type=DATABASE, help="Also take a snapshot of this one, which takes over 90 s."),
+    click.option("--restore-onto", "scratch", type=DATABASE, help="Also restore onto this one; overwrites it."),
     click.option(
         "-y",
         "--yes",
         "confirmed",
-        metavar="DATABASE",
         type=DATABASE,
         multiple=True,
         help="Confirm a database without being asked; once for each.",
@@ -39,7 +38,6 @@ MINUTES = 6
     click.option(
         "--report",
         "file",
-        metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
         help="Where the report goes.",
     ),

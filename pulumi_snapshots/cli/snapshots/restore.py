@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import (
+    DATABASE,
+    again_option,
     checked,
     command,
-    database_option,
     snapshot_argument,
     timeout_option,
 )
@@ -30,11 +31,9 @@ from pulumi_snapshots.snapshot.read import LATEST, get
 @command(
     snapshot_argument,
     click.option("-y", "--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script."),
-    database_option("--onto", "target_database_id", help="Overwrite another database of the same engine."),
+    click.option("--onto", "target_database_id", type=DATABASE, help="Overwrite another database of the same engine."),
     timeout_option(RestoreInputs),
-    click.option(
-        "--new", is_flag=True, help="Restore again, even if an earlier run's restore of this snapshot is unfinished."
-    ),
+    again_option,
     short_help="Put a snapshot back over its database.",
 )
 async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
@@ -66,7 +65,11 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
             await _confirm(invocation, session, ready)
         return ready
 
-    record, code, age = await recorded(invocation, restore_snapshot, prepared, _again, new=new)
+    def again(ready: RestoreInputs) -> str:
+        onto = "" if ready.target == ready.database_id else f" --onto {ready.target}"
+        return f"{ready.snapshot}{onto} --yes"
+
+    record, code, age = await recorded(invocation, restore_snapshot, prepared, again, new=new)
     late = code == DONE and age > inputs.timeout
     if invocation.as_json or (code == DONE and not late):
         running = moment(record.restored_at, invocation.zone)
@@ -81,11 +84,6 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
     )
     invocation.fail(f"{earlier}\nhint: {invocation.wording.text(Next(Step.RESTORE_AGAIN))}")
     return FAILED
-
-
-def _again(inputs: RestoreInputs) -> str:
-    onto = "" if inputs.target == inputs.database_id else f" --onto {inputs.target}"
-    return f"{inputs.snapshot}{onto} --yes"
 
 
 async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:

@@ -85,7 +85,7 @@ class _Checked(click.ParamType[Any]):
             self.fail(f"it {unfit}.", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer ids and names."""
+        """Offer what there is."""
         return self.complete(ctx, param, incomplete) if self.complete else []
 
 
@@ -131,17 +131,15 @@ def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     return click.option("--timeout", type=DURATION, help=f"How long the command can take; {usual} by default.")
 
 
-def database_option(*names: str, **more: Any) -> Callable[[Any], Any]:
-    """An option that takes a database."""
-    return click.option(*names, metavar="DATABASE", type=DATABASE, **more)
-
-
 json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print ids or paths alone, and no progress.")
 notify_option = click.option(
     "--notify",
     metavar="URL",
     help=f"Report the start and the end to this URL, as healthchecks and ntfy expect. The URL is a secret: better in {NOTIFY}.",
+)
+again_option = click.option(
+    "--new", is_flag=True, help="Restore again, even if an earlier run's restore of this snapshot is unfinished."
 )
 urls_option = click.option(
     "--urls", is_flag=True, help="With --json: print download URLs too, which open the data to anyone."
@@ -156,16 +154,9 @@ database_argument = click.argument("database_id", metavar="DATABASE", type=DATAB
 
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
-    """The inputs that are typed; a database by its name is still to be looked up.
+    """The inputs that are typed, without a problem; a database by its name is still to be looked up.
 
-    Args:
-        invocation: the run of the command.
-        inputs: declares them.
-        typed: their values.
-        spelled: how some of them are typed in this command.
-
-    Raises:
-        click.UsageError: they have a problem.
+    `spelled` is how some of them are typed in this command.
     """
     wording = invocation.wording.about(**spelled)
     known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}

@@ -55,15 +55,8 @@ class Invocation:
     """One run of a command, which listens to the operations that it starts.
 
     Attributes:
-        environment: with the API key and the other settings.
         out: for results, and nothing else.
         err: for progress, warnings and errors.
-        stdin: for what a command asks for.
-        clock: the time.
-        open_session: opens the service.
-        transfers: for downloads.
-        monitor: reaches monitors.
-        in_thread: runs a blocking call.
         zone: of the times that people read; that of this machine if None.
         as_json: whether the result is for programs.
         quiet: whether the result is ids or paths alone, without progress.
@@ -175,9 +168,7 @@ class Invocation:
     def working(self, *stoppable: Stoppable, logged: bool = True) -> Iterator[None]:
         """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
 
-        Args:
-            stoppable: what the first signal stops; the body then comes to its own end.
-            logged: whether a log has the progress too; a short question is not worth its lines.
+        The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
         """
         # By itself, rich would take a variable's word for what is a terminal.
         console = Console(file=self.err, force_terminal=self.err.isatty())
@@ -206,12 +197,7 @@ class Invocation:
 
     @asynccontextmanager
     async def session(self, stack: str | None = None) -> AsyncIterator[Session]:
-        """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used.
-
-        Raises:
-            PulumiTrouble: the stack's configuration cannot be read.
-            SettingsError: a setting is missing or cannot be used.
-        """
+        """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used."""
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
         session = self.open_session(Settings.read(config, self.environment), self.clock)
         try:
