@@ -110,6 +110,7 @@ async def test_a_missing_object_takes_no_place(tmp_path: Path) -> None:
         assert file_of(records[0]).exists()
         assert file_of(last).exists()
         assert file_of(records[1]).read_bytes() == b"changed", "what another program wrote is kept"
+        assert file_of(records[1]).with_name(f"{file_of(records[1]).name}.json").exists()
 
 
 @pytest.mark.parametrize("method", ["holds", "load"])
