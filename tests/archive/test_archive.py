@@ -7,6 +7,7 @@ import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -33,13 +34,14 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-KEYS = [str(pyrage.x25519.Identity.generate().to_public())]
+IDENTITY, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
+KEYS = [str(IDENTITY.to_public()), str(OTHER.to_public())]
 OLD = b"an archive that was there before"
 
 
@@ -103,6 +105,30 @@ async def test_a_version_id_with_slashes_makes_no_folders(tmp_path: Path) -> Non
         record = await at.archive()
         assert file_of(record).name.endswith("-ab%2Fcd%2Bef%3D_01234567890123.zip")
         assert file_of(record).parent == at.folder / DATABASE
+
+
+@virtual
+async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_the_disk(tmp_path: Path) -> None:
+    written: list[bytes] = []
+
+    def noted(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            written.append(block)
+            yield block
+
+    async with scene(tmp_path / "a") as at:
+        at.passes(noted)
+        record = await at.archive(recipients=KEYS)
+        content = file_of(record).read_bytes()
+        assert file_of(record).name.endswith(f"-{at.snapshot.version_id}.zip.age")
+        assert pyrage.decrypt(content, [IDENTITY]) == at.zip
+        assert (record.size, record.sha256) == (len(content), sha256(content).hexdigest())
+        assert (record.plain_size, record.plain_sha256) == (len(at.zip), sha256(at.zip).hexdigest())
+        assert b"".join(written) == content
+        assert not [block for block in written if at.zip[2_000_000:2_000_064] in block]
+        assert await at.refresh(record) == record
+        plain = await at.archive(destination=f"{at.folder}/x.zip")
+        assert (plain.plain_size, plain.plain_sha256) == (None, None)
 
 
 # The network ----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pyrage
 import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
@@ -15,6 +16,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.storage import encryption
 from pulumi_snapshots.storage.destination import Destination
 
 if TYPE_CHECKING:
@@ -268,3 +270,66 @@ def test_a_record_survives_the_state() -> None:
     kept = {name: value for name, value in kept.items() if value is not None}
     assert ArchiveRecord.from_outputs(kept) == RECORD
     assert ArchiveRecord.from_outputs({**kept, "earlier": None}).earlier == ()
+
+
+# Recipients ----------------------------------------------------------------------------------------------------------
+
+
+IDENTITY = pyrage.x25519.Identity.generate()
+KEY = str(IDENTITY.to_public())
+OTHER = str(pyrage.x25519.Identity.generate().to_public())
+
+
+@pytest.mark.parametrize("given", [[KEY], [KEY, OTHER], (KEY,), UNKNOWN])
+def test_public_keys_pass_a_preview(given: Any) -> None:
+    assert problems(recipients=given) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "must be a list of 1 to 20 public keys"),
+        (KEY, "must be a list of 1 to 20 public keys"),
+        ([5], "must be public keys of age"),
+        ([""], "must be public keys of age"),
+        ([KEY[:-1] + ("q" if KEY[-1] != "q" else "p")], "must be public keys of age"),
+        (["ssh-ed25519 AAAA"], "must be public keys of age"),
+        ([KEY] * 21, "must be a list of 1 to 20 public keys"),
+        ([str(IDENTITY)], "holds a private key"),
+        ([KEY, str(IDENTITY).lower()], "holds a private key"),
+    ],
+    ids=map(str, range(9)),  # the keys are others in each process
+)
+def test_a_wrong_recipient_fails_in_preview(given: Any, told: str) -> None:
+    found = problems(recipients=given)
+    # The engine prints the value of the property that a failure names.
+    name = "" if "private" in told else "recipients"
+    assert list(found) == [name]
+    assert told in found[name]
+    assert str(IDENTITY)[:30].lower() not in found[name].lower()
+    assert name or found[name].startswith("recipients holds a private key")
+
+
+def test_the_library_s_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encryption, "LIBRARY", "no_such_library")
+    assert pip_install("encrypt") in problems(recipients=[KEY])["recipients"]
+
+
+def test_a_name_without_age_is_refused() -> None:
+    assert "must end in .age" in problems(recipients=[KEY], destination="s3://bucket/x.zip")["destination"]
+    assert problems(recipients=[KEY], destination="s3://bucket/x.zip.age") == {}
+    assert problems(recipients=[KEY], destination="s3://bucket/") == {}
+
+
+def test_changed_recipients_archive_again() -> None:
+    record = ArchiveRecord("file:///x.zip.age", 5, "00", "2026-11-24T23:00:00Z", DATABASE, VERSION, "1")
+    old = {**GOOD, "recipients": [KEY, OTHER]}
+    for new, replaces in (
+        ([OTHER, KEY], ()),
+        ([KEY], ("recipients",)),
+        (None, ("recipients",)),
+        (UNKNOWN, ()),
+        ([KEY, UNKNOWN], ()),
+    ):
+        assert archive_difference(record, old, {**old, "recipients": new}).replaces == replaces
+    assert archive_difference(record, GOOD, GOOD).replaces == ()
