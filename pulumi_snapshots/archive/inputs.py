@@ -186,11 +186,8 @@ def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
 def _combinations(values: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with inputs beside each other."""
     found = []
-    keep_last = values.get("keep_last")
-    if values.get("keep") is not None and keep_last is not None:
-        last = keep_last if isinstance(keep_last, int) else "N"
-        instead = Text("cannot be given beside {keep_last}: give it last: {last} instead", last=f"{last}")
-        found.append(Problem("keep", instead))
+    if values.get("keep") is not None and values.get("keep_last") is not None:
+        found.append(Problem("keep", Text("cannot be given beside {keep_last}, which is its tier `last`")))
     destination = values.get("destination")
     if isinstance(destination, str) and not destination.endswith("/") and values.get("recipients"):
         name = destination.rpartition("/")[2]

@@ -113,7 +113,11 @@ class Source:
                     async for piece in part.pieces:
                         pieces.append(piece)
                         waiting += len(piece)
-                        self._count(len(piece))
+                        self.received += len(piece)
+                        if (
+                            self.total is not None and self.received > self.total
+                        ):  # without an end, it would fill the disk
+                            raise Explained(f"the host sends more than the {self.total} bytes that were announced")
                         if waiting >= BLOCK:
                             self._refused.clear()
                             yield b"".join(pieces)
@@ -128,12 +132,6 @@ class Source:
                 await self._pause(error, next(pauses, None))
         if pieces:
             yield b"".join(pieces)
-
-    def _count(self, count: int) -> None:
-        """Count received bytes; without an end, they would fill the disk."""
-        self.received += count
-        if self.total is not None and self.received > self.total:
-            raise Explained(f"the host sends more than the {self.total} bytes that were announced")
 
     def _checked(self, served: Served) -> Served:
         """What the first answer describes, if it is the right snapshot; later answers are compared with it."""

@@ -259,7 +259,7 @@ def test_wrong_tiers_fail_in_preview(given: Any, told: str) -> None:
     assert problem.property == "keep"
     assert told in PYTHON.text(problem.told())
     (both,) = ArchiveInputs.problems({**good, "keep": {"daily": 1}, "keep_last": 1})
-    assert PYTHON.text(both.told()).endswith("cannot be given beside keep_last: give it last: 1 instead")
+    assert PYTHON.text(both.told()).endswith("cannot be given beside keep_last, which is its tier `last`")
     assert ArchiveInputs.problems({**good, "keep": {"daily": UNKNOWN, "weekly": 2.0}, "pin": True}) == []
 
 
