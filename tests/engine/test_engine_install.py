@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, joined
+from tests.engine.stage import DATABASE
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -92,50 +91,3 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, outside: str, 
     (project / ".venv").symlink_to(SCRIPTS.parent)
     app.environment["PATH"] = activated
     assert "warning" not in app.preview()
-
-
-TWO = f"""
-mistake = pulumi.Config().get("mistake")
-for name, version, database in ("one", "0.1.0", "{DATABASE}"), ("two", "0.2.0", "{OTHER_DATABASE}"):
-    inputs = {{"databaseId": database, **({{"later": 1}} if name == mistake else {{}})}}
-    pulumi.CustomResource("squarecloud:index:Snapshot", name, inputs, pulumi.ResourceOptions(version=version))
-"""
-LATER = "resource '{}' has a problem: later is not an input of squarecloud:index:Snapshot; its inputs are "
-IS = ". This plugin is version {}"
-SDK_IS = ". The program's SDK is version 0.2.0, and this plugin is 0.1.0: install the plugin of the SDK's version"
-
-
-def test_two_plugins_in_one_program_say_which_is_which(app: App, outside: str, tmp_path: Path) -> None:
-    app.program(TWO)
-    types(app, "install")
-    (first,) = (tmp_path / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
-    second = first.parent.with_name(first.parent.name.replace("0.1.0", "0.2.0")) / first.name
-    shutil.copytree(first.parent, second.parent)
-    later = 'import pulumi_snapshots.plugin.description.identity as it; it.VERSION = "0.2.0"; from '
-    second.write_text(first.read_text().replace("-c 'from ", f"-c '{later}"))
-    assert "warning: version 0.2.0 is installed too, and Pulumi takes the newest" in types(app, "install").stderr
-
-    activated, app.environment["PATH"] = app.environment["PATH"], outside
-    assert "warning" not in app.up()
-    providers = [each["urn"] for each in app.resources() if each["type"] == "pulumi:providers:squarecloud"]
-    assert sorted(each.rpartition("default_")[2] for each in providers) == ["0_1_0", "0_2_0"]
-    assert len(app.started()) == 2
-
-    def told(mistaken: str) -> str:
-        ended = app.stack.run("preview", "-c", f"mistake={mistaken}", check=False)
-        assert ended.returncode
-        assert LATER.format(mistaken) in ended.stdout
-        return joined(ended.stdout)
-
-    for mistaken, version in ("one", "0.1.0"), ("two", "0.2.0"):
-        assert IS.format(version) in told(mistaken)
-
-    # The one that is first on PATH serves both, though it is too old for one.
-    app.environment["PATH"] = activated
-    printed = told("two")
-    assert f"using pulumi-resource-squarecloud from $PATH at {SCRIPTS}/" in printed
-    warned = "resource plugin squarecloud is expected to have version"
-    assert f"{warned} >=0.2.0, but has 0.1.0" in printed
-    assert f"| `{warned}` |" in PAGE
-    assert SDK_IS in printed
-    assert len(app.posts()) == 2
