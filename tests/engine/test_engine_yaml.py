@@ -237,7 +237,6 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     (version,) = app.started()
     assert f"guarded by {DATABASE}/{version}: create of Command migration" in diagnostics(printed)
     assert done.read_text().split() == ["create", "migration", "create", "migration", "delete", "migration"]
-    assert "3 unchanged" in app.up()
 
     # What the README says for the way back.
     program = app.stack.project / "Pulumi.yaml"
@@ -247,7 +246,6 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     assert [each["version_id"] for each in app.requests() if each["kind"] == "restore"] == [version]
 
     # What does not depend on the guard is registered before it.
-    assert "depend" not in app.preview()
     whole, none = program.read_text(), "Guard guard guards no resource{}: Pulumi has registered none after it."
     program.write_text(re.sub(r"    options:\n      dependsOn:.*?\n.*?\n", "", whole))
     assert none.format("") in joined(app.preview())

@@ -290,15 +290,13 @@ class _Shared(Shared):
             self._ledgers[key] = Ledger(self.places[-1], ServiceClock(self._clock))
         return self._ledgers[key]
 
-    def _new_session(self, settings: Settings) -> Session:
-        return Session(
-            settings,
-            self.ledger(settings),
-            self.memory,
-            clock=self._clock,
-            http=self.wire,
-            chance=random.Random(settings.fingerprint()),
-        )
+    def session(self, settings: Settings) -> Session:
+        rest: dict[str, Any] = {
+            "clock": self._clock,
+            "http": self.wire,
+            "chance": random.Random(settings.fingerprint()),
+        }
+        return self._one(settings, lambda: Session(settings, self.ledger(settings), self.memory, **rest))
 
 
 class Provider:

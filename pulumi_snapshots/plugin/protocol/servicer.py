@@ -130,16 +130,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         unknown = f"is not a setting of this provider; its settings are {_all(SETTINGS.all, config)}"
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown)
 
-    async def DiffConfig(self, request: Any, _context: Any) -> Any:
-        """Find which settings change. Each is an update: another key or address replaces neither provider nor resources."""
-        was, now = _config(request.old_inputs), _config(request.news)
-        names = [each.partition(":")[2] for each in sorted(was.keys() | now.keys()) if was.get(each) != now.get(each)]
-        answer = provider_pb2.DiffResponse
-        response = answer(changes=answer.DIFF_SOME if names else answer.DIFF_NONE, hasDetailedDiff=True)
-        for name in names:
-            _add_change(response, name, request, is_input=True)
-        return response
-
     async def Configure(self, request: Any, context: Any) -> Any:
         """Keep the settings; they are read when they are needed, so that a destroy works with bad ones."""
         if not self._engine_can:
@@ -510,7 +500,7 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
 
 
 def _add_change(response: Any, name: str, request: Any, *, is_input: bool, suffix: str = "") -> None:
-    """Add a property that changes to the answer of a diff; a setting, too."""
+    """Add a property that changes to the answer of a diff."""
     was, now = name in request.old_inputs.fields, name in request.news.fields
     change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
     response.diffs.append(name)
@@ -549,5 +539,6 @@ async def _refuse(_self: Any, _request: Any, context: Any) -> Any:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, text)
 
 
-for _name in ("Parameterize", "Call", "GetMapping", "GetMappings"):
+# Without a DiffConfig, the engine updates a provider whose settings change, and replaces nothing.
+for _name in ("Parameterize", "Call", "GetMapping", "GetMappings", "DiffConfig"):
     setattr(Plugin, _name, _refuse)

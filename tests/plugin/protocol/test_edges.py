@@ -21,9 +21,6 @@ DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d18
 SNAPSHOT = "squarecloud:index:Snapshot"
 NAME = urn("x")
 OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
-DIFF = provider_pb2.DiffResponse
-
-
 # What the plugin does not have
 
 
@@ -86,32 +83,6 @@ async def test_settings_that_a_preview_does_not_know_send_no_request() -> None:
         with pytest.raises(CallFailedError, match="settings of this provider are not known in a preview"):
             await here.call("Read", provider_pb2.ReadRequest(urn=NAME, id=f"{DATABASE}/v1"))
         assert here.kinds == []
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "changed"),
-    [
-        ({"apiKey": "k"}, {"apiKey": "k"}, {}),
-        ({"apiKey": "k"}, {"apiKey": "another"}, {"apiKey": "UPDATE"}),
-        ({"apiUrl": "https://a"}, {"apiUrl": "https://b"}, {"apiUrl": "UPDATE"}),
-        ({"apiUrl": "https://a"}, {"apiUrl": UNKNOWN}, {"apiUrl": "UPDATE"}),
-        ({}, {"lookEvery": "1m"}, {"lookEvery": "ADD"}),
-        ({"lookEvery": "1m", "apiKey": "k"}, {"apiKey": "k"}, {"lookEvery": "DELETE"}),
-        ({"version": "0.0.9"}, {"version": VERSION}, {"version": "UPDATE"}),
-    ],
-)
-@inside
-async def test_another_setting_is_an_update_and_replaces_nothing(
-    was: dict[str, Any], now: dict[str, Any], changed: dict[str, str]
-) -> None:
-    async with plugged() as here:
-        request = provider_pb2.DiffRequest(urn=OF_STACK, id="1", old_inputs=bag(was), olds=bag(was), news=bag(now))
-        answer = await here.call("DiffConfig", request)
-        assert answer.changes == (DIFF.DIFF_SOME if changed else DIFF.DIFF_NONE)
-        assert not answer.replaces
-        kinds = {name: provider_pb2.PropertyDiff.Kind.Name(each.kind) for name, each in answer.detailedDiff.items()}
-        assert kinds == changed
-        assert list(answer.diffs) == list(changed)
 
 
 KEY = "k3y" * 22

@@ -365,11 +365,11 @@ def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) ->
 def test_a_call_that_it_does_not_have_prints_nothing(idle: PluginServicer) -> None:
     """The engine shows what a plugin prints."""
     idle.forget()
-    for method in ("Parameterize", "Call", "GetMapping", "GetMappings"):
+    for method in ("Parameterize", "Call", "GetMapping", "GetMappings", "DiffConfig"):
         with pytest.raises(CallFailedError) as caught:
-            call(idle, method, getattr(provider_pb2, f"{method}Request")())
+            call(idle, method, getattr(provider_pb2, f"{method.removesuffix('Config')}Request")())
         assert caught.value.code == "UNIMPLEMENTED"
-        assert caught.value.message.startswith(("This package ", "The resources "))
+        assert caught.value.message.startswith("This package takes no parameters")
     assert idle.printed == []
 
 
