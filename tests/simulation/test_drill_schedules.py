@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from types import SimpleNamespace as Step
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import example, given
@@ -21,7 +22,6 @@ from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
 from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.schedules import schedules
 from tests.support.virtual import run_virtual
-from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
     from squarecloud_emulator import JournalEntry
@@ -68,67 +68,31 @@ QUICK: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Step:
-    """One run.
-
-    Attributes:
-        ends: how it ends: by itself (`up`), or by `^C` or `kill -9` after some seconds.
-        after: these seconds.
-        saves: whether the engine can save what the provider answers.
-        another: what the user has changed: the triggers, the snapshot, or nothing.
-        timeout: seconds for the drill.
-        post_fault: the fault of the restore's POST.
-        status_fault: the fault of the database's status, and of the restore's.
-        fails: the code with which the next restore fails after it was accepted; None if it does not.
-        refuses: how many connections the scratch database refuses.
-        seconds: that each check takes.
-        expects: whether the check expects what is in the snapshot.
-        warns: whether a failure only warns.
-        others: whether somebody else restores the scratch database before this run.
-        moves: whether it runs on another machine than the one before, which shares the ledger with it.
-        pause: seconds until the next run.
-    """
-
-    ends: str
-    after: float
-    saves: bool
-    another: str
-    timeout: float
-    post_fault: dict[str, Any] | None
-    status_fault: dict[str, Any] | None
-    fails: str | None
-    refuses: int
-    seconds: float
-    expects: bool
-    warns: bool
-    others: bool
-    moves: bool
-    pause: float
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "ends": st.sampled_from(["up", "up", "^C", "kill -9"]),  # by itself, or after some seconds
+    "after": st.sampled_from([0.5, 10.0, 45.0, 100.0, 130.0, 200.0, 400.0]),
+    "saves": st.sampled_from([True, True, True, False]),  # whether the engine can save what the provider answers
+    "another": st.sampled_from(["", "", "", "triggers", "snapshot"]),  # what the user has changed
+    "timeout": st.sampled_from([MINUTE, 5 * MINUTE, 30 * MINUTE]),
+    "post_fault": POST_FAULTS,  # of the restore's POST
+    "status_fault": STATUS_FAULTS,  # of the database's status, and of the restore's
+    "fails": st.sampled_from([None, None, None, "SNAPSHOT_CORRUPT", "RESTORE_INTERRUPTED"]),  # the next restore
+    "refuses": st.sampled_from([0, 0, 3, 100]),  # connections
+    "seconds": st.sampled_from([0.0, 0.0, 20.0, 100.0]),  # that each check takes
+    "expects": st.sampled_from([True, True, False]),  # whether the check expects what is in the snapshot
+    "warns": st.booleans(),  # whether a failure only warns
+    "others": st.sampled_from([False, False, False, True]),  # whether somebody else restores the database before
+    "moves": st.booleans(),  # whether another machine runs it, which shares the ledger
+    "pause": st.sampled_from([0.0, 70.0, HOUR, 3 * HOUR]),  # until the next run
+}
+"""One run."""
+STEPS = st.lists(st.builds(Step, **FIELDS), min_size=1, max_size=6)
 
 
-STEPS = st.lists(
-    st.builds(
-        Step,
-        ends=st.sampled_from(["up", "up", "^C", "kill -9"]),
-        after=st.sampled_from([0.5, 10.0, 45.0, 100.0, 130.0, 200.0, 400.0]),
-        saves=st.sampled_from([True, True, True, False]),
-        another=st.sampled_from(["", "", "", "triggers", "snapshot"]),
-        timeout=st.sampled_from([MINUTE, 5 * MINUTE, 30 * MINUTE]),
-        post_fault=POST_FAULTS,
-        status_fault=STATUS_FAULTS,
-        fails=st.sampled_from([None, None, None, "SNAPSHOT_CORRUPT", "RESTORE_INTERRUPTED"]),
-        refuses=st.sampled_from([0, 0, 3, 100]),
-        seconds=st.sampled_from([0.0, 0.0, 20.0, 100.0]),
-        expects=st.sampled_from([True, True, False]),
-        warns=st.booleans(),
-        others=st.sampled_from([False, False, False, True]),
-        moves=st.booleans(),
-        pause=st.sampled_from([0.0, 70.0, HOUR, 3 * HOUR]),
-    ),
-    min_size=1,
-    max_size=6,
-)
+def plain(**changes: Any) -> Step:
+    """A run in which nothing happens but these."""
+    usual = {name: None if "fault" in name or name == "fails" else 0 for name in FIELDS}
+    return Step(**{**usual, "ends": "up", "saves": True, "timeout": 30 * MINUTE, "expects": True, **changes})
 
 
 @dataclass
@@ -149,6 +113,11 @@ class Deployment:
     sent: set[tuple[int, int]] = field(default_factory=set)
     good: dict[str, Any] | None = None
 
+    @property
+    def text(self) -> str:
+        """What the rows of the snapshot say."""
+        return f"then {self.number}" if self.number else "then"
+
     async def play(self, step: Step) -> None:
         at, emulator = self.at, self.at.at.here.emulator
         emulator.clear_faults()
@@ -156,8 +125,7 @@ class Deployment:
             self.triggers += 1
         elif step.another == "snapshot":
             self.number += 1
-            at.at.writes(f"then {self.number}")
-            at.at.stored = emulator.add_snapshot(DATABASE)
+            at.takes(f"then {self.number}")
         if step.moves:
             at.on_another_machine()
         if step.others:
@@ -188,12 +156,11 @@ class Deployment:
     async def _run(self, step: Step) -> bool:
         """Run the next `up`; false if it was killed."""
         at = self.at
-        text = "then" if self.number == 0 else f"then {self.number}"
         chosen: dict[str, Any] = {
             "triggers": [f"v{self.triggers}"],
             "timeout": step.timeout,
             "on_failure": "warn" if step.warns else "error",
-            "checks": [{"query": "select state from rows", "equals": text if step.expects else "something else"}],
+            "checks": [{"query": "select state from rows", "equals": self.text if step.expects else "something else"}],
         }
         if step.ends == "kill -9":
             return not await at.killed(step.after, **chosen)
@@ -219,9 +186,8 @@ class Deployment:
         if self.good is not None:
             assert outputs.get("last_good"), "the last good drill was forgotten"
         if error is None and outputs["passed"]:
-            text = "then" if self.number == 0 else f"then {self.number}"
             assert outputs["version_id"] == at.at.stored.version_id
-            assert [each["found"] for each in outputs["results"]] == [text]
+            assert [each["found"] for each in outputs["results"]] == [self.text]
             assert outputs["last_good"]["version_id"] == at.at.stored.version_id
         elif error is None:
             assert step.warns, "a drill that failed was taken for a good one"
@@ -248,16 +214,13 @@ def _may_have_been_carried_out(post: JournalEntry) -> bool:
     return not (post.answered_at is not None and known and 400 <= (post.status or 0) < 500)
 
 
-PLAIN = Step("up", 0.5, True, "", 30 * MINUTE, None, None, None, 0, 0.0, True, False, False, False, 0.0)  # noqa: FBT003  by the order of the fields
-
-
-@example(service={**QUICK, "restore_seconds": 5.0}, steps=[PLAIN, PLAIN])
+@example(service={**QUICK, "restore_seconds": 5.0}, steps=[plain(), plain()])
 @example(  # somebody else's restore fails, and has overwritten the scratch database all the same
     service={**QUICK, "restore_holds": True, "restore_stops_database": False},
     steps=[
-        replace(PLAIN, timeout=MINUTE),
-        replace(PLAIN, timeout=MINUTE, fails="SNAPSHOT_CORRUPT", pause=70.0),
-        replace(PLAIN, timeout=MINUTE, others=True),
+        plain(timeout=MINUTE),
+        plain(timeout=MINUTE, fails="SNAPSHOT_CORRUPT", pause=70.0),
+        plain(timeout=MINUTE, others=True),
     ],
 )
 @schedules(60)
