@@ -11,11 +11,14 @@ import anyio
 import pytest
 
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
+from pulumi_snapshots.databases.dumps import NotLoaded
 from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, Hidden
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
+from pulumi_snapshots.databases.loading import EMPTIERS, empty
 from pulumi_snapshots.databases.opening import SESSIONS, open_database
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
+from tests.support.failing import fails_with
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,15 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypa
     anyio.run(body)
 
 
+def test_an_error_without_a_text_does_not_pass_for_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_dsn: str) -> NoReturn:
+        raise RuntimeError
+
+    monkeypatch.setitem(EMPTIERS, "redis", lambda: fails)
+    with fails_with(NotLoaded, "Redis database could not be emptied: RuntimeError"):
+        anyio.run(empty, "redis://db.example/0")
+
+
 def test_no_library_is_loaded_before_a_database_is_opened() -> None:
     code = (
         "import sys, pulumi_snapshots.databases.opening\n"
@@ -101,6 +113,7 @@ def test_no_library_is_loaded_before_a_database_is_opened() -> None:
 
 STOPPED = """
 import anyio, sys
+from pulumi_snapshots.databases.loading import EMPTIERS, empty
 from pulumi_snapshots.databases.opening import open_database
 
 async def open_one(dsn):

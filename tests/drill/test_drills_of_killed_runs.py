@@ -131,18 +131,21 @@ async def test_what_is_upstream_and_deleted_first_drills_nothing_again() -> None
         assert len(at.databases.asked) == 1
 
 
-@pytest.mark.parametrize("how", ["killed", "deleted by a run that was interrupted"])
+@pytest.mark.parametrize("how", ["killed", "killed in its checks", "deleted by a run that was interrupted"])
 @virtual
 async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(how: str) -> None:
     async with drill_scene() as at:
-        if how == "killed":
-            assert await at.killed(45.0)
+        if how.startswith("killed"):
+            at.databases.seconds = 1000.0
+            assert await at.killed(45.0 if how == "killed" else 150.0)
+            at.databases.seconds = 0.0
         else:
             await at.up()
             at.stack.begin()
             await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
         at.takes("now")
         kept = await at.passes(checks=NOW, restores=2)
+        assert at.at.elapsed < 6 * 60, "a killed run does not hold the scratch database for long"
         assert kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
 
 
