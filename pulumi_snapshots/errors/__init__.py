@@ -296,19 +296,14 @@ class Unresolved(Explained, Generic[R]):
         happened: what was sent, how it was answered, and why the wait ended; sentences.
         undecided: whether waiting longer would end the same way.
         cause: the error that ended the wait, if any; it follows what happened, and its next steps come first.
-
-    Attributes:
-        told: `happened`, without the cause.
     """
 
+    # Next steps if the next run may see its end; if it is undecided; if the state cannot keep it, but this machine remembers it;
+    # and if nothing does.
     steps_if_pending: ClassVar[tuple[Next, ...]]
-    """Next steps if the next run may see its end."""
     steps_if_undecided: ClassVar[tuple[Next, ...]]
-    """Next steps if it is undecided."""
     step_if_remembered: ClassVar[Next]
-    """What happens next if the state cannot keep it, but this machine remembers it."""
     step_if_forgotten: ClassVar[Next]
-    """What happens next if nothing remembers it."""
 
     def __init__(
         self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
@@ -331,12 +326,7 @@ class Unresolved(Explained, Generic[R]):
         return kind(record, self.told, undecided=self.undecided, cause=cause)
 
     def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
-        """The next steps if the state cannot keep it.
-
-        Args:
-            remembered: whether the next run on this machine still finds it.
-            everywhere: whether the next run on any machine does then.
-        """
+        """The next steps if the state cannot keep it: the next run on this machine may still find it, or on any machine."""
         if remembered and everywhere:
             return (*self._before, *self.steps_if_pending)
         return (*self._before, self.step_if_remembered if remembered else self.step_if_forgotten)
@@ -349,11 +339,7 @@ class NothingSent(Explained):
 class LedgerUnavailable(Explained):
     """The ledger, in which what is sent must be written down first, cannot be read or written.
 
-    Args:
-        where: the place.
-        why: in a few words.
-        then: the next steps, if they are other ones than for every such place.
-        is_shared: whether several machines share the place.
+    `then` are the next steps if they are other ones than for every such place; `is_shared`, if several machines share it.
     """
 
     def __init__(self, where: str, why: str, then: Iterable[Next] = (), is_shared: bool = False) -> None:  # noqa: FBT001, FBT002  its arguments are kept in order
@@ -386,10 +372,7 @@ class CannotTell(Explained):
 def not_listed(database_id: str, version_id: str, listed_by: datetime | None = None) -> tuple[str, list[Next]]:
     """What an error says of a snapshot that no listing shows, and its next steps.
 
-    Args:
-        database_id: the snapshot's database.
-        version_id: its version.
-        listed_by: when every listing must show it, UTC; None if it may be gone, or never have been there.
+    `listed_by` is when every listing must show it, UTC; None if it may be gone, or never have been there.
     """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:

@@ -27,24 +27,18 @@ _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
 """What can be an id: one segment of a path, and no name with spaces, nothing that was to be filled in, as `${id}` or `<id>`."""
 
 
-class _Unknown:
-    """The value of an input that a preview does not know yet."""
+class _Marker:
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "UNKNOWN"
+        return self._name
 
 
-UNKNOWN: Final = _Unknown()
-
-
-class _Stored:
-    """The value of an input that is a file or an archive, which no SDK reads back from a state."""
-
-    def __repr__(self) -> str:
-        return "FILE"
-
-
-FILE: Final = _Stored()
+UNKNOWN: Final = _Marker("UNKNOWN")
+"""The value of an input that a preview does not know yet."""
+FILE: Final = _Marker("FILE")
+"""The value of an input that is a file or an archive, which no SDK reads back from a state."""
 
 
 def digest_of(triggers: object) -> str:

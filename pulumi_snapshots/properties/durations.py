@@ -50,11 +50,10 @@ def spoken(seconds: float, *, exact: bool = False) -> str:
 
 def duration_text(seconds: float) -> str:
     """`seconds` as a person would write it: `45m`, `1h30m`, `7d`, `0.5s`."""
-    if seconds < 60:  # noqa: PLR2004  fractions matter only below a minute
+    if seconds < MINUTE:
         return f"{seconds:g}s"
-    parts = []
-    rest = round(seconds)
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+    rest, parts = round(seconds), []
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", 1)):
         count, rest = divmod(rest, size)
         if count:
             parts.append(f"{count}{unit}")
