@@ -6,8 +6,7 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives.archives import archives, decrypt, forget
-from pulumi_snapshots.cli.archives.download import archive, download
+from pulumi_snapshots.cli.archives.archives import archive, archives, decrypt, download, forget
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
 from pulumi_snapshots.cli.assurance.drill import drill
 from pulumi_snapshots.cli.assurance.runs import guards, runs
@@ -16,8 +15,7 @@ from pulumi_snapshots.cli.setup.doctor import doctor
 from pulumi_snapshots.cli.setup.explain import completion, explain
 from pulumi_snapshots.cli.setup.plugin import plugin
 from pulumi_snapshots.cli.setup.probe import probe
-from pulumi_snapshots.cli.snapshots.create import create
-from pulumi_snapshots.cli.snapshots.restore import restore
+from pulumi_snapshots.cli.snapshots.requests import create, restore
 from pulumi_snapshots.cli.snapshots.show import databases, list_, show, url
 
 GROUPS = {
