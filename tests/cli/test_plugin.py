@@ -73,30 +73,24 @@ def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -
     assert f"python={shlex.quote(sys.executable)}\n" in launcher.read_text()
 
 
-RECORDS = "echo \"$@\" >> {log}; echo '[]'"
+LANGUAGES = {
+    # The project's file, what Pulumi is asked, and the line that is printed.
+    "typescript": ("runtime: nodejs", "package add", 'import * as squarecloud from "pulumi-squarecloud";'),
+    "go": ("name: x\nruntime:\n  name: go", "package add", 'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"'),
+    "csharp": ("runtime: nodejs", "package gen-sdk", "using PulumiSnapshots.SquareCloud;"),
+    "python": ("", "package gen-sdk", "import pulumi_squarecloud as squarecloud"),
+    "java": ("", "package gen-sdk", "import pulumisnapshots.squarecloud.*;"),
+    "yaml": ("runtime: yaml", None, "type: squarecloud:Snapshot"),
+}
 
 
-@pytest.mark.parametrize(
-    ("language", "project", "asked", "line"),
-    [
-        ("typescript", "runtime: nodejs", "package add", 'import * as squarecloud from "pulumi-squarecloud";'),
-        (
-            "go",
-            "name: x\nruntime:\n  name: go",
-            "package add",
-            'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"',
-        ),
-        ("csharp", "runtime: nodejs", "package gen-sdk", "using PulumiSnapshots.SquareCloud;"),
-        ("python", "", "package gen-sdk", "import pulumi_squarecloud as squarecloud"),
-        ("java", "", "package gen-sdk", "import pulumisnapshots.squarecloud.*;"),
-        ("yaml", "runtime: yaml", None, "type: squarecloud:Snapshot"),
-    ],
-)
-def test_one_command_gives_a_language_plugin_sdk_and_import(  # noqa: PLR0913, PLR0917  the columns of the table
-    tmp_path: Path, forks: dict[str, str], language: str, project: str, asked: str | None, line: str
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_command_gives_a_language_plugin_sdk_and_import(
+    tmp_path: Path, forks: dict[str, str], language: str
 ) -> None:
+    project, asked, line = LANGUAGES[language]
     log = tmp_path / "asked"
-    pulumi_that(tmp_path, RECORDS.format(log=log))
+    pulumi_that(tmp_path, f"echo \"$@\" >> {log}; echo '[]'")
     if project:
         (tmp_path / "Pulumi.yaml").write_text(f"{project}\n")
     ended = types(tmp_path, forks, "sdk", language)
