@@ -150,14 +150,7 @@ async def test_what_is_no_url_is_refused_and_not_shown(tmp_path: Path, url: str)
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [
-        {"delay": 1000.0, "when": "before"},
-        {"status": 503},
-        {"drop": True},
-        {"html": 502},
-        {"no_connect": True},
-    ],
+    "fault", [{"delay": 1000.0, "when": "before"}, {"status": 503}, {"drop": True}, {"html": 502}, {"no_connect": True}]
 )
 @virtual
 async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
