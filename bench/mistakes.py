@@ -195,7 +195,6 @@ MISTAKES = (
     ("archive", "drilled=about is not None and about.drill is not None", "drilled=False"),
     ("archive", "if transfers.at(one.uri).holds(one.mark):", "if True:"),
     ("archive", "or await digest_of(transfers, store) == record.sha256:", "or True:"),
-    ("archive", "if seen is not None and seen.size == record.size:", "if seen is not None:"),
     ("archive", "if held is not None and found is None:\n            raise", "if False:\n            raise"),
     ("archive", 'return "" if digest == manifest.sha256 else f"', 'return "" if True else f"'),
     ("archive", "each.pinned or each is proof or", "each.pinned or"),

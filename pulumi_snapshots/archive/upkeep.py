@@ -47,7 +47,7 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
             record = await _without_gone(transfers, record, listener)
             seen = await transfers.reading(store.stat)
             lost = "missing" if seen is None else "altered"
-            if seen is not None and seen.size == record.size:
+            if seen is not None:
                 if seen.mark != record.mark:
                     listener.progress("the archive was changed or copied since; reading it")
                 if seen.mark == record.mark or await digest_of(transfers, store) == record.sha256:

@@ -317,7 +317,7 @@ def test_a_part_that_timed_out_is_sent_again(bucket: Bucket, large: Host) -> Non
         return "silent" if seen and not again else None
 
     bucket.proxy.fails = first_is_silent
-    with patch.object(buckets, "LONGEST_PART", timedelta(seconds=1)):
+    with patch.object(buckets, "LONGEST_PART", timedelta(seconds=4)):
         record = bucket.archive(large.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
     sent = [request.path for request in bucket.proxy.requests if writes_a_part(request)]
