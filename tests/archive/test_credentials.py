@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -22,7 +23,7 @@ from pulumi_snapshots.storage.store import StoreTrouble
 from tests.support.identities import Identities, identities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 KEYS = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "neverShown"}
@@ -208,121 +209,107 @@ def forgotten(known: Identities) -> None:
     known.at_store.clear()
 
 
-def keys_of_role(url: str, _home: Path) -> Environment:
-    return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}
-
-
-def container(url: str, home: Path) -> Environment:
-    (home / "token").write_text("CONTAINER")
-    file = str(home / "token")
-    return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{url}/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": file}
-
-
-def profile(home: Path, **lines: str) -> Environment:
-    (home / ".aws").mkdir(exist_ok=True)
-    text = "".join(f"{name} = {value}\n" for name, value in lines.items())
-    text += "[profile other]\naws_access_key_id = OTHER\naws_secret_access_key = neverShown\n"
-    (home / ".aws" / "config").write_text(f"[profile work]\nregion = eu-west-1\n{text}")
-    return {"AWS_PROFILE": "work"}
-
-
-def assumed(url: str, home: Path) -> Environment:
-    role = profile(home, role_arn="arn:aws:iam::123456789012:role/x", source_profile="other")
-    return {**role, "AWS_ENDPOINT_URL_STS": url}
-
-
-def login(url: str, home: Path, ends: str = "2036-01-01T00:00:00Z") -> Environment:
-    start = "https://work.example/start"
-    cache = home / ".aws" / "sso" / "cache"
-    cache.mkdir(parents=True)
-    name = hashlib.sha1(start.encode(), usedforsecurity=False).hexdigest()
-    (cache / f"{name}.json").write_text(json.dumps({"startUrl": start, "accessToken": "LOGIN", "expiresAt": ends}))
-    own = {"sso_start_url": start, "sso_region": "eu-west-1", "sso_account_id": "123456789012", "sso_role_name": "x"}
-    return {**profile(home, **own), "AWS_ENDPOINT_URL_SSO": url}
-
-
-def google_machine(url: str, _home: Path) -> Environment:
-    return {"GCE_METADATA_HOST": url.removeprefix("http://")}
-
-
-def google_account(url: str, home: Path) -> Environment:
+@cache
+def private_key() -> str:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     kind, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    text = key.private_bytes(kind, form, serialization.NoEncryption()).decode()
-    known = {"type": "service_account", "client_email": "me@example", "private_key_id": "1", "private_key": text}
-    (home / "google.json").write_text(json.dumps({**known, "token_uri": f"{url}/token"}))
-    return {"GOOGLE_APPLICATION_CREDENTIALS": str(home / "google.json")}
+    return key.private_bytes(kind, form, serialization.NoEncryption()).decode()
 
 
-def google_federation(url: str, home: Path) -> Environment:
-    (home / "subject").write_text("SUBJECT")
-    known = {
+def written(url: str, home: Path, ends: str = "2036-01-01T00:00:00Z") -> None:
+    """Write all files that the ways below need."""
+    start = "https://work.example/start"
+    login = f"sso_start_url = {start}\nsso_region = eu-west-1\nsso_account_id = 123456789012\nsso_role_name = x\n"
+    account = {"type": "service_account", "client_email": "me@example", "private_key_id": "1"}
+    federation = {
         "type": "external_account",
         "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": f"{url}/v1/token",
         "credential_source": {"file": str(home / "subject")},
     }
-    (home / "google.json").write_text(json.dumps(known))
-    return {"GOOGLE_APPLICATION_CREDENTIALS": str(home / "google.json")}
-
-
-def azure(url: str, **own: str) -> Environment:
-    return {"AZURE_STORAGE_ACCOUNT": "shop", "AZURE_STORAGE_ENDPOINT": f"{url}/shop", **own}
-
-
-def azure_identity(url: str, _home: Path) -> Environment:
-    return azure(url, IDENTITY_ENDPOINT=f"{url}/msi", IDENTITY_HEADER="PROOF")
-
-
-def azure_secret(url: str, _home: Path) -> Environment:
-    own = {"AZURE_CLIENT_ID": "client", "AZURE_TENANT_ID": "tenant", "AZURE_AUTHORITY_HOST": url}
-    return azure(url, AZURE_CLIENT_SECRET="neverShown", **own)
-
-
-def azure_workload(url: str, home: Path) -> Environment:
-    (home / "federated").write_text("FEDERATED")
-    own = {"AZURE_CLIENT_ID": "client", "AZURE_TENANT_ID": "tenant", "AZURE_AUTHORITY_HOST": url}
-    return azure(url, AZURE_FEDERATED_TOKEN_FILE=str(home / "federated"), **own)
-
-
-def azure_cli(url: str, home: Path) -> Environment:
-    """Its program, as far as a store's library asks it."""
-    (home / ".azure").mkdir()
-    (home / ".azure" / "azureProfile.json").write_text("{}")
     said = {"accessToken": "TOKEN", "expiresOn": "2036-01-01 00:00:00.000000", "expires_on": 2082758400}
     said |= {"subscription": "s", "tenant": "t", "tokenType": "Bearer"}
-    program = home / "bin" / "az"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho \"$@\" > {home}/az-asked\necho '{json.dumps(said)}'\n")
-    program.chmod(0o755)
-    return azure(url, PATH=f"{program.parent}:{os.environ['PATH']}")
-
-
-def azure_key(url: str, _home: Path) -> Environment:
-    return azure(url, AZURE_STORAGE_KEY="bmV2ZXJTaG93bg==")
+    files = {
+        "token": "CONTAINER",
+        "subject": "SUBJECT",
+        "federated": "FEDERATED",
+        ".aws/config": "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = other\n"
+        f"region = eu-west-1\n[profile login]\nregion = eu-west-1\n{login}"
+        "[profile other]\naws_access_key_id = OTHER\naws_secret_access_key = neverShown\n",
+        f".aws/sso/cache/{hashlib.sha1(start.encode(), usedforsecurity=False).hexdigest()}.json": json.dumps(
+            {"startUrl": start, "accessToken": "LOGIN", "expiresAt": ends}
+        ),
+        "account.json": json.dumps({**account, "private_key": private_key(), "token_uri": f"{url}/token"}),
+        "federation.json": json.dumps(federation),
+        ".azure/azureProfile.json": "{}",
+        "bin/az": f"#!/bin/sh\necho '{json.dumps(said)}'\n",
+    }
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    (home / "bin" / "az").chmod(0o755)
 
 
 S3, TEMPORARY, BEARER = "s3", "Credential=TEMPORARY/", "Bearer TOKEN"
-WAYS: dict[str, tuple[str, Callable[[str, Path], Environment], str, str]] = {
-    "machine of AWS": (S3, keys_of_role, "the machine's role", TEMPORARY),
-    "container of AWS": (S3, container, "what is in AWS_CONTAINER_CREDENTIALS_FULL_URI", TEMPORARY),
-    "role of a profile": (S3, assumed, "profile work (role_arn), through boto3, region eu-west-1", TEMPORARY),
-    "SSO of AWS": (S3, login, "profile work (sso_start_url), through boto3, region eu-west-1", TEMPORARY),
-    "machine of Google": ("gs", google_machine, "the machine's service account", BEARER),
-    "service account": ("gs", google_account, "service_account in ", "Bearer eyJ"),
-    "federation of Google": ("gs", google_federation, "external_account in ", BEARER),
-    "managed identity": ("az", azure_identity, "the managed identity, account shop", BEARER),
-    "client secret": ("az", azure_secret, "what is in AZURE_CLIENT_SECRET, account shop", BEARER),
-    "workload identity": ("az", azure_workload, "what is in AZURE_FEDERATED_TOKEN_FILE, account shop", BEARER),
-    "Azure CLI": ("az", azure_cli, "the login of the Azure CLI, account shop", BEARER),
-    "key of the Azure CLI": ("az", azure_key, "what is in AZURE_STORAGE_KEY, account shop", "SharedKey shop:"),
+CONTAINER = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{url}/container"}
+AZURE = {"AZURE_CLIENT_ID": "client", "AZURE_TENANT_ID": "tenant", "AZURE_AUTHORITY_HOST": "{url}"}
+WAYS: dict[str, tuple[str, Environment, str, str]] = {
+    "machine of AWS": (S3, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": "{url}"}, "the machine's role", TEMPORARY),
+    "container of AWS": (
+        S3,
+        {**CONTAINER, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{home}/token"},
+        "what is in AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        TEMPORARY,
+    ),
+    "role of a profile": (
+        S3,
+        {"AWS_PROFILE": "role", "AWS_ENDPOINT_URL_STS": "{url}"},
+        "profile role (role_arn), through boto3, region eu-west-1",
+        TEMPORARY,
+    ),
+    "SSO of AWS": (
+        S3,
+        {"AWS_PROFILE": "login", "AWS_ENDPOINT_URL_SSO": "{url}"},
+        "profile login (sso_start_url), through boto3, region eu-west-1",
+        TEMPORARY,
+    ),
+    "machine of Google": ("gs", {"GCE_METADATA_HOST": "{host}"}, "the machine's service account", BEARER),
+    "service account": (
+        "gs",
+        {"GOOGLE_APPLICATION_CREDENTIALS": "{home}/account.json"},
+        "service_account in ",
+        "Bearer eyJ",
+    ),
+    "federation of Google": (
+        "gs",
+        {"GOOGLE_APPLICATION_CREDENTIALS": "{home}/federation.json"},
+        "external_account in ",
+        BEARER,
+    ),
+    "managed identity": (
+        "az",
+        {"IDENTITY_ENDPOINT": "{url}/msi", "IDENTITY_HEADER": "PROOF"},
+        "the managed identity",
+        BEARER,
+    ),
+    "client secret": ("az", {**AZURE, "AZURE_CLIENT_SECRET": "neverShown"}, "what is in AZURE_CLIENT_SECRET", BEARER),
+    "workload identity": (
+        "az",
+        {**AZURE, "AZURE_FEDERATED_TOKEN_FILE": "{home}/federated"},
+        "what is in AZURE_FEDERATED_TOKEN_FILE",
+        BEARER,
+    ),
+    "Azure CLI": ("az", {}, "the login of the Azure CLI, account shop", BEARER),
+    "key of the Azure CLI": ("az", {"AZURE_STORAGE_KEY": "bmV2ZXJTaG93bg=="}, "what is in AZURE_", "SharedKey shop:"),
 }
 
 
-def refusal(environment: Environment, home: Path, scheme: str) -> str:
-    """What the error says once the store has refused, in an environment with nothing else in it."""
-    own = {"HOME": str(home), "PATH": os.environ["PATH"], "AZURE_ALLOW_HTTP": "true", **environment}
+def refusal(url: str, home: Path, scheme: str, **environment: str) -> str:
+    """What the error says once the store at this address has refused, in an environment with nothing else in it."""
+    own = {"HOME": str(home), "PATH": f"{home}/bin:{os.environ['PATH']}", "AZURE_ALLOW_HTTP": "true"}
+    own |= {"AZURE_STORAGE_ACCOUNT": "shop", "AZURE_STORAGE_ENDPOINT": f"{url}/shop"} if scheme == "az" else {}
+    own |= {"AWS_ENDPOINT_URL_S3": url, "GOOGLE_BASE_URL": url, **environment}
     logins = patch("botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR", str(home / ".aws" / "sso" / "cache"))
     with patch.dict(os.environ, own, clear=True), logins, pytest.raises(StoreTrouble) as failed:
         BucketStore(Buckets(), Destination.parse(f"{scheme}://bucket/x.zip")).listing()
@@ -332,13 +319,10 @@ def refusal(environment: Environment, home: Path, scheme: str) -> str:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_to_have_credentials_reaches_its_store(known: Identities, tmp_path: Path, way: str) -> None:
-    scheme, made, found, proof = WAYS[way]
-    environment = made(known.url, tmp_path)
-    if scheme == S3:
-        environment |= {"AWS_ENDPOINT_URL_S3": known.url}
-    if scheme == "gs":
-        environment |= {"GOOGLE_BASE_URL": known.url}
-    told = refusal(environment, tmp_path, scheme)
+    scheme, environment, found, proof = WAYS[way]
+    written(known.url, tmp_path)
+    facts = {"url": known.url, "host": known.url.removeprefix("http://"), "home": tmp_path}
+    told = refusal(known.url, tmp_path, scheme, **{name: text.format(**facts) for name, text in environment.items()})
     assert f"(credentials: {found}" in told
     assert known.at_store, told
     for asked in known.at_store:
@@ -349,16 +333,15 @@ def test_each_way_to_have_credentials_reaches_its_store(known: Identities, tmp_p
 
 @pytest.mark.parametrize("scheme", [S3, "gs", "az"])
 def test_a_machine_without_credentials_has_one_clear_error(known: Identities, tmp_path: Path, scheme: str) -> None:
-    account = {"AZURE_STORAGE_ACCOUNT": "shop"} if scheme == "az" else {}
     with patch.object(credentials, "_answers", lambda *_: False):
-        told = refusal(account, tmp_path, scheme)
+        told = refusal(known.url, tmp_path, scheme)
     assert told.startswith(f"{scheme}://bucket: no credentials were found")
     assert not known.at_store
 
 
 def test_a_login_that_has_expired_says_how_to_log_in(known: Identities, tmp_path: Path) -> None:
-    environment = {**login(known.url, tmp_path, ends="2020-01-01T00:00:00Z"), "AWS_ENDPOINT_URL_S3": known.url}
-    told = refusal(environment, tmp_path, S3)
+    written(known.url, tmp_path, ends="2020-01-01T00:00:00Z")
+    told = refusal(known.url, tmp_path, S3, AWS_PROFILE="login", AWS_ENDPOINT_URL_SSO=known.url)
     assert "the SSO session associated with this profile has expired" in told.replace("The", "the")
     assert "aws sso login" in told
     assert not known.at_store
