@@ -234,9 +234,36 @@ async def new_code(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
 # Refused -------------------------------------------------------------------------------------------------------------
 
 
-@event("`KEEP_CALM`")
-async def calm(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "KEEP_CALM", 429)
+@event("`KEEP_CALM`", {"status": 429, "code": "KEEP_CALM"})
+@event("`RESTORE_IN_PROGRESS` until `timeout`", {"status": 409, "code": "RESTORE_IN_PROGRESS", "times": None})
+@event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"})
+@event("401", {"status": 401, "code": "ACCESS_DENIED"})
+@event("no connection", {"no_connect": True, "times": 3})
+@event(
+    "`RATE_LIMITED` while it is restored",
+    {"status": 429, "code": "RATE_LIMITED", "kind": "restore status", "skip": 2},
+    settings={"block_wait": 300.0},
+)
+@event(
+    "the key is refused while it is restored",
+    {"status": 401, "code": "ACCESS_DENIED", "kind": "restore status", "skip": 1},
+)
+@event(
+    "the key may not see the restore's status",
+    *(
+        {"status": 403, "code": code, "kind": "restore status", "times": None}
+        for code in ("MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW")
+    ),
+)
+@event(
+    "the key may not see the database's status",
+    *(
+        {"status": 403, "code": code, "kind": "status"}
+        for code in ("MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED")
+    ),
+)
+async def answered(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(**{"kind": "restore", **fault}))
     return await at.restore()
 
 
@@ -271,12 +298,6 @@ async def running_without_status(at: Scene, _: Any) -> RestoreEnding:
     return ending
 
 
-@event("`RESTORE_IN_PROGRESS` until `timeout`")
-async def running_on(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "RESTORE_IN_PROGRESS", 409, times=None)
-    return await at.restore()
-
-
 @event("`SNAPSHOT_NOT_FOUND`")
 async def vanished(at: Scene, _: Any) -> RestoreEnding:
     at.here.emulator.remove_snapshot(at.stored.version_id)
@@ -302,48 +323,6 @@ async def failed(at: Scene, _: Any) -> RestoreEnding:
 @event("the snapshot was taken by the same run, onto its own database")
 async def just_taken(at: Scene, _: Any) -> RestoreEnding:
     at.here.session.memory.of(DATABASE).claimed.add(at.stored.version_id)
-    return await at.restore()
-
-
-@event("`RATE_LIMITED`")
-async def blocked(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "RATE_LIMITED", 429)
-    return await at.restore()
-
-
-@event("`RATE_LIMITED` while it is restored", settings={"block_wait": 300.0})
-async def blocked_meanwhile(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "RATE_LIMITED", 429, kind="restore status", skip=2)
-    return await at.restore()
-
-
-@event("401")
-async def refused_key(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "ACCESS_DENIED", 401)
-    return await at.restore()
-
-
-@event("the key is refused while it is restored")
-async def key_refused_meanwhile(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "ACCESS_DENIED", 401, kind="restore status", skip=1)
-    return await at.restore()
-
-
-@event("the key may not see the restore's status", "MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW")
-async def restore_status_refused(at: Scene, code: str) -> RestoreEnding:
-    refuses(at, code, 403, kind="restore status", times=None)
-    return await at.restore()
-
-
-@event("the key may not see the database's status", "MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED")
-async def status_refused(at: Scene, code: str) -> RestoreEnding:
-    refuses(at, code, 403, kind="status")
-    return await at.restore()
-
-
-@event("no connection")
-async def unreachable(at: Scene, _: Any) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(kind="restore", no_connect=True, times=3))
     return await at.restore()
 
 
