@@ -153,7 +153,7 @@ MISTAKES = (
     ("restore", "if began < first or began == post.previous:", "if began < first:"),
     ("restore", "return is_followed or (post.began is None and began <= post.posted_at + APART)", "return True"),
     ("restore", 'elif status.state == "error":', 'elif status.state == "failed":'),
-    ("restore", "left = 0.0 if seen_down or self.request.outcome else", "left = 0.0 if self.request.outcome else"),
+    ("restore", "longest = 0.0 if started > self.request.posted_at + SAME else", "longest = 0.0 if False else"),
     ("restore", "return self.denials >= DENIALS", "return self.denials >= 1"),
     ("restore", "if database is not None and database.running:", "if database is not None:"),
     ("restore", "if record.failure:\n        raise restoring.failure(record)", "pass"),

@@ -1,7 +1,7 @@
 """Watching the restore of one POST until it is over: what the service and its database's status say, and the progress.
 
 The service says how the last restore of a database stands. If it has no such route, or not for this key, the database's own
-status must do for an accepted restore: it is over once the database has started since, or was seen down, and runs again.
+status must do for an accepted restore: it is over once the database says that it has started since, or after a while.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class StatusWatch:
             NeverSeen: no poll can show any more how it ended.
             SquareCloudError: a poll was refused, and will be refused again; or it is `refusal`, and nothing has begun since.
         """
-        session, seen_down = self.session, False
+        session = self.session
         self.followed = None if self.resumed else self.request.posted_at
         while True:
             if (until := session.client.blocked_until) is not None:
@@ -124,9 +124,8 @@ class StatusWatch:
                     raise NeverSeen  # anybody may have stopped or started the database
                 database = await self._database(PATIENT)
                 self.is_down = database is not None and not database.running
-                seen_down |= self.is_down
                 if database is not None and database.running:
-                    left = 0.0 if seen_down or self.request.outcome else self._settles_in(database.uptime)
+                    left = 0.0 if self.request.outcome else self._settles_in(database.uptime)
                     if left <= 0:
                         return session.service_clock.now()
                     pause = min(pause, left)
@@ -147,7 +146,7 @@ class StatusWatch:
                 raise NeverSeen
 
     def _settles_in(self, started: datetime | None) -> float:
-        """Seconds until the restore is over, though the database was not seen down; it says when it was `started`."""
+        """Seconds until the restore is over, by when the database was `started` as it says."""
         longest = self.session.settings.restore_settle
         if started is not None:
             longest = 0.0 if started > self.request.posted_at + SAME else max(longest, UNSTARTED)

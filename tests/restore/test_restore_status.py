@@ -13,7 +13,7 @@ from pulumi_snapshots.restore.restore import RestorePending
 from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
 from squarecloud_emulator import Fault
 from tests.support.restoring import scene
-from tests.support.virtual import run_virtual, virtual
+from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 if TYPE_CHECKING:
@@ -116,17 +116,15 @@ async def test_a_failed_restore_says_why_and_what_to_do_and_leaves_no_state(code
 
 
 @pytest.mark.parametrize("route", ["there", "404"])
-def test_a_new_code_stays_pending_while_it_may_hide_a_restore(route: str) -> None:
-    async def body() -> None:
-        async with scene(restore_status_route=route) as at:
-            at.here.emulator.add_fault(Fault(kind="restore", status=404, code="SOMETHING_NEW"))
-            record = (await at.interrupted(10)).pending if route == "there" else (await at.restore()).pending
-            ending = await at.resume(record)
-            assert ending.how == "pending"
-            assert "404 SOMETHING_NEW): it may or may not have been carried out" in ending.text
-            assert len(at.posts) == 1
-
-    run_virtual(body)
+@virtual
+async def test_a_new_code_stays_pending_while_it_may_hide_a_restore(route: str) -> None:
+    async with scene(restore_status_route=route) as at:
+        at.here.emulator.add_fault(Fault(kind="restore", status=404, code="SOMETHING_NEW"))
+        record = (await at.interrupted(10)).pending if route == "there" else (await at.restore()).pending
+        ending = await at.resume(record)
+        assert ending.how == "pending"
+        assert "404 SOMETHING_NEW): it may or may not have been carried out" in ending.text
+        assert len(at.posts) == 1
 
 
 @virtual

@@ -210,8 +210,8 @@ class Deployment:
 
 def _may_have_been_carried_out(post: JournalEntry) -> bool:
     """Whether a POST may have started a restore: its answer was not a refusal."""
-    known = post.code is not None and post.code != "SOMETHING_NEW"
-    return not (post.answered_at is not None and known and 400 <= (post.status or 0) < 500)
+    known, status = post.code is not None and post.code != "SOMETHING_NEW", post.status or 0
+    return not (post.answered_at is not None and (300 <= status < 400 or (known and 400 <= status < 500)))
 
 
 @example(service={**QUICK, "restore_seconds": 5.0}, steps=[plain(), plain()])

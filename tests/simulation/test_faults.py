@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Fault
-from tests.support.virtual import run_virtual
+from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Ending, World, world
 
 if TYPE_CHECKING:
@@ -216,38 +216,32 @@ SOME_IN_DOUBT = [f"{name}, {when} applying" for name, when in product(("dropped"
 
 @CACHE_WORLDS
 @pytest.mark.parametrize("post", POSTS)
-def test_each_answer_to_the_post_gives_the_right_version_or_error(post: str, cache_world: Any) -> None:
-    async def body() -> None:
-        async with world(cache_world=cache_world, **POSTS[post].service) as w:
-            await check_ending(w, POSTS[post], LISTINGS["fine"])
-
-    run_virtual(body)
+@virtual
+async def test_each_answer_to_the_post_gives_the_right_version_or_error(post: str, cache_world: Any) -> None:
+    async with world(cache_world=cache_world, **POSTS[post].service) as w:
+        await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
 @CACHE_WORLDS
 @pytest.mark.parametrize(("modified_is", "clock_offset"), TIMES)
 @pytest.mark.parametrize("post", [*ANSWERED, *SOME_IN_DOUBT])
-def test_the_version_is_right_with_all_meanings_of_the_times(
+@virtual
+async def test_the_version_is_right_with_all_meanings_of_the_times(
     post: str, modified_is: Any, clock_offset: float, cache_world: Any
 ) -> None:
-    async def body() -> None:
-        async with world(
-            cache_world=cache_world,
-            modified_is=modified_is,
-            clock_offset_seconds=clock_offset,
-            **POSTS[post].service,
-        ) as w:
-            await check_ending(w, POSTS[post], LISTINGS["fine"])
-
-    run_virtual(body)
+    async with world(
+        cache_world=cache_world,
+        modified_is=modified_is,
+        clock_offset_seconds=clock_offset,
+        **POSTS[post].service,
+    ) as w:
+        await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
 @CACHE_WORLDS
 @pytest.mark.parametrize("listings", LISTINGS)
 @pytest.mark.parametrize("post", [*ANSWERED, *SOME_IN_DOUBT])
-def test_a_snapshot_is_found_or_kept_however_the_polls_fail(post: str, listings: str, cache_world: Any) -> None:
-    async def body() -> None:
-        async with world(cache_world=cache_world, **POSTS[post].service) as w:
-            await check_ending(w, POSTS[post], LISTINGS[listings])
-
-    run_virtual(body)
+@virtual
+async def test_a_snapshot_is_found_or_kept_however_the_polls_fail(post: str, listings: str, cache_world: Any) -> None:
+    async with world(cache_world=cache_world, **POSTS[post].service) as w:
+        await check_ending(w, POSTS[post], LISTINGS[listings])

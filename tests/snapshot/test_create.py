@@ -106,16 +106,13 @@ async def frozen(w: World) -> None:
 
 
 @pytest.mark.parametrize("end", ["interrupted", "timeout"])
-def test_a_known_version_succeeds_even_if_the_wait_for_its_url_ends(end: str) -> None:
-    @virtual
-    async def play() -> None:
-        async with world() as w:
-            await frozen(w)
-            ending = await (w.create(timeout=60.0) if end == "timeout" else w.interrupted(60, w.create()))
-            assert ending.complete.version_id == w.started()
-            assert "serves the newest snapshot" in ending.text
-
-    play()
+@virtual
+async def test_a_known_version_succeeds_even_if_the_wait_for_its_url_ends(end: str) -> None:
+    async with world() as w:
+        await frozen(w)
+        ending = await (w.create(timeout=60.0) if end == "timeout" else w.interrupted(60, w.create()))
+        assert ending.complete.version_id == w.started()
+        assert "serves the newest snapshot" in ending.text
 
 
 @virtual
@@ -267,15 +264,12 @@ async def test_reuse_takes_the_newest_manual_one_and_never_an_automatic_one() ->
 
 
 @pytest.mark.parametrize(("offset", "age", "posts"), [(HOUR, 50, 0), (HOUR, 70, 1), (-HOUR, 50, 0), (-HOUR, 70, 1)])
-def test_reuse_counts_the_age_by_the_clock_of_the_service(offset: float, age: int, posts: int) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(clock_offset_seconds=offset) as w:
-            w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=age))
-            (await w.create(reuse_within=HOUR)).complete  # noqa: B018  asserts
-            assert len(w.posts) == posts
-
-    play()
+@virtual
+async def test_reuse_counts_the_age_by_the_clock_of_the_service(offset: float, age: int, posts: int) -> None:
+    async with world(clock_offset_seconds=offset) as w:
+        w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=age))
+        (await w.create(reuse_within=HOUR)).complete  # noqa: B018  asserts
+        assert len(w.posts) == posts
 
 
 @virtual
@@ -338,21 +332,18 @@ async def test_a_run_killed_elsewhere_is_recovered_while_its_snapshot_runs() -> 
 
 
 @pytest.mark.parametrize("appears", [True, False])
-def test_a_given_up_lost_attempt_delays_the_next_post_by_15_minutes(*, appears: bool) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(snapshot_seconds=200, cache_world="invalidated") as w:
-            w.emulator.add_fault(Fault(kind="create", drop=True, when="after" if appears else "before"))
-            await w.interrupted(60, w.create())
-            record = (await w.create(session=w.next_run(), fresh=True)).complete
-            accepted = [post for post in w.posts if post.accepted]
-            assert record.version_id == accepted[-1].version_id
-            waited = (w.posts[1].at - w.posts[0].at).total_seconds()
-            assert waited <= 15 * MINUTE + 10
-            assert waited >= (180 if appears else 15 * MINUTE)
-            assert len(accepted) == (2 if appears else 1)
-
-    play()
+@virtual
+async def test_a_given_up_lost_attempt_delays_the_next_post_by_15_minutes(*, appears: bool) -> None:
+    async with world(snapshot_seconds=200, cache_world="invalidated") as w:
+        w.emulator.add_fault(Fault(kind="create", drop=True, when="after" if appears else "before"))
+        await w.interrupted(60, w.create())
+        record = (await w.create(session=w.next_run(), fresh=True)).complete
+        accepted = [post for post in w.posts if post.accepted]
+        assert record.version_id == accepted[-1].version_id
+        waited = (w.posts[1].at - w.posts[0].at).total_seconds()
+        assert waited <= 15 * MINUTE + 10
+        assert waited >= (180 if appears else 15 * MINUTE)
+        assert len(accepted) == (2 if appears else 1)
 
 
 @virtual

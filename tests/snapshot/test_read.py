@@ -43,63 +43,54 @@ async def refreshed(w: World, record: SnapshotRecord) -> Ending:
 
 
 @pytest.mark.parametrize(("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)])
-def test_a_refresh_keeps_the_url_until_its_last_7_days(days: float, *, kept: bool) -> None:
-    @virtual
-    async def play() -> None:
-        async with world() as w:
-            record = await taken(w)
-            await w.clock.sleep(days * DAY)
-            renewed = (await refreshed(w, record)).complete
-            assert (renewed.download_url == record.download_url) is kept
-            assert is_pinned(renewed.download_url, record.version_id or "")
-            assert (renewed == record) is kept
-            until = parse_rfc3339(renewed.download_url_expires_at or "")
-            assert until - w.clock.utc() > timedelta(days=6.9)
-
-    play()
+@virtual
+async def test_a_refresh_keeps_the_url_until_its_last_7_days(days: float, *, kept: bool) -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(days * DAY)
+        renewed = (await refreshed(w, record)).complete
+        assert (renewed.download_url == record.download_url) is kept
+        assert is_pinned(renewed.download_url, record.version_id or "")
+        assert (renewed == record) is kept
+        until = parse_rfc3339(renewed.download_url_expires_at or "")
+        assert until - w.clock.utc() > timedelta(days=6.9)
 
 
 @pytest.mark.parametrize("listed", ["missing", "unpinned", "ending earlier"])
-def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(listed: str) -> None:
-    @virtual
-    async def play() -> None:
-        async with world() as w:
-            record = await taken(w)
-            await w.clock.sleep(25 * DAY)
-            url = record.download_url or ""
-            sooner = str(int(w.emulator.now().timestamp()) + 3600)
-            urls = {
-                "missing": None,
-                "unpinned": url.replace("versionId", "other"),
-                "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
-            }
-            known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
-            body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
-            w.emulator.add_fault(Fault(kind="list", body=body, times=None))
-            renewed = (await refreshed(w, record)).complete
-            assert renewed.size == 7
-            assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
-
-    play()
+@virtual
+async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(listed: str) -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(25 * DAY)
+        url = record.download_url or ""
+        sooner = str(int(w.emulator.now().timestamp()) + 3600)
+        urls = {
+            "missing": None,
+            "unpinned": url.replace("versionId", "other"),
+            "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
+        }
+        known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
+        body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
+        w.emulator.add_fault(Fault(kind="list", body=body, times=None))
+        renewed = (await refreshed(w, record)).complete
+        assert renewed.size == 7
+        assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
 
 
 # Missing -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("minutes", "available"), [(1, True), (44, True), (46, False)])
-def test_snapshot_that_a_stale_page_may_lack_is_not_called_gone(minutes: float, *, available: bool) -> None:
-    @virtual
-    async def play() -> None:
-        async with world() as w:
-            record = await taken(w)
-            w.emulator.remove_snapshot(w.started())
-            w.emulator.drop_cache()
-            await w.clock.sleep(minutes * MINUTE)
-            ending = await refreshed(w, record)
-            assert ending.complete == replace(record, available=available)
-            assert bool(w.row.warnings) is not available
-
-    play()
+@virtual
+async def test_snapshot_that_a_stale_page_may_lack_is_not_called_gone(minutes: float, *, available: bool) -> None:
+    async with world() as w:
+        record = await taken(w)
+        w.emulator.remove_snapshot(w.started())
+        w.emulator.drop_cache()
+        await w.clock.sleep(minutes * MINUTE)
+        ending = await refreshed(w, record)
+        assert ending.complete == replace(record, available=available)
+        assert bool(w.row.warnings) is not available
 
 
 @virtual
@@ -138,19 +129,16 @@ async def test_snapshot_that_comes_back_is_available_again() -> None:
 @pytest.mark.parametrize(
     "fault", [{"drop": True, "delay": 1000.0}, {"html": 502}, {"status": 429, "code": "KEEP_CALM"}]
 )
-def test_refresh_ends_within_2_minutes_whatever_the_service_does(fault: dict[str, Any]) -> None:
-    @virtual
-    async def play() -> None:
-        async with world() as w:
-            record = await taken(w)
-            await w.clock.sleep(HOUR)
-            w.emulator.add_fault(Fault(times=None, **fault))
-            began = w.clock.monotonic()
-            assert (await refreshed(w, record)).complete == record
-            assert w.clock.monotonic() - began <= 2 * MINUTE
-            assert w.row.warnings
-
-    play()
+@virtual
+async def test_refresh_ends_within_2_minutes_whatever_the_service_does(fault: dict[str, Any]) -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(HOUR)
+        w.emulator.add_fault(Fault(times=None, **fault))
+        began = w.clock.monotonic()
+        assert (await refreshed(w, record)).complete == record
+        assert w.clock.monotonic() - began <= 2 * MINUTE
+        assert w.row.warnings
 
 
 @virtual
@@ -180,33 +168,30 @@ async def test_interrupted_refresh_says_so_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
 @pytest.mark.parametrize(("plan", "looks"), [("paid", 1), ("free", 5)])
-def test_a_refresh_of_20_snapshots_costs_few_listing_requests(plan: Any, looks: int, style: Any) -> None:
-    @virtual
-    async def play() -> None:
-        databases = tuple(f"{number:032x}" for number in range(5))
-        async with world(databases=databases, plan=plan, name_style=style) as w:
-            for number in range(20):
-                w.emulator.add_snapshot(databases[number % 5], modified=START - timedelta(hours=number))
-            records = [
-                await get(w.session, f"{one}/{stored.version_id}")
-                for one in databases
-                for stored in w.emulator.snapshots(one)
-            ]
-            before = len(w.emulator.journal)
-            session, endings = w.another_run(), []
+@virtual
+async def test_a_refresh_of_20_snapshots_costs_few_listing_requests(plan: Any, looks: int, style: Any) -> None:
+    databases = tuple(f"{number:032x}" for number in range(5))
+    async with world(databases=databases, plan=plan, name_style=style) as w:
+        for number in range(20):
+            w.emulator.add_snapshot(databases[number % 5], modified=START - timedelta(hours=number))
+        records = [
+            await get(w.session, f"{one}/{stored.version_id}")
+            for one in databases
+            for stored in w.emulator.snapshots(one)
+        ]
+        before = len(w.emulator.journal)
+        session, endings = w.another_run(), []
 
-            async def one(record: SnapshotRecord) -> None:
-                endings.append(await w.read(record, session=session))
+        async def one(record: SnapshotRecord) -> None:
+            endings.append(await w.read(record, session=session))
 
-            async with anyio.create_task_group() as group:
-                for record in records:
-                    group.start_soon(one, record)
-            assert {ending.complete for ending in endings} == set(records)
-            assert len(endings) == 20
-            asked = [entry for entry in w.emulator.journal[before:] if entry.code != "UPGRADE_REQUIRED"]
-            assert len(asked) == looks
-
-    play()
+        async with anyio.create_task_group() as group:
+            for record in records:
+                group.start_soon(one, record)
+        assert {ending.complete for ending in endings} == set(records)
+        assert len(endings) == 20
+        asked = [entry for entry in w.emulator.journal[before:] if entry.code != "UPGRADE_REQUIRED"]
+        assert len(asked) == looks
 
 
 # Pending -----------------------------------------------------------------------------------------------------------
@@ -232,26 +217,22 @@ async def test_a_read_completes_a_pending_snapshot_with_one_poll() -> None:
 
 
 @pytest.mark.parametrize("cache_world", ["kept", "invalidated"])
-def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_world: str) -> None:
+@virtual
+async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_world: str) -> None:
     """A page that was requested before the snapshot is listed may be served for half an hour."""
-
-    @virtual
-    async def play() -> None:
-        async with world(snapshot_seconds=100, cache_world=cache_world) as w:
-            record = await pending_of(w)
-            began = w.clock.monotonic()
-            assert record.attempt is not None
-            for ahead in (0.0, -3600.0, 3600.0):  # of the clock of the machine that reads
-                run = w.another_run()
-                with set_clock(run.clock, timedelta(seconds=ahead)):
-                    assert (await w.read(record, session=run)).record == record
-            assert not w.listings, "a read polls no sooner than the wait would"
-            resumed = await w.resume(record, session=w.another_run())
-            found = resumed.complete
-            assert found.version_id == w.started()
-            assert w.clock.monotonic() - began <= 30
-
-    play()
+    async with world(snapshot_seconds=100, cache_world=cache_world) as w:
+        record = await pending_of(w)
+        began = w.clock.monotonic()
+        assert record.attempt is not None
+        for ahead in (0.0, -3600.0, 3600.0):  # of the clock of the machine that reads
+            run = w.another_run()
+            with set_clock(run.clock, timedelta(seconds=ahead)):
+                assert (await w.read(record, session=run)).record == record
+        assert not w.listings, "a read polls no sooner than the wait would"
+        resumed = await w.resume(record, session=w.another_run())
+        found = resumed.complete
+        assert found.version_id == w.started()
+        assert w.clock.monotonic() - began <= 30
 
 
 @virtual
@@ -276,41 +257,35 @@ async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(
     ],
     ids=str,
 )
-def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(fault: dict[str, Any]) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(snapshot_seconds=200) as w:
-            record = await pending_of(w)
-            await w.clock.sleep(200)
-            w.emulator.add_fault(Fault(times=None, **fault))
-            before, began = len(w.emulator.journal), w.clock.monotonic()
-            ending = await w.read(record, session=w.another_run())
-            assert ending.error is None
-            assert ending.record == record
-            assert w.clock.monotonic() - began <= 10
-            assert len(w.emulator.journal) - before <= 2, "the time, and one poll"
-
-    play()
+@virtual
+async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(fault: dict[str, Any]) -> None:
+    async with world(snapshot_seconds=200) as w:
+        record = await pending_of(w)
+        await w.clock.sleep(200)
+        w.emulator.add_fault(Fault(times=None, **fault))
+        before, began = len(w.emulator.journal), w.clock.monotonic()
+        ending = await w.read(record, session=w.another_run())
+        assert ending.error is None
+        assert ending.record == record
+        assert w.clock.monotonic() - began <= 10
+        assert len(w.emulator.journal) - before <= 2, "the time, and one poll"
 
 
 @pytest.mark.parametrize(
     ("waits", "hours", "failed"), [(45 * MINUTE, 1.9, False), (45 * MINUTE, 2.2, True), (4 * HOUR, 3.9, False)]
 )
-def test_pending_snapshot_is_not_given_up_before_its_time(waits: float, hours: float, *, failed: bool) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(snapshot_seconds=200) as w:
-            w.emulator.fail_next_snapshot(DATABASE)
-            record = await pending_of(w, timeout=waits)
-            await w.clock.sleep(hours * HOUR - 95)
-            run = w.another_run()
-            assert (await w.read(record, session=run)).record == record, "a read gives up nothing"
-            resumed = await w.resume(record, session=run, timeout=10 * MINUTE)
-            assert len(w.posts) == 1 + failed
-            assert failed or resumed.pending.id == record.id
-            assert ("never came" in resumed.text) is failed
-
-    play()
+@virtual
+async def test_pending_snapshot_is_not_given_up_before_its_time(waits: float, hours: float, *, failed: bool) -> None:
+    async with world(snapshot_seconds=200) as w:
+        w.emulator.fail_next_snapshot(DATABASE)
+        record = await pending_of(w, timeout=waits)
+        await w.clock.sleep(hours * HOUR - 95)
+        run = w.another_run()
+        assert (await w.read(record, session=run)).record == record, "a read gives up nothing"
+        resumed = await w.resume(record, session=run, timeout=10 * MINUTE)
+        assert len(w.posts) == 1 + failed
+        assert failed or resumed.pending.id == record.id
+        assert ("never came" in resumed.text) is failed
 
 
 # Old entries -------------------------------------------------------------------------------------------------------
@@ -318,20 +293,17 @@ def test_pending_snapshot_is_not_given_up_before_its_time(waits: float, hours: f
 
 @pytest.mark.parametrize("style", ["id", "id_type"])
 @pytest.mark.parametrize("seconds", [20, 200])
-def test_old_entries_without_a_url_give_a_pinned_one_that_works(seconds: float, style: Any) -> None:
-    @virtual
-    async def play() -> None:
-        async with world(old_style_entries=True, snapshot_seconds=seconds, name_style=style) as w:
-            record = (await w.create()).complete
-            assert record.version_id == w.started()
-            assert is_pinned(record.download_url, w.started())
-            w.emulator.add_snapshot(DATABASE, origin="automatic")
-            answer = await w.download(record.download_url or "")
-            assert answer == w.emulator.archive_of(w.started())
-            # Only where no URL told the account's id was it asked for.
-            assert len(w.requests("me")) == (seconds > 90)
-
-    play()
+@virtual
+async def test_old_entries_without_a_url_give_a_pinned_one_that_works(seconds: float, style: Any) -> None:
+    async with world(old_style_entries=True, snapshot_seconds=seconds, name_style=style) as w:
+        record = (await w.create()).complete
+        assert record.version_id == w.started()
+        assert is_pinned(record.download_url, w.started())
+        w.emulator.add_snapshot(DATABASE, origin="automatic")
+        answer = await w.download(record.download_url or "")
+        assert answer == w.emulator.archive_of(w.started())
+        # Only where no URL told the account's id was it asked for.
+        assert len(w.requests("me")) == (seconds > 90)
 
 
 # Get ---------------------------------------------------------------------------------------------------------------
@@ -374,12 +346,9 @@ async def test_get_of_the_latest_finds_automatic_ones_too() -> None:
         ("../me/45ec0b49", "lists no snapshot|DATABASE_ID/VERSION_ID"),
     ],
 )
-def test_get_of_what_is_not_there_is_an_error_and_no_other_request(resource_id: str, words: str) -> None:
-    @virtual
-    async def play() -> None:
-        async with world() as w:
-            with pytest.raises(NoSuchSnapshot, match=words):
-                await get(w.session, resource_id)
-            assert {entry.kind for entry in w.emulator.journal} <= {"list", "list account"}
-
-    play()
+@virtual
+async def test_get_of_what_is_not_there_is_an_error_and_no_other_request(resource_id: str, words: str) -> None:
+    async with world() as w:
+        with pytest.raises(NoSuchSnapshot, match=words):
+            await get(w.session, resource_id)
+        assert {entry.kind for entry in w.emulator.journal} <= {"list", "list account"}
