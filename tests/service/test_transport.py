@@ -29,7 +29,6 @@ from pulumi_snapshots.service.errors import (
     NotSent,
     Redirected,
     SquareCloudError,
-    Unavailable,
     UnreadableAnswer,
 )
 from pulumi_snapshots.service.transport import Answer, Transport
@@ -75,36 +74,32 @@ def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
 # The key
 
 
+class Recorder:
+    """Answers each request alike, and keeps it."""
+
+    def __init__(self, *answer: Any, **more: Any) -> None:
+        self.answer = answering(*answer, **more)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.answer(request)
+
+
 @virtual
-async def test_the_key_is_sent_in_its_header_and_nowhere_else() -> None:
-    requests: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        requests.append(request)
-        return httpx.Response(200, json=SUCCESS)
-
-    transport, _ = open_transport(answer)
+async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_names_the_program() -> None:
+    service = Recorder(200, json=SUCCESS)
+    transport, _ = open_transport(service)
     await transport.send("GET", "users/snapshots?scope=databases", read_timeout=30)
-    (request,) = requests
+    async with open_download("https://snapshots.example/x.zip", http=httpx.MockTransport(service)):
+        pass
+    request, download = service.requests
     assert str(request.url) == f"{API}/users/snapshots?scope=databases"
     assert request.headers["Authorization"] == KEY
-    assert KEY not in str(request.url)
-    assert KEY not in repr(transport)
-
-
-@virtual
-async def test_requests_say_which_program_sends_them() -> None:
-    agents: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        agents.append(request.headers["User-Agent"])
-        return httpx.Response(200, json=SUCCESS)
-
-    transport, _ = open_transport(answer)
-    await transport.send("GET", "users/me", read_timeout=30)
-    async with open_download("https://snapshots.example/x.zip", http=httpx.MockTransport(answer)):
-        pass
-    assert agents == [f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"] * 2
+    assert "Authorization" not in download.headers
+    assert KEY not in f"{request.url}{transport!r}{download.url}"
+    agents = {each.headers["User-Agent"] for each in service.requests}
+    assert agents == {f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"}
 
 
 REDIRECTS = [
@@ -116,14 +111,9 @@ REDIRECTS = [
 @pytest.mark.parametrize(("status", "location"), REDIRECTS)
 @virtual
 async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, location: str) -> None:
-    hosts: list[str] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        hosts.append(request.url.host)
-        return httpx.Response(status, headers={"Location": location}, json=SUCCESS)
-
-    assert isinstance(await result_of(answer), Redirected)
-    assert hosts == ["api.example"]
+    service = Recorder(status, headers={"Location": location}, json=SUCCESS)
+    assert isinstance(await result_of(service), Redirected)
+    assert [request.url.host for request in service.requests] == ["api.example"]
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
@@ -284,44 +274,26 @@ async def test_the_services_clock_is_that_of_its_own_answers(answer: Any, hours:
 # Retry-After
 
 
+AHEAD = START + timedelta(hours=9)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        (None, None),
-        ("120", 120.0),
-        ("0", None),
-        (" 7 ", 7.0),
-        ("1.5", 1.5),
-        ("-5", None),
-        ("999999999", 3600.0),
-        ("1e400", None),
-        ("nan", None),
-        ("soon", None),
-        ("", None),
-        (date_of(START + timedelta(minutes=5)), 300.0),
-        (date_of(START + timedelta(days=5)), 3600.0),
-        (date_of(START - timedelta(minutes=5)), None),
-        ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
+        *(("120", 120.0), (" 7 ", 7.0), ("1.5", 1.5), ("999999999", 3600.0)),
+        *((bad, None) for bad in (None, "0", "-5", "1e400", "nan", "soon", "", "Fri, 31 Dec 99999999999 23:59:59 GMT")),
+        (date_of(AHEAD + timedelta(minutes=5)), 300.0),
+        (date_of(AHEAD + timedelta(days=5)), 3600.0),
+        (date_of(AHEAD - timedelta(minutes=5)), None),
     ],
 )
 @virtual
 async def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
-    headers = {} if text is None else {"Retry-After": text}
+    """A date in it is by the service's clock."""
+    headers = {"Date": date_of(AHEAD)} | ({} if text is None else {"Retry-After": text})
     error = await result_of(answering(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
     assert isinstance(error, Blocked)
     assert error.retry_after == seconds
-
-
-@virtual
-async def test_a_retry_after_date_is_by_the_services_clock() -> None:
-    service = START + timedelta(hours=9)
-    headers = {
-        "Date": date_of(service),
-        "Retry-After": date_of(service + timedelta(minutes=2)),
-    }
-    error = await result_of(answering(503, headers=headers))
-    assert isinstance(error, Unavailable)
-    assert error.retry_after == 120.0
 
 
 # On real sockets
@@ -402,17 +374,12 @@ def test_each_request_has_its_own_connection() -> None:
         assert KEY.encode() in server.requests[0]
 
 
-def test_a_closed_port_means_that_nothing_was_sent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    assert isinstance(really(port), NotSent)
-
-
 @pytest.mark.parametrize("answer", [None, b"SSH-2.0-OpenSSH_9.6\r\n", page(SUCCESS)])
-def test_a_failed_tls_handshake_means_that_nothing_was_sent(answer: bytes | None) -> None:
+def test_without_a_connection_and_its_handshake_nothing_was_sent(answer: bytes | None) -> None:
     with serving(answer) as server:
         assert isinstance(really(server.port, "https"), NotSent)
         assert all(KEY.encode() not in request for request in server.requests)
+    assert isinstance(really(server.port), NotSent), "its port is closed"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
