@@ -229,11 +229,6 @@ class RateLimiter:
         claim = await self._wait(queued, lambda: self._edit(claimed, queued))
         return claim, self._sending(queued)
 
-    def note_earlier_post(self, database_id: str, seconds_ago: float) -> None:
-        """Apply the cooldown of a create that another process sent."""
-        at = self._clock.monotonic() - max(0.0, seconds_ago)
-        self._add(Sent(at, [f"{CREATE.name} {database_id}"]))
-
     def listed_at(self, database_id: str) -> float:
         """When any run last requested the listing of a database; minus infinity for not lately."""
         return self._listed.get(database_id, -math.inf)

@@ -122,7 +122,6 @@ class Course:
         sent: seconds and name of each that is sent, in their order.
         failed: those that are not sent.
         says: what a request that waits says.
-        earlier: seconds since creates of another process, by database.
         budget: requests per minute.
     """
 
@@ -130,7 +129,6 @@ class Course:
     sent: list[tuple[float, str]]
     failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)
     says: str = ""
-    earlier: tuple[tuple[str, float], ...] = ()
     budget: int = 30
 
 
@@ -201,12 +199,6 @@ COURSES = {
         [(0, "refused"), (5.15, "create")],
         {"refused": type(KEEP_CALM)},
     ),
-    "a refused create keeps the cooldown of an earlier one": Course(
-        [Request(CREATE, result=KEEP_CALM, name="refused"), Request(CREATE, at=90)],
-        [(81, "refused"), (90, "create")],
-        {"refused": type(KEEP_CALM)},
-        earlier=((A, 100.0),),
-    ),
     "a create whose answer was lost starts its cooldown": Course(
         [Request(CREATE, result=BAD_GATEWAY, name="lost"), Request(CREATE, at=1)],
         [(0, "lost"), (181, "create")],
@@ -216,11 +208,6 @@ COURSES = {
         [Request(CREATE, result=KEEP_CALM, takes=3, name="refused"), Request(CREATE, B, 1)],
         [(0, "refused"), (8.15, "create")],
         {"refused": type(KEEP_CALM)},
-    ),
-    "creates of another process start their cooldown": Course(
-        [Request(CREATE, one, name=name) for name, one in (("a", A), ("b", B), ("c", C))],
-        [(0, "c"), (121, "a"), (181, "b")],
-        earlier=((A, 60), (A, 170), (B, -30)),
     ),
     "nothing is sent with a refused key for five minutes": Course(
         [
@@ -276,8 +263,6 @@ COURSES = {
 @virtual
 async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Course) -> None:
     sender = Sender(requests_per_minute=course.budget)
-    for database_id, ago in course.earlier:
-        sender.limiter.note_earlier_post(database_id, ago)
     await sender.send_all(*course.requests)
     assert sender.order == [name for _, name in course.sent]
     assert sender.times == pytest.approx([at for at, _ in course.sent], abs=0.02)
@@ -285,31 +270,6 @@ async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Cours
     unsent = {name for name, error in sender.failed.items() if error.unsent or isinstance(error, Outage)}
     assert unsent == course.failed.keys() - set(sender.order)
     assert any(course.says in text for text in sender.reasons) or not course.says
-
-
-@virtual
-async def test_an_earlier_create_counts_even_if_noted_during_a_refused_one() -> None:
-    sender = Sender()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(sender.send, Request(CREATE, result=KEEP_CALM, takes=60))
-        await sender.clock.sleep(50)
-        sender.limiter.note_earlier_post(A, 10)
-    await sender.send(Request(CREATE))
-    assert sender.times == [0, pytest.approx(40 + 181)]
-
-
-@virtual
-async def test_no_request_waits_forever_when_time_alone_changes_the_order() -> None:
-    sender = Sender()
-    sender.limiter.note_earlier_post(A, 60)
-    sender.limiter.note_earlier_post(B, 30)
-    with anyio.fail_after(1000):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(sender.send_all, Request(CREATE, A, name="a"), Request(CREATE, B, name="b"))
-            await sender.clock.sleep(10)
-            sender.limiter.note_earlier_post(A, 0)
-    assert sender.order == ["b", "a"]
-    assert sender.times == pytest.approx([151, 191])
 
 
 LOADS = st.lists(
