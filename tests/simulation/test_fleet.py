@@ -53,7 +53,7 @@ def test_two_fleets_of_50_on_two_machines_keep_the_limits_together() -> None:
     assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
     assert one.closest >= 5, "the service's limit between two creates"
     assert one.busiest <= 27, "what one machine alone may send in a minute"
-    assert one.makespan <= 1.10 * one.limit
+    assert one.makespan <= 1.13 * one.limit, "in which order the two send decides by 4 %, over several seeds"
 
 
 def test_shared_state_delays_a_fleet_by_less_than_3_percent() -> None:
