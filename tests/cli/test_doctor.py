@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +69,6 @@ async def test_doctor_needs_four_requests_if_all_is_well(tmp_path: Path) -> None
         assert ended.err == ""
 
 
-def fault(**of: Any) -> Callable[[World], object]:
-    """A service with this fault, which does not end."""
-    return lambda w: w.emulator.add_fault(Fault(times=None, **of))
-
-
 def full(w: World) -> None:
     """Four snapshots in the last 24 hours, one before, and an automatic one, which does not count."""
     for hours in (30, 20, 10, 5, 1):
@@ -87,43 +81,31 @@ def one(w: World) -> None:
     w.emulator.add_snapshot(DATABASE)
 
 
-WRONG = {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64}
 KEY_REFUSED = "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
 # 24 hours after the one of 20 hours ago.
 USED_UP = "0 of 4 left, as far as the listing shows A slot frees at about 2026-03-01T16:00:00Z"
-Arrange = Callable[["World"], object]
-FINDINGS: dict[str, tuple[Arrange, dict[str, Any], dict[str, str], dict[str, str]]] = {
-    # What the service is like, its settings, the environment, and of each check its state and words of finding or advice.
+FINDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    # The service, its fault and the environment, and of each check its state and words of finding or advice.
     "known cache": (
-        one,
-        {},
         {"SQUARECLOUD_LISTING_CACHE": "kept"},
         {"listing cache": "ok kept, by SQUARECLOUD_LISTING_CACHE"},
     ),
     "wrong key": (
-        one,
-        {},
-        WRONG,
+        {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64},
         {"key": f"problem {KEY_REFUSED}", "quota": "unknown are needed", "package": "ok pulumi-snapshots 1.2.3"},
     ),
-    "no key": (one, {}, {"SQUARECLOUD_API_KEY": ""}, {"key": "problem explain missing-key", "package": "ok "}),
+    "no key": ({"SQUARECLOUD_API_KEY": ""}, {"key": "problem explain missing-key", "package": "ok "}),
     "bad setting": (
-        one,
-        {},
         {"SQUARECLOUD_POLL_EVERY": "never"},
         {"settings": "problem SQUARECLOUD_POLL_EVERY must be a duration"},
     ),
     "no network": (
-        one,
-        {},
         {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"},
         {"service": "problem so nothing was sent", "outage": "unknown "},
     ),
-    "broken service": (fault(html=502), {}, {}, {"service": "problem 502", "outage": "unknown "}),
+    "broken service": ({"fault": {"html": 502}}, {"service": "problem 502", "outage": "unknown "}),
     "no account": (
-        fault(kind="me", status=403, code="PERMISSION_DENIED"),
-        {},
-        {},
+        {"fault": {"kind": "me", "status": 403, "code": "PERMISSION_DENIED"}, "empty": True},
         {
             "key": "ok accepted",
             "scope account:read": "note ",
@@ -133,26 +115,28 @@ FINDINGS: dict[str, tuple[Arrange, dict[str, Any], dict[str, str], dict[str, str
             "quota": "unknown ",
         },
     ),
-    "free plan": (one, {"plan": "free"}, {}, {"scope snapshots:read": "note The account's plan does not include this"}),
+    "free plan": ({"plan": "free"}, {"scope snapshots:read": "note The account's plan does not include this"}),
     "blocked listing": (
-        fault(kind="list account", status=429, code="RATE_LIMITED"),
-        {},
-        {},
+        {"fault": {"kind": "list account", "status": 429, "code": "RATE_LIMITED"}},
         {"scope snapshots:read": "note was requested too often and is blocked"},
     ),
-    "used-up quota": (full, {"plan_memory_mb": 512}, {}, {"quota": f"problem {USED_UP}"}),
-    "right clock": (one, {}, {}, {"clock": "ok within 1 min"}),
-    "clock behind": (one, {"clock_offset_seconds": 7200}, {}, {"clock": "note 2 h behind the service's Set it"}),
-    "clock ahead": (one, {"clock_offset_seconds": -7200}, {}, {"clock": "note 2 h ahead of the service's Set it"}),
+    "used-up quota": ({"plan_memory_mb": 512}, {"quota": f"problem {USED_UP}"}),
+    "right clock": ({}, {"clock": "ok within 1 min"}),
+    "clock behind": ({"clock_offset_seconds": 7200}, {"clock": "note 2 h behind the service's Set it"}),
+    "clock ahead": ({"clock_offset_seconds": -7200}, {"clock": "note 2 h ahead of the service's Set it"}),
 }
 
 
 @pytest.mark.parametrize("case", FINDINGS)
 @virtual
 async def test_doctor_names_what_stands_in_the_way_and_what_to_do(tmp_path: Path, case: str) -> None:
-    arrange, service, environment, expected = FINDINGS[case]
-    async with world(**service) as w:
-        arrange(w)
+    given, expected = FINDINGS[case]
+    environment = {name: value for name, value in given.items() if name.isupper()}
+    async with world(**{name: given[name] for name in given.keys() - environment - {"fault", "empty"}}) as w:
+        if "fault" in given:
+            w.emulator.add_fault(Fault(times=None, **given["fault"]))
+        if "empty" not in given:
+            (full if case == "used-up quota" else one)(w)
         found = await checked(desk_of(w, tmp_path, **environment))
         for check, said in expected.items():
             state, _, words = said.partition(" ")

@@ -58,35 +58,28 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
     return ended
 
 
-TROUBLE: dict[str, tuple[dict[str, str], Fault | None, tuple[str, ...], int | None]] = {
+NO_KEY = "No API key is set.\nNothing was sent.\nhint: Set a valid key in SQUARECLOUD_API_KEY"
+TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] = {
     # The environment, what the service does, what is said, and how many requests are sent.
-    "no key": (
-        {"SQUARECLOUD_API_KEY": ""},
-        None,
-        ("No API key is set.\nNothing was sent.\nhint: Set a valid key in SQUARECLOUD_API_KEY",),
-        0,
-    ),
+    "no key": ({"SQUARECLOUD_API_KEY": ""}, None, [NO_KEY], 0),
     "wrong key": (
         {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64},
         None,
-        ("API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"),
+        ["API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"],
         1,
     ),
     "bad setting": (
-        {"SQUARECLOUD_API_URL": "http://api.squarecloud.app/v2"},
-        None,
-        ("SQUARECLOUD_API_URL must use https",),
-        0,
+        {"SQUARECLOUD_API_URL": "http://api.squarecloud.app/v2"}, None, ["SQUARECLOUD_API_URL must use https"], 0
     ),
     "no network": (
         {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"},
         None,
-        ("could not be reached, so nothing was sent", "Check the network and SQUARECLOUD_API_URL"),
+        ["could not be reached, so nothing was sent", "Check the network and SQUARECLOUD_API_URL"],
         0,
     ),
-    "missing scope": ({}, Fault(status=403, code="MISSING_SCOPE", times=None), ("API key lacks the scope",), None),
-    "broken service": ({"SQUARECLOUD_FIRST_POLL_AFTER": "1s"}, Fault(html=502, times=None), ("502",), None),
-}
+    "missing scope": ({}, Fault(status=403, code="MISSING_SCOPE", times=None), ["API key lacks the scope"], None),
+    "broken service": ({"SQUARECLOUD_FIRST_POLL_AFTER": "1s"}, Fault(html=502, times=None), ["502"], None),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)

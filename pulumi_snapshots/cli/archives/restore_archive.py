@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -155,8 +153,3 @@ def _needs(invocation: Invocation, found: Shelved, kind: str, identity: str | No
         missing = "not on PATH" + f", needed for {forms[names]} only" * (len(forms) > 1)
         state = "ok" if path else "note" if any(paths.values()) else "problem"
         yield state, " or ".join(names), path or missing
-    if found.sealed or not found.uri.startswith("file:"):
-        folder = tempfile.gettempdir()
-        free = shutil.disk_usage(folder).free
-        state = "ok" if free > (found.size or 0) else "problem"
-        yield state, "room for it, decrypted", f"{bytes_text(free)} in {folder}"
