@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.fleet_peers import Peer, until_it_works
-from bench.fleet_polls import POLICIES
 from bench.measures import say, table
 from tests.simulation.fleet import PARALLEL, Client, Measure, limit_of, measure, ours
 from tests.support.plugin_servicer import NAMES, renamed
@@ -90,13 +89,8 @@ other, or in 16 threads. After a 429 both run again for that database after a mi
 """
 
 
-WAYS = """The same create with other ways to poll. *The provider's* polls each database's own page late, and the account's page as the second chance,
-for all that were missed. *In turn* polls both listings by turns, *own listing* and *account listing* one of them every 30 s.
-"""
-
-
 def main() -> int:
-    """Measure everything, write the page, print the rest; `real` as argument: only the last section, `simulated`: all others."""
+    """Measure everything and write the page; `real` as argument: only the last section, `simulated`: all others."""
     before, _, after = PAGE.read_text().partition(f"\n{REALITY}")
     if sys.argv[1:] == ["real"]:
         PAGE.write_text("\n".join([before, *reality()]))
@@ -105,8 +99,6 @@ def main() -> int:
     real = [f"{REALITY}{after}"] if sys.argv[1:] == ["simulated"] else reality()
     PAGE.write_text("\n".join([*sections, *real]))
     PICTURE.write_text(picture())
-    # What helps to choose between ways to poll is only printed.
-    print(PAGE.read_text(), *parallelism(), *policies(), sep="\n")
     return 0
 
 
@@ -172,55 +164,6 @@ def aims() -> Iterator[str]:
         ("cache", "databases", "over the limit", "aim", "requests per snapshot", "aim", "429s, wrong and lost"), rows
     )
     yield WHY_NO_REQUESTS
-
-
-def parallelism() -> Iterator[str]:
-    """What the engine's own limit costs."""
-    yield "## The engine's parallelism\n"
-    yield (
-        "A snapshot takes one of the engine's slots until it is found. The last column is the makespan over the limit of so many "
-        "slots.\n"
-    )
-    rows = []
-    for size in SIZES:
-        for parallel in (8, 16, 32, PARALLEL):
-            for cache_world in WORLDS:
-                say(f"{size} databases, {parallel} at a time, cache {cache_world}")
-                one = measure(ours("this provider", parallel=parallel), size, cache_world=cache_world)
-                rows.append(
-                    [
-                        size,
-                        parallel,
-                        cache_world,
-                        f"{one.makespan:.0f}",
-                        f"x {one.makespan / one.limit:.2f}",
-                        f"x {one.makespan / one.limit_at_parallel:.2f}",
-                    ]
-                )
-    yield table(("databases", "slots", "cache", "makespan, s", "over the limit", "over that of its slots"), rows)
-
-
-def policies() -> Iterator[str]:
-    """The provider's way to poll against simpler ones."""
-    yield "## Ways to poll\n"
-    yield WAYS
-    rows = []
-    for cache_world in WORLDS:
-        for size in SIZES:
-            for name, polls in POLICIES.items():
-                say(f"{size} databases, cache {cache_world}: {name}")
-                one = measure(ours(name, polls=polls), size, cache_world=cache_world)
-                rows.append(
-                    [
-                        cache_world,
-                        size,
-                        name,
-                        f"x {one.makespan / one.limit:.2f}",
-                        f"{one.requests_per_snapshot:.2f}",
-                        one.refused,
-                    ]
-                )
-    yield table(("cache", "databases", "way", "over the limit", "requests per snapshot", "429s"), rows)
 
 
 # The real engine

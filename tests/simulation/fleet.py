@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
     from typing import Self
 
-    from pulumi_snapshots.listing.poll_plan import PollPlan
     from squarecloud_emulator import JournalEntry
 
 __all__ = ["PARALLEL", "SPACING", "Client", "Fleet", "Machine", "Measure", "limit_of", "measure", "ours"]
@@ -225,26 +224,11 @@ class Client:
     parallel: int
 
 
-def ours(
-    name: str = "this provider",
-    parallel: int = PARALLEL,
-    polls: Callable[..., PollPlan] | None = None,
-    **settings: Any,
-) -> Client:
-    """This provider as a client.
-
-    Args:
-        name: shown in the results.
-        parallel: how many snapshots it takes at a time.
-        polls: the class of another poll plan.
-        settings: the provider's settings.
-    """
+def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any) -> Client:
+    """This provider as a client with these settings, which takes so many snapshots at a time."""
 
     def begin(machine: Machine) -> Callable[[str], Awaitable[str]]:
         session = machine.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
-        if polls is not None:
-            chosen = session.settings
-            session.poll_plan = polls(session.listings, first_after=chosen.first_poll_after, every=chosen.poll_every)
 
         async def take(database_id: str) -> str:
             record = await create(session, SnapshotInputs(database_id), Row(), database_id)
