@@ -18,6 +18,8 @@ BOUND = 1024 * 1024
 """Bytes that are unpacked at once, however small they were: a member may be made to fill the memory."""
 LARGEST_DIRECTORY = 8 * 1024 * 1024
 """Bytes of a directory that is read: that of about 80,000 members."""
+LONGEST_END = 0xFFFF + 22
+"""Bytes at the end in which zipfile looks for the end record, whose comment may be as long."""
 HEADER = struct.Struct("<2x2H4x3L2H")
 ENCRYPTED, SIZES_FOLLOW = 1, 8
 """Flags of a member."""
@@ -41,16 +43,32 @@ def check_zip(blocks: Iterator[Buffer]) -> int:
         passed_over, tail = _members(file)
         while block := file.read(BOUND):
             tail = tail[-LARGEST_DIRECTORY:] + block
-        with zipfile.ZipFile(io.BytesIO(tail)) as directory:
+        before = file.tell() - len(tail)
+        gap = bytes(min(before, LONGEST_END))
+        with zipfile.ZipFile(_End(gap + tail, before - len(gap))) as directory:
             starts = [each.header_offset for each in directory.infolist()]
     except Explained:
         raise
     except Exception as error:  # zipfile and the unpackers raise errors of many kinds
         raise BrokenZip(f"the download is not a readable zip, or was truncated ({error})") from error
     # zipfile takes bytes that are missing or added for another beginning of the zip.
-    if starts and min(starts) != len(tail) - file.tell():
+    if starts and min(starts) != 0:
         raise BrokenZip("the download is not a readable zip: its directory is not where its end record says")
     return passed_over
+
+
+class _End(io.BytesIO):
+    """The end of a file, in which each byte has its place in the whole: zipfile checks the places."""
+
+    def __init__(self, end: bytes, before: int) -> None:
+        super().__init__(end)
+        self._before = before
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return super().seek(place if whence else place - self._before, whence) + self._before
+
+    def tell(self) -> int:
+        return super().tell() + self._before
 
 
 def _members(file: io.BufferedReader) -> tuple[int, bytes]:

@@ -26,8 +26,8 @@ def made(members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x0
 
 @pytest.mark.parametrize("members", [0, 1, 3, 1000, 65_535, 65_536])
 def test_a_zip_of_any_number_of_members_passes(members: int) -> None:
-    archive = made(members, content=b"")
-    assert checked(archive) == 0
+    assert checked(made(members, content=b"")) == 0
+    assert checked(made(members, b"a comment", content=bytes(20_000))) == 0, "its end alone is kept"
 
 
 @pytest.mark.parametrize("comment", [b"hello", b"x" * 65_535])
