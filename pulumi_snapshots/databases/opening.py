@@ -56,26 +56,18 @@ class Database:
             CheckNotRun: the server refuses the command, it took too long, or its result is not one value.
             DatabaseUnreachable: the connection broke.
         """
-        return await self._asked(lambda session: session.ask(command))
+        return await self.asked(lambda session: session.ask(command))
 
     async def holds(self) -> int:
         """How many tables, collections or keys there are. Raises as `ask` does."""
-        return await self._asked(lambda session: session.holds())
+        return await self.asked(lambda session: session.holds())
 
     async def age(self) -> float | None:
-        """Seconds for which the server has run; None if it does not say.
-
-        Raises:
-            DatabaseUnreachable: the connection broke.
-        """
+        """Seconds for which the server has run, None if it does not say; raises `DatabaseUnreachable`."""
         try:
-            return await self._asked(lambda session: session.age())
+            return await self.asked(lambda session: session.age())
         except CheckNotRun:
             return None
-
-    async def connect(self) -> None:
-        """Connect; raises `DatabaseUnreachable`."""
-        await self._asked(lambda _: None)
 
     async def close(self) -> None:
         """End the connection; one that a thread still makes or uses ends after that."""
@@ -84,7 +76,8 @@ class Database:
             with anyio.move_on_after(CLOSING_SECONDS, shield=True):
                 await _in_thread(self._session.close)
 
-    async def _asked(self, question: Callable[[Session], T]) -> T:
+    async def asked(self, question: Callable[[Session], T]) -> T:
+        """What a question to the connection gives, which is made if there is none. Raises as `ask` does."""
         try:
             with anyio.fail_after(self._timeout + GRACE):
                 return await _in_thread(lambda: self._answer(question))
@@ -139,7 +132,7 @@ async def open_database(dsn: str, *, timeout: float) -> AsyncIterator[Database]:
     """
     database = Database(dsn, timeout)
     try:
-        await database.connect()
+        await database.asked(lambda _: None)
         yield database
     finally:
         await database.close()
