@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -205,6 +206,13 @@ class Restoring:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
             name, runtime, self.taken = entry.name, entry.runtime, entry.modified
+        if runtime is not None and database_id != inputs.target:
+            operation.does("comparing the engines")
+            with suppress(SquareCloudError):  # the service compares them too
+                target = await session.databases.database(inputs.target, session.clock.monotonic())
+                if target.type not in {None, runtime}:
+                    happened = f"snapshot {inputs.snapshot} is of a {runtime} database, and database {inputs.target} is {target.type}"
+                    raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.USE_SAME_ENGINE)])
         if self.before is not None:
             await self.before(runtime)
         operation.does("checking that the database runs")

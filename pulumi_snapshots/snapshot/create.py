@@ -263,20 +263,21 @@ class Taking:
         session, memory, database_id = self.session, self.memory, self.database_id
         young = session.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
         attempts = await session.ledger.attempts()
-        # The listing may show when it was finished, the ledger when it was requested.
-        posted = {
-            each.result: each.request.posted_at
+        ours = [
+            each
             for each in attempts
             if (each.kind, each.database_id, each.status) == ("snapshot", database_id, Status.FOUND)
-        }
+        ]
+        # The listing may show when it was finished, the ledger when it was requested.
+        posted = {each.result: each.request.posted_at for each in ours}
         fitting: list[tuple[datetime, SnapshotRecord | ListedSnapshot]] = []
         if self.spent:
             young -= session.clock.utc() - self.operation.began
-            fitting = [
-                (at, SnapshotRecord(database_id, version, available=True).created(at.replace(microsecond=0)))
-                for version, at in posted.items()
-                if at >= young
-            ]
+            for each in ours:
+                # However long it took: the change that it was for began only then, and may be tried again.
+                if (each.ended_at or each.request.posted_at) >= young:
+                    record = SnapshotRecord(database_id, each.result, available=True)
+                    fitting.append((each.request.posted_at, record.created(each.request.requested)))
         if not fitting and (not self.spent or session.ledger.place.is_shared):
             page = await session.listings.read_page(
                 database_id, session.clock.monotonic() if again else session.listings.recent

@@ -228,7 +228,7 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(shop: App) ->
     killed.ends()
     shop.run("cancel", "--yes")
     assert done(shop) == []
-    shop.pass_time(300)
+    shop.pass_time(600)
     # It fails half-way, and its repetition has the same snapshot: no data was written in between.
     printed = shop.up("-c", "value=broken", fails=True)
     assert "no new request was sent" in diagnostics(printed)

@@ -53,6 +53,16 @@ async def test_a_change_of_another_stack_spends_the_snapshot_too() -> None:
 
 
 @virtual
+async def test_a_failed_run_is_repeated_for_nothing_however_long_its_snapshot_took() -> None:
+    async with world(snapshot_seconds=1200.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        for _ in range(2):
+            program = machine.program()
+            await program.changes(2, fails=True)
+            assert program.done["update of Server 0"] == w.started()
+
+
+@virtual
 async def test_a_failed_run_is_repeated_for_nothing_also_days_later() -> None:
     async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
         machine = Machine(w)

@@ -309,9 +309,14 @@ async def not_listed(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore(name=None, version_id="v" * 32)
 
 
+@event("the engines differ")
+async def engines_differ(at: Scene, _: Any) -> RestoreEnding:
+    return await at.restore(target=at.here.emulator.add_database(type="mysql").id)
+
+
 @event("`SNAPSHOT_DATABASE_MISMATCH`")
 async def mismatch(at: Scene, _: Any) -> RestoreEnding:
-    return await at.restore(target=at.here.emulator.add_database(type="mysql").id)
+    return await at.restore(target=at.here.emulator.add_database(type="mysql").id, runtime=None)
 
 
 @event("`SNAPSHOT_RESTORE_FAILED`")
