@@ -102,7 +102,6 @@ MISTAKES = (
     ("ledger", "if code in DAMAGED:", "if False:"),
     ("ledger", "if self.is_shared and not (folder.is_dir() or own):", "if False:"),
     ("ledger", "for lost in tries.keys() & writes:\n                    return tries[lost]", "pass"),
-    ("ledger", "with self._noting(), anyio.CancelScope(shield=True):", "with self._noting():"),
     ("ledger", "if mine and mine[0] in self._marks:", "if mine:"),
     ("ledger", "if seen is None or (proof.request is not None", "if seen is None or (False"),
     ("ledger", "self._seen = ()", "pass"),

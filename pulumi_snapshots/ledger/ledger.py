@@ -52,9 +52,9 @@ class Ledger:
             return await self.place.read()
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, see `Place.edit`. It ends also if the caller is cancelled, who must know whether it was written."""
-        with self._noting(), anyio.CancelScope(shield=True):
-            async with self._writing:
+        """Change the document, see `Place.edit`."""
+        async with self._writing:
+            with self._noting():
                 result = await self.place.edit(change)
         return result
 
