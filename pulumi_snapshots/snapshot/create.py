@@ -24,7 +24,7 @@ from pulumi_snapshots.errors import (
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, late_text, may_be_ours, proves_failure
-from pulumi_snapshots.listing.wait import ListingWait
+from pulumi_snapshots.listing.wait import PINNING, ListingWait
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.once import Operation, TimeIsUp, until_free
@@ -45,8 +45,6 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
-PINNING = 5 * 60.0
-"""Seconds in which a listing should show a snapshot whose version a 200 has named, with its pinned URL."""
 Spent = Callable[[], Awaitable[datetime | None]]
 PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 """The failures after which the same request may succeed later."""
