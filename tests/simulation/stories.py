@@ -320,7 +320,7 @@ class Books:
                     break
                 # As documented: no call has shown this machine that the state had it.
                 want.posts += [post for post in old.posts if post not in want.posts]
-                want.number = old.number
+                want.number, want.more = old.number, max(want.more, old.more)
                 return
         if held.unfinished:
             return
