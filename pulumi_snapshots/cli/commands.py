@@ -6,17 +6,27 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives.archives import archive, archives, decrypt, download, forget
+from pulumi_snapshots.cli.archives.archive import archive
+from pulumi_snapshots.cli.archives.archives import archives
+from pulumi_snapshots.cli.archives.decrypt import decrypt
+from pulumi_snapshots.cli.archives.download import download
+from pulumi_snapshots.cli.archives.forget import forget
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
 from pulumi_snapshots.cli.assurance.drill import drill
-from pulumi_snapshots.cli.assurance.runs import guards, runs
+from pulumi_snapshots.cli.assurance.guards import guards
+from pulumi_snapshots.cli.assurance.runs import runs
 from pulumi_snapshots.cli.assurance.status import status
+from pulumi_snapshots.cli.setup.completion import completion
 from pulumi_snapshots.cli.setup.doctor import doctor
-from pulumi_snapshots.cli.setup.explain import completion, explain
+from pulumi_snapshots.cli.setup.explain import explain
 from pulumi_snapshots.cli.setup.plugin import plugin
 from pulumi_snapshots.cli.setup.probe import probe
-from pulumi_snapshots.cli.snapshots.requests import create, restore
-from pulumi_snapshots.cli.snapshots.show import databases, list_, show, url
+from pulumi_snapshots.cli.snapshots.create import create
+from pulumi_snapshots.cli.snapshots.databases import databases
+from pulumi_snapshots.cli.snapshots.list import list_
+from pulumi_snapshots.cli.snapshots.restore import restore
+from pulumi_snapshots.cli.snapshots.show import show
+from pulumi_snapshots.cli.snapshots.url import url
 
 GROUPS = {
     "Snapshots": (databases, list_, show, url, create, restore),

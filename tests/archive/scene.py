@@ -16,7 +16,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import FORMAT
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
-from pulumi_snapshots.cli.archives.archives import OWNER
+from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.files import FileStore

@@ -20,7 +20,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_by, kept_of
 from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.archives.archives import OWNER
+from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained

@@ -12,7 +12,6 @@ import click
 
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import shelved
-from pulumi_snapshots.cli.snapshots.requests import recorded
 from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     PLACE,
@@ -26,6 +25,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, moment, table
+from pulumi_snapshots.cli.terminal.recorded import recorded
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs

@@ -1,28 +1,25 @@
-"""The commands `runs` and `guards`: what runs have written down, on all machines that share the ledger."""
+"""The command `runs`: what runs have written down, on all machines that share the ledger."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
 
-import click
-
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
+from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import grid, moment
 from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
+
+
 WIDTH = 80
 """Columns of what `runs` shows, also in a log."""
-NAMED = 3
-"""Changes that a row of `guards` names."""
 
 
 async def under_way(session: Session) -> list[UnderWay]:
@@ -75,34 +72,3 @@ def _block(each: dict[str, Any], invocation: Invocation) -> str:
     shown = {"what": each["what"], "by": each["by"], "since": since, "until": limit, "state": each["state"]}
     rows = [(f"  {name}", text) for name, text in (shown | {"next": each["then"]}).items() if text]
     return f"{database or 'account ' + each['account']}\n" + grid(rows, WIDTH)
-
-
-@command(click.argument("guard", required=False), short_help="List what guards have guarded, newest first.")
-async def guards(invocation: Invocation, /, *, guard: str | None) -> int:
-    """List the snapshots of the last 30 days that guarded a change, newest first, and what has changed after each.
-
-    GUARD is the end of a guard's name, such as shop or prod/shop. Sends no request: it shows what runs on this machine, or in
-    the shared state of all machines, have noted.
-    """
-    async with invocation.session() as session:
-        noted = await consult(session.ledger, GuardBook.history)
-    found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
-    if noted and not found:
-        known = ", ".join(sorted({each.guard for each in noted}))
-        invocation.fail(f"no guard {guard!r} has noted anything. Those that have: {known}.")
-        return FAILED
-    names = Guarded.properties()
-    fields = [{name: getattr(each, name) for name in names} | {"snapshot": each.id} for each in found]
-    rows = [
-        (each.id or f"{each.database_id}: none", each.guard, moment(each.noted_at, invocation.zone), changed(each))
-        for each in found
-    ]
-    heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
-    invocation.listed(fields, heads, rows, "no guard has noted anything")
-    return DONE
-
-
-def changed(each: Guarded) -> str:
-    """What has changed, in a few words: a run whose changes have all failed, or were never made, has none."""
-    more = f" and {len(each.changes) - NAMED} more" if len(each.changes) > NAMED else ""
-    return ", ".join(each.changes[:NAMED]) + more or "nothing: the change failed, or did not happen"

@@ -17,7 +17,7 @@ import click
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
-from pulumi_snapshots.cli.assurance.runs import changed
+from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.terminal.arguments import DATABASE, DURATION, PLACE, checked, command, notify_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, age_text, moment, table

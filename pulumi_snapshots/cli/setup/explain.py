@@ -1,4 +1,4 @@
-"""The commands `explain` and `completion`: the pages about errors, and the script by which a shell completes commands."""
+"""The command `explain`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import re
 from difflib import get_close_matches
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import COMPLETE, DONE, FAILED, NAME, Invocation
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import grid, markdown, zoned
 from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_text, pages_about, summary
-
-SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @command(
@@ -52,14 +49,4 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
         close = get_close_matches((name or "").lower(), page_names(), 1)
         meant = f": did you mean {close[0]}?" if close else "."
         invocation.wrong(f"no error has the name {name}{meant} `{EXPLAIN}` lists them.")
-    return DONE
-
-
-@command(click.argument("shell", type=click.Choice(SHELLS)), has_result=False)
-async def completion(invocation: Invocation, /, shell: str) -> int:
-    """Print the completion script for SHELL: bash, zsh or fish.
-
-    For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
-    """
-    invocation.show(SHELLS[shell](click.Command(NAME), {}, NAME, COMPLETE).source())
     return DONE

@@ -1,101 +1,31 @@
-"""The commands `create` and `restore`: requests that the ledger remembers, so that a later run of the same command resumes them."""
+"""The command `restore`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
-    DURATION,
     again_option,
     checked,
     command,
-    database_argument,
-    notify_option,
     snapshot_argument,
     timeout_option,
-    urls_option,
 )
-from pulumi_snapshots.cli.terminal.invocation import ASKING, DONE, FAILED, NAME, Invocation
-from pulumi_snapshots.cli.terminal.output import facts, fields_of, moment, snapshot_facts, snapshot_fields
-from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.drill.drill import DrillFailed
-from pulumi_snapshots.errors import Next, Step, Unresolved
+from pulumi_snapshots.cli.terminal.invocation import ASKING, DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import facts, fields_of, moment
+from pulumi_snapshots.cli.terminal.recorded import recorded
+from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
-from pulumi_snapshots.snapshot.create import create as create_snapshot
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
-
-
-async def recorded(
-    invocation: Invocation,
-    operation: Callable[..., Awaitable[Any]],
-    prepared: Callable[[Session], Awaitable[Any]],
-    again: Callable[[Any], str],
-    *,
-    new: bool,
-) -> tuple[Any, int, float]:
-    """The record of an operation, the exit code, and the age of its request in seconds when the command began.
-
-    `prepared` gives the inputs with whole ids. With what `again` gives as its arguments the command resumes the operation.
-    """
-    owner, age = invocation.name, 0.0
-    try:
-        async with invocation.session() as session:
-            begun = session.clock.monotonic()
-            inputs = await prepared(session)
-            machines = "any machine with this shared state" if session.ledger.place.is_shared else "this machine"
-            invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}", machines=machines)
-            with invocation.working(session):
-                record = await operation(session, inputs, invocation, owner, fresh=new)
-            if record.requested_at is not None:
-                since = session.service_clock.now() - parse_rfc3339(record.requested_at)
-                age = since.total_seconds() - (session.clock.monotonic() - begun)
-            return record, DONE, age
-    except (Unresolved, DrillFailed) as pending:
-        invocation.fail(invocation.wording.report(pending))
-        return pending.record, FAILED, age
-
-
-@command(
-    database_argument,
-    click.option("--reuse-within", type=DURATION, help="Take none if a manual snapshot is younger than this."),
-    timeout_option(SnapshotInputs),
-    click.option(
-        "--new",
-        is_flag=True,
-        help="Take another snapshot, even if an earlier run's is unfinished; waits for the earlier one first.",
-    ),
-    notify_option,
-    urls_option,
-)
-async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: Any) -> int:
-    """Take a snapshot of DATABASE, an id, its beginning or a name, and wait for it.
-
-    Sends at most one request; the next run resumes an interrupted create.
-    """
-    inputs = checked(invocation, SnapshotInputs, typed)
-
-    async def prepared(session: Session) -> SnapshotInputs:
-        return replace(inputs, database_id=await invocation.database(session, typed["database_id"]))
-
-    take = partial(create_snapshot, needs_url=urls)
-    record, code, _ = await recorded(invocation, take, prepared, lambda ready: ready.database_id, new=new)
-    if code == DONE or invocation.as_json:
-        invocation.result(snapshot_fields(record, urls=urls), snapshot_facts(record, invocation.zone), record.id)
-    if code == DONE and not invocation.as_json:
-        invocation.note(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
-    return code
 
 
 @command(

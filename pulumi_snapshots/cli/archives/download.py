@@ -1,0 +1,33 @@
+"""The command `download`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.cli.archives.archive import transferred
+from pulumi_snapshots.cli.terminal.arguments import checked, command, snapshot_argument, timeout_option
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+
+
+@command(
+    snapshot_argument,
+    click.option(
+        "-o", "--output", "destination", required=True, metavar="FILE", help="The file, or a folder if it ends in /."
+    ),
+    timeout_option(ArchiveInputs),
+    short_help="Download a snapshot to a file, verified.",
+)
+async def download(invocation: Invocation, /, **typed: Any) -> int:
+    """Download a snapshot to a file, verified, whole or not at all; DATABASE/latest is the newest."""
+    if typed["destination"] == "-":
+        invocation.wrong("--output must be a file, since a download appears only when it is whole.")
+    inputs = checked(invocation, ArchiveInputs, typed, destination="--output")
+    if inputs.destination.scheme != "file":
+        invocation.wrong("--output must be a file of this machine: `archive` streams to a bucket.")
+    file = inputs.destination.file
+    if not (folder := file if inputs.destination.folder else file.parent).is_dir():
+        invocation.wrong(f"--output must be in a folder that exists: there is no {folder}.")
+    return await transferred(invocation, inputs, typed, "downloaded")

@@ -1,0 +1,21 @@
+"""The command `completion`."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+from pulumi_snapshots.cli.terminal.arguments import command
+from pulumi_snapshots.cli.terminal.invocation import COMPLETE, DONE, NAME, Invocation
+
+SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+
+
+@command(click.argument("shell", type=click.Choice(SHELLS)), has_result=False)
+async def completion(invocation: Invocation, /, shell: str) -> int:
+    """Print the completion script for SHELL: bash, zsh or fish.
+
+    For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
+    """
+    invocation.show(SHELLS[shell](click.Command(NAME), {}, NAME, COMPLETE).source())
+    return DONE
