@@ -271,9 +271,11 @@ class Taking:
         fitting: list[tuple[datetime, SnapshotRecord | ListedSnapshot]] = []
         if self.spent:
             young -= session.clock.utc() - self.operation.began
+            oldest = session.service_clock.now() - (self.operation.intent.oldest or timedelta(0))
             for each in ours:
-                # However long it took: the change that it was for began only then, and may be tried again.
-                if (each.ended_at or each.request.posted_at) >= young:
+                # However long it took: the change that it was for began only then, and may be tried again. But the next run may
+                # have found just now what a killed one has requested long ago.
+                if (each.ended_at or each.request.posted_at) >= young and each.request.posted_at >= oldest:
                     record = SnapshotRecord(database_id, each.result, available=True)
                     fitting.append((each.request.posted_at, record.created(each.request.requested)))
         if not fitting and (not self.spent or session.ledger.place.is_shared):
