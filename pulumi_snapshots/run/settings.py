@@ -196,7 +196,7 @@ class Settings(Inputs):
         read=checks.duration(most=DURATION_LIMIT),
     )
     restore_settle: Duration = declare(
-        "How long an accepted restore is watched if the database is never seen down; may be 0.",
+        "How long an accepted restore is watched if neither the service nor the database says when it is over; may be 0.",
         default=RESTORE_SETTLE,
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
