@@ -241,9 +241,11 @@ class RateLimiter:
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
 
-        def forget(_: Document) -> float:
+        def forget(document: Document) -> float:
             longest = max([*self._blocks.values(), *self._new_blocks.values()], default=-math.inf)
             self._blocks, self._new_blocks = {}, {}
+            if self._account in pacings(document):
+                document[ACCOUNTS][self._account].pop("blocks", None)
             return longest
 
         return self._utc(await self._edit(forget))
@@ -522,7 +524,7 @@ class RateLimiter:
         """What is entered; what this process knows only once it has a time that others know."""
         clock, now, shift = self._ledger.clock, self._clock.monotonic(), self._shift
         if clock.offset is None:
-            return Pacing(sent=others, listed=there.listed, blocks=there.blocks if self._blocks else {})
+            return there  # what seems to be over may only seem so
         if not self._ledger.place.is_shared:
             document[AHEAD_HERE] = round(clock.offset)
 

@@ -271,6 +271,19 @@ async def test_what_a_run_knew_before_the_time_is_shared_after_the_first_answer(
     await runs.run().is_blocked()
 
 
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1), timedelta(seconds=-15)])
+@virtual
+async def test_a_machine_that_does_not_know_the_time_yet_forgets_nothing_of_the_others(off: timedelta) -> None:
+    runs = Runs()
+    first = await runs.run().send(CREATE, "1")
+    await runs.run(off, asked=False).send(READ)
+    assert await runs.run().send(CREATE, "2") - first >= 5
+    await runs.run().meets(BLOCK)
+    with anyio.move_on_after(1):
+        await runs.run(off, asked=False).send(READ)
+    await runs.run().is_blocked()
+
+
 @virtual
 async def test_a_clock_that_was_set_delays_no_run_beyond_the_limit() -> None:
     """The run before took the service for a day ahead: what it has left seems to come from the future."""
