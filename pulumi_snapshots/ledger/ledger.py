@@ -117,7 +117,7 @@ class Ledger:
         return await self._changed(attempt, change)
 
     async def found(self, attempt: Attempt, result: str, *, holds: timedelta | None = None) -> Attempt:
-        """Enter the result of an attempt.
+        """Enter the result of an attempt; nothing resumes the finished ones before it any more.
 
         Args:
             attempt: the attempt.
@@ -127,13 +127,20 @@ class Ledger:
         now = self.clock.now()
         until = now + holds if holds else None
 
-        def change(there: Attempt) -> Attempt:
+        def change(document: Document) -> Attempt:
+            there = self._one(document, attempt.id) or attempt
             if there.is_over:
                 return there
+            for each in self.attempts_in(document):  # it may be forgotten before them
+                same = (each.owner, each.kind, each.database_id) == (there.owner, there.kind, there.database_id)
+                if same and each.is_over and each.request.posted_at < there.request.posted_at:
+                    self._put(document, replace(each, proved=True))
             proved = there.proved or not is_resource(there.owner)
-            return replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved, held_until=until)
+            done = replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved, held_until=until)
+            self._put(document, done)
+            return done
 
-        return await self._changed(attempt, change)
+        return await self.edit(change)
 
     async def failed(self, attempt: Attempt, code: str) -> Attempt:
         """Enter that the service has reported a failure."""
@@ -209,8 +216,11 @@ class Ledger:
         """All attempts as they were once in this process, for a thousand calls that show a state."""
         async with self._reading:
             if self._seen is None:
-                self._seen = ()  # one that cannot be read is not read again for each of them
-                self._seen = tuple(await self.attempts())
+                try:
+                    self._seen = tuple(await self.attempts())
+                except LedgerUnavailable:
+                    self._seen = ()  # it is not read again for each of them
+                    raise
             return self._seen
 
     # The document ----------------------------------------------------------------------------------------------------------

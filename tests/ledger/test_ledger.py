@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Role, Status
 from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
@@ -98,6 +98,28 @@ async def test_what_a_later_request_of_the_resource_has_superseded_is_not_resume
         await anyio.sleep(600)
     assert (await service.claim(run, OTHER, "v1")).role is Role.RESUMED
     assert (await service.claim(run, OURS, "v1")).is_new
+
+
+@virtual
+async def test_what_calls_show_while_the_ledger_is_read_is_proved_too() -> None:
+    service = Service(delay=(0.3, 0.3))
+    run, shown = service.run(), list[tuple[str, Proof]]()
+    for owner in (OTHER, OURS):
+        found = await run.found(await service.claimed(run, owner), owner)
+        requested = rfc3339(found.request.requested)
+        shown.append((owner, Proof("snapshot", DATABASE, owner, requested_at=requested)))
+        await anyio.sleep(600)
+    later = service.run()
+
+    async def show(owner: str, proof: Proof) -> None:
+        if not later.has_noted(proof):
+            await later.note(proof, owner)
+
+    async with anyio.create_task_group() as group:
+        for owner, proof in shown:
+            group.start_soon(show, owner, proof)
+            await anyio.sleep(0.1)
+    assert all(each.proved for each in await later.attempts())
 
 
 @virtual

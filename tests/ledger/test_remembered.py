@@ -174,6 +174,13 @@ STORIES = {
         S up v1 unsaved; S becomes urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release;
         S up v1: {UNSAVED}; S has 1
     """,
+    **{
+        f"an unsaved snapshot is not handed out once a later one of its resource is forgotten: {ends}": f"""
+            service snapshot_seconds=350; wait 400; S up v1 {ends}; S up v2; S has 2; S preview v2; wait 86400;
+            S up v1; S has 3; sent 3
+        """
+        for ends in ("unsaved", "killed=95")
+    },
     # Its run was killed
     **{
         f"a killed run is not paid for twice: {kills}, {later} s, {cache}": f"""
