@@ -177,7 +177,7 @@ class Restoring:
 
     async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
         """Wait until another restore of this database is over, and enter its end for its owner; see `Operation.to_send`."""
-        status, ledger = StatusWatch(self.session, other.database_id, waits, other, resumed=True), self.session.ledger
+        status, ledger = StatusWatch(self.session, other.database_id, waits, other), self.session.ledger
         try:
             restored = await status.until_over()
         except NeverSeen:  # no run will ever know, so none has to wait for it
@@ -243,7 +243,7 @@ class Restoring:
             attempt = await operation.newest()
             if attempt.status is Status.FOUND:
                 return self._told(replace(self._record(), restored_at=attempt.result, attempt=None), attempt)
-            watch.attempt, watch.resumed = attempt, operation.resumed
+            watch.attempt = attempt
             try:
                 restored = await watch.until_over()
             except NeverSeen as never:

@@ -53,7 +53,6 @@ class StatusWatch:
         database_id: the database.
         waits: shows what it waits for.
         attempt: the restore that is watched, once it was claimed; it learns from what is seen.
-        resumed: whether an earlier run has sent it, or another one.
         denials: how often the service has answered that it has no route for the status of a restore.
         shown: the last restore, as the last poll saw it; None if no poll did.
         is_ours: whether that is ours; False if it is a later one, None if that is not known (yet).
@@ -67,7 +66,6 @@ class StatusWatch:
     database_id: str
     waits: Callable[..., None]
     attempt: Attempt | None = None
-    resumed: bool = False
     denials: int = 0
     shown: RestoreStatus | None = None
     is_ours: bool | None = None
@@ -109,7 +107,7 @@ class StatusWatch:
             SquareCloudError: a poll was refused, and will be refused again; or it is `refusal`, and nothing has begun since.
         """
         session = self.session
-        self.followed = None if self.resumed else self.request.posted_at
+        self.followed = self.request.posted_at
         while True:
             if (until := session.client.blocked_until) is not None:
                 self.waits(BLOCKED, until=until, why=f"{self._state}, {self._about()}")

@@ -80,6 +80,16 @@ async def test_one_that_was_killed_again_and_again_is_sent_once() -> None:
         assert len(at.posts) == 1
 
 
+@pytest.mark.parametrize("queue", [100.0, 400.0])
+@virtual
+async def test_one_killed_in_the_queue_is_followed_by_the_next_run(queue: float) -> None:
+    async with scene(restore_queue_seconds=queue) as at:
+        await at.killed(30)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+        assert at.holds() == "then"
+
+
 @virtual
 async def test_one_killed_before_its_post_left_is_sent() -> None:
     async with scene() as at:
