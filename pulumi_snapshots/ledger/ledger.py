@@ -11,12 +11,24 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Status, decide, is_resource, unresolved
+from pulumi_snapshots.ledger.attempt import (
+    NEVER,
+    Attempt,
+    Claim,
+    Intent,
+    Proof,
+    Status,
+    decide,
+    is_resource,
+    unresolved,
+)
 from pulumi_snapshots.ledger.place import Document, Place
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 
 T = TypeVar("T")
 ATTEMPTS = "attempts"
+AGAIN_AFTER = timedelta(minutes=1)
+"""How long no call reads a ledger for what its state shows after one could not: a stack may have a thousand of them."""
 UNKNOWN_RUN = "unknown"
 """In `Attempt.let_go` the run of a process without an engine."""
 UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
@@ -43,6 +55,7 @@ class Ledger:
         self._writing = anyio.Lock(fast_acquire=True)
         self._reading = anyio.Lock()
         self._seen: tuple[Attempt, ...] | None = None
+        self._tried_at = NEVER
         self._marking = anyio.Lock(fast_acquire=True)
         self._marks: list[tuple[Attempt, Proof, str | None]] = []
 
@@ -209,19 +222,18 @@ class Ledger:
             if mine and mine[0] in self._marks:  # otherwise another call has taken it along
                 marks, self._marks = self._marks, []
                 marked = await self.edit(change)
-                rest = (each for each in self._seen or () if each.id not in marked)
-                self._seen = (*rest, *marked.values())
+                if self._seen is not None:
+                    rest = (each for each in self._seen if each.id not in marked)
+                    self._seen = (*rest, *marked.values())
 
     async def _once_seen(self) -> tuple[Attempt, ...]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""
         async with self._reading:
-            if self._seen is None:
-                try:
-                    self._seen = tuple(await self.attempts())
-                except LedgerUnavailable:
-                    self._seen = ()  # it is not read again for each of them
-                    raise
-            return self._seen
+            now = self.clock.now()
+            if self._seen is None and abs(now - self._tried_at) >= AGAIN_AFTER:
+                self._tried_at = now
+                self._seen = tuple(await self.attempts())
+            return self._seen or ()
 
     # The document ----------------------------------------------------------------------------------------------------------
 

@@ -423,6 +423,27 @@ async def test_what_was_destroyed_without_a_key_is_not_handed_out_later() -> Non
         assert not stack.row.warnings
 
 
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_what_was_destroyed_after_a_ledger_could_not_be_read_for_a_moment_is_made_again(kind: str) -> None:
+    async with scene(snapshot_seconds=10, cache_world="invalidated") as at:
+        stack = of(at.here) if kind == "snapshot" else back(at)
+        values: dict[str, Any] = {"database_id": DATABASE} if kind == "snapshot" else given(at)
+        await stack.up(**values)
+        await anyio.sleep(600)
+        stack.begin()
+        assert stack.machine.place is not None
+        stack.machine.place.refuses_reads = "SlowDown"
+        await stack.diff(values)
+        stack.machine.place.refuses_reads = ""
+        await anyio.sleep(120)
+        await stack.delete(stack.id, stack.outputs)
+        stack.id, stack.outputs = "", {}
+        await stack.up(**values)
+        assert not stack.row.warnings
+        assert len(at.here.posts) + len(at.posts) == 2
+
+
 @virtual
 async def test_a_ledger_that_vanishes_after_the_request_is_written_again() -> None:
     async with scene(restore_seconds=100.0) as at:
