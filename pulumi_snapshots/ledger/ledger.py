@@ -229,10 +229,11 @@ class Ledger:
     async def _once_seen(self) -> tuple[Attempt, ...]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""
         async with self._reading:
-            now = self.clock.now()
-            if self._seen is None and abs(now - self._tried_at) >= AGAIN_AFTER:
-                self._tried_at = now
-                self._seen = tuple(await self.attempts())
+            if self._seen is None and abs(self.clock.now() - self._tried_at) >= AGAIN_AFTER:
+                try:
+                    self._seen = tuple(await self.attempts())
+                finally:
+                    self._tried_at = self.clock.now()
             return self._seen or ()
 
     # The document ----------------------------------------------------------------------------------------------------------
