@@ -101,7 +101,7 @@ def _only(
         return begin[0]
     listed = begin or list(candidates)
     if len(begin) == 1:
-        happened = f"the beginning {typed} is short of the {SHORTEST_PART} characters that it takes: one that is not listed yet may begin like that"
+        happened = f"the beginning {typed} is shorter than the {SHORTEST_PART} characters that are needed: a snapshot that is not listed yet may begin like that"
     elif begin:
         by_id = f"the ids of {len(begin)} {what}s begin with {typed}"
         happened = f"{len(begin)} {what}s have the name {typed}, or ids that begin like it" if named else by_id

@@ -62,7 +62,7 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
             "  what   snapshot",
             "  by     squarecloud-snapshots create",
             "  since  2026-03-01 12:00:00 UTC",
-            "  until  2026-03-01 14:00:00 UTC at the latest: so long others wait for it",
+            "  until  2026-03-01 14:00:00 UTC at the latest: others wait for it until then",
             "  state  accepted, not listed yet",
         ]
         assert " ".join(shown.split()).endswith(resumes)

@@ -68,7 +68,7 @@ def _block(each: dict[str, Any], invocation: Invocation) -> str:
         each["database_id"],
         *(moment(each[name], invocation.zone) for name in ("since", "until")),
     )
-    limit = f"{until} at the latest: so long others wait for it" if database else until
+    limit = f"{until} at the latest: others wait for it until then" if database else until
     shown = {"what": each["what"], "by": each["by"], "since": since, "until": limit, "state": each["state"]}
     rows = [(f"  {name}", text) for name, text in (shown | {"next": each["then"]}).items() if text]
     return f"{database or 'account ' + each['account']}\n" + grid(rows, WIDTH)

@@ -237,7 +237,7 @@ class Examination:
             until = at + timedelta(seconds=SERVICE_CACHE)
             found = f"an old page: it lacks {len(lacking)} that runs have found, the newest {newest}"
             return "note", found, f"Nothing to do: it is renewed by {until:%H:%M:%S} UTC."
-        return "ok", f"at most {spoken(SERVICE_CACHE)} old: so long the service may serve the same page", ""
+        return "ok", f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long", ""
 
     def _cache(self) -> Result:
         known = self.session.settings.listing_cache

@@ -127,7 +127,7 @@ async def test_too_little_of_a_version_acts_on_no_older_one(tmp_path: Path, comm
         short = [part.replace("45ec0b49", "45ec0b4") for part in typed(command, tmp_path)]
         ended = await Desk(w, tmp_path / "state").types(*short)
         assert (ended.code, ended.out) == (1, "")
-        assert "45ec0b4 is short of the 8 characters that it takes" in ended.err
+        assert "45ec0b4 is shorter than the 8 characters that are needed" in ended.err
         assert f"\n  {FIRST}  " in ended.err
         assert {one.kind for one in w.emulator.journal} == {"me", "list"}
 
