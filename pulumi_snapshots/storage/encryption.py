@@ -132,9 +132,9 @@ def identities(file: Path) -> list[Any]:
     except ImportError as error:
         raise NotDecrypted(f"decrypting needs {LIBRARY} ({error}): {pip_install(EXTRA)}") from error
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
-        raise NotDecrypted(f"{file} is no identity file of age: its lines must begin with {PRIVATE}") from None
+        raise NotDecrypted(f"the file {file} is no identity file of age: its lines must begin with {PRIVATE}") from None
     if not found:
-        raise NotDecrypted(f"{file} holds no identity of age")
+        raise NotDecrypted(f"the file {file} holds no identity of age")
     return found
 
 
