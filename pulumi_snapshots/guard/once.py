@@ -40,7 +40,7 @@ class ChangeNotNoted(Explained):
     """
 
     def __init__(self, change: str, why: Explained) -> None:
-        happened = Text("the {change} has happened, which could not be noted: {why}", change=change, why=why)
+        happened = Text("the {change} has happened, but could not be noted: {why}", change=change, why=why)
         super().__init__(happened, then=why.then)
 
 
