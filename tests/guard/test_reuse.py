@@ -204,9 +204,7 @@ async def test_a_change_that_cannot_be_noted_is_an_error_and_does_not_pass_for_a
         machine.place.refuses_writes = "the disk is full"
         with pytest.raises(ChangeNotNoted) as failed:
             await program.change("update of Server 1")
-        assert "the update of Server 1 has happened, but could not be noted" in str(failed.value).replace(
-            "The", "the"
-        )
+        assert "the update of Server 1 has happened, but could not be noted" in str(failed.value).replace("The", "the")
         assert "the disk is full" in str(failed.value)
 
 
