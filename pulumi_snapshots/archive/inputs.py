@@ -27,16 +27,16 @@ count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT)
 
 
 class Keep(Record, sparse=True):
-    """How many objects to keep: the newest of each of the last so many days, weeks, months and years that have one.
+    """How many objects to keep: the newest one of each day, week, month or year, for the last N of these that have one.
 
     An object is kept if one tier keeps it. Days, ISO weeks, months and years are those of UTC.
     """
 
     last: int | None = declare("The newest ones, whenever they were taken.", default=None, read=count)
-    daily: int | None = declare("One a day, for so many days.", default=None, read=count)
-    weekly: int | None = declare("One a week, for so many weeks.", default=None, read=count)
-    monthly: int | None = declare("One a month, for so many months.", default=None, read=count)
-    yearly: int | None = declare("One a year, for so many years.", default=None, read=count)
+    daily: int | None = declare("The number of days to keep one for each.", default=None, read=count)
+    weekly: int | None = declare("The number of weeks to keep one for each.", default=None, read=count)
+    monthly: int | None = declare("The number of months to keep one for each.", default=None, read=count)
+    yearly: int | None = declare("The number of years to keep one for each.", default=None, read=count)
 
 
 def _keep(given: object) -> Keep:

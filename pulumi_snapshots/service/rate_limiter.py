@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple, TypeVar
 
 import anyio
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
@@ -90,15 +90,13 @@ class Pacing(BaseModel):
     blocks: dict[str, Time] = {}
 
 
-_PACINGS = TypeAdapter(dict[str, Pacing])
-
-
 def pacings(document: Document) -> dict[str, Pacing]:
-    """What a document has of each account; nothing if no run has written it like that."""
-    try:
-        return _PACINGS.validate_python(document.get(ACCOUNTS, {}))
-    except ValidationError:
-        return {}
+    """What a document has of each account; without an account of which no run has written it like that."""
+    there, found = document.get(ACCOUNTS), dict[str, Pacing]()
+    for account, part in there.items() if isinstance(there, dict) else ():
+        with suppress(ValidationError):
+            found[account] = Pacing.model_validate(part)
+    return found
 
 
 def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
@@ -465,14 +463,15 @@ class RateLimiter:
         """
 
         def change(document: Document) -> tuple[T, dict[str, float]]:
-            there = pacings(document)
-            before = there.get(self._account, Pacing())
+            before = pacings(document).get(self._account, Pacing())
             others = self._read(document, before)
             decision = decide(document)
             new = [request.sent] if request is not None and request.sent is not None else []
             after = self._written(document, before, [*self._own, *new], others)
             if after != before:
-                document[ACCOUNTS] = _PACINGS.dump_python({**there, self._account: after})
+                there = document.get(ACCOUNTS)
+                accounts = there if isinstance(there, dict) else {}
+                document[ACCOUNTS] = {**accounts, self._account: after.model_dump()}
             return decision, {**self._new_blocks}
 
         async with self._editing:  # the next decision needs the result of this one

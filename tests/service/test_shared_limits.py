@@ -318,6 +318,11 @@ async def test_pacing_that_no_run_has_written_delays_no_run_for_long(strange: An
     first = await runs.run().send(CREATE, "1")
     second = await runs.run().send(CREATE, "2")
     assert 5 <= second - first < 100
+    kept = (await runs.place.read())[ACCOUNTS]
+    another = {"another": {"sent": "of a later version"}}
+    await runs.place.edit(lambda document: document.update({ACCOUNTS: {**kept, **another}}))
+    assert await runs.run().send(CREATE, "3") - second >= 5, "what one account has hides that of another"
+    assert (await runs.place.read())[ACCOUNTS].items() >= another.items()
 
 
 @virtual
