@@ -50,7 +50,7 @@ class SqliteFile(Place):
         self._path = path
         self._clock = clock
         self._in_threads = in_threads
-        self._was_there = self._was_empty = False
+        self._was_there = False
 
     def beside(self, name: str) -> SqliteFile:
         """Another document in the same folder, as a new process reaches it."""
@@ -65,27 +65,30 @@ class SqliteFile(Place):
         """Change the document under SQLite's lock; what is begun ends, also if the caller is cancelled."""
         return await self._done(partial(self._edit, change), abandon_on_cancel=False)
 
-    async def _done(self, work: Callable[[], T], *, abandon_on_cancel: bool) -> T:
+    async def _done(self, work: Callable[[bool], T], *, abandon_on_cancel: bool) -> T:
+        """Do the work; after a moment again if it finds an empty file, then with True."""
+        waited = False
         while True:
             try:
                 if not self._in_threads:
-                    return work()
-                return await anyio.to_thread.run_sync(work, abandon_on_cancel=abandon_on_cancel)
+                    return work(waited)
+                return await anyio.to_thread.run_sync(work, waited, abandon_on_cancel=abandon_on_cancel)
             except _BeingMade:
                 await self._clock.sleep(EMPTY)
+                waited = True
 
-    def _read(self) -> Document:
+    def _read(self, waited: bool) -> Document:  # noqa: FBT001  for `_done`
         with self._plain_reasons():
             if not self._is_there():
                 return {}
-            with closing(self._connected()) as connection:
+            with closing(self._connected(waited)) as connection:
                 return self.parsed(self._data(connection))
 
-    def _edit(self, change: Callable[[Document], T]) -> T:
+    def _edit(self, change: Callable[[Document], T], waited: bool) -> T:  # noqa: FBT001  for `_done`
         with self._plain_reasons():
             if not self._is_there():
                 self._make()
-            connection = self._connected()
+            connection = self._connected(waited)
         with closing(connection):  # which takes back what is not committed
             with self._plain_reasons():
                 # Flushes the folder too, without which a power failure could bring back the journal, and so the old document.
@@ -108,9 +111,10 @@ class SqliteFile(Place):
         own = folder.name == OWN and folder.parent.is_dir()  # of a backend, which is there
         if self.is_shared and not (folder.is_dir() or own):
             raise self.unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
+        was_there = self._was_there  # first of all: another thread may be making the file, and see it
         if self._path.exists():
             return True
-        if self._was_there:
+        if was_there:
             raise self.gone()
         return False
 
@@ -135,9 +139,8 @@ class SqliteFile(Place):
             raise
         _open_as(folder, self._path, 0o666 if self.is_shared else 0o600)
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._path.stat().st_size == 0 and not self._was_empty:
-            self._was_empty = True
+    def _connected(self, waited: bool) -> sqlite3.Connection:  # noqa: FBT001  for `_done`
+        if self._path.stat().st_size == 0 and not waited:
             raise _BeingMade
         uri = f"{self._path.as_uri()}?mode=rw"
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)

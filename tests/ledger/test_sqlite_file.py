@@ -27,6 +27,8 @@ from tests.support.world import START
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pulumi_snapshots.ledger.place import Document
+
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -279,3 +281,20 @@ def test_a_folder_that_only_one_may_write_tells_the_other_what_to_do(folder: Pat
     assert f"chgrp -R GROUP {folder} && chmod -R g+rwXs {folder}" in said
     subprocess.run(f"chgrp -R {TEAM} {folder} && chmod -R g+rwXs {folder}", shell=True, check=True)  # noqa: S602
     assert [run_as(user, folder) for user in (SECOND, FIRST)] == ["", ""], "what it says helps"
+
+
+def test_resources_of_a_first_run_that_begin_at_once_all_use_the_file(tmp_path: Path) -> None:
+    async def play() -> None:
+        for number in range(60):
+            place = SqliteFile(tmp_path / str(number) / "new.ledger", Clock())
+            async with anyio.create_task_group() as group:
+                for each in range(12):
+                    group.start_soon(place.edit, partial(_noted, str(each)))
+                    group.start_soon(place.read)
+            assert len(await place.read()) == 12
+
+    anyio.run(play)
+
+
+def _noted(name: str, document: Document) -> None:
+    document[name] = 1
