@@ -197,6 +197,11 @@ class Attempt:
         return frozenset(filter(None, (self.id, self.result)))
 
     @property
+    def has_snapshot(self) -> bool:
+        """Whether a snapshot is its result."""
+        return (self.kind, self.status) == ("snapshot", Status.FOUND)
+
+    @property
     def is_over(self) -> bool:
         """Whether its result is known."""
         return self.status in {Status.FOUND, Status.FAILED}
@@ -226,7 +231,7 @@ class Attempt:
 
     def is_past(self, now: datetime) -> bool:
         """Whether it need not be kept any longer."""
-        forgotten = self.proved and self.kind == "snapshot" and self.status is Status.FOUND
+        forgotten = self.proved and self.has_snapshot
         kept = FOUND_KEPT if forgotten or self.status is Status.FAILED else KEPT
         return now > max(self.request.posted_at, self.ended_at or self.request.posted_at) + kept
 

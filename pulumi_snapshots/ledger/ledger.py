@@ -90,11 +90,7 @@ class Ledger:
 
     async def snapshots(self, database_id: str | None = None) -> list[Attempt]:
         """Read which requests have a snapshot, of a database or of all, oldest request first."""
-        return [
-            each
-            for each in await self.attempts()
-            if (each.kind, each.status) == ("snapshot", Status.FOUND) and database_id in {None, each.database_id}
-        ]
+        return [each for each in await self.attempts() if each.has_snapshot and database_id in {None, each.database_id}]
 
     # A request -----------------------------------------------------------------------------------------------------------
 

@@ -261,11 +261,7 @@ class Taking:
         session, memory, database_id = self.session, self.memory, self.database_id
         young = session.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
         attempts = await session.ledger.attempts()
-        ours = [
-            each
-            for each in attempts
-            if (each.kind, each.database_id, each.status) == ("snapshot", database_id, Status.FOUND)
-        ]
+        ours = [each for each in attempts if each.has_snapshot and each.database_id == database_id]
         # The listing may show when it was finished, the ledger when it was requested.
         posted = {each.result: each.request.posted_at for each in ours}
         fitting: list[tuple[datetime, SnapshotRecord | ListedSnapshot]] = []

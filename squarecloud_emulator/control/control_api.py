@@ -110,16 +110,8 @@ class _Control:
     def clear_faults(self) -> None:
         self._service.clear_faults()
 
-    def add_database(
-        self,
-        id: str | None = None,  # noqa: A002 - the service's word
-        name: str | None = None,
-        type: str = "postgres",  # noqa: A002
-        ram: int = 512,
-        snapshot_seconds: float | None = None,
-    ) -> Any:
-        added = self._service.add_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
-        return self._resource(added)
+    def add_database(self, **given: Any) -> Any:
+        return self._resource(validate_call(self._service.add_database)(**given))
 
     def database(self, id: str) -> Any:  # noqa: A002
         self._service.settle()

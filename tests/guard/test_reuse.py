@@ -52,25 +52,22 @@ async def test_a_change_of_another_stack_spends_the_snapshot_too() -> None:
         assert not set(again.done.values()) & set(failed.done.values())
 
 
+@pytest.mark.parametrize(
+    ("snapshot_seconds", "inputs", "pause"),
+    [(5.0, {"reuse_within": 7 * DAY}, DAY), (1200.0, {}, 0.0)],
+    ids=["days later", "however long its snapshot took"],
+)
 @virtual
-async def test_a_failed_run_is_repeated_for_nothing_however_long_its_snapshot_took() -> None:
-    async with world(snapshot_seconds=1200.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        for _ in range(2):
-            program = machine.program()
-            await program.changes(2, fails=True)
-            assert program.done["update of Server 0"] == w.started()
-
-
-@virtual
-async def test_a_failed_run_is_repeated_for_nothing_also_days_later() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+async def test_a_failed_run_is_repeated_for_nothing(
+    snapshot_seconds: float, inputs: dict[str, Any], pause: float
+) -> None:
+    async with world(snapshot_seconds=snapshot_seconds, cache_world="invalidated") as w:
         machine = Machine(w)
         for _ in range(3):
             program = machine.program()
-            await program.changes(2, fails=True, reuse_within=7 * DAY)
+            await program.changes(2, fails=True, **inputs)
             assert program.done["update of Server 0"] == w.started()
-            await w.clock.sleep(DAY)
+            await w.clock.sleep(pause)
 
 
 @pytest.mark.parametrize("as_a_stranger", [False, True])
