@@ -355,6 +355,8 @@ class Taking:
         if newest.status is Status.FOUND or newest.request.answered != attempt.request.answered:
             return await self._found()  # by a run elsewhere
         await operation.withdraw()
+        # What runs had taken before it is what it was to replace.
+        operation.intent = replace(operation.intent, fresh=True)
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
         self.member.note(f"{which} never came: the service's listing lacks it. Another one is requested")
         return None

@@ -249,7 +249,11 @@ class Books:
             want.shown_on.add(engine.computer.memory)
 
     def deleted(self, engine: Engine, held: Held) -> None:
-        if held.kind != "Upstream" and not held.replaced:
+        if held.kind == "Upstream" or held.replaced:
+            return
+        others = (each for each in engine.stack.state if each is not held and each.role == held.role)
+        # Otherwise the resource has another name now, and an older checkpoint had this one.
+        if all(each.replaced for each in others):
             self._shown(engine, held)
             self.dropped(engine.stack, held.role)
 

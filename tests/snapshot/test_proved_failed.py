@@ -178,3 +178,18 @@ async def test_one_that_was_given_up_is_not_mistaken_for_the_next() -> None:
         await stack.up(database_id=DATABASE, triggers=["v2"])
         assert stack.error is None
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
+async def test_a_forced_one_that_never_came_is_not_completed_by_the_one_that_it_was_to_replace() -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        stack = of(here)
+        await stack.up(database_id=DATABASE)
+        await anyio.sleep(HOUR)
+        here.emulator.fail_next_snapshot(DATABASE)
+        await stack.up(database_id=DATABASE, timeout="3m", trigger=True)
+        assert stack.pending
+        await anyio.sleep(3 * HOUR)
+        await stack.up(database_id=DATABASE)
+        assert stack.error is None
+        assert [stack.outputs["version_id"]] == accepted(here)[2:]
