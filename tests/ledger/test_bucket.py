@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -17,9 +17,6 @@ from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture
@@ -59,12 +56,14 @@ async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: St
     assert await bucket.edit(count) == 2
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("trouble", [{"loses": 1}, {"loses": 2}, {"repeats": 1}, {"delay": 30.0}], ids=str)
 @virtual
-async def test_a_write_whose_answer_was_lost_counts_once(store: Store, times: int) -> None:
+async def test_a_write_counts_once_whose_answer_is_lost_or_late_or_that_arrives_twice(
+    store: Store, trouble: dict[str, Any]
+) -> None:
     bucket = store.bucket()
     await bucket.edit(count)
-    store.loses = times
+    vars(store).update(trouble)
     assert await bucket.edit(count) == 2
     assert (await bucket.read())["number"] == 2
 
@@ -85,15 +84,6 @@ async def test_a_lost_answer_is_settled_although_another_machine_wrote_since(sto
         results.append(await ours.edit(count))
     assert sorted(results) == [2, 3]
     assert (await ours.read())["number"] == 3
-
-
-@virtual
-async def test_a_write_that_arrives_twice_counts_once(store: Store) -> None:
-    bucket = store.bucket()
-    await bucket.edit(count)
-    store.repeats = 1
-    assert await bucket.edit(count) == 2
-    assert (await bucket.read())["number"] == 2
 
 
 @virtual
@@ -122,14 +112,6 @@ async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> 
             await work()
         assert store.clock.monotonic() - began == pytest.approx(PATIENCE)
     store.hangs = False
-    assert await bucket.edit(count) == 2
-
-
-@virtual
-async def test_a_store_that_answers_after_half_a_minute_is_used(store: Store) -> None:
-    bucket = store.bucket()
-    await bucket.edit(count)
-    store.delay = 30.0
     assert await bucket.edit(count) == 2
 
 

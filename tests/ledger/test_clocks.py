@@ -10,7 +10,6 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import NothingSent
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.snapshot.difference import SnapshotRules
@@ -164,15 +163,6 @@ async def test_a_clock_that_is_set_in_the_middle_of_a_run_changes_nothing(ahead:
         assert ending.complete.version_id == here.started()
         assert len(here.posts) == 1
         await session.close()
-
-
-@virtual
-async def test_a_date_that_is_nonsense_is_no_time() -> None:
-    clock = Clock(START)
-    service = ServiceClock(clock)
-    for year in (1970, 9999):
-        service.observe(START.replace(year=year), START, START)
-    assert (service.offset, service.now()) == (None, START)
 
 
 @virtual

@@ -74,9 +74,6 @@ async def test_of_many_that_claim_at_once_one_sends(contended: float) -> None:
     assert await service.only() == new
 
 
-ENDS = {"202": Status.ACCEPTED, "200": Status.ACCEPTED, "502": Status.LOST, "no answer": Status.LOST}
-
-
 @virtual
 async def test_an_end_that_another_run_has_seen_is_not_taken_back() -> None:
     service = Service()
@@ -87,17 +84,6 @@ async def test_an_end_that_another_run_has_seen_is_not_taken_back() -> None:
     assert await one.update(attempt, result="another") == found
     assert await one.found(attempt, "another") == found
     assert await service.only() == found
-
-
-@virtual
-async def test_what_a_later_request_of_the_resource_has_superseded_is_not_resumed() -> None:
-    service = Service()
-    run = service.run()
-    for owner, purpose in ((OTHER, "v1"), (OURS, "v1"), (OURS, "v2")):
-        await run.found(await service.claimed(run, owner, purpose), f"{owner} {purpose}")
-        await anyio.sleep(600)
-    assert (await service.claim(run, OTHER, "v1")).role is Role.RESUMED
-    assert (await service.claim(run, OURS, "v1")).is_new
 
 
 @virtual
@@ -281,60 +267,37 @@ async def test_what_could_not_be_entered_of_a_state_is_entered_by_the_next_call(
 
 # Entries that no run has written like that
 
-STRANGE: list[Any] = [7, [], "x", {"a": 7}, {"a": None}, {"a": []}]
-NONSENSE: dict[str, Any] = {
-    "kind": "archive",
-    "owner": 7,
-    "database_id": "../x",
-    "purpose": None,
-    "status": "over",
-    "source": 7,
-    "result": 7,
-    "ended_at": "9999-12-31T23:59:59Z",
-    "held_until": "yesterday",
-    "request": {},
-    "more": 1,
+STRANGE: dict[str, Any] = {
+    "": [7, [], "x", {"a": 7}, {"a": None}, {"a": []}],
+    "kind": ["archive"],
+    "owner": [7],
+    "database_id": ["../x"],
+    "purpose": [None],
+    "status": ["over"],
+    "source": [7],
+    "result": [7],
+    "ended_at": ["9999-12-31T23:59:59Z"],
+    "held_until": ["yesterday"],
+    "request": [{}],
+    "more": [1],
+    "posted_at": ["9999-12-31T23:59:59Z"],
+    "timeout": ["long"],
+    "answered": [[]],
+    "service_clock_offset": [1e300],
 }
-REQUESTS: dict[str, Any] = {
-    "posted_at": "9999-12-31T23:59:59Z",
-    "timeout": "long",
-    "answered": [],
-    "service_clock_offset": 1e300,
-}
+"""By the field of an attempt, or of its request, what no run writes there; without a name, in the place of all attempts."""
 
 
-async def with_entry(service: Service, strange: Any) -> bytes:
-    def change(document: Document) -> None:
-        document[ATTEMPTS] = strange
-
-    await service.place.edit(change)
-    assert service.place.data is not None
-    return service.place.data
-
-
-async def is_kept_and_sends_nothing(service: Service, strange: Any) -> None:
-    before = await with_entry(service, strange)
-    run = service.run()
+@pytest.mark.parametrize(("name", "value"), [(name, each) for name in STRANGE for each in STRANGE[name]])
+@virtual
+async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(name: str, value: Any) -> None:
+    service = Service()
+    attempt = (await service.claimed(service.run())).to_document()
+    (attempt["request"] if name in attempt["request"] else attempt)[name] = value
+    await service.place.edit(lambda document: document.update({ATTEMPTS: {"a": attempt} if name else value}))
+    before, run = service.place.data, service.run()
     for use in (run.attempts(), service.claim(run), noted(run, result="version")):
         with pytest.raises(LedgerUnavailable, match="memory: it holds an entry that cannot be read") as unavailable:
             await use
         assert Step.MOVE_LEDGER_ASIDE in [each.step for each in unavailable.value.then]
     assert service.place.data == before
-
-
-@pytest.mark.parametrize("strange", STRANGE, ids=str)
-@virtual
-async def test_attempts_that_are_none_stay_as_they_are_and_nothing_is_sent(strange: Any) -> None:
-    await is_kept_and_sends_nothing(Service(), strange)
-
-
-@pytest.mark.parametrize(("name", "value"), [*NONSENSE.items(), *REQUESTS.items()])
-@virtual
-async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(name: str, value: Any) -> None:
-    service = Service()
-    attempt = (await service.claimed(service.run())).to_document()
-    if name in REQUESTS:
-        attempt["request"][name] = value
-    else:
-        attempt[name] = value
-    await is_kept_and_sends_nothing(service, {"a": attempt})

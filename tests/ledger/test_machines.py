@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -115,41 +114,6 @@ async def test_two_runs_of_one_resource_send_one_request(
         first, second = ((record.id, record.requested_at) for record in records)
         assert first == second
         assert len(here.posts) + len(here.requests("restore")) == 1
-
-
-@virtual
-async def test_machines_that_start_together_take_two_snapshots_and_never_one_version() -> None:
-    async with world(snapshot_seconds=60, cache_world="invalidated") as here:
-        team, records = Team(here), list[SnapshotRecord]()
-
-        async def take(session: Session, owner: str) -> None:
-            records.append(await team.create(session, owner=owner))
-
-        async with anyio.create_task_group() as group:
-            for owner in (OWNER, ANOTHER):
-                group.start_soon(take, team.machine(), owner)
-        assert sorted(str(record.version_id) for record in records) == sorted(map(str, team.accepted))
-        assert len(set(team.accepted)) == 2
-        first, second = (post.monotonic for post in here.posts)
-        assert second - first >= 180  # the service's limit for one database
-
-
-@pytest.mark.parametrize(("machines", "delay"), [(20, 0.05), (20, 0.3), (10, 1.0)])
-@virtual
-async def test_many_machines_keep_the_accounts_limits_together(machines: int, delay: float) -> None:
-    databases = [f"{number:032x}" for number in range(machines)]
-    async with world(
-        databases=tuple(databases), snapshot_seconds=30, cache_world="invalidated", plan_memory_mb=2**16
-    ) as here:
-        team = Team(here, delay=delay)
-        async with anyio.create_task_group() as group:
-            for number, database_id in enumerate(databases):
-                session = team.machine(HOUR * (number % 3 - 1))
-                group.start_soon(partial(team.create, session, owner=f"a::b::{number}", database_id=database_id))
-        posted = sorted(post.monotonic for post in here.posts)
-        assert len(team.accepted) == len(posted) == machines, "none was refused"
-        assert min(later - earlier for earlier, later in pairwise(posted)) >= 5
-        assert not [entry for entry in here.emulator.journal if entry.status == 429]
 
 
 # A machine that sleeps
@@ -302,29 +266,6 @@ def causes(error: BaseException | None) -> Any:
     while error is not None:
         yield error
         error = error.__cause__
-
-
-@virtual
-async def test_a_place_that_fails_while_a_post_is_queued_starts_no_cooldown() -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
-        team = Team(here)
-        session = team.machine()
-
-        async def second() -> None:
-            with pytest.raises(LedgerUnavailable, match="Nothing was started"):
-                await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(team.create, session)
-            await anyio.sleep(1)
-            group.start_soon(second)  # it has read the place, and waits for its slot
-            await anyio.sleep(1)
-            team.store.fails = "no answer"
-        assert [post.database_id for post in here.posts] == [DATABASE]
-        team.store.fails = ""
-        began = here.clock.monotonic()
-        await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
-        assert here.posts[1].monotonic - began < 10
 
 
 @pytest.mark.parametrize("after", [5.0, 100.0], ids=["POST open", "waiting"])

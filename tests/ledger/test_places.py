@@ -143,16 +143,6 @@ async def test_an_edit_without_a_change_writes_nothing(two: Two) -> None:
     assert two.get() == before
 
 
-@virtual
-async def test_an_edit_goes_by_what_is_there_and_not_by_what_was_seen(two: Two) -> None:
-    await two.one.edit(count)
-    await two.other.edit(lambda document: document.pop("number"))
-    assert await two.one.edit(lambda document: document.get("number")) is None
-    await two.other.edit(count)
-    with pytest.raises(ZeroDivisionError):
-        await two.one.edit(lambda document: 1 // (document["number"] - 1))
-
-
 @pytest.mark.parametrize("seen_by", ["an edit", "a read"])
 @virtual
 async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one(two: Two, seen_by: str) -> None:

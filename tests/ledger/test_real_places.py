@@ -200,19 +200,6 @@ def test_no_right_to_delete_is_needed(proxy: Unreliable, tmp_path: Path) -> None
     assert "DELETE" not in {each.method for each in proxy.requests}
 
 
-def test_credentials_that_end_during_a_run_lose_nothing(proxy: Unreliable, tmp_path: Path) -> None:
-    async def run() -> None:
-        place = at(tmp_path, "ends", endpoint=proxy.url)
-        assert await place.edit(count) == 1
-        proxy.fails = lambda _: (400, "ExpiredToken")
-        with pytest.raises(LedgerUnavailable, match="ExpiredToken"):
-            await place.edit(count)
-        proxy.fails = lambda _: None
-        assert await place.edit(count) == 2
-
-    anyio.run(run)
-
-
 def test_odd_characters_of_a_prefix_name_one_place_for_all(store: ObjectStore, tmp_path: Path) -> None:
     assert [anyio.run(at(tmp_path, PREFIX).edit, count) for _ in range(2)] == [1, 2]
     keys = [each["Key"] for each in store.s3().list_objects_v2(Bucket="shared")["Contents"]]

@@ -98,6 +98,11 @@ class Play:
                 self.stack(who).id, self.stack(who).outputs = self.kept[who] if what == "it" else ("", {})
             case [who, "moves", "to", "another", "machine"]:
                 self.stack(who).machine = Machine(self.at.here)
+            case ["the", "key", "rotates"]:
+                key = "rotated" * 9
+                self.at.here.emulator.settings = replace(self.at.here.emulator.settings, api_key=key)
+                for stack in self.stacks.values():
+                    stack.machine = Machine(self.at.here, self.machine.place, api_key=key)
             case [who, "comes", "back"]:
                 self.stack(who).machine = self.machine
             case [who, "becomes", urn]:
@@ -153,6 +158,9 @@ STORIES = {
     "a restore whose state was not saved acts once": f"""
         R up v1 unsaved; rows then; rows change; R up v1: {UNSAVED}; R has the first; R up v1; R is proved;
         rows later; sent 1
+    """,
+    "a restore that was not saved is not done again with another key": f"""
+        R up v1 unsaved; rows change; wait 3600; the key rotates; R up v1: {UNSAVED}; rows later; sent 1
     """,
     "a pending snapshot that was not saved is resumed, also if that is not saved": f"""
         service snapshot_seconds=600; wait 400; S up v1 unsaved pending timeout=3m; S up v1 unsaved: {UNSAVED};

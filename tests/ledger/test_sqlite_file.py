@@ -25,7 +25,7 @@ from tests.support.virtual import run_virtual, virtual
 from tests.support.world import START
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pulumi_snapshots.ledger.place import Document
 
@@ -78,20 +78,32 @@ def test_a_file_that_is_cut_is_an_error_at_any_length(path: Path) -> None:
     assert run_virtual(place.edit, count) == 1
 
 
-@pytest.mark.parametrize("content", [b"\x00" * 8192, b"{}", b"garbage" * 1000], ids=["zeros", "JSON", "garbage"])
-def test_a_file_with_something_else_stays_as_it_is(path: Path, content: bytes) -> None:
-    path.parent.mkdir()
-    path.write_bytes(content)
-    assert "damaged" in run_virtual(refused, at(path)).trouble
-    assert path.read_bytes() == content
+def sqlite(statement: str) -> Callable[[Path], None]:
+    """What a statement makes of a file, which may be a new one."""
+
+    def run(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as file, file:
+            file.executescript(statement)
+
+    return run
 
 
-def test_a_database_of_another_program_stays_as_it_is(path: Path) -> None:
-    path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as other, other:
-        other.execute("CREATE TABLE notes (text)")
+STRANGE: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "zeros": ("damaged", lambda path: path.write_bytes(b"\x00" * 8192)),
+    "JSON": ("damaged", lambda path: path.write_bytes(b"{}")),
+    "garbage": ("damaged", lambda path: path.write_bytes(b"garbage" * 1000)),
+    "another program's": ("another program's", sqlite("DROP TABLE ledger; CREATE TABLE notes (text)")),
+    "no row": ("damaged", sqlite("DELETE FROM ledger")),
+    "a number": ("damaged", sqlite("UPDATE ledger SET document = 1")),
+}
+
+
+@pytest.mark.parametrize(("trouble", "spoil"), STRANGE.values(), ids=STRANGE)
+def test_a_file_with_something_else_stays_as_it_is(path: Path, trouble: str, spoil: Callable[[Path], Any]) -> None:
+    run_virtual(at(path).edit, count)
+    spoil(path)
     content = path.read_bytes()
-    assert "another program's" in run_virtual(refused, at(path)).trouble
+    assert trouble in run_virtual(refused, at(path)).trouble
     assert path.read_bytes() == content
 
 
@@ -111,14 +123,6 @@ def test_a_file_that_another_run_is_just_making_is_waited_for(path: Path) -> Non
             assert await at(path).edit(count) == 2
 
     run_virtual(play)
-
-
-@pytest.mark.parametrize("statement", ["DELETE FROM ledger", "UPDATE ledger SET document = 1"])
-def test_a_ledger_whose_row_is_gone_is_not_an_empty_one(path: Path, statement: str) -> None:
-    run_virtual(at(path).edit, count)
-    with closing(sqlite3.connect(path)) as file, file:
-        file.execute(statement)
-    assert "damaged" in run_virtual(refused, at(path)).trouble
 
 
 @virtual

@@ -171,26 +171,6 @@ async def test_an_answer_that_says_nothing_does_not_count_as_empty(method: str, 
         await (ask() if "account" in method else ask(DATABASE))
 
 
-@virtual
-async def test_a_listing_counts_its_unreadable_entries() -> None:
-    listing = await Service(ok([ENTRY, None, {"name": 7}])).read()
-    assert isinstance(listing, Listing)
-    assert (len(listing.entries), listing.unreadable) == (1, 2)
-
-
-@virtual
-async def test_a_database_has_its_engine_and_status() -> None:
-    service = Service(ok({"id": DATABASE, "name": "orders", "type": "postgres", "ram": 512, "port": 7}))
-    database = await service.client.database(DATABASE)
-    assert (database.id, database.name, database.type, database.ram) == (DATABASE, "orders", "postgres", 512)
-    service.answers = [ok({"running": False, "status": "exited"})]
-    assert (await service.client.database_status(DATABASE)).running is False
-    assert [request.url.path for request in service.requests] == [
-        f"/v2/databases/{DATABASE}",
-        f"/v2/databases/{DATABASE}/status",
-    ]
-
-
 async def _restore(service: Service) -> None:
     async with await service.slot(RESTORE):
         await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36)

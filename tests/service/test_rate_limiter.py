@@ -314,15 +314,6 @@ async def test_creates_go_before_reads_but_do_not_starve_them() -> None:
     assert sender.order[0] == "create"
 
 
-@virtual
-async def test_the_creates_of_a_fleet_are_not_delayed_by_its_reads() -> None:
-    sender = Sender()
-    creates = [Request(CREATE, f"{n}", 1) for n in range(20)]
-    await sender.send_all(*(Request(READ, f"{n}", n % 10) for n in range(200)), *creates)
-    last = max(at for at, name in sender.sent if name == "create")
-    assert last < 20 * 5.15 + 61, "at most one minute of reads was ahead of them"
-
-
 # Requests that are cancelled
 
 
@@ -354,18 +345,3 @@ async def test_a_create_that_was_cancelled_under_way_counts() -> None:
         await sender.send(Request(CREATE, takes=90))
     await sender.send(Request(CREATE))
     assert sender.times[1] > 180
-
-
-@virtual
-async def test_two_hundred_queued_requests_do_not_wake_up_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    sender, wakes = Sender(), list[object]()
-    original = RateLimiter._raise_if_stopped
-
-    def counted(limiter: RateLimiter, request: object) -> None:
-        wakes.append(request)
-        original(limiter, request)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(RateLimiter, "_raise_if_stopped", counted)
-    await sender.send_all(*(Request(READ, f"{n}", takes=1) for n in range(200)))
-    assert len(sender.sent) == 200
-    assert len(wakes) < 5 * 200

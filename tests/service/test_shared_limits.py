@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -22,9 +22,6 @@ from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, RateLim
 from tests.support.memory import SENT, Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    pass
 
 BLOCK = Blocked("GET /x", status=429, code="RATE_LIMITED")
 LISTING_BLOCK = ListingBlocked("GET /users/snapshots", status=429, code="RATE_LIMITED", retry_after=300.0)
