@@ -14,7 +14,6 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.bucket import PATIENCE
-from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.once import CLAIM_LASTS
@@ -67,26 +66,6 @@ class Team:
     @property
     def accepted(self) -> list[str | None]:
         return [post.version_id for post in self.here.posts if post.accepted]
-
-
-@OFF
-@pytest.mark.parametrize(
-    ("kind", "after"),
-    [("snapshot", 10.0), ("snapshot", 95.0), ("snapshot", 250.0), ("restore", 5.0)],
-    ids=["POST open", "202 answered", "waiting", "restore"],
-)
-@virtual
-async def test_a_run_killed_on_one_machine_is_resumed_on_another(kind: str, after: float, off: timedelta) -> None:
-    async with world(snapshot_seconds=300, restore_seconds=60.0, cache_world="invalidated") as here:
-        team, version = Team(here), here.emulator.add_snapshot(DATABASE).version_id
-        await anyio.sleep(300)
-        work = team.create if kind == "snapshot" else partial(team.restore, version)
-        began = here.clock.monotonic()
-        assert await here.killed(after, work, team.machine(off))
-        record = await work()
-        assert len(here.posts) + len(here.requests("restore")) == 1
-        assert kind == "restore" or [record.version_id] == team.accepted
-        assert here.clock.monotonic() - began < 400
 
 
 @OFF
@@ -191,6 +170,36 @@ async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing() -> 
         assert len(team.accepted) == 1
 
 
+@virtual
+async def test_a_laptop_suspended_during_the_post_finds_its_own() -> None:
+    asleep = 0.0
+    async with world(snapshot_seconds=10, key_of_200_has_version=False) as here:
+
+        def suspend() -> None:
+            nonlocal asleep
+            asleep = 3600.0
+            here.emulator.advance(3600.0)
+
+        session = here.another_run(clock=Clock(START, lambda: asleep))
+        ending = await here.meanwhile(5, suspend, here.create(session=session))
+        assert ending.complete.version_id == here.started()
+        assert ending.complete.requested_at == "2026-03-01T12:00:00Z"
+        await session.close()
+
+
+@pytest.mark.parametrize("ahead", [24 * HOUR.total_seconds(), -24 * HOUR.total_seconds()])
+@pytest.mark.parametrize("after", [0.5, 5.0, 95.0, 200.0])
+@virtual
+async def test_a_clock_that_is_set_in_the_middle_of_a_run_changes_nothing(ahead: float, after: float) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        clock = Shifted(here.clock, 0.0)
+        session = here.another_run(clock=clock)
+        ending = await here.meanwhile(after, lambda: vars(clock).update(ahead=ahead), here.create(session=session))
+        assert ending.complete.version_id == here.started()
+        assert len(here.posts) == 1
+        await session.close()
+
+
 # A place in trouble
 
 TROUBLES: dict[str, dict[str, Any]] = {
@@ -291,26 +300,6 @@ async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(fails: str, 
         # The state of that run could not be saved either: another machine completes from what the place has.
         assert (await team.create()).version_id == records[0].version_id
         assert len(here.posts) == 1
-
-
-@pytest.mark.parametrize("rules", [SnapshotRules(), RestoreRules()], ids=["snapshot", "restore"])
-@virtual
-async def test_what_was_destroyed_on_one_machine_is_done_again_on_another(rules: Any) -> None:
-    async with world(snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated") as here:
-        store = Store(here.clock)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        if isinstance(rules, RestoreRules):
-            values |= {"version_id": here.emulator.add_snapshot(DATABASE).version_id, "overwrite": True}
-        stack = Stack(rules, Machine(here), OWNER)
-        for number in range(1, 4):
-            await anyio.sleep(1000)
-            stack.machine = Machine(here, store.bucket())  # type: ignore[arg-type]
-            await stack.up(**values)
-            assert stack.error is None
-            assert not stack.row.warnings
-            assert len(here.posts) + len(here.requests("restore")) == number
-            stack.machine = Machine(here, store.bucket())  # type: ignore[arg-type]
-            await stack.destroy()
 
 
 @virtual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,11 @@ from pulumi_snapshots.guard.take import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Call, Unfinished
+from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from squarecloud_emulator import Fault
+from tests.support.clocks import Shifted
 from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.engine_calls import Machine, Stack
 from tests.support.restoring import RESTORER, scene
@@ -22,6 +26,7 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
 
 if TYPE_CHECKING:
+    from tests.support.memory import Memory
     from tests.support.restoring import Scene
 
 UNSAVED = "by an earlier run that may not have saved its state"
@@ -53,12 +58,13 @@ class Play:
 
     `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
     is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
-    `killed` follows, or after a colon what it says.
+    `killed` follows, or after a colon what it says. `within` is the most seconds that it may take. A `late` one is killed before
+    an engine saves that saves at the end only, as with `PULUMI_SKIP_CHECKPOINTS`.
     """
 
     def __init__(self, at: Scene) -> None:
         self.at = at
-        self.machine = Machine(at.here)
+        self.machine = self.new_machine()
         self.stacks: dict[str, Stack] = {}
         self.kept: dict[str, tuple[str, dict[str, Any]]] = {}
 
@@ -71,6 +77,9 @@ class Play:
             rules = SnapshotRules() if kind == "S" else RestoreRules()
             self.stacks[who] = Stack(rules, self.machine, urn)
         return self.stacks[who]
+
+    def new_machine(self, *, place: Memory | None = None, api_key: str | None = None) -> Machine:
+        return Machine(self.at.here, place, Shifted(self.at.here.clock), api_key)
 
     async def move(self, line: str) -> None:  # noqa: C901, PLR0912  a case for each move
         line, _, text = line.partition(": ")
@@ -96,13 +105,22 @@ class Play:
                 self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
             case [who, "imports", what]:
                 self.stack(who).id, self.stack(who).outputs = self.kept[who] if what == "it" else ("", {})
-            case [who, "moves", "to", "another", "machine"]:
-                self.stack(who).machine = Machine(self.at.here)
+            case [who, "moves", *shares]:
+                stack = self.stack(who)
+                stack.machine = self.new_machine(place=stack.machine.place if shares else None)
+            case [who, "clock", seconds]:
+                vars(self.stack(who).machine.clock).update(ahead=float(seconds))
+            case ["fault", kind, *effects]:
+                self.at.here.emulator.add_fault(Fault(kind=kind.replace("_", " "), **facts_in(effects)))
+            case ["mend"]:
+                self.at.here.emulator.clear_faults()
+            case ["it", "is", "over", seconds]:
+                assert self.at.elapsed > float(seconds)
             case ["the", "key", "rotates"]:
                 key = "rotated" * 9
                 self.at.here.emulator.settings = replace(self.at.here.emulator.settings, api_key=key)
                 for stack in self.stacks.values():
-                    stack.machine = Machine(self.at.here, self.machine.place, api_key=key)
+                    stack.machine = self.new_machine(place=self.machine.place, api_key=key)
             case [who, "comes", "back"]:
                 self.stack(who).machine = self.machine
             case [who, "becomes", urn]:
@@ -117,15 +135,18 @@ class Play:
                 raise AssertionError(line)
 
     def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
-        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each and "killed" not in each)
+        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
+        options = {name: value for name, value in options.items() if name not in {"killed", "within"}}
         triggers = [each for each in how if each.startswith("v")]
         options |= {"triggers": triggers} if triggers else {}
         return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
 
     async def up(self, stack: Stack, how: list[str], text: str) -> None:
-        engine: dict[str, Any] = {each: True for each in ("replace", "trigger", "cascade", "first") if each in how}
+        engine: dict[str, Any] = {
+            each: True for each in ("replace", "trigger", "cascade", "first", "late") if each in how
+        }
         engine |= {"cascade": "apart"} if "apart" in how else {}
-        up = partial(stack.up, saves="unsaved" not in how, **engine, **self.values(stack, how))
+        up = partial(stack.up, saves=not {"unsaved", "late"} & set(how), **engine, **self.values(stack, how))
         for after in (float(each.removeprefix("killed=")) for each in how if each.startswith("killed=")):
             async with anyio.create_task_group() as process:
                 process.start_soon(up)
@@ -133,7 +154,10 @@ class Play:
                 stack.session.ledger.place.killed = True  # type: ignore[attr-defined]
                 process.cancel_scope.cancel()
             return
+        began = self.at.elapsed
         await up()
+        for most in (float(each.removeprefix("within=")) for each in how if each.startswith("within=")):
+            assert self.at.elapsed - began <= most
         told = "".join(stack.row.warnings)
         if "refused" in how:
             assert stack.error is not None
@@ -141,11 +165,26 @@ class Play:
         elif "pending" in how:
             assert isinstance(stack.error, Unfinished)
             told = told or str(stack.error.error)
+            moment = stack.outputs.get("requested_at")
+            assert stack.rules.kind == "restore" or moment is None or stack.id == provisional_id(DATABASE, moment)
         else:
             assert stack.error is None
         assert (text in told) if text else not stack.row.warnings
 
 
+def facts_in(words: list[str]) -> dict[str, Any]:
+    """What `name=value` says, with numbers and the like as such."""
+
+    def read(value: str) -> Any:
+        try:
+            return ast.literal_eval(value)
+        except ValueError:
+            return value
+
+    return {name: read(value) for name, _, value in (each.partition("=") for each in words)}
+
+
+HOUR, DAY = 3600, 86400
 STORIES = {
     # Its state was not saved
     **{
@@ -189,7 +228,17 @@ STORIES = {
         """
         for ends in ("unsaved", "killed=95")
     },
+    **{
+        f"without checkpoints a delete of the old one proves nothing of the new one: {who}": f"""
+            wait 400; {who} up v1; {who} preview v1; wait 3600; {who} up v2 late; wait 3600; {who} up v2 late: {UNSAVED};
+            sent 2
+        """
+        for who in "SR"
+    },
     # Its run was killed
+    "a run that is killed before its request is repeated": """
+        fault create status=429 code=KEEP_CALM times=None; S up v1 killed=8; mend; S up v1; S has 1
+    """,
     **{
         f"a killed run is not paid for twice: {kills}, {later} s, {cache}": f"""
             service snapshot_seconds=350 cache_world={cache}; wait 400; {"".join(f"S up v1 killed={each}; " for each in kills)}
@@ -262,12 +311,62 @@ STORIES = {
     """,
     # Another machine without this ledger
     "a snapshot that another machine has completed is not waited for, and is taken again after a destroy": """
-        service snapshot_seconds=600; wait 400; S up pending timeout=6m; S moves to another machine; S up;
+        service snapshot_seconds=600; wait 400; S up pending timeout=6m; S moves; S up;
         S comes back; S up; S is proved; S destroy; wait 86400; S up; sent 2
     """,
     "a restore that another machine has completed is not waited for, and is done again after a destroy": """
-        service restore_seconds=600; R up pending timeout=6m; R moves to another machine; R up;
+        service restore_seconds=600; R up pending timeout=6m; R moves; R up;
         R comes back; R up; R is proved; R destroy; wait 86400; R up; sent 2
+    """,
+    # Another machine with this ledger
+    **{
+        f"a killed run is completed by another machine: {off} s ahead, {killed}": f"""
+            service snapshot_seconds=300 restore_seconds=60; wait 400; {killed[0]} clock {off}; {killed} v1;
+            {killed[0]} moves beside; {killed[0]} up v1: {UNSAVED}; sent 1
+        """
+        for off in (0, HOUR, -HOUR)
+        for killed in ("S up killed=10", "S up killed=95", "S up killed=250", "R up killed=5")
+    },
+    **{
+        f"what one machine has destroyed another does again: {who}": f"""
+            {who} up v1; {who} moves beside; {who} destroy; wait 1000; {who} moves beside; {who} up v1;
+            {who} moves beside; {who} destroy; wait 1000; {who} moves beside; {who} up v1; sent 3
+        """
+        for who in "SR"
+    },
+    # Clocks
+    **{
+        f"the snapshot of a machine with a wrong clock is found: {ahead} s, {lost}, then {then}": f"""
+            service snapshot_seconds=400; wait 600; fault create {lost} when=after times=1; S clock {ahead};
+            S up pending timeout=30s; {then}; wait 180; S up; S has 1; sent 1
+        """
+        for ahead in (DAY, 1200, -600, -DAY, 0)
+        for then in (f"S moves; S clock {-ahead}", f"S moves beside; S clock {-ahead}", "")
+        for lost in ("drop=True", "delay=7200.0")
+    },
+    **{
+        f"a clock that is set after a kill delays no run and makes no other snapshot ours: {before}, {after}": f"""
+            service snapshot_seconds=80 key_of_200_has_version=False; wait 400; S clock {before}; S up v1; wait 200;
+            S up v2 killed=20; S clock {after}; wait 600; S.other up within=300; S up v2 within=10: {UNSAVED};
+            S has 2; S.other has 3
+        """
+        for before, after in ((DAY, 0), (0, DAY), (HOUR, 0), (0, 600), (0, -DAY))
+    },
+    **{
+        f"going back to earlier triggers acts again after a clock was set back: {who}": f"""
+            wait 400; {who} clock {HOUR}; {who} up v1 unsaved; {who} clock 0; wait 600; {who} up v2 unsaved; wait 600;
+            {who} up v1 unsaved; sent 3
+        """
+        for who in "SR"
+    },
+    # The service does not show how the restore stands, which is queued for almost as long as the user lets it settle.
+    "a restore is not over sooner because a clock was set": """
+        service restore_seconds=60 restore_queue_seconds=400 restore_status_route='404' settings={'restore_settle':600.0};
+        R up pending timeout=20s; R clock 1200; R up timeout=30m; it is over 460
+    """,
+    "nothing is sent while the service shows no time": """
+        fault restore_status drop=True times=None; fault status drop=True times=None; fault me drop=True times=None;
+        S up refused: the service's time is not known; sent 0
     """,
     # Another name
     "a snapshot is not paid for twice because its stack was renamed": f"""
@@ -313,6 +412,16 @@ STORIES = {
         R up v2 refused: an older checkpoint was imported; rows later; sent 2
     """,
     # Another resource
+    "a snapshot that a resumed run has found delays no other one": """
+        service snapshot_seconds=600; wait 400; S up pending timeout=4m; S up; S.b up within=650; S.b has 2
+    """,
+    # It ends a second before the first poll finds it, and so within the clock skew before the next request.
+    **{
+        f"a snapshot that was just found is no other resource's: {found}": f"""
+            service snapshot_seconds=209 modified_is=end; wait 400; {found}; S.b up within=260; S has 1; S.b has 2
+        """
+        for found in ("S up", "S up pending timeout=2m; wait 90; S refresh")
+    },
     "a snapshot that another resource has adopted is still its owner's": f"""
         S up unsaved; wait 300; S.b up reuse_within=1h; wait 300; S.b preview reuse_within=1h; S up: {UNSAVED};
         S has 1; S.b has 1; sent 1
@@ -330,11 +439,10 @@ async def test_a_story_of_several_runs(story: str) -> None:
     moves = " ".join(story.split()).split("; ")
     options: dict[str, Any] = {"snapshot_seconds": 10, "cache_world": "invalidated"}
     if moves[0].startswith("service "):
-        known = dict(each.split("=") for each in moves.pop(0).split()[1:])
-        options |= {name: float(each) if each.isdigit() else each for name, each in known.items()}
+        options |= facts_in(moves.pop(0).split()[1:])
     async with scene(**options) as at:
         play = Play(at)
-        for move in moves:
+        for move in filter(None, moves):
             await play.move(move)
 
 

@@ -19,7 +19,6 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.read import read
 from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pulumi_snapshots.run.calls import Rules
-    from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HOUR = 3600.0
@@ -134,29 +132,6 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
 # Proof
 
 
-@pytest.mark.parametrize("kind", RULES)
-@virtual
-async def test_without_checkpoints_a_delete_of_the_old_one_proves_nothing_of_the_new_one(kind: str) -> None:
-    """With `PULUMI_SKIP_CHECKPOINTS` the engine deletes what was replaced before anything is saved."""
-    async with world(snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated") as here:
-        here.emulator.add_snapshot(DATABASE)
-        stack = Stack(RULES[kind], Machine(here), OWNER)
-        values = wanted(here, kind)
-        await stack.up(**values)
-        await stack.preview(**values)
-        before, changed = sent(here), {**values, "triggers": ["v2"]}
-        for _ in range(2):
-            await anyio.sleep(HOUR)
-            stack.begin()
-            await stack.check(changed, in_state=True)
-            assert (await stack.diff(changed)).replaces
-            await stack.check(changed)
-            assert (await stack.create(changed)).outputs["triggers"] == ["v2"]
-            await stack.delete(stack.id, stack.outputs)  # and then the process ends, with nothing saved
-        assert sent(here) == before + 1
-        assert "may not have saved its state" in "".join(stack.row.warnings)
-
-
 # The service
 
 
@@ -232,7 +207,6 @@ async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_wher
 
 ANOTHER = OWNER.replace("before-release", "another")
 RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m"})
-NEXT_RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v2"], "timeout": "45m"})
 SHORT = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "4m"})
 
 
@@ -243,35 +217,8 @@ async def run(
     return await create(here.next_run(), inputs, row or Row(), owner)
 
 
-async def killed(here: World, after: float, inputs: SnapshotInputs = RELEASE) -> None:
-    async def work(session: Session) -> SnapshotRecord:
-        return await create(session, inputs, Row(), OWNER)
-
-    assert await here.killed(after, work)
-
-
 def accepted(here: World) -> list[str | None]:
     return [post.version_id for post in here.posts if post.accepted]
-
-
-@virtual
-async def test_a_run_killed_before_its_post_is_repeated() -> None:
-    async with world(snapshot_seconds=10) as here:
-        here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
-        await killed(here, 8)
-        here.emulator.clear_faults()
-        assert [(await run(here)).version_id] == accepted(here)
-
-
-@virtual
-async def test_a_snapshot_found_by_a_resume_delays_no_other_run() -> None:
-    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
-        with pytest.raises(Pending) as pending:
-            await run(here, SHORT)
-        await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=OWNER)
-        began = here.clock.monotonic()
-        await run(here, owner=ANOTHER)
-        assert here.posts[1].monotonic - began < 10
 
 
 @virtual
@@ -292,33 +239,6 @@ async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for(
         assert [end.version_id for end in ends] == accepted(here)[1:]
         theirs = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=ANOTHER)
         assert theirs.version_id == accepted(here)[0]
-
-
-@pytest.mark.parametrize("resumed", [False, True])
-@virtual
-async def test_a_snapshot_just_found_by_another_resource_never_matches(*, resumed: bool) -> None:
-    # It ends a second before the first poll finds it, and so within the clock skew before the next POST.
-    async with world(snapshot_seconds=209, cache_world="invalidated", modified_is="end") as here:
-        if resumed:
-            with pytest.raises(Pending) as pending:
-                await run(here, replace(SHORT, timeout=120.0))
-            await anyio.sleep(90)
-            first = await read(here.next_run(), pending.value.record, Row(), owner=OWNER)
-        else:
-            first = await run(here)
-        second = await run(here, owner=ANOTHER)
-        assert here.posts[1].monotonic - here.posts[0].monotonic < 225
-        assert [first.version_id, second.version_id] == accepted(here)
-
-
-@virtual
-async def test_reuse_adopts_the_snapshot_of_a_run_without_an_owner() -> None:
-    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
-        with pytest.raises(Pending):
-            await run(here, replace(SHORT, timeout=95.0), None)
-        await anyio.sleep(60)
-        record = await run(here, replace(RELEASE, reuse_within=3600.0), None)
-        assert [record.version_id] == accepted(here)
 
 
 @virtual

@@ -132,6 +132,7 @@ class Stack:
         trigger: bool = False,
         cascade: bool | Literal["apart"] = False,
         first: bool = False,
+        late: bool = False,
         **values: Any,
     ) -> None:
         """One `pulumi up`.
@@ -143,11 +144,12 @@ class Stack:
             cascade: whether something that it depends on is deleted before it is made again; `apart` if another process makes
                 it again than the one that deletes it, as that of another provider.
             first: whether it is itself deleted before it is made again.
+            late: whether the engine deletes what was replaced although it has not saved.
             values: the inputs.
         """
         self.begin()
         try:
-            await self._up(values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first)
+            await self._up(values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first, late=late)
         except Explained as error:
             self.error = error
         except Unfinished as end:
@@ -164,6 +166,7 @@ class Stack:
         trigger: bool,
         cascade: bool | str,
         first: bool,
+        late: bool,
     ) -> None:
         if self.pending:
             await self.read()
@@ -185,7 +188,7 @@ class Stack:
             elif not replace:
                 await self.check(values)
             self._save(await self.create(values), values, saves=saves)
-            if saves and not first:
+            if (saves or late) and not first:
                 await self.delete(old, outputs)
         elif changes.updates:
             self._save(await self.rules.update(self._call(), self.id, self.outputs, values), values, saves=saves)
