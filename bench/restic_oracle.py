@@ -52,7 +52,7 @@ def programs() -> Path:
             engine.build(go, copy, f"./cmd/{name}", into / name, RESTIC, environment)
         engine.remove(into / "work")
 
-    return engine.kept(os.environ, f"restic-{RESTIC}", ("policy", "restic"), make)
+    return engine.kept(os.environ, f"restic-{RESTIC}", make)
 
 
 def histories(count: int) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ import pytest
 from pulumi_snapshots.engine import errors
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
-from tools import postgres, servers
+from tools import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,14 +101,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[servers.Server]:
     """A server of this machine; without one the tests that need it fail."""
-    with postgres.served() as server:
+    with servers.served("postgres") as server:
         yield server
 
 
 @pytest.fixture
-def server(postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> postgres.Server:
+def server(postgres_server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> servers.Server:
     """The server, with its programs and its password in the environment of the test."""
     for name, value in postgres_server.environment.items():
         monkeypatch.setenv(name, value)

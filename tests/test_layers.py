@@ -297,55 +297,53 @@ def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
 
 LOADED = """
 import sys
-import pulumi
-before = set(sys.modules)
-import pulumi_snapshots
-[getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]
-{more}
-print("\\n".join(sorted({{name.split(".")[0] for name in set(sys.modules) - before}})))
-"""
-PROCESSES = {
-    "a program": "",
-    "a dynamic provider": """
-import pulumi_snapshots.dynamic.provider, pulumi_snapshots.dynamic.archive_provider
-import pulumi_snapshots.dynamic.restore_provider, pulumi_snapshots.dynamic.run
-""",
-    "a plugin": "import pulumi_snapshots.plugin.protocol.server",
-}
-"""What each process has loaded before it sends a request: a preview, and an `up` without a change, never send one."""
-
-
-@pytest.mark.parametrize("process", PROCESSES)
-def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: str) -> None:
-    code = LOADED.format(more=PROCESSES[process])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
-    loaded = set(done.stdout.split())
-    assert "pulumi_snapshots" in loaded
-    assert not loaded & {
-        "httpx",
-        "httpcore",
-        "pydantic",
-        "pydantic_core",
-        "squarecloud_emulator",
-        "starlette",
-        "uvicorn",
-        "trio",
-        "obstore",
-    }
-
-
-SERVED = """
-import sys
-from pulumi_snapshots.plugin.serve import leave_out_the_sdk
-leave_out_the_sdk()
-import pulumi_snapshots.plugin.protocol.server
+{program}
 print(*sys.modules)
 """
+EVERYTHING = "import pulumi_snapshots; [getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]"
+PROVIDERS = ", ".join(
+    f"pulumi_snapshots.dynamic.{each}" for each in ("provider", "archive_provider", "restore_provider", "run")
+)
+HTTP = {
+    "httpx",
+    "httpcore",
+    "pydantic",
+    "pydantic_core",
+    "trio",
+    "obstore",
+    "squarecloud_emulator",
+    "starlette",
+    "uvicorn",
+}
+ROOMS = {f"pulumi_snapshots.{each}" for each in ("archive", "drill", "guard", "lookup", "restore")}
+PROCESSES = {
+    "a program": (EVERYTHING, HTTP),
+    "a dynamic provider": (f"{EVERYTHING}; import {PROVIDERS}", HTTP),
+    "a plugin": ("import pulumi_snapshots.plugin.protocol.server", HTTP),
+    "the command line": ("import pulumi_snapshots.cli.commands", {"pulumi", "grpc"}),
+    "an emulator": ("import squarecloud_emulator.app", {"pulumi", "grpc"}),
+    "a session": ("import pulumi_snapshots.run.session", {"starlette", "uvicorn", "obstore"}),
+    "a program with one resource": ("from pulumi_snapshots import Snapshot", ROOMS),
+    "a program with one resource of the plugin": ("from pulumi_snapshots.plugin import Snapshot", ROOMS),
+}
+"""What each process has loaded before it sends a request, and what it must not: a preview, and an `up` without a change, never
+send one, and a program loads only the resources that it declares."""
+
+
+def loaded_by(program: str) -> set[str]:
+    code = LOADED.format(program=program)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("program", "unwanted"), PROCESSES.values(), ids=PROCESSES)
+def test_a_process_loads_what_it_needs_and_nothing_else(program: str, unwanted: set[str]) -> None:
+    assert not loaded_by(program) & unwanted
 
 
 def test_the_plugin_s_process_loads_the_protocol_and_nothing_else_of_the_sdk() -> None:
-    done = subprocess.run([sys.executable, "-c", SERVED], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
-    loaded = set(done.stdout.split())
+    serve = "from pulumi_snapshots.plugin.serve import leave_out_the_sdk; leave_out_the_sdk()"
+    loaded = loaded_by(f"{serve}; import pulumi_snapshots.plugin.protocol.server")
     around = {"pulumi", "pulumi.runtime", "pulumi.runtime.proto"}
     assert "pulumi.runtime.proto.provider_pb2" in loaded
     assert {
@@ -353,30 +351,11 @@ def test_the_plugin_s_process_loads_the_protocol_and_nothing_else_of_the_sdk() -
     } == around
     assert not {"opentelemetry", "yaml", "dill"} & loaded
     # What it loads late must be content with that, too.
-    for file in ("protocol", "description", "wire.py", "serve.py"):
-        path = PACKAGE / "plugin" / file
-        for each in path.rglob("*.py") if path.is_dir() else [path]:
-            own = [name for name in imports(each, typing_too=True) if name.split(".")[0] == "pulumi"]
-            assert all(name.startswith("pulumi.runtime.proto") for name in own), each
-
-
-@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
-def test_a_program_loads_only_the_resources_that_it_declares(package: str) -> None:
-    code = f"import sys; from {package} import Snapshot; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
-    loaded = {
-        name.removeprefix("pulumi_snapshots.") for name in done.stdout.split() if name.startswith("pulumi_snapshots.")
-    }
-    assert "program.snapshot" in loaded
-    assert not loaded & {"archive", "drill", "guard", "lookup", "restore"}
-
-
-def test_the_library_works_without_the_emulator_s_extra() -> None:
-    code = "import sys; import pulumi_snapshots.run.session; assert not {'starlette', 'uvicorn', 'obstore'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
-
-
-@pytest.mark.parametrize("process", ["pulumi_snapshots.cli.commands", "squarecloud_emulator.app"])
-def test_commands_and_the_emulator_start_without_pulumi(process: str) -> None:
-    code = f"import sys; import {process}; assert not {{'pulumi', 'grpc'}} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
+    for each in (
+        *(PACKAGE / "plugin" / "protocol").rglob("*.py"),
+        *(PACKAGE / "plugin" / "description").rglob("*.py"),
+        PACKAGE / "plugin" / "wire.py",
+        PACKAGE / "plugin" / "serve.py",
+    ):
+        own = [name for name in imports(each, typing_too=True) if name.split(".")[0] == "pulumi"]
+        assert all(name.startswith("pulumi.runtime.proto") for name in own), each

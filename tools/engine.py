@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ENGINE = "3.274.1"
 """The release that is built."""
@@ -32,15 +34,12 @@ FILES = (
     "pulumi-language-python-exec",  # what the language host starts; looked for beside it
     "pulumi-resource-pulumi-python",  # what starts dynamic providers
 )
-MARKER = "complete.json"
 MACHINE = f"-{platform.system()}-{platform.machine()}".lower()
 """The end of the names of what is kept."""
 ANSWER_SECONDS = 30.0
 """How long `pulumi version` may take."""
-NEWEST = 3
-"""How many of a kind stay, by their last use: each change of what they are made from makes another one."""
-DAY = 86_400.0
-"""Seconds for which one stays after its last use, whatever else there is: tests that run may be using it."""
+KEPT_SECONDS = 3 * 86_400.0
+"""How long one stays after its last use: each change of what they are made from makes another one."""
 
 PULUMI = "github.com/pulumi/pulumi/"
 PKG = f"{PULUMI}pkg/v3"
@@ -91,9 +90,7 @@ def ensure(environment: Environment) -> Path:
     else:
         say(f"Pulumi {version}, installed in {directory}")
         return directory
-    home = kept(
-        environment, f"engine-{ENGINE}", FILES, build_engine, lambda home: version_of(home / "pulumi") == ENGINE
-    )
+    home = kept(environment, f"engine-{ENGINE}", build_engine, lambda home: version_of(home / "pulumi") == ENGINE)
     say(f"Pulumi {ENGINE}, built from Go modules, kept in {home}")
     return home
 
@@ -140,22 +137,15 @@ def numbers(version: str) -> tuple[int, ...]:
 # What is kept in the cache
 
 
-def kept(
-    environment: Environment,
-    name: str,
-    files: tuple[str, ...],
-    make: Make,
-    works: Callable[[Path], bool] = lambda _: True,
-) -> Path:
-    """A directory of the user's cache with these files, made unless it is there and whole.
+def kept(environment: Environment, name: str, make: Make, works: Callable[[Path], bool] = lambda _: True) -> Path:
+    """A directory of the user's cache, made unless it is there and works.
 
-    Runs at the same time make it once. It is made beside its place and moved there in one step; the marker, written last,
-    holds the size of each file. Older ones of its kind are removed then.
+    Runs at the same time make it once. It is made beside its place and moved there in one step. Of its kind, those that were not
+    used for days are removed then.
 
     Args:
         environment: the caller's.
         name: changes with whatever it is made from; this machine's kind is added.
-        files: relative to the directory.
         make: fills an empty directory.
         works: whether what was made runs.
 
@@ -164,19 +154,18 @@ def kept(
     """
     home = cache(environment) / f"{name}{MACHINE}".lower()
     with locked(home):
-        if whole(home, files) and works(home):
+        if home.exists() and works(home):
             return home
-        for left_over in home.parent.glob(f"{home.name}.making-*"):
+        for left_over in (home, *home.parent.glob(f"{home.name}.making-*")):
             remove(left_over)
-        with making(home) as new:
+        new = Path(tempfile.mkdtemp(prefix=f"{home.name}.making-", dir=home.parent))
+        try:
             make(new, environment)
-            (new / MARKER).write_text(json.dumps({"sizes": {each: (new / each).stat().st_size for each in files}}))
             if not works(new):
                 raise Closed(f"{name} was made and does not run")
-            if home.exists():
-                home.rename(new / "broken")
             new.rename(home)
-            remove(home / "broken")
+        finally:
+            remove(new)
         prune(home)
     return home
 
@@ -198,51 +187,24 @@ def locked(home: Path) -> Iterator[None]:
 
 
 def prune(home: Path) -> None:
-    """Remove the older ones of this kind: those that neither are among the last used nor were used within a day.
+    """Remove those of this kind that were not used for days, unless they are locked.
 
-    Locks stay: they are empty, and another process may wait for one.
+    What the name says before its last dash is the kind; behind that is what it was made from. Locks stay: they are empty, and
+    another process may wait for one.
     """
-    others = [marker.parent for marker in home.parent.glob(f"*{MACHINE}/{MARKER}")]
-    kind = [each for each in others if kind_of(each) == kind_of(home)]
-    for old in sorted(kind, key=last_use)[:-NEWEST]:
+    kind = home.name.removesuffix(MACHINE).rpartition("-")[0]
+    for old in home.parent.glob(f"{kind}-*{MACHINE}"):
         with lock_of(old).open("a") as lock, contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if last_use(old) < last_use(home) - DAY:
+            is_old = lock_of(old).stat().st_mtime < time.time() - KEPT_SECONDS
+            is_of_kind = old.name.removesuffix(MACHINE).rpartition("-")[0] == kind
+            if is_old and is_of_kind:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove(old)
 
 
-def kind_of(home: Path) -> str:
-    """What its name says before the last dash: behind that is what it was made from."""
-    return home.name.removesuffix(MACHINE).rpartition("-")[0]
-
-
 def lock_of(home: Path) -> Path:
-    """The file of its lock."""
+    """The file of its lock, which says when it was last used."""
     return home.with_name(f"{home.name}.lock")
-
-
-def last_use(home: Path) -> float:
-    """When its lock was last taken, as seconds since 1970; 0 if it has none."""
-    return lock_of(home).stat().st_mtime if lock_of(home).exists() else 0.0
-
-
-@contextlib.contextmanager
-def making(home: Path) -> Iterator[Path]:
-    """A directory beside another one, gone at the end unless it was moved."""
-    new = Path(tempfile.mkdtemp(prefix=f"{home.name}.making-", dir=home.parent))
-    try:
-        yield new
-    finally:
-        remove(new)
-
-
-def whole(home: Path, files: tuple[str, ...]) -> bool:
-    """Whether every file is there as it was made."""
-    try:
-        sizes = json.loads((home / MARKER).read_text())["sizes"]
-        return all((home / name).stat().st_size == sizes[name] for name in files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def remove(directory: Path) -> None:
@@ -332,14 +294,16 @@ def build(go: str, folder: Path, package: str, program: Path, version: str, envi
         run([go, "build", "-o", str(program), "-ldflags", stamp, package], folder, environment)
 
 
-def run(command: list[str], folder: Path, environment: Environment) -> str:
-    """What a command prints on stdout.
+def run(command: list[str], folder: Path, environment: Environment, **user: Any) -> str:
+    """What a command prints on stdout, run perhaps as another user.
 
     Raises:
         Closed: It failed; the text holds its last words.
     """
     own = {**LITTLE_COLLECTION, **environment, **GO_ENVIRONMENT}
-    done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=False)  # noqa: S603
+    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603
+        command, cwd=folder, env=own, capture_output=True, text=True, check=False, **user
+    )
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-15:]
         raise Closed("\n  ".join([f"{Path(command[0]).name} {command[1]} failed:", *said]))

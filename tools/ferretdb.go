@@ -1,8 +1,7 @@
-// A FerretDB that keeps its data in SQLite, in the folder that its argument names, until its input ends.
+// A FerretDB that keeps its data in SQLite, in the folder that its first argument names, and listens at the second.
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,23 +12,15 @@ import (
 
 func main() {
 	server, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
+		Listener:  ferretdb.ListenerConfig{TCP: os.Args[2]},
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Handler:   "sqlite",
 		SQLiteURL: "file:" + os.Args[1] + "/",
 	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if err == nil {
+		err = server.Run(context.Background())
 	}
-	running, stop := context.WithCancel(context.Background())
-	go func() {
-		fmt.Println(server.MongoDBURI())
-		for input := bufio.NewScanner(os.Stdin); input.Scan(); {
-		}
-		stop()
-	}()
-	if err := server.Run(running); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -134,7 +134,7 @@ def libraries(environment: Environment) -> Path:
         *sorted(f"{each.metadata['Name']} {each.version}" for each in (*needed(), *_freezer())),
     )
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
-    return kept(environment, f"frozen-{digest}", (PACKED,), _freeze)
+    return kept(environment, f"frozen-{digest}", _freeze)
 
 
 def imported() -> list[str]:

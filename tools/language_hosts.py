@@ -40,7 +40,7 @@ class LanguageHost:
         if found is not None:
             return Path(found).parent
         name = f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{ENGINE}"
-        return kept(environment, name, (self.program,), self._build)
+        return kept(environment, name, self._build)
 
     def _build(self, into: Path, environment: Environment) -> None:
         package = f"{self.module}/{self.folder}/{self.program}"

@@ -19,7 +19,7 @@ from typing import Any
 
 from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.engine.stage import DATABASE, App
-from tools import postgres
+from tools import servers
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
 
@@ -75,7 +75,7 @@ def main() -> int:
         print(f"{folder} is there: what a released version has left does not change (--again replaces it)")
         return 1
     with ExitStack() as held:
-        server = held.enter_context(postgres.served())
+        server = held.enter_context(servers.served("postgres"))
         os.environ.update(server.environment)
         with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-states-") as name:
             made = Path(name) / "made"
@@ -88,7 +88,7 @@ def main() -> int:
     return 0
 
 
-def record(way: str, folder: Path, made: Path, code: Path | None, server: postgres.Server) -> None:
+def record(way: str, folder: Path, made: Path, code: Path | None, server: servers.Server) -> None:
     """Record the states of one way to the engine."""
     project = folder / "project"
     project.mkdir(parents=True)

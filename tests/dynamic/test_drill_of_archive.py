@@ -17,7 +17,7 @@ from tests.support.shelved import IDENTITY, dumped, manifest_of, shelve, zipped
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tools.postgres import Server as Postgres
+    from tools.servers import Server as Postgres
 
 NAME = urn("proof", "squarecloud:index:Drill")
 PROVIDER = DrillProvider()

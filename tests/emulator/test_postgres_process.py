@@ -23,7 +23,7 @@ from tests.support.real_data import content_of, databases_of, filled, sql_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tools.postgres import Server
+    from tools.servers import Server
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 

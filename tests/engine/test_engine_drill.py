@@ -15,7 +15,7 @@ from tools import language_hosts
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
-    from tools.postgres import Server
+    from tools.servers import Server
 
 pytestmark = pytest.mark.engine
 SCRATCH = "c36daf7f3ed9627ca73fd6e297728343"

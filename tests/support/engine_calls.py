@@ -124,7 +124,7 @@ class Stack:
         if self.id:
             await self.diff(values)
 
-    async def up(
+    async def up(  # noqa: PLR0913  each is a fact of its own
         self,
         *,
         saves: bool = True,
@@ -149,7 +149,9 @@ class Stack:
         """
         self.begin()
         try:
-            await self._up(values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first, late=late)
+            await self._up(
+                values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first, late=late
+            )
         except Explained as error:
             self.error = error
         except Unfinished as end:

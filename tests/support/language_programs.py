@@ -23,9 +23,8 @@ def generated() -> Path:
     Raises:
         Closed: this machine cannot have them.
     """
-    files = ("nodejs/package.json", "go/go.mod", "python/pyproject.toml")
     name = f"sdks-{_digest(sdks.SOURCE.read_bytes())}"
-    return engine.kept(os.environ, name, files, lambda into, environment: sdks.generate(environment, into))
+    return engine.kept(os.environ, name, lambda into, environment: sdks.generate(environment, into))
 
 
 def typescript(*projects: Path) -> Path:
@@ -54,8 +53,7 @@ def typescript(*projects: Path) -> Path:
             shutil.copytree(project, into / project.name, ignore=shutil.ignore_patterns("node_modules", "bin"))
             engine.run(["tsc", "--noEmitOnError"], into / project.name, found)
 
-    files = (f"node_modules/{sdks.OURS}/bin/index.js", *(f"{project.name}/bin/index.js" for project in projects))
-    return engine.kept(os.environ, f"typescript-{_digest(*texts)}", files, make)
+    return engine.kept(os.environ, f"typescript-{_digest(*texts)}", make)
 
 
 def go_package(folder: Path, example: Path, what: str = "build") -> None:
@@ -105,7 +103,7 @@ def python_sdk() -> Path:
         engine.remove(work)
 
     name = f"python-sdk-{_digest(sdks.SOURCE.read_bytes())}"
-    return engine.kept(os.environ, name, ("pulumi_squarecloud/__init__.py",), install)
+    return engine.kept(os.environ, name, install)
 
 
 def python_program(text: str) -> None:
@@ -127,7 +125,7 @@ def python_program(text: str) -> None:
         )
         engine.remove(into / "cache")
 
-    engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", ("program.py",), check)
+    engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check)
 
 
 def _digest(*texts: bytes) -> str:

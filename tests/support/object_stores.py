@@ -165,7 +165,7 @@ def compiled(packages: dict[str, str], module: str, version: str) -> Path:
             engine.build(go, work, package, into / name, version, environment)
         engine.remove(into / "work")
 
-    return engine.kept(os.environ, f"{first}-{version}", tuple(packages), make)
+    return engine.kept(os.environ, f"{first}-{version}", make)
 
 
 def say(text: str) -> None:
@@ -211,7 +211,7 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
 
     script = "node_modules/azurite/dist/src/blob/main.js"
     made_from = hashlib.sha256("\0".join((AZURITE, *NEVER_LOADED)).encode()).hexdigest()[:12]
-    home = engine.kept(os.environ, f"azurite-{made_from}", (script, "node_modules/applicationinsights/index.js"), fetch)
+    home = engine.kept(os.environ, f"azurite-{made_from}", fetch)
     quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
     return [node, home / script, "--blobPort", str(port), *quiet, "--location", room]
 

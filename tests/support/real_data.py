@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 if TYPE_CHECKING:
-    from tools.postgres import Server
+    from tools.servers import Server
 
 SCHEMA = """
 CREATE TYPE state AS ENUM ('open', 'paid', 'zurück');

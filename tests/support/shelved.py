@@ -17,7 +17,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tools.postgres import Server as Postgres
+    from tools.servers import Server as Postgres
 
 IDENTITY = pyrage.x25519.Identity.generate()
 

@@ -134,34 +134,6 @@ def test_the_sums_are_those_of_the_files(tmp_path: Path) -> None:
     assert subprocess.run(check, cwd=tmp_path, capture_output=True, check=False).returncode  # noqa: S603
 
 
-def test_the_last_line_is_the_command_that_compares_two_builds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def build(folder: str, content: str) -> str:
-        into = tmp_path / folder / dist.DIST.name
-
-        def wheel(*_: object) -> list[Path]:
-            (into / "one.whl").write_text(content)
-            return [into / "one.whl"]
-
-        into.parent.mkdir()
-        monkeypatch.setattr(dist, "PROJECT", into.parent)
-        monkeypatch.setattr(dist, "DIST", into)
-        monkeypatch.setattr(dist, "PARTS", {"packages": wheel})
-        assert dist.main([]) == 0
-        return capsys.readouterr().out.splitlines()[-1].partition(": ")[2]
-
-    def compared(command: str, other: str) -> int:
-        command = command.replace("OTHER", str(tmp_path / other / dist.DIST.name))
-        return subprocess.run(["sh", "-c", command], cwd=tmp_path / "here", capture_output=True, check=False).returncode  # noqa: S603, S607  as a reader runs it
-
-    build("same", "one")
-    build("changed", "two")
-    command = build("here", "one")
-    assert compared(command, "same") == 0
-    assert compared(command, "changed") != 0
-
-
 @pytest.mark.parametrize(
     ("system", "machine", "name"),
     [("Linux", "x86_64", "linux-amd64"), ("Linux", "aarch64", "linux-arm64"), ("Darwin", "arm64", "darwin-arm64")],

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,24 +88,12 @@ def test_unfit_installation_is_passed_over_and_told_why(  # noqa: PLR0913, PLR09
 
 # The kept one
 
-HARM: dict[str, Callable[[Path], object]] = {
-    "marker damaged": lambda home: (home / engine.MARKER).write_text("{"),
-    "marker lost": lambda home: (home / engine.MARKER).unlink(),
-    "file lost": lambda home: (home / engine.FILES[3]).unlink(),
-    "file cut": lambda home: os.truncate(home / engine.FILES[1], 4),
-    "mode lost": lambda home: (home / "pulumi").chmod(0o644),
-    "does not run": lambda home: script(home / "pulumi", f"fals v{engine.ENGINE}"),
-}
 
-
-@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
-def test_kept_engine_is_made_once_and_again_when_it_broke(
-    environment: dict[str, str], maker: Maker, harm: Callable[[Path], object]
-) -> None:
+def test_kept_engine_is_made_once_and_again_when_it_broke(environment: dict[str, str], maker: Maker) -> None:
     home = engine.ensure(environment)
     assert engine.ensure(environment) == home
     assert maker.calls == 1
-    harm(home)
+    script(home / "pulumi", f"fals v{engine.ENGINE}")
     assert engine.ensure(environment) == home
     assert maker.calls == 2
     assert engine.version_of(home / "pulumi") == engine.ENGINE
@@ -156,27 +143,10 @@ def test_builds_at_the_same_time_make_one_engine(
     assert maker.calls == len(set(homes)) == 1
 
 
-# Older ones
-
-
-def keep(environment: dict[str, str], name: str, days: float) -> Path:
-    """Have something made that was last used so many days ago."""
-    home = engine.kept(environment, name, (), lambda *_: None)
-    os.utime(home.with_name(f"{home.name}.lock"), (time.time() - days * engine.DAY,) * 2)
-    return home
-
-
-def test_of_one_kind_the_last_used_and_those_of_today_are_kept(environment: dict[str, str]) -> None:
-    of_today = keep(environment, "frozen-a", 0.5)
-    before = [keep(environment, f"frozen-{days}", days) for days in (9, 5, 3, 2)]
-    others = [keep(environment, name, 99) for name in ("frozen-more-a", "sdks-a")]
-    new = keep(environment, "frozen-b", 0)
-    left = {home for home in (of_today, *before, *others, new) if home.exists()}
-    assert left == {new, of_today, before[-1], *others}
-    for days in (8, 7, 6):
-        keep(environment, f"sdks-{days}", days)
-    keep(environment, "sdks-b", 0)
-    assert not others[1].exists()
-
-
-# Go
+def test_what_was_not_used_for_days_makes_room_for_another_of_its_kind(environment: dict[str, str]) -> None:
+    homes = []
+    for name, days in (("frozen-a", 9), ("frozen-b", 2), ("frozen-more-a", 9), ("sdks-a", 9), ("frozen-c", 0)):
+        homes.append(engine.kept(environment, name, lambda *_: None))
+        os.utime(engine.lock_of(homes[-1]), (time.time() - days * 86_400,) * 2)
+    engine.kept(environment, "frozen-d", lambda *_: None)
+    assert [home.exists() for home in homes] == [False, True, True, True, True]

@@ -35,19 +35,3 @@ def test_missing_python_names_the_way_out() -> None:
     result = make("environment", "PYTHON=/no/such/python")
     assert result.returncode == 2
     assert "make PYTHON=" in result.stderr
-
-
-@pytest.mark.parametrize("status", [0, 2])
-def test_ci_runs_make_test_at_the_top_and_ends_like_it(tmp_path: Path, status: int) -> None:
-    (tmp_path / "make").write_text(f'#!/bin/sh\necho "$PWD: $@"\nexit {status}\n')
-    (tmp_path / "make").chmod(0o755)
-    result = subprocess.run(  # noqa: S603
-        ["bash", PROJECT / ".ci" / "run"],  # noqa: S607
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == status
-    assert result.stdout == f"{PROJECT}: test\n"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tools.postgres import Server
+    from tools.servers import Server
 
 QUICK: dict[str, Any] = {"snapshot_seconds": 0.0, "restore_seconds": 0.0, "cache_world": "invalidated"}
 BUSY_SECONDS = 10.0

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.support.real_data import sql_at
-from tools import postgres
+from tools import servers
 
 
 def alive(process_id: int) -> bool:
@@ -25,8 +25,8 @@ def test_server_leaves_nothing_however_its_user_ends() -> None:
     """The user is killed in the middle, with a client connected: the server goes, and so does its folder."""
     program = (
         "import sys\n"
-        "from tools import postgres\n"
-        "with postgres.served() as one:\n"
+        "from tools import servers\n"
+        "with servers.served('postgres') as one:\n"
         "    print(one.port, one.password, flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -35,7 +35,7 @@ def test_server_leaves_nothing_however_its_user_ends() -> None:
     ) as user:
         assert user.stdout is not None
         port, password = user.stdout.readline().split()
-        url = postgres.Server(int(port), password, "").url()
+        url = servers.Server("postgresql", int(port), "postgres", password).url()
         folder = Path(sql_at(url, "SHOW data_directory")[0][0])
         leader = int(sql_at(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0][0])
         user.send_signal(signal.SIGKILL)
@@ -46,7 +46,7 @@ def test_server_leaves_nothing_however_its_user_ends() -> None:
     assert not alive(leader)
 
 
-def test_server_is_its_users_alone(server: postgres.Server) -> None:
+def test_server_is_its_users_alone(server: servers.Server) -> None:
     """Reached over loopback with a password only, and not run by root."""
     assert sql_at(server.url(), "SHOW listen_addresses") == [("127.0.0.1",)]
     assert sql_at(server.url(), "SHOW unix_socket_directories") == [("",)]
