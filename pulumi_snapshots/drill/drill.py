@@ -166,7 +166,7 @@ class Drilling:
 
         async def hold(until: datetime | None) -> None:
             with suppress(LedgerUnavailable):
-                await session.ledger.hold(attempt, until)
+                await session.ledger.update(attempt, held_until=until)
 
         async def renew() -> None:
             while True:

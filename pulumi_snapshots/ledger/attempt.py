@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pulumi_snapshots.clock import is_nonsense, parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
@@ -215,10 +215,6 @@ class Attempt:
         lost = self.kind == "snapshot" and not self.request.accepted
         return self.request.posted_at + (APART_FROM_LOST if lost else KEPT)
 
-    def is_in_the_way(self, now: datetime) -> bool:
-        """Whether another one of the same database must wait for it."""
-        return now < self.in_the_way_until
-
     @property
     def waited_for_until(self) -> datetime:
         """Until when others wait for its end, at most: later it is proved to have none, or can be told apart."""
@@ -321,49 +317,22 @@ class Intent:
         return attempt.database_id == self.database_id and attempt.purpose in {self.purpose, *self.purposes}
 
 
-class Role(StrEnum):
-    """What an attempt is to the operation that wants one."""
-
-    NEW = "new"
-    RESUMED = "resumed"
-    IN_THE_WAY = "in the way"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The attempt that an operation has to act on.
-
-    Attributes:
-        attempt: a new one, which is to be sent; an earlier one of the same operation; or one to wait for.
-        role: which of these it is.
-    """
+class Claim(NamedTuple):
+    """The attempt that an operation has to act on: a new one, which is to be sent, one of its own to resume, or one in its way."""
 
     attempt: Attempt
-    role: Role
-
-    @property
-    def is_new(self) -> bool:
-        """Whether its request is to be sent."""
-        return self.role is Role.NEW
-
-
-class Refusal(StrEnum):
-    """Why an operation must not send its request."""
-
-    OVERTAKEN = "another run of the same owner has sent one since the operation began"
-    RENAMED = "it may be the one that an earlier run has sent under another name"
-    DONE = "it was done already, and the state does not know of it"
+    role: Literal["new", "resumed", "in the way"]
 
 
 class ClaimRefused(Exception):
-    """An operation must not send its request.
+    """An operation must not send its request, because of this attempt.
 
     Attributes:
-        why: the reason.
-        attempt: because of which.
+        why: `overtaken`: another run of the same owner has sent it since the operation began; `renamed`: an earlier run may have
+            sent it under another name; `done`: it was done already, and the state does not know of it.
     """
 
-    def __init__(self, why: Refusal, attempt: Attempt) -> None:
+    def __init__(self, why: Literal["overtaken", "renamed", "done"], attempt: Attempt) -> None:
         super().__init__(why)
         self.why = why
         self.attempt = attempt
@@ -380,71 +349,64 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     Raises:
         ClaimRefused: nothing may be sent.
     """
-    here, mine = _alike(attempts, intent, now)
-    if (claim := left(attempts, intent, now)) is not None:
-        return claim
-    _refuse(here, mine, intent)
-    for each in here:
-        if each.is_in_the_way(now) and each.id not in intent.ignored:
-            return Claim(each, Role.IN_THE_WAY)
-    posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
-    request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), previous=intent.previous)
-    new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
-    new = replace(new, source=intent.source, fresh=intent.fresh, account=intent.account)
-    return Claim(new, Role.NEW)
-
-
-def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | None:
-    """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
-    newest = _newest(
-        _alike(attempts, intent, now)[1]
-    )  # the state has been about that since, perhaps onto another database
-    if newest is None or newest.names & intent.carried or not intent.is_for_same(newest):
-        return None
-    if intent.oldest is not None and newest.request.posted_at < now - intent.oldest:
-        return None
-    # The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must
-    # not act twice; a snapshot may cost one more.
-    may_be_it = newest.fresh and newest.kind == "restore" and is_resource(newest.owner)
-    if intent.fresh and not may_be_it:
-        return None
-    # What another process of this run has deleted, because of something upstream, is made again as it was.
-    is_moved = newest.let_go is not None and newest.let_go == intent.run and not intent.fresh
-    if newest.proved and not is_moved:
-        return None
-    return Claim(newest, Role.RESUMED)
-
-
-def _alike(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> tuple[list[Attempt], list[Attempt]]:
-    """The attempts of the same kind, the latest first: of the same database, and of the operation itself."""
-    alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
-    alike.sort(key=lambda each: each.request.posted_at, reverse=True)
-    here = [each for each in alike if each.database_id == intent.database_id]
-    return here, [each for each in alike if intent.is_mine(each)]
-
-
-def _newest(mine: list[Attempt]) -> Attempt | None:
-    return next((each for each in mine if each.status is not Status.FAILED), None)
-
-
-def _refuse(here: list[Attempt], mine: list[Attempt], intent: Intent) -> None:
-    """Raise if a request could do what was done already."""
-    newest = _newest(mine)
-    if intent.kind == "restore" and newest is not None:
-        if newest.request.posted_at > intent.began + SECOND:
-            raise ClaimRefused(Refusal.OVERTAKEN, newest)
+    alike = _alike(attempts, intent, now)
+    # The state has been about the newest one since, perhaps onto another database.
+    newest = _newest(alike, intent)
+    if newest is not None:
+        if _is_left(newest, intent, now):
+            return Claim(newest, "resumed")
+        if intent.kind == "restore" and newest.request.posted_at > intent.began + SECOND:
+            raise ClaimRefused("overtaken", newest)
         has_ended = newest.is_over or newest.id in intent.ignored
-        is_known = newest.let_go or newest.names & intent.carried
-        if has_ended and not is_known and intent.is_for_same(newest) and is_resource(intent.owner) and not intent.fresh:
-            raise ClaimRefused(Refusal.DONE, newest)
+        is_lost = has_ended and not newest.let_go and not newest.names & intent.carried and intent.is_for_same(newest)
+        if intent.kind == "restore" and is_lost and is_resource(intent.owner) and not intent.fresh:
+            raise ClaimRefused("done", newest)
+    here = [each for each in alike if each.database_id == intent.database_id]
     for each in here:
         is_open = not each.proved and each.status is not Status.FAILED
         is_same = intent.is_for_same(each) and each.source == intent.source
         # A snapshot may cost one more.
         is_earlier = intent.kind == "restore" or (each.request.posted_at < intent.began and not intent.fresh)
-        is_it = is_open and is_same and is_earlier
-        if is_it and is_renamed(each.owner, intent.owner, stack_only=intent.kind == "snapshot"):
-            raise ClaimRefused(Refusal.RENAMED, each)
+        stack_only = intent.kind == "snapshot"
+        if is_open and is_same and is_earlier and is_renamed(each.owner, intent.owner, stack_only=stack_only):
+            raise ClaimRefused("renamed", each)
+    for each in here:
+        if now < each.in_the_way_until and each.id not in intent.ignored:
+            return Claim(each, "in the way")
+    posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
+    request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), previous=intent.previous)
+    new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
+    return Claim(replace(new, source=intent.source, fresh=intent.fresh, account=intent.account), "new")
+
+
+def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
+    """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
+    newest = _newest(_alike(attempts, intent, now), intent)
+    return newest if newest is not None and _is_left(newest, intent, now) else None
+
+
+def _alike(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> list[Attempt]:
+    """The attempts of the same kind, the latest first."""
+    alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
+    return sorted(alike, key=lambda each: each.request.posted_at, reverse=True)
+
+
+def _newest(alike: list[Attempt], intent: Intent) -> Attempt | None:
+    """The newest one of the operation itself that has not failed."""
+    return next((each for each in alike if intent.is_mine(each) and each.status is not Status.FAILED), None)
+
+
+def _is_left(newest: Attempt, intent: Intent, now: datetime) -> bool:
+    if newest.names & intent.carried or not intent.is_for_same(newest):
+        return False
+    if intent.oldest is not None and newest.request.posted_at < now - intent.oldest:
+        return False
+    # What another process of this run has deleted, because of something upstream, is made again as it was.
+    if newest.proved and (intent.fresh or newest.let_go != intent.run):
+        return False
+    # The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must
+    # not act twice; a snapshot may cost one more.
+    return not intent.fresh or (newest.fresh and newest.kind == "restore" and is_resource(newest.owner))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import anyio
@@ -99,7 +99,7 @@ class Ledger:
         now = self.clock.now()
         kept = [each for each in self.attempts_in(document) if not each.is_past(now)]
         claim = decide(kept, intent, now)
-        if claim.is_new:
+        if claim.role == "new":
             document[ATTEMPTS] = {each.id: each.to_document() for each in (*kept, claim.attempt)}
         return claim
 
@@ -107,70 +107,48 @@ class Ledger:
         """Remove an attempt that has certainly started nothing, or whose result will never come."""
         await self.edit(lambda document: document.get(ATTEMPTS, {}).pop(attempt.id, None))
 
-    async def answered(self, attempt: Attempt, how: str) -> Attempt:
-        """Enter how a request was answered, see `Request.answered`."""
-        request = replace(attempt.request, answered=how)
-        return await self.update(attempt, request=request, status=unresolved(request))
-
     async def update(self, attempt: Attempt, **changes: Any) -> Attempt:
         """Change fields of an attempt; one that another run has seen the end of meanwhile stays as it is there."""
 
-        def change(there: Attempt) -> Attempt:
-            if there.is_over and not attempt.is_over:
-                return there
-            changed = replace(there, **changes)
-            if there.status is not Status.SENT:  # its run knows better how it was answered
-                changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
-            return changed
-
-        return await self._changed(attempt, change)
-
-    async def found(self, attempt: Attempt, result: str, *, holds: timedelta | None = None) -> Attempt:
-        """Enter the result of an attempt; nothing resumes the finished ones before it any more.
-
-        Args:
-            attempt: the attempt.
-            result: see `Attempt.result`.
-            holds: how long others must stay away from its database all the same.
-        """
-        now = self.clock.now()
-        until = now + holds if holds else None
-
         def change(document: Document) -> Attempt:
-            there = self._one(document, attempt.id) or attempt
-            if there.is_over:
-                return there
-            for each in self.attempts_in(document):  # it may be forgotten before them
-                same = (each.owner, each.kind, each.database_id) == (there.owner, there.kind, there.database_id)
-                if same and each.is_over and each.request.posted_at < there.request.posted_at:
-                    self._put(document, replace(each, proved=True))
-            proved = there.proved or not is_resource(there.owner)
-            done = replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved, held_until=until)
-            self._put(document, done)
-            return done
-
-        return await self.edit(change)
-
-    async def failed(self, attempt: Attempt, code: str) -> Attempt:
-        """Enter that the service has reported a failure."""
-        return await self.update(attempt, status=Status.FAILED, result=code, ended_at=self.clock.now(), proved=True)
-
-    async def hold(self, attempt: Attempt, until: datetime | None) -> None:
-        """Keep others away from the database of an attempt that is over, until then; None lets them act again."""
-        await self._changed(attempt, lambda there: replace(there, held_until=until))
-
-    async def _changed(self, attempt: Attempt, change: Callable[[Attempt], Attempt]) -> Attempt:
-        """Change an attempt as it stands in the ledger, or as its caller has it."""
-
-        def edit(document: Document) -> Attempt:
             there = self._one(document, attempt.id)
-            changed = change(there or attempt)
+            if there is not None and there.is_over and not attempt.is_over:
+                return there
+            changed = replace(there or attempt, **changes)
+            if there is not None and there.status is not Status.SENT:  # its run knows better how it was answered
+                changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
             # One without an answer that is gone was withdrawn: it has started nothing.
             if there is not None or changed.status not in {Status.SENT, Status.LOST}:
                 self._put(document, changed)
             return changed
 
-        return await self.edit(edit)
+        return await self.edit(change)
+
+    async def ended(
+        self, attempt: Attempt, result: str, *, failed: bool = False, holds: timedelta | None = None
+    ) -> Attempt:
+        """Enter the result of an attempt, see `Attempt.result`; nothing resumes those that were found before it any more.
+
+        `holds` is how long others must stay away from its database all the same.
+        """
+        now = self.clock.now()
+
+        def change(document: Document) -> Attempt:
+            there = self._one(document, attempt.id) or attempt
+            if there.is_over:
+                return there
+            for each in self.attempts_in(document) if not failed else ():  # it may be forgotten before them
+                same = (each.owner, each.kind, each.database_id) == (there.owner, there.kind, there.database_id)
+                if same and each.is_over and each.request.posted_at < there.request.posted_at:
+                    self._put(document, replace(each, proved=True))
+            status = Status.FAILED if failed else Status.FOUND
+            proved = failed or there.proved or not is_resource(there.owner)
+            until = now + holds if holds else None
+            done = replace(there, status=status, result=result, ended_at=now, proved=proved, held_until=until)
+            self._put(document, done)
+            return done
+
+        return await self.edit(change)
 
     # What states have ----------------------------------------------------------------------------------------------------
 

@@ -286,17 +286,6 @@ class Run:
         """
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
-        async def post(leave_by: datetime) -> tuple[str, Finished | None]:
-            shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
-            shot.how = "was requested, and its answer was not awaited"
-            self.write()
-            if entry is None:
-                answer = await self.client.start_snapshot(database_id, leave_by=leave_by)
-                return ("200", answer) if isinstance(answer, Finished) else ("202", None)
-            restore, version_id = self.client.restore_snapshot, entry.version or ""
-            continues = await restore(database_id, name=entry.name, version_id=version_id, leave_by=leave_by)
-            return "202" if continues else "200", None
-
         async def settle(other: Attempt, _waits: object) -> bool:
             if self.session.service_clock.now() < other.waited_for_until:
                 raise _in_the_way(other)
@@ -306,7 +295,12 @@ class Run:
         try:
             while await operation.to_send(settle):
                 path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
-                shot.finished = await operation.send(lane, path, post)
+                async with operation.sending(lane, path) as leave_by:
+                    if leave_by is not None:
+                        shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
+                        shot.how = "was requested, and its answer was not awaited"
+                        self.write()
+                        operation.how = await self._post(shot, leave_by)
             if operation.refusal is not None and is_new(operation.refusal):
                 raise operation.refusal  # a refusal is what the run is about
         except ClaimRefused as error:
@@ -326,6 +320,15 @@ class Run:
         if shot.finished is not None:
             await self.found(shot, shot.finished.version)
         return shot
+
+    async def _post(self, shot: Shot, leave_by: datetime) -> str:
+        """Send a POST; returns `200` or `202`."""
+        if shot.entry is None:
+            shot.finished = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
+            return "200" if shot.finished else "202"
+        what: Any = {"name": shot.entry.name, "version_id": shot.entry.version or ""}
+        continues = await self.client.restore_snapshot(shot.database_id, **what, leave_by=leave_by)
+        return "202" if continues else "200"
 
     async def found(self, shot: Shot, version_id: str | None) -> None:
         """Note which snapshot a POST has started, for other runs too."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Unresolved, not_listed
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status, is_resource
+from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -19,7 +18,6 @@ from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snap
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, RESTORE
 from pulumi_snapshots.snapshot.record import split_id
@@ -167,7 +165,11 @@ class Restoring:
             operation.intent = replace(operation.intent, previous=await self.status.before())
             try:
                 path = f"POST /databases/{self.inputs.target}/snapshots/restore"
-                await operation.send(RESTORE, path, partial(self._post, name))
+                async with operation.sending(RESTORE, path) as leave_by:
+                    if leave_by is not None:
+                        where: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
+                        continues = await self.session.client.restore_snapshot(self.inputs.target, **where)
+                        operation.how = "202" if continues else "200"
             except (Cooldown, NotSent, RestoreRunning) as refusal:
                 if isinstance(refusal, RestoreRunning):
                     operation.show("waiting for the end of another restore of this database")
@@ -182,10 +184,8 @@ class Restoring:
             restored = await status.until_over()
         except NeverSeen:  # no run will ever know, so none has to wait for it
             return False
-        if restored is None:
-            await ledger.failed(other, status.request.outcome or "")
-        else:
-            await ledger.found(other, to_the_second(restored))
+        result = (status.request.outcome or "") if restored is None else to_the_second(restored)
+        await ledger.ended(other, result, failed=restored is None)
         return True
 
     async def _prepared(self) -> str:
@@ -217,14 +217,6 @@ class Restoring:
             await self.before(runtime)
         operation.does("checking that the database runs")
         return name
-
-    async def _post(self, name: str, leave_by: datetime) -> tuple[str, None]:
-        by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
-        self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
-        continues = await self.session.client.restore_snapshot(
-            self.inputs.target, name=name, version_id=self.inputs.version_id, leave_by=leave_by
-        )
-        return ("202" if continues else "200"), None
 
     # After the request ---------------------------------------------------------------------------------------------------
 
@@ -320,13 +312,13 @@ def _refused(refused: ClaimRefused) -> RestoreRefused:
     other = refused.attempt
     what = f"snapshot {other.source} was restored onto database {other.database_id}"
     when = other.result if other.is_over else to_the_second(other.request.requested)
-    if refused.why is Refusal.OVERTAKEN:
+    if refused.why == "overtaken":
         happened = (
             f"another run of the same resource has requested the restore of snapshot {other.source} onto database "
             f"{other.database_id} before this run's request could be sent"
         )
         return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
-    if refused.why is Refusal.DONE:
+    if refused.why == "done":
         happened = (
             f"{what} for this very resource at {when}, and this run was not shown that the state has it: an older checkpoint was "
             "imported, or the restore is replaced without a refresh"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +17,6 @@ from pulumi_snapshots.ledger.attempt import (
     Intent,
     Kind,
     Request,
-    Role,
     Status,
     decide,
     left,
@@ -27,6 +26,7 @@ from pulumi_snapshots.ledger.attempt import (
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.under_way import UnderWay
+from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.models import RestoreStatus
@@ -79,6 +79,7 @@ class Operation:
         refusal: why its last request was in vain.
         attempt: the attempt that it acts on, which may have started something; None until there is one.
         resumed: whether an earlier run has sent that.
+        how: how its request was answered, see `Request.answered`.
         waits_for: the other attempt that it waits for, or has waited for; None if nothing was in the way.
     """
 
@@ -108,6 +109,7 @@ class Operation:
         self.refusal: SquareCloudError | None = None
         self.attempt: Attempt | None = None
         self.resumed = False
+        self.how = ""
         self.waits_for: UnderWay | None = None
         self._tries = self._unsent = 0
 
@@ -194,30 +196,33 @@ class Operation:
             ClaimRefused: the request must not be sent.
             LedgerUnavailable: the ledger cannot be read, so nothing may be sent.
         """
-        session, clock, database_id = self.session, self.session.service_clock, self.intent.database_id
-        if self.attempt is None:
-            self.step = "connecting to the service"
-            # First of all, so that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
-            there = left(await session.ledger.attempts(), self.intent, clock.now()) if not self.intent.oldest else None
-            if there is not None and not there.attempt.awaits_answer(clock.now()):
-                self.attempt, self.resumed = there.attempt, True
-        while self.attempt is None:
-            await session.know_time(database_id)
-            began = clock.now() - (session.clock.utc() - self.began)
-            self.intent = replace(self.intent, began=began)
-            claim = decide(await session.ledger.attempts(), self.intent, clock.now())
-            if claim.is_new:
+        if self.attempt is not None:
+            return False
+        self.step = "connecting to the service"
+        session, clock = self.session, self.session.service_clock
+        attempts = await session.ledger.attempts()
+        if clock.offset is None and not self.intent.oldest:
+            # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
+            there = left(attempts, self.intent, clock.now())
+            if there is not None and not there.awaits_answer(clock.now()):
+                self.attempt, self.resumed = there, True
+                return False
+        while True:
+            await session.know_time(self.intent.database_id)
+            self.intent = replace(self.intent, began=clock.now() - (session.clock.utc() - self.began))
+            other, role = decide(attempts, self.intent, clock.now())
+            if role == "new":
                 return True
-            if claim.role is Role.IN_THE_WAY:
-                await self._until_past(claim.attempt, settle)
-                continue
-            self.attempt, self.resumed = claim.attempt, True
-            # A run elsewhere may be about to enter the answer: what was accepted is searched for longer than what was lost.
-            while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
-                self._show_other(self.attempt)
+            if role == "in the way":
+                await self._until_past(other, settle)
+            else:
+                self.attempt, self.resumed = other, True
+                if not other.awaits_answer(clock.now()):
+                    return False
+                # A run elsewhere may be about to enter it: what was accepted is searched for longer than what was lost.
+                self._show_other(other)
                 await session.clock.sleep(session.settings.poll_every)
-                self.attempt = await session.ledger.get(claim.attempt.id)  # None: that run has withdrawn it
-        return False
+            attempts, self.attempt = await session.ledger.attempts(), None
 
     def _show_other(self, other: Attempt) -> None:
         """Show that it waits for another attempt."""
@@ -242,16 +247,17 @@ class Operation:
                 if not await settle(known, lambda *_, **__: self._show_other(other)):
                     self.intent = replace(self.intent, ignored=self.intent.ignored | {other.id})
 
-    async def send(self, lane: Lane, path: str, post: Callable[[datetime], Awaitable[tuple[str, T]]]) -> T | None:
-        """Claim the request in the ledger, and send it once.
+    @asynccontextmanager
+    async def sending(self, lane: Lane, path: str) -> AsyncIterator[datetime | None]:
+        """Claim the request in the ledger; the body sends it once, and sets `how` it was accepted.
 
         Args:
             lane: its limits.
             path: of the request, for errors.
-            post: sends it; gets until when it may leave. Returns `200` or `202`, and the answer.
 
-        Returns:
-            The answer; None if it was lost, or if another run was faster, so that `to_send` has to decide again.
+        Yields:
+            Until when it may leave; None if another run was faster, so that `to_send` has to decide again. Errors of the body
+            that do not show whether it was accepted end here.
 
         Raises:
             SquareCloudError: the request was refused or never left; nothing was started.
@@ -263,32 +269,35 @@ class Operation:
         claim, slot = await session.rate_limiter.claim(
             path, lane, intent.database_id, lambda document: session.ledger.decided(document, intent), self.show
         )
-        if not claim.is_new:
-            return None
-        self.attempt, self.resumed = claim.attempt, False
+        if claim.role != "new":
+            yield None
+            return
+        self.attempt, self.resumed = attempt, _ = claim.attempt, False
         if session.hint and session.memory.is_first(session.hint):
             self.member.note(session.hint)
-        since = session.service_clock.now() - claim.attempt.request.posted_at
+        since = session.service_clock.now() - attempt.request.posted_at
         leave_by = session.clock.utc() + CLAIM_LASTS - since
-        answer = None
         try:
             async with slot:
-                how, answer = await post(leave_by)
+                by = TimeOfDay(session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
+                self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
+                yield leave_by
         except SquareCloudError as error:
             self.refusal = error
             # A code that is new may be of a restore that began and failed.
             if not error.ambiguous and not (intent.kind == "restore" and is_new(error)):
                 await self.withdraw()
                 raise
-            how = how_lost(error)
+            self.how = how_lost(error)
         except anyio.get_cancelled_exc_class() as cancelled:
             if isinstance(cancelled.__cause__, NotSent):
                 self.step = "connecting to the service"
                 await self.withdraw()
             raise
-        known = replace(claim.attempt, request=replace(claim.attempt.request, answered=how))
-        await self._enter(session.ledger.answered(claim.attempt, how), known)
-        return answer
+        request = replace(attempt.request, answered=self.how)
+        self.attempt = replace(attempt, request=request)
+        with self._as_far_as_possible():
+            self.attempt = await session.ledger.update(attempt, request=request, status=unresolved(request))
 
     async def try_again(self, refusal: SquareCloudError) -> None:
         """Wait until the request may be sent again; raises the refusal if that would not help."""
@@ -313,27 +322,26 @@ class Operation:
         return self.sent
 
     async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:
-        """Enter the result of the attempt, see `Attempt.result` and `Ledger.found`."""
-        attempt, ledger = self.sent, self.session.ledger
-        known = replace(attempt, status=Status.FAILED if failed else Status.FOUND, result=result)
-        await self._enter(
-            ledger.failed(attempt, result) if failed else ledger.found(attempt, result, holds=holds), known
-        )
-
-    async def _enter(self, entry: Awaitable[Attempt], otherwise: Attempt) -> None:
-        """Enter what is known of the attempt, and keep it; without the ledger, only this operation and the state know it."""
-        with anyio.CancelScope(shield=True):
-            # The session warns, and the next run that needs the database finds out.
-            with suppress(LedgerUnavailable):
-                otherwise = await entry
-        self.attempt = otherwise
+        """Enter the result of the attempt, see `Ledger.ended`."""
+        attempt = self.sent
+        self.attempt = replace(attempt, status=Status.FAILED if failed else Status.FOUND, result=result)
+        with self._as_far_as_possible():
+            self.attempt = await self.session.ledger.ended(attempt, result, failed=failed, holds=holds)
 
     async def withdraw(self) -> None:
         """Remove the attempt: it has certainly started nothing, or its result will never come."""
         attempt, self.attempt = self.sent, None
-        with anyio.CancelScope(shield=True):
-            with suppress(LedgerUnavailable):  # later runs look for its result until its time is over
-                await self.session.ledger.withdraw(attempt)
+        with self._as_far_as_possible():  # later runs look for its result until its time is over
+            await self.session.ledger.withdraw(attempt)
+
+    @contextmanager
+    def _as_far_as_possible(self) -> Iterator[None]:
+        """Let nothing interrupt an entry; without the ledger, only this operation and the state know what was to be entered.
+
+        The session warns, and the next run that needs the database finds out.
+        """
+        with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
+            yield
 
 
 def how_lost(error: SquareCloudError) -> str:

@@ -220,7 +220,7 @@ class RateLimiter:
 
         def claimed(document: Document) -> Claim | None:
             claim = decide(document) if self._took_slot(queued) else None
-            if claim is not None and not claim.is_new:
+            if claim is not None and claim.role != "new":
                 queued.sent = None
             return claim
 

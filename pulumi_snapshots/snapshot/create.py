@@ -18,7 +18,6 @@ from pulumi_snapshots.errors import (
     NothingSent,
     Step,
     Text,
-    TimeOfDay,
     Unresolved,
     Words,
 )
@@ -29,7 +28,7 @@ from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.once import Operation, TimeIsUp, until_free
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
+from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
     Cooldown,
     NotSent,
@@ -197,7 +196,12 @@ class Taking:
                     await self.session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
                 try:
                     path = f"POST /databases/{self.database_id}/snapshots"
-                    self.finished = await operation.send(CREATE, path, self._post)
+                    async with operation.sending(CREATE, path) as leave_by:
+                        if leave_by is not None:
+                            self.finished = await self.session.client.start_snapshot(
+                                self.database_id, leave_by=leave_by
+                            )
+                            operation.how = "200" if self.finished else "202"
                 except QuotaUsedUp as error:
                     await self.session.quota_hint.explain(error, self.database_id)
                     raise
@@ -206,12 +210,6 @@ class Taking:
                     await self._wait_out(error)
                     await operation.try_again(error)
         return None
-
-    async def _post(self, leave_by: datetime) -> tuple[str, Finished | None]:
-        by = TimeOfDay(self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
-        self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
-        answer = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
-        return ("200", answer) if isinstance(answer, Finished) else ("202", None)
 
     async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
         """Wait until another request of this database cannot be mistaken for ours, see `Operation.to_send`."""
@@ -232,7 +230,7 @@ class Taking:
             self.memory.claimed.add(version)  # it will find that
         self.memory.known.add(version)
         self.memory.remember_snapshot(entry.modified)
-        await ledger.found(other, version, holds=CLEAR)
+        await ledger.ended(other, version, holds=CLEAR)
         return True
 
     async def _wait_out(self, refusal: SquareCloudError) -> None:

@@ -205,7 +205,7 @@ async def _read_pending(
             session.memory.resumed.add(owner_of(owner))
             if there is not None:
                 with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-                    await session.ledger.found(there, complete.version_id or "", holds=CLEAR)
+                    await session.ledger.ended(there, complete.version_id or "", holds=CLEAR)
         except (SquareCloudError, AmbiguousSnapshot, LedgerUnavailable, NothingSent):
             # The update that follows meets the same error and says so, with the current configuration.
             return record

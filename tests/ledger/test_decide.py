@@ -18,9 +18,7 @@ from pulumi_snapshots.ledger.attempt import (
     Intent,
     Kind,
     Proof,
-    Refusal,
     Request,
-    Role,
     Status,
     decide,
     unresolved,
@@ -50,18 +48,17 @@ def intent(kind: Kind = "snapshot", **changes: Any) -> Intent:
     return replace(Intent(kind, OURS, DATABASE, "v1", 600.0, START, source), **changes)
 
 
-def decided(there: list[Attempt], wanted: Intent) -> tuple[Role | Refusal, str]:
+def decided(there: list[Attempt], wanted: Intent) -> tuple[str, str]:
     """What is decided, and the id of the attempt that it is about; no id of a new one."""
     try:
         claim = decide(there, wanted, START)
     except ClaimRefused as refused:
         return refused.why, refused.attempt.id
-    assert claim.is_new is (claim.role is Role.NEW)
-    return claim.role, "" if claim.is_new else claim.attempt.id
+    return claim.role, "" if claim.role == "new" else claim.attempt.id
 
 
-NEW, RESUMED, IN_THE_WAY = (Role.NEW, ""), (Role.RESUMED, "earlier"), (Role.IN_THE_WAY, "earlier")
-OVERTAKEN, SAME_NAME, DONE = ((why, "earlier") for why in (Refusal.OVERTAKEN, Refusal.RENAMED, Refusal.DONE))
+NEW, RESUMED, IN_THE_WAY = ("new", ""), ("resumed", "earlier"), ("in the way", "earlier")
+OVERTAKEN, SAME_NAME, DONE = ((why, "earlier") for why in ("overtaken", "renamed", "done"))
 MINUTE = timedelta(minutes=1)
 Row = tuple[tuple[Any, str], dict[str, Any], dict[str, Any]]
 

@@ -12,7 +12,7 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable, Step
-from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Role, Status
+from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Status
 from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.support.memory import Memory
@@ -48,7 +48,7 @@ class Service:
 
     async def claimed(self, run: Ledger, *about: Any, **changes: Any) -> Attempt:
         claim = await self.claim(run, *about, **changes)
-        assert claim.is_new
+        assert claim.role == "new"
         return claim.attempt
 
     async def only(self) -> Attempt:
@@ -68,9 +68,9 @@ async def test_of_many_that_claim_at_once_one_sends(contended: float) -> None:
     async with anyio.create_task_group() as group:
         for number in range(20):
             group.start_soon(claim, OURS if number % 2 else OTHER)
-    (new,) = [claim.attempt for claim in claims if claim.is_new]
+    (new,) = [claim.attempt for claim in claims if claim.role == "new"]
     assert {claim.attempt.id for claim in claims} == {new.id}
-    assert sorted(claim.role for claim in claims).count(Role.IN_THE_WAY) == 10
+    assert sorted(claim.role for claim in claims).count("in the way") == 10
     assert await service.only() == new
 
 
@@ -79,10 +79,10 @@ async def test_an_end_that_another_run_has_seen_is_not_taken_back() -> None:
     service = Service()
     one, other = service.run(), service.run()
     attempt = await service.claimed(one)
-    found = await other.found(attempt, "version")
-    assert await one.answered(attempt, "502") == found
+    found = await other.ended(attempt, "version")
+    assert await one.update(attempt, request=replace(attempt.request, answered="502"), status=Status.LOST) == found
     assert await one.update(attempt, result="another") == found
-    assert await one.found(attempt, "another") == found
+    assert await one.ended(attempt, "another") == found
     assert await service.only() == found
 
 
@@ -91,7 +91,7 @@ async def test_what_calls_show_while_the_ledger_is_read_is_proved_too() -> None:
     service = Service(delay=(0.3, 0.3))
     run, shown = service.run(), list[tuple[str, Proof]]()
     for owner in (OTHER, OURS):
-        found = await run.found(await service.claimed(run, owner), owner)
+        found = await run.ended(await service.claimed(run, owner), owner)
         requested = rfc3339(found.request.requested)
         shown.append((owner, Proof("snapshot", DATABASE, owner, requested_at=requested)))
         await anyio.sleep(600)
@@ -112,9 +112,9 @@ async def test_what_calls_show_while_the_ledger_is_read_is_proved_too() -> None:
 async def test_a_command_has_no_state_that_could_be_lost() -> None:
     service = Service()
     run = service.run()
-    await run.found(await service.claimed(run, COMMAND), "version")
+    await run.ended(await service.claimed(run, COMMAND), "version")
     assert (await service.only()).proved
-    assert (await service.claim(run, COMMAND)).is_new
+    assert (await service.claim(run, COMMAND)).role == "new"
 
 
 @virtual
@@ -122,28 +122,26 @@ async def test_a_database_is_held_as_long_as_somebody_asks_for_it() -> None:
     service = Service()
     run = service.run()
     attempt = await service.claimed(run, kind="restore")
-    await run.found(attempt, "2026-03-01T12:00:00Z", holds=timedelta(seconds=90))
+    attempt = await run.ended(attempt, "2026-03-01T12:00:00Z", holds=timedelta(seconds=90))
 
-    async def role() -> Role:
+    async def role() -> str:
         return (await service.claim(service.run(), OTHER, kind="restore", purpose="v2")).role
 
     await anyio.sleep(80)
-    assert await role() is Role.IN_THE_WAY
-    await run.hold(attempt, service.clock.utc() + timedelta(seconds=90))
+    assert await role() == "in the way"
+    await run.update(attempt, held_until=service.clock.utc() + timedelta(seconds=90))
     await anyio.sleep(80)
-    assert await role() is Role.IN_THE_WAY
-    await run.hold(attempt, None)
-    assert await role() is Role.NEW
-    await run.hold(replace(attempt, request=replace(attempt.request, id="gone")), service.clock.utc())
-    assert len(await run.attempts()) == 2
+    assert await role() == "in the way"
+    await run.update(attempt, held_until=None)
+    assert await role() == "new"
 
 
 @virtual
 async def test_a_claim_drops_what_is_past_and_nothing_else() -> None:
     service = Service()
     run = service.run()
-    await run.found(await service.claimed(run, OTHER), "unproved")
-    await run.found(await service.claimed(run, COMMAND), "proved")
+    await run.ended(await service.claimed(run, OTHER), "unproved")
+    await run.ended(await service.claimed(run, COMMAND), "proved")
     await anyio.sleep(3 * 3600)
     await service.claimed(run)
     assert [each.owner for each in await run.attempts()] == [OTHER, OURS]
@@ -167,20 +165,20 @@ async def noted(run: Ledger, **proof: Any) -> None:
 async def test_a_version_in_a_state_proves_its_attempt_by_one_write() -> None:
     service = Service()
     run = service.run()
-    await run.found(await service.claimed(run), "version")
+    await run.ended(await service.claimed(run), "version")
     later, before = service.run(), service.place.writes
     await noted(later, result="version")
     assert (await service.only()).proved
     await noted(later, result="version")
     assert service.place.writes == before + 1
-    assert (await service.claim(later)).is_new
+    assert (await service.claim(later)).role == "new"
 
 
 @virtual
 async def test_calls_that_prove_nothing_cost_one_read_of_a_process() -> None:
     service = Service()
     run = service.run()
-    await run.found(await service.claimed(run, OTHER), "another")
+    await run.ended(await service.claimed(run, OTHER), "another")
     later, before = service.run(), service.place.writes
     await noted(later, result="version", requested_at="2026-03-01T11:00:00Z")
     service.place.refuses_reads = "it was read again"
@@ -200,21 +198,21 @@ async def test_a_pending_request_that_only_a_state_has_is_in_the_way_of_others_a
         await noted(service.run(), request=request)
     there = await service.only()
     assert (there.request, there.status, there.owner, there.proved) == (request, Status.ACCEPTED, OURS, True)
-    assert (await service.claim(service.run(), OTHER)).role is Role.IN_THE_WAY
+    assert (await service.claim(service.run(), OTHER)).role == "in the way"
 
 
 @virtual
 async def test_a_restore_that_a_state_drops_may_be_done_again() -> None:
     service = Service()
     run, at = service.run(), "2026-03-01T12:00:00Z"
-    await run.found(await service.claimed(run, kind="restore"), at)
+    await run.ended(await service.claimed(run, kind="restore"), at)
     before = service.place.writes
     await run.let_go(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"), "")
     assert service.place.writes == before, "a delete of another one"
     await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED), "")
     await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED), "")
     assert service.place.writes == before + 1
-    assert (await service.claim(run, kind="restore")).is_new
+    assert (await service.claim(run, kind="restore")).role == "new"
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
@@ -254,7 +252,7 @@ async def test_what_could_not_be_entered_of_a_state_is_entered_by_the_next_call(
     service = Service()
     run = service.run()
     for owner in (OURS, OTHER):
-        await run.found(await service.claimed(run, owner), owner)
+        await run.ended(await service.claimed(run, owner), owner)
     later = service.run()
     service.place.refuses_writes = "the disk is full"
     with pytest.raises(LedgerUnavailable):

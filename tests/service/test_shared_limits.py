@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -13,7 +13,6 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import Role
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
@@ -187,7 +186,7 @@ async def test_only_a_create_that_the_service_accepted_starts_a_cooldown(refusal
 @virtual
 async def test_a_claim_that_sends_nothing_takes_no_slot() -> None:
     run, start = Runs().run(), anyio.current_time()
-    await run.limiter.claim("POST /x", CREATE, "d", lambda _: replace(SENT, role=Role.RESUMED), None)
+    await run.limiter.claim("POST /x", CREATE, "d", lambda _: SENT._replace(role="resumed"), None)
     assert await run.send() == start == await run.send(CREATE, "e") - CREATE.per_account
 
 

@@ -30,7 +30,7 @@ async def under_way(session: Session) -> list[UnderWay]:
         with suppress(Explained):  # all times are the service's; by this machine's clock they may seem to be over
             await session.know_time(there[0].database_id, briefly=True)
     now, is_shared = session.service_clock.now(), session.ledger.place.is_shared
-    return [UnderWay(one, now, is_shared) for one in there if not one.is_over or one.is_in_the_way(now)]
+    return [UnderWay(one, now, is_shared) for one in there if not one.is_over or now < one.in_the_way_until]
 
 
 @command(stack_option, short_help="List what is under way or waited for.")

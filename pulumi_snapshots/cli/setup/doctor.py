@@ -22,7 +22,7 @@ from pulumi_snapshots.cli.terminal.wording import in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors import LedgerUnavailable, Next, Step
 from pulumi_snapshots.errors.wording import Wording
-from pulumi_snapshots.ledger.attempt import Claim, Intent, Role
+from pulumi_snapshots.ledger.attempt import Claim, Intent
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
@@ -300,7 +300,7 @@ async def _rehearse(session: Session, words: Wording) -> Result:
     except LedgerUnavailable as error:
         return "problem", words.report(error), ""
     roles = [first.role, taken_over.role, waits.role]
-    if roles != [Role.NEW, Role.RESUMED, Role.IN_THE_WAY] or taken_over.attempt.id != first.attempt.id:
+    if roles != ["new", "resumed", "in the way"] or taken_over.attempt.id != first.attempt.id:
         found = f"a second machine would have sent another request: {', '.join(roles)}"
         return "problem", found, "Report this as a bug."
     took = spoken(session.clock.monotonic() - began)
