@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Next, Step
-from pulumi_snapshots.ledger.place import Document, Place, destination_of, environment_of, packed
+from pulumi_snapshots.ledger.place import GONE, Document, Place, destination_of, environment_of, packed
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
@@ -164,7 +164,7 @@ class Bucket(Place):
     async def _loaded(self) -> tuple[Held | None, Document]:
         held: Held | None = await self._call(self._object.load)
         if held is None and self._was_there:
-            raise self.gone()
+            raise self.as_it_is(*GONE)
         self._was_there |= held is not None
         return held, self.parsed(held.content) if held else {}
 
@@ -189,9 +189,9 @@ def place_of(setting: str | None, state_directory: Path, service: str, clock: Cl
         clock: the time.
     """
     if setting is None:
-        return SqliteFile(state_directory / f"{service}.ledger", clock)
+        return SqliteFile(state_directory / f"{service}.ledger")
     shared = destination_of(setting)
     if shared.scheme != "file":
         buckets = Buckets(CLIENT, RETRIES, {**CHECKSUM, **os.environ, **environment_of(setting)})
         return Bucket(shared.uri, lambda name: BucketStore(buckets, shared.holding(name)), service, clock)
-    return SqliteFile(shared.file / f"{service}.ledger", clock, is_shared=True)
+    return SqliteFile(shared.file / f"{service}.ledger", is_shared=True)

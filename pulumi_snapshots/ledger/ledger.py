@@ -22,7 +22,7 @@ from pulumi_snapshots.ledger.attempt import (
     is_resource,
     unresolved,
 )
-from pulumi_snapshots.ledger.place import Document, Place
+from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 
 T = TypeVar("T")
@@ -31,8 +31,6 @@ AGAIN_AFTER = timedelta(minutes=1)
 """How long no call reads a ledger for what its state shows after one could not: a stack may have a thousand of them."""
 UNKNOWN_RUN = "unknown"
 """In `Attempt.let_go` the run of a process without an engine."""
-UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
-"""The errors of an entry that no run has written like that."""
 
 
 class Ledger:
@@ -228,8 +226,8 @@ class Ledger:
         """Raise `LedgerUnavailable` for an entry that cannot be read: another version may have written it, and it may be of a request."""
         try:
             yield
-        except UNREADABLE:
-            raise self.place.unreadable("it holds an entry that cannot be read") from None
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):  # no run has written it like that
+            raise self.place.as_it_is("it holds an entry that cannot be read", *UNREADABLE) from None
 
     @staticmethod
     def _put(document: Document, attempt: Attempt) -> None:

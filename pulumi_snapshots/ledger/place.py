@@ -21,6 +21,10 @@ FORMAT = "format"
 """The document's own key for the format in which it is written."""
 NEWEST = 1
 """The format that this version writes, and the newest that it can read."""
+DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
+GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
+UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
+"""The next steps with what another version may have written."""
 BACKEND = "backend"
 """The setting that stands for the backend in which Pulumi keeps the states."""
 OWN = ".pulumi-snapshots"
@@ -100,25 +104,14 @@ class Place(ABC):
         except (ValueError, RecursionError):  # the latter from deeply nested brackets
             document = None
         if not isinstance(document, dict):
-            raise self.damaged()
+            raise self.as_it_is(*DAMAGED)
         written = document.pop(FORMAT, NEWEST)
         if not isinstance(written, int) or written > NEWEST:
-            raise self.unreadable("a later version of this package has written it")
+            raise self.as_it_is("a later version of this package has written it", *UNREADABLE)
         return document
 
-    def unreadable(self, why: str) -> LedgerUnavailable:
-        """Make the error for what another version may have written."""
-        return self._as_it_is(why, Step.UPGRADE, Step.MOVE_LEDGER_ASIDE)
-
-    def damaged(self) -> LedgerUnavailable:
-        """Make the error for a file or object that holds something else than a document."""
-        return self._as_it_is("it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE)
-
-    def gone(self) -> LedgerUnavailable:
-        """Make the error for a document that this process has seen, and that is not there any more."""
-        return self._as_it_is("it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK)
-
-    def _as_it_is(self, why: str, *steps: Step) -> LedgerUnavailable:
+    def as_it_is(self, why: str, *steps: Step) -> LedgerUnavailable:
+        """Make the error for a file or object that must stay as it is, such as `DAMAGED`."""
         file = self.file or self.where
         return LedgerUnavailable(file, why, [Next(each, file=file) for each in steps], is_shared=self.is_shared)
 

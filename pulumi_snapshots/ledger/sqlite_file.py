@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,18 +15,15 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 
-from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.ledger.place import OWN, Document, Place, packed
+from pulumi_snapshots.ledger.place import DAMAGED, GONE, OWN, Document, Place, packed
 
 T = TypeVar("T")
 
 PATIENCE = 10.0
 """Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck."""
-EMPTY = 0.5
-"""Seconds after which an empty file is not one that another run is just making."""
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
+BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
 """The last one is a table that is not there."""
 REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 """Those of a file or folder that belongs to another user."""
@@ -38,24 +36,22 @@ class SqliteFile(Place):
 
     Args:
         path: the file, absolute.
-        clock: the time.
         is_shared: whether its folder is one that machines share, and that must exist: one that is not mounted would be
             another one on each machine. Otherwise it is made.
         in_threads: whether what blocks is done in worker threads.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, is_shared: bool = False, in_threads: bool = True) -> None:
+    def __init__(self, path: Path, *, is_shared: bool = False, in_threads: bool = True) -> None:
         self.where = str(path)
         self.is_shared = is_shared
         self._path = path
-        self._clock = clock
         self._in_threads = in_threads
         self._was_there = False
 
     def beside(self, name: str) -> SqliteFile:
         """Another document in the same folder, as a new process reaches it."""
         path = self._path.with_name(f"{name}.ledger")
-        return SqliteFile(path, self._clock, is_shared=self.is_shared, in_threads=self._in_threads)
+        return SqliteFile(path, is_shared=self.is_shared, in_threads=self._in_threads)
 
     async def read(self) -> Document:
         """Read the document; does not create the file."""
@@ -65,30 +61,23 @@ class SqliteFile(Place):
         """Change the document under SQLite's lock; what is begun ends, also if the caller is cancelled."""
         return await self._done(partial(self._edit, change), abandon_on_cancel=False)
 
-    async def _done(self, work: Callable[[bool], T], *, abandon_on_cancel: bool) -> T:
-        """Do the work; after a moment again if it finds an empty file, then with True."""
-        waited = False
-        while True:
-            try:
-                if not self._in_threads:
-                    return work(waited)
-                return await anyio.to_thread.run_sync(work, waited, abandon_on_cancel=abandon_on_cancel)
-            except _BeingMade:
-                await self._clock.sleep(EMPTY)
-                waited = True
+    async def _done(self, work: Callable[[], T], *, abandon_on_cancel: bool) -> T:
+        if not self._in_threads:
+            return work()
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=abandon_on_cancel)
 
-    def _read(self, waited: bool) -> Document:  # noqa: FBT001  for `_done`
+    def _read(self) -> Document:
         with self._plain_reasons():
             if not self._is_there():
                 return {}
-            with closing(self._connected(waited)) as connection:
+            with closing(self._connected()) as connection:
                 return self.parsed(self._data(connection))
 
-    def _edit(self, change: Callable[[Document], T], waited: bool) -> T:  # noqa: FBT001  for `_done`
+    def _edit(self, change: Callable[[Document], T]) -> T:
         with self._plain_reasons():
             if not self._is_there():
                 self._make()
-            connection = self._connected(waited)
+            connection = self._connected()
         with closing(connection):  # which takes back what is not committed
             with self._plain_reasons():
                 # Flushes the folder too, without which a power failure could bring back the journal, and so the old document.
@@ -115,11 +104,11 @@ class SqliteFile(Place):
         if self._path.exists():
             return True
         if was_there:
-            raise self.gone()
+            raise self.as_it_is(*GONE)
         return False
 
     def _make(self) -> None:
-        """Make the file with an empty document in one write, so that an empty file is one that was cut."""
+        """Make the file with an empty document, whole at once, so that an empty file is one that was cut."""
         folder = self._path.parent
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,19 +118,26 @@ class SqliteFile(Place):
             new.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
             new.execute("INSERT INTO ledger VALUES (1, ?)", (packed({}),))
             content = new.serialize()
+        made = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
-            with self._path.open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return  # another run was faster
-        except OSError:
-            self._path.unlink(missing_ok=True)
-            raise
-        _open_as(folder, self._path, 0o666 if self.is_shared else 0o600)
+            self._write(made, content)
+            try:
+                self._path.hardlink_to(made)
+            except FileExistsError:
+                return  # another run was faster
+            except OSError:  # a file system without links, where a run that reads the file this very moment fails
+                with suppress(FileExistsError):
+                    self._write(self._path, content)
+        finally:
+            made.unlink(missing_ok=True)
 
-    def _connected(self, waited: bool) -> sqlite3.Connection:  # noqa: FBT001  for `_done`
-        if self._path.stat().st_size == 0 and not waited:
-            raise _BeingMade
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a new file."""
+        with path.open("xb") as file:
+            file.write(content)
+        _open_as(path.parent, path, 0o666 if self.is_shared else 0o600)
+
+    def _connected(self) -> sqlite3.Connection:
         uri = f"{self._path.as_uri()}?mode=rw"
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)
 
@@ -149,7 +145,7 @@ class SqliteFile(Place):
         """The serialised document."""
         row = connection.execute("SELECT document FROM ledger").fetchone()
         if row is None or not isinstance(row[0], bytes):
-            raise self.damaged()
+            raise self.as_it_is(*DAMAGED)
         self._was_there = True
         return row[0]
 
@@ -160,8 +156,8 @@ class SqliteFile(Place):
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more precisely which
-            if code in DAMAGED:
-                raise self.damaged() from error
+            if code in BROKEN:
+                raise self.as_it_is(*DAMAGED) from error
             locked = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
             is_refused = self.is_shared and code in REFUSED
             then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if is_refused else []
@@ -176,7 +172,3 @@ def _open_as(folder: Path, made: Path, most: int) -> None:
         there = folder.stat()
         os.chown(made, -1, there.st_gid)
         made.chmod(there.st_mode & most)
-
-
-class _BeingMade(Exception):
-    """The file is empty: perhaps another run is just making it."""

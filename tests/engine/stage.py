@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS
 from tests.support.preloaded import commands_of, real, unforked
@@ -324,7 +323,7 @@ class App:
                 document.pop(name, None)
 
         for ledger in (self.folder / "state").rglob("*.ledger"):
-            anyio.run(SqliteFile(ledger, Clock()).edit, change)
+            anyio.run(SqliteFile(ledger).edit, change)
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
         self.emulator.control("faults", {"kind": kind, "times": times, **effect})

@@ -49,7 +49,7 @@ class Two:
 
 def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
     path = folder / "service.ledger"
-    one, other = (SqliteFile(path, Clock(START), is_shared=is_shared, in_threads=False) for _ in "ab")
+    one, other = (SqliteFile(path, is_shared=is_shared, in_threads=False) for _ in "ab")
 
     def put(data: bytes) -> None:
         with closing(sqlite3.connect(path)) as file, file:

@@ -19,7 +19,7 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.bucket import place_of
-from pulumi_snapshots.ledger.sqlite_file import EMPTY, SqliteFile
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from tests.ledger.racing import count
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import START
@@ -38,7 +38,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def at(path: Path, *, is_shared: bool = False) -> SqliteFile:
-    return SqliteFile(path, Clock(START), is_shared=is_shared, in_threads=False)
+    return SqliteFile(path, is_shared=is_shared, in_threads=False)
 
 
 def mode(path: Path) -> int:
@@ -107,22 +107,24 @@ def test_a_file_with_something_else_stays_as_it_is(path: Path, trouble: str, spo
     assert path.read_bytes() == content
 
 
-def test_a_file_that_another_run_is_just_making_is_waited_for(path: Path) -> None:
+@pytest.mark.parametrize("is_faster", [False, True])
+def test_a_file_system_without_links_has_a_ledger_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_faster: bool
+) -> None:
     run_virtual(at(path).edit, count)
-    content = path.read_bytes()
-    path.write_bytes(b"")
-    finish = partial(path.write_bytes, content)
+    theirs = path.read_bytes()
+    path.unlink()
 
-    async def make() -> None:
-        await anyio.sleep(EMPTY / 2)
-        finish()
+    def link(_: Path, __: Path) -> None:
+        if is_faster:
+            path.write_bytes(theirs)
+            path.chmod(0o600)
+        raise PermissionError
 
-    async def play() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(make)
-            assert await at(path).edit(count) == 2
-
-    run_virtual(play)
+    monkeypatch.setattr(Path, "hardlink_to", link)
+    assert run_virtual(at(path).edit, count) == 1 + is_faster
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert mode(path) == 0o600
 
 
 @virtual
@@ -140,7 +142,7 @@ async def test_a_process_that_hangs_with_the_lock_ends_the_wait(path: Path) -> N
 
 def test_an_edit_that_is_cancelled_while_it_runs_is_known_to_be_in(path: Path) -> None:
     async def run() -> None:
-        place = SqliteFile(path, Clock())
+        place = SqliteFile(path)
         with anyio.CancelScope() as scope:
 
             def change(document: dict[str, Any]) -> int:
@@ -157,7 +159,7 @@ def test_a_lock_that_is_held_does_not_stop_the_event_loop(path: Path, monkeypatc
     monkeypatch.undo()
 
     async def run() -> None:
-        place, ticks = SqliteFile(path, Clock()), 0
+        place, ticks = SqliteFile(path), 0
         await place.edit(count)
         with closing(sqlite3.connect(path)) as busy:
             busy.execute("BEGIN EXCLUSIVE")
@@ -196,7 +198,6 @@ def test_without_a_home_directory_nothing_is_sent(tmp_path: Path, monkeypatch: p
 KILLED = """
 import os, sys, sqlite3
 from pathlib import Path
-from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 import anyio
 
@@ -204,19 +205,19 @@ def change(document):
     document["number"] = 99
     os.kill(os.getpid(), 9)
 
-anyio.run(SqliteFile(Path(sys.argv[1]), Clock()).edit, change)
+anyio.run(SqliteFile(Path(sys.argv[1])).edit, change)
 """
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["the first edit", "a later edit"])
 def test_a_process_that_is_killed_in_an_edit_leaves_no_lock_and_no_half(path: Path, *, is_first: bool) -> None:
-    place = SqliteFile(path, Clock())
+    place = SqliteFile(path)
     if not is_first:
         anyio.run(place.edit, count)
     process = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)  # noqa: S603  this very interpreter
     assert process.returncode == -9
     assert path.exists()
-    assert anyio.run(partial(SqliteFile(path, Clock()).edit, count)) == (1 if is_first else 2)
+    assert anyio.run(partial(SqliteFile(path).edit, count)) == (1 if is_first else 2)
 
 
 two_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
@@ -290,7 +291,7 @@ def test_a_folder_that_only_one_may_write_tells_the_other_what_to_do(folder: Pat
 def test_resources_of_a_first_run_that_begin_at_once_all_use_the_file(tmp_path: Path) -> None:
     async def play() -> None:
         for number in range(60):
-            place = SqliteFile(tmp_path / str(number) / "new.ledger", Clock())
+            place = SqliteFile(tmp_path / str(number) / "new.ledger")
             async with anyio.create_task_group() as group:
                 for each in range(12):
                     group.start_soon(place.edit, partial(_noted, str(each)))

@@ -109,7 +109,7 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
     async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
         here.emulator.add_snapshot(DATABASE)
         await anyio.sleep(300)
-        place = SqliteFile(path, here.clock, in_threads=False)
+        place = SqliteFile(path, in_threads=False)
         stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
         lasts = trouble(path)
         next(lasts)
@@ -123,7 +123,7 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
             assert not stack.id
         assert sent(here) == 0
         assert next(lasts, None) is None
-        stack.machine = Machine(here, SqliteFile(path, here.clock, in_threads=False))  # type: ignore[arg-type]
+        stack.machine = Machine(here, SqliteFile(path, in_threads=False))  # type: ignore[arg-type]
         await stack.up(**wanted(here, kind))
         assert stack.error is None
         assert sent(here) == 1
