@@ -25,7 +25,7 @@ from pulumi_snapshots.ledger.attempt import (
 )
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.under_way import UnderWay
+from pulumi_snapshots.run.under_way import command_of, described
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
@@ -110,7 +110,7 @@ class Operation:
         self.attempt: Attempt | None = None
         self.resumed = False
         self.how = ""
-        self.waits_for: UnderWay | None = None
+        self.waits_for: Attempt | None = None
         self._tries = self._unsent = 0
 
     @property
@@ -178,7 +178,7 @@ class Operation:
             raise TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
         if self.refusal is None:
-            other = self.waits_for.command if self.waits_for else ""
+            other = command_of(self.waits_for) if self.waits_for else ""
             raise NothingSent(happened, then=[Next(Step.RESUME_OTHER, other=other)] if other else [])
         last = f"{happened}. Last refusal: {self.refusal.happened}"
         raise NothingSent(last, then=self.refusal.then) from self.refusal
@@ -226,10 +226,11 @@ class Operation:
 
     def _show_other(self, other: Attempt) -> None:
         """Show that it waits for another attempt."""
-        session, now = self.session, self.session.service_clock.now()
-        self.waits_for = about = UnderWay(other, now, session.ledger.place.is_shared)
-        until = session.clock.utc() + (about.until - now)
-        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=str(about))
+        session, now, self.waits_for = self.session, self.session.service_clock.now(), other
+        about = described(other, now, is_shared=session.ledger.place.is_shared)
+        why = "{by} requested one ({state}); {then}".format_map(about)
+        until = session.clock.utc() + (other.waited_for_until - now)
+        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=why)
 
     async def _until_past(self, other: Attempt, settle: Settle) -> None:
         """Wait until another attempt is over, or for a moment."""

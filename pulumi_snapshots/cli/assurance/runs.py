@@ -11,8 +11,9 @@ from pulumi_snapshots.cli.terminal.output import grid, moment
 from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.under_way import UnderWay
+from pulumi_snapshots.run.under_way import FIELDS, described
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
@@ -22,15 +23,14 @@ WIDTH = 80
 """Columns of what `runs` shows, also in a log."""
 
 
-async def under_way(session: Session) -> list[UnderWay]:
+async def under_way(session: Session) -> list[Attempt]:
     """What the ledger has of requests without a known end, or which keep others away; oldest first."""
     # A snapshot that was found is held for seconds, and nothing of it is under way.
     there = [one for one in await session.ledger.attempts() if not (one.is_over and one.kind == "snapshot")]
     if there:
         with suppress(Explained):  # all times are the service's; by this machine's clock they may seem to be over
             await session.know_time(there[0].database_id, briefly=True)
-    now, is_shared = session.service_clock.now(), session.ledger.place.is_shared
-    return [UnderWay(one, now, is_shared) for one in there if not one.is_over or now < one.in_the_way_until]
+    return [one for one in there if not one.is_over or session.service_clock.now() < one.in_the_way_until]
 
 
 @command(stack_option, short_help="List what is under way or waited for.")
@@ -41,8 +41,10 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> int:
     the service's time.
     """
     async with invocation.session(stack) as session:
-        found = [_fields(each) for each in await under_way(session)]
-        blocks = blocks_in(await session.ledger.read(), session.service_clock.now())
+        there, is_shared = await under_way(session), session.ledger.place.is_shared
+        now = session.service_clock.now()
+        found = [described(each, now, is_shared=is_shared) for each in there]
+        blocks = blocks_in(await session.ledger.read(), now)
     for account, until in blocks:
         block = dict.fromkeys(FIELDS) | {"what": "block", "until": rfc3339(until), "account": account}
         found.append(block | {"state": "the service has blocked the account", "then": FORGET})
@@ -52,14 +54,6 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> int:
     else:
         invocation.note(f"nothing is under way, as far as {session.ledger.place.where} shows")
     return DONE
-
-
-FIELDS = ("database_id", "what", "by", "since", "until", "state", "then", "kind", "source", "owner", "account")
-
-
-def _fields(each: UnderWay) -> dict[str, Any]:
-    times = {"since": rfc3339(each.attempt.request.posted_at), "until": rfc3339(each.until)}
-    return {name: times.get(name) or getattr(each if hasattr(each, name) else each.attempt, name) for name in FIELDS}
 
 
 def _block(each: dict[str, Any], invocation: Invocation) -> str:

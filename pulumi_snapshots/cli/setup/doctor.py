@@ -275,7 +275,8 @@ class Examination:
             return "unknown", "the ledger cannot be read", ""
         if not found:
             return "ok", "none is left", ""
-        late = any(each.now >= each.until for each in found)
+        now = self.session.service_clock.now()
+        late = any(now >= each.waited_for_until for each in found)
         shows = f"`{NAME} runs` shows each, until when it is waited for, and what resumes it."
         return "note" if late else "ok", f"{len(found)} under way or without a known end", shows
 
