@@ -6,8 +6,7 @@ import math
 import os
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,25 +138,18 @@ class Session(Stoppable):
             KeyRefused: the key is refused.
         """
         began = self.clock.monotonic()
-        status = partial(self.client.database_status, database_id, patience=ONCE if briefly else BRIEF)
-        asks: list[Callable[[], Awaitable[object]]] = [status]
-        asks += [] if briefly else [partial(self.client.account, patience=ONCE)]
         async with self._asking_time:
-            failed_at, failed = self._no_time
-            if failed_at < began:
+            asked_at, failed = self._no_time
+            if self.service_clock.offset is None and asked_at < began:  # or another caller has asked while this one waited
                 failed = None
-            else:  # another caller has asked, in vain, while this one waited
-                asks = []
-            for ask in asks:
-                if self.service_clock.offset is None:
-                    try:
-                        await ask()
-                    except KeyRefused:
-                        raise
-                    except SquareCloudError as error:  # a refusal has a time too
-                        failed = error
-                    if not briefly:
-                        self._no_time = self.clock.monotonic(), failed
+                try:
+                    await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
+                except KeyRefused:
+                    raise
+                except SquareCloudError as error:  # a refusal has a time too
+                    failed = error
+                if not briefly:
+                    self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
             why = failed.happened if failed is not None else "its answers have no date"
             raise NothingSent(
