@@ -140,7 +140,9 @@ class Session(Stoppable):
         began = self.clock.monotonic()
         async with self._asking_time:
             asked_at, failed = self._no_time
-            if self.service_clock.offset is None and asked_at < began:  # or another caller has asked while this one waited
+            if (
+                self.service_clock.offset is None and asked_at < began
+            ):  # or another caller has asked while this one waited
                 failed = None
                 try:
                     await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
