@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pulumi_snapshots.databases.loading import Loading
 
 T = TypeVar("T")
 NOT_TEXT = "its result is not text in UTF-8"
@@ -39,16 +44,11 @@ class DatabaseUnreachable(Explained):
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
         super().__init__(happened, "No check has asked it anything.", then)
-        self.why = why
-        self.lasting = lasting
+        self.why, self.lasting = why, lasting
 
 
 class CheckNotRun(Explained):
-    """A check's command gave no value to compare: the server refused it, or its result is not one value.
-
-    Attributes:
-        why: in a few words, such as `relation "orders" does not exist`.
-    """
+    """A check's command gave no value to compare, and `why`, such as `relation "orders" does not exist`."""
 
     def __init__(self, why: str) -> None:
         happened = f"The check's command gave no value: {why}"
@@ -56,7 +56,7 @@ class CheckNotRun(Explained):
         self.why = why
 
 
-# What a connection offers, and how it fails, for `opening` alone -------------------------------------------------------
+# What a connection offers, and how it fails, for `database` alone -------------------------------------------------------
 
 
 class Refused(Exception):
@@ -70,24 +70,40 @@ class Lost(Exception):
 class Session(Protocol):
     """A connection that blocks, made of its string and the seconds that connecting, and then each command, may take.
 
-    It may raise `Refused`, `Lost`, `TimeoutError`, and any error of its library.
+    All but `load` may raise `Refused`, `Lost`, `TimeoutError`, and any error of its library.
+
+    Attributes:
+        counts: the command by which `holds` counts.
+        ages: the commands that say for how many seconds the server has run, each for a server that refuses the one before.
     """
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be asked; if not, another one is needed."""
+    counts: ClassVar[str]
+    ages: ClassVar[tuple[str, ...]] = ()
 
     def ask(self, command: str) -> Scalar:
         """The one value that a command results in."""
 
     def holds(self) -> int:
         """How many tables, collections or keys the database has."""
+        return int(self.ask(self.counts) or 0)
 
     def age(self) -> float | None:
         """Seconds for which the server has run; None if it does not say."""
+        for command in self.ages:
+            with suppress(Refused):
+                return as_number(self.ask(command))
+        return None
 
     def close(self) -> None:
         """End the connection."""
+
+    @staticmethod
+    def empty(dsn: str) -> None:
+        """Remove everything that the database holds."""
+
+    @staticmethod
+    async def load(loading: Loading) -> None:
+        """Load a dump; see `database.load`."""
 
 
 def said(error: BaseException) -> str:

@@ -14,6 +14,8 @@ from zipfile import ZipFile
 from pulumi_snapshots.databases.kinds import KINDS
 from pulumi_snapshots.errors import NOTHING_LOADED, Explained
 
+BLOCK = 1024 * 1024
+"""Bytes of a dump that are read at once."""
 HEAD = 512
 """Bytes that show what a file is; a tar file's mark is in its 257th."""
 GZIP, TAR = b"\x1f\x8b", b"ustar"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
+import anyio.to_thread
 import bson
 import pymongo
 from bson import json_util
@@ -15,8 +15,13 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, only, said, scalar
+from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, Session, only, said, scalar
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pulumi_snapshots.databases.loading import Loading
 
 COMMANDS = ("aggregate", "count", "distinct", "find")
 """Commands that are sent; each only reads."""
@@ -31,14 +36,13 @@ BATCH = 500
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
-class MongoDB:
+class MongoDB(Session):
     """A connection that sends only commands of a closed set."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
         milliseconds = int(seconds * 1000)
-        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+        client = _client(
             dsn,
-            appname="pulumi-snapshots",
             serverSelectionTimeoutMS=min(milliseconds, SELECTING),
             connectTimeoutMS=milliseconds,
             socketTimeoutMS=milliseconds,
@@ -50,11 +54,6 @@ class MongoDB:
         except BaseException:
             client.close()
             raise
-
-    @property
-    def is_open(self) -> bool:
-        """Always: it connects again by itself."""
-        return True
 
     def ask(self, command: str) -> Scalar:
         """The only value of a command's answer."""
@@ -86,6 +85,24 @@ class MongoDB:
     def close(self) -> None:
         """End the connections."""
         self._database.client.close()
+
+    @staticmethod
+    def empty(dsn: str) -> None:
+        """Drop all collections but the server's own."""
+        with _client(dsn) as client:
+            database = client.get_default_database()
+            for name in database.list_collection_names():
+                if not name.startswith("system."):
+                    database.drop_collection(name)
+
+    @staticmethod
+    async def load(loading: Loading) -> None:
+        """Load it by the library: mongorestore need not be there."""
+        await anyio.to_thread.run_sync(_load, loading.dsn, loading.dump, loading.overwrite, abandon_on_cancel=True)
+
+
+def _client(dsn: str, **options: Any) -> pymongo.MongoClient[Any]:
+    return pymongo.MongoClient(dsn, appname="pulumi-snapshots", **options)
 
 
 def _command(text: str) -> dict[str, Any]:
@@ -137,88 +154,74 @@ def _scalar(value: object) -> Scalar:
     return scalar(value.to_decimal() if isinstance(value, bson.Decimal128) else value)
 
 
-def empty(dsn: str) -> None:
-    """Drop all collections but the server's own; raises an error of the library."""
-    with pymongo.MongoClient[dict[str, Any]](dsn, appname="pulumi-snapshots") as client:
-        database = client.get_default_database()
-        for name in database.list_collection_names():
-            if not name.startswith("system."):
-                database.drop_collection(name)
-
-
 # A dump -----------------------------------------------------------------------------------------------------------------
 
 
-def load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
-    """Load what mongodump has written, by the library: mongorestore need not be there.
-
-    Makes the collections, fills them, and indexes them, in the connection's database, whose name the dump need not have.
+def _load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
+    """Make the collections, fill them, and index them, in the connection's database, whose name the dump need not have.
 
     Raises:
         NotLoaded: it is no dump of one database. Other errors are of the library.
     """
-    parts = list(_described(dump))
-    owners, described = {owner for owner, _, _ in parts}, {name: about for _, name, about in parts}
-    if len(owners) > 1:
-        raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
-    with pymongo.MongoClient[Any](dsn, appname="pulumi-snapshots", connect=False) as client:
-        database = client.get_default_database()
+    described = _described(dump)
+    with _client(dsn, connect=False) as client:
+        target = client.get_default_database()
         for name, about in described.items():
             if overwrite:
-                database.drop_collection(name)
-            database.create_collection(name, **about.get("options", {}))
-        for name, documents in _documents(dump):
-            if (owners and name not in described) or name.startswith("system."):
+                target.drop_collection(name)
+            target.create_collection(name, **about.get("options", {}))
+        for _, name, content in _pieces(dump):
+            if isinstance(content, dict):
+                continue
+            if (described and name not in described) or name.startswith("system."):
                 raise NotLoaded(f"collection {name} is not described in the dump, or is one of the server's own")
-            while batch := list(islice(documents, BATCH)):
-                database[name].insert_many(batch)
+            while batch := list(islice(content, BATCH)):
+                target[name].insert_many(batch)
         for name, about in described.items():
-            for keys, options in _indexes(about):
-                database[name].create_index(keys, **options)
+            for each in about.get("indexes", ()):
+                # Drivers want whole numbers for directions, and dumps may have others.
+                keys = [(key, int(way) if isinstance(way, int | float) else way) for key, way in each["key"].items()]
+                if each["name"] != "_id_":
+                    target[name].create_index(keys, **{of: each[of] for of in each if of not in {"v", "key", "ns"}})
 
 
-def _described(dump: Dump) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Database, name, and options and indexes of each collection; those of the server's own databases are left out."""
-    every: list[tuple[str, str, str]] = []
-    if dump.form == "archive":
-        with dump.file() as file:
-            every += [(each["db"], each["collection"], each["metadata"]) for each in _prelude(file)]
-    else:
-        for path, file in dump.files():
-            database, name, kind = _named(path)
-            if kind == "metadata.json":
-                every.append((database, name, file.read().decode()))
-    for database, name, metadata in every:
-        if database not in SERVERS_OWN:
-            about = json_util.loads(metadata)
-            yield database, about.get("collectionName", name), about
+def _described(dump: Dump) -> dict[str, dict[str, Any]]:
+    """Options and indexes of each collection."""
+    owners, described = set[str](), dict[str, dict[str, Any]]()
+    for database, name, content in _pieces(dump):
+        if isinstance(content, dict):
+            owners.add(database)
+            described[content.get("collectionName", name)] = content
+        elif dump.form == "archive":  # which describes all before the first documents
+            break
+    if len(owners) > 1:
+        raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
+    return described
 
 
-def _documents(dump: Dump) -> Iterator[tuple[str, Iterator[Any]]]:
-    """The documents of each collection, as they are; an archive has them in several parts."""
+def _pieces(dump: Dump) -> Iterator[tuple[str, str, dict[str, Any] | Iterator[Any]]]:
+    """Database, collection, and its options and indexes or some of its documents; without the server's own databases."""
     if dump.form != "archive":
         for path, file in dump.files():
-            database, name, kind = _named(path)
-            if kind == "bson" and database not in SERVERS_OWN:
-                yield name, _each(file)
+            folder, _, base = path.rpartition("/")
+            database, name = folder.rpartition("/")[2], base.removesuffix(".metadata.json").removesuffix(".bson")
+            if name != base and database not in SERVERS_OWN:
+                described = base.endswith(".json")
+                yield database, unquote_plus(name), json_util.loads(file.read()) if described else _each(file)
         return
     with dump.file() as file:
-        for _ in _prelude(file):
-            pass
-        while (about := _next(file)) is not None:
-            part, documents = bson.decode(about.raw), _each(file)
+        file.read(4)  # what shows that it is one
+        _next(file)
+        for each in _each(file):
+            about = bson.decode(each.raw)
+            if about["db"] not in SERVERS_OWN:
+                yield about["db"], about["collection"], json_util.loads(about["metadata"])
+        while (head := _next(file)) is not None:
+            part, documents = bson.decode(head.raw), _each(file)
             if part["db"] not in SERVERS_OWN and not part.get("EOF"):
-                yield part["collection"], documents
+                yield part["db"], part["collection"], documents
             for _ in documents:
                 pass
-
-
-def _prelude(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """The descriptions of collections at the beginning of an archive."""
-    file.read(4)  # what shows that it is one
-    _next(file)
-    for each in _each(file):
-        yield bson.decode(each.raw)
 
 
 def _each(file: IO[bytes]) -> Iterator[RawBSONDocument]:
@@ -235,18 +238,3 @@ def _next(file: IO[bytes]) -> RawBSONDocument | None:
     if len(content) != int.from_bytes(length, "little"):
         raise NotLoaded("the dump ends within a document")
     return RawBSONDocument(content)
-
-
-def _named(path: str) -> tuple[str, str, str]:
-    """Database, collection and kind of a file in mongodump's folder."""
-    folder, _, file = path.rpartition("/")
-    name, _, kind = file.removesuffix(".json").rpartition(".")
-    return folder.rpartition("/")[2], unquote_plus(name), kind + ".json" * file.endswith(".json")
-
-
-def _indexes(about: Mapping[str, Any]) -> Iterator[tuple[list[tuple[str, Any]], dict[str, Any]]]:
-    """Keys and options of each index. Drivers want whole numbers for directions, and dumps may have others."""
-    for one in about.get("indexes", ()):
-        if one["name"] != "_id_":
-            keys = [(key, int(way) if isinstance(way, int | float) else way) for key, way in one["key"].items()]
-            yield keys, {each: value for each, value in one.items() if each not in {"v", "key", "ns"}}

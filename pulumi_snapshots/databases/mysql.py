@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import ssl
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import pymysql
 
-from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, as_number, only_column, said
+from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, Session, only_column, said
+from pulumi_snapshots.databases.dumps import BLOCK, NotLoaded
 from pulumi_snapshots.databases.kinds import login, parameters
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.databases.loading import Loading
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
@@ -26,11 +31,15 @@ AGES = (
 )
 TABLES = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = database()"
 OBJECTS = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()"
+ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNORECASE)
+"""A line at the beginning of a dump that leads to another database than that of the connection."""
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
-class MySQL:
+class MySQL(Session):
     """A connection on which every command is a single statement in a read-only transaction of its own."""
+
+    counts, ages = OBJECTS, AGES
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._connection: Any = pymysql.connect(
@@ -42,11 +51,6 @@ class MySQL:
             write_timeout=seconds,
             init_command=PREPARE,
         )
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is: the library closes it at a time-out."""
-        return bool(self._connection.open)
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
@@ -64,34 +68,45 @@ class MySQL:
             raise Refused(NOT_TEXT) from None
         except (pymysql.Error, OSError) as error:
             raise (Refused if self._connection.open else Lost)(said(error)) from error
-        finally:
-            with suppress(pymysql.Error, OSError):
-                self._connection.rollback()
-
-    def holds(self) -> int:
-        """How many tables and views there are."""
-        return int(self.ask(OBJECTS) or 0)
-
-    def age(self) -> float | None:
-        """As its status says, which everybody may read."""
-        for command in AGES:
-            with suppress(Refused):
-                return as_number(self.ask(command))
-        return None
 
     def close(self) -> None:
         """End the connection."""
         with suppress(pymysql.Error):
             self._connection.close()
 
+    @staticmethod
+    def empty(dsn: str) -> None:
+        """Drop all tables and views."""
+        with pymysql.connect(**login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            cursor.execute(TABLES)
+            for name, kind in cursor.fetchall():
+                cursor.execute(f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`")
 
-def empty(dsn: str) -> None:
-    """Drop all tables and views; raises an error of the library."""
-    with pymysql.connect(**login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
-        cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute(TABLES)
-        for name, kind in cursor.fetchall():
-            cursor.execute(f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`")
+    @staticmethod
+    async def load(loading: Loading) -> None:
+        """Load it by the client's program."""
+        to, given = login(loading.dsn), parameters(loading.dsn)
+        mode = mode_of(given)
+        # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
+        options = [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
+        options.append(f"--loose-ssl-mode={mode}")
+        if mode != "PREFERRED":
+            options.append("--loose-skip-ssl" if mode == "DISABLED" else "--loose-ssl")
+        verify = "--loose-ssl-verify-server-cert"
+        options.append(verify if mode.startswith("VERIFY") else "--loose-skip-ssl-verify-server-cert")
+        options += [f"--{name}={to[name]}" for name in ("host", "port", "user")]
+        # Without `binary-mode` a dump may hold commands for this machine.
+        options += ["--default-character-set=utf8mb4", "--binary-mode", to["database"]]
+        with loading.dump.file() as file:
+            if ELSEWHERE.search(await anyio.to_thread.run_sync(file.read, BLOCK)):
+                raise NotLoaded("the dump names a database of its own, and would change that one")
+        await loading.fed("--no-defaults", *options, MYSQL_PWD=to["password"])
+
+
+def mode_of(given: dict[str, str]) -> str:
+    """The `ssl-mode` of the parameters of a connection string."""
+    return given.get("ssl-mode", "VERIFY_CA" if "ssl-ca" in given else "PREFERRED").upper()
 
 
 def tls(given: dict[str, str]) -> dict[str, Any]:
@@ -101,7 +116,7 @@ def tls(given: dict[str, str]) -> dict[str, Any]:
         ValueError: there is no such mode.
         OSError: a file is missing, or holds no certificate or key.
     """
-    mode = given.get("ssl-mode", "VERIFY_CA" if "ssl-ca" in given else MODES[1]).upper()
+    mode = mode_of(given)
     if mode not in MODES:
         raise ValueError(f"ssl-mode is one of {', '.join(MODES)}")
     if mode == "DISABLED":

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
 
-from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, as_number, only_column, said
+from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, Session, only_column, said
 from pulumi_snapshots.databases.dumps import NotLoaded
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.databases.loading import Loading
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
@@ -36,8 +37,10 @@ END $$"""
 PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 
 
-class Postgres:
+class Postgres(Session):
     """A connection on which every command is a single statement in a read-only transaction of its own."""
+
+    counts, ages = OBJECTS, (AGE,)
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
@@ -59,11 +62,6 @@ class Postgres:
             raise Lost(BEFORE_REASON.sub("", str(error))) from None
         self._connection.read_only = True
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is: what is more than one answer, such as a COPY, closes it."""
-        return not self._connection.closed
-
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
         try:
@@ -80,39 +78,32 @@ class Postgres:
             # The library's own errors have no code, and name its functions.
             own = isinstance(error, psycopg.ProgrammingError | psycopg.InternalError) and error.sqlstate is None
             raise (Lost if self._connection.broken else Refused)("it gives no rows" if own else said(error)) from None
-        finally:
-            with suppress(psycopg.Error):
-                self._connection.rollback()
-            if self._connection.info.transaction_status != TransactionStatus.IDLE:
-                self._connection.close()
-
-    def holds(self) -> int:
-        """How many tables and views there are."""
-        return int(self.ask(OBJECTS) or 0)
-
-    def age(self) -> float | None:
-        """By the server's clock, as it says to everybody."""
-        return as_number(self.ask(AGE))
 
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
 
+    @staticmethod
+    def empty(dsn: str) -> None:
+        """Drop every schema with all that it holds, and large objects."""
+        with psycopg.connect(dsn) as connection:
+            connection.execute(EMPTY)
 
-def empty(dsn: str) -> None:
-    """Drop every schema with all that it holds, and large objects; raises an error of the library."""
-    with psycopg.connect(dsn) as connection:
-        connection.execute(EMPTY)
-
-
-def login(dsn: str) -> tuple[str, str | None]:
-    """A connection string without its password, which its programs show to every user of the machine, and the password.
-
-    Raises:
-        NotLoaded: it has a secret that they take in no other way.
-    """
-    given: dict[str, Any] = dict(conninfo_to_dict(dsn))
-    if given.get("sslpassword"):
-        raise NotLoaded("a connection with sslpassword would show it to others: use a key without a password")
-    password = given.pop("password", None)
-    return make_conninfo(**given), password
+    @staticmethod
+    async def load(loading: Loading) -> None:
+        """Load it by psql or pg_restore, in one transaction."""
+        given: dict[str, Any] = dict(conninfo_to_dict(loading.dsn))
+        if given.get("sslpassword"):
+            raise NotLoaded("a connection with sslpassword would show it to others: use a key without a password")
+        password = given.pop("password", None)
+        options = [f"--dbname={make_conninfo(**given)}", "--single-transaction"]
+        if loading.dump.form == "sql":
+            await loading.fed("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", *options, PGPASSWORD=password)
+            return
+        options += ["--exit-on-error", "--no-owner", "--no-privileges"]
+        options += ["--clean", "--if-exists"] if loading.overwrite else []
+        if loading.dump.form == "file":
+            await loading.fed(*options, PGPASSWORD=password)
+            return
+        async with loading.unpacked() as folder:
+            await loading.run(*options, folder, PGPASSWORD=password)

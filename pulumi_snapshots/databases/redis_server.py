@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from functools import partial
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.to_thread
 import redis
 
-from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, as_number, said, scalar
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, Session, as_number, said, scalar
 from pulumi_snapshots.databases.dumps import NotLoaded
+from pulumi_snapshots.databases.kinds import login, parameters
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.databases.loading import Loading
 
 BATCH = 500
 """Keys that are copied at once."""
@@ -20,19 +29,16 @@ FLAGS = 2
 """Where what COMMAND INFO says of a command has its flags."""
 
 
-class Redis:
+class Redis(Session):
     """A connection that sends only commands that the server itself marks as reading."""
+
+    counts = "DBSIZE"
 
     def __init__(self, dsn: str, seconds: float) -> None:
         limits = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "health_check_interval": 0}
         self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
         self._connection.connect()
         self._send("PING")
-
-    @property
-    def is_open(self) -> bool:
-        """Always: it connects again by itself."""
-        return True
 
     def ask(self, command: str) -> Scalar:
         """The reply to a command line."""
@@ -56,10 +62,6 @@ class Redis:
         except (redis.RedisError, OSError) as error:
             raise (Refused if isinstance(error, redis.ResponseError) else Lost)(said(error)) from error
 
-    def holds(self) -> int:
-        """How many keys there are."""
-        return int(self._send("DBSIZE"))
-
     def age(self) -> float | None:
         """As `INFO` says; None if the user may not ask for it."""
         try:
@@ -77,11 +79,38 @@ class Redis:
         self._connection.send_command(*words)
         return self._connection.read_response()
 
+    @staticmethod
+    def empty(dsn: str) -> None:
+        """Remove all keys of the logical database."""
+        with redis.Redis.from_url(dsn) as client:
+            client.flushdb()
 
-def empty(dsn: str) -> None:
-    """Remove all keys of the logical database; raises an error of the library."""
-    with redis.Redis.from_url(dsn) as client:
-        client.flushdb()
+    @staticmethod
+    async def load(loading: Loading) -> None:
+        """Load commands by redis-cli, and a file by a server of our own, since no server loads one while it runs."""
+        if loading.dump.form == "commands":
+            to, given = login(loading.dsn), parameters(loading.dsn)
+            names = {"ssl-ca-certs": "--cacert", "ssl-certfile": "--cert", "ssl-keyfile": "--key"}
+            tls = ["--tls"] if loading.dsn.startswith("rediss:") else []
+            tls += [word for name, option in names.items() if name in given for word in (option, given[name])]
+            tls += ["--insecure"] if given.get("ssl-cert-reqs") == "none" else []
+            place = ["-h", to["host"], "-p", str(to["port"]), "-n", to["database"] or "0"]
+            place += ["--user", to["user"]] if to["user"] else []
+            await loading.fed(*place, *tls, "--pipe", REDISCLI_AUTH=to["password"])
+            return
+
+        async def copied(server: anyio.abc.Process) -> None:
+            ours = partial(copy, f"{folder}/socket", loading.dsn, loading.overwrite)
+            while server.returncode is None:
+                if await anyio.to_thread.run_sync(ours, abandon_on_cancel=True):
+                    server.terminate()
+                    return
+                await Clock().sleep(0.05)
+
+        async with loading.unpacked() as folder:
+            place = ["--port", "0", "--unixsocket", f"{folder}/socket", "--dir", folder]
+            place += ["--dbfilename", Path(loading.dump.member).name]
+            await loading.run(*place, "--save", "", "--appendonly", "no", "--databases", "1024", meanwhile=copied)
 
 
 def copy(socket: str, dsn: str, overwrite: bool) -> bool:  # noqa: FBT001  threads have no keywords

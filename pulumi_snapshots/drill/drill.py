@@ -12,7 +12,7 @@ import anyio
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
-from pulumi_snapshots.databases.opening import open_database
+from pulumi_snapshots.databases.database import Database
 from pulumi_snapshots.drill.check import CheckResult, results_of
 from pulumi_snapshots.drill.evidence import APART, ProvesNothing, evidence
 from pulumi_snapshots.drill.inputs import DrillInputs
@@ -248,16 +248,14 @@ class Drilling:
         return replace(ended, last_good=ended.good or record.last_good), None
 
     async def _asked(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
-        """Ask the restored database the checks, over one connection; returns what shows that the right one was asked, too."""
+        """Ask the restored database the checks; returns what shows that the right one was asked, too."""
         reach, inputs, member, clock = self.reach, self.inputs, self.member, self.session.clock
         began = clock.monotonic()
         while True:
             member.progress("restored; connecting to the scratch database")
             try:
-                async with (
-                    reach.connection() as dsn,
-                    open_database(dsn, timeout=min(LONGEST, inputs.timeout)) as database,
-                ):
+                async with reach.connection() as dsn:
+                    database = Database(dsn, timeout=min(LONGEST, inputs.timeout))
                     proofs = await evidence(self.session, record, await database.age(), own=reach.is_own)
                     return await results_of(database, inputs.checks, member.progress), proofs
             except DatabaseUnreachable as error:

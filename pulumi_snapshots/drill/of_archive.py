@@ -20,10 +20,9 @@ from pulumi_snapshots.archive.shelf import Shelved, find, opened
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.databases.database import Database, empty, load
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
-from pulumi_snapshots.databases.loading import empty, load
-from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, CheckResult, results_of
 from pulumi_snapshots.drill.drill import concluded, failed, misuse
@@ -78,24 +77,22 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
         NotLoaded, DatabaseUnreachable: the database did not take it, or there is no connection to it.
     """
     kind, began = kind_of(dsn), transfers.clock.monotonic()
-    title, things = KINDS[kind].title, KINDS[kind].things
+    title, things, database = KINDS[kind].title, KINDS[kind].things, Database(dsn, timeout=PATIENCE)
     keys = identities(Path(identity)) if found.sealed and identity else []
     async with opened(transfers, found, keys) as zipped:
         dump = await transfers.reading(dump_in, zipped, kind)
         if empties:
             progress(f"emptying the {title} database")
             await empty(dsn)
-            async with open_database(dsn, timeout=PATIENCE) as database:
-                if left := await database.holds():
-                    raise NotLoaded(f"the {title} database could not be emptied: {left} {things} are left")
+            if left := await database.holds():
+                raise NotLoaded(f"the {title} database could not be emptied: {left} {things} are left")
         progress(f"loading {dump.member or 'the dump'} into {title}")
         await load(dump, dsn, environment, overwrite=overwrite)
     seconds = round(transfers.clock.monotonic() - began, 1)
     progress("checking it")
-    async with open_database(dsn, timeout=PATIENCE) as database:
-        if not (holds := await database.holds()):
-            raise NotLoaded(f"the dump was loaded, and the database has no {things}")
-        return seconds, holds, await results_of(database, checks, progress)
+    if not (holds := await database.holds()):
+        raise NotLoaded(f"the dump was loaded, and the database has no {things}")
+    return seconds, holds, await results_of(database, checks, progress)
 
 
 async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
@@ -120,8 +117,7 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
                 why = Text("{connection} leads to a database that is being restored")
                 raise ArchiveNotDrilled(why, "Nothing was overwritten.", [Next(Step.RUN_AGAIN)])
             listener.progress("connecting to the database")
-            async with open_database(dsn, timeout=PATIENCE):
-                pass
+            await Database(dsn, timeout=PATIENCE).age()
             at = rfc3339(transfers.clock.utc())
             record = DrillRecord(*of, "", at, archive=place.uri, last_good=last_good)
             try:

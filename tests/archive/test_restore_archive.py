@@ -27,9 +27,9 @@ import redis
 
 from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.databases.database import empty, load
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
-from pulumi_snapshots.databases.loading import empty, load
 from tests.cli.typed import Ended
 from tests.support.failing import fails_with
 from tests.support.real_data import content_of, filled, fresh, sql_at

@@ -22,7 +22,7 @@ import pytest
 import redis
 
 from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
-from pulumi_snapshots.databases.opening import SESSIONS, open_database
+from pulumi_snapshots.databases.database import ENGINES, Database
 from tests.support.asking import SECONDS, Why, ask, asked, unreachable
 from tests.support.real_data import fresh, sql_at
 from tests.support.running import mysql_at
@@ -320,7 +320,7 @@ REDIS = Engine(
         "127.0.0.1?ssl_ca_certs={0.authority}": "IP address mismatch",
     },
 )
-ENGINES = {each.server: each for each in (POSTGRES, MYSQL, MONGODB, REDIS)}
+SERVERS = {each.server: each for each in (POSTGRES, MYSQL, MONGODB, REDIS)}
 
 
 @dataclass
@@ -375,10 +375,10 @@ def _filled(server: Any, name: str) -> Any:
     return server.url("5")
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=SERVERS)
 def shop(request: pytest.FixtureRequest) -> Shop:
     server: Server = request.getfixturevalue(request.param)
-    return Shop(ENGINES[request.param], server, _filled(server, request.param))
+    return Shop(SERVERS[request.param], server, _filled(server, request.param))
 
 
 def test_a_command_gives_one_value_or_says_why_not(shop: Shop) -> None:
@@ -457,15 +457,13 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
 
 def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(shop: Shop) -> None:
     async def age() -> float:
-        async with open_database(shop.url, timeout=SECONDS) as database:
-            seconds = await database.age()
-            assert seconds is not None
-            return seconds
+        seconds = await Database(shop.url, timeout=SECONDS).age()
+        assert seconds is not None
+        return seconds
 
     async def lasts(place: str) -> bool:
         with pytest.raises(DatabaseUnreachable) as failed:
-            async with open_database(place, timeout=2):
-                pass
+            await Database(place, timeout=2).age()
         return failed.value.lasting
 
     first_age = anyio.run(age)
@@ -477,14 +475,13 @@ def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_tha
 
 
 # FerretDB has no command that waits.
-@pytest.mark.parametrize("shop", [name for name, each in ENGINES.items() if each.slow], indirect=True)
+@pytest.mark.parametrize("shop", [name for name, each in SERVERS.items() if each.slow], indirect=True)
 def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
     slow, before = shop.engine.slow, set(threading.enumerate())
 
     async def stopped() -> None:
         with anyio.move_on_after(0.2):
-            async with open_database(shop.url, timeout=8) as database:
-                await database.ask(slow)
+            await Database(shop.url, timeout=8).ask(slow)
 
     began = time.monotonic()
     anyio.run(stopped)
@@ -498,8 +495,6 @@ def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
 
 
 class _Strange:
-    is_open = True
-
     def __init__(self, dsn: str, _seconds: float) -> None:
         if "wrong" in dsn:
             self.ask("hush-hush")
@@ -512,14 +507,10 @@ class _Strange:
 
 @pytest.mark.parametrize("dsn", ["mysql://a:hush-hush@wrong/shop", "mysql://a:hush-hush@right/shop"])
 def test_an_unknown_error_of_a_library_ends_in_ours(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SESSIONS, "mysql", lambda: _Strange)
-
-    async def body() -> None:
-        async with open_database(dsn, timeout=SECONDS) as database:
-            await database.ask("hush-hush")
+    monkeypatch.setitem(ENGINES, "mysql", lambda: _Strange)
 
     with pytest.raises((DatabaseUnreachable, CheckNotRun)) as failed:
-        anyio.run(body)
+        anyio.run(Database(dsn, timeout=SECONDS).ask, "hush-hush")
     assert isinstance(failed.value, DatabaseUnreachable | CheckNotRun)
     assert failed.value.why == "'cryptography' is required for …"
     assert failed.value.__context__ is None

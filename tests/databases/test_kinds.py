@@ -11,11 +11,10 @@ import anyio
 import pytest
 
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
+from pulumi_snapshots.databases.database import ENGINES, Database, empty
 from pulumi_snapshots.databases.dumps import NotLoaded
-from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, Hidden
+from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, without
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
-from pulumi_snapshots.databases.loading import EMPTIERS, empty
-from pulumi_snapshots.databases.opening import SESSIONS, open_database
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 from tests.support.failing import fails_with
@@ -81,31 +80,24 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypa
     def broken() -> NoReturn:
         raise ImportError("no pq wrapper available")
 
-    monkeypatch.setitem(SESSIONS, "postgres", broken)
-
-    async def body() -> None:
-        with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:
-            async with open_database("postgresql://x:secret-word@127.0.0.1/x", timeout=1):
-                pass
-        assert [str(step) for step in failed.value.then] == [
-            f"Install what it needs: {pip_install('drill-postgresql')}."
-        ]
-
-    anyio.run(body)
+    monkeypatch.setitem(ENGINES, "postgres", broken)
+    with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:
+        anyio.run(Database("postgresql://x:secret-word@127.0.0.1/x", timeout=1).holds)
+    assert [str(step) for step in failed.value.then] == [f"Install what it needs: {pip_install('drill-postgresql')}."]
 
 
 def test_an_error_without_a_text_does_not_pass_for_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_dsn: str) -> NoReturn:
+    def fails() -> NoReturn:
         raise RuntimeError
 
-    monkeypatch.setitem(EMPTIERS, "redis", lambda: fails)
+    monkeypatch.setitem(ENGINES, "redis", fails)
     with fails_with(NotLoaded, "Redis database could not be emptied: RuntimeError"):
         anyio.run(empty, "redis://db.example/0")
 
 
 def test_no_library_is_loaded_before_a_database_is_opened() -> None:
     code = (
-        "import sys, pulumi_snapshots.databases.opening\n"
+        "import sys, pulumi_snapshots.databases.database\n"
         "assert not {'psycopg', 'pymysql', 'pymongo', 'bson', 'redis'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  this very interpreter
@@ -113,12 +105,11 @@ def test_no_library_is_loaded_before_a_database_is_opened() -> None:
 
 STOPPED = """
 import anyio, sys
-from pulumi_snapshots.databases.loading import EMPTIERS, empty
-from pulumi_snapshots.databases.opening import open_database
+from pulumi_snapshots.databases.database import Database, empty
 
 async def open_one(dsn):
-    async with open_database(dsn, timeout=600):
-        raise AssertionError(dsn)
+    await Database(dsn, timeout=600).holds()
+    raise AssertionError(dsn)
 
 async def body():
     with anyio.move_on_after(1):
@@ -154,16 +145,14 @@ def test_a_stopped_run_ends_though_no_server_answers() -> None:
 )
 def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
     said = f'cannot use {dsn}: refused for "someone" at db.example (secret/word) and at db.example.org\nmore'
-    shown = Hidden(dsn).text(said)
+    shown = without(dsn, said)
     for part in (dsn, "secret/word", "secret%2Fword", "someone" if "someone" in dsn else "secret/word"):
         assert part not in shown
     assert shown.endswith("and at db.example.org")
     assert f"at {HIDDEN} (" in shown
-    assert repr(Hidden(dsn)) == "Hidden(…)"
 
 
 def test_what_a_library_says_is_one_line_of_some_length() -> None:
-    hidden = Hidden("redis://:hush@db.example/0")
-    assert hidden.text("  it failed.\nhush\n") == "it failed"
-    assert hidden.text("") == ""
-    assert len(hidden.text("x" * 5000)) == LONGEST + 1
+    dsn = "redis://:hush@db.example/0"
+    shown = [without(dsn, each) for each in ("  it failed.\nhush\n", "", "x" * 5000)]
+    assert shown == ["it failed", "", "x" * LONGEST + HIDDEN]

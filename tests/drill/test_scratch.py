@@ -150,7 +150,7 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
             return 1.0, 1, []
 
         monkeypatch.setattr(of_archive, "loaded", loaded)
-        monkeypatch.setattr(of_archive, "open_database", at.databases.opens)
+        monkeypatch.setattr(of_archive, "Database", at.databases.opens)
         archive = str(shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE))
         work = partial(of_archive.drill_archive, call, DrillInputs.of({**ARCHIVED, "archive": archive}))
         if when != "meanwhile":

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
-from pulumi_snapshots.databases.opening import open_database
+from pulumi_snapshots.databases.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,17 +27,17 @@ class Why(str):
 
 
 def asked(dsn: str, commands: Iterable[str], seconds: float = SECONDS) -> dict[str, Scalar | Why]:
-    """The value of each command, over one connection."""
+    """The value of each command."""
 
     async def body() -> dict[str, Scalar | Why]:
         values: dict[str, Scalar | Why] = {}
-        async with open_database(dsn, timeout=seconds) as database:
-            for command in commands:
-                try:
-                    values[command] = await database.ask(command)
-                except CheckNotRun as error:
-                    values[command] = Why(error.why)
-                    _check(error, dsn)
+        database = Database(dsn, timeout=seconds)
+        for command in commands:
+            try:
+                values[command] = await database.ask(command)
+            except CheckNotRun as error:
+                values[command] = Why(error.why)
+                _check(error, dsn)
         return values
 
     return anyio.run(body)
@@ -60,8 +60,7 @@ def unreachable(places: Mapping[str, str], secrets: Iterable[str], seconds: floa
     async def body() -> None:
         for dsn, why in places.items():
             with pytest.raises(DatabaseUnreachable) as failed:
-                async with open_database(dsn, timeout=seconds):
-                    pass
+                await Database(dsn, timeout=seconds).age()
             _check(failed.value, dsn, *secrets)
             assert re.search(why, failed.value.why, re.IGNORECASE), (why, failed.value.why)
 

@@ -66,23 +66,22 @@ class FakeDatabases:
     asked: list[str] = field(default_factory=list)
     opened: list[tuple[str, bytes, int]] = field(default_factory=list)
 
-    @asynccontextmanager
-    async def opens(self, dsn: str, *, timeout: float) -> AsyncIterator[FakeDatabases]:  # noqa: ASYNC109  as the real one
+    def opens(self, dsn: str, *, timeout: float) -> FakeDatabases:
         if dsn not in {CONNECTION, ELSEWHERE}:
             self.opened.append((dsn, *_certificate_in(dsn)))
         assert timeout > 0
+        return self
+
+    def instead(self) -> AbstractContextManager[Any]:
+        """Let drills ask these while the block runs."""
+        return mock.patch("pulumi_snapshots.drill.drill.Database", self.opens)
+
+    async def age(self) -> float | None:
+        """Seconds for which the server that is asked has run."""
         await anyio.lowlevel.checkpoint()
         if self.refuses:
             self.refuses -= 1
             raise DatabaseUnreachable("PostgreSQL", "the connection was refused", lasting=self.lasting)
-        yield self
-
-    def instead(self) -> AbstractContextManager[Any]:
-        """Let drills ask these while the block runs."""
-        return mock.patch("pulumi_snapshots.drill.drill.open_database", self.opens)
-
-    async def age(self) -> float | None:
-        """Seconds for which the server that is asked has run."""
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()

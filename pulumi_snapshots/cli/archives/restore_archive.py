@@ -17,9 +17,9 @@ from pulumi_snapshots.cli.terminal.output import MARKS, facts, grid, moment
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
+from pulumi_snapshots.databases.database import Database
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.databases.loading import PROGRAMS, program
-from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.drill.inputs import lacks
 from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
@@ -126,8 +126,7 @@ async def _seen(dsn: str, lacking: str, *, dry_run: bool) -> tuple[int, str]:
     """How many things the database has, and in a dry run why it cannot be used, if it cannot."""
     try:
         if not lacking:
-            async with open_database(dsn, timeout=PATIENCE) as database:
-                return await database.holds(), ""
+            return await Database(dsn, timeout=PATIENCE).holds(), ""
     except DatabaseUnreachable as error:
         if not dry_run:
             raise
