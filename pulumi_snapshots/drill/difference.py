@@ -5,25 +5,24 @@ A drill is never replaced: an update knows the last good one, which stays beside
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.inputs import archive_uri
-from pulumi_snapshots.clock import parse_rfc3339, system_utc, to_the_second
+from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.inputs import databases_of, marks
-from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord
+from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.restore.difference import WATCHES_ON
+from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import Same, changed, differs, holds_unknown, never, since, undecided
+from pulumi_snapshots.run.difference import Same, changed, holds_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,10 +36,12 @@ MAY_RUN = timedelta(days=1)
 
 
 class DrillRules(Rules):
-    """The rules of a drill."""
+    """Another snapshot, other triggers, another scratch database, `every`, and a failure have work to do."""
 
     schema = DRILL
     kind = "restore"
+    waits_on = RestoreRules.waits_on
+    acts_again = DRILLS
 
     def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, and with overwriting the scratch database as far as this run knows the stack."""
@@ -83,51 +84,31 @@ class DrillRules(Rules):
         calls: Calls = late("drill.calls:DrillCalls")(self.compare)
         return calls
 
-    def compare(self, call: Call, record: DrillRecord, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
-        """Compare."""
-        return drill_difference(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
+    def others(self, record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+        """As declared; an archive names its own snapshot, and two spellings of one archive are equal."""
+        uri = new.get("archive")
+        new = {**new, "archive": archive_uri(uri) if isinstance(uri, str) else uri}
+        if record.archive is not None:
+            own = {name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")}
+            new = {**own, **{name: value for name, value in new.items() if value is not None}}
+        return super().others(record, {**old, **record.to_outputs()}, new, same)
 
-
-def drill_difference(  # noqa: PLR0911  each kind of change is one return
-    record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
-) -> Changes:
-    """Compare by value: another snapshot, other triggers, another scratch database, `every`, and a failure have work to do.
-
-    What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time.
-    """
-    every = new.get("every")
-    causes = ["triggers"] if changed("triggers", old, new, same) else []
-    causes += [
-        name
-        for name in ("database_id", "version_id", "scratch_database_id")
-        if differs(getattr(record, name), new.get(name, "")) and (record.archive is None or new.get(name) is not None)
-    ]
-    uri = new.get("archive")
-    if differs(
-        record.archive, archive_uri(uri) if isinstance(uri, str) else uri
-    ):  # two spellings of one archive are equal
-        causes.append("archive")
-    if causes:
-        return Changes(updates=(*causes, DRILLS))
-    if record.failed_to_restore:
-        failed = f"the restore requested at {record.requested_at} failed with {record.failure}"
-        return Changes(updates=(DRILLS,), reason=failed)
-    if over := _is_over(record, every, now):
-        return Changes(updates=(DRILLS,), reason=over)
-    later = undecided(new, "archive", "database_id", "version_id", "scratch_database_id", "triggers")
-    if record.pending:
-        note = Text(WATCHES_ON, since=since(record.requested_at, now))
-        return Changes(updates=(RESUMES,), reason=later, note=note)
-    others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
-    if record.passed:
-        return replace(_other_checks(record, every) if others else Changes(), reason=later)
-    again, todo = "the checks run again, without another restore", ASKS
-    if record.archive is not None:
-        again, todo = "the archive is loaded and checked again", DRILLS
-    # Nobody has judged a database that could not be reached, and the connection may be another one now.
-    if record.passed is None or new.get("on_failure") != "warn" or others or record.failure is not None:
-        return Changes(updates=(todo,), reason=again)
-    return Changes(reason=later, warning=record.still_failed)
+    def otherwise(self, record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> Changes:
+        """`every`, a failure, or other checks."""
+        every = new.get("every")
+        if reason := _is_over(record, every, now):
+            return Changes(updates=(DRILLS,), reason=reason)
+        if record.pending:
+            return Changes()
+        others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
+        if record.passed:
+            return _other_checks(record, every) if others else Changes()
+        # Nobody has judged a database that could not be reached, and the connection may be another one now.
+        if record.passed is not None and new.get("on_failure") == "warn" and not others and record.failure is None:
+            return Changes(warning=record.still_failed)
+        if record.archive is not None:
+            return Changes(updates=(DRILLS,), reason="the archive is loaded and checked again")
+        return Changes(updates=(ASKS,), reason="the checks run again, without another restore")
 
 
 def _other_checks(record: DrillRecord, every: Any) -> Changes:
@@ -141,6 +122,8 @@ def _other_checks(record: DrillRecord, every: Any) -> Changes:
 
 def _is_over(record: DrillRecord, every: Any, now: datetime) -> Words:
     """Why it is time for another drill; empty if it is not."""
+    if record.failed_to_restore:
+        return f"the restore requested at {record.requested_at} failed with {record.failure}"
     if every is None or every is UNKNOWN:
         return ""
     last, after = parse_rfc3339(record.restored_at or record.requested_at), parse_duration(every)

@@ -66,13 +66,18 @@ def lacks(kind: str, extra: str) -> str:
 class DrillInputs(Inputs):
     """The inputs of a drill; durations in seconds."""
 
-    database_id: str = declare("The database whose snapshot is drilled.", default="", read=fit.database_id(PURPOSE))
-    version_id: str = declare("The snapshot's version id. Another one is drilled.", default="", read=fit.version_id)
+    database_id: str = declare(
+        "The database whose snapshot is drilled.", default="", read=fit.database_id(PURPOSE), repeats=True
+    )
+    version_id: str = declare(
+        "The snapshot's version id. Another one is drilled.", default="", read=fit.version_id, repeats=True
+    )
     archive: str | None = declare(
         "In place of a snapshot, the path or URI of an archive of one: it is loaded into the database of `connection`, at any "
         "host, by its engine's own programs. Another one is drilled.",
         default=None,
         read=archive_uri,
+        repeats=True,
         kw_only=True,
     )
     identity_file: str | None = declare(
@@ -87,6 +92,7 @@ class DrillInputs(Inputs):
         "drilled.",
         default="",
         read=fit.database_id("restore onto"),
+        repeats=True,
     )
     checks: list[Check] = declare(
         "What the restored database is asked, and what it must answer. Changed ones are run at once if the scratch database "
@@ -125,7 +131,7 @@ class DrillInputs(Inputs):
         kw_only=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any drills again.", default=None, read=fit.triggers, kw_only=True
+        "Any values. A change of any drills again.", default=None, read=fit.triggers, repeats=True, kw_only=True
     )
     on_failure: str = declare(
         "What a drill that fails does: `error` fails the update, `warn` only warns.",

@@ -86,6 +86,7 @@ class Property:
         reader: makes the value from what a program gave; raises ValueError, whose text says what would be right.
         choices: the known values of a text; the service may have more. None if any is one.
         replaces: whether another value of this input makes another resource in place of this one.
+        repeats: whether another value of this input lets an update act again.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Property:
     reader: Callable[[Any], Any] | None = None
     choices: Choices | None = None
     replaces: bool = False
+    repeats: bool = False
 
     @property
     def camel(self) -> str:

@@ -1,33 +1,31 @@
-"""What inputs may be, and what a change of them means for a restore that has acted. Sends no request."""
+"""What a change of inputs means for a restore that has acted. Sends no request."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, since, undecided
+from pulumi_snapshots.run.difference import Same, changed, differs
+from pulumi_snapshots.snapshot.record import NAMED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from pulumi_snapshots.run.calls import Call, Calls
-
-
-WATCHES_ON = "restore pending since {since}; will keep watching, no new request"
+    from pulumi_snapshots.run.calls import Calls
 
 
 class RestoreRules(Rules):
-    """The rules of a restore."""
+    """Only other triggers, another target or a failure restore again, a changed snapshot alone never does."""
 
     schema = RESTORE
     kind = "restore"
+    waits_on = "restore pending since {since}; will keep watching, no new request"
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
         """The restore, or the wait for its end."""
@@ -46,36 +44,22 @@ class RestoreRules(Rules):
     @property
     def calls(self) -> Calls:
         """Create, read, update and delete."""
-        calls: Calls = late("restore.calls:RestoreCalls")()
+        calls: Calls = late("restore.calls:RestoreCalls")(self)
         return calls
 
-    def compare(
-        self, call: Call, record: RestoreRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+    def others(self, record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+        """The triggers, and the input that names the target."""
+        found = ["triggers"] if changed("triggers", old, new, same) else []
+        if differs(record.target_database_id, target_of(new)):
+            found.append("database_id" if new.get("target_database_id") is None else "target_database_id")
+        return found
+
+    def otherwise(
+        self, record: RestoreRecord, _old: Mapping[str, Any], new: Mapping[str, Any], _now: datetime
     ) -> Changes:
-        """Compare."""
-        return restore_difference(record, state, values, call.shared.memory.is_same_snapshot)
-
-
-def restore_difference(
-    record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = never
-) -> Changes:
-    """Compare by value: only other triggers, another target or a failure restore again, a changed snapshot alone never does.
-
-    What is `UNKNOWN` is no change: an update decides it, and known values do.
-    """
-    target = "database_id" if new.get("target_database_id") is None else "target_database_id"
-    replaces = ["triggers"] if changed("triggers", old, new, same) else []
-    if differs(record.target_database_id, target_of(new)):
-        replaces.append(target)
-    if record.failure:
-        reason = f"the restore requested at {record.requested_at} failed with {record.failure}" if not replaces else ""
-        return Changes((*replaces, "attempt"), reason=reason)
-    if replaces:
-        return Changes(tuple(replaces))
-    is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in ("database_id", "version_id"))
-    warning = another_snapshot(record) if is_another else ""
-    later = undecided(new, "triggers", target)
-    if not record.pending:
-        return Changes(reason=later, warning=warning)
-    note = Text(WATCHES_ON, since=since(record.requested_at, system_utc()))
-    return Changes(updates=("attempt",), reason=later, note=note, warning=warning)
+        """A failure, or another snapshot."""
+        if record.failure:
+            reason = f"the restore requested at {record.requested_at} failed with {record.failure}"
+            return Changes(("attempt",), reason=reason)
+        is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in NAMED_BY)
+        return Changes(warning=another_snapshot(record) if is_another else "")

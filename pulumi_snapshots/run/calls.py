@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Unresolved, Words
+from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Text, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.run.difference import Same, changed, never, since, undecided
 from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from datetime import datetime
 
     from pulumi_snapshots.ledger.attempt import Proof
     from pulumi_snapshots.ledger.ledger import Ledger
@@ -106,10 +109,14 @@ class Rules(ABC):
     Attributes:
         schema: the resource's properties.
         kind: what its requests start, as the ledger calls it; empty if it sends none.
+        waits_on: the note about a pending one, with `{since}`.
+        acts_again: the output that the act changes if an input repeats it.
     """
 
     schema: ClassVar[ResourceSchema]
     kind: ClassVar[str] = ""
+    waits_on: ClassVar[str] = ""
+    acts_again: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -210,9 +217,37 @@ class Rules(ABC):
             call.listener.progress(found.reason)
         return found
 
-    @abstractmethod
     def compare(self, call: Call, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare; remember what create and delete are not told."""
+        return self.changes(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
+
+    def changes(
+        self, record: Any, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
+    ) -> Changes:
+        """Compare by value. What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time."""
+        inputs = self.schema.inputs.properties()
+        if others := self.others(record, old, new, same):
+            replaces = tuple(name for name in others if inputs[name].replaces)
+            updates = tuple(name for name in others if name not in replaces)
+            return Changes(replaces, (*updates, self.acts_again) if updates else ())
+        found = self.otherwise(record, old, new, now)
+        if found.replaces or found.updates:
+            return found
+        later = undecided(new, *(name for name, each in inputs.items() if each.replaces or each.repeats))
+        found = replace(found, reason=later)
+        if not record.pending:
+            return found
+        note = Text(self.waits_on, since=since(record.requested_at, now))
+        return replace(found, updates=("attempt",), note=note)
+
+    def others(self, _record: Any, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+        """The inputs that differ and ask for another resource, or for the act again, as they are declared."""
+        declared = self.schema.inputs.properties().items()
+        return [name for name, each in declared if (each.replaces or each.repeats) and changed(name, old, new, same)]
+
+    def otherwise(self, _record: Any, _old: Mapping[str, Any], _new: Mapping[str, Any], _now: datetime) -> Changes:
+        """What age, a failure or other inputs mean if none asks for another one."""
+        return Changes()
 
 
 class Calls(ABC):
@@ -241,6 +276,50 @@ class Calls(ABC):
     @abstractmethod
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
         """Forget or delete it, and leave a line that says which."""
+
+
+class ActCalls(Calls):
+    """Calls of a resource whose `act` sends one request; `resume` waits for the end of an earlier run's, `ends` is one not seen."""
+
+    ends: ClassVar[type[Unresolved[Any]]]
+    act: ClassVar[Callable[..., Awaitable[Any]]]
+    resume: ClassVar[Callable[..., Awaitable[Any]]]
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+        """Act, and wait for the end."""
+        kind, schema, memory = self.rules.kind, self.rules.schema, call.shared.memory
+        inputs: Any = schema.inputs.of(values)
+        kept = memory.kept(kind, call.owner, inputs.triggers)
+        if kept is not None and self.stays(kept, inputs):  # the engine makes again what is to stay
+            return await self.continued(call, kept.id, kept, values)
+        fresh = memory.is_forced(kind, call.owner)
+        with ending_unfinished(call, schema, values, self.ends):
+            record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=fresh)
+        return self.resource(record, values)
+
+    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Keep waiting for the end of an act; there is nothing else to update."""
+        return await self.continued(call, id_, self.rules.schema.record.from_outputs(state), values)
+
+    async def continued(self, call: Call, id_: str, record: Any, values: Mapping[str, Any]) -> Resource:
+        """The resource, once its act has ended."""
+        if record.pending:
+            schema = self.rules.schema
+            with ending_unfinished(call, schema, values, self.ends, kept=(id_, record)):
+                inputs = schema.inputs.of(values)
+                record = await self.resume(call.session(), record, inputs, call.listener, owner=call.owner)
+        return self.resource(record, values, id_)
+
+    def resource(self, record: Any, values: Mapping[str, Any], id_: str | None = None) -> Resource:  # noqa: ARG002
+        """The resource of a record, with these inputs; `id_` is the state's."""
+        return Resource(record.id, self.rules.schema.state(record, values))
+
+    @abstractmethod
+    def stays(self, kept: Any, inputs: Any) -> bool:
+        """Whether a record that the engine deletes in this run is what its create asks for."""
 
 
 def nothing_sent(reason: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.attempt import owner_of
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, ending_unfinished
+from pulumi_snapshots.run.calls import ActCalls, Call, Resource, Unfinished
 from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -16,24 +16,20 @@ from pulumi_snapshots.snapshot.read import get, read
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 
 
-class SnapshotCalls(Calls):
+class SnapshotCalls(ActCalls):
     """Create, read, update and delete."""
 
-    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
-        """Take a snapshot and wait for it."""
-        inputs, memory = SnapshotInputs.of(values), call.shared.memory
-        kept: SnapshotRecord | None = memory.kept("snapshot", call.owner, inputs.triggers)
-        if kept is not None and kept.database_id == inputs.database_id:  # the engine makes again what is to stay
-            return await _continued(call, kept.id, kept, values)
-        fresh = memory.is_forced("snapshot", call.owner)
-        with ending_unfinished(call, SNAPSHOT, values, Pending):
-            record = await create(call.session(), inputs, call.listener, call.owner, fresh=fresh)
-        return _resource(record, values)
+    ends = Pending
+    act, resume = staticmethod(create), staticmethod(resume)
+
+    def stays(self, kept: SnapshotRecord, inputs: SnapshotInputs) -> bool:
+        """Whether it is of the same database."""
+        return kept.database_id == inputs.database_id
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh a snapshot in the state, or get an existing one by its id."""
         if "available" not in state:
-            return _resource(await get(call.session(), id_), state)
+            return self.resource(await get(call.session(), id_), state)
         record = SnapshotRecord.from_outputs(state)
         try:
             seen = await read(call.session(), record, call.listener, owner=call.owner)
@@ -49,11 +45,7 @@ class SnapshotCalls(Calls):
         if seen.pending:
             which = f"The snapshot of database {seen.database_id} requested at {seen.requested_at}"
             raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending"))
-        return _resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
-
-    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
-        """Keep waiting for a pending snapshot; there is nothing else to update."""
-        return await _continued(call, id_, SnapshotRecord.from_outputs(state), values)
+        return self.resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
@@ -62,18 +54,6 @@ class SnapshotCalls(Calls):
         adopted = record.version_id in call.shared.memory.of(record.database_id).claimed
         resumed = owner_of(call.owner) in call.shared.memory.resumed
         call.listener.note(_forgotten(record, adopted=adopted, resumed=resumed))
-
-
-async def _continued(call: Call, id_: str, record: SnapshotRecord, values: Mapping[str, Any]) -> Resource:
-    if record.pending:
-        with ending_unfinished(call, SNAPSHOT, values, Pending, kept=(id_, record)):
-            inputs = SnapshotInputs.of(values)
-            record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
-    return _resource(record, values)
-
-
-def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:
-    return Resource(record.id, SNAPSHOT.state(record, inputs))
 
 
 def _forgotten(record: SnapshotRecord, *, adopted: bool, resumed: bool) -> Words:

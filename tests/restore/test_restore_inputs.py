@@ -9,7 +9,7 @@ import pytest
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.restore.difference import restore_difference
+from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from tests.support.world import DATABASE, OTHER_DATABASE, START
@@ -91,7 +91,7 @@ def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
     ],
 )
 def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -> None:
-    found = restore_difference(RECORD, GOOD, {**GOOD, **change})
+    found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
     assert (found.replaces, found.updates, found.warning) == ((), (), "")
 
 
@@ -104,7 +104,7 @@ def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -
     ],
 )
 def test_a_changed_snapshot_alone_restores_nothing_and_warns(change: Mapping[str, Any]) -> None:
-    found = restore_difference(RECORD, GOOD, {**GOOD, **change})
+    found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
     assert (found.replaces, found.updates) == ((), ())
     assert str(found.warning).startswith("the snapshot changed; set triggers to restore again.")
 
@@ -120,7 +120,7 @@ def test_a_changed_snapshot_alone_restores_nothing_and_warns(change: Mapping[str
     ],
 )
 def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any], name: str) -> None:
-    found = restore_difference(RECORD, GOOD, {**GOOD, **change})
+    found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
     assert found.replaces == (name,)
     assert not found.warning
 
@@ -128,11 +128,11 @@ def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any]
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     attempt = Request(START, "200", 900.0)
     pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
-    assert restore_difference(pending, GOOD, GOOD).updates == ("attempt",)
-    found = restore_difference(pending, GOOD, {**GOOD, "version_id": "v2"})
+    assert RestoreRules().changes(pending, GOOD, GOOD, START).updates == ("attempt",)
+    found = RestoreRules().changes(pending, GOOD, {**GOOD, "version_id": "v2"}, START)
     assert found.updates == ("attempt",)
     assert found.warning
-    assert restore_difference(pending, GOOD, {**GOOD, "triggers": [1]}).replaces
+    assert RestoreRules().changes(pending, GOOD, {**GOOD, "triggers": [1]}, START).replaces
 
 
 @pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, previous=START, id="a1")])

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.restore.difference import restore_difference
+from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestorePending
 from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
 from squarecloud_emulator import Fault
 from tests.support.restoring import scene
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OTHER_DATABASE
+from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 if TYPE_CHECKING:
     from tests.support.restoring import Scene
@@ -142,7 +142,7 @@ async def test_a_failure_that_a_later_run_learns_of_is_kept_and_replaced_by_the_
         assert (await at.resume(failed)).record == failed
         assert len(at.here.emulator.journal) == before
         values = {"database_id": DATABASE, "version_id": at.stored.version_id}
-        found = restore_difference(failed, values, values)
+        found = RestoreRules().changes(failed, values, values, START)
         assert found.replaces == ("attempt",)
         assert found.reason == "the restore requested at 2026-03-01T12:00:00Z failed with SNAPSHOT_CORRUPT"
         assert (await at.restore(at.process())).how == "complete"

@@ -10,11 +10,12 @@ import pytest
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.snapshot.difference import difference
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BASE = {"database_id": "a", "triggers": ["1"]}
+difference = SnapshotRules().changes
 COMPLETE = SnapshotRecord("a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True)
 PENDING = SnapshotRecord("a", attempt=Request(NOW - timedelta(days=2), "202", 2700.0))
 

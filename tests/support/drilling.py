@@ -204,5 +204,5 @@ async def drill_scene(**service: Any) -> AsyncIterator[DrillScene]:
     """Make a scene; the arguments are the service's behaviour, `settings` the client's."""
     async with scene(**service) as at:
         databases = FakeDatabases(at.here.emulator)
-        with databases.instead(), mock.patch("pulumi_snapshots.drill.difference.system_utc", at.here.clock.utc):
+        with databases.instead(), mock.patch("pulumi_snapshots.run.calls.system_utc", at.here.clock.utc):
             yield DrillScene(at, databases, Stack(DrillRules(), Machine(at.here), DRILLER))

@@ -537,9 +537,7 @@ def inside() -> Iterator[None]:
             f"{access}.widen": _yes,
             f"{access}.on_cancel": _yes,
             "pulumi_snapshots.engine.process._engine": lambda: (0, ()),
-            "pulumi_snapshots.snapshot.difference.system_utc": lambda: _process.get().utc(),
-            "pulumi_snapshots.restore.difference.system_utc": lambda: _process.get().utc(),
-            "pulumi_snapshots.drill.difference.system_utc": lambda: _process.get().utc(),
+            "pulumi_snapshots.run.calls.system_utc": lambda: _process.get().utc(),
         }.items():
             patches.enter_context(mock.patch(name, value))
         patches.enter_context(mock.patch.object(translate, "this_run", _process.get))

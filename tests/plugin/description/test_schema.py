@@ -10,14 +10,9 @@ import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.drill.difference import drill_difference
-from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.plugin.description.package import KINDS, Kind
 from pulumi_snapshots.plugin.description.schema import schema
 from pulumi_snapshots.properties.catalogue import Bytes, Duration
-from pulumi_snapshots.restore.difference import restore_difference
-from pulumi_snapshots.snapshot.difference import difference
-from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,11 +161,9 @@ def _compare(kind: Kind, new: dict[str, Any]) -> Changes:
         {**STATE, "target_database_id": STATE["database_id"], "available": True}
     )
     now = datetime(2026, 11, 1, 1, tzinfo=UTC)
-    if isinstance(record, DrillRecord):
-        return drill_difference(record, old, new, now)
-    if isinstance(record, SnapshotRecord):
-        return difference(record, old, new, now)
-    return (archive_difference if isinstance(record, ArchiveRecord) else restore_difference)(record, old, new)
+    if isinstance(record, ArchiveRecord):
+        return archive_difference(record, old, new)
+    return kind.rules.changes(record, old, new, now)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.schema.name)
