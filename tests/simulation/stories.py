@@ -982,6 +982,9 @@ class Story:
 
     async def _changes(self, stack: Stack) -> None:
         """Without faults, what the user asks for happens at once, and once."""
+        blocks = [entry.at for entry in self.emulator.journal if entry.code == "RATE_LIMITED"]
+        if blocks and (self.emulator.now() - blocks[-1]).total_seconds() < HOUR:
+            await asyncio.sleep(HOUR)
         stack.release += 1
         self._set_triggers(stack)
         self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
