@@ -19,7 +19,6 @@ from typing import Any
 
 from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.record import kept_by
-from pulumi_snapshots.clock import rfc3339
 from tools import engine
 
 RESTIC = "0.18.1"
@@ -71,8 +70,7 @@ def histories(count: int) -> Iterator[dict[str, Any]]:
 
 def ours(case: dict[str, Any]) -> list[int]:
     """What our tiers keep."""
-    times = [rfc3339(datetime.fromtimestamp(seconds, UTC)) for seconds in case["times"]]
-    return sorted(kept_by(Keep(**case["keep"]), range(len(times)), lambda number: times[number]))
+    return sorted(kept_by(Keep(**case["keep"]), [datetime.fromtimestamp(each, UTC) for each in case["times"]]))
 
 
 def answered(cases: list[dict[str, Any]]) -> list[list[int]]:

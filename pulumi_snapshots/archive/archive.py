@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import anyio
@@ -17,7 +17,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord, history, object_in
 from pulumi_snapshots.archive.shelf import own_objects
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import digest_of, others_text, prune
+from pulumi_snapshots.archive.upkeep import prune
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text
@@ -33,6 +33,8 @@ CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead: the request that lets an object appear takes less."""
 TRIES = 3
 """Transfers of one archive while other writers put their own object under its name."""
+Proofs = Mapping[tuple[str | None, str], Drilled]
+"""Drills of this run, by database and version."""
 
 
 class NotArchived(Explained):
@@ -48,12 +50,12 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     owner: str | None = None,
     previous: ArchiveRecord | None = None,
     manifest: bool = True,
-    proofs: Mapping[tuple[str | None, str], Drilled] = MappingProxyType({}),
+    proofs: Proofs = MappingProxyType({}),
 ) -> ArchiveRecord:
     """Stream a snapshot to its destination; raises `NotArchived`, and what was there before still is.
 
     `session` is None without a key; `owner` is the URN of the resource, or the command, whose archive it is; `previous` is what
-    the resource has archived before; `proofs` are drills of this run, by database and version, for the manifest.
+    the resource has archived before; `proofs` are for the manifest.
     """
     owner = (previous.owner if previous else None) or owner
     place = inputs.destination
@@ -62,7 +64,7 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     is_mount = is_new_folder and not folder.parent.exists()
     tries, record = TRIES, None
     while record is None:
-        job = _Job(session, transfers, inputs, listener, owner, proofs if manifest else None)
+        job = _Job(session, transfers, inputs, listener, owner, proofs if manifest else None, place)
         try:
             record = await job.run()
         except Overtaken:  # what another writer has put there is looked at
@@ -78,210 +80,189 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     if previous:
         before = history(previous)
     else:  # a state that was lost is no reason to keep everything for ever
-        counts = inputs.destination.folder and inputs.rule
-        before = await own_objects(transfers, record, listener) if counts else []
+        before = await own_objects(transfers, record, listener) if place.folder and inputs.rule else []
     return await prune(transfers, record, before, inputs, listener)
 
 
+@dataclass
 class _Job:
     """One transfer to `place`, which is a folder until its name is known; `left` says what is left there if it fails."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  as of `archive`
-        self,
-        session: Session | None,
-        transfers: Transfers,
-        inputs: ArchiveInputs,
-        listener: Listener,
-        owner: str | None,
-        proofs: Mapping[tuple[str | None, str], Drilled] | None,
-    ) -> None:
-        self.place = inputs.destination
-        self.left = "Nothing of it is left there, and what was there is untouched."
-        self._transfers = transfers
-        self._inputs = inputs
-        self._source = Source(session, inputs, transfers, listener)
-        self._owner = owner
-        self._proofs = proofs  # None if there is to be no manifest
-        self._held: Held | None = None  # the manifest that was found, and what it says
-        self._found: Manifest | None = None
-        self._shared: Manifest | None = None  # that of an object which is there already, and is the same archive
-        self._claims = False
-        self._claim: str | None = None
+    session: Session | None
+    transfers: Transfers
+    inputs: ArchiveInputs
+    listener: Listener
+    owner: str | None
+    proofs: Proofs | None  # None if there is to be no manifest
+    place: Destination
+    left: str = "Nothing of it is left there, and what was there is untouched."
+    held: Held | None = None  # the manifest that was found, and what it says
+    found: Manifest | None = None
+    shared: Manifest | None = None  # that of an object which is there already, and is the same archive
+    may_claim: bool = False
+    claim: str | None = None
 
-    async def run(self) -> ArchiveRecord:
-        """Archive it in time, and write its manifest; raises `Explained`, or `Overtaken` if somebody else's object is there."""
-        record = await self._in_time()
-        if self._proofs is not None:
-            drill = self._proofs.get((record.database_id, record.version_id))
-
-            def describe(found: Manifest | None) -> Manifest:
-                # No writer has claimed its name, and no owner has removed what is shared.
-                gone = self._shared and (found is None or found.sha256 != self._shared.sha256)
-                if gone or (found.claim if found else None) != self._claim:
-                    raise Overtaken(record.uri)
-                return merged(found, record, self._inputs, drill=drill)
-
-            lost = f"{place_text(record.uri)} is archived, but its manifest was not written"
-            await note(self._transfers, record.uri, describe, self._source.listener, lost)
-        return record
+    def __post_init__(self) -> None:
+        self.source = Source(self.session, self.inputs, self.transfers, self.listener)
 
     def failed(self, trouble: Explained, previous: ArchiveRecord | None) -> NotArchived:
         """The error that a user reads."""
         then = [*trouble.then]
         # Without a way out, an object that is lost and cannot be archived again would fail every run.
-        if previous and previous.lost and previous.version_id == self._inputs.version_id and isinstance(trouble, NoUrl):
+        if previous and previous.lost and previous.version_id == self.inputs.version_id and isinstance(trouble, NoUrl):
             then.append(Next(Step.PUT_ARCHIVE_BACK, uri=place_text(previous.uri)))
-        which = "/".join(filter(None, (self._inputs.database_id, self._inputs.version_id)))
+        which = "/".join(filter(None, (self.inputs.database_id, self.inputs.version_id)))
         what = "Snapshot {which} was not {archived} to {uri}: {why}"
         told = Text(what, which=which, uri=place_text(self.place.uri), why=trouble.happened)
         return NotArchived(told, self.left, then)
 
+    async def run(self) -> ArchiveRecord:
+        """Archive it in time, and write its manifest; raises `Explained`, or `Overtaken` if somebody else's object is there."""
+        record = await self._in_time()
+        if self.proofs is not None:
+            drill = self.proofs.get((record.database_id, record.version_id))
+
+            def describe(found: Manifest | None) -> Manifest:
+                # No writer has claimed its name, and no owner has removed what is shared.
+                gone = self.shared and (found is None or found.sha256 != self.shared.sha256)
+                if gone or (found.claim if found else None) != self.claim:
+                    raise Overtaken(record.uri)
+                return merged(found, record, self.inputs, drill=drill)
+
+            lost = f"{place_text(record.uri)} is archived, but its manifest was not written"
+            await note(self.transfers, record.uri, describe, self.listener, lost)
+        return record
+
     async def _in_time(self) -> ArchiveRecord:
-        with self._transfers.until(math.inf) as scope:
+        with self.transfers.until(math.inf) as scope:
             try:
-                if not self.place.folder or self._source.created is not None:
+                if not self.place.folder or self.source.created is not None:
                     # What is there already needs neither the service nor its host.
-                    async with self._timed(scope):
+                    async with self.transfers.slots:
                         if (there := await self._there()) is not None:
                             return there
-                    scope.deadline = math.inf
-                await self._source.locate()  # which may wait for half an hour, so it holds no slot
-                async with self._timed(scope):
+                await self.source.locate()  # which may wait for half an hour, so it holds no slot
+                async with self.transfers.slots:
+                    # Lookups and the transfers ahead have time-outs of their own.
+                    scope.deadline = self.transfers.clock.monotonic() + self.inputs.timeout
                     return await self._transferred()
             except StoreTrouble as trouble:
                 if not scope.cancel_called:
                     raise
-                self._source.broke_off = trouble.happened
-        so_far = self._source.so_far
-        if self._transfers.stopping:
+                self.source.broke_off = trouble.happened
+        so_far, broke_off = self.source.so_far, self.source.broke_off
+        if self.transfers.stopping:
             raise Explained(f"it was interrupted at {so_far}")
-        broke_off = f" (it broke off last: {self._source.broke_off})" if self._source.broke_off else ""
-        raise Explained(f"it was not whole after {spoken(self._inputs.timeout)} (timeout): {so_far}{broke_off}")
-
-    @asynccontextmanager
-    async def _timed(self, scope: anyio.CancelScope) -> AsyncIterator[None]:
-        """A slot, and the time-out: lookups and the transfers ahead have time-outs of their own."""
-        async with self._transfers.slots:
-            scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
-            yield
+        last = f" (it broke off last: {broke_off})" if broke_off else ""
+        raise Explained(f"it was not whole after {spoken(self.inputs.timeout)} (timeout): {so_far}{last}")
 
     # What is there ------------------------------------------------------------------------------------------------------
 
     async def _there(self) -> ArchiveRecord | None:
         """The same archive, if it is there and whole; raises `Explained` if the object is another one, which stays."""
         self.place = self._named()
-        clock, began = self._transfers.clock, self._transfers.clock.monotonic()
-        while (found := await self._transfers.reading(self._asked)) is not None and found.claim is not None:
+        clock, store = self.transfers.clock, self.transfers.store(self.place)
+        began = clock.monotonic()
+        while (found := await self.transfers.reading(self._same)) is not None and found.claim is not None:
             if clock.monotonic() - began > CLAIM_LIVES:  # its writer was killed
                 break
-            self._source.listener.progress("another run is writing it; waiting")
+            self.listener.progress("another run is writing it; waiting")
             await clock.sleep(1.0)
-        store = self._transfers.store(self.place)
-        seen = None if found is None else await self._transfers.reading(store.stat)
+        seen = None if found is None else await self.transfers.reading(store.stat)
         if found is None or seen is None or seen.size != found.size:
             return None
-        self._source.listener.progress("it is there already; reading it")
-        if await digest_of(self._transfers, store) != found.sha256:
+        self.listener.progress("it is there already; reading it")
+        if await self.transfers.digest(store) != found.sha256:
             return None
-        self._claim, self._shared = found.claim, found
-        about = {**found.to_outputs(), "uri": self.place.uri, "mark": seen.mark, "pinned": self._inputs.pin or None}
-        return ArchiveRecord.from_outputs({**about, "owner": self._owner})
+        self.claim, self.shared = found.claim, found
+        return replace(found.record(self.place.uri, seen.mark, self.owner), pinned=self.inputs.pin or None)
 
     def _named(self) -> Destination:
         """The place of the object; in a folder it is named after the snapshot."""
-        place, database_id, created = self._inputs.destination, self._inputs.database_id, self._source.created
+        place, database_id, created = self.inputs.destination, self.inputs.database_id, self.source.created
         if not place.folder:
             return place
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
             missing = "time" if created is None else "database"
             raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
-        return object_in(place, database_id, self._inputs.version_id, created, sealed=bool(self._inputs.recipients))
+        return object_in(place, database_id, self.inputs.version_id, created, sealed=bool(self.inputs.recipients))
 
-    def _asked(self) -> Manifest | None:
+    def _same(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
-        self._held, self._found, may_read = look_at(self._transfers, self.place.uri)
-        found, is_others_file = self._found, self._held is not None and self._found is None
-        self._claims = self._proofs is not None and may_read and not is_others_file
+        self.held, self.found, may_read = look_at(self.transfers, self.place.uri)
+        found, inputs, is_others_file = self.found, self.inputs, self.held is not None and self.found is None
+        self.may_claim = self.proofs is not None and may_read and not is_others_file
         if found is None:
             return None
-        inputs, others = self._inputs, found.without(self._owner)
         same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id
         same_version = same_database and found.version_id == inputs.version_id
         if same_version and set(found.recipients or ()) == set(inputs.recipients or ()):
-            return found if self._proofs is not None else None
-        pinned = not same_version and found.pinned_by(self._owner)
+            return found if self.proofs is not None else None
+        others, pinned = found.without(self.owner), not same_version and found.pinned_by(self.owner)
         if same_database and not others and not pinned:
             return None
         what = "it is there for other {recipients}" if same_version else "another archive has this name"
         whose = "; {pin} keeps it for good" if pinned else "; it is that of {others}" if others else ""
         text = f"{what}{whose}. Give {{destination}} another name"
-        raise Explained(Text(text, others=others_text(found, self._owner)))
+        raise Explained(Text(text, others=found.others_text(self.owner)))
 
     # The transfer -------------------------------------------------------------------------------------------------------
 
     async def _transferred(self) -> ArchiveRecord:
-        async with aclosing(self._source.blocks()) as blocks:
+        async with aclosing(self.source.blocks()) as blocks:
             await anext(blocks)  # the host has described the snapshot
             if self.place.folder and (there := await self._there()) is not None:
                 return there
-            upload = Upload(self._transfers.store(self.place), self._source.total, self._inputs.recipients or ())
-            record: ArchiveRecord | None = None
+            upload = Upload(self.transfers.store(self.place), self.source.total, self.inputs.recipients or ())
             try:
                 async for block in blocks:
-                    await self._transfers.blocking(upload.push, block)
-                now = rfc3339(self._transfers.clock.utc())
-                record = await self._transfers.blocking(self._commit, upload, now)
-            finally:
-                if record is None:
-                    with anyio.CancelScope(shield=True):
-                        await self._discard(upload)
+                    await self.transfers.blocking(upload.push, block)
+                record = await self.transfers.blocking(self._commit, upload, rfc3339(self.transfers.clock.utc()))
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    try:
+                        await self.transfers.blocking(upload.discard)
+                    except StoreTrouble as trouble:
+                        part = f"an unfinished part may be left ({trouble.happened})"
+                        self.left = f"What was there is untouched, but {part}."
+                raise
         if upload.passed_over:
             text = "of the zip's members were not checked: nothing here reads such ones."
-            self._source.listener.warn(f"{upload.passed_over} {text}")
+            self.listener.warn(f"{upload.passed_over} {text}")
         return record
 
     def _commit(self, upload: Upload, now: str) -> ArchiveRecord:
-        """Check it, claim its name and let it appear, in one call that a cancellation does not end."""
+        """Check it and let it appear, in one call that a cancellation does not end.
+
+        Before that its name is claimed in its manifest, which only one of several writers can; raises `Overtaken` for the others.
+        """
         upload.end()
-        created, sealed = self._source.created, upload.plain_sha256 is not None
         record = ArchiveRecord(
             uri=self.place.uri,
             size=upload.size,
             sha256=upload.sha256,
             archived_at=now,
-            database_id=self._inputs.database_id,
-            version_id=self._inputs.version_id,
+            database_id=self.inputs.database_id,
+            version_id=self.inputs.version_id,
             mark="",
-            created_at=rfc3339(created) if created else None,
-            pinned=self._inputs.pin or None,
-            owner=self._owner,
-            plain_size=self._source.received if sealed else None,
+            created_at=rfc3339(self.source.created) if self.source.created else None,
+            pinned=self.inputs.pin or None,
+            owner=self.owner,
+            plain_size=self.source.received if upload.plain_sha256 else None,
             plain_sha256=upload.plain_sha256,
         )
-        with self._claimed(record):
-            return replace(record, mark=upload.appear())
-
-    @contextmanager
-    def _claimed(self, record: ArchiveRecord) -> Iterator[None]:
-        """Claim the name in its manifest, which only one of several writers can; raises `Overtaken` for the others."""
-        store, claim, mark = manifest_of(self._transfers, record.uri), secrets.token_hex(8), None
-        if self._claims:
-            text = merged(self._found, record, self._inputs, claim=claim).text
+        store, claim, mark = manifest_of(self.transfers, record.uri), secrets.token_hex(8), None
+        if self.may_claim:
+            text = merged(self.found, record, self.inputs, claim=claim).text
             with suppress(StoreTrouble):  # the archive is as good without a manifest
-                mark = store.replace(text, self._held.mark if self._held else None)
-                self._claim = claim
+                mark = store.replace(text, self.held.mark if self.held else None)
+                self.claim = claim
         try:
-            yield
+            return replace(record, mark=upload.appear())
         except BaseException:
             with suppress(StoreTrouble, Overtaken):
-                if mark is not None and self._found is not None:
-                    store.replace(self._found.text, mark)
+                if mark is not None and self.found is not None:
+                    store.replace(self.found.text, mark)
                 elif mark is not None and (seen := store.stat()) is not None:
                     store.remove(seen.mark)
             raise
-
-    async def _discard(self, upload: Upload) -> None:
-        try:
-            await self._transfers.blocking(upload.discard)
-        except StoreTrouble as trouble:
-            self.left = f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."

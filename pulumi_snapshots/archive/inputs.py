@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Self
@@ -155,8 +155,8 @@ class ArchiveInputs(Inputs):
         """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
         found = [hidden_problem(each, values.get(each.property)) for each in super().problems(values)]
         wrong = {one.property for one in found}
-        found += [each for each in _combinations(values) if each.property not in wrong]
-        return found if "download_url" in wrong else [*found, *_source_problems(values)]
+        fit = {**values, "download_url": UNKNOWN} if "download_url" in wrong else values
+        return [*found, *(each for each in _conflicts(fit) if each.property not in wrong)]
 
 
 def rule_of(keep: Keep | None, keep_last: int | None) -> Keep | None:
@@ -175,50 +175,37 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
     """The database and version that the inputs name, each `UNKNOWN` if a preview does not know it, None if absent."""
     url = values.get("download_url")
-    database_id, version_id = values.get("database_id"), values.get("version_id")
-    if database_id is None and url is not None:
-        database_id = UNKNOWN if url is UNKNOWN else database_of(url)
-    if version_id is None and url is not None:
-        version_id = UNKNOWN if url is UNKNOWN else version_of(url)
-    return database_id, version_id
+
+    def of(name: str, read: Callable[[str], str | None]) -> Any:
+        if (given := values.get(name)) is not None or url is None:
+            return given
+        return UNKNOWN if url is UNKNOWN else read(url)
+
+    return of("database_id", database_of), of("version_id", version_of)
 
 
-def _combinations(values: Mapping[str, Any]) -> list[Problem]:
+def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with inputs beside each other."""
-    found = []
-    if values.get("keep") is not None and values.get("keep_last") is not None:
-        found.append(Problem("keep", Text("cannot be given beside {keep_last}, which is its tier `last`")))
-    destination = values.get("destination")
-    if isinstance(destination, str) and not destination.endswith("/") and values.get("recipients"):
-        name = destination.rpartition("/")[2]
-        if name and not name.endswith(encryption.SUFFIX):
-            reason = f"must end in {encryption.SUFFIX}, or in / for a folder: what is encrypted is no zip"
-            found.append(Problem("destination", reason))
-    return found
-
-
-def _source_problems(values: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with the combination of the inputs that name the snapshot."""
     database_id, version_id, url = (values.get(name) for name in ("database_id", "version_id", "download_url"))
+    if values.get("keep") is not None and values.get("keep_last") is not None:
+        yield Problem("keep", Text("cannot be given beside {keep_last}, which is its tier `last`"))
+    destination = values.get("destination")
+    name = destination.rpartition("/")[2] if isinstance(destination, str) else ""
+    if name and values.get("recipients") and not name.endswith(encryption.SUFFIX):
+        reason = f"must end in {encryption.SUFFIX}, or in / for a folder: what is encrypted is no zip"
+        yield Problem("destination", reason)
+    pinned = version_of(url) if isinstance(url, str) else None
     if database_id is None and version_id is None and url is None:
-        reason = Text("is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone")
-        return [Problem("snapshot", reason)]
-    if url is None:
-        missing = {
-            "database_id": "is required: the id of the database whose snapshot it is",
-            "version_id": "is required: which snapshot (a Snapshot that is pending has none yet)",
-        }
-        return [Problem(name, reason) for name, reason in missing.items() if values.get(name) is None]
-    if url is UNKNOWN:
-        return []
-    pinned = version_of(url)
-    if pinned is None and version_id is None:
-        reason = Text(
-            "is not pinned: it holds no versionId, so it would archive whatever is newest. {then} Or give {version_id} too",
-            then=Next(Step.RENEW_URL),
-        )
-        return [Problem("download_url", reason)]
-    if isinstance(version_id, str) and pinned not in {None, version_id}:
-        reason = Text("is pinned to version {pinned}, but {version_id} is another one", pinned=shown(pinned))
-        return [Problem("download_url", reason)]
-    return []
+        required = "is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone"
+        yield Problem("snapshot", Text(required))
+    elif url is None:
+        if database_id is None:
+            yield Problem("database_id", "is required: the id of the database whose snapshot it is")
+        if version_id is None:
+            yield Problem("version_id", "is required: which snapshot (a Snapshot that is pending has none yet)")
+    elif url is not UNKNOWN and pinned is None and version_id is None:
+        reason = "is not pinned: it holds no versionId, so it would archive whatever is newest. {then} Or give {version_id} too"
+        yield Problem("download_url", Text(reason, then=Next(Step.RENEW_URL)))
+    elif isinstance(version_id, str) and pinned not in {None, version_id}:
+        reason = "is pinned to version {pinned}, but {version_id} is another one"
+        yield Problem("download_url", Text(reason, pinned=shown(pinned)))

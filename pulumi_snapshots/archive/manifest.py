@@ -91,6 +91,16 @@ class Manifest(Record):
         """The other owners."""
         return tuple(each for each in self.owners if each.name != owner)
 
+    def others_text(self, owner: str | None) -> str:
+        """The other owners, for a message."""
+        return ", ".join(each.name.replace("urn:pulumi:", "") for each in self.without(owner))
+
+    def record(self, uri: str, mark: str, owner: str | None) -> ArchiveRecord:
+        """What the state of this owner's resource has of the object."""
+        pinned = (owner and self.pinned_by(owner)) or None
+        facts = {**self.to_outputs(), "uri": uri, "mark": mark, "owner": owner, "pinned": pinned}
+        return ArchiveRecord.from_outputs(facts)
+
     def pinned_by(self, owner: str | None = None) -> bool:
         """Whether this owner, or any if none is named, keeps it for good."""
         return any(each.pin for each in self.owners if owner in {None, each.name})

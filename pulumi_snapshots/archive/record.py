@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """The names of objects in a folder for each database."""
-T = TypeVar("T")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -116,33 +115,33 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 }
 
 
-def kept_by(keep: Keep, objects: Sequence[T], created_at: Callable[[T], str]) -> list[T]:
-    """The objects that at least one tier keeps, of all that there are, in any order.
+def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
+    """The numbers of the objects that at least one tier keeps, of all that were taken at these times, in any order.
 
     As restic does: from the newest on, each tier keeps an object that is the first of its period, until it has kept its
     number; a tier that is not used up by then keeps the oldest object too.
     """
-    timed = [(parse_rfc3339(created_at(each)).astimezone(UTC), each) for each in objects]
-    timed.sort(key=lambda pair: pair[0], reverse=True)
-    kept: list[int] = []
+    newest = sorted(range(len(times)), key=lambda number: times[number], reverse=True)
+    kept: set[int] = set()
     for name, left in keep.to_outputs().items():
         before: object = None
-        for number, (time, _) in enumerate(timed):
-            period = _PERIODS[name](time) if name in _PERIODS else number
-            if left and (period != before or number == len(timed) - 1):
-                kept.append(number)
+        for number in newest:
+            period = _PERIODS[name](times[number].astimezone(UTC)) if name in _PERIODS else number
+            if left and (period != before or number == newest[-1]):
+                kept.add(number)
                 before, left = period, left - 1  # noqa: PLW2901  counts down
-    return [timed[number][1] for number in sorted(set(kept))]
+    return kept
 
 
 def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredObject]:
     """The objects that a rule keeps, of the one just written, which always stays, and those before it."""
     # The time of one may be unknown, and then nothing says that it may go.
     timed = [each for each in objects if each.created_at]
-    counted = objects if rule is None else kept_by(rule, timed, lambda each: each.created_at or "")
+    counted = kept_by(rule, [each.taken for each in timed]) if rule else range(len(timed))
+    kept = [timed[number] for number in counted]
     proof = max((each for each in objects if each.drilled), key=lambda each: each.taken, default=None)
     stays = [each for each in objects if not each.created_at or each.pinned or each is proof or each is objects[0]]
-    return [each for each in objects if each in counted or each in stays]
+    return [each for each in objects if each in kept or each in stays]
 
 
 class ArchiveMemory:

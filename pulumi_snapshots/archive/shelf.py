@@ -5,10 +5,9 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
@@ -18,14 +17,14 @@ from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at
 from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of, newest_first
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import PRUNING, digest_of, release
+from pulumi_snapshots.archive.upkeep import PRUNING, release
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.errors import NOTHING_LOADED, Explained, Next, Step, Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX as SEALED
-from pulumi_snapshots.storage.encryption import decrypt
-from pulumi_snapshots.storage.store import StoreTrouble, trouble
+from pulumi_snapshots.storage.encryption import opened as open_object
+from pulumi_snapshots.storage.store import Buffer, StoreTrouble, trouble
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ async def _problem(transfers: Transfers, one: Shelved, *, deep: bool) -> str:
     if manifest is None or one.size != manifest.size:
         return f"has {one.size} bytes, not {manifest.size}" if manifest else ""
     try:
-        digest = await digest_of(transfers, transfers.at(one.uri)) if deep else manifest.sha256
+        digest = await transfers.digest(transfers.at(one.uri)) if deep else manifest.sha256
     except StoreTrouble as trouble:
         return f"cannot be read: {trouble.happened}"
     return "" if digest == manifest.sha256 else f"was changed: its SHA-256 is {digest}, not {manifest.sha256}"
@@ -125,8 +124,7 @@ async def imported(
         why = one.problem if one else "is no archive"
         raise Explained(f"{place_text(place.uri)} {why}", then=[Next(Step.DECLARE_ARCHIVE)])
     seen = await transfers.reading(transfers.store(place).stat)
-    about = {**one.manifest.to_outputs(), "uri": place.uri, "mark": seen.mark if seen else "", "owner": owner}
-    record = ArchiveRecord.from_outputs({**about, "pinned": (owner and one.manifest.pinned_by(owner)) or None})
+    record = one.manifest.record(place.uri, seen.mark if seen else "", owner)
     return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), one.manifest.recipients
 
 
@@ -195,13 +193,25 @@ async def find(transfers: Transfers, place: Destination) -> Shelved:
 @asynccontextmanager
 async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> AsyncIterator[ZipFile]:
     """The zip of an archive, opened by private keys if encrypted; raises `BrokenZip`, `NotDecrypted` or `StoreTrouble`."""
-    name, place = place_text(found.uri), Destination.parse(found.uri)
+    name, place, about = place_text(found.uri), Destination.parse(found.uri), found.manifest
     # A file without a name, which is gone with this process, or the archive's own.
     own = place.file if place.scheme == "file" and not found.sealed else None
     with trouble(own or tempfile.gettempdir()):
-        file = own.open("rb") if own else tempfile.TemporaryFile()  # noqa: SIM115  closed below
+        file: IO[bytes] = own.open("rb") if own else tempfile.TemporaryFile()  # noqa: SIM115  closed below
+
+    def copied(blocks: Iterator[Buffer]) -> None:
+        with trouble(tempfile.gettempdir()):
+            for block in blocks:
+                if own is None:
+                    file.write(block)
+
+    def read() -> str:
+        return open_object(transfers.at(found.uri), copied, keys if found.sealed else None, name=name)[1]
+
     with file:
-        await transfers.reading(_fetch, transfers, found, keys, None if own else file)
+        digest = await transfers.reading(read)
+        if about is not None and digest != (about.plain_sha256 if found.sealed else about.sha256):
+            raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED)
         try:
             zipped = ZipFile(file)
             damaged = await transfers.reading(zipped.testzip)
@@ -211,23 +221,3 @@ async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> Async
             raise BrokenZip(f"{name} is damaged in its member {damaged}", NOTHING_LOADED)
         with zipped:
             yield zipped
-
-
-def _fetch(transfers: Transfers, found: Shelved, keys: list[Any], file: IO[bytes] | None) -> None:
-    """Read it, decrypted on the way, and copy it."""
-    name, about, hasher = place_text(found.uri), found.manifest, sha256()
-
-    def take(data: bytes) -> None:
-        hasher.update(data)
-        if file is not None:
-            with trouble(tempfile.gettempdir()):
-                file.write(data)
-
-    pieces = transfers.at(found.uri).read()
-    if found.sealed:
-        decrypt(pieces, keys, take, name=name)
-    else:
-        for piece in pieces:
-            take(piece)
-    if about is not None and hasher.hexdigest() != (about.plain_sha256 if found.sealed else about.sha256):
-        raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED)

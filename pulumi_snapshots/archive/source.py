@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import cycle
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
@@ -17,7 +15,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.service.signed_url import expiry_of, version_of
+from pulumi_snapshots.service.signed_url import version_of
 from pulumi_snapshots.snapshot.describe import describe
 
 BLOCK = 1024 * 1024
@@ -34,22 +32,18 @@ class NoUrl(Explained):
     """No URL serves this snapshot, or no fresh one."""
 
 
-@dataclass
 class Source:
     """One snapshot at the service: `received` bytes of it so far, and why the transfer `broke_off` last."""
 
-    session: Session | None
-    inputs: ArchiveInputs
-    transfers: Transfers
-    listener: Listener
-    received: int = 0
-    broke_off: Words = ""
-
-    def __post_init__(self) -> None:
-        self._service = (self.session, self.inputs.database_id) if self.session and self.inputs.database_id else None
-        self._url = self.inputs.download_url or ""
-        self._size = self.inputs.size
-        self._created = self.inputs.created_at
+    def __init__(
+        self, session: Session | None, inputs: ArchiveInputs, transfers: Transfers, listener: Listener
+    ) -> None:
+        self.received = 0
+        self.broke_off: Words = ""
+        self._session = session if inputs.database_id else None
+        self._database_id, self._version_id = inputs.database_id or "", inputs.version_id
+        self._inputs, self._transfers, self._listener = inputs, transfers, listener
+        self._url, self._size, self._created = inputs.download_url or "", inputs.size, inputs.created_at
         self._served: Served | None = None
         self._refused: set[str] = set()
         self._said_at = float("-inf")
@@ -76,20 +70,18 @@ class Source:
 
     async def locate(self) -> None:
         """Find a URL, unless the given one is good enough; raises `NoUrl`, or an error of the service."""
-        if self._url and (self._is_pinned(self._url) or self._service is None):
+        if self._url and (self._is_pinned(self._url) or self._session is None):
             return
-        if self._service is None:
-            raise NoUrl(
-                "no API key is set, so its download URL cannot be looked up",
-                then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)],
-            )
-        (session, database_id), version_id = self._service, self.inputs.version_id
-        self.listener.progress("looking up its download URL")
-        member, way = Member(session.fleet, self.listener), (session.complete_listings, session.poll_plan)
-        patience = self.inputs.timeout
-        entry, by = await find_version(*way, database_id, version_id, member, patience=patience, created=self.created)
-        if entry is None or not await self._use(session, database_id, entry):
-            happened, then = not_listed(database_id, version_id, by)
+        if self._session is None:
+            happened = "no API key is set, so its download URL cannot be looked up"
+            raise NoUrl(happened, then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)])
+        self._listener.progress("looking up its download URL")
+        session, which = self._session, (self._database_id, self._version_id)
+        member, patience = Member(session.fleet, self._listener), self._inputs.timeout
+        way = (session.complete_listings, session.poll_plan, *which, member)
+        entry, by = await find_version(*way, patience=patience, created=self.created)
+        if entry is None or not await self._use(session, entry):
+            happened, then = not_listed(*which, by)
             raise NoUrl(happened, then=then)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
@@ -102,11 +94,9 @@ class Source:
         pieces: list[bytes] = []
         waiting = 0
         while True:
-            before = self.received
+            before, http = self.received, self._transfers.http
             try:
-                async with open_download(
-                    self._url, http=self.transfers.http, offset=before, known=self._served
-                ) as part:
+                async with open_download(self._url, http=http, offset=before, known=self._served) as part:
                     if self._served is None:
                         self._served = self._checked(part.served)
                         yield b""
@@ -114,9 +104,8 @@ class Source:
                         pieces.append(piece)
                         waiting += len(piece)
                         self.received += len(piece)
-                        if (
-                            self.total is not None and self.received > self.total
-                        ):  # without an end, it would fill the disk
+                        if self.total is not None and self.received > self.total:
+                            # Without an end, it would fill the disk.
                             raise Explained(f"the host sends more than the {self.total} bytes that were announced")
                         if waiting >= BLOCK:
                             self._refused.clear()
@@ -127,17 +116,21 @@ class Source:
             except UrlRefused as refusal:
                 await self._renew(refusal)
             except DownloadBroken as error:
-                if self.received > before:
-                    pauses = iter(PAUSES)
-                await self._pause(error, next(pauses, None))
+                self.broke_off = error.exchange
+                pauses = iter(PAUSES) if self.received > before else pauses
+                if (seconds := next(pauses, None)) is None:
+                    raise
+                again = TimeOfDay(self._transfers.clock.utc() + timedelta(seconds=seconds))
+                broke = "{so_far}; the transfer broke off, next try {again} ({why})"
+                self._listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
+                await self._transfers.clock.sleep(seconds)
         if pieces:
             yield b"".join(pieces)
 
     def _checked(self, served: Served) -> Served:
         """What the first answer describes, if it is the right snapshot; later answers are compared with it."""
-        wanted = self.inputs.version_id
-        if served.version not in {None, wanted}:
-            raise Explained(f"the URL serves version {served.version}, not {wanted}")
+        if served.version not in {None, self._version_id}:
+            raise Explained(f"the URL serves version {served.version}, not {self._version_id}")
         if served.version is None and not self._is_pinned(self._url):
             raise Explained(
                 "the URL is not pinned to a version and the host does not say which one it serves, so it may be another one",
@@ -147,57 +140,43 @@ class Source:
             raise Explained(f"the host serves {served.total} bytes, but the service announced {self._size}")
         return served
 
-    async def _pause(self, error: DownloadBroken, seconds: float | None) -> None:
-        self.broke_off = error.exchange
-        if seconds is None:
-            raise error
-        again = TimeOfDay(self.transfers.clock.utc() + timedelta(seconds=seconds))
-        broke = "{so_far}; the transfer broke off, next try {again} ({why})"
-        self.listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
-        await self.transfers.clock.sleep(seconds)
-
     def _tell(self) -> None:
-        if self.transfers.clock.monotonic() - self._said_at >= PROGRESS_EVERY:
-            self._said_at = self.transfers.clock.monotonic()
-            self.listener.progress(self.so_far)
+        now = self._transfers.clock.monotonic()
+        if now - self._said_at >= PROGRESS_EVERY:
+            self._said_at = now
+            self._listener.progress(self.so_far)
 
     def _is_pinned(self, url: str) -> bool:
-        return version_of(url) == self.inputs.version_id
+        return version_of(url) == self._version_id
 
     async def _renew(self, refusal: UrlRefused) -> None:
         """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
-        if self._service is None:
+        if (session := self._session) is None:
             why = Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal)
             raise NoUrl(why, then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)]) from refusal
-        session, database_id = self._service
         self._refused.add(self._url)
         # The two listings are cached separately, each for up to 30 minutes: the other one may have a fresh URL.
-        for page_of in cycle((session.listings.own_page, session.listings.account_page)):
-            if len(self._refused) >= REFUSALS:
-                break
-            self.listener.progress("the download URL was refused; asking for a fresh one")
-            now = session.clock.monotonic()
+        pages = (session.listings.own_page, session.listings.account_page)
+        for page_of in pages * 2 if len(self._refused) < REFUSALS else ():
+            self._listener.progress("the download URL was refused; asking for a fresh one")
             try:
-                page = await page_of(database_id, now) or await session.listings.own_page(database_id, now)
-                entry = page.version(self.inputs.version_id)
-                if entry is not None and await self._use(session, database_id, entry):
+                page = await page_of(self._database_id, session.clock.monotonic())
+                entry = page.version(self._version_id) if page else None
+                if entry is not None and await self._use(session, entry):
                     return
             except SquareCloudError as error:
                 if not error.passing:
                     why = Text("{refusal} There is no fresh one: {why}", refusal=refusal, why=error.happened)
                     raise NoUrl(why, then=error.then) from error
             else:
-                if entry is None and page.complete:
+                if page is not None and page.complete and entry is None:
                     raise NoUrl(f"{refusal} The service does not list this snapshot any more, so there is no fresh one")
-                expiry = expiry_of(self._url)
-                if entry is not None and (expiry is None or expiry > session.client.service_clock.now()):
-                    break  # the listed URL is the refused one, and has not expired
             await session.clock.sleep(session.settings.poll_every)
         raise NoUrl(f"{refusal} The URL that the service lists now is refused too")
 
-    async def _use(self, session: Session, database_id: str, entry: ListedSnapshot) -> bool:
+    async def _use(self, session: Session, entry: ListedSnapshot) -> bool:
         """Use the URL of a listing, if it is another one; returns whether it is."""
-        record = await describe(session, database_id, entry, base_url=self.inputs.download_url)
+        record = await describe(session, self._database_id, entry, base_url=self._inputs.download_url)
         url = record.download_url
         if url is None or not self._is_pinned(url) or url in self._refused:
             return False

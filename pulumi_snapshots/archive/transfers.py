@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -56,6 +57,13 @@ class Transfers(Stoppable):
         """Run a blocking call in a worker thread. A cancellation waits for its end."""
         result: T = await self._in_thread(call, *args)
         return result
+
+    async def digest(self, store: Store) -> str:
+        """The SHA-256 of an object. It can be cancelled between two pieces."""
+        hasher, pieces = sha256(), store.read()
+        while piece := await self.reading(next, pieces, b""):
+            hasher.update(piece)
+        return hasher.hexdigest()
 
     async def reading(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call that changes nothing. A cancellation does not wait for its end."""

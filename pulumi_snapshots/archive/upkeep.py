@@ -3,84 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 
 import anyio
 
 from pulumi_snapshots.archive.inputs import TIER_LIMIT, ArchiveInputs, Keep
-from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, manifest_at, manifest_of
+from pulumi_snapshots.archive.manifest import edit_manifest, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import place_text
-from pulumi_snapshots.storage.store import Store, StoreTrouble
+from pulumi_snapshots.storage.store import StoreTrouble
 
 PRUNING = 120.0
 """Seconds for removing older objects; the next archive removes those that are left."""
+PINNED = Text("{pin} keeps it for good")
 
 
 class NotRemoved(Explained):
     """The object that was to be deleted may still exist."""
 
 
-async def digest_of(transfers: Transfers, store: Store) -> str:
-    """The SHA-256 of an object. It can be cancelled between two pieces."""
-    hasher, pieces = sha256(), store.read()
-    while piece := await transfers.reading(next, pieces, b""):
-        hasher.update(piece)
-    return hasher.hexdigest()
-
-
-# Refresh ----------------------------------------------------------------------------------------------------------------
-
-
 async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
     """Refresh a record: `lost` if its object is certainly missing or altered, unchanged if that could not be checked."""
     name, store = place_text(record.uri), transfers.at(record.uri)
-    why: Words
+    why: Words = "the store did not answer in time"
     try:
         with transfers.until(REFRESH_PATIENCE):
-            record = await _without_gone(transfers, record, listener)
             seen = await transfers.reading(store.stat)
-            lost = "missing" if seen is None else "altered"
-            if seen is not None:
-                if seen.mark != record.mark:
-                    listener.progress("the archive was changed or copied since; reading it")
-                if seen.mark == record.mark or await digest_of(transfers, store) == record.sha256:
-                    return replace(record, mark=seen.mark, lost=None)
+            if seen is not None and seen.mark != record.mark:
+                listener.progress("the archive was changed or copied since; reading it")
+            if seen is not None and (seen.mark == record.mark or await transfers.digest(store) == record.sha256):
+                return replace(record, mark=seen.mark, lost=None)
+            lost = "altered" if seen else "missing"
             again = Next(Step.ARCHIVE_AGAIN)
             listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=again))
             return replace(record, lost=lost)
-        why = "it was interrupted" if transfers.stopping else "the store did not answer in time"
     except StoreTrouble as trouble:
         why = trouble.happened
+    why = "it was interrupted" if transfers.stopping else why
     listener.warn(f"the archive {name} was not checked and stays as it was: {why}.")
     return record
-
-
-async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
-    """Forget earlier objects that are certainly gone, and say so: nothing counts on them any more."""
-    gone: list[StoredObject] = []
-
-    async def look(one: StoredObject) -> None:
-        with suppress(StoreTrouble):
-            if await transfers.reading(transfers.at(one.uri).stat) is None:
-                gone.append(one)
-
-    async with anyio.create_task_group() as group:
-        for each in record.earlier:
-            group.start_soon(look, each)
-    if gone:
-        names = ", ".join(sorted(place_text(each.uri) for each in gone))
-        listener.warn(f"{len(gone)} earlier archives of this resource are gone: {names}.")
-    return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
-
-
-# Retention --------------------------------------------------------------------------------------------------------------
 
 
 async def prune(
@@ -144,9 +109,6 @@ async def _surplus(
     return [each for each in left if each not in kept]
 
 
-# Removal ----------------------------------------------------------------------------------------------------------------
-
-
 async def remove(  # noqa: PLR0913  what decides about an object
     transfers: Transfers,
     record: ArchiveRecord,
@@ -158,7 +120,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
 ) -> None:
     """Keep or remove the object of a resource that is deleted, or that `successor` has replaced; raises `NotRemoved`."""
     name, removed = place_text(record.uri), False
-    kept: Words = ""
+    kept: Words = PINNED if record.pinned else ""
     among = successor is not None and record.object in successor.earlier
     if not delete_object:
         # What was replaced may have been removed or overwritten since.
@@ -167,8 +129,6 @@ async def remove(  # noqa: PLR0913  what decides about an object
         return
     if successor is not None and (successor.uri == record.uri or (counted and among)):
         kept = "the archive that replaced this one holds or counts it"
-    elif record.pinned:
-        kept = Text("{pin} keeps it for good")
     why: Words = "it was interrupted, or the store did not answer"
     then: list[Next] = []
     try:
@@ -197,16 +157,11 @@ def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tup
     found = manifest_at(transfers, uri)
     if found is not None and found.without(owner):
         edit_manifest(transfers, uri, lambda now: now and replace(now, owners=now.without(owner)))
-        return False, Text("it is an archive of {others}", others=others_text(found, owner))
+        return False, Text("it is an archive of {others}", others=found.others_text(owner))
     if not store.holds(mark):
         return False, ""
     if found is not None and found.pinned_by(owner):
-        return False, Text("{pin} keeps it for good")
+        return False, PINNED
     if found is not None and not (seen and manifest.remove(seen.mark)):
         return release(transfers, uri, mark, owner)
     return store.remove(mark), ""
-
-
-def others_text(found: Manifest, owner: str | None) -> str:
-    """The other owners of an object, for a message."""
-    return ", ".join(each.name.replace("urn:pulumi:", "") for each in found.without(owner))

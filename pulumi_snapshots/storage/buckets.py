@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from pulumi_snapshots.errors import Next, Step, pip_install
-from pulumi_snapshots.storage.credentials import Access, NoCredentials, access
+from pulumi_snapshots.storage.credentials import NoCredentials, access
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
@@ -38,13 +38,8 @@ RETRIES: dict[str, Any] = {
 """About 15 s, and less than the patience of a refresh."""
 REFUSED = re.compile(r"status code: (4\d\d)")
 """The status in the library's errors."""
-REGION = (
-    "AuthorizationHeaderMalformed",
-    "PermanentRedirect",
-    "IllegalLocationConstraint",
-    "incorrectly configured region",
-)
-CLOCK = ("RequestTimeTooSkewed", "RequestExpired", "Request date header")
+REGION = r"AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|incorrectly configured region"
+CLOCK = r"RequestTimeTooSkewed|RequestExpired|Request date header"
 """What a store says about something that is to be set right."""
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
@@ -58,32 +53,29 @@ class Buckets:
         retries: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._client = client
-        self._retries = retries
-        self._environment = environment or {}
-        self._opened: dict[tuple[str, str, bool], tuple[Any, Access]] = {}
+        self._client, self._retries, self._environment = client, retries, environment or {}
+        self._opened: dict[tuple[str, str, bool], tuple[Any, str]] = {}
         self._lock = threading.Lock()
 
-    def bucket(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, Access]:
-        """The library's store, for parts of uploads or for everything else, and how it is reached; raises `StoreTrouble`."""
-        with self._lock, trouble(f"{scheme}://{name}"):
-            if (scheme, name, uploads) not in self._opened:
+    def bucket(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, str]:
+        """The library's store, for parts of uploads or for everything else, and its credentials in words; raises `StoreTrouble`."""
+        key, where = (scheme, name, uploads), f"{scheme}://{name}"
+        with self._lock, trouble(where):
+            if key not in self._opened:
                 try:
-                    stores = import_module(f"{LIBRARY}.store")
+                    store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
                     found = access(scheme, {**os.environ, **self._environment})
                 except ImportError as error:
                     then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                     raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
                 except NoCredentials as error:
-                    raise StoreTrouble(f"{scheme}://{name}: {error.happened}", then=error.then) from error
+                    raise StoreTrouble(f"{where}: {error.happened}", then=error.then) from error
                 client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
                 if uploads:
                     client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
-                made = getattr(stores, CLASSES[scheme])(
-                    name, client_options=client, retry_config=retries, **found.options
-                )
-                self._opened[scheme, name, uploads] = made, found
-            return self._opened[scheme, name, uploads]
+                made = store(name, client_options=client, retry_config=retries, **found.options)
+                self._opened[key] = made, found.found
+            return self._opened[key]
 
 
 class BucketStore(Store):
@@ -97,13 +89,9 @@ class BucketStore(Store):
 
     def write(self, blocks: Iterator[Buffer], size: int | None = None) -> Seen | None:
         """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
-        library, bucket = import_module(LIBRARY), self._bucket(uploads=True)
-        exceptions = import_module(f"{LIBRARY}.exceptions")
-        with self._trouble():
-            # A key that may only write proves nothing.
-            with contextlib.suppress(exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
-                if self._stat() is None and any(library.list(self._bucket(), f"{self._key}/", chunk_size=1)):
-                    raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
+        if self._is_folder():
+            raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
+        with self._reached(uploads=True) as (library, bucket):
             # The number of parts is limited, so a larger object needs larger ones.
             part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
             library.put(bucket, self._key, blocks, chunk_size=part_size, max_concurrency=PARTS_AT_ONCE)
@@ -113,18 +101,20 @@ class BucketStore(Store):
 
     def stat(self) -> Seen | None:
         """The object."""
-        with self._trouble():
-            return self._stat()
+        with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
+            found = library.head(bucket, self._key)
+            version = found["version"] if self._scheme == "gs" else None
+            words = (version, found["e_tag"], found["last_modified"])
+            return Seen(found["size"], " ".join(str(word) for word in words if word is not None))
+        return None
 
     def load(self, most: int | None = None) -> Held | None:
         """The object with its content, which is empty if it has more than `most` bytes; None without one, or a bucket."""
-        with self._trouble():
-            try:
-                found = import_module(LIBRARY).get(self._bucket(), self._key)
-            except FileNotFoundError:
-                return None
+        with self._reached() as (library, bucket), contextlib.suppress(FileNotFoundError):
+            found = library.get(bucket, self._key)
             content = b"" if most is not None and found.meta["size"] > most else bytes(found.bytes())
             return Held(content, _mark(found.meta))
+        return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
         """Write the object if it still has this mark, or does not exist if there is no mark."""
@@ -135,66 +125,62 @@ class BucketStore(Store):
         try:
             return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
-            raise StoreTrouble(
-                f"{self.where} cannot be overwritten", then=[Next(Step.ALLOW_OVERWRITING)]
-            ) from kept.__cause__
+            then = [Next(Step.ALLOW_OVERWRITING)]
+            raise StoreTrouble(f"{self.where} cannot be overwritten", then=then) from kept.__cause__
 
     def listing(self) -> dict[str, int]:
         """The objects below this place, or this one."""
-        with self._trouble():
-            found = [each for page in import_module(LIBRARY).list(self._bucket(), self._key or None) for each in page]
-            one = self._stat() if self._key and not found else None
-            if self._key and not found and one is None:
+        with self._reached() as (library, bucket):
+            found: dict[str, int] = {
+                each["path"]: each["size"] for page in library.list(bucket, self._key or None) for each in page
+            }
+        if self._key and not found:
+            if (one := self.stat()) is None:
                 raise StoreTrouble(f"{self.where} does not exist: nothing is stored there")
-        start = f"{self._scheme}://{self._name}/"
-        return {start + each["path"]: each["size"] for each in found} | ({self.where: one.size} if one else {})
+            return {str(self.where): one.size}
+        return {f"{self._scheme}://{self._name}/{path}": size for path, size in found.items()}
+
+    def _is_folder(self) -> bool:
+        """Whether there are objects below this name, and none has it; a key that may only write proves nothing."""
+        try:
+            with self._reached() as (library, bucket):
+                return self.stat() is None and any(library.list(bucket, f"{self._key}/", chunk_size=1))
+        except StoreTrouble as refusal:
+            if refusal.forbidden:
+                return False
+            raise
 
     def _put(self, content: bytes, mode: Any) -> Mark:
-        exceptions = import_module(f"{LIBRARY}.exceptions")
-        with self._trouble():
+        with self._reached() as (library, bucket):
             try:
-                put = import_module(LIBRARY).put
-                return _mark(put(self._bucket(), self._key, content, mode=mode, use_multipart=False))
-            except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+                return _mark(library.put(bucket, self._key, content, mode=mode, use_multipart=False))
+            except (library.exceptions.AlreadyExistsError, library.exceptions.PreconditionError) as error:
                 raise Overtaken(self.where) from error
 
-    def _stat(self) -> Seen | None:
-        try:
-            found = import_module(LIBRARY).head(self._bucket(), self._key)
-        except FileNotFoundError:
-            return None
-        version = found["version"] if self._scheme == "gs" else None
-        words = (version, found["e_tag"], found["last_modified"])
-        return Seen(found["size"], " ".join(str(word) for word in words if word is not None))
-
     def _pieces(self, size: int) -> Iterator[Buffer]:
-        with self._trouble():
+        with self._reached() as (library, bucket):
             for start in range(0, size, PART_SIZE):  # a request for each, since the time-out is of a request
-                end = min(start + PART_SIZE, size)
-                yield import_module(LIBRARY).get_range(self._bucket(), self._key, start=start, end=end)
+                yield library.get_range(bucket, self._key, start=start, end=min(start + PART_SIZE, size))
 
     def _remove(self) -> None:
-        with self._trouble():
-            import_module(LIBRARY).delete(self._bucket(), self._key)
-
-    def _bucket(self, *, uploads: bool = False) -> Any:
-        return self._buckets.bucket(self._scheme, self._name, uploads=uploads)[0]
+        with self._reached() as (library, bucket):
+            library.delete(bucket, self._key)
 
     @contextlib.contextmanager
-    def _trouble(self) -> Iterator[None]:
-        """Raise `StoreTrouble` for every error of the body, in few words."""
+    def _reached(self, *, uploads: bool = False) -> Iterator[tuple[Any, Any]]:
+        """The library, and its store; raises `StoreTrouble` for every error of the body, in few words."""
         with trouble(self.where):
-            _, access = self._buckets.bucket(self._scheme, self._name)
+            bucket, credentials = self._buckets.bucket(self._scheme, self._name, uploads=uploads)
+            library = import_module(LIBRARY)
             try:
-                yield
-            except (FileNotFoundError, import_module(f"{LIBRARY}.exceptions").BaseError) as error:
+                yield library, bucket
+            except (FileNotFoundError, library.exceptions.BaseError) as error:
                 words, said = _words(error), str(error)
                 what = f"the bucket or the object does not exist ({words})" * isinstance(error, FileNotFoundError)
                 # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                text = f"{self.where}: {what or words} (credentials: {access.found})"
-                marks = {Step.SET_REGION: REGION if self._scheme == "s3" else (), Step.SET_CLOCK: CLOCK}
-                then = [Next(step) for step, signs in marks.items() if any(sign in said for sign in signs)]
-                failed = StoreTrouble(text, then=then)
+                text = f"{self.where}: {what or words} (credentials: {credentials})"
+                then = [Next(Step.SET_REGION)] if self._scheme == "s3" and re.search(REGION, said) else []
+                failed = StoreTrouble(text, then=then or [Next(Step.SET_CLOCK)] * bool(re.search(CLOCK, said)))
                 # After a lost answer the library asks again, and the upload is over then.
                 if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:
                     failed.status = int(status[1])

@@ -49,18 +49,14 @@ class Destination:
         if scheme not in BUCKETS:
             raise Unfit(MUST_BE, text)
         bucket, slash, key = rest.partition("/")
-        local = rest.startswith(("/", "~", "."))
-        if not bucket or not slash or local:
-            path = "; a path of this machine has no scheme" * local
-            raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash{path}")
-        if not _BUCKET.fullmatch(bucket):
+        if not slash or not _BUCKET.fullmatch(bucket):
             # Without the value: some write a key and its secret there.
-            raise Unfit(f"must be {scheme}://BUCKET/NAME, and its BUCKET two or more letters, digits, `.`, `_` and `-`")
+            local = "; a path of this machine has no scheme" * rest.startswith(("/", "~", "."))
+            form = f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash{local}"
+            raise Unfit(form if local else f"{form}, and its BUCKET two or more letters, digits, `.`, `_` and `-`")
         # Each of these is read in different ways by the stores' libraries.
-        segments = (
-            set(re.split(r"[/\\]", f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}")) if key else set()
-        )
-        if "?" in key or "#" in key or {"", ".", ".."} & segments:
+        read = f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}"
+        if "?" in key or "#" in key or (key and {"", ".", ".."} & {*re.split(r"[/\\]", read)}):
             raise Unfit("must hold no ?, #, empty segment, `.` or `..` as a segment")
         return cls(scheme, f"{bucket}/{key}".removesuffix("/"), folder=not key or key.endswith("/"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -59,17 +58,7 @@ def sealed_size(plain: int, keys: int) -> int:
 def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes], None]) -> None:
     """Encrypt blocks for these public keys; `take` gets what is to be written. Plain bytes are in memory only."""
     to = [_recipient(one) for one in keys]
-    _through(lambda reader, writer: import_module(LIBRARY).encrypt_io(reader, writer, to), blocks, take)
-
-
-def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], *, name: str) -> None:
-    """Decrypt blocks; what is taken is only whole once this returns. Raises `NotDecrypted`, which calls them by `name`."""
-    try:
-        _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
-    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
-        if str(error).startswith("No matching keys"):
-            raise NotDecrypted(f"{name} is encrypted for other recipients than the identity file's keys") from None
-        raise NotDecrypted(f"{name} is not encrypted with age, or was altered or cut short: {error}") from None
+    _through(import_module(LIBRARY).encrypt_io, to, blocks, take)
 
 
 class _Pipe:
@@ -81,8 +70,8 @@ class _Pipe:
         self._blocks, self._take, self._waiting = file_of(blocks), take, bytearray()
 
     def read(self, size: int = -1) -> bytes:
-        with self._noted():
-            return self._blocks.read(size)
+        data: bytes = self._noted(self._blocks.read, size)
+        return data
 
     def write(self, data: bytes) -> int:
         self._waiting += data
@@ -95,23 +84,21 @@ class _Pipe:
 
     def end(self) -> None:
         block, self._waiting = bytes(self._waiting), bytearray()
-        with self._noted():
-            self._take(block)
+        self._noted(self._take, block)
 
-    @contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _noted(self, call: Callable[[Any], Any], argument: Any) -> Any:
         try:
-            yield
+            return call(argument)
         except BaseException as error:
             self.error = self.error or error  # the library may try again
             raise
 
 
-def _through(work: Callable[[Any, Any], None], blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
+def _through(work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
     """Let the library read the blocks and write to `take`; an error of either stays what it is."""
     pipe = _Pipe(blocks, take)
     try:
-        work(pipe, pipe)
+        work(pipe, pipe, keys)
         pipe.end()
     except BaseException:
         if pipe.error is not None:
@@ -139,15 +126,20 @@ def identities(file: Path) -> list[Any]:
 
 
 def opened(
-    source: Store, target: Store, keys: list[Any], *, name: str, stopping: Callable[[], bool] = lambda: False
+    source: Store,
+    write: Callable[[Iterator[Buffer]], object],
+    keys: list[Any] | None,
+    *,
+    name: str,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[int, str]:
-    """Decrypt an object to another place, whole or not at all, unless `stopping`; returns its bytes and SHA-256.
+    """Let `write` take what an object holds, decrypted unless `keys` is None, and fail if it is not whole or is `stopping`.
 
-    Raises `NotDecrypted`, which calls it by `name`, or `StoreTrouble`.
+    Returns the bytes and their SHA-256; raises `NotDecrypted`, which calls the object by `name`, or `StoreTrouble`.
     """
-    hasher, size, writing = sha256(), 0, Flow(target.write)
+    hasher, size, writing = sha256(), 0, Flow(write)
 
-    def take(data: bytes) -> None:
+    def take(data: Buffer) -> None:
         nonlocal size
         if stopping():
             raise NotDecrypted(f"{name} was not decrypted: it was interrupted")
@@ -156,9 +148,22 @@ def opened(
         writing.push(data)
 
     try:
-        decrypt(source.read(), keys, take, name=name)
+        if keys is None:
+            for piece in source.read():
+                take(piece)
+        else:
+            _decrypt(source.read(), keys, take, name)
         writing.finish()
-        return size, hasher.hexdigest()
     except BaseException:
         writing.stop()
         raise
+    return size, hasher.hexdigest()
+
+
+def _decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], name: str) -> None:
+    try:
+        _through(import_module(LIBRARY).decrypt_io, keys, blocks, take)
+    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+        if str(error).startswith("No matching keys"):
+            raise NotDecrypted(f"{name} is encrypted for other recipients than the identity file's keys") from None
+        raise NotDecrypted(f"{name} is not encrypted with age, or was altered or cut short: {error}") from None

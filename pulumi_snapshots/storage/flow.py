@@ -38,10 +38,9 @@ class Flow(Generic[T]):
         self,
         pull: Callable[[Iterator[Buffer]], T],
         silence: float = math.inf,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
-        self._silence = silence
-        self._check = check
+        self._silence, self._check = silence, check
         self._blocks: deque[Buffer] = deque()
         self._changed = threading.Condition()
         self._ending: type[BaseException] | None = None
@@ -97,11 +96,9 @@ class Flow(Generic[T]):
 
     def _run(self, pull: Callable[[Iterator[Buffer]], T]) -> None:
         try:
-            result = pull(self._pulled())
+            self._result.set_result(pull(self._pulled()))
         except BaseException as error:  # noqa: BLE001  the pushing thread raises it
             self._result.set_exception(error)
-        else:
-            self._result.set_result(result)
         with self._changed:
             self._changed.notify_all()
 

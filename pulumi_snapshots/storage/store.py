@@ -6,7 +6,7 @@ An object appears under its name whole or not at all. Credentials come from each
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -102,13 +102,6 @@ class Store(ABC):
         if pieces > 1 and self.stat() != before:
             raise StoreTrouble(f"{self.where} was replaced while it was read")
 
-    def digest(self) -> str:
-        """The SHA-256 of its bytes."""
-        hasher = sha256()
-        for piece in self.read():
-            hasher.update(piece)
-        return hasher.hexdigest()
-
     def holds(self, mark: str) -> bool:
         """Whether the object still has this mark."""
         seen = self.stat()
@@ -122,13 +115,13 @@ class Store(ABC):
             self._remove()
         return True
 
-    def check_alive(self) -> None:
-        """Raise `StoreTrouble` if the store does not answer; a refusal is an answer too."""
-        try:
-            self.stat()
-        except StoreTrouble as silence:
-            if not silence.status:
-                raise
+
+def sha256_of(blocks: Iterable[Buffer]) -> str:
+    """The SHA-256 of blocks, such as those of an object."""
+    hasher = sha256()
+    for block in blocks:
+        hasher.update(block)
+    return hasher.hexdigest()
 
 
 @contextmanager
@@ -140,6 +133,4 @@ def trouble(where: object) -> Iterator[None]:
         raise
     except Exception as error:  # each library has errors of its own
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(error, FileNotFoundError) and "://" in str(where):
-            reason = f"the bucket does not exist ({reason})"
         raise StoreTrouble(f"{where}: {reason}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,17 +23,18 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Seen
+from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Row, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.run.session import Session
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
+__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "in_scene", "put", "scene"]
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
@@ -150,6 +153,22 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
     }
     file.with_name(f"{file.name}.json").write_text(json.dumps(about))
     return file
+
+
+def in_scene(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Decorate an async test so that it gets a scene `at`, in a folder of its own and on a virtual clock."""
+    wanted = {name: each for name, each in inspect.signature(test).parameters.items() if name != "at"}
+
+    @virtual
+    @functools.wraps(test)
+    async def run(tmp_path: Path, **given: Any) -> None:
+        given |= {"tmp_path": tmp_path} if "tmp_path" in wanted else {}
+        async with scene(tmp_path / "a") as at:
+            await test(at, **given)
+
+    folder = inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY)
+    run.__signature__ = inspect.Signature([*({"tmp_path": folder} | wanted).values()])  # type: ignore[attr-defined]
+    return run
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
-from tests.archive.scene import SIZE, Scene, file_of, holds, scene
+from tests.archive.scene import SIZE, Scene, file_of, holds, in_scene, scene
 from tests.support.clocks import Shifted
 from tests.support.failing import flat
 from tests.support.memory import Memory
@@ -60,54 +60,51 @@ async def fails(scene: Scene, *, what: str, **values: Any) -> str:
 # What is archived, and where --------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_an_archive_has_every_byte_of_its_snapshot(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive()
-        assert holds(record, at.zip)
-        created = at.snapshot.modified.strftime("%Y%m%dT%H%M%SZ")
-        assert file_of(record) == at.folder / DATABASE / f"{created}-{at.snapshot.version_id}.zip"
-        assert record.archived_at.startswith("2026-03-01T12:00:00")
-        assert at.files() == {DATABASE, f"{DATABASE}/{file_of(record).name}"}
-        assert len(at.downloads) == 1
-        assert file_of(record).stat().st_mode & 0o077 == 0, "other users can read it"
-        assert at.row.notes == []
-        await at.archive(destination=f"{at.folder}/first/x.zip")
-        assert at.row.notes == []
-        assert f"{at.folder}/first did not exist and was made" in at.row.shown
-        await at.archive(destination=f"{at.folder}/mistyped/mount/x.zip")
-        assert at.row.notes == [f"{at.folder}/mistyped/mount did not exist and was made"]
-        assert at.row.shown[-1].startswith("archived ")
+@in_scene
+async def test_an_archive_has_every_byte_of_its_snapshot(at: Scene) -> None:
+    record = await at.archive()
+    assert holds(record, at.zip)
+    created = at.snapshot.modified.strftime("%Y%m%dT%H%M%SZ")
+    assert file_of(record) == at.folder / DATABASE / f"{created}-{at.snapshot.version_id}.zip"
+    assert record.archived_at.startswith("2026-03-01T12:00:00")
+    assert at.files() == {DATABASE, f"{DATABASE}/{file_of(record).name}"}
+    assert len(at.downloads) == 1
+    assert file_of(record).stat().st_mode & 0o077 == 0, "other users can read it"
+    assert at.row.notes == []
+    await at.archive(destination=f"{at.folder}/first/x.zip")
+    assert at.row.notes == []
+    assert f"{at.folder}/first did not exist and was made" in at.row.shown
+    await at.archive(destination=f"{at.folder}/mistyped/mount/x.zip")
+    assert at.row.notes == [f"{at.folder}/mistyped/mount did not exist and was made"]
+    assert at.row.shown[-1].startswith("archived ")
 
 
-@virtual
-async def test_ids_a_url_and_a_resource_give_the_same_object(tmp_path: Path) -> None:
+@in_scene
+async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     """The URL alone needs no API key, and the key is never sent to the snapshot's host."""
-    async with scene(tmp_path / "a") as at:
-        outputs, seen = await at.outputs(), len(at.here.emulator.journal)
-        by_url = await at.archive(download_url=outputs["download_url"])
-        assert [entry.kind for entry in at.here.emulator.journal[seen:]] == ["download"]
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=1_000_000))
-        by_id = await at.archive(
-            session=at.here.session,
-            database_id=DATABASE,
-            version_id=at.snapshot.version_id,
-            destination=f"{at.folder}/x.zip",
-        )
-        assert {(entry.method, entry.key) for entry in at.downloads} == {("GET", "none")}
-        same: dict[str, Any] = {"uri": by_url.uri, "mark": by_url.mark, "archived_at": by_url.archived_at}
-        assert replace(by_id, **same) == by_url
-        assert replace(await at.archive(), mark=by_url.mark, archived_at=by_url.archived_at) == by_url
-        assert holds(by_url, at.zip)
+    outputs, seen = await at.outputs(), len(at.here.emulator.journal)
+    by_url = await at.archive(download_url=outputs["download_url"])
+    assert [entry.kind for entry in at.here.emulator.journal[seen:]] == ["download"]
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=1_000_000))
+    by_id = await at.archive(
+        session=at.here.session,
+        database_id=DATABASE,
+        version_id=at.snapshot.version_id,
+        destination=f"{at.folder}/x.zip",
+    )
+    assert {(entry.method, entry.key) for entry in at.downloads} == {("GET", "none")}
+    same: dict[str, Any] = {"uri": by_url.uri, "mark": by_url.mark, "archived_at": by_url.archived_at}
+    assert replace(by_id, **same) == by_url
+    assert replace(await at.archive(), mark=by_url.mark, archived_at=by_url.archived_at) == by_url
+    assert holds(by_url, at.zip)
 
 
-@virtual
-async def test_a_version_id_with_slashes_makes_no_folders(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=SIZE, version_id="ab/cd+ef=_01234567890123")
-        record = await at.archive()
-        assert file_of(record).name.endswith("-ab%2Fcd%2Bef%3D_01234567890123.zip")
-        assert file_of(record).parent == at.folder / DATABASE
+@in_scene
+async def test_a_version_id_with_slashes_makes_no_folders(at: Scene) -> None:
+    at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=SIZE, version_id="ab/cd+ef=_01234567890123")
+    record = await at.archive()
+    assert file_of(record).name.endswith("-ab%2Fcd%2Bef%3D_01234567890123.zip")
+    assert file_of(record).parent == at.folder / DATABASE
 
 
 @virtual
@@ -138,30 +135,29 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_th
 
 
 @pytest.mark.parametrize("cuts", [[1], [999_999], [1_048_576], [2_500_000], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
-@virtual
-async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(tmp_path: Path, cuts: list[int]) -> None:
-    async with scene(tmp_path / "a") as at:
-        ranges: list[tuple[str | None, str | None]] = []
-        send = at.here.transport.handle_async_request
+@in_scene
+async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts: list[int]) -> None:
+    ranges: list[tuple[str | None, str | None]] = []
+    send = at.here.transport.handle_async_request
 
-        async def noted(request: httpx.Request) -> httpx.Response:
-            ranges.append((request.headers.get("range"), request.headers.get("if-range")))
-            return await send(request)
+    async def noted(request: httpx.Request) -> httpx.Response:
+        ranges.append((request.headers.get("range"), request.headers.get("if-range")))
+        return await send(request)
 
-        given = await at.outputs()
-        at.here.transport.handle_async_request = noted  # type: ignore[method-assign]
-        for cut in cuts:
-            at.here.emulator.add_fault(Fault(kind="download", cut_after=cut))
-        record = await at.archive(**given)
-        assert holds(record, at.zip)
-        at_bytes = [sum(cuts[: number + 1]) for number in range(len(cuts))]
-        version = f'"{at.snapshot.version_id}"'
-        assert ranges == [(None, None), *((f"bytes={each}-", version) for each in at_bytes)]
-        assert at.here.clock.monotonic() < 120
-        if cuts == [2_500_000]:
-            assert any("50 %, 2.5 MB of 5.0 MB" in text for text in at.row.shown)
-            assert len(at.row.shown) <= 4
-        assert at.row.shown[-1] == f"archived 5.0 MB to {file_of(record)}"
+    given = await at.outputs()
+    at.here.transport.handle_async_request = noted  # type: ignore[method-assign]
+    for cut in cuts:
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=cut))
+    record = await at.archive(**given)
+    assert holds(record, at.zip)
+    at_bytes = [sum(cuts[: number + 1]) for number in range(len(cuts))]
+    version = f'"{at.snapshot.version_id}"'
+    assert ranges == [(None, None), *((f"bytes={each}-", version) for each in at_bytes)]
+    assert at.here.clock.monotonic() < 120
+    if cuts == [2_500_000]:
+        assert any("50 %, 2.5 MB of 5.0 MB" in text for text in at.row.shown)
+        assert len(at.row.shown) <= 4
+    assert at.row.shown[-1] == f"archived 5.0 MB to {file_of(record)}"
 
 
 @pytest.mark.parametrize(
@@ -176,36 +172,31 @@ async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(tmp_path: Path,
     ],
     ids=lambda fault: f"{fault.name} {fault.status}",
 )
-@virtual
-async def test_passing_errors_of_the_host_do_not_fail_an_archive(tmp_path: Path, fault: Fault) -> None:
-    async with scene(tmp_path / "a") as at:
-        at.here.emulator.add_fault(replace(fault))
-        assert holds(await at.archive(), at.zip)
+@in_scene
+async def test_passing_errors_of_the_host_do_not_fail_an_archive(at: Scene, fault: Fault) -> None:
+    at.here.emulator.add_fault(replace(fault))
+    assert holds(await at.archive(), at.zip)
 
 
-@virtual
-async def test_a_host_that_stays_away_fails_it_within_minutes(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        url = (await at.outputs())["download_url"]
-        at.here.emulator.add_fault(Fault(kind="download", no_connect=True, times=None))
-        await fails(at, what="broke off", download_url=url)
-        assert 60 < at.here.clock.monotonic() < 300
+@in_scene
+async def test_a_host_that_stays_away_fails_it_within_minutes(at: Scene) -> None:
+    url = (await at.outputs())["download_url"]
+    at.here.emulator.add_fault(Fault(kind="download", no_connect=True, times=None))
+    await fails(at, what="broke off", download_url=url)
+    assert 60 < at.here.clock.monotonic() < 300
 
 
-@virtual
-async def test_a_time_out_shows_how_far_the_transfer_was(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        url = (await at.outputs())["download_url"]
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-        at.here.emulator.add_fault(Fault(kind="download", delay=25, cut_after=1, times=None))
-        await fails(
-            at, what=r"not whole after 2 min \(timeout\): 40 %, 2.0 MB of 5.0 MB", download_url=url, timeout="2m"
-        )
-        assert at.here.clock.monotonic() == pytest.approx(120, abs=1)
-        at.here.emulator.clear_faults()
-        at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
-        last = r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip: 503"
-        await fails(at, what=last, download_url=url, size=SIZE, timeout="20s")
+@in_scene
+async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
+    url = (await at.outputs())["download_url"]
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+    at.here.emulator.add_fault(Fault(kind="download", delay=25, cut_after=1, times=None))
+    await fails(at, what=r"not whole after 2 min \(timeout\): 40 %, 2.0 MB of 5.0 MB", download_url=url, timeout="2m")
+    assert at.here.clock.monotonic() == pytest.approx(120, abs=1)
+    at.here.emulator.clear_faults()
+    at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
+    last = r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip: 503"
+    await fails(at, what=last, download_url=url, size=SIZE, timeout="20s")
 
 
 @virtual
@@ -232,25 +223,23 @@ async def test_an_expired_url_without_a_key_has_a_next_step(tmp_path: Path) -> N
         assert "pulumi refresh" in text
 
 
-@virtual
-async def test_a_url_that_stays_refused_fails_within_a_minute(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs = await at.outputs()
-        outputs["download_url"] = outputs["download_url"].replace("Signature=", "Signature=A")
-        at.here.emulator.add_fault(Fault(kind="download", status=403, code="AccessDenied", times=None))
-        await fails(at, what="that the service lists now is refused too", session=at.here.session, **outputs)
-        assert at.here.clock.monotonic() < 60
+@in_scene
+async def test_a_url_that_stays_refused_fails_within_a_minute(at: Scene) -> None:
+    outputs = await at.outputs()
+    outputs["download_url"] = outputs["download_url"].replace("Signature=", "Signature=A")
+    at.here.emulator.add_fault(Fault(kind="download", status=403, code="AccessDenied", times=None))
+    await fails(at, what="that the service lists now is refused too", session=at.here.session, **outputs)
+    assert at.here.clock.monotonic() < 60
 
 
-@virtual
-async def test_a_snapshot_that_is_no_longer_listed_is_an_error(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs = await at.outputs()
-        at.here.emulator.remove_snapshot(at.snapshot.version_id)
-        at.here.emulator.drop_cache()
-        await fails(at, what="NoSuchVersion.*not list this snapshot any more", session=at.here.session, **outputs)
-        ids = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
-        await fails(at, what="lists no snapshot .* 30 days", session=at.here.another_run(), **ids)
+@in_scene
+async def test_a_snapshot_that_is_no_longer_listed_is_an_error(at: Scene) -> None:
+    outputs = await at.outputs()
+    at.here.emulator.remove_snapshot(at.snapshot.version_id)
+    at.here.emulator.drop_cache()
+    await fails(at, what="NoSuchVersion.*not list this snapshot any more", session=at.here.session, **outputs)
+    ids = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
+    await fails(at, what="lists no snapshot .* 30 days", session=at.here.another_run(), **ids)
 
 
 @asynccontextmanager
@@ -333,29 +322,26 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
         assert ends["listed"] - began < 120
 
 
-@virtual
-async def test_the_queue_of_lookups_is_no_part_of_an_archives_time_out(tmp_path: Path) -> None:
+@in_scene
+async def test_the_queue_of_lookups_is_no_part_of_an_archives_time_out(at: Scene, tmp_path: Path) -> None:
     """The plan has no listing of the account, so each database costs a request."""
-    async with scene(tmp_path / "a") as at:
-        at.here.emulator.add_fault(Fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000))
-        taken = {}
-        for number in range(3 * REQUESTS_PER_MINUTE):
-            at.here.emulator.add_database(database := f"{number:032x}")
-            taken[database] = at.here.emulator.add_snapshot(database).version_id
-        session, done = at.here.another_run(), []
+    at.here.emulator.add_fault(Fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000))
+    taken = {}
+    for number in range(3 * REQUESTS_PER_MINUTE):
+        at.here.emulator.add_database(database := f"{number:032x}")
+        taken[database] = at.here.emulator.add_snapshot(database).version_id
+    session, done = at.here.another_run(), []
 
-        async def one(database: str, version: str) -> None:
-            where = f"{tmp_path}/{database}.zip"
-            done.append(
-                await at.archive(
-                    session=session, destination=where, database_id=database, version_id=version, timeout=60.0
-                )
-            )
+    async def one(database: str, version: str) -> None:
+        where = f"{tmp_path}/{database}.zip"
+        done.append(
+            await at.archive(session=session, destination=where, database_id=database, version_id=version, timeout=60.0)
+        )
 
-        async with anyio.create_task_group() as group:
-            for each in taken.items():
-                group.start_soon(one, *each)
-        assert len(done) == len(taken)
+    async with anyio.create_task_group() as group:
+        for each in taken.items():
+            group.start_soon(one, *each)
+    assert len(done) == len(taken)
 
 
 # Never another version ------------------------------------------------------------------------------------------------
@@ -396,37 +382,35 @@ async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
 
 
 @pytest.mark.parametrize("version_header", [True, False])
-@virtual
-async def test_bytes_of_two_versions_are_never_mixed(tmp_path: Path, version_header: bool) -> None:  # noqa: FBT001
-    async with scene(tmp_path / "a") as at:
-        url = await signed_without_version(at)
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-        at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
+@in_scene
+async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: bool) -> None:  # noqa: FBT001
+    url = await signed_without_version(at)
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+    at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
 
-        def another() -> None:
-            at.here.emulator.settings = replace(at.here.emulator.settings, version_header=version_header)
-            at.here.emulator.add_snapshot(DATABASE, size=SIZE)
+    def another() -> None:
+        at.here.emulator.settings = replace(at.here.emulator.settings, version_header=version_header)
+        at.here.emulator.add_snapshot(DATABASE, size=SIZE)
 
-        ended = at.here.meanwhile(
-            3,
-            another,
-            fails(at, what="serves a different object", download_url=url, version_id=at.snapshot.version_id),
-        )
-        await ended
+    ended = at.here.meanwhile(
+        3,
+        another,
+        fails(at, what="serves a different object", download_url=url, version_id=at.snapshot.version_id),
+    )
+    await ended
 
 
-@virtual
-async def test_a_host_that_ignores_ranges_costs_no_bytes(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        send = at.here.transport.handle_async_request
+@in_scene
+async def test_a_host_that_ignores_ranges_costs_no_bytes(at: Scene) -> None:
+    send = at.here.transport.handle_async_request
 
-        async def without_range(request: httpx.Request) -> httpx.Response:
-            request.headers.pop("range", None)
-            return await send(request)
+    async def without_range(request: httpx.Request) -> httpx.Response:
+        request.headers.pop("range", None)
+        return await send(request)
 
-        at.here.transport.handle_async_request = without_range  # type: ignore[method-assign]
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-        assert holds(await at.archive(), at.zip)
+    at.here.transport.handle_async_request = without_range  # type: ignore[method-assign]
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+    assert holds(await at.archive(), at.zip)
 
 
 # Checks of the host's answers ----------------------------------------------------------------------------------------
@@ -446,41 +430,38 @@ class _Endless(httpx.AsyncByteStream):
         return bytes(SIZE // 4)
 
 
-@virtual
-async def test_a_body_without_an_end_does_not_fill_the_disk(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs, body = await at.outputs(), _Endless()
-        at.transfers.http = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
-        await fails(at, what="sends more than the 5000000 bytes that were announced", **outputs)
-        assert body.read <= 2 * SIZE
+@in_scene
+async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
+    outputs, body = await at.outputs(), _Endless()
+    at.transfers.http = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
+    await fails(at, what="sends more than the 5000000 bytes that were announced", **outputs)
+    assert body.read <= 2 * SIZE
 
 
-@virtual
-async def test_a_zip_that_was_cut_short_is_not_archived(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs = await at.outputs()
-        at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
-        url, place = outputs["download_url"], f"{at.folder}/x.zip"
-        await fails(at, what="not a readable zip.*truncated", download_url=url, destination=place)
-        await fails(at, what="time is not known.*Give destination a file name", download_url=url)
+@in_scene
+async def test_a_zip_that_was_cut_short_is_not_archived(at: Scene) -> None:
+    outputs = await at.outputs()
+    at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
+    url, place = outputs["download_url"], f"{at.folder}/x.zip"
+    await fails(at, what="not a readable zip.*truncated", download_url=url, destination=place)
+    await fails(at, what="time is not known.*Give destination a file name", download_url=url)
 
 
-@virtual
-async def test_a_zip_with_a_damaged_member_is_not_archived(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        send = at.here.transport.handle_async_request
+@in_scene
+async def test_a_zip_with_a_damaged_member_is_not_archived(at: Scene) -> None:
+    send = at.here.transport.handle_async_request
 
-        async def damaged(request: httpx.Request) -> httpx.Response:
-            answer = await send(request)
-            if "zip" not in request.url.path:
-                return answer
-            content = bytearray(await answer.aread())
-            content[len(content) // 2] ^= 1
-            return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(bytes(content)))
+    async def damaged(request: httpx.Request) -> httpx.Response:
+        answer = await send(request)
+        if "zip" not in request.url.path:
+            return answer
+        content = bytearray(await answer.aread())
+        content[len(content) // 2] ^= 1
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(bytes(content)))
 
-        outputs = await at.outputs()
-        at.here.transport.handle_async_request = damaged  # type: ignore[method-assign]
-        await fails(at, what="member .* is damaged|not a readable zip", **outputs)
+    outputs = await at.outputs()
+    at.here.transport.handle_async_request = damaged  # type: ignore[method-assign]
+    await fails(at, what="member .* is damaged|not a readable zip", **outputs)
 
 
 UNSAFE = (
@@ -515,49 +496,46 @@ WRONG: dict[str, tuple[Fault | None, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-@virtual
-async def test_a_wrong_answer_of_the_host_is_refused(tmp_path: Path, kind: str) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs = await at.outputs()
-        fault, changes, what = WRONG[kind]
-        if fault is not None:
-            at.here.emulator.add_fault(replace(fault, times=None))
-        if changes.get("download_url"):
-            changes = {"download_url": outputs["download_url"].replace("emulator.test", changes["download_url"])}
-        session = at.here.session if kind == "proxy" else None
-        await fails(at, what=what, session=session, **outputs | changes)
-        assert len(at.downloads) <= 1
-        assert not at.here.transport.strayed
+@in_scene
+async def test_a_wrong_answer_of_the_host_is_refused(at: Scene, kind: str) -> None:
+    outputs = await at.outputs()
+    fault, changes, what = WRONG[kind]
+    if fault is not None:
+        at.here.emulator.add_fault(replace(fault, times=None))
+    if changes.get("download_url"):
+        changes = {"download_url": outputs["download_url"].replace("emulator.test", changes["download_url"])}
+    session = at.here.session if kind == "proxy" else None
+    await fails(at, what=what, session=session, **outputs | changes)
+    assert len(at.downloads) <= 1
+    assert not at.here.transport.strayed
 
 
-@virtual
-async def test_a_safe_redirect_is_followed_without_the_key(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs = await at.outputs()
-        at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"]))
-        assert holds(await at.archive(**outputs), at.zip)
-        at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"], times=None))
-        await fails(at, what="redirects more than 3 times", destination=f"{at.folder}/x.zip", **outputs)
-        assert {entry.key for entry in at.downloads} == {"none"}
+@in_scene
+async def test_a_safe_redirect_is_followed_without_the_key(at: Scene) -> None:
+    outputs = await at.outputs()
+    at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"]))
+    assert holds(await at.archive(**outputs), at.zip)
+    at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"], times=None))
+    await fails(at, what="redirects more than 3 times", destination=f"{at.folder}/x.zip", **outputs)
+    assert {entry.key for entry in at.downloads} == {"none"}
 
 
 # Atomic ---------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_an_existing_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        target = at.folder / "x.zip"
-        target.write_bytes(OLD)
-        outputs = await at.outputs()
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-        seen: list[bytes] = []
-        record = await at.here.meanwhile(
-            0.5, lambda: seen.append(target.read_bytes()), at.archive(destination=str(target), **outputs)
-        )
-        assert seen == [OLD]
-        assert holds(record, at.zip)
-        assert at.files() == {"x.zip"}
+@in_scene
+async def test_an_existing_file_stays_until_the_new_one_is_whole(at: Scene) -> None:
+    target = at.folder / "x.zip"
+    target.write_bytes(OLD)
+    outputs = await at.outputs()
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+    seen: list[bytes] = []
+    record = await at.here.meanwhile(
+        0.5, lambda: seen.append(target.read_bytes()), at.archive(destination=str(target), **outputs)
+    )
+    assert seen == [OLD]
+    assert holds(record, at.zip)
+    assert at.files() == {"x.zip"}
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
@@ -580,72 +558,65 @@ async def test_an_interrupted_transfer_leaves_nothing(tmp_path: Path, after: flo
     assert threading.active_count() == threads
 
 
-@virtual
-async def test_an_interrupt_at_the_very_end_keeps_the_archive(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        appear = Upload.appear
+@in_scene
+async def test_an_interrupt_at_the_very_end_keeps_the_archive(at: Scene) -> None:
+    appear = Upload.appear
 
-        def interrupted(upload: Upload) -> str:
-            at.transfers.stop()
-            return appear(upload)
+    def interrupted(upload: Upload) -> str:
+        at.transfers.stop()
+        return appear(upload)
 
-        with patch.object(Upload, "appear", interrupted):
-            record = await at.archive(destination=f"{at.folder}/x.zip")
-        assert holds(record, at.zip)
+    with patch.object(Upload, "appear", interrupted):
+        record = await at.archive(destination=f"{at.folder}/x.zip")
+    assert holds(record, at.zip)
 
 
 # keep_last, delete, refresh -------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_a_failed_archive_removes_no_older_one(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(keep_last=1)
-        at.newer()
-        outputs = {**await at.outputs(), "size": 1}
-        with pytest.raises(NotArchived):
-            await at.archive(keep_last=1, previous=first, **outputs)
-        assert file_of(first).exists()
+@in_scene
+async def test_a_failed_archive_removes_no_older_one(at: Scene) -> None:
+    first = await at.archive(keep_last=1)
+    at.newer()
+    outputs = {**await at.outputs(), "size": 1}
+    with pytest.raises(NotArchived):
+        await at.archive(keep_last=1, previous=first, **outputs)
+    assert file_of(first).exists()
 
 
-@virtual
-async def test_the_delete_of_a_replaced_archive_keeps_the_new_one(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(destination=f"{at.folder}/x.zip")
-        at.newer()
-        second = await at.archive(destination=f"{at.folder}/x.zip", previous=first)
-        await at.remove(first, delete_object=True)  # by a later run, which does not know the successor
-        await at.remove(first, delete_object=True, successor=second)
-        assert holds(second, at.zip)
-        assert second.earlier == ()
+@in_scene
+async def test_the_delete_of_a_replaced_archive_keeps_the_new_one(at: Scene) -> None:
+    first = await at.archive(destination=f"{at.folder}/x.zip")
+    at.newer()
+    second = await at.archive(destination=f"{at.folder}/x.zip", previous=first)
+    await at.remove(first, delete_object=True)  # by a later run, which does not know the successor
+    await at.remove(first, delete_object=True, successor=second)
+    assert holds(second, at.zip)
+    assert second.earlier == ()
 
 
-@virtual
-async def test_a_replaced_object_that_keep_last_counts_is_kept(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(keep_last=2)
-        at.newer()
-        second = await at.archive(keep_last=2, previous=first)
-        await at.remove(first, delete_object=True, counted=True, successor=second)
-        assert file_of(first).exists()
-        await at.remove(first, delete_object=True, successor=second)
-        assert not file_of(first).exists()
+@in_scene
+async def test_a_replaced_object_that_keep_last_counts_is_kept(at: Scene) -> None:
+    first = await at.archive(keep_last=2)
+    at.newer()
+    second = await at.archive(keep_last=2, previous=first)
+    await at.remove(first, delete_object=True, counted=True, successor=second)
+    assert file_of(first).exists()
+    await at.remove(first, delete_object=True, successor=second)
+    assert not file_of(first).exists()
 
 
-@virtual
-async def test_an_object_and_snapshot_both_gone_have_a_next_step(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive()
-        file_of(record).unlink()
-        lost = await at.refresh(record)
-        at.here.emulator.advance(31 * 86400)
-        ids = {"database_id": DATABASE, "version_id": record.version_id, "previous": lost}
-        text = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids)
-        assert f"Put {file_of(record)} back and run `pulumi refresh`, or take the Archive out of the program." in text
-        other = await fails(
-            at, what="lists no snapshot", session=at.here.another_run(), **ids | {"version_id": "another"}
-        )
-        assert "take the Archive out" not in other
+@in_scene
+async def test_an_object_and_snapshot_both_gone_have_a_next_step(at: Scene) -> None:
+    record = await at.archive()
+    file_of(record).unlink()
+    lost = await at.refresh(record)
+    at.here.emulator.advance(31 * 86400)
+    ids = {"database_id": DATABASE, "version_id": record.version_id, "previous": lost}
+    text = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids)
+    assert f"Put {file_of(record)} back and run `pulumi refresh`, or take the Archive out of the program." in text
+    other = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids | {"version_id": "another"})
+    assert "take the Archive out" not in other
 
 
 @virtual

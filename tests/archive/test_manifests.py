@@ -34,7 +34,7 @@ from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
-from tests.archive.scene import file_of, scene
+from tests.archive.scene import Scene, file_of, in_scene, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world
@@ -54,31 +54,30 @@ def manifest_of(record: ArchiveRecord) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-@virtual
-async def test_a_manifest_explains_an_archive_without_its_stack(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(recipients=[KEY])
-        said = json.loads(manifest_of(record).read_text())
-        content = file_of(record).read_bytes()
-        assert said == {
-            "format": "pulumi-snapshots archive",
-            "object": file_of(record).name,
-            "version_id": at.snapshot.version_id,
-            "database_id": DATABASE,
-            "created_at": record.created_at,
-            "archived_at": record.archived_at,
-            "size": len(content),
-            "sha256": sha256(content).hexdigest(),
-            "plain_size": len(at.zip),
-            "plain_sha256": sha256(at.zip).hexdigest(),
-            "recipients": [KEY],
-            "owners": [],
-            "tool": said["tool"],
-            "drill": None,
-            "claim": None,
-        }
-        assert said["tool"].startswith("pulumi-snapshots ")
-        assert manifest_of(record).stat().st_mode & 0o077 == 0
+@in_scene
+async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> None:
+    record = await at.archive(recipients=[KEY])
+    said = json.loads(manifest_of(record).read_text())
+    content = file_of(record).read_bytes()
+    assert said == {
+        "format": "pulumi-snapshots archive",
+        "object": file_of(record).name,
+        "version_id": at.snapshot.version_id,
+        "database_id": DATABASE,
+        "created_at": record.created_at,
+        "archived_at": record.archived_at,
+        "size": len(content),
+        "sha256": sha256(content).hexdigest(),
+        "plain_size": len(at.zip),
+        "plain_sha256": sha256(at.zip).hexdigest(),
+        "recipients": [KEY],
+        "owners": [],
+        "tool": said["tool"],
+        "drill": None,
+        "claim": None,
+    }
+    assert said["tool"].startswith("pulumi-snapshots ")
+    assert manifest_of(record).stat().st_mode & 0o077 == 0
 
 
 @virtual
@@ -112,69 +111,66 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
         assert warning.endswith(": no room.")
 
 
-@virtual
-async def test_a_removed_archive_takes_its_manifest_along(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(keep_last=1)
-        theirs = file_of(first).with_name("theirs.zip.json")
-        theirs.write_text("{}")
+@in_scene
+async def test_a_removed_archive_takes_its_manifest_along(at: Scene) -> None:
+    first = await at.archive(keep_last=1)
+    theirs = file_of(first).with_name("theirs.zip.json")
+    theirs.write_text("{}")
+    at.newer(size=1000)
+    second = await at.archive(keep_last=1, previous=first)
+    assert not manifest_of(first).exists()
+    assert manifest_of(second).exists()
+    manifest_of(second).write_text('{"format": "of somebody else"}')
+    await at.remove(second, delete_object=True)
+    assert not file_of(second).exists()
+    assert manifest_of(second).exists()
+    assert theirs.exists()
+
+
+@in_scene
+async def test_a_manifest_that_cannot_be_written_only_warns(at: Scene) -> None:
+    (at.folder / "x.zip.json").mkdir()
+    record = await at.archive(destination=f"{at.folder}/x.zip")
+    assert file_of(record).read_bytes() == at.zip
+    assert "is archived, but its manifest was not written: " in at.row.warnings[-1]
+
+
+@in_scene
+async def test_every_kind_of_damage_is_found(at: Scene) -> None:
+    records = []
+    for _ in range(5):
+        records.append(await at.archive(recipients=[KEY]))
         at.newer(size=1000)
-        second = await at.archive(keep_last=1, previous=first)
-        assert not manifest_of(first).exists()
-        assert manifest_of(second).exists()
-        manifest_of(second).write_text('{"format": "of somebody else"}')
-        await at.remove(second, delete_object=True)
-        assert not file_of(second).exists()
-        assert manifest_of(second).exists()
-        assert theirs.exists()
+    whole, missing, short, changed, alone = records
+    file_of(missing).unlink()
+    file_of(short).write_bytes(file_of(short).read_bytes()[:-1])
+    file_of(changed).write_bytes(file_of(changed).read_bytes()[:-1] + b"x")
+    manifest_of(alone).unlink()
+    (at.folder / "notes.json").write_text("{}")
+    (at.folder / "large.json").write_bytes(b" " * 200_000)
+    (at.folder / "theirs.zip").write_bytes(b"x")
 
+    async def problems(*, deep: bool) -> list[str]:
+        found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=deep)
+        by_uri = {each.uri: each.problem for each in found}
+        assert set(by_uri) == {each.uri for each in records}
+        return [by_uri[each.uri] for each in records]
 
-@virtual
-async def test_a_manifest_that_cannot_be_written_only_warns(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        (at.folder / "x.zip.json").mkdir()
-        record = await at.archive(destination=f"{at.folder}/x.zip")
-        assert file_of(record).read_bytes() == at.zip
-        assert "is archived, but its manifest was not written: " in at.row.warnings[-1]
-
-
-@virtual
-async def test_every_kind_of_damage_is_found(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = []
-        for _ in range(5):
-            records.append(await at.archive(recipients=[KEY]))
-            at.newer(size=1000)
-        whole, missing, short, changed, alone = records
-        file_of(missing).unlink()
-        file_of(short).write_bytes(file_of(short).read_bytes()[:-1])
-        file_of(changed).write_bytes(file_of(changed).read_bytes()[:-1] + b"x")
-        manifest_of(alone).unlink()
-        (at.folder / "notes.json").write_text("{}")
-        (at.folder / "large.json").write_bytes(b" " * 200_000)
-        (at.folder / "theirs.zip").write_bytes(b"x")
-
-        async def problems(*, deep: bool) -> list[str]:
-            found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=deep)
-            by_uri = {each.uri: each.problem for each in found}
-            assert set(by_uri) == {each.uri for each in records}
-            return [by_uri[each.uri] for each in records]
-
-        size = file_of(short).stat().st_size
-        expected = [
-            "",
-            "is missing",
-            f"has {size} bytes, not {size + 1}",
-            "",
-            "has no manifest, so nothing says what it",
-        ]
-        for said, wanted in zip(await problems(deep=False), expected, strict=True):
-            assert said.startswith(wanted)
-            assert bool(said) == bool(wanted)
-        assert (await problems(deep=True))[3].startswith("was changed: its SHA-256 is ")
-        assert (await problems(deep=True))[0] == ""
-        (one,) = await shelved(at.transfers, Destination.parse(whole.uri), deep=True)
-        assert (one.uri, one.problem) == (whole.uri, "")
+    size = file_of(short).stat().st_size
+    expected = [
+        "",
+        "is missing",
+        f"has {size} bytes, not {size + 1}",
+        "",
+        "has no manifest, so nothing says what it",
+    ]
+    for said, wanted in zip(await problems(deep=False), expected, strict=True):
+        assert said.startswith(wanted)
+        assert bool(said) == bool(wanted)
+    assert (await problems(deep=True))[3].startswith("was changed: its SHA-256 is ")
+    assert (await problems(deep=True))[0] == ""
+    (one,) = await shelved(at.transfers, Destination.parse(whole.uri), deep=True)
+    assert (one.uri, one.problem) == (whole.uri, "")
 
 
 @virtual
@@ -190,17 +186,16 @@ async def test_a_copy_of_an_archive_elsewhere_is_one_too(tmp_path: Path) -> None
         assert [each.problem for each in found] == ["", ""]
 
 
-@virtual
-async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        await at.archive()
+@in_scene
+async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Scene) -> None:
+    await at.archive()
 
-        def refused(_top: object, onerror: Any) -> Iterator[Any]:
-            yield from ()
-            onerror(PermissionError(13, "Permission denied", str(at.folder / "sub")))
+    def refused(_top: object, onerror: Any) -> Iterator[Any]:
+        yield from ()
+        onerror(PermissionError(13, "Permission denied", str(at.folder / "sub")))
 
-        with patch.object(os, "walk", refused), pytest.raises(StoreTrouble, match=r"sub: Permission denied"):
-            await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    with patch.object(os, "walk", refused), pytest.raises(StoreTrouble, match=r"sub: Permission denied"):
+        await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
 
 
 # The commands ----------------------------------------------------------------------------------------------------------
@@ -242,19 +237,18 @@ async def test_a_download_has_no_manifest(tmp_path: Path) -> None:
         assert [file.name for file in folder.iterdir()] == ["x.zip"]
 
 
-@virtual
-async def test_decrypt_opens_an_archive_with_its_private_key(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(recipients=[KEY])
-        content = at.zip
-        (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
-        target = tmp_path / "open" / "x.zip"
-        desk = Desk(at.here, tmp_path)
-        ended = await desk.types(
-            "decrypt", str(file_of(record)), "--identity", f"{tmp_path}/key.txt", "--output", str(target), "--json"
-        )
-        assert target.read_bytes() == content
-        assert ended.done.json["sha256"] == record.plain_sha256
+@in_scene
+async def test_decrypt_opens_an_archive_with_its_private_key(at: Scene, tmp_path: Path) -> None:
+    record = await at.archive(recipients=[KEY])
+    content = at.zip
+    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
+    target = tmp_path / "open" / "x.zip"
+    desk = Desk(at.here, tmp_path)
+    ended = await desk.types(
+        "decrypt", str(file_of(record)), "--identity", f"{tmp_path}/key.txt", "--output", str(target), "--json"
+    )
+    assert target.read_bytes() == content
+    assert ended.done.json["sha256"] == record.plain_sha256
 
 
 def test_an_interrupt_ends_the_reading_of_an_archive_at_once(tmp_path: Path) -> None:
@@ -298,7 +292,7 @@ def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
     asked = iter([False, False, True])
     source, target = FileStore(tmp_path / "x.age"), FileStore(tmp_path / "new" / "x.zip")
     with pytest.raises(NotDecrypted, match="it was interrupted"):
-        opened(source, target, [IDENTITY], name="x", stopping=lambda: next(asked))
+        opened(source, target.write, [IDENTITY], name="x", stopping=lambda: next(asked))
     assert not (tmp_path / "new").exists()
 
 
@@ -354,34 +348,32 @@ async def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, why: str) 
     assert not content or (tmp_path / "x.age").read_bytes() == content
 
 
-@virtual
-async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive()
-        said: dict[str, Any] = json.loads(manifest_of(record).read_text())
-        for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), " " * 200_000):
-            manifest_of(record).write_text(text)
-            assert manifest.manifest_at(at.transfers, record.uri) is None
-            await at.archive()
-            assert manifest_of(record).read_text() == text
-            assert "is another file, and stays as it is" in at.row.warnings[-1]
+@in_scene
+async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(at: Scene) -> None:
+    record = await at.archive()
+    said: dict[str, Any] = json.loads(manifest_of(record).read_text())
+    for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), " " * 200_000):
+        manifest_of(record).write_text(text)
+        assert manifest.manifest_at(at.transfers, record.uri) is None
+        await at.archive()
+        assert manifest_of(record).read_text() == text
+        assert "is another file, and stays as it is" in at.row.warnings[-1]
 
 
 @pytest.mark.parametrize("changes", [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}])
-@virtual
-async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(tmp_path: Path, changes: dict[str, Any]) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive()
-        at.newer(size=1000)
-        other = await at.archive()
-        said = json.loads(manifest_of(record).read_text())
-        manifest_of(record).write_text(json.dumps({**said, **changes}))
-        found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
-        assert [(each.uri, each.problem[:28]) for each in found] == [
-            (record.uri, "its manifest cannot be read:"),
-            (other.uri, ""),
-        ]
-        await at.remove(other, delete_object=True)
-        with pytest.raises(NotRemoved, match="damaged manifest"):
-            await at.remove(record, delete_object=True)
-        assert file_of(record).exists()
+@in_scene
+async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(at: Scene, changes: dict[str, Any]) -> None:
+    record = await at.archive()
+    at.newer(size=1000)
+    other = await at.archive()
+    said = json.loads(manifest_of(record).read_text())
+    manifest_of(record).write_text(json.dumps({**said, **changes}))
+    found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    assert [(each.uri, each.problem[:28]) for each in found] == [
+        (record.uri, "its manifest cannot be read:"),
+        (other.uri, ""),
+    ]
+    await at.remove(other, delete_object=True)
+    with pytest.raises(NotRemoved, match="damaged manifest"):
+        await at.remove(record, delete_object=True)
+    assert file_of(record).exists()

@@ -29,7 +29,7 @@ from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
-from tests.archive.scene import file_of, holds, scene
+from tests.archive.scene import Scene, file_of, holds, in_scene, scene
 from tests.cli.typed import Desk
 from tests.support.clocks import Shifted
 from tests.support.failing import fails_with
@@ -53,83 +53,77 @@ def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("recipients", [None, [KEY]])
-@virtual
-async def test_two_owners_of_one_snapshot_share_one_object(tmp_path: Path, recipients: list[str] | None) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(owner=A, recipients=recipients)
-        content = file_of(first).read_bytes()
-        second = await at.archive(owner=B, pin=True, recipients=recipients)
-        assert replace(second, owner=A, pinned=None) == first
-        assert file_of(first).read_bytes() == content
-        assert owners(first) == [(A, False), (B, True)]
-        assert (await at.refresh(first)).lost is None
+@in_scene
+async def test_two_owners_of_one_snapshot_share_one_object(at: Scene, recipients: list[str] | None) -> None:
+    first = await at.archive(owner=A, recipients=recipients)
+    content = file_of(first).read_bytes()
+    second = await at.archive(owner=B, pin=True, recipients=recipients)
+    assert replace(second, owner=A, pinned=None) == first
+    assert file_of(first).read_bytes() == content
+    assert owners(first) == [(A, False), (B, True)]
+    assert (await at.refresh(first)).lost is None
 
 
-@virtual
-async def test_a_retention_rule_keeps_what_somebody_else_archives_too(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        pinned = await at.archive(owner=A, pin=True)
-        mine = await at.archive(owner=B, keep_last=1)
-        at.newer(size=1000)
-        newer = await at.archive(owner=B, keep_last=1, previous=mine)
-        assert file_of(pinned).exists()
-        assert owners(pinned) == [(A, True)]
-        assert any("beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes)
-        assert newer.earlier == ()
+@in_scene
+async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene) -> None:
+    pinned = await at.archive(owner=A, pin=True)
+    mine = await at.archive(owner=B, keep_last=1)
+    at.newer(size=1000)
+    newer = await at.archive(owner=B, keep_last=1, previous=mine)
+    assert file_of(pinned).exists()
+    assert owners(pinned) == [(A, True)]
+    assert any("beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes)
+    assert newer.earlier == ()
 
 
-@virtual
-async def test_a_deleted_owner_leaves_the_object_to_the_last_one(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first, second = await at.archive(owner=A), await at.archive(owner=B)
-        await at.remove(second, delete_object=True)
-        assert owners(first) == [(A, False)]
-        await at.remove(replace(first, owner="urn:of somebody else"), delete_object=True)
-        assert file_of(first).exists()
-        await at.remove(first, delete_object=True)
-        assert at.files() == {DATABASE}
-        assert not list(file_of(first).parent.iterdir())
+@in_scene
+async def test_a_deleted_owner_leaves_the_object_to_the_last_one(at: Scene) -> None:
+    first, second = await at.archive(owner=A), await at.archive(owner=B)
+    await at.remove(second, delete_object=True)
+    assert owners(first) == [(A, False)]
+    await at.remove(replace(first, owner="urn:of somebody else"), delete_object=True)
+    assert file_of(first).exists()
+    await at.remove(first, delete_object=True)
+    assert at.files() == {DATABASE}
+    assert not list(file_of(first).parent.iterdir())
 
 
-@virtual
-async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first, second = await at.archive(owner=A, recipients=[KEY]), await at.archive(owner=B, recipients=[KEY])
-        file_of(first).write_bytes(b"damaged")
-        again = await at.archive(owner=B, recipients=[KEY], previous=second)
-        await at.remove(first, delete_object=True)
-        assert owners(again) == [(B, False)]
-        assert (await at.refresh(again)).lost is None
+@in_scene
+async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(at: Scene) -> None:
+    first, second = await at.archive(owner=A, recipients=[KEY]), await at.archive(owner=B, recipients=[KEY])
+    file_of(first).write_bytes(b"damaged")
+    again = await at.archive(owner=B, recipients=[KEY], previous=second)
+    await at.remove(first, delete_object=True)
+    assert owners(again) == [(B, False)]
+    assert (await at.refresh(again)).lost is None
 
 
-@virtual
-async def test_other_recipients_do_not_replace_somebody_elses_archive(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(owner=A, recipients=[KEY])
-        content = file_of(first).read_bytes()
-        with fails_with(NotArchived, "is there for other recipients; it is that of prod::shop::.*another name"):
-            await at.archive(owner=B, recipients=[OTHER_KEY])
-        assert file_of(first).read_bytes() == content
-        changed = await at.archive(owner=A, recipients=[OTHER_KEY], previous=first)
-        assert file_of(changed).read_bytes() != content
+@in_scene
+async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene) -> None:
+    first = await at.archive(owner=A, recipients=[KEY])
+    content = file_of(first).read_bytes()
+    with fails_with(NotArchived, "is there for other recipients; it is that of prod::shop::.*another name"):
+        await at.archive(owner=B, recipients=[OTHER_KEY])
+    assert file_of(first).read_bytes() == content
+    changed = await at.archive(owner=A, recipients=[OTHER_KEY], previous=first)
+    assert file_of(changed).read_bytes() != content
 
 
 @pytest.mark.parametrize("pin", [False, True])
-@virtual
-async def test_a_fixed_name_of_somebody_else_is_not_taken(tmp_path: Path, pin: bool) -> None:  # noqa: FBT001
-    async with scene(tmp_path / "a") as at:
-        place = f"{at.folder}/x.zip"
-        first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
-        at.newer(size=1000)
-        with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
-            await at.archive(owner=B, destination=place)
+@in_scene
+async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, pin: bool) -> None:  # noqa: FBT001
+    place = f"{at.folder}/x.zip"
+    first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
+    at.newer(size=1000)
+    with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+        await at.archive(owner=B, destination=place)
+    assert holds(first, old)
+    if pin:
+        with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
+            await at.archive(owner=A, destination=place, previous=first)
         assert holds(first, old)
-        if pin:
-            with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
-                await at.archive(owner=A, destination=place, previous=first)
-            assert holds(first, old)
-        else:
-            assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
+    else:
+        assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
 
 
 @virtual
@@ -149,15 +143,14 @@ async def test_two_databases_with_one_fixed_name_are_an_error(tmp_path: Path) ->
         assert (await desk.types("archive", f"{DATABASE}/{newer}", place)).code == 0
 
 
-@virtual
-async def test_a_pinned_archive_outlives_its_resource(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=A, pin=True)
-        await at.remove(record, delete_object=True)
-        assert file_of(record).exists()
-        assert at.row.notes[-1].endswith("pin keeps it for good")
-        await at.remove(replace(record, pinned=None), delete_object=True)  # a state that was not saved
-        assert file_of(record).exists()
+@in_scene
+async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
+    record = await at.archive(owner=A, pin=True)
+    await at.remove(record, delete_object=True)
+    assert file_of(record).exists()
+    assert at.row.notes[-1].endswith("pin keeps it for good")
+    await at.remove(replace(record, pinned=None), delete_object=True)  # a state that was not saved
+    assert file_of(record).exists()
 
 
 @virtual
@@ -179,30 +172,28 @@ async def test_a_manifest_that_may_not_be_removed_keeps_its_object(tmp_path: Pat
         assert not list(file_of(record).parent.iterdir())
 
 
-@virtual
-async def test_manifests_that_are_written_at_once_lose_no_owner(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=A)
-        drilled = Drilled("2026-03-01T12:00:00Z", 1.0)
-        async with anyio.create_task_group() as group:
-            for number in range(20):
-                group.start_soon(partial(at.archive, owner=f"urn:{number:02}"))
-        assert await note_drill(at.transfers, [record.uri], (DATABASE, record.version_id), drilled, at.row) == 1
-        assert owners(record) == sorted([(A, False), *((f"urn:{number:02}", False) for number in range(20))])
+@in_scene
+async def test_manifests_that_are_written_at_once_lose_no_owner(at: Scene) -> None:
+    record = await at.archive(owner=A)
+    drilled = Drilled("2026-03-01T12:00:00Z", 1.0)
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(partial(at.archive, owner=f"urn:{number:02}"))
+    assert await note_drill(at.transfers, [record.uri], (DATABASE, record.version_id), drilled, at.row) == 1
+    assert owners(record) == sorted([(A, False), *((f"urn:{number:02}", False) for number in range(20))])
 
 
-@virtual
-async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        outputs = await at.outputs()
-        record = await at.archive(owner=A, **outputs)
-        at.here.emulator.remove_snapshot(at.snapshot.version_id)
-        sent = len(at.here.emulator.journal)
-        assert await at.archive(owner=A, **outputs) == record
-        assert len(at.here.emulator.journal) == sent
-        file_of(record).write_bytes(file_of(record).read_bytes()[:-1] + b"x")
-        with pytest.raises(NotArchived):  # what is damaged is not taken for an archive
-            await at.archive(owner=A, **outputs)
+@in_scene
+async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(at: Scene) -> None:
+    outputs = await at.outputs()
+    record = await at.archive(owner=A, **outputs)
+    at.here.emulator.remove_snapshot(at.snapshot.version_id)
+    sent = len(at.here.emulator.journal)
+    assert await at.archive(owner=A, **outputs) == record
+    assert len(at.here.emulator.journal) == sent
+    file_of(record).write_bytes(file_of(record).read_bytes()[:-1] + b"x")
+    with pytest.raises(NotArchived):  # what is damaged is not taken for an archive
+        await at.archive(owner=A, **outputs)
 
 
 # At the same time ------------------------------------------------------------------------------------------------------
@@ -210,114 +201,110 @@ async def test_what_is_there_after_a_lost_state_is_found_again_without_the_servi
 
 @pytest.mark.parametrize("moment", ["while it is written", "right before it appears", "right after it appeared"])
 @pytest.mark.parametrize("recipients", [None, [KEY]], ids=["plain", "sealed"])
-@virtual
+@in_scene
 async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
-    tmp_path: Path, moment: str, recipients: list[str] | None
+    at: Scene, moment: str, recipients: list[str] | None
 ) -> None:
-    async with scene(tmp_path / "a") as at:
-        theirs = await at.archive(owner=B, recipients=recipients)
-        files = {path: path.read_bytes() for path in file_of(theirs).parent.iterdir()}
-        for path in files:
-            path.unlink()
+    theirs = await at.archive(owner=B, recipients=recipients)
+    files = {path: path.read_bytes() for path in file_of(theirs).parent.iterdir()}
+    for path in files:
+        path.unlink()
 
-        def appears(at_moment: str) -> None:
-            if at_moment == moment:
-                for path, content in files.items():
-                    path.with_suffix(".tmp").write_bytes(content)
-                    path.with_suffix(".tmp").replace(path)
-                files.clear()
+    def appears(at_moment: str) -> None:
+        if at_moment == moment:
+            for path, content in files.items():
+                path.with_suffix(".tmp").write_bytes(content)
+                path.with_suffix(".tmp").replace(path)
+            files.clear()
 
-        def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
-            for block in blocks:
-                appears("while it is written")
-                yield block
-            appears("right before it appears")
+    def through(blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            appears("while it is written")
+            yield block
+        appears("right before it appears")
 
-        appear = Upload.appear
+    appear = Upload.appear
 
-        def appeared(upload: Upload) -> str:
-            mark = appear(upload)
-            appears("right after it appeared")
-            return mark
+    def appeared(upload: Upload) -> str:
+        mark = appear(upload)
+        appears("right after it appeared")
+        return mark
 
-        at.passes(through)
-        with patch.object(Upload, "appear", appeared):
-            record = await at.archive(owner=A, recipients=recipients)
-        assert sha256(file_of(record).read_bytes()).hexdigest() == record.sha256
-        assert (await at.refresh(record)).lost is None
-        assert owners(record) == [(A, False), (B, False)]
-        assert len(list(file_of(record).parent.iterdir())) == 2
+    at.passes(through)
+    with patch.object(Upload, "appear", appeared):
+        record = await at.archive(owner=A, recipients=recipients)
+    assert sha256(file_of(record).read_bytes()).hexdigest() == record.sha256
+    assert (await at.refresh(record)).lost is None
+    assert owners(record) == [(A, False), (B, False)]
+    assert len(list(file_of(record).parent.iterdir())) == 2
 
 
-@virtual
-async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=B)
-        entering = [(Owner(A),)]
+@in_scene
+async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene) -> None:
+    record = await at.archive(owner=B)
+    entering = [(Owner(A),)]
 
-        class Store(FileStore):
-            def load(self, most: int | None = None) -> Held | None:
-                held = super().load(most)
-                if entering:
-                    both = (*entering.pop(), Owner(B))
-                    edit_manifest(at.transfers, record.uri, lambda now: now and replace(now, owners=both))
-                return held
+    class Store(FileStore):
+        def load(self, most: int | None = None) -> Held | None:
+            held = super().load(most)
+            if entering:
+                both = (*entering.pop(), Owner(B))
+                edit_manifest(at.transfers, record.uri, lambda now: now and replace(now, owners=both))
+            return held
 
-        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
-        await at.remove(record, delete_object=True)
-        assert holds(record, at.zip)
-        assert owners(record) == [(A, False)]
+    at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+    await at.remove(record, delete_object=True)
+    assert holds(record, at.zip)
+    assert owners(record) == [(A, False)]
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-@virtual
-async def test_an_archive_that_goes_while_it_is_read_is_not_shared(tmp_path: Path, replaced: bool) -> None:  # noqa: FBT001
-    async with scene(tmp_path / "a") as at:
-        place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
-        first = await at.archive(owner=B, destination=place)
-        files = {path: path.read_bytes() for path in at.folder.iterdir()}
-        at.newer(size=1000)
-        newer = await at.archive(owner=B, destination=place, previous=first)
-        newer_files = {path: path.read_bytes() for path in at.folder.iterdir()}
-        for path, old in files.items():
-            path.write_bytes(old)
-        mark = (await at.refresh(first)).mark
+@in_scene
+async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, replaced: bool) -> None:  # noqa: FBT001
+    place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
+    first = await at.archive(owner=B, destination=place)
+    files = {path: path.read_bytes() for path in at.folder.iterdir()}
+    at.newer(size=1000)
+    newer = await at.archive(owner=B, destination=place, previous=first)
+    newer_files = {path: path.read_bytes() for path in at.folder.iterdir()}
+    for path, old in files.items():
+        path.write_bytes(old)
+    mark = (await at.refresh(first)).mark
 
-        class Store(FileStore):
-            def read(self) -> Iterator[Any]:
-                yield from super().read()
-                for path, new in newer_files.items() if replaced else ():
-                    path.write_bytes(new)
-                assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
+    class Store(FileStore):
+        def read(self) -> Iterator[Any]:
+            yield from super().read()
+            for path, new in newer_files.items() if replaced else ():
+                path.write_bytes(new)
+            assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
 
-        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
-        if replaced:
-            with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
-                await at.archive(owner=A, destination=place, **outputs)
-            assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
-        else:
-            record = await at.archive(owner=A, destination=place, **outputs)
-            assert (holds(record, content), owners(record)) == (True, [(A, False)])
+    at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+    if replaced:
+        with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+            await at.archive(owner=A, destination=place, **outputs)
+        assert (holds(newer, at.zip), owners(newer)) == (True, [(B, False)])
+    else:
+        record = await at.archive(owner=A, destination=place, **outputs)
+        assert (holds(record, content), owners(record)) == (True, [(A, False)])
 
 
 @pytest.mark.parametrize("appeared", [False, True])
-@virtual
+@in_scene
 async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only(
-    tmp_path: Path,
+    at: Scene,
     appeared: bool,  # noqa: FBT001
 ) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=A)
-        manifest = file_of(record).with_name(f"{file_of(record).name}.json")
-        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
-        if not appeared:
-            file_of(record).unlink()
-        began = at.here.clock.monotonic()
-        again = await at.archive(owner=A)
-        assert CLAIM_LIVES < at.here.clock.monotonic() - began < 3 * CLAIM_LIVES
-        assert holds(again, at.zip)
-        assert json.loads(manifest.read_text())["claim"] is None
-        assert owners(again) == [(A, False)]
+    record = await at.archive(owner=A)
+    manifest = file_of(record).with_name(f"{file_of(record).name}.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
+    if not appeared:
+        file_of(record).unlink()
+    began = at.here.clock.monotonic()
+    again = await at.archive(owner=A)
+    assert CLAIM_LIVES < at.here.clock.monotonic() - began < 3 * CLAIM_LIVES
+    assert holds(again, at.zip)
+    assert json.loads(manifest.read_text())["claim"] is None
+    assert owners(again) == [(A, False)]
 
 
 @pytest.mark.parametrize("before", [False, True])
@@ -345,54 +332,50 @@ def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path:
 # Odd places and bad moments ---------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_one_folder_by_a_link_or_two_dots_is_one_place(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        (tmp_path / "link").symlink_to(at.folder)
-        first = await at.archive(owner=A)
-        for number, way in enumerate((f"{tmp_path}/link/", f"{at.folder}/not there/../")):
-            other = await at.archive(owner=f"urn:{number}", destination=way)
-            assert file_of(other).samefile(file_of(first))
-            await at.remove(other, delete_object=True)
-            assert (holds(first, at.zip), owners(first)) == (True, [(A, False)])
-        assert at.files() == {DATABASE, f"{DATABASE}/{file_of(first).name}"}
+@in_scene
+async def test_one_folder_by_a_link_or_two_dots_is_one_place(at: Scene, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(at.folder)
+    first = await at.archive(owner=A)
+    for number, way in enumerate((f"{tmp_path}/link/", f"{at.folder}/not there/../")):
+        other = await at.archive(owner=f"urn:{number}", destination=way)
+        assert file_of(other).samefile(file_of(first))
+        await at.remove(other, delete_object=True)
+        assert (holds(first, at.zip), owners(first)) == (True, [(A, False)])
+    assert at.files() == {DATABASE, f"{DATABASE}/{file_of(first).name}"}
 
 
-@virtual
-async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        inner = await at.archive(owner=B, destination=f"{at.folder}/{DATABASE}/ü 50% #1/")
-        outer = await at.archive(owner=A, keep_last=1)
-        at.newer(size=1000)
-        newer = await at.archive(owner=A, keep_last=1)  # after a lost state
-        assert [file_of(each).exists() for each in (inner, outer, newer)] == [True, False, True]
-        found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
-        assert [(each.uri, each.problem) for each in found] == sorted([(newer.uri, ""), (inner.uri, "")])
-        await at.remove(inner, delete_object=True)
-        assert not file_of(inner).exists()
+@in_scene
+async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> None:
+    inner = await at.archive(owner=B, destination=f"{at.folder}/{DATABASE}/ü 50% #1/")
+    outer = await at.archive(owner=A, keep_last=1)
+    at.newer(size=1000)
+    newer = await at.archive(owner=A, keep_last=1)  # after a lost state
+    assert [file_of(each).exists() for each in (inner, outer, newer)] == [True, False, True]
+    found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
+    assert [(each.uri, each.problem) for each in found] == sorted([(newer.uri, ""), (inner.uri, "")])
+    await at.remove(inner, delete_object=True)
+    assert not file_of(inner).exists()
 
 
-@virtual
-async def test_a_clock_that_was_set_back_costs_no_newer_archive(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(owner=A, keep_last=1)
-        at.newer(size=1000)
-        at.transfers.clock = Shifted(at.here.clock, -30 * 86400.0)
-        second = await at.archive(owner=A, keep_last=1, previous=first)
-        assert second.archived_at < first.archived_at
-        assert (file_of(first).exists(), holds(second, at.zip)) == (False, True)
-        assert (await at.refresh(second)).lost is None
+@in_scene
+async def test_a_clock_that_was_set_back_costs_no_newer_archive(at: Scene) -> None:
+    first = await at.archive(owner=A, keep_last=1)
+    at.newer(size=1000)
+    at.transfers.clock = Shifted(at.here.clock, -30 * 86400.0)
+    second = await at.archive(owner=A, keep_last=1, previous=first)
+    assert second.archived_at < first.archived_at
+    assert (file_of(first).exists(), holds(second, at.zip)) == (False, True)
+    assert (await at.refresh(second)).lost is None
 
 
-@virtual
-async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=A)
-        file_of(record).with_name(f"{file_of(record).name}.json").unlink()
-        (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
-        assert one.problem.startswith("has no manifest")
-        await at.remove(record, delete_object=True)
-        assert not list(file_of(record).parent.iterdir())
+@in_scene
+async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(at: Scene) -> None:
+    record = await at.archive(owner=A)
+    file_of(record).with_name(f"{file_of(record).name}.json").unlink()
+    (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    assert one.problem.startswith("has no manifest")
+    await at.remove(record, delete_object=True)
+    assert not list(file_of(record).parent.iterdir())
 
 
 # In a program ----------------------------------------------------------------------------------------------------------
@@ -425,32 +408,30 @@ def test_one_place_twice_in_a_program_fails_in_preview(
     assert [str(each.reason) for each in found] == ["is also that of a"] * refused
 
 
-@virtual
-async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(tmp_path: Path) -> None:
+@in_scene
+async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene) -> None:
     """The engine deletes what was replaced by the old URN, and shows what replaced it by the new one."""
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive(owner=A, keep_last=3)
-        at.newer(size=1000)
-        second = await at.archive(owner=B, keep_last=3, previous=first)
-        assert second.owner == A, "manifests know it by its first name"
-        shared = Shared(lambda _: None)
-        shared.of(ArchiveMemory).current[B] = second, True
-        state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
-        await ArchiveCalls().delete(call_of(A, shared, at.row), first.id, state)
-        assert file_of(first).exists()
-        at.newer(size=1000)
-        third = await at.archive(owner=B, keep_last=1, previous=second)
-        assert [file_of(each).exists() for each in (first, second, third)] == [False, False, True]
+    first = await at.archive(owner=A, keep_last=3)
+    at.newer(size=1000)
+    second = await at.archive(owner=B, keep_last=3, previous=first)
+    assert second.owner == A, "manifests know it by its first name"
+    shared = Shared(lambda _: None)
+    shared.of(ArchiveMemory).current[B] = second, True
+    state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
+    await ArchiveCalls().delete(call_of(A, shared, at.row), first.id, state)
+    assert file_of(first).exists()
+    at.newer(size=1000)
+    third = await at.archive(owner=B, keep_last=1, previous=second)
+    assert [file_of(each).exists() for each in (first, second, third)] == [False, False, True]
 
 
-@virtual
-async def test_a_changed_pin_stands_in_the_manifest(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=A)
-        shared = Shared(lambda _: None)
-        shared._made[Transfers] = at.transfers
-        for pin in (True, False):
-            values = {"destination": f"{at.folder}/", "pin": pin}
-            await ArchiveCalls().update(call_of(A, shared, at.row), record.id, record.to_outputs(), values)
-            record = replace(record, pinned=pin or None)
-            assert owners(record) == [(A, pin)]
+@in_scene
+async def test_a_changed_pin_stands_in_the_manifest(at: Scene) -> None:
+    record = await at.archive(owner=A)
+    shared = Shared(lambda _: None)
+    shared._made[Transfers] = at.transfers
+    for pin in (True, False):
+        values = {"destination": f"{at.folder}/", "pin": pin}
+        await ArchiveCalls().update(call_of(A, shared, at.row), record.id, record.to_outputs(), values)
+        record = replace(record, pinned=pin or None)
+        assert owners(record) == [(A, pin)]

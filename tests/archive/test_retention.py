@@ -30,8 +30,8 @@ from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Held, Seen, StoreTrouble
-from tests.archive.scene import Scene, file_of, put, scene
+from pulumi_snapshots.storage.store import Held, StoreTrouble
+from tests.archive.scene import Scene, file_of, in_scene, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world
@@ -47,14 +47,10 @@ STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
-def kept(keep: Keep, times: Sequence[str]) -> list[int]:
-    return sorted(kept_by(keep, range(len(times)), lambda number: times[number]))
-
-
 def test_tiers_keep_what_restic_keeps() -> None:
     for case in json.loads(STORED.read_text()):
-        times = [rfc3339(datetime.fromtimestamp(seconds, UTC)) for seconds in case["times"]]
-        assert kept(Keep(**case["keep"]), times) == case["kept"], case
+        times = [datetime.fromtimestamp(seconds, UTC) for seconds in case["times"]]
+        assert sorted(kept_by(Keep(**case["keep"]), times)) == case["kept"], case
 
 
 def test_a_pinned_one_and_one_of_unknown_time_stay() -> None:
@@ -80,74 +76,69 @@ def there(records: Sequence[ArchiveRecord]) -> list[int]:
     return [number for number, each in enumerate(records) if file_of(each).exists()]
 
 
-@virtual
-async def test_only_what_no_tier_keeps_is_removed(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = await archived(at, 6, keep={"last": 1, "daily": 3})
-        assert there(records) == [3, 4, 5]
-        assert [each.uri for each in records[-1].earlier] == [records[4].uri, records[3].uri]
-        assert any(text.startswith(f"removed {place_text(records[0].uri)}: beyond keep") for text in at.row.notes)
+@in_scene
+async def test_only_what_no_tier_keeps_is_removed(at: Scene) -> None:
+    records = await archived(at, 6, keep={"last": 1, "daily": 3})
+    assert there(records) == [3, 4, 5]
+    assert [each.uri for each in records[-1].earlier] == [records[4].uri, records[3].uri]
+    assert any(text.startswith(f"removed {place_text(records[0].uri)}: beyond keep") for text in at.row.notes)
 
 
-@virtual
-async def test_a_pinned_archive_outlives_its_tiers(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        pinned = await at.archive(keep={"last": 1}, pin=True)
-        at.newer(size=1000)
-        second = await at.archive(keep={"last": 1}, previous=ArchiveRecord.from_outputs(pinned.to_outputs()))
-        at.newer(size=1000)
-        third = await at.archive(keep_last=1, previous=ArchiveRecord.from_outputs(second.to_outputs()))
-        assert there([pinned, second, third]) == [0, 2]
+@in_scene
+async def test_a_pinned_archive_outlives_its_tiers(at: Scene) -> None:
+    pinned = await at.archive(keep={"last": 1}, pin=True)
+    at.newer(size=1000)
+    second = await at.archive(keep={"last": 1}, previous=ArchiveRecord.from_outputs(pinned.to_outputs()))
+    at.newer(size=1000)
+    third = await at.archive(keep_last=1, previous=ArchiveRecord.from_outputs(second.to_outputs()))
+    assert there([pinned, second, third]) == [0, 2]
 
 
-@virtual
-async def test_an_older_snapshot_that_is_archived_later_does_not_cost_the_newest_one(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        older = at.snapshot
-        at.newer(size=1000)
-        newest = await at.archive(keep_last=1)
-        at.snapshot = older
-        record = await at.archive(keep_last=1, previous=newest)
-        assert there([newest, record]) == [0, 1], "the newest data, and what was just written"
-        at.newer(size=1000)
-        last = await at.archive(keep_last=1, previous=record)
-        assert there([newest, record, last]) == [2]
+@in_scene
+async def test_an_older_snapshot_that_is_archived_later_does_not_cost_the_newest_one(at: Scene) -> None:
+    older = at.snapshot
+    at.newer(size=1000)
+    newest = await at.archive(keep_last=1)
+    at.snapshot = older
+    record = await at.archive(keep_last=1, previous=newest)
+    assert there([newest, record]) == [0, 1], "the newest data, and what was just written"
+    at.newer(size=1000)
+    last = await at.archive(keep_last=1, previous=record)
+    assert there([newest, record, last]) == [2]
 
 
-@virtual
-async def test_a_missing_object_takes_no_place(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = await archived(at, 3, keep={"last": 3})
-        file_of(records[2]).unlink()
-        file_of(records[1]).write_bytes(b"changed")
-        at.newer(size=1000)
-        last = await at.archive(keep={"last": 2}, previous=records[-1])
-        # The oldest is the only good one beside the new one.
-        assert file_of(records[0]).exists()
-        assert file_of(last).exists()
-        assert file_of(records[1]).read_bytes() == b"changed", "what another program wrote is kept"
-        assert file_of(records[1]).with_name(f"{file_of(records[1]).name}.json").exists()
+@in_scene
+async def test_a_missing_object_takes_no_place(at: Scene) -> None:
+    records = await archived(at, 3, keep={"last": 3})
+    file_of(records[2]).unlink()
+    file_of(records[1]).write_bytes(b"changed")
+    at.newer(size=1000)
+    last = await at.archive(keep={"last": 2}, previous=records[-1])
+    # The oldest is the only good one beside the new one.
+    assert file_of(records[0]).exists()
+    assert file_of(last).exists()
+    assert file_of(records[1]).read_bytes() == b"changed", "what another program wrote is kept"
+    assert file_of(records[1]).with_name(f"{file_of(records[1]).name}.json").exists()
 
 
 @pytest.mark.parametrize("method", ["holds", "load"])
-@virtual
-async def test_a_store_that_does_not_answer_loses_nothing(tmp_path: Path, method: str) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = await archived(at, 3)
-        mine = {each.uri for each in records}
+@in_scene
+async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str) -> None:
+    records = await archived(at, 3)
+    mine = {each.uri for each in records}
 
-        class Silent(FileStore):
-            def __getattribute__(self, name: str) -> Any:
-                if name == method and self._path.as_uri().removesuffix(".json") in mine:
-                    raise StoreTrouble("no route to it")
-                return super().__getattribute__(name)
+    class Silent(FileStore):
+        def __getattribute__(self, name: str) -> Any:
+            if name == method and self._path.as_uri().removesuffix(".json") in mine:
+                raise StoreTrouble("no route to it")
+            return super().__getattribute__(name)
 
-        at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
-        at.newer(size=1000)
-        last = await at.archive(keep={"last": 1}, previous=records[-1])
-        assert there(records) == [0, 1, 2]
-        assert len(last.earlier) == 3
-        assert "no earlier archive was removed: no route to it" in at.row.warnings[-1]
+    at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
+    at.newer(size=1000)
+    last = await at.archive(keep={"last": 1}, previous=records[-1])
+    assert there(records) == [0, 1, 2]
+    assert len(last.earlier) == 3
+    assert "no earlier archive was removed: no route to it" in at.row.warnings[-1]
 
 
 def drill(record: ArchiveRecord) -> None:
@@ -159,49 +150,46 @@ def drill(record: ArchiveRecord) -> None:
 
 
 @pytest.mark.parametrize("rule", [{"keep": {"last": 2}}, {"keep_last": 2}])
-@virtual
-async def test_the_last_archive_that_a_drill_has_proved_is_kept(tmp_path: Path, rule: dict[str, Any]) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = await archived(at, 2, **rule)
+@in_scene
+async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule: dict[str, Any]) -> None:
+    records = await archived(at, 2, **rule)
 
-        async def another() -> list[int]:
-            at.newer(size=1000)
-            before = ArchiveRecord.from_outputs(records[-1].to_outputs())
-            records.append(await at.archive(previous=before, **rule))
-            return there(records)
-
-        drill(records[0])
-        drill(records[1])
-        assert await another() == [1, 2]  # the second is newer than the first, and proved too
-        assert await another() == [1, 2, 3]
-        assert await another() == [1, 3, 4]
-        assert removed_by(ArchiveRecord.from_outputs(records[-1].to_outputs()), **rule) == file_of(records[3]).name
-        drill(records[3])
-        assert await another() == [3, 4, 5]
-
-
-@virtual
-async def test_states_of_the_earlier_version_still_work(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = await archived(at, 3)
-        state = records[-1].to_outputs()
-        for name in ("created_at", "pinned", "plain_size", "plain_sha256"):
-            del state[name]
-        state["earlier"] = [{"uri": each["uri"], "mark": each["mark"]} for each in state["earlier"]]
+    async def another() -> list[int]:
         at.newer(size=1000)
-        last = await at.archive(keep_last=2, previous=ArchiveRecord.from_outputs(state))
-        assert there([*records, last]) == [0, 1, 2, 3], "nothing says how old those are"
+        before = ArchiveRecord.from_outputs(records[-1].to_outputs())
+        records.append(await at.archive(previous=before, **rule))
+        return there(records)
+
+    drill(records[0])
+    drill(records[1])
+    assert await another() == [1, 2]  # the second is newer than the first, and proved too
+    assert await another() == [1, 2, 3]
+    assert await another() == [1, 3, 4]
+    assert removed_by(ArchiveRecord.from_outputs(records[-1].to_outputs()), **rule) == file_of(records[3]).name
+    drill(records[3])
+    assert await another() == [3, 4, 5]
 
 
-@virtual
-async def test_a_preview_names_what_would_be_removed(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = await archived(at, 3)
-        named = removed_by(records[-1], keep={"last": 2})
-        assert named == ", ".join(file_of(each).name for each in (records[1], records[0]))
-        assert removed_by(records[-1], keep_last=3) == file_of(records[0]).name
-        assert removed_by(records[-1], keep_last=4) == ""
-        assert removed_by(records[-1]) == ""
+@in_scene
+async def test_states_of_the_earlier_version_still_work(at: Scene) -> None:
+    records = await archived(at, 3)
+    state = records[-1].to_outputs()
+    for name in ("created_at", "pinned", "plain_size", "plain_sha256"):
+        del state[name]
+    state["earlier"] = [{"uri": each["uri"], "mark": each["mark"]} for each in state["earlier"]]
+    at.newer(size=1000)
+    last = await at.archive(keep_last=2, previous=ArchiveRecord.from_outputs(state))
+    assert there([*records, last]) == [0, 1, 2, 3], "nothing says how old those are"
+
+
+@in_scene
+async def test_a_preview_names_what_would_be_removed(at: Scene) -> None:
+    records = await archived(at, 3)
+    named = removed_by(records[-1], keep={"last": 2})
+    assert named == ", ".join(file_of(each).name for each in (records[1], records[0]))
+    assert removed_by(records[-1], keep_last=3) == file_of(records[0]).name
+    assert removed_by(records[-1], keep_last=4) == ""
+    assert removed_by(records[-1]) == ""
 
 
 def test_a_preview_takes_a_snapshot_that_is_not_taken_yet_for_one_of_today() -> None:
@@ -368,51 +356,28 @@ async def test_a_database_without_a_good_archive_is_missed(tmp_path: Path) -> No
         assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
 
 
-@virtual
-async def test_a_refresh_says_which_earlier_archives_are_gone(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        records = [await at.archive(keep_last=5)]
-        for _ in range(2):
-            at.newer(size=1000)
-            records.append(await at.archive(keep_last=5, previous=records[-1]))
-        file_of(records[0]).unlink()
-        seen = await at.refresh(records[-1])
-        assert [each.uri for each in seen.earlier] == [records[1].uri]
-        assert at.row.warnings == [f"1 earlier archives of this resource are gone: {file_of(records[0])}."]
-
-        class Away(FileStore):
-            def stat(self) -> Seen | None:
-                if self.where == file_of(records[1]):
-                    raise StoreTrouble("no route to it")
-                return super().stat()
-
-        at.transfers.store = lambda place: Away(place.file)  # type: ignore[method-assign]
-        assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
-
-
-@virtual
-async def test_a_lost_state_is_found_again_by_the_manifests(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a") as at:
-        mine, theirs = "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly", "urn:pulumi:dev::else::x::y"
-        other = await at.archive(owner=theirs)
-        records: list[ArchiveRecord] = []
-        for _ in range(3):
-            at.newer(size=1000)
-            records.append(await at.archive(owner=mine, keep_last=5, previous=records[-1] if records else None))
-        # Imported, it is what the state had, and counts what it counted.
-        back, _ = await imported(at.transfers, records[-1].uri, mine, at.row)
-        assert back == replace(records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier))
-        assert [each.uri for each in back.earlier] == [records[1].uri, records[0].uri]
-        here = {"database_id": DATABASE, "version_id": back.version_id, "destination": f"{at.folder}/"}
-        assert archive_difference(back, {"destination": back.uri}, here).replaces == ()
-        with pytest.raises(Explained, match="does not exist"):
-            await imported(at.transfers, f"{at.folder}/none.zip", mine, at.row)
-        # Without an import the next archive finds them too.
+@in_scene
+async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
+    mine, theirs = "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly", "urn:pulumi:dev::else::x::y"
+    other = await at.archive(owner=theirs)
+    records: list[ArchiveRecord] = []
+    for _ in range(3):
         at.newer(size=1000)
-        last = await at.archive(owner=mine, keep_last=2)
-        assert [each.uri for each in last.earlier] == [records[-1].uri]
-        assert {file_of(each).exists() for each in (other, records[-1], last)} == {True}
-        assert not any(file_of(each).exists() for each in records[:-1])
+        records.append(await at.archive(owner=mine, keep_last=5, previous=records[-1] if records else None))
+    # Imported, it is what the state had, and counts what it counted.
+    back, _ = await imported(at.transfers, records[-1].uri, mine, at.row)
+    assert back == replace(records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier))
+    assert [each.uri for each in back.earlier] == [records[1].uri, records[0].uri]
+    here = {"database_id": DATABASE, "version_id": back.version_id, "destination": f"{at.folder}/"}
+    assert archive_difference(back, {"destination": back.uri}, here).replaces == ()
+    with pytest.raises(Explained, match="does not exist"):
+        await imported(at.transfers, f"{at.folder}/none.zip", mine, at.row)
+    # Without an import the next archive finds them too.
+    at.newer(size=1000)
+    last = await at.archive(owner=mine, keep_last=2)
+    assert [each.uri for each in last.earlier] == [records[-1].uri]
+    assert {file_of(each).exists() for each in (other, records[-1], last)} == {True}
+    assert not any(file_of(each).exists() for each in records[:-1])
 
 
 @virtual

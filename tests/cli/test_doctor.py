@@ -314,11 +314,11 @@ def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> Non
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_ENDPOINT_URL": "https://r2.example",
-        "STORAGE_EMULATOR_HOST": "127.0.0.1:9",
+        "GOOGLE_SKIP_SIGNATURE": "true",
         "AZURE_STORAGE_CONNECTION_STRING": f"AccountName=shop;AccountKey={secret}",
     }
     every = installation(environment)
     assert every["s3://"][:2] == ("ok", "credentials of S3: what is in AWS_ACCESS_KEY_ID, endpoint https://r2.example")
-    assert every["gs://"][1].endswith("none, for the emulator at http://127.0.0.1:9")
+    assert every["gs://"][1].endswith("what is in GOOGLE_SKIP_SIGNATURE")
     assert every["az://"][1].endswith("AZURE_STORAGE_CONNECTION_STRING, account shop")
     assert secret not in str(every)

@@ -77,7 +77,7 @@ class ObjectStore:
     def reached_at(self, url: str) -> dict[str, str]:
         """The environment for a program that reaches it through another address, such as a proxy's."""
         if self.scheme == "gs":
-            return {"STORAGE_EMULATOR_HOST": url}
+            return {"GOOGLE_BASE_URL": url, "GOOGLE_BEARER_TOKEN": "none"}
         if self.scheme == "az":
             parts = {"AccountName": ACCOUNT, "AccountKey": KEY, "BlobEndpoint": f"{url}/{ACCOUNT}"}
             return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in parts.items())}

@@ -34,7 +34,7 @@ async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: 
         size, digest = await transfers.blocking(
             lambda: opened(
                 transfers.store(archive),
-                transfers.store(output),
+                transfers.store(output).write,
                 keys,
                 name=name,
                 stopping=lambda: transfers.stopping,
