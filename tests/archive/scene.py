@@ -157,7 +157,7 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
 
 def in_scene(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     """Decorate an async test so that it gets a scene `at`, in a folder of its own and on a virtual clock."""
-    wanted = {name: each for name, each in inspect.signature(test).parameters.items() if name != "at"}
+    wanted = [name for name in inspect.signature(test).parameters if name != "at"]
 
     @virtual
     @functools.wraps(test)
@@ -166,8 +166,9 @@ def in_scene(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         async with scene(tmp_path / "a") as at:
             await test(at, **given)
 
-    folder = inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY)
-    run.__signature__ = inspect.Signature([*({"tmp_path": folder} | wanted).values()])  # type: ignore[attr-defined]
+    names = dict.fromkeys(("tmp_path", *wanted))
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
 

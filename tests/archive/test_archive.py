@@ -34,7 +34,7 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from pulumi_snapshots.run.session import Session
@@ -97,14 +97,6 @@ async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     assert replace(by_id, **same) == by_url
     assert replace(await at.archive(), mark=by_url.mark, archived_at=by_url.archived_at) == by_url
     assert holds(by_url, at.zip)
-
-
-@in_scene
-async def test_a_version_id_with_slashes_makes_no_folders(at: Scene) -> None:
-    at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=SIZE, version_id="ab/cd+ef=_01234567890123")
-    record = await at.archive()
-    assert file_of(record).name.endswith("-ab%2Fcd%2Bef%3D_01234567890123.zip")
-    assert file_of(record).parent == at.folder / DATABASE
 
 
 @virtual
@@ -179,14 +171,6 @@ async def test_passing_errors_of_the_host_do_not_fail_an_archive(at: Scene, faul
 
 
 @in_scene
-async def test_a_host_that_stays_away_fails_it_within_minutes(at: Scene) -> None:
-    url = (await at.outputs())["download_url"]
-    at.here.emulator.add_fault(Fault(kind="download", no_connect=True, times=None))
-    await fails(at, what="broke off", download_url=url)
-    assert 60 < at.here.clock.monotonic() < 300
-
-
-@in_scene
 async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
     url = (await at.outputs())["download_url"]
     at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
@@ -213,33 +197,44 @@ async def test_a_url_that_expires_meanwhile_is_renewed(tmp_path: Path) -> None:
         assert at.here.requests("list account")
 
 
-@virtual
-async def test_an_expired_url_without_a_key_has_a_next_step(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
-        outputs = await at.outputs()
-        at.here.emulator.advance(700)
-        text = await fails(at, what="Request has expired", **outputs)
-        assert "squarecloud:apiKey" in text
-        assert "pulumi refresh" in text
-
-
-@in_scene
-async def test_a_url_that_stays_refused_fails_within_a_minute(at: Scene) -> None:
-    outputs = await at.outputs()
-    outputs["download_url"] = outputs["download_url"].replace("Signature=", "Signature=A")
-    at.here.emulator.add_fault(Fault(kind="download", status=403, code="AccessDenied", times=None))
-    await fails(at, what="that the service lists now is refused too", session=at.here.session, **outputs)
-    assert at.here.clock.monotonic() < 60
-
-
-@in_scene
-async def test_a_snapshot_that_is_no_longer_listed_is_an_error(at: Scene) -> None:
-    outputs = await at.outputs()
+def forgotten(at: Scene) -> None:
     at.here.emulator.remove_snapshot(at.snapshot.version_id)
     at.here.emulator.drop_cache()
-    await fails(at, what="NoSuchVersion.*not list this snapshot any more", session=at.here.session, **outputs)
-    ids = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
-    await fails(at, what="lists no snapshot .* 30 days", session=at.here.another_run(), **ids)
+
+
+REFUSED = Fault(kind="download", status=403, code="AccessDenied", times=None)
+AWAY = Fault(kind="download", no_connect=True, times=None)
+FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
+    "a host that stays away": (lambda at: at.here.emulator.add_fault(AWAY), True, False, "broke off"),
+    "an expired URL and no key": (
+        lambda at: at.here.emulator.advance(700),
+        True,
+        False,
+        "Request has expired.*squarecloud:apiKey.*pulumi refresh",
+    ),
+    "a URL that stays refused": (
+        lambda at: at.here.emulator.add_fault(REFUSED),
+        True,
+        True,
+        "that the service lists now is refused too",
+    ),
+    "no longer listed": (forgotten, True, True, "NoSuchVersion.*not list this snapshot any more"),
+    "no longer listed, and no URL": (forgotten, False, True, "lists no snapshot .* 30 days"),
+}
+
+
+@pytest.mark.parametrize("why", FAILING)
+@virtual
+async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(tmp_path: Path, why: str) -> None:
+    happens, has_url, has_key, told = FAILING[why]
+    async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
+        outputs, session = await at.outputs(), at.here.another_run()
+        happens(at)
+        given = outputs if has_url else {name: outputs[name] for name in ("database_id", "version_id")}
+        began = at.here.clock.monotonic()
+        await fails(at, what=told, session=session if has_key else None, **given)
+        assert at.here.clock.monotonic() - began < 300
+        await session.close()
 
 
 @asynccontextmanager
@@ -521,21 +516,6 @@ async def test_a_safe_redirect_is_followed_without_the_key(at: Scene) -> None:
 
 
 # Atomic ---------------------------------------------------------------------------------------------------------------
-
-
-@in_scene
-async def test_an_existing_file_stays_until_the_new_one_is_whole(at: Scene) -> None:
-    target = at.folder / "x.zip"
-    target.write_bytes(OLD)
-    outputs = await at.outputs()
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-    seen: list[bytes] = []
-    record = await at.here.meanwhile(
-        0.5, lambda: seen.append(target.read_bytes()), at.archive(destination=str(target), **outputs)
-    )
-    assert seen == [OLD]
-    assert holds(record, at.zip)
-    assert at.files() == {"x.zip"}
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
