@@ -36,7 +36,7 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.storage.buckets import Buckets
 from pulumi_snapshots.storage.destination import Destination
 from squarecloud_emulator import Fault
-from tests.archive.real import Host, hosted_apart, outcome, start
+from tests.archive.real import Host, hosted, outcome, start
 from tests.support.object_stores import ObjectStore, serving
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import _struct
@@ -341,9 +341,9 @@ def archives() -> Iterable[list[object]]:
 
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         file = Path(name) / "x.zip"
-        with hosted_apart(ARCHIVE_SIZE) as host:
+        with hosted(ARCHIVE_SIZE) as host:
             ours, sealed = both(host, str(file), ARCHIVE_RUNS, memory, lambda: at_hand(host, file))
-        with hosted_apart(ARCHIVE_SIZE // 2, GIGABIT) as host:
+        with hosted(ARCHIVE_SIZE // 2, GIGABIT) as host:
             slow, slow_sealed = both(host, str(file), LINE_RUNS, memory)
     for digest, seconds in by_hand.items():
         yield [f"`curl` to a file, then `{' '.join(digest)}`", *spread(seconds, digits=2), ""]
@@ -362,7 +362,7 @@ def buckets() -> Iterable[list[object]]:
     with (
         tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name,
         serving("s3") as server,
-        hosted_apart(BUCKET_SIZE) as host,
+        hosted(BUCKET_SIZE) as host,
     ):
         server.make_bucket("bench")
         programs = installed(Path(name) / "programs", ("s3cmd", "awscli")).parent

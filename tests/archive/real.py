@@ -1,29 +1,44 @@
-"""Processes for the tests of archives: a host of large snapshots, an archive."""
+"""Real sockets and processes for the tests of archives: a host of large snapshots, and one archive in a process of its own.
+
+`python -m tests.archive.real URL VERSION DESTINATION [RECIPIENT…]` archives, and prints JSON: the outputs or the error, the
+seconds that it took once everything was loaded, and the peak of memory above idle in MiB.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+import time
+import zipfile
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tests.archive.generated_host import generated, serve
+import anyio
+
+from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.transfers import Transfers
 from tests.support.preloaded import python_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["VERSION", "Host", "hosted", "hosted_apart", "outcome", "start"]
-
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+PIECE = os.urandom(1024 * 1024)
+OVERHEAD = 30 + 46 + 2 * len("dump") + 22
+"""Bytes of a zip with one stored member: its header, its entry in the directory, and the end."""
+_RANGE = re.compile(rb"\r\nrange: bytes=(\d+)-\r\n", re.IGNORECASE)
 
 
 @dataclass
@@ -32,31 +47,55 @@ class Host:
     sha256: str
 
 
-def _host(address: str, digest: str) -> Host:
-    return Host(f"{address}/databases/account/database.zip?versionId={VERSION}", digest)
-
-
 @contextmanager
 def hosted(size: int, rate: float = math.inf) -> Iterator[Host]:
-    """A snapshot host of one zip, in threads of this process; at most at so many bytes a second."""
+    """A snapshot host of one zip of so many bytes of noise, in threads of this process; at most at so many bytes a second.
+
+    It serves GET with ranges, without signatures, and by plain sockets: it is faster than the client that is measured.
+    """
     with tempfile.NamedTemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as server:
-        digest = generated(size, Path(file.name))
-        threading.Thread(target=serve, args=(server, Path(file.name), rate), daemon=True).start()
-        yield _host(f"http://127.0.0.1:{server.getsockname()[1]}", digest)
+        left = size - OVERHEAD
+        with zipfile.ZipFile(file.name, "w") as whole, whole.open("dump", "w") as member:
+            while left:
+                left -= member.write(PIECE[:left])
+        with Path(file.name).open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+
+        def serve() -> None:
+            with suppress(OSError):  # until the socket is closed
+                while True:
+                    connection, _ = server.accept()
+                    threading.Thread(target=_answer, args=(connection, Path(file.name), rate), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield Host(f"{address}/databases/account/database.zip?versionId={VERSION}", digest)
         server.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def hosted_apart(size: int, rate: float = math.inf) -> Iterator[Host]:
-    """The same in a process of its own, for measures."""
-    command = [sys.executable, "-m", "tests.archive.generated_host", str(size), str(rate)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  this very interpreter
-        assert process.stdout is not None
-        try:
-            digest, address = process.stdout.readline().strip(), process.stdout.readline().strip()
-            yield _host(address, digest)
-        finally:
-            process.kill()
+def _answer(connection: socket.socket, file: Path, rate: float) -> None:
+    with connection, file.open("rb") as content, suppress(OSError):
+        request, size = b"", file.stat().st_size
+        while b"\r\n\r\n" not in request:
+            if not (received := connection.recv(65536)):
+                return
+            request += received
+        found = _RANGE.search(request)
+        start = int(found[1]) if found else 0
+        head = [
+            f"HTTP/1.1 {'206 Partial Content' if found else '200 OK'}",
+            "Content-Type: application/zip",
+            f"Content-Length: {size - start}",
+            f'ETag: "{size}"',
+            "Last-Modified: Tue, 24 Nov 2026 23:00:00 GMT",
+            "Connection: close",
+            *([f"Content-Range: bytes {start}-{size - 1}/{size}"] if found else []),
+        ]
+        connection.sendall("\r\n".join([*head, "\r\n"]).encode())
+        began = time.monotonic()
+        for at in range(start, size, len(PIECE)):
+            connection.sendfile(content, at, len(PIECE))
+            time.sleep(max(0.0, began + (at - start) / rate - time.monotonic()))
 
 
 def start(
@@ -70,7 +109,7 @@ def start(
     """Start an archive in another process; really, for measures, unless the fixture `forks` is given."""
     forks = forks or {}
     return subprocess.Popen(  # noqa: S603  this very interpreter
-        [python_of(forks), "-m", "tests.archive.one_archive", url, VERSION, str(destination), *recipients],
+        [python_of(forks), "-m", "tests.archive.real", url, VERSION, str(destination), *recipients],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **forks, **(environment or {})},
@@ -81,3 +120,28 @@ def outcome(process: subprocess.Popen[str]) -> Any:
     """The JSON that it printed."""
     printed, _ = process.communicate(timeout=120)
     return json.loads(printed)
+
+
+def memory(what: str) -> float:
+    """MiB of this process: `VmRSS` is in use now, `VmHWM` the most so far."""
+    return int(Path("/proc/self/status").read_text().partition(f"{what}:")[2].split()[0]) / 1024
+
+
+async def run(*arguments: str) -> dict[str, object]:
+    url, version, destination, *recipients = arguments
+    values = {"download_url": url, "version_id": version, "destination": destination, "recipients": recipients or None}
+    problems = ArchiveInputs.problems(values)
+    assert not problems, problems
+    told = list[object]().append
+    row: Any = SimpleNamespace(progress=told, note=told, warn=told)
+    idle, began = memory("VmRSS"), time.perf_counter()
+    try:
+        record = await archive(None, Transfers(), ArchiveInputs.of(values), row, manifest=False)
+    except NotArchived as error:
+        return {"error": str(error)}
+    seconds = time.perf_counter() - began
+    return {**record.to_outputs(), "seconds": seconds, "idle": idle, "above_idle": memory("VmHWM") - idle}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(anyio.run(run, *sys.argv[1:])))
