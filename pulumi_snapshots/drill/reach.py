@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import missing_extra
 from pulumi_snapshots.drill.address import Address, own_host
+from pulumi_snapshots.drill.evidence import ProvesNothing
 from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.run.session import Session
@@ -92,7 +93,7 @@ class Reach:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[str]:
-        """The connection string for as long as the block runs; raises `DatabaseUnreachable` if the service does not say it."""
+        """The connection string while the block runs; raises `DatabaseUnreachable` or `ProvesNothing` if the service does not say it."""
         if self.inputs.connection is not None:
             yield self.inputs.connection
             return
@@ -100,9 +101,11 @@ class Reach:
             lacking = await self._lacking(self.inputs.runtime)
         except SquareCloudError as error:
             why = f"the service did not give its address and certificate ({error.happened})"
-            raise DatabaseUnreachable("scratch", why, error.then, lasting=not _passes(error)) from error
+            if _passes(error):
+                raise DatabaseUnreachable("scratch", why, error.then) from error
+            raise ProvesNothing(why, error.then) from error
         if lacking:
-            raise DatabaseUnreachable("scratch", str(lacking), lasting=True)
+            raise ProvesNothing(str(lacking))
         with held(self.certificate or b"") as file:
             place = f"{own_host(self.inputs.scratch_database_id)}:{self.port}"
             try:

@@ -15,7 +15,7 @@ from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -104,7 +104,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
                 database_id = None
             if database_id is None:
                 why = "its database is not known, since what that comes from has failed, or is not there yet"
-                raise late("guard.once:ChangeHeldBack")(change, why, [Next(Step.RUN_AGAIN)])
+                raise late("guard.once:ChangeHeldBack")(change, why)
         return self._inputs(database_id)
 
     def _foresee(self, foresight: Foresight, change: str, urn: str, row: Row) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -140,34 +140,25 @@ class GuardBook:
 
     # What is noted -------------------------------------------------------------------------------------------------------
 
-    def note(self, guard: str, record: SnapshotRecord) -> None:
-        """Note the snapshot that a guard has taken or adopted, before anything happens."""
-        if record.version_id is None or self._entry(guard, record) is None:
-            self._add(guard, record)
-
-    def note_changes(self, guard: str, record: SnapshotRecord, changes: list[str]) -> None:
-        """Note guarded changes that have happened, so that the snapshot guards no later run."""
-        entry = self._entry(guard, record) or self._add(guard, record)
-        changed = replace(entry, changed_at=self._moment(), changes=[*entry.changes, *changes][:MOST_CHANGES])
-        self._keep([changed if each is entry else each for each in self._entries])
+    def note(self, guard: str, record: SnapshotRecord, happened: Sequence[str] = ()) -> None:
+        """Note the snapshot that a guard has taken or adopted, and guarded changes that have happened, after which it guards no later run."""
+        wanted = guard, record.database_id, record.version_id
+        known = [each for each in self._entries if (each.guard, each.database_id, each.version_id) == wanted]
+        if known and record.version_id is not None and not happened:
+            return
+        if not known or not happened:
+            known = [Guarded(guard, record.described, self._moment(), [])]
+            self._entries.append(known[0])
+        if happened:
+            changes = [*known[-1].changes, *happened][:MOST_CHANGES]
+            changed = replace(known[-1], changed_at=self._moment(), changes=changes)
+            self._entries = [changed if each is known[-1] else each for each in self._entries]
+        self._entries = _kept(self._entries)
+        self._document[GUARDS] = [each.to_outputs() for each in self._entries]
 
     def note_used_up(self, until: datetime) -> None:
         """Note when the account's daily quota has a free slot again."""
         self._document[USED_UP] = rfc3339(until)
-
-    def _entry(self, guard: str, record: SnapshotRecord) -> Guarded | None:
-        wanted = guard, record.database_id, record.version_id
-        found = (each for each in reversed(self._entries) if (each.guard, each.database_id, each.version_id) == wanted)
-        return next(found, None)
-
-    def _add(self, guard: str, record: SnapshotRecord) -> Guarded:
-        entry = Guarded(guard, record.described, self._moment(), [])
-        self._keep([*self._entries, entry])
-        return entry
-
-    def _keep(self, entries: list[Guarded]) -> None:
-        self._entries = _kept(entries)
-        self._document[GUARDS] = [each.to_outputs() for each in self._entries]
 
     def _moment(self) -> str:
         """The service's time; until it has answered, as with guards off, not before anything that the ledger has."""

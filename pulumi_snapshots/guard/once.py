@@ -1,54 +1,97 @@
-"""The one snapshot of a run's guard: all guarded changes wait for it, and none goes past its failure."""
+"""The one snapshot of a run's guard: all guarded changes wait for it, and none goes past its failure.
+
+It is taken like a Snapshot's, but no resource and no state has it.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
 
 import anyio
 
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Words
-from pulumi_snapshots.guard.book import GuardBook, consult
-from pulumi_snapshots.guard.take import take_or_fall_back
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingSent, Step, Text, Unresolved, Words
+from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.ledger.attempt import GUARDS
 from pulumi_snapshots.progress import Listener, short_id
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    NotSent,
+    Outage,
+    QuotaUsedUp,
+    ServiceFailed,
+    SquareCloudError,
+    Unavailable,
+)
+from pulumi_snapshots.snapshot.create import Pending, Taking
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
+NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
+"""The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
+
+
+class _NotThere(Unresolved[SnapshotRecord]):
+    """The guard's snapshot was started, or may have been, and is not known yet."""
+
+    steps_if_pending = (Next(Step.GUARD_RESUMES),)
+    steps_if_undecided = (Next(Step.GUARD_TAKES_ANOTHER),)
+    step_if_remembered = Next(Step.GUARD_RESUMES)
+    step_if_forgotten = Next(Step.GUARD_TAKES_ANOTHER)
+
 
 class ChangeHeldBack(Explained):
-    """A guarded change did not happen, since its guard has no snapshot.
+    """A guarded change, such as `update of Server shop`, did not happen, since its guard has no snapshot, and why."""
 
-    Args:
-        change: what was about to change, such as `update of Server shop`.
-        why: what failed.
-        then: the next steps, if the failure has none of its own.
-    """
-
-    def __init__(self, change: str, why: Words | Explained, then: Iterable[Next] = ()) -> None:
+    def __init__(self, change: str, why: Words | Explained, then: Iterable[Next] = (Next(Step.RUN_AGAIN),)) -> None:
         then = why.then if isinstance(why, Explained) else then
         held = Text("the {change} was held back, since no snapshot guards it: {why}", change=change, why=why)
         super().__init__(held, then=then)
 
 
 class ChangeNotNoted(Explained):
-    """A guarded change has happened, and a later run may take the snapshot from before it for one that guards.
-
-    Args:
-        change: what has happened, such as `update of Server shop`.
-        why: what failed.
-    """
+    """A guarded change has happened, and a later run may take the snapshot from before it for one that guards."""
 
     def __init__(self, change: str, why: Explained) -> None:
         happened = Text("the {change} has happened, but could not be noted: {why}", change=change, why=why)
         super().__init__(happened, then=why.then)
 
 
+class _Guarded:
+    """The snapshot of one database in one run.
+
+    Attributes:
+        lock: held while it is taken. If that change is gone, as when its call is cancelled, the next one completes it.
+        record: the snapshot, once it is there.
+        failed: the change for which it could not be had; empty if that has not happened.
+        changes: by each guard that it is noted for, what has happened and is not noted yet.
+        noting: held while that is noted.
+        is_off: whether changes need no snapshot; each has a warning, so the ledger may be out of reach.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.noting = anyio.Lock(), anyio.Lock()
+        self.record: SnapshotRecord | None = None
+        self.failed = ""
+        self.changes: dict[str, list[str]] = {}
+        self.is_off = False
+
+    async def note(self, session: Session, guard: str, record: SnapshotRecord, happened: Iterable[str] = ()) -> None:
+        with suppress(*([LedgerUnavailable] if self.is_off else [])):
+            await consult(session.ledger, lambda book: book.note(guard, record, [*happened]), writes=True)
+
+
 class OncePerRun:
     """The snapshots of one run of a program, by database: all its guards share them."""
 
     def __init__(self) -> None:
-        self._databases: dict[str, _Guarded] = {}
+        self._databases = defaultdict[str, _Guarded](_Guarded)
 
     async def before(  # noqa: PLR0913  what it is about, and where it acts
         self,
@@ -73,7 +116,7 @@ class OncePerRun:
         Raises:
             ChangeHeldBack: there is no snapshot, so the change must not happen.
         """
-        of = self._databases.setdefault(inputs.database_id, _Guarded())
+        of = self._databases[inputs.database_id]
         if of.lock.locked():
             listener.progress(f"waiting for the snapshot that guards the {change}")
         async with of.lock:
@@ -88,22 +131,20 @@ class OncePerRun:
                     record = await take_or_fall_back(session(), inputs, fallback, listener)
                 of.record = record
                 if guard not in of.changes:
-                    await of.note(session(), lambda book: book.note(guard, record))
+                    await of.note(session(), guard, record)
                     of.changes[guard] = []
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must not happen.
                 of.failed = change
                 why = error if isinstance(error, Explained) else f"{type(error).__name__}: {error}"
-                raise ChangeHeldBack(change, why, [Next(Step.RUN_AGAIN)]) from error
+                raise ChangeHeldBack(change, why) from error
             if of.is_off:
                 listener.warn(Text("the {change} has no snapshot, since {guard} is off", change=change))
-            elif first:
-                way_back = Next(Step.GO_BACK, id=record.id)
-                listener.note(
-                    Text("guarded by {id}: {change}\n{way_back}", id=record.id, change=change, way_back=way_back)
-                )
-            if not of.is_off:
-                listener.progress(f"guarded: {change}, by {short_id(record.id)}")
+                return record
+            if first:
+                told, way_back = "guarded by {id}: {change}\n{way_back}", Next(Step.GO_BACK, id=record.id)
+                listener.note(Text(told, id=record.id, change=change, way_back=way_back))
+            listener.progress(f"guarded: {change}, by {short_id(record.id)}")
             return record
 
     async def after(self, guard: str, database_id: str, change: str, session: Callable[[], Session]) -> SnapshotRecord:
@@ -112,15 +153,15 @@ class OncePerRun:
         Raises:
             ChangeNotNoted: the ledger cannot be written, or no change has asked before.
         """
-        of = self._databases.get(database_id)
-        if of is None or (record := of.record) is None or guard not in of.changes:
+        of = self._databases[database_id]
+        if (record := of.record) is None or guard not in of.changes:
             raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all that happen meanwhile
             if happened := of.changes[guard]:
                 of.changes[guard] = []
                 try:
-                    await of.note(session(), lambda book: book.note_changes(guard, record, happened))
+                    await of.note(session(), guard, record, happened)
                 except BaseException as error:
                     of.changes[guard][:0] = happened
                     if isinstance(error, Explained):
@@ -129,28 +170,58 @@ class OncePerRun:
         return record
 
 
-class _Guarded:
-    """The snapshot of one database in one run.
+async def take_or_fall_back(
+    session: Session, inputs: SnapshotInputs, fallback: float | None, listener: Listener
+) -> SnapshotRecord:
+    """Take a guard's snapshot; if none can be had now, return the newest one up to this age (seconds), with a warning.
 
-    Attributes:
-        lock: held while it is taken. If that change is gone, as when its call is cancelled, the next one completes it.
-        record: the snapshot, once it is there.
-        failed: the change for which it could not be had; empty if that has not happened.
-        changes: by each guard that it is noted for, what has happened and is not noted yet.
-        noting: held while that is noted.
-        is_off: whether changes need no snapshot; each has a warning, so the ledger may be out of reach.
+    Raises:
+        Explained: as `take`, if there is none so young, or another cause would stay.
     """
+    database_id, times = inputs.database_id, dict[str, datetime]()
+    try:
+        return await take(session, inputs, listener)
+    except NONE_NOW as error:
+        if isinstance(error, QuotaUsedUp) and (until := error.frees):
+            with suppress(LedgerUnavailable):
+                await consult(session.ledger, lambda book: book.note_used_up(until), writes=True)
+        if fallback is None:
+            raise
+        # Automatic ones too, as far as the listing or the ledger shows them now.
+        with suppress(LedgerUnavailable):
+            found = await session.ledger.snapshots(database_id)
+            times = {each.result: each.request.posted_at for each in found if each.result}
+        with suppress(SquareCloudError):
+            page = await session.listings.read_page(database_id, session.listings.recent, patience=BRIEF)
+            times |= {each.version: each.modified for each in page.entries if each.version and each.modified}
+        newest = max(times, key=lambda version: times[version], default="")
+        # An interrupt while it was looked for, or before, is no reason to use it.
+        if session.stopping or not newest or times[newest] < session.service_clock.now() - timedelta(seconds=fallback):
+            raise
+        taken = times[newest].replace(microsecond=0)
+        record = SnapshotRecord(database_id, newest, available=True).created(taken)
+        why = "no new snapshot of database {of} can be had ({error}), so the newest one guards, {id} of {taken}"
+        reason = str(error).rstrip(".")
+        listener.warn(Text(why, of=database_id, error=reason, id=record.id, taken=to_the_second(taken)))
+        return record
 
-    def __init__(self) -> None:
-        self.lock, self.noting = anyio.Lock(), anyio.Lock()
-        self.record: SnapshotRecord | None = None
-        self.failed = ""
-        self.changes: dict[str, list[str]] = {}
-        self.is_off = False
 
-    async def note(self, session: Session, what: Callable[[GuardBook], None]) -> None:
-        with suppress(*([LedgerUnavailable] if self.is_off else [])):
-            await consult(session.ledger, what, writes=True)
+async def take(session: Session, inputs: SnapshotInputs, listener: Listener) -> SnapshotRecord:
+    """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough.
+
+    Not one from before something guarded has happened, or the database was restored.
+
+    Raises:
+        _NotThere: it was or may have been started, and the wait for it ended.
+        Explained: as `create` raises them.
+    """
+    with session.fleet.joins(listener) as member:
+        spent = partial(consult, session.ledger, lambda book: book.spent(inputs.database_id))
+        taking = Taking(session, inputs, member, f"{GUARDS}:{inputs.database_id}", spent=spent)
+        try:
+            return await taking.carry_out()
+        except Pending as end:
+            raise end.about(_NotThere, end.record) from end.__cause__
 
 
 def change_of(urn: str, change: str) -> str:

@@ -61,11 +61,10 @@ class VerifyStopped(Explained):
 
 @dataclass(eq=False)
 class Shot:
-    """One POST of the run; its moments are monotonic seconds.
+    """One POST of the run; `entry` is what it restores, None for a create, and its moments are monotonic seconds.
 
     Attributes:
         operation: what claims and sends it.
-        entry: what is restored; None for a create.
         sent: when it was sent; 0 if it was not.
         request: what the ledger has of it, from then on.
         answered: when its answer came, or its refusal.
@@ -95,19 +94,23 @@ class Shot:
         return self.operation.intent.database_id
 
     @property
-    def left(self) -> str:
-        """What it leaves at the service; empty for nothing."""
+    def left(self) -> dict[str, str]:
+        """What it leaves at the service: a sentence, by what it is of; empty for nothing."""
         if not self.how or self.request is None:
-            return ""
+            return {}
+        at, what, rest = (
+            to_the_second(self.request.posted_at),
+            "restore onto",
+            "check what the database holds, and whether it runs",
+        )
+        if self.entry is None:
+            what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
+        told = f"a {what} database {self.database_id} {self.how}: requested at {at}; {rest}"
         if self.version is not None:
             until = to_the_second(self.request.posted_at + KEPT)
             kept = f"the service keeps it until about {until}, and has no route that deletes it"
-            return f"snapshot {self.database_id}/{self.version}: {kept}"
-        what, rest = "restore onto", "check what the database holds, and whether it runs"
-        if self.entry is None:
-            what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
-        at = to_the_second(self.request.posted_at)
-        return f"a {what} database {self.database_id} {self.how}: requested at {at}; {rest}"
+            told = f"snapshot {self.database_id}/{self.version}: {kept}"
+        return {f"{self.operation.intent.kind} {at}": told}
 
 
 @dataclass
@@ -160,28 +163,20 @@ class Run:
             ReportUnwritable: it cannot be written.
         """
         report = self.report
-        report.left = {
-            f"{shot.operation.intent.kind} {to_the_second(shot.request.posted_at)}": shot.left
-            for shot in self.shots
-            if shot.left and shot.request is not None
-        }
-        if strangers := self._strangers():
-            why = f"{strangers} of the listed snapshots are of another client, and were taken meanwhile"
-            report.facts |= {fact: ("open", why) for fact in DOUBTFUL if report.facts[fact][0] != "open"}
+        report.left = {}
+        for shot in self.shots:
+            report.left |= shot.left
+        ours = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
+        if ours:  # a snapshot from so shortly before the first matters too
+            since, known = self.service_time(ours[0].sent - COOLDOWN), {shot.version for shot in ours}
+            strangers = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
+            if (count := len(strangers) - sum(shot.version is None for shot in ours)) > 0:
+                why = f"{count} of the listed snapshots are of another client, and were taken meanwhile"
+                report.facts |= {fact: ("open", why) for fact in DOUBTFUL if report.facts[fact][0] != "open"}
         learned = {"confirmed": "ended-by-snapshot", "contradicted": "kept"}
         verdicts = {report.facts[f"{listing}-cache-ends"][0] for listing in self.base}
         report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
         report.write()
-
-    def _strangers(self) -> int:
-        """How many snapshots of the database others have taken while the run lasts, or so shortly before that it matters."""
-        accepted = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
-        if not accepted:
-            return 0
-        since = self.service_time(accepted[0].sent) - timedelta(seconds=COOLDOWN)
-        known = {shot.version for shot in accepted if shot.version}
-        new = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
-        return max(0, len(new) - sum(shot.version is None for shot in accepted))
 
     def begin(self, step: str) -> None:
         """Note the step that begins."""
@@ -307,7 +302,7 @@ class Run:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
             shot.answered = self.clock.monotonic()
-            shot.refused = error.code or (str(error.status) if error.status else "no connection")
+            shot.refused = error.code or str(error.status or "no connection")
             new = f"was refused with {shot.refused}, which is new, so it may have been started"
             shot.how = new if is_new(error) else ""
             self.stop_at(error)
@@ -344,27 +339,22 @@ class Run:
 
     # Listings --------------------------------------------------------------------------------------------------------
 
-    async def page(self, listing: ListingName, database_id: str) -> Page | None:
-        """Request a listing, and the part of it of a database; None if there is none."""
-        listings = self.session.listings
-        request: Callable[..., Awaitable[Page | None]] = (
-            listings.own_page if listing == "own" else listings.account_page
-        )
-        page = await self.ask(request, database_id, self.clock.monotonic())
+    async def find(self, listing: ListingName, shot: Shot) -> tuple[Page | None, ListedSnapshot | None]:
+        """Request a listing; the part of it of a POST's database, and the entry of the snapshot that the POST has started."""
+        listings, database_id = self.session.listings, shot.database_id
+        requests: dict[str, Callable[..., Awaitable[Page | None]]]
+        requests = {"own": listings.own_page, "account": listings.account_page}
+        page = await self.ask(requests[listing], database_id, self.clock.monotonic())
         if page is None and listings.account_refusal is not None:
             self.stop_at(listings.account_refusal)
         if not isinstance(page, Page):
-            return None
+            return None, None
         if database_id == self.targets.database_id:
             self.seen |= {one.version or "": one.modified for one in page.entries}
-        return page
-
-    async def find(self, listing: ListingName, shot: Shot) -> tuple[Page | None, ListedSnapshot | None]:
-        """Request a listing, and find the entry of the snapshot that a POST has started."""
-        page, entry = await self.page(listing, shot.database_id), None
-        if page is not None and shot.version is not None:
+        entry = None
+        if shot.version is not None:
             entry = page.version(shot.version)
-        elif page is not None and shot.request is not None:
+        elif shot.request is not None:
             others = {one.version for one in self.shots if one is not shot and one.version}
             with suppress(AmbiguousSnapshot):
                 entry = find_ours(page.entries, Search.of(shot.request, excluded=others))

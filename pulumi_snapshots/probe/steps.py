@@ -64,7 +64,7 @@ async def probe(run: Run) -> Explained | None:
 
 
 async def _take(run: Run) -> None:
-    targets, clock = run.targets, run.clock
+    targets = run.targets
     run.begin("reads")
     await _reads(run)
     run.begin("the first create")
@@ -73,7 +73,7 @@ async def _take(run: Run) -> None:
     if first.accepted == "200":
         run.begin("the listings and the download URLs")
         entry, before = await _listings(run, first)
-    if clock.monotonic() <= (early := first.sent + 170.0) + TELLING:
+    if run.clock.monotonic() <= (early := first.sent + 170.0) + TELLING:
         run.begin("a create 170 s after the first")
         await run.sleep_until(early, "waiting to try a create that must be refused")
         second = await _early(run)
@@ -97,7 +97,12 @@ async def _take(run: Run) -> None:
         await _restore(run, targets.scratch, entry)
     if second is not None and kept:
         run.begin("the listings after 31 minutes")
-        await _expiry(run, second, kept)
+        await run.sleep_until(
+            max(run.base[each][0] for each in kept) + EXPIRY, "waiting to request the kept pages again"
+        )
+        for listing in kept:
+            shown = (await run.find(listing, second))[1] is not None
+            run.judge("cache-30-min", shown, f"by the {listing} page, after 31 minutes")
     run.report.step = ""
 
 
@@ -159,8 +164,7 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
     status = run.last.status if run.last else None
     if status != OK:
         # The client takes a missing route, and a key that may not use it, for no answer.
-        gone = answer is None and status != REFUSED
-        judge("restore-status", False if gone else None, f"{status}")
+        judge("restore-status", False if answer is None and status != REFUSED else None, f"{status}")
         return {}
     known = _object(run)
     state, given = known.get("state"), [known[name] for name in ("started_at", "finished_at") if known.get(name)]
@@ -187,7 +191,7 @@ async def _early(run: Run) -> Shot | None:
     """Create before the cooldown has ended, which must be refused; if it was accepted, it is the second one."""
     shot = await run.send(run.shot(run.targets.database_id), EARLY)
     # Another refusal may come before that of the cooldown.
-    fits = False if shot.accepted else True if shot.refused == "KEEP_CALM" else None
+    fits = False if shot.accepted else shot.refused == "KEEP_CALM" or None
     run.judge("cooldown-lasts", fits, f"answered with {shot.accepted or shot.refused}")
     return shot if shot.accepted else None
 
@@ -340,29 +344,17 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
 
 async def _unpinned(run: Run, first: Shot, second: Shot, before: Heard | None) -> None:
     """Request the first URL without a version, now that there is a newer snapshot."""
-    url = first.finished.url if first.finished and before else None
-    now = await run.look("GET", url)
+    now = await run.look("GET", first.finished.url if first.finished and before else None)
     if now is None or before is None or now.status not in {OK, PARTIAL}:
         return
-    version = now.headers.get("x-amz-version-id")
+    version, told = now.headers.get("x-amz-version-id"), ("etag", "last-modified", "content-range")
     if version is not None and version in {first.version, second.version}:
         run.judge("newest", version == second.version, "by its version")
-        return
-    told = [name for name in ("etag", "last-modified", "content-range") if name in before.headers]
-    if second.accepted == "200" and told:
-        differs = any(before.headers[name] != now.headers.get(name) for name in told)
-        # Two snapshots of data that has not changed may be alike but for their times.
-        same = False if "last-modified" in told else None
-        run.judge("newest", differs or same, f"by {', '.join(told)}")
-
-
-async def _expiry(run: Run, second: Shot, kept: list[ListingName]) -> None:
-    """Request the pages that lacked the second snapshot, once they are 31 minutes old."""
-    at = max(run.base[listing][0] for listing in kept) + EXPIRY
-    await run.sleep_until(at, "the pages are kept: waiting to request them again")
-    for listing in kept:
-        shown = (await run.find(listing, second))[1] is not None
-        run.judge("cache-30-min", shown, f"by the {listing} page, after 31 minutes")
+    elif second.accepted == "200":
+        # Two snapshots of data that has not changed may be alike.
+        run.judge(
+            "newest", any(before.headers.get(name) != now.headers.get(name) for name in told) or None, "by its headers"
+        )
 
 
 # Options -------------------------------------------------------------------------------------------------------------
@@ -373,12 +365,13 @@ async def _large(run: Run, database_id: str) -> None:
     shot = await run.send(run.shot(database_id))
     if shot.accepted == "202":
         _judge_answer(run, shot)
-    else:
-        done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
-        run.judge("create-202", None, f"refused with {shot.refused}" if shot.refused else done)
-    entry = await run.until_listed(shot) if shot.accepted and shot.version is None else None
-    if entry is not None and shot.accepted == "202":
-        _judge_late(run, shot, entry)
+        if (entry := await run.until_listed(shot)) is not None:
+            _judge_late(run, shot, entry)
+        return
+    done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
+    run.judge("create-202", None, f"refused with {shot.refused}" if shot.refused else done)
+    if shot.accepted and shot.version is None:
+        await run.until_listed(shot)
 
 
 async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None:
@@ -388,7 +381,7 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None
         judge("restore-answer", None, "no snapshot to restore was listed")
         return
     shot, ends = run.shot(scratch, entry), run.clock.monotonic() + RESTORE_LIMIT
-    down, starts, state, failed = list[bool](), list[float](), dict[str, Any](), None
+    down, starts, state = list[bool](), list[float](), dict[str, Any]()
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(run.send, shot, RESTORE)
@@ -399,10 +392,8 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None
                     down.append(not status.running)
                     starts += [status.uptime.timestamp()] if status.uptime else []
                 state = await _restore_status(run, scratch)
-    except* Explained as errors:
-        failed = errors.exceptions[0]
-    if failed is not None:
-        raise failed
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     if shot.refused:
         judge("restore-answer", None, f"refused with {shot.refused}")
         return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
-import re
 import socket
 import threading
 import time
@@ -455,23 +454,9 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
         assert {mode: bool(ask(f"{shop.url}{mode}", secret)) for mode in modes} == modes
 
 
-def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(shop: Shop) -> None:
-    async def age() -> float:
-        seconds = await Database(shop.url, timeout=SECONDS).age()
-        assert seconds is not None
-        return seconds
-
-    async def lasts(place: str) -> bool:
-        with pytest.raises(DatabaseUnreachable) as failed:
-            await Database(place, timeout=2).age()
-        return failed.value.lasting
-
-    first_age = anyio.run(age)
-    assert 0 <= first_age < time.clock_gettime(time.CLOCK_BOOTTIME)
-    assert anyio.run(age) >= first_age
-    wrong = re.sub(r"//(.*@)?", "//someone:hush-hush@", shop.url)
-    assert anyio.run(lasts, wrong) is True
-    assert anyio.run(lasts, wrong.replace(f":{shop.server.port}", ":1")) is False
+def test_a_server_says_how_long_it_has_run(shop: Shop) -> None:
+    ages = [anyio.run(Database(shop.url, timeout=SECONDS).age) for _ in range(2)]
+    assert 0 <= (ages[0] or -1) <= (ages[1] or -1) < time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 # FerretDB has no command that waits.

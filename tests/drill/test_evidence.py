@@ -139,11 +139,3 @@ async def test_another_port_is_refused_in_the_preview_and_before_anything_is_ove
         await at.up(checks=TRUE)
         why = "Connection must be to port 7058 of the scratch database"
         await at.fails(why, restores=1, **{**wrong, "triggers": ["again"]})
-
-
-@virtual
-async def test_a_wrong_password_is_said_at_once() -> None:
-    async with drill_scene() as at:
-        at.databases.refuses, at.databases.lasting = 10_000, True
-        await at.fails("cannot be reached", checks=TRUE)
-        assert 10_000 - at.databases.refuses == 3, "twice more within 10 s, since a server that starts may refuse too"

@@ -34,7 +34,7 @@ class Book:
         await consult(self.ledger, lambda book: book.note(guard, record(version, database_id)), writes=True)
 
     async def changes(self, version: str, *changes: str) -> None:
-        await consult(self.ledger, lambda book: book.note_changes(SHOP, record(version), [*changes]), writes=True)
+        await consult(self.ledger, lambda book: book.note(SHOP, record(version), changes), writes=True)
 
     async def last(
         self, guard: str = SHOP, database_id: str = DATABASE, pin: str | None = None, *, keeps: bool = True

@@ -13,7 +13,6 @@ from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
 from tests.support.clocks import set_clock
 from tests.support.guarding import Machine
-from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
@@ -116,42 +115,6 @@ async def test_a_killed_or_cancelled_guard_is_resumed_without_a_second_post(proc
         assert set(again.done.values()) == {w.started()}
 
 
-@pytest.mark.parametrize("is_lost", [False, True])
-@virtual
-async def test_the_repetition_of_a_failed_run_is_free_also_if_the_listing_stays_old(*, is_lost: bool) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="kept") as w:
-        if is_lost:
-            w.emulator.add_fault(Fault(kind="create", times=1, drop=True, when="after"))
-        machine = Machine(w)
-        first = machine.program()
-        await first.changes(2, fails=True)
-        again = machine.program()
-        await again.changes(2)
-        assert set(first.done.values()) == set(again.done.values()) == {w.started()}
-
-
-@pytest.mark.parametrize(
-    ("then", "later", "now", "is_resumed"),
-    [(0.0, 10.0, 0.0, True), (0.0, 46.0, 0.0, False), (0.0, 120.0, -180.0, False), (1440.0, 10.0, 0.0, True), (0.0, 0.0, 50.0, True)],
-    ids=["soon", "long ago", "clock set back", "clock was ahead", "clock set ahead"],
-)  # fmt: skip
-@virtual
-async def test_what_a_killed_guard_requested_guards_for_its_timeout_whatever_the_clock_shows(
-    then: float, later: float, now: float, *, is_resumed: bool
-) -> None:
-    """Minutes: this machine's clock at the kill, the time that passes, and this clock in the next run."""
-    async with world(snapshot_seconds=300.0) as w:
-        machine = Machine(w)
-        with set_clock(w.clock, timedelta(minutes=then)):
-            await machine.killed_after(200.0)
-        await w.clock.sleep(later * MINUTE)
-        with set_clock(w.clock, timedelta(minutes=now)):
-            again = machine.program()
-            await again.changes(2)
-        assert set(again.done.values()) == {w.posts[-1].version_id}
-        assert len(w.posts) == (1 if is_resumed else 2)
-
-
 @virtual
 async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is() -> None:
     async with world(snapshot_seconds=30.0) as w:
@@ -203,23 +166,6 @@ async def test_a_guard_shares_its_post_with_a_snapshot_of_the_same_up(
 
 
 @virtual
-async def test_a_young_manual_snapshot_guards_and_an_old_or_automatic_one_does_not() -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE, origin="manual")
-        await w.clock.sleep(9 * MINUTE)
-        machine = Machine(w, Memory(w.clock))
-        young = machine.program()
-        await young.changes(2, fails=True)
-        assert set(young.done.values()) == {w.newest().version_id}
-        assert not w.posts
-        w.emulator.add_snapshot(DATABASE, origin="automatic")
-        await w.clock.sleep(2 * MINUTE)
-        old = machine.program()
-        await old.changes(2)
-        assert set(old.done.values()) == {w.started()}
-
-
-@virtual
 async def test_each_database_has_its_own_snapshot() -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
         program = Machine(w).program()
@@ -227,18 +173,6 @@ async def test_each_database_has_its_own_snapshot() -> None:
             for database_id in (DATABASE, OTHER_DATABASE):
                 group.start_soon(partial(program.change, database_id, database_id=database_id))
         assert program.done == {post.database_id: post.version_id for post in w.posts}
-
-
-@virtual
-async def test_a_snapshot_that_no_listing_shows_yet_guards_too() -> None:
-    # The page is from before it, and is served for half an hour; only the answer to its POST has named it.
-    async with world(snapshot_seconds=5.0, cache_world="kept") as w:
-        machine = Machine(w)
-        await w.session.listings.own_page(DATABASE, w.clock.monotonic())
-        taken = await machine.snapshot()
-        program = machine.program()
-        await program.changes(2)
-        assert set(program.done.values()) == {taken.version_id} == {w.started()}
 
 
 @virtual

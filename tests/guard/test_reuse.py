@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -22,123 +21,6 @@ from tests.support.world import DATABASE, Row, world
 
 MINUTE = 60.0
 DAY = 86400.0
-
-
-@pytest.mark.parametrize("snapshot_seconds", [5.0, 300.0])
-@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
-@virtual
-async def test_two_good_releases_within_ten_minutes_have_a_snapshot_each(
-    snapshot_seconds: float, cache_world: str
-) -> None:
-    async with world(snapshot_seconds=snapshot_seconds, cache_world=cache_world) as w:
-        machine = Machine(w)
-        first, second = machine.program(), machine.program()
-        await first.changes(2)
-        await second.changes(2)
-        one, other = (post for post in w.posts if post.accepted)
-        assert set(first.done.values()) == {one.version_id}
-        assert set(second.done.values()) == {other.version_id}
-
-
-@virtual
-async def test_a_change_of_another_stack_spends_the_snapshot_too() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        failed, other, again = machine.program(), machine.program(), machine.program()
-        await failed.changes(1, fails=True)
-        await other.changes(1, guard="another/stack/shop")
-        await again.changes(1)
-        assert set(other.done.values()) == set(failed.done.values())
-        assert not set(again.done.values()) & set(failed.done.values())
-
-
-@pytest.mark.parametrize(
-    ("snapshot_seconds", "inputs", "pause"),
-    [(5.0, {"reuse_within": 7 * DAY}, DAY), (1200.0, {}, 0.0)],
-    ids=["days later", "however long its snapshot took"],
-)
-@virtual
-async def test_a_failed_run_is_repeated_for_nothing(
-    snapshot_seconds: float, inputs: dict[str, Any], pause: float
-) -> None:
-    async with world(snapshot_seconds=snapshot_seconds, cache_world="invalidated") as w:
-        machine = Machine(w)
-        for _ in range(3):
-            program = machine.program()
-            await program.changes(2, fails=True, **inputs)
-            assert program.done["update of Server 0"] == w.started()
-            await w.clock.sleep(pause)
-
-
-@pytest.mark.parametrize("as_a_stranger", [False, True])
-@virtual
-async def test_a_snapshot_from_before_a_restore_guards_nothing_and_is_adopted_by_none(*, as_a_stranger: bool) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        failed = machine.program()
-        await failed.changes(1, fails=True, reuse_within=3600.0)
-        (before,) = failed.done.values()
-        await w.clock.sleep(4 * MINUTE)
-        await machine.restores(before, as_a_stranger=as_a_stranger)
-        again = machine.program()
-        await again.changes(1, fails=True, reuse_within=3600.0)
-        _, second = (post for post in w.posts if post.accepted)
-        assert set(again.done.values()) == {second.version_id}
-        await w.clock.sleep(4 * MINUTE)
-        await machine.restores(before, as_a_stranger=as_a_stranger)
-        adopted = await machine.snapshot(Row(), reuse_within=3600.0)
-        assert adopted.version_id not in {before, second.version_id}
-
-
-@pytest.mark.parametrize("as_a_stranger", [False, True])
-@pytest.mark.parametrize(("seconds", "modified_is"), [(150.0, "start"), (500.0, "end")])
-@virtual
-async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore(
-    seconds: float, modified_is: str, *, as_a_stranger: bool
-) -> None:
-    """Also one that is finished only after the restore."""
-    async with world(snapshot_seconds=seconds, modified_is=modified_is, cache_world="invalidated") as w:
-        machine = Machine(w)
-        stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(days=1))
-        await machine.killed_after(100.0)
-        await w.clock.sleep(4 * MINUTE)
-        await machine.restores(stored.version_id, as_a_stranger=as_a_stranger)
-        again = machine.program()
-        await again.changes(1, reuse_within=3600.0)
-        _, second = (post for post in w.posts if post.accepted)
-        assert set(again.done.values()) == {second.version_id}
-
-
-@virtual
-async def test_what_was_started_after_another_clients_restore_is_resumed() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        failed, again = machine.program(), machine.program()
-        await failed.changes(
-            1, fails=True
-        )  # its snapshot is from before the restore, and no change has made it worthless
-        await w.clock.sleep(4 * MINUTE)
-        await machine.restores(w.started(), as_a_stranger=True)
-        await w.clock.sleep(4 * MINUTE)
-        w.emulator.next_snapshot_takes(DATABASE, 150.0)
-        await machine.killed_after(100.0)
-        await again.changes(1, reuse_within=0.0)
-        _, second = (post for post in w.posts if post.accepted)
-        assert set(again.done.values()) == {second.version_id}
-
-
-@virtual
-async def test_a_restore_is_remembered_longer_than_the_service_does() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        failed, again = machine.program(), machine.program()
-        await failed.changes(1, fails=True)
-        (before,) = failed.done.values()
-        await w.clock.sleep(4 * MINUTE)
-        await machine.restores(before)
-        await w.clock.sleep(3 * 3600.0)
-        await again.changes(1, reuse_within=DAY)
-        assert before not in again.done.values()
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
@@ -383,17 +265,6 @@ async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
         assert bool(again.done) is (until is not None)
 
 
-@pytest.mark.parametrize(("is_shared", "taken"), [(False, 2), (True, 1)])
-@virtual
-async def test_a_new_runner_that_cannot_know_of_changes_elsewhere_takes_a_snapshot(is_shared: bool, taken: int) -> None:  # noqa: FBT001  a table
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        shared = Memory(w.clock) if is_shared else None
-        await Machine(w, shared).program().changes(1, fails=True)
-        await w.clock.sleep(300.0)
-        await Machine(w, shared).program().changes(1)
-        assert len(w.posts) == taken
-
-
 @virtual
 async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_that_waited_for_it() -> None:
     async with world(snapshot_seconds=150.0, cache_world="invalidated") as w:
@@ -407,32 +278,3 @@ async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_th
                 await w.clock.sleep(1.0)
         assert first.done != second.done
         assert len(w.posts) >= 2
-
-
-@pytest.mark.parametrize("status", [{"status": 500, "code": "INTERNAL_SERVER_ERROR"}, {"drop": True}])
-@virtual
-async def test_no_snapshot_is_used_again_if_the_service_does_not_say_whether_it_was_restored(
-    status: dict[str, Any],
-) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        await machine.program().changes(1, fails=True)
-        await w.clock.sleep(300.0)
-        w.emulator.add_fault(Fault(kind="restore status", times=100, **status))
-        again = machine.program()
-        await again.changes(1)
-        assert len(w.posts) == 2
-
-
-@pytest.mark.parametrize("as_a_stranger", [False, True])
-@virtual
-async def test_a_snapshot_says_why_it_does_not_reuse_one_from_before_a_restore(as_a_stranger: bool) -> None:  # noqa: FBT001  a table
-    async with world(snapshot_seconds=5.0, restore_seconds=5.0, cache_world="invalidated") as w:
-        machine, row = Machine(w), Row()
-        first = await machine.snapshot()
-        await w.clock.sleep(300.0)
-        await machine.restores(str(first.version_id), as_a_stranger=as_a_stranger)
-        await w.clock.sleep(300.0)
-        second = await machine.snapshot(row, reuse_within=3600.0, triggers=["v2"])
-        assert first.version_id != second.version_id
-        assert [f"snapshot {first.id} is not used again: the database was restored since"] == row.notes

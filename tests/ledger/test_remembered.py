@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.guard.take import take
+from pulumi_snapshots.guard.once import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Call, Unfinished

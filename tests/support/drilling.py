@@ -50,7 +50,6 @@ class FakeDatabases:
         seconds: that each command takes.
         age_is: seconds for which the server that is asked has run; as long as the scratch database unless given.
         says_age: whether it says that.
-        lasting: whether the refusals are such that come again.
         meanwhile: happens once, when the first connection is there.
         asked: the commands, in order.
         opened: connections of a password: the connection string, and its certificate's content and mode.
@@ -61,7 +60,6 @@ class FakeDatabases:
     seconds: float = 0.0
     age_is: float | None = None
     says_age: bool = True
-    lasting: bool = False
     meanwhile: Callable[[], object] | None = None
     asked: list[str] = field(default_factory=list)
     opened: list[tuple[str, bytes, int]] = field(default_factory=list)
@@ -81,7 +79,7 @@ class FakeDatabases:
         await anyio.lowlevel.checkpoint()
         if self.refuses:
             self.refuses -= 1
-            raise DatabaseUnreachable("PostgreSQL", "the connection was refused", lasting=self.lasting)
+            raise DatabaseUnreachable("PostgreSQL", "the connection was refused")
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()

@@ -31,6 +31,11 @@ class Machine:
     def __post_init__(self) -> None:
         self.place = self.place or Memory(self.here.clock, is_shared=False)
 
+    @property
+    def shared(self) -> Memory | None:
+        """The place, if it is for other machines too."""
+        return self.place if self.place and self.place.is_shared else None
+
     def program(self, session: Session | None = None) -> Program:
         """A run of a program; in a process of its own unless it is given one, as with the Automation API."""
         return Program(self.here, session or self.session())
