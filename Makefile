@@ -45,7 +45,7 @@ test: ## Everything that is checked: lint, unit tests, tests with the real engin
 	$(call PREPARED,environment engine sdks dist servers stores)
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
-	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
+	$(PYTEST) -m 'not nightly'; tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
 
 lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff check
@@ -54,11 +54,11 @@ lint: environment ## Style and types: ruff and mypy
 
 unit: ## Tests without an engine: in virtual time, and with real database servers
 	$(call PREPARED,environment servers stores)
-	$(PYTEST) -m 'not engine'
+	$(PYTEST) -m 'not engine and not nightly'
 
 test-engine: ## Tests with the real engine, in real time
 	$(call PREPARED,environment engine sdks dist)
-	$(PYTEST) -m engine
+	$(PYTEST) -m 'engine and not nightly'
 
 engine: environment ## Find or build a Pulumi engine for Python programs, without hosts for other languages, and print its directory
 	@$(IN_VENV) tools/engine.py
@@ -87,8 +87,9 @@ mistakes: environment ## Make a hundred mistakes, and list those that no unit te
 simulate: environment ## Play thousands of random stories, schedules and guarded runs in virtual time
 	SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
-nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps
+nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps, tests of more programs
 	$(call PREPARED,environment engine sdks dist servers stores)
+	$(PYTEST) -m nightly
 	@$(IN_VENV) -m bench.restic_oracle
 
 states: engine ## Record what this version leaves in states, at its release

@@ -110,7 +110,6 @@ def main() -> int:
             language_hosts.GO.ensure,
             language_hosts.NODEJS.ensure,
             language_hosts.YAML.ensure,
-            language_hosts.YAML_CONVERTER.ensure,
         ):
             try:
                 prepare(os.environ)

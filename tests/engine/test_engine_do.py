@@ -19,30 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-RESTORE_WITHOUT = (
-    *("squarecloud:Restore", "create", "--stateless", "--yes"),
-    *("--database-id", DATABASE, "--version-id", "45ec0b49-9af6-445e-a55c-abd7ec5278b2"),
-)
 PLUGIN = Path(__file__).parents[2] / "docs" / "plugin.md"
 SECTION = PLUGIN.read_text().partition("\n## Without a program\n")[2].partition("\n## ")[0]
-
-
-def has_the_flags(app: App) -> None:
-    """Each flag of a command of the page is one of that command's, and each other flag is one of some command's."""
-    text = SECTION.replace("\\\n", " ")
-    commands = re.findall(r"^(?:\$ )?pulumi (do squarecloud:.*)$", text, re.MULTILINE)
-    every: set[str] = set()
-    for command in commands:
-        words = command.split(" -", 1)[0].split()
-        # What is given without a flag is no word of the command.
-        words = words[: 3 if words[2:3] and words[2].isalpha() else 2]
-        shown = app.stack.run(*words, "--help").stdout
-        flags = set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", shown, re.MULTILINE))
-        assert set(re.findall(r"--[\w-]+", command)) <= flags, command
-        every |= flags
-    prose = re.sub(r"squarecloud-snapshots [^`]*", "", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    assert set(re.findall(r"`(--[\w-]+)", prose)) <= every
-    assert "Missing required input" in app.stack.run("do", *RESTORE_WITHOUT, check=False).stderr
 
 
 def test_each_command_of_the_page_works(app: App) -> None:
@@ -64,7 +42,6 @@ def test_each_command_of_the_page_works(app: App) -> None:
         return json.loads(result.stdout) if "create before" not in command else result.stdout
 
     blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL))
-    has_the_flags(app)
     databases, newest, listed, read, create, keep = re.findall(r"^pulumi (do .*)$", blocks, re.MULTILINE)
     assert DATABASE in {one["id"] for one in done(databases)["databases"]}
     assert done(newest)["snapshot"]["id"] == latest

@@ -282,9 +282,7 @@ for number in range(config.require_int("count")):
 """.replace("DATABASE", DATABASE)
 
 
-@pytest.mark.parametrize(
-    ("way", "count", "parallel"), [("", 40, None), (".plugin", 40, None), ("", 6, 1), (".plugin", 12, 2)]
-)
+@pytest.mark.parametrize(("way", "count", "parallel"), [("", 40, None), (".plugin", 12, 2)])
 def test_more_guarded_resources_than_the_program_has_threads_wait_for_one_snapshot(
     shop: App, way: str, count: int, parallel: int | None
 ) -> None:

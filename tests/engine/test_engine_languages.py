@@ -277,7 +277,9 @@ NAMES = {
 """By language: what Pulumi calls it, and the file of an SDK that has its name."""
 
 
-@pytest.mark.parametrize("language", NAMES)
+@pytest.mark.parametrize(
+    "language", ["typescript", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("go", "python"))]
+)
 def test_one_command_gives_the_sdk_that_the_printed_line_imports(app: App, tmp_path: Path, language: str) -> None:
     """The generators are Pulumi's own; that the SDK is added to package.json, go.mod or requirements.txt is not tested."""
     runtime, file, name = NAMES[language]

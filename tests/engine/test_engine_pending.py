@@ -100,21 +100,6 @@ def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None
     assert len(app.posts()) == 2
 
 
-def test_a_pending_snapshot_is_given_up_only_on_request(app: App) -> None:
-    app.program(PROGRAM)
-    up = waiting(app)
-    up.interrupt()
-    app.ends(up, fails=True)
-    again = app.start_up("--refresh", "--replace", URN)
-    again.shows("waiting for an earlier snapshot of this database")
-    assert len(app.posts()) == 1  # two snapshots at once could not be told apart
-    app.pass_time(600)
-    printed = app.ends(again)
-    assert f"forgotten: {DATABASE}/pending:" in diagnostics(printed)
-    first, second = app.started()
-    assert app.outputs()["version_id"] == second != first
-
-
 def test_a_killed_run_is_not_paid_for_twice(app: App) -> None:
     app.program(PROGRAM)
     up = waiting(app, real=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, diagnostics, joined, wait_for
+from tests.engine.stage import DATABASE, diagnostics, joined
 
 if TYPE_CHECKING:
     from tests.engine.stage import App, Command
@@ -180,22 +180,5 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     assert "attempt" not in back(app)["outputs"]
     writes(app, "later")
     assert "3 unchanged" in app.up()
-    assert len(restores(app)) == 1
-    assert holds(app) == "later"
-
-
-def test_a_killed_restore_is_not_sent_again(app: App) -> None:
-    up = under_way(app, real=True)
-    up.kill()
-    up.process.wait()
-    wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
-    app.pass_time(600)
-    assert holds(app) == "then"
-    writes(app, "later")
-    app.stack.run("cancel", "--yes")
-    printed = app.up()
-    assert "Attempting to deploy or update resources with 1 pending operations" in printed
-    assert "by an earlier run that may not have saved its state; no new request was sent." in diagnostics(printed)
-    assert back(app)["outputs"]["restored_at"]
     assert len(restores(app)) == 1
     assert holds(app) == "later"

@@ -49,6 +49,7 @@ def blocks(page: str) -> list[str]:
 GITHUB, GITLAB = blocks("github-actions"), blocks("gitlab-ci")
 
 
+@pytest.mark.nightly
 def test_the_workflows_of_the_page_are_right(tmp_path: Path) -> None:
     module = "github.com/rhysd/actionlint"
     try:

@@ -78,6 +78,7 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     assert state["outputs"]["versionId"] == before
 
 
+@pytest.mark.nightly
 def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     """By Pulumi's own converter and generators; the program compiles in strict TypeScript."""
     page = PAGE.read_text()
