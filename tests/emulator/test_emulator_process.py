@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import base64
 import http.client
-import io
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 import zipfile
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -138,21 +134,6 @@ def test_dropped_connection_closes_without_a_byte(
     assert len(client.databases.snapshots.list(DATABASE)) == before + more
 
 
-def test_cut_download_ends_early_and_can_be_repeated(emulator: Served, client: squarecloud.SquareCloud) -> None:
-    emulator.control("snapshots", {"database_id": DATABASE, "size": 500_000})
-    emulator.control("cache/drop", {})
-    url = client.databases.snapshots.list(DATABASE)[0]["url"]
-    emulator.control("faults", {"kind": "download", "cut_after": 200_000})
-    with (
-        urllib.request.urlopen(url, timeout=10) as answer,  # noqa: S310 - http to this machine
-        pytest.raises(http.client.IncompleteRead) as broken,
-    ):
-        answer.read()
-    assert len(broken.value.partial) == 200_000
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
-        assert zipfile.ZipFile(io.BytesIO(answer.read())).testzip() is None
-
-
 def test_snapshot_of_a_client_that_hangs_up_is_still_taken(emulator: Served, client: squarecloud.SquareCloud) -> None:
     before = len(client.databases.snapshots.list(DATABASE))
     emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 60}, "PATCH")
@@ -231,21 +212,6 @@ def test_folder_or_port_in_use_gets_a_one_line_error(tmp_path: Path, forks: dict
             assert ended.stderr.startswith(f"squarecloud-emulator: {told}")
     with served("--data-folder", str(tmp_path), forks=forks):
         pass
-
-
-@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
-def test_missing_extra_is_named_with_its_install_command(missing: str) -> None:
-    program = (
-        f"import sys; sys.modules[{missing!r}] = None\n"
-        "from squarecloud_emulator.__main__ import main\n"
-        "sys.exit(main([]))"
-    )
-    ended = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False
-    )
-    assert ended.returncode == 1
-    install = "install it with: pip install '/path/to/clone[emulator]'"
-    assert ended.stderr == f"squarecloud-emulator: {missing} is missing; {install}\n"
 
 
 def test_date_header_is_only_the_services(emulator: Served) -> None:

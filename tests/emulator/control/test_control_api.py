@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from squarecloud_emulator.control.dashboard import FILES, STATIC
 from squarecloud_emulator.service.settings import TEST_API_KEY
-from tests.emulator.visit import DATABASE, START, Visit, told, visit, visited
+from tests.emulator.visit import DATABASE, Visit, told, visit, visited
 from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
@@ -66,23 +65,6 @@ async def test_journal_can_be_read_from_a_number_on_and_emptied(at: Visit) -> No
     assert (await control(at, "GET journal", params={"after": "x"})).status_code == 400
     assert (await control(at, "DELETE journal")).status_code == 204
     assert await got(at, "GET journal") == []
-
-
-@visited()
-async def test_clock_can_be_moved(at: Visit) -> None:
-    await control(at, "POST clock", {"advance": 3600, "offset": -60, "speed": 2})
-    assert at.emulator.now() == START + timedelta(seconds=3540)
-    await at.clock.sleep(10)
-    assert await got(at, "GET clock") == {"now": "2026-03-01T12:59:20Z", "offset": -60.0, "speed": 2.0}
-
-
-@visited()
-async def test_faults_can_be_set_and_cleared(at: Visit) -> None:
-    assert (await control(at, "POST faults", {"kind": "list", "html": 502, "times": None})).status_code == 201
-    assert (await at.listing()).status_code == 502
-    assert [one["name"] for one in await got(at, "GET faults")] == ["html before"]
-    await control(at, "DELETE faults")
-    assert (await at.listing()).status_code == 200
 
 
 @visited()
@@ -209,13 +191,6 @@ async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(at: Visit, pat
 async def test_other_pages_cannot_press_the_dashboards_buttons(at: Visit, origin: str, host: str, status: int) -> None:
     headers = {"Origin": origin, "Host": host}
     assert (await control(at, "POST clock", {"advance": 1}, headers=headers)).status_code == status
-
-
-def test_every_button_names_what_it_acts_on() -> None:
-    things = "account database faults? listings key lines requests snapshot restore clock speed PostgreSQL MySQL MongoDB Redis"
-    buttons = re.findall(r"<button[^>]*>(.*?)</button>", MARKUP) + re.findall(r'\b(?:button|plan)\("(.*?)"', SCRIPT)
-    assert len(buttons) > 20
-    assert [text for text in buttons if not re.search(things.replace(" ", "|"), text, re.IGNORECASE)] == []
 
 
 def test_script_never_makes_markup_of_text() -> None:

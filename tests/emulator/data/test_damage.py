@@ -51,9 +51,3 @@ def test_a_dump_that_cannot_be_read_changes_nothing_or_restores_nothing(store: S
     assert store.execute(SHOP, COUNT).result() == [[[2]]]
     store.restore(SHOP, "bad", careless=True).result()
     assert store.execute(SHOP, TABLES).result() == [[[0]]]
-
-
-def test_a_damage_is_one_thing() -> None:
-    for wrong in ({}, {"kind": "empty", "of_version": "x"}, {"statements": ("x",), "kind": "truncated"}):
-        with pytest.raises(ValueError, match="exactly one"):
-            Damage(**wrong)

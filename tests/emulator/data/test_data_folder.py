@@ -152,13 +152,3 @@ def test_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path, co
     with pytest.raises(ValueError, match=r"state\.json is not a state"):
         Emulator(data_folder=tmp_path)
     assert (tmp_path / "state.json").read_text() == content
-
-
-def test_databases_can_be_added_before_the_event_loop_runs() -> None:
-    emulator = Emulator()
-    database = emulator.add_database()
-    emulator.add_snapshot(database.id)
-    emulator.advance(3600)
-    assert len(emulator.snapshots(database.id)) == 1
-    with pytest.raises(ValueError, match="taken"):
-        emulator.add_database(database.id)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import socket
-import threading
-import zipfile
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -82,49 +79,6 @@ def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
 
     at_server(server, body)
     assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases_of(server)
-
-
-def test_zip_holds_a_pg_dump_file(server: Server) -> None:
-    async def body(here: World) -> None:
-        filled(server.url(DATABASE))
-        taken = (await here.create()).complete
-        content = await here.download(taken.download_url or "")
-        assert len(content) == taken.size
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            assert archive.testzip() is None
-            assert archive.namelist() == ["snapshot.json", "database.dump"]
-            assert archive.read("database.dump").startswith(b"PGDMP")
-        padded = here.emulator.add_snapshot(DATABASE, size=1_000_000)
-        assert len(here.emulator.archive_of(padded.version_id)) == padded.size == 1_000_000
-        with pytest.raises(ValueError, match="takes"):
-            here.emulator.add_snapshot(DATABASE, size=100)
-
-    at_server(server, body)
-
-
-def test_snapshot_during_writes_is_consistent(server: Server) -> None:
-    url = server.url(DATABASE)
-    stop = threading.Event()
-
-    def transfer() -> None:
-        with closing(psycopg.connect(url, autocommit=True)) as application:
-            while not stop.is_set():
-                application.execute("UPDATE account SET money = money + CASE id WHEN 1 THEN -1 ELSE 1 END")
-
-    async def body(here: World) -> None:
-        sql_at(url, "CREATE TABLE account AS SELECT id, 100 AS money FROM generate_series(1, 2) AS id")
-        writing = threading.Thread(target=transfer)
-        writing.start()
-        try:
-            stored = here.emulator.add_snapshot(DATABASE)
-        finally:
-            stop.set()
-            writing.join()
-        sql_at(url, "UPDATE account SET money = 0")
-        await restored(here, stored.version_id)
-        assert sql_at(url, "SELECT sum(money) FROM account") == [(200,)]
-
-    at_server(server, body)
 
 
 def test_failed_dump_fails_the_snapshot_and_is_logged(

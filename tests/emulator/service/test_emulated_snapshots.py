@@ -120,15 +120,6 @@ async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour(at: Visit) -
     assert len(await at.versions()) == 1
 
 
-@visited(cache_world="invalidated", snapshot_seconds=200)
-async def test_invalidated_listing_shows_a_finished_snapshot_at_once(at: Visit) -> None:
-    assert (await at.everything()).json()["response"] == []
-    await at.create()
-    assert await at.versions() == []
-    await at.clock.sleep(110)
-    assert len(await at.versions()) == len((await at.everything()).json()["response"]) == 1
-
-
 @visited(cache_seconds=10)
 async def test_account_listing_has_its_own_cache_and_rate_limit(at: Visit) -> None:
     await at.versions()
@@ -258,19 +249,3 @@ async def test_account_and_database_can_be_read(at: Visit) -> None:
     at.emulator.start_database(DATABASE)
     (status,) = (await at.api.get("databases/status")).json()["response"]
     assert status == {"id": DATABASE, "running": True, "cpu": "0.00%", "ram": "0.00MB"}
-
-
-@visited(clock_offset_seconds=-3600)
-async def test_clock_offset_shows_in_every_answer(at: Visit) -> None:
-    assert (await at.create()).headers["date"] == "Sun, 01 Mar 2026 11:00:30 GMT"
-    assert at.emulator.snapshots(DATABASE)[0].modified == START + timedelta(seconds=30 - 3600)
-
-
-@visited(speed=30, snapshot_seconds=200)
-async def test_speed_makes_the_services_time_pass_faster(at: Visit) -> None:
-    assert (await at.create()).status_code == 202
-    assert at.clock.utc() == START + timedelta(seconds=3)
-    at.change(speed=10)
-    await at.clock.sleep(11)
-    assert at.emulator.now() == START + timedelta(seconds=90 + 110)
-    assert len(at.emulator.snapshots(DATABASE)) == 1

@@ -73,14 +73,6 @@ async def test_refused_connection_never_reaches_the_service(at: Visit) -> None:
 
 
 @visited()
-async def test_fault_delays_an_answer_past_the_read_timeout(at: Visit) -> None:
-    at.emulator.add_fault(Fault(kind="list", delay=40))
-    with pytest.raises(httpx.ReadTimeout):
-        await at.api.get(f"databases/{DATABASE}/snapshots", timeout=30)
-    assert at.clock.utc() == START + timedelta(seconds=30)
-
-
-@visited()
 async def test_truncated_answer_is_complete_http_but_broken_json(at: Visit) -> None:
     at.emulator.add_fault(Fault(kind="create", truncated=True, when="after"))
     answer = await at.create()
