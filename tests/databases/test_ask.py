@@ -22,9 +22,8 @@ import redis
 
 from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.databases.database import ENGINES, Database
-from tests.support.asking import SECONDS, Why, ask, asked, unreachable
+from tests.support.asking import SECONDS, Why, ask, asked, mysql_at, unreachable
 from tests.support.real_data import fresh, sql_at
-from tests.support.running import mysql_at
 from tests.support.tls_front import Certificates, tls_front
 
 if TYPE_CHECKING:

@@ -18,10 +18,9 @@ from pulumi_snapshots.drill.reach import FORMS, held, own_connection
 from pulumi_snapshots.service.models import read_certificate
 from squarecloud_emulator.service.faults import Fault
 from tests.cli.test_drill import desk
-from tests.support.asking import ask
+from tests.support.asking import ask, mysql_at
 from tests.support.drilling import CONNECTION, SCRATCH, drill_scene
 from tests.support.real_data import sql_at
-from tests.support.running import mysql_at
 from tests.support.tls_front import Certificates, tls_front
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE

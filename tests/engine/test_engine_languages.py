@@ -5,24 +5,29 @@ Each example in TypeScript and Go runs as it stands, twice, while the service ke
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from pulumi_snapshots.plugin.description.identity import Identity
 from tests.engine.stage import DATABASE, EXAMPLES
 from tests.support import language_programs
-from tests.support.node_host import NodeHost
 from tools import engine as engines
 from tools import language_hosts, sdks
 from tools.engine import Closed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
@@ -103,12 +108,8 @@ def in_go(app: App, name: str, generated: Path) -> None:
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
     engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
     app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
-    # Compiled once, with what other programs here were compiled from; else the language host would do it for each command.
-    engines.run([go, "build", "-o", "compiled", "."], app.stack.project, os.environ)
-    settings = app.stack.project / "Pulumi.yaml"
-    settings.write_text(
-        settings.read_text().replace("runtime: go\n", "runtime: {name: go, options: {binary: ./compiled}}\n")
-    )
+    # The language host compiles the program for each command, with what other programs here were compiled from.
+    app.environment.update(engines.GO_ENVIRONMENT)
     app.run("config", "set", "databaseId", DATABASE)
 
 
@@ -202,6 +203,67 @@ def guards_and_goes_back(app: App, *options: str) -> None:
     (another,) = app.started()
     assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{another}"]
     assert another != version, "that one is from before the change that has happened since"
+
+
+class NodeHost(language_pb2_grpc.LanguageRuntimeServicer):
+    """A language host for compiled TypeScript in this process, which serves one engine after the other.
+
+    Pulumi's last one in a Go module stands between the program and the engine, and passes on no resource hooks.
+
+    Args:
+        environment: of the programs.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._server = grpc.server(ThreadPoolExecutor(max_workers=2))
+        language_pb2_grpc.add_LanguageRuntimeServicer_to_server(self, self._server)
+        self._port = self._server.add_insecure_port("127.0.0.1:0")
+
+    def __enter__(self) -> str:
+        """The option of `pulumi` that names it."""
+        self._server.start()
+        return f"--client=127.0.0.1:{self._port}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop(None)
+
+    def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return plugin_pb2.PluginInfo()
+
+    def GetRequiredPlugins(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return language_pb2.GetRequiredPluginsResponse()
+
+    def GetRequiredPackages(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return language_pb2.GetRequiredPackagesResponse()
+
+    def About(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+        return language_pb2.AboutResponse()
+
+    def Run(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        (engine,) = request.args
+        folder = request.info.program_directory
+        options = {
+            "monitor": request.monitor_address,
+            "engine": engine,
+            "organization": request.organization,
+            "project": request.project,
+            "root-directory": request.info.root_directory,
+            "stack": request.stack,
+            "pwd": folder,
+            "parallel": str(request.parallel),
+        }
+        line = [
+            "node",
+            "node_modules/@pulumi/pulumi/cmd/run",
+            *(part for name, value in options.items() for part in (f"--{name}", value)),
+        ]
+        line += ["--dry-run"] if request.dryRun else []
+        config = {"PULUMI_CONFIG": json.dumps(dict(request.config))}
+        ended = subprocess.run(  # noqa: S603  a program of the tests
+            [*line, "."], cwd=folder, env={**self._environment, **config}, check=False
+        )
+        return language_pb2.RunResponse(bail=ended.returncode != 0)
 
 
 @pytest.mark.usefixtures("generated")

@@ -165,7 +165,8 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
     (urn,) = [one["urn"] for one in app.resources() if one["urn"].endswith("::before-release")]
     app.run("state", "rename", urn, "renamed", "--yes")
     goes_on("-c", "name=renamed")
-    goes_on("-c", "name=again", "-c", "alias=true", "-c", f"package={way}")
+    goes_on("-c", "name=again", "-c", "alias=true")
+    goes_on("-c", f"package={way}")
     app.run("stack", "rename", "other")
     app.select("other")
     goes_on()

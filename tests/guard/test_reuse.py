@@ -14,8 +14,7 @@ from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.guarding import Machine
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Row, world
 

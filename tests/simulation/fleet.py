@@ -26,8 +26,7 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
 from tests.support.world import START, Row

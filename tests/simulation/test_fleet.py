@@ -19,7 +19,9 @@ def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache
 
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
-@pytest.mark.parametrize(("databases", "over_the_limit"), [(50, 1.10), (200, 1.05)])
+@pytest.mark.parametrize(
+    ("databases", "over_the_limit"), [(50, 1.10), pytest.param(200, 1.05, marks=pytest.mark.nightly)]
+)
 def test_a_fleet_is_almost_as_fast_and_frugal_as_possible(
     databases: int, over_the_limit: float, cache_world: str
 ) -> None:

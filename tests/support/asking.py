@@ -1,11 +1,12 @@
-"""Ask a database as a drill does: the value of a command, or what the error says."""
+"""Ask a database as a drill does, for the value of a command or what the error says; or as an application does."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import pymysql
 import pytest
 
 from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pulumi_snapshots.databases.answers import Scalar
+    from tools.servers import Server
 
 SECONDS = 20.0
 """The time-out, for a machine that is busy with other tests."""
@@ -71,3 +73,20 @@ def _check(error: Exception, *secrets: str) -> None:
     told = f"{error} {error!r} {vars(error)}"
     assert not [secret for secret in secrets if secret in told], told
     assert error.__context__ is None, "a library's error may hold the connection string"
+
+
+def mysql_at(server: Server, *statements: str, database: str | None = None) -> tuple[Any, ...]:
+    """Run SQL statements; returns the rows of the last one."""
+    connection = pymysql.connect(
+        host="127.0.0.1",
+        port=server.port,
+        user=server.user,
+        password=server.password,
+        database=database,
+        autocommit=True,
+    )
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        rows: tuple[Any, ...] = cursor.fetchall()
+        return rows

@@ -13,8 +13,7 @@ from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey
 from pulumi_snapshots.run.shared import Shared
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.world import Row
 
 if TYPE_CHECKING:

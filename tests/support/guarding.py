@@ -12,8 +12,7 @@ from pulumi_snapshots.guard.once import ChangeHeldBack, OncePerRun
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.snapshot.create import create
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.world import DATABASE, Row, World, killed
 
 if TYPE_CHECKING:

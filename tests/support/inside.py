@@ -42,8 +42,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.shared import Shared
 from squarecloud_emulator.wire.gateway import kind_of
 from tests.support import servicer as wire
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.plugin_servicer import CAMEL, renamed
 from tests.support.servicer import Servicer
 from tests.support.wire import EmulatorTransport, _tells_nobody

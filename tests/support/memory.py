@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -95,3 +96,24 @@ class Memory(Place):
     def _check(self, trouble: str) -> None:
         if trouble:
             raise self.unavailable(trouble)
+
+
+class Mortal(Place):
+    """A `Place` that ends with its process.
+
+    Attributes:
+        killed: whether it has ended.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.where = place.where
+        self.is_shared = place.is_shared
+        self.killed = False
+        self._place = place
+
+    async def read(self) -> Document:
+        return await self._place.read()
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        # An edit that was under way at the kill is not made either; it ends, since no cancellation reaches a shielded one.
+        return await self._place.edit(lambda document: change(copy.deepcopy(document) if self.killed else document))

@@ -11,8 +11,7 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import failure_of, restore, resume_restore
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.world import DATABASE, OTHER_DATABASE, START, EndingOf, Row, World, ended, world
 
 if TYPE_CHECKING:

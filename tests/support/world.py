@@ -26,8 +26,7 @@ from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
