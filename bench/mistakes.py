@@ -39,7 +39,7 @@ NOTICED = Path.home() / ".cache" / "pulumi-snapshots" / "mistakes.json"
 LEFT_OUT: list[str] = []
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not engine")
 TESTS = {
-    "ledger": ("ledger", "snapshot", "restore", "run", "guard"),
+    "ledger": ("ledger", "service", "snapshot", "restore", "run", "guard"),
     "run": ("ledger", "run", "snapshot", "restore", "drill"),
     "snapshot": ("snapshot", "ledger", "listing"),
     "restore": ("restore", "ledger"),

@@ -116,6 +116,18 @@ async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> 
 
 
 @virtual
+async def test_a_store_that_fails_before_anything_is_written_ends_an_edit_at_once(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    calls, store.fails = store.calls, "ExpiredToken"
+    with pytest.raises(LedgerUnavailable, match="ExpiredToken"):
+        await bucket.edit(count)
+    assert store.calls == calls + 1
+    store.fails = ""
+    assert await bucket.edit(count) == 2
+
+
+@virtual
 async def test_an_edit_that_is_cancelled_ends_and_is_known_to_be_in(store: Store) -> None:
     bucket, ends = store.bucket(), list[int]()
     with anyio.move_on_after(0.01):
