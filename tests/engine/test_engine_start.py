@@ -25,7 +25,7 @@ LIMIT = 240.0
 """Seconds that the whole page may take on a busy machine."""
 
 
-def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path, quick: dict[str, str]) -> None:
+def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path, forks: dict[str, str]) -> None:
     install, serve, *commands = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert install == INSTALL  # test_package.py installs it; here this environment takes its place
     home, shop = tmp_path / "home", tmp_path / "shop"
@@ -39,7 +39,7 @@ def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path, qui
         "HOME": str(home),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(engine), os.environ.get("PATH", os.defpath)]),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PULUMI_PYTHON_CMD": quick["PULUMI_PYTHON_CMD"],
+        **forks,
         "PYTHONUNBUFFERED": "1",
     }
     command = shlex.split(serve.replace("\\\n", " ").replace("8900", "0"))
