@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Self
 
-from pulumi_snapshots.clock import is_nonsense, parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import is_nonsense, rfc3339
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import RETENTION
@@ -150,41 +150,28 @@ class Request(Record, sparse=True):
         return max(0.0, (now - self.posted_at).total_seconds())
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One request and its result; times are by the service's clock.
+class Attempt(Record, sparse=True):
+    """One request and its result, as the ledger has it; times are by the service's clock."""
 
-    Attributes:
-        kind: what it starts.
-        owner: the resource or command, see `owner_of`; None if unknown.
-        database_id: the database that it was sent for.
-        purpose: a digest of the triggers; with other triggers the owner needs another one.
-        request: the request itself, also in the state while it is pending.
-        status: where it stands.
-        source: of a restore, the snapshot as DATABASE_ID/VERSION_ID.
-        result: the version, or the time of the restore, or the code with which it failed.
-        ended_at: when the result was found.
-        proved: whether a call has shown that the state has it, or it was given up.
-        let_go: the run in which the state has dropped it since, so that the same owner may do it again in a later one.
-        held_until: until when other attempts must stay away although it is over.
-        fresh: see `Intent`.
-        account: the account of its API key, as `Settings.account` names it; None if unknown.
-    """
-
-    kind: Kind
-    owner: str | None
-    database_id: str
-    purpose: str
-    request: Request
-    status: Status = Status.SENT
-    source: str | None = None
-    result: str | None = None
-    ended_at: datetime | None = None
-    proved: bool = False
-    let_go: str | None = None
-    held_until: datetime | None = None
-    fresh: bool = False
-    account: str | None = None
+    kind: Kind = declare("What it starts.")
+    owner: str | None = declare("The resource or command, see `owner_of`; None if unknown.")
+    database_id: str = declare("The database that it was sent for.")
+    purpose: str = declare("A digest of the triggers; with other triggers the owner needs another one.")
+    request: Request = declare("The request itself, also in the state while it is pending.")
+    status: Status = declare("Where it stands.")
+    source: str | None = declare("Of a restore, the snapshot as DATABASE_ID/VERSION_ID.", default=None)
+    result: str | None = declare(
+        "The version, or the time of the restore, or the code with which it failed.", default=None
+    )
+    ended_at: datetime | None = declare("When the result was found.", default=None)
+    proved: bool = declare("Whether a call has shown that the state has it, or it was given up.", default=False)
+    let_go: str | None = declare(
+        "The run in which the state has dropped it since, so that the same owner may do it again in a later one.",
+        default=None,
+    )
+    held_until: datetime | None = declare("Until when others must stay away although it is over.", default=None)
+    fresh: bool = declare("See `Intent`.", default=False)
+    account: str | None = declare("The account of its API key, as `Settings.account` names it.", default=None)
 
     @property
     def id(self) -> str:
@@ -212,8 +199,8 @@ class Attempt:
         if self.is_over:
             return self.held_until or NEVER
         # The snapshot of one whose answer was lost is taken soon after it or never.
-        lost = self.kind == "snapshot" and not self.request.accepted
-        return self.request.posted_at + (APART_FROM_LOST if lost else KEPT)
+        is_lost = self.kind == "snapshot" and not self.request.accepted
+        return self.request.posted_at + (APART_FROM_LOST if is_lost else KEPT)
 
     @property
     def waited_for_until(self) -> datetime:
@@ -227,37 +214,26 @@ class Attempt:
 
     def is_past(self, now: datetime) -> bool:
         """Whether it need not be kept any longer."""
-        forgotten = self.proved and self.has_snapshot
-        kept = FOUND_KEPT if forgotten or self.status is Status.FAILED else KEPT
-        return now > max(self.request.posted_at, self.ended_at or self.request.posted_at) + kept
-
-    def to_document(self) -> dict[str, Any]:
-        """The form in the ledger."""
-        values = {name: value for name, value in vars(self).items() if value not in (None, False)}
-        times = {name: rfc3339(value) for name, value in values.items() if isinstance(value, datetime)}
-        return {**values, **times, "status": str(self.status), "request": self.request.to_outputs()}
+        is_forgotten = (self.proved and self.has_snapshot) or self.status is Status.FAILED
+        last = max(filter(None, (self.request.posted_at, self.ended_at)))
+        return now > last + (FOUND_KEPT if is_forgotten else KEPT)
 
     @classmethod
-    def from_document(cls, content: Mapping[str, Any]) -> Attempt:
+    def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
         """Read the form in the ledger.
 
         Raises:
             LookupError, TypeError, ValueError, AttributeError, OverflowError: no run has written it like that.
         """
-        times = {name: parse_rfc3339(content[name]) for name in ("ended_at", "held_until") if content.get(name)}
-        parts: dict[str, Any] = {
-            "status": Status(content["status"]),
-            "request": Request.from_outputs(content["request"]),
-        }
-        parts["let_go"] = str(content["let_go"]) if content.get("let_go") else None
-        attempt = cls(**{"owner": None, **content, **times, **parts})
+        there = super().from_outputs(outputs)
+        attempt = replace(there, status=Status(there.status))
         given = (attempt.owner, attempt.account, attempt.source, attempt.result)
         texts = (attempt.purpose, attempt.request.answered, *(each or "" for each in given))
-        if attempt.kind not in KINDS or not all(isinstance(each, str) for each in texts):
-            raise ValueError(attempt.kind)
+        times = filter(None, (attempt.request.posted_at, attempt.ended_at, attempt.held_until))
+        is_strange = attempt.kind not in KINDS or not all(isinstance(each, str) for each in texts)
+        if is_strange or any(map(is_nonsense, times)) or not outputs.keys() <= cls.properties().keys():
+            raise ValueError(attempt.id)
         checks.database_id()(attempt.database_id)
-        if any(map(is_nonsense, (attempt.request.posted_at, *times.values()))):
-            raise ValueError(attempt.request.posted_at)
         return attempt
 
 
@@ -270,10 +246,9 @@ def unresolved(request: Request) -> Status:
 
 @dataclass(frozen=True)
 class Intent:
-    """What an operation is about to send a request for.
+    """What an operation is about to send a request for; see `Attempt` and `Request` for the rest.
 
     Attributes:
-        kind: as in `Attempt`, like owner, database_id, purpose, source and account.
         timeout: seconds that the operation may take.
         began: when the operation began.
         fresh: whether another one is wanted, whatever earlier runs have left.
@@ -281,7 +256,6 @@ class Intent:
         oldest: how old an earlier attempt may be that is resumed; None for any age.
         ignored: ids of attempts whose end no run will ever see.
         purposes: the digests that the same triggers may have had in earlier runs.
-        previous: see `Request`.
         run: the run of which its process is one, as `Attempt.let_go` has it; empty if unknown.
     """
 
@@ -375,8 +349,8 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
             return Claim(each, "in the way")
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
     request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), previous=intent.previous)
-    new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
-    return Claim(replace(new, source=intent.source, fresh=intent.fresh, account=intent.account), "new")
+    new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, Status.SENT, intent.source)
+    return Claim(replace(new, fresh=intent.fresh, account=intent.account), "new")
 
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
@@ -411,16 +385,12 @@ def _is_left(newest: Attempt, intent: Intent, now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a call of the engine shows of the state.
+    """What a call of the engine shows of the state; see `Attempt` for the rest.
 
     Attributes:
-        kind: what the resource's requests start.
-        database_id: the database of a snapshot, or the one that was restored.
-        result: the version, or the time of the restore, that the state has; None while it is pending.
-        request: the request that the state has as pending; None if it is complete.
+        result: None while it is pending.
+        request: the one that the state has as pending; None if it is complete.
         requested_at: when the request was sent of what the state has as complete, as the state has it.
-        purpose: as in `Attempt`.
-        source: as in `Attempt`.
         record: the resource.
     """
 

@@ -98,7 +98,7 @@ class Ledger:
         kept = [each for each in self.attempts_in(document) if not each.is_past(now)]
         claim = decide(kept, intent, now)
         if claim.role == "new":
-            document[ATTEMPTS] = {each.id: each.to_document() for each in (*kept, claim.attempt)}
+            document[ATTEMPTS] = {each.id: each.to_outputs() for each in (*kept, claim.attempt)}
         return claim
 
     async def withdraw(self, attempt: Attempt) -> None:
@@ -213,13 +213,13 @@ class Ledger:
     def attempts_in(self, document: Document) -> list[Attempt]:
         """The attempts of a document, oldest first."""
         with self._readable():
-            read = [Attempt.from_document(each) for each in document.get(ATTEMPTS, {}).values()]
+            read = [Attempt.from_outputs(each) for each in document.get(ATTEMPTS, {}).values()]
         return sorted(read, key=lambda each: each.request.posted_at)
 
     def _one(self, document: Document, id_: str) -> Attempt | None:
         with self._readable():
             stored = document.get(ATTEMPTS, {}).get(id_)
-            return None if stored is None else Attempt.from_document(stored)
+            return None if stored is None else Attempt.from_outputs(stored)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -231,4 +231,4 @@ class Ledger:
 
     @staticmethod
     def _put(document: Document, attempt: Attempt) -> None:
-        document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_document()
+        document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()

@@ -25,7 +25,10 @@ DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database hold
 
 
 class Uses:
-    """What a process knows of it: the program's has all that is declared, a provider's has what the engine asks about."""
+    """The databases that resources are about, and those that drills overwrite, as far as a process knows.
+
+    The program's knows all that is declared, a provider's what the engine asks about.
+    """
 
     def __init__(self) -> None:
         self._used: dict[str, str] = {}
@@ -72,21 +75,18 @@ def is_provisional(resource_id: str) -> bool:
 
 @dataclass
 class DatabaseMemory:
-    """What the run knows about one database; times are by the service's clock.
-
-    Attributes:
-        known: versions in the state, or of another process's resource; no request of this run started them.
-        claimed: versions that belong to a resource of this process since this run, or to one of another run that will find it.
-        replaced: versions that are about to be replaced.
-        newest_known: the time of the newest manual snapshot in the state or in a listing.
-        due: versions in the state, each with the end of its 30 days: a listing without one of them proves nothing.
-    """
+    """What the run knows about one database; times are by the service's clock."""
 
     known: set[str] = field(default_factory=set)
+    """Versions in the state, or of another process's resource; no request of this run started them."""
     claimed: set[str] = field(default_factory=set)
+    """Versions that belong to a resource of this process since this run, or to one of another run that will find it."""
     replaced: set[str] = field(default_factory=set)
+    """Versions that are about to be replaced."""
     newest_known: datetime | None = None
+    """The time of the newest manual snapshot in the state or in a listing."""
     due: dict[str, datetime] = field(default_factory=dict)
+    """Versions in the state, each with the end of its 30 days: a listing without one of them proves nothing."""
 
     @property
     def not_new(self) -> frozenset[str]:
@@ -106,21 +106,16 @@ class DatabaseMemory:
 
 @dataclass
 class _Course:
-    """What the engine has done with one resource in this run.
-
-    Attributes:
-        seen: whether it has asked anything about it.
-        in_question: whether it was checked with its old inputs, and not compared since.
-        compared: whether it was compared after that.
-        kept: what was compared, if it is to stay.
-        deleted: what was deleted before the engine had asked anything about it.
-    """
+    """What the engine has done with one resource in this run."""
 
     seen: bool = False
+    """Whether it has asked anything about it."""
     in_question: bool = False
+    """Whether it was checked with its old inputs, and not compared since."""
     compared: bool = False
-    kept: Proof | None = None
-    deleted: Proof | None = None
+    """Whether it was compared after that."""
+    carried: Proof | None = None
+    """What was compared, if it is to stay; until then what was deleted before the engine had asked anything about it."""
 
 
 class RunMemory:
@@ -196,7 +191,7 @@ class RunMemory:
         """
         course = self._course(kind, owner)
         if course.in_question:
-            course.compared, course.kept = True, kept
+            course.compared, course.carried = True, kept
         course.seen, course.in_question = True, False
 
     def remember_delete(self, kind: str, owner: str | None, kept: Proof | None) -> None:
@@ -205,7 +200,8 @@ class RunMemory:
         It deletes what depends on something that is deleted first before it has asked anything about it, and makes it again.
         """
         course = self._course(kind, owner)
-        course.deleted = None if course.seen else kept
+        if not course.compared:
+            course.carried = None if course.seen else kept
 
     def is_forced(self, kind: str, owner: str | None) -> bool:
         """Whether a create replaces what the state has without a comparison, as `--replace` and a taint ask for."""
@@ -214,12 +210,10 @@ class RunMemory:
     def kept(self, kind: str, owner: str | None, triggers: object) -> Any:
         """The record that a create has to begin with, since nothing was to change; None without one."""
         course = self._course(kind, owner)
-        if course.in_question or owner is None:
+        if course.in_question or owner is None or course.carried is None:
             return None
-        if course.compared:
-            return course.kept.record if course.kept else None
-        deleted = course.deleted
-        return deleted.record if deleted is not None and deleted.purpose in self.purposes(triggers) else None
+        is_meant = course.compared or course.carried.purpose in self.purposes(triggers)
+        return course.carried.record if is_meant else None
 
     def _course(self, kind: str, owner: str | None) -> _Course:
         return self._courses[kind, owner_of(owner)]

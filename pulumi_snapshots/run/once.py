@@ -73,7 +73,6 @@ class Operation:
         wanted: further attributes of its `Intent`.
 
     Attributes:
-        intent: what it wants.
         began: when it began, by this machine's clock.
         step: what it is doing, for the error of an early end.
         refusal: why its last request was in vain.
@@ -97,14 +96,18 @@ class Operation:
     ) -> None:
         self.session, self.member, self.not_done = session, member, not_done
         self.began = session.clock.utc()
-        known: dict[str, Any] = {
-            "began": self.began,
-            "purposes": session.memory.purposes(triggers),
-            "carried": frozenset(session.memory.of(database_id).known),
-            "run": session.memory.run,
-            "account": session.settings.account(),
-        }
-        self.intent = Intent(kind, owner_of(owner), database_id, digest_of(triggers), **known, **wanted)
+        self.intent = Intent(
+            kind,
+            owner_of(owner),
+            database_id,
+            digest_of(triggers),
+            began=self.began,
+            purposes=session.memory.purposes(triggers),
+            carried=frozenset(session.memory.of(database_id).known),
+            run=session.memory.run,
+            account=session.settings.account(),
+            **wanted,
+        )
         self.step = "starting"
         self.refusal: SquareCloudError | None = None
         self.attempt: Attempt | None = None
@@ -131,19 +134,11 @@ class Operation:
         there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)
         self.attempt, self.resumed = replace(there, proved=True), True
 
-    def show(
-        self,
-        text: str,
-        detail: str = "",
-        *,
-        until: datetime | None = None,
-        next_check: datetime | None = None,
-        why: str = "",
-    ) -> None:
+    def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
         """Show what it waits for; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
         ends = self.began + timedelta(seconds=self.intent.timeout)
-        self.member.waits(text, detail, until=until, next_check=next_check, at_most=ends, why=why)
+        self.member.waits(text, detail, at_most=ends, why=why, **until)
 
     def does(self, text: str) -> None:
         """Show what it does, which takes no time."""
@@ -176,12 +171,12 @@ class Operation:
         why = "The wait was interrupted" if self.session.stopping else ended
         if self.attempt is not None:
             raise TimeIsUp(f"{why}.")
-        happened = f"{self.not_done} {why}, while {self.step}"
-        if self.refusal is None:
-            other = command_of(self.waits_for) if self.waits_for else ""
-            raise NothingSent(happened, then=[Next(Step.RESUME_OTHER, other=other)] if other else [])
-        last = f"{happened}. Last refusal: {self.refusal.happened}"
-        raise NothingSent(last, then=self.refusal.then) from self.refusal
+        happened, then = f"{self.not_done} {why}, while {self.step}", list[Next]()
+        if self.refusal is not None:
+            happened, then = f"{happened}. Last refusal: {self.refusal.happened}", list(self.refusal.then)
+        elif self.waits_for is not None and (other := command_of(self.waits_for)):
+            then = [Next(Step.RESUME_OTHER, other=other)]
+        raise NothingSent(happened, then=then) from self.refusal
 
     # Before the request --------------------------------------------------------------------------------------------------
 
@@ -274,8 +269,6 @@ class Operation:
             yield None
             return
         self.attempt, self.resumed = attempt, _ = claim.attempt, False
-        if session.hint and session.memory.is_first(session.hint):
-            self.member.note(session.hint)
         since = session.service_clock.now() - attempt.request.posted_at
         leave_by = session.clock.utc() + CLAIM_LASTS - since
         try:

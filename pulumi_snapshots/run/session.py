@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
 from pulumi_snapshots.listing.quota import QuotaHint
 from pulumi_snapshots.progress import Fleet
-from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.service.client import BRIEF, ONCE, Client
@@ -103,7 +101,6 @@ class Session(Stoppable):
         # Of this machine alone, since shell completion reads them.
         self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
         self.quota_hint = QuotaHint(self.client, self.listings)
-        self.hint = "" if settings.shared_state else could_share(os.environ)
         self._asking_time = anyio.Lock()
         # When it was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)

@@ -228,7 +228,7 @@ def test_a_new_one_says_what_it_is_for() -> None:
     )
     assert new.request.posted_at == START + timedelta(milliseconds=1), "as a state and the ledger can have it"
     assert new.id != decide([], wanted, START).attempt.id
-    assert Attempt.from_document(new.to_document()) == new
+    assert Attempt.from_outputs(new.to_outputs()) == new
 
 
 @pytest.mark.parametrize(

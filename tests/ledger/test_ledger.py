@@ -225,7 +225,7 @@ async def test_a_destroy_right_after_an_up_of_a_thousand_takes_few_edits(kind: K
         for database_id in databases:
             request = Request(START, "202", 600.0, database_id)
             done = Attempt(kind, OURS, database_id, "v1", request, Status.FOUND, None, "v1", START)
-            document.setdefault(ATTEMPTS, {})[database_id] = done.to_document()
+            document.setdefault(ATTEMPTS, {})[database_id] = done.to_outputs()
 
     await service.place.edit(fill)
     before, began = service.place.writes, service.clock.monotonic()
@@ -290,7 +290,7 @@ STRANGE: dict[str, Any] = {
 @virtual
 async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(name: str, value: Any) -> None:
     service = Service()
-    attempt = (await service.claimed(service.run())).to_document()
+    attempt = (await service.claimed(service.run())).to_outputs()
     (attempt["request"] if name in attempt["request"] else attempt)[name] = value
     await service.place.edit(lambda document: document.update({ATTEMPTS: {"a": attempt} if name else value}))
     before, run = service.place.data, service.run()

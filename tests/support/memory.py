@@ -11,11 +11,13 @@ from typing import TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Request
+from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Request, Status
 from pulumi_snapshots.ledger.place import Document, Place, packed
 
 T = TypeVar("T")
-SENT = Claim(Attempt("snapshot", None, "d", "", Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0)), "new")
+SENT = Claim(
+    Attempt("snapshot", None, "d", "", Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0), Status.SENT), "new"
+)
 """The decision to send a request, for tests of what surrounds it."""
 
 
