@@ -77,8 +77,8 @@ class Bucket(Place):
         in_thread: Callable[..., Awaitable[Any]] | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        self.where = where
-        self.file = f"{where}/{name}.ledger.json"
+        self.where = f"{where}/{name}.ledger.json"
+        self._below = where
         self._at = at
         self._object = at(f"{name}.ledger.json")
         self._clock = clock
@@ -88,7 +88,7 @@ class Bucket(Place):
 
     def beside(self, name: str) -> Bucket:
         """Another document in the same bucket, as a new process reaches it."""
-        return Bucket(self.where, self._at, name, self._clock, in_thread=self._in_thread, chance=self._chance)
+        return Bucket(self._below, self._at, name, self._clock, in_thread=self._in_thread, chance=self._chance)
 
     async def read(self) -> Document:
         """Read the document."""
@@ -126,7 +126,7 @@ class Bucket(Place):
             self._is_checked = True
         else:
             why = "the store writes an object although another one has written it meanwhile"
-            raise self.unavailable(why, [Next(Step.USE_OTHER_STORE)])
+            raise self.unavailable(why, Next(Step.USE_OTHER_STORE))
 
     async def _edit(self, change: Callable[[Document], T]) -> T:
         await self._check()
@@ -164,7 +164,7 @@ class Bucket(Place):
     async def _loaded(self) -> tuple[Held | None, Document]:
         held: Held | None = await self._call(self._object.load)
         if held is None and self._was_there:
-            raise self.as_it_is(*GONE)
+            raise self.unavailable(*GONE)
         self._was_there |= held is not None
         return held, self.parsed(held.content) if held else {}
 
@@ -176,7 +176,7 @@ class Bucket(Place):
             why = re.sub(r"^(\w+://[^:]*: )+", "", str(error.happened))  # the error has the place already
             listing = (Next(Step.ALLOW_LISTING),) * (error.forbidden and not arguments)
             # Its page, and that of its cause, is about archives.
-            raise self.unavailable(why, (*error.then, *listing)) from None
+            raise self.unavailable(why, *error.then, *listing) from None
 
 
 def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:

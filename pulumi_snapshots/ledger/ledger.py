@@ -227,7 +227,7 @@ class Ledger:
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):  # no run has written it like that
-            raise self.place.as_it_is("it holds an entry that cannot be read", *UNREADABLE) from None
+            raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE) from None
 
     @staticmethod
     def _put(document: Document, attempt: Attempt) -> None:

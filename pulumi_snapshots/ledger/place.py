@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -61,13 +61,11 @@ class Place(ABC):
     """A place for one document, which several processes read and edit.
 
     Attributes:
-        where: names it in texts: the file's path, or the URI of bucket and prefix.
-        file: names the file or object itself, if `where` does not.
+        where: names it in texts: the file's path, or the object's URI.
         is_shared: whether several machines share it.
     """
 
     where: str
-    file: str = ""
     is_shared: bool
 
     @abstractmethod
@@ -104,20 +102,16 @@ class Place(ABC):
         except (ValueError, RecursionError):  # the latter from deeply nested brackets
             document = None
         if not isinstance(document, dict):
-            raise self.as_it_is(*DAMAGED)
+            raise self.unavailable(*DAMAGED)
         written = document.pop(FORMAT, NEWEST)
         if not isinstance(written, int) or written > NEWEST:
-            raise self.as_it_is("a later version of this package has written it", *UNREADABLE)
+            raise self.unavailable("a later version of this package has written it", *UNREADABLE)
         return document
 
-    def as_it_is(self, why: str, *steps: Step) -> LedgerUnavailable:
-        """Make the error for a file or object that must stay as it is, such as `DAMAGED`."""
-        file = self.file or self.where
-        return LedgerUnavailable(file, why, [Next(each, file=file) for each in steps], is_shared=self.is_shared)
-
-    def unavailable(self, why: str, then: Iterable[Next] = ()) -> LedgerUnavailable:
-        """Make the error for a place that cannot be read or written."""
-        return LedgerUnavailable(self.where, why, then, is_shared=self.is_shared)
+    def unavailable(self, why: str, *then: Next | Step) -> LedgerUnavailable:
+        """Make the error for a place that cannot be used; a `Step` is about its file or object."""
+        steps = [each if isinstance(each, Next) else Next(each, file=self.where) for each in then]
+        return LedgerUnavailable(self.where, why, steps, is_shared=self.is_shared)
 
 
 def read_place(given: object) -> str:

@@ -99,12 +99,12 @@ class SqliteFile(Place):
             raise self.unavailable("there is no home directory with an absolute path")
         own = folder.name == OWN and folder.parent.is_dir()  # of a backend, which is there
         if self.is_shared and not (folder.is_dir() or own):
-            raise self.unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
+            raise self.unavailable("there is no such folder", Next(Step.MAKE_FOLDER, file=str(folder)))
         was_there = self._was_there  # first of all: another thread may be making the file, and see it
         if self._path.exists():
             return True
         if was_there:
-            raise self.as_it_is(*GONE)
+            raise self.unavailable(*GONE)
         return False
 
     def _make(self) -> None:
@@ -145,7 +145,7 @@ class SqliteFile(Place):
         """The serialised document."""
         row = connection.execute("SELECT document FROM ledger").fetchone()
         if row is None or not isinstance(row[0], bytes):
-            raise self.as_it_is(*DAMAGED)
+            raise self.unavailable(*DAMAGED)
         self._was_there = True
         return row[0]
 
@@ -157,11 +157,11 @@ class SqliteFile(Place):
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more precisely which
             if code in BROKEN:
-                raise self.as_it_is(*DAMAGED) from error
+                raise self.unavailable(*DAMAGED) from error
             locked = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
             is_refused = self.is_shared and code in REFUSED
             then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if is_refused else []
-            raise self.unavailable(locked if code in LOCKED else str(error), then) from error
+            raise self.unavailable(locked if code in LOCKED else str(error), *then) from error
         except OSError as error:
             raise self.unavailable(error.strerror or str(error)) from error
 

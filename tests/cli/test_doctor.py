@@ -176,7 +176,7 @@ async def test_doctor_checks_the_place_of_the_ledger(tmp_path: Path) -> None:
     async with world() as w:
         store, desk, shared = Store(w.clock), desk_of(w, tmp_path), tmp_path / "shared"
         desk.place = store.bucket
-        good = "shared: s3://shared/here is read and written, and a stale write is refused"
+        good = "shared: s3://shared/here/service.ledger.json is read and written, and a stale write is refused"
         assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
         store.ignores_marks = True
         state, text, _ = (await checked(desk))["ledger"]
