@@ -55,7 +55,7 @@ class Ledger:
         self._seen: tuple[Attempt, ...] | None = None
         self._tried_at = NEVER
         self._marking = anyio.Lock(fast_acquire=True)
-        self._marks: list[tuple[Attempt, Proof, str | None]] = []
+        self._marks: list[tuple[Attempt, str | None, str | None]] = []
 
     async def read(self) -> Document:
         """Read the document."""
@@ -162,14 +162,12 @@ class Ledger:
 
         Costs one read in a process, and a write only if it proves something.
         """
-        seen = await self._once_seen()
-        if self.has_noted(proof):
-            return
-        shown = [each for each in seen if proof.shows(each)]
+        shown = [each for each in await self._once_seen() if proof.shows(each)]
         if not shown and proof.request is not None:
             known = proof.request, unresolved(proof.request), proof.source
             shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
-        await self._mark(shown, proof)
+        if not self.has_noted(proof):
+            await self._mark(shown, proof)
 
     async def let_go(self, proof: Proof, run: str) -> None:
         """Note that a state drops a restore, so that the same resource may do it again in a later run."""
@@ -177,26 +175,25 @@ class Ledger:
 
     async def _mark(self, shown: list[Attempt], proof: Proof, run: str | None = None) -> None:
         """Enter that a state has these attempts, or has let them go in a run; all that wait for it in one edit."""
-        mine = [(each, proof, run) for each in shown]
-        self._marks += mine
 
         def change(document: Document) -> dict[str, Attempt]:
             marked = {}
-            for attempt, by, let_go in marks:
+            for attempt, result, let_go in marks:
                 there = replace(self._one(document, attempt.id) or attempt, proved=True, let_go=let_go)
-                if by.result and not there.is_over:
-                    there = replace(there, status=Status.FOUND, result=by.result)
+                if result and not there.is_over:
+                    there = replace(there, status=Status.FOUND, result=result)
                 self._put(document, there)
                 marked[there.id] = there
             return marked
 
+        mine = [(each, proof.result, run) for each in shown]
+        self._marks += mine
         async with self._marking:
             if mine and mine[0] in self._marks:  # otherwise another call has taken it along
                 marks, self._marks = self._marks, []
                 marked = await self.edit(change)
-                if self._seen is not None:
-                    rest = (each for each in self._seen if each.id not in marked)
-                    self._seen = (*rest, *marked.values())
+                rest = (each for each in self._seen or () if each.id not in marked)
+                self._seen = (*rest, *marked.values())
 
     async def _once_seen(self) -> tuple[Attempt, ...]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""

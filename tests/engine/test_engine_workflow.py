@@ -172,7 +172,10 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) ->
     lost.plays("pulumi stack init production")
     lost.plays(job.lines[0])
     checked = lost.plays(doctor)
-    assert re.search(r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json is read and written, and a stale", checked)
+    assert re.search(
+        r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json is read and written, and a stale",
+        checked,
+    )
     app.slow()
     process = lost.start(up)
     wait_for(app.posts, "the request")
