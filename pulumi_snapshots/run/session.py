@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +44,6 @@ class Session(Stoppable):
         memory: the memory of the run, shared by its sessions.
         clock: the time.
         http: the HTTP transport; the network if not given.
-        chance: the source of the jitter between retries.
         state: the directory for files of this machine; without one the pages of the account are not kept.
         announce: see `Fleet`.
 
@@ -61,7 +59,6 @@ class Session(Stoppable):
         *,
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
-        chance: random.Random | None = None,
         state: Path | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
@@ -69,7 +66,6 @@ class Session(Stoppable):
         self.settings = settings
         self.ledger = ledger
         self.memory = memory or RunMemory()
-        self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self.service_clock = ledger.clock
         self.rate_limiter = RateLimiter(
             self.clock,
@@ -126,10 +122,6 @@ class Session(Stoppable):
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.
 
-        Args:
-            database_id: a database that is asked for something.
-            briefly: whether to ask once only.
-
         Raises:
             NothingSent: no answer shows it.
             KeyRefused: the key is refused.
@@ -150,11 +142,11 @@ class Session(Stoppable):
                 if not briefly:
                     self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
-            why = failed.happened if failed is not None else "its answers have no date"
-            raise NothingSent(
-                f"Nothing was requested for database {database_id}, since the service's time is not known: {why}",
-                then=failed.then if failed is not None else [Next(Step.RUN_AGAIN)],
-            ) from failed
+            why, then = (
+                (failed.happened, failed.then) if failed else ("its answers have no date", [Next(Step.RUN_AGAIN)])
+            )
+            unknown = f"Nothing was requested for database {database_id}, since the service's time is not known: {why}"
+            raise NothingSent(unknown, then=then) from failed
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of the `seconds` that all reads of a run share, counted from the first read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from io import StringIO
@@ -93,7 +92,6 @@ class Desk:
                 Ledger(self._place(settings), ServiceClock(self.w.clock)),
                 clock=self.w.clock,
                 http=self.w.transport,
-                chance=random.Random(1),
                 state=self.state,
             )
 

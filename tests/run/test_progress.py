@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import re
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,6 @@ async def rows_of_all(here: World, announced: list[tuple[float, str]]) -> list[R
         ledger_of(here.clock),
         clock=here.clock,
         http=here.transport,
-        chance=random.Random(1),
         announce=lambda text: announced.append((here.clock.monotonic(), text)),
     )
     rows = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -204,7 +203,6 @@ class World:
             RunMemory(),
             clock=clock,
             http=self.transport,
-            chance=random.Random(1),
         )
 
     async def killed(
@@ -310,8 +308,6 @@ async def world(
         snapshots_url=emulator.snapshots_url,
         **(settings or {}),
     )
-    session = Session(
-        chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport, chance=random.Random(1)
-    )
+    session = Session(chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport)
     yield World(emulator, transport, clock, session)
     await session.close()
