@@ -280,7 +280,7 @@ class Intent:
 
         A resource of another account can have the same name, but no database of it: it has another key too.
         """
-        if self.owner is None or attempt.owner != self.owner:
+        if self.owner is None or (attempt.kind, attempt.owner) != (self.kind, self.owner):
             return False
         same_account = None in (attempt.account, self.account) or attempt.account == self.account
         # A command is about whichever database it names.
@@ -323,9 +323,7 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     Raises:
         ClaimRefused: nothing may be sent.
     """
-    alike = _alike(attempts, intent, now)
-    # The state has been about the newest one since, perhaps onto another database.
-    newest = _newest(alike, intent)
+    newest = _newest(attempts, intent, now)
     if newest is not None:
         if _is_left(newest, intent, now):
             return Claim(newest, "resumed")
@@ -335,7 +333,9 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
         is_lost = has_ended and not newest.let_go and not newest.names & intent.carried and intent.is_for_same(newest)
         if intent.kind == "restore" and is_lost and is_resource(intent.owner) and not intent.fresh:
             raise ClaimRefused("done", newest)
-    here = [each for each in alike if each.database_id == intent.database_id]
+    about = intent.kind, intent.database_id
+    there = [each for each in attempts if (each.kind, each.database_id) == about and not each.is_past(now)]
+    here = sorted(there, key=lambda each: each.request.posted_at, reverse=True)
     for each in here:
         is_open = not each.proved and each.status is not Status.FAILED
         is_same = intent.is_for_same(each) and each.source == intent.source
@@ -355,19 +355,14 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
     """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
-    newest = _newest(_alike(attempts, intent, now), intent)
+    newest = _newest(attempts, intent, now)
     return newest if newest is not None and _is_left(newest, intent, now) else None
 
 
-def _alike(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> list[Attempt]:
-    """The attempts of the same kind, the latest first."""
-    alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
-    return sorted(alike, key=lambda each: each.request.posted_at, reverse=True)
-
-
-def _newest(alike: list[Attempt], intent: Intent) -> Attempt | None:
-    """The newest one of the operation itself that has not failed."""
-    return next((each for each in alike if intent.is_mine(each) and each.status is not Status.FAILED), None)
+def _newest(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
+    """The last attempt of the operation itself that has not failed: its state has been about that since."""
+    mine = [each for each in attempts if intent.is_mine(each) and each.status is not Status.FAILED]
+    return max((each for each in mine if not each.is_past(now)), key=lambda each: each.request.posted_at, default=None)
 
 
 def _is_left(newest: Attempt, intent: Intent, now: datetime) -> bool:

@@ -6,7 +6,8 @@ import os
 import random
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -92,25 +93,24 @@ class Bucket(Place):
 
     async def read(self) -> Document:
         """Read the document."""
-        return await self._in_time(self._read)
+        async with self._in_time():
+            _, document = await self._loaded()
+        document.pop(WRITES, None)
+        return document
 
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document, again if another machine was faster; what is begun ends, also if the caller is cancelled."""
-        return await self._in_time(partial(self._edit, change), shield=True)
+        async with self._in_time(shield=True):
+            return await self._edit(change)
 
-    async def _in_time(self, work: Callable[[], Awaitable[T]], *, shield: bool = False) -> T:
+    @asynccontextmanager
+    async def _in_time(self, *, shield: bool = False) -> AsyncIterator[None]:
         try:
             with anyio.fail_after(PATIENCE, shield=shield):
-                return await work()
+                yield
         except TimeoutError:
-            raise self.unavailable(
-                f"it has not answered within {PATIENCE:.0f} s, or other machines write it all the time"
-            ) from None
-
-    async def _read(self) -> Document:
-        _, document = await self._loaded()
-        document.pop(WRITES, None)
-        return document
+            why = f"it has not answered within {PATIENCE:.0f} s, or other machines write it all the time"
+            raise self.unavailable(why) from None
 
     async def _check(self) -> None:
         """Make sure that the store refuses a stale write, once in a process."""

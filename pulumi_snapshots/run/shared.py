@@ -45,16 +45,15 @@ class Shared:
 
     def session(self, settings: Settings) -> Session:
         """Get the session for these settings, which have an API key; only in the event loop."""
-        is_new = settings not in self._made
-        session = self._one(settings, lambda: self._new_session(settings))
-        if is_new and self.background is not None:
-            self.background.start_soon(session.fleet.keep_announcing)
-        return session
 
-    def _new_session(self, settings: Settings) -> Session:
-        rest = {"clock": self._clock, "state": settings.state_directory(), "announce": self._announce}
-        session: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
-        return session
+        def make() -> Session:
+            rest = {"clock": self._clock, "state": settings.state_directory(), "announce": self._announce}
+            session: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
+            if self.background is not None:
+                self.background.start_soon(session.fleet.keep_announcing)
+            return session
+
+        return self._one(settings, make)
 
     def ledger(self, settings: Settings) -> Ledger:
         """Get the ledger for these settings, which need no key; from any thread, all get the same."""
