@@ -40,6 +40,8 @@ T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 """Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
 longest. The rate limiter keeps the cooldowns of restores."""
+JITTER = 0.1
+"""The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
 UNSENT_TRIES = 3
 """The number of tries in a row that never left: the service cannot be reached, or the claim is always too old."""
 CLAIM_LASTS = timedelta(seconds=10)
@@ -297,7 +299,8 @@ class Operation:
         self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
         if self._unsent == UNSENT_TRIES:
             raise refusal
-        pause = max(BACK_OFF[min(self._tries, len(BACK_OFF)) - 1], refusal.retry_after or 0.0)
+        pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
+        pause = max(pause, refusal.retry_after or 0.0)
         self.step = "waiting to try again"
         again = TimeOfDay(self.session.clock.utc() + timedelta(seconds=pause))
         refused = refusal.code or refusal.status or "not sent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from pulumi_snapshots.listing.quota import QuotaHint
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
-from pulumi_snapshots.service.client import BRIEF, ONCE, Client
+from pulumi_snapshots.service.client import BRIEF, Client
 from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
@@ -44,6 +45,7 @@ class Session(Stoppable):
         memory: the memory of the run, shared by its sessions.
         clock: the time.
         http: the HTTP transport; the network if not given.
+        chance: the source of the jitter between retries.
         state: the directory for files of this machine; without one the pages of the account are not kept.
         announce: see `Fleet`.
 
@@ -59,6 +61,7 @@ class Session(Stoppable):
         *,
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
+        chance: random.Random | None = None,
         state: Path | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
@@ -66,6 +69,7 @@ class Session(Stoppable):
         self.settings = settings
         self.ledger = ledger
         self.memory = memory or RunMemory()
+        self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self.service_clock = ledger.clock
         self.rate_limiter = RateLimiter(
             self.clock,
@@ -119,7 +123,7 @@ class Session(Stoppable):
         """The lock on an attempt, or on a database of drills: of several who would do the same, one does it."""
         return self._locks[what]
 
-    async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
+    async def know_time(self, database_id: str) -> None:
         """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.
 
         Raises:
@@ -131,22 +135,19 @@ class Session(Stoppable):
             asked_at, failed = self._no_time
             if (
                 self.service_clock.offset is None and asked_at < began
-            ):  # or another caller has asked while this one waited
+            ):  # unless another caller asked while this one waited
                 failed = None
                 try:
-                    await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
+                    await self.client.database_status(database_id, patience=BRIEF)
                 except KeyRefused:
                     raise
                 except SquareCloudError as error:  # a refusal has a time too
                     failed = error
-                if not briefly:
-                    self._no_time = self.clock.monotonic(), failed
+                self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
-            why, then = (
-                (failed.happened, failed.then) if failed else ("its answers have no date", [Next(Step.RUN_AGAIN)])
-            )
+            why = failed.happened if failed else "its answers have no date"
             unknown = f"Nothing was requested for database {database_id}, since the service's time is not known: {why}"
-            raise NothingSent(unknown, then=then) from failed
+            raise NothingSent(unknown, then=failed.then if failed else [Next(Step.RUN_AGAIN)]) from failed
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of the `seconds` that all reads of a run share, counted from the first read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from io import StringIO
@@ -92,6 +93,7 @@ class Desk:
                 Ledger(self._place(settings), ServiceClock(self.w.clock)),
                 clock=self.w.clock,
                 http=self.w.transport,
+                chance=random.Random(1),
                 state=self.state,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ async def rows_of_all(here: World, announced: list[tuple[float, str]]) -> list[R
         ledger_of(here.clock),
         clock=here.clock,
         http=here.transport,
+        chance=random.Random(1),
         announce=lambda text: announced.append((here.clock.monotonic(), text)),
     )
     rows = []

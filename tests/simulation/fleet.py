@@ -156,6 +156,7 @@ class Machine:
             RunMemory(),
             clock=self._clock,
             http=self.fleet.wire(),
+            chance=random.Random(self.fleet.chance.random()),
         )
 
     async def dies(self, after: float, life: anyio.CancelScope) -> None:

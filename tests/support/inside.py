@@ -12,6 +12,7 @@ import contextvars
 import json
 import os
 import queue
+import random
 import selectors
 import threading
 from contextlib import ExitStack, contextmanager
@@ -292,6 +293,7 @@ class _Shared(Shared):
         rest: dict[str, Any] = {
             "clock": self._clock,
             "http": self.wire,
+            "chance": random.Random(settings.fingerprint()),
         }
         return self._one(settings, lambda: Session(settings, self.ledger(settings), self.memory, **rest))
 

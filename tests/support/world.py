@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -203,6 +204,7 @@ class World:
             RunMemory(),
             clock=clock,
             http=self.transport,
+            chance=random.Random(1),
         )
 
     async def killed(
@@ -308,6 +310,8 @@ async def world(
         snapshots_url=emulator.snapshots_url,
         **(settings or {}),
     )
-    session = Session(chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport)
+    session = Session(
+        chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport, chance=random.Random(1)
+    )
     yield World(emulator, transport, clock, session)
     await session.close()
