@@ -51,11 +51,13 @@ def test_a_fleet_that_waits_for_slots_of_the_engine_loses_little(
 
 
 def test_two_fleets_of_50_on_two_machines_keep_the_limits_together() -> None:
-    one = measure(ours(), 100, machines=(HOUR, -HOUR), delay=0.05)
-    assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
-    assert one.closest >= 5, "the service's limit between two creates"
-    assert one.busiest <= 27, "what one machine alone may send in a minute"
-    assert one.makespan <= 1.13 * one.limit, "in which order the two send decides by 4 %, over several seeds"
+    fleets = [measure(ours(), 100, machines=(HOUR, -HOUR), delay=0.05, seed=seed) for seed in (1, 2)]
+    for one in fleets:
+        assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
+        assert one.closest >= 5, "the service's limit between two creates"
+        assert one.busiest <= 27, "what one machine alone may send in a minute"
+    # In which order the two send decides by 4 %.
+    assert sum(one.makespan / one.limit for one in fleets) <= 1.13 * len(fleets)
 
 
 def test_shared_state_delays_a_fleet_by_less_than_3_percent() -> None:
