@@ -315,13 +315,7 @@ class ClaimRefused(Exception):
 def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     """Decide what an operation has to act on: the only place that says whether a request may be sent.
 
-    Args:
-        attempts: all of the ledger.
-        intent: what is wanted.
-        now: the service's time.
-
-    Raises:
-        ClaimRefused: nothing may be sent.
+    By all `attempts` of the ledger, at this time of the service; raises `ClaimRefused` if nothing may be sent.
     """
     newest = _newest(attempts, intent, now)
     if newest is not None:

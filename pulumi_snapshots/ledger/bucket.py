@@ -59,7 +59,7 @@ class Bucket(Place):
 
     Args:
         where: the URI of bucket and prefix.
-        at: the object of a name below it.
+        at: gets the object of a name below it.
         name: names the document.
         clock: the time.
         in_thread: runs a blocking call, and leaves it alone if it is cancelled; in a worker thread unless given.
@@ -180,13 +180,9 @@ class Bucket(Place):
 
 
 def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:
-    """Choose the place. Nothing is read or written yet.
+    """Choose the place: a checked URI or path that machines share, or else this machine's own. Nothing is read or written yet.
 
-    Args:
-        setting: a checked URI or path that machines share; None for this machine's own place.
-        state_directory: the folder for files of this machine.
-        service: names the ledger of one service address.
-        clock: the time.
+    `service` names the ledger of one service address.
     """
     if setting is None:
         return SqliteFile(state_directory / f"{service}.ledger")

@@ -36,14 +36,8 @@ UNKNOWN_RUN = "unknown"
 class Ledger:
     """The ledger of one service, shared by all runs that use the same place.
 
-    Every method raises `LedgerUnavailable` if the place cannot be used; what it was to change is as before then.
-
-    Args:
-        place: holds the document.
-        clock: the service's; all times in the ledger are by it.
-
-    Attributes:
-        trouble: why the place could not be used lately, for a warning; empty if it could.
+    Every method raises `LedgerUnavailable` if the `place` of its document cannot be used; what it was to change is as before
+    then, and `trouble` says why, for a warning, until the place can be used again. All times are by the `clock`, the service's.
     """
 
     def __init__(self, place: Place, clock: ServiceClock) -> None:

@@ -88,16 +88,6 @@ class DatabaseMemory:
     due: dict[str, datetime] = field(default_factory=dict)
     """Versions in the state, each with the end of its 30 days: a listing without one of them proves nothing."""
 
-    @property
-    def not_new(self) -> frozenset[str]:
-        """Versions that a new request cannot have started."""
-        return frozenset(self.known | self.claimed)
-
-    @property
-    def not_reusable(self) -> frozenset[str]:
-        """Versions that `reuse_within` must not adopt."""
-        return frozenset(self.replaced | self.claimed)
-
     def remember_snapshot(self, modified: datetime | None) -> None:
         """Remember the time of a manual snapshot."""
         if modified is not None:

@@ -65,12 +65,12 @@ class Operation:
     Args:
         session: the service.
         member: gets the progress.
-        kind: what the request starts.
+        kind: as in `Intent`, like the database and all that is `wanted` besides.
         owner: the resource's URN, or the command; None if unknown.
-        database_id: the database that it is sent for.
+        database_id: the database.
         triggers: what it is for; with other ones another request is needed.
         not_done: what was not done if no request was sent; a sentence.
-        wanted: further attributes of its `Intent`.
+        wanted: the rest.
 
     Attributes:
         began: when it began, by this machine's clock.
@@ -247,13 +247,8 @@ class Operation:
     async def sending(self, lane: Lane, path: str) -> AsyncIterator[datetime | None]:
         """Claim the request in the ledger; the body sends it once, and sets `how` it was accepted.
 
-        Args:
-            lane: its limits.
-            path: of the request, for errors.
-
-        Yields:
-            Until when it may leave; None if another run was faster, so that `to_send` has to decide again. Errors of the body
-            that do not show whether it was accepted end here.
+        Yields until when it may leave; None if another run was faster, so that `to_send` has to decide again. Errors of the
+        body that do not show whether it was accepted end here.
 
         Raises:
             SquareCloudError: the request was refused or never left; nothing was started.

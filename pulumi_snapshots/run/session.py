@@ -37,10 +37,10 @@ UNWRITTEN = (
 
 
 class Session(Stoppable):
-    """The session of one API key in a process.
+    """The session of one API key in a process; raises `MissingKey` if the settings have none.
 
     Args:
-        settings: the settings, with an API key.
+        settings: the settings.
         ledger: what runs know of each other.
         memory: the memory of the run, shared by its sessions.
         clock: the time.
@@ -48,9 +48,6 @@ class Session(Stoppable):
         chance: the source of the jitter between retries.
         state: the directory for files of this machine; without one the pages of the account are not kept.
         announce: see `Fleet`.
-
-    Raises:
-        MissingKey: the settings have no API key.
     """
 
     def __init__(  # noqa: PLR0913  tests replace most of them

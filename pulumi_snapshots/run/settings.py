@@ -20,7 +20,7 @@ from pulumi_snapshots.run.backend import backend_place
 from pulumi_snapshots.state_directory import state_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 
 PACKAGE = "squarecloud"
@@ -210,28 +210,25 @@ class Settings(Inputs):
         """
         _refuse_misspelt(config, environment)
         values: dict[str, Any] = {}
-        for name in cls.properties():
+        for name, declared in cls.properties().items():
             called = (name, *FORMER_NAMES.get(name, ()))
-            found = [(source, value) for each in called for source, value in _given(each, config, environment)]
+            named = [each for one in called for each in ((config_key(one), config), (variable(one), environment))]
+            found = [(source, place.get(source)) for source, place in named if place.get(source) not in (None, "")]
             for source, value in found[:1]:
+                backend = ""
                 try:
-                    values[name] = cls.properties()[name].read(value)
+                    values[name] = declared.read(value)
                     if values[name] == BACKEND:
+                        backend = "is `backend`, which "
                         values[name] = backend_place(environment)
                 except ValueError as error:
-                    backend = "is `backend`, which " * (values.get(name) == BACKEND)
                     reason = Problem.of(name, error).told()
                     raise SettingsError(Text(f"{{it}} {backend}{{reason}}", it=source, reason=reason)) from None
         settings = cls(**values)
         if settings.own_requests < 1:
-            raise SettingsError(
-                Text(
-                    "{requests_for_others} must be less than {requests_per_minute}, which is {all}: {others} leave nothing to "
-                    "send",
-                    all=settings.requests_per_minute,
-                    others=settings.requests_for_others,
-                )
-            )
+            too_many = "{requests_for_others} must be less than {requests_per_minute}, which is {all}: {others} leave nothing to send"
+            given = {"all": settings.requests_per_minute, "others": settings.requests_for_others}
+            raise SettingsError(Text(too_many, **given))
         return settings
 
     @property
@@ -261,16 +258,6 @@ class Settings(Inputs):
         if self.api_key is None:
             raise MissingKey
         return self.api_key
-
-
-def _given(name: str, config: Config, environment: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    """The values of a setting, each after the name of where it comes from."""
-    for source, value in (
-        (config_key(name), config.get(config_key(name))),
-        (variable(name), environment.get(variable(name))),
-    ):
-        if value is not None and value != "":
-            yield source, value
 
 
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:

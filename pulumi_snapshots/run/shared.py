@@ -25,13 +25,8 @@ T = TypeVar("T")
 class Shared:
     """The shared objects of a process; there is one of this class in a process.
 
-    Args:
-        announce: see `Fleet`.
-        run: see `RunMemory`.
-
-    Attributes:
-        memory: the memory of the run.
-        background: the task group for the summaries, once the event loop runs.
+    `announce` is that of a `Fleet`, `run` that of `RunMemory`; `background` is the task group for the summaries, once the event
+    loop runs.
     """
 
     def __init__(self, announce: Callable[[str], None], run: str = "") -> None:

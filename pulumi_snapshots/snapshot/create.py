@@ -276,7 +276,7 @@ class Taking:
             page = await session.listings.read_page(
                 database_id, session.clock.monotonic() if again else session.listings.recent
             )
-            others = set() if self.spent else memory.not_reusable
+            others = set() if self.spent else memory.replaced | memory.claimed
             fitting = [
                 (posted.get(each.version, each.modified), each)
                 for each in page.entries
@@ -337,7 +337,7 @@ class Taking:
         version = finished.version if finished else None
         if version and not self.needs_url:
             return await self._named()
-        excluded = set(self.memory.not_new)
+        excluded = self.memory.known | self.memory.claimed
         with suppress(NothingSent, LedgerUnavailable):
             await session.know_time(self.database_id)
             excluded |= {each.result or "" for each in await session.ledger.snapshots(self.database_id)}

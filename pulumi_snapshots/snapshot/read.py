@@ -196,7 +196,7 @@ async def _read_pending(
             if version is None and request.answered != "200" and 0 <= age < session.poll_plan.first_alone:
                 return record  # also in a preview: the wait that follows polls at its time
             page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
-            search = Search.of(request, excluded=memory.not_new)
+            search = Search.of(request, excluded=memory.known | memory.claimed)
             entry = page.version(version) if version else find_ours(page.entries, search)
             if entry is None:
                 return record
