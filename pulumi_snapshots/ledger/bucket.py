@@ -141,25 +141,27 @@ class Bucket(Place):
                     return tries[lost]
                 before = packed(document)
                 result = change(document)
-                if packed(document) != before:
-                    write = secrets.token_hex(4)
-                    tries[write] = result
-                    content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
-                    await self._call(self._object.replace, content, held.mark if held else None)
-                    self._was_there = True
+                if packed(document) == before:
+                    return result
+                write = secrets.token_hex(4)
+                tries[write] = result
+                content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
+                await self._call(self._object.replace, content, held.mark if held else None)
+                self._was_there = True
             except Overtaken:
                 # One other writer is let by without a pause; many would only refuse each other.
                 faster += 1
                 took = self._clock.monotonic() - began
-                longest = min(took * 2.0 ** min(faster - 1, 10), LONGEST_PAUSE)
-                await self._clock.sleep(self._chance.uniform(0.0, longest) if faster > 1 else 0.0)
+                longest = min(took * 2.0 ** min(faster - 1, 10), LONGEST_PAUSE) if faster > 1 else 0.0
+                pause = self._chance.uniform(0.0, longest)
             except LedgerUnavailable:
                 failures += 1
                 if failures == TRIES or not tries:  # a read that failed proves that nothing was written
                     raise
-                await self._clock.sleep(PAUSE)
+                pause = PAUSE
             else:
                 return result
+            await self._clock.sleep(pause)
 
     async def _loaded(self) -> tuple[Held | None, Document]:
         held: Held | None = await self._call(self._object.load)

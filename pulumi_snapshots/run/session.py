@@ -23,7 +23,7 @@ from pulumi_snapshots.listing.quota import QuotaHint
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
-from pulumi_snapshots.service.client import BRIEF, Client
+from pulumi_snapshots.service.client import BRIEF, ONCE, Client
 from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
@@ -120,8 +120,10 @@ class Session(Stoppable):
         """The lock on an attempt, or on a database of drills: of several who would do the same, one does it."""
         return self._locks[what]
 
-    async def know_time(self, database_id: str) -> None:
+    async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.
+
+        `briefly` asks once only.
 
         Raises:
             NothingSent: no answer shows it.
@@ -135,7 +137,7 @@ class Session(Stoppable):
             ):  # unless another caller asked while this one waited
                 failed = None
                 try:
-                    await self.client.database_status(database_id, patience=BRIEF)
+                    await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
                 except KeyRefused:
                     raise
                 except SquareCloudError as error:  # a refusal has a time too

@@ -191,7 +191,7 @@ async def _read_pending(
         try:
             there = await session.ledger.get(request.id)
             version = there.result if there is not None and there.status is Status.FOUND else None
-            await session.know_time(database_id)
+            await session.know_time(database_id, briefly=True)
             age = (session.service_clock.now() - request.posted_at).total_seconds()
             if version is None and request.answered != "200" and 0 <= age < session.poll_plan.first_alone:
                 return record  # also in a preview: the wait that follows polls at its time

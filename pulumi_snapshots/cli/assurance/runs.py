@@ -29,7 +29,7 @@ async def under_way(session: Session) -> list[Attempt]:
     there = [one for one in await session.ledger.attempts() if not (one.is_over and one.kind == "snapshot")]
     if there:
         with suppress(Explained):  # all times are the service's; by this machine's clock they may seem to be over
-            await session.know_time(there[0].database_id)
+            await session.know_time(there[0].database_id, briefly=True)
     return [one for one in there if not one.is_over or session.service_clock.now() < one.in_the_way_until]
 
 
