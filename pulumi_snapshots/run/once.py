@@ -212,12 +212,14 @@ class Operation:
                 await self._until_past(other, settle)
             else:
                 self.attempt, self.resumed = other, True
-                if not other.awaits_answer(clock.now()):
-                    return False
                 # A run elsewhere may be about to enter it: what was accepted is searched for longer than what was lost.
-                self._show_other(other)
-                await session.clock.sleep(session.settings.poll_every)
-            attempts, self.attempt = await session.ledger.attempts(), None
+                while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
+                    self._show_other(self.attempt)
+                    await session.clock.sleep(session.settings.poll_every)
+                    self.attempt = await session.ledger.get(other.id)  # None: that run has withdrawn it
+                if self.attempt is not None:
+                    return False
+            attempts = await session.ledger.attempts()
 
     def _show_other(self, other: Attempt) -> None:
         """Show that it waits for another attempt."""
