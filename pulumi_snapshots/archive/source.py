@@ -9,7 +9,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Words, not_listed
-from pulumi_snapshots.listing.wait import find_version
+from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
@@ -78,8 +78,8 @@ class Source:
         self._listener.progress("looking up its download URL")
         session, which = self._session, (self._database_id, self._version_id)
         member, patience = Member(session.fleet, self._listener), self._inputs.timeout
-        way = (session.complete_listings, session.poll_plan, *which, member)
-        entry, by = await find_version(*way, patience=patience, created=self.created)
+        way = (session.complete_listings, session.poll_plan, *which, member.waits)
+        entry, by = await wait_for_version(*way, patience=patience, created=self.created)
         if entry is None or not await self._use(session, entry):
             happened, then = not_listed(*which, by)
             raise NoUrl(happened, then=then)

@@ -23,8 +23,7 @@ from pulumi_snapshots.program import (
     warn_of_plain_key,
     warn_once,
 )
-from pulumi_snapshots.program.invokes import are_mocked, later, now
-from pulumi_snapshots.program.lookups import Lookups
+from pulumi_snapshots.program.lookups import Lookups, are_mocked, later, now
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:

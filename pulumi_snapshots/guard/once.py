@@ -192,7 +192,7 @@ async def take_or_fall_back(
             found = await session.ledger.snapshots(database_id)
             times = {each.result: each.request.posted_at for each in found if each.result}
         with suppress(SquareCloudError):
-            page = await session.listings.read_page(database_id, session.listings.recent, patience=BRIEF)
+            page = await session.listings.page(database_id, session.listings.recent, patience=BRIEF)
             times |= {each.version: each.modified for each in page.entries if each.version and each.modified}
         newest = max(times, key=lambda version: times[version], default="")
         # An interrupt while it was looked for, or before, is no reason to use it.

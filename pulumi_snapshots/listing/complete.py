@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -19,7 +19,7 @@ from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.databases import Databases
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page, database_of_entry
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
 from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Listing
@@ -27,7 +27,6 @@ from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Lis
 T = TypeVar("T")
 Entries = dict[str, "ListedSnapshot"]
 """Entries by version."""
-OPEN_ONE = Next(Step.OPEN_VERSION)
 
 
 class CompleteListings:
@@ -44,44 +43,43 @@ class CompleteListings:
         self._ledger = ledger
         self._budget = requests_per_minute
 
-    async def found_lately(self, database_id: str | None = None) -> dict[tuple[str, str], Attempt]:
-        """Which requests have found a version so lately that an old page may lack it, by database and version.
+    async def found_lately(self, database_id: str | None = None, origin: str | None = None) -> list[Attempt]:
+        """Which requests have found a version so lately that an old page may lack it; all of them are manual.
 
-        All of them are manual. None if the ledger cannot be read.
+        Empty if the ledger cannot be read.
         """
         with suppress(LedgerUnavailable):
-            snapshots = await self._ledger.snapshots(database_id)
-            return {
-                (each.database_id, each.result or ""): each for each in snapshots if self._age(each) < SERVICE_CACHE
-            }
-        return {}
+            found = [] if origin == "automatic" else await self._ledger.snapshots(database_id)
+            return [each for each in found if self._age(each) < SERVICE_CACHE]
+        return []
 
     def _age(self, found: Attempt) -> float:
         """Seconds since a version was found; another machine's clock may be ahead."""
         now = self._ledger.clock.now()
         return max(0.0, (now - found.ended_at).total_seconds()) if found.ended_at else math.inf
 
-    def _since(self, found: Attempt) -> float:
-        """When a version was found (monotonic seconds): a page that was requested before that is requested again.
+    def _renewed(self, since: float, lacking: Iterable[Attempt]) -> float:
+        """The `since` of a page that shows what was found: one that was requested before that is requested again.
 
         The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
         """
-        return self._listings.clock.monotonic() - self._age(found)
+        return max(since, self._listings.clock.monotonic() - min(map(self._age, lacking)))
 
     async def of_database(
         self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> Entries:
         """Get all snapshots of one database."""
-        entries, lacking = _complete(await self._listings.lookup_page(database_id, since), database_id), []
-        for (_, version_id), found in (await self._manual(origin, database_id)).items():
-            renewed = max(since, self._since(found))
-            if version_id not in entries:
-                entries |= _complete(await self._listings.own_page(database_id, renewed, patience=BRIEF), database_id)
-            if version_id not in entries:
-                account = await self._listings.account_page(database_id, renewed, patience=BRIEF)
-                entries = {**_by_version(account.entries if account else ()), **entries}
-            if version_id not in entries:
-                lacking.append(found)
+        listings = self._listings
+        page = await listings.page(database_id, since, patience=BRIEF)
+        if not page.shows_all:
+            page = await listings.own_page(database_id, since, patience=BRIEF)
+        entries = _complete(page)
+        lacking = await self.found_lately(database_id, origin)
+        for page_of in (None, listings.own_page, listings.account_page):
+            if lacking and page_of is not None:
+                renewed = await page_of(database_id, self._renewed(since, lacking), patience=BRIEF)
+                entries = (_complete(renewed) if renewed else {}) | entries
+            lacking = [each for each in lacking if each.result not in entries]
         if lacking and not unlisted:
             raise _old_page(lacking[-1])
         return entries | {each.result or "": entry_of(each) for each in lacking}
@@ -92,16 +90,15 @@ class CompleteListings:
         """Get all snapshots of each database of the account."""
         listing = await self._listings.account_listing(since, patience=BRIEF)
         if listing is None:
-            return await self._of_each_database(since, origin, unlisted=unlisted)
+            ask = partial(self.of_database, since=since, origin=origin, unlisted=unlisted)
+            return await self._of_each_database(ask, since)
         of_each = by_database(listing)
-        found = await self._manual(origin)
-        lacking = {one: each for one, each in found.items() if one[1] not in of_each.get(one[0], {})}
-        if lacking:
-            renewed = max(since, *map(self._since, lacking.values()))
-            of_each = by_database(await self._listings.account_listing(renewed, patience=BRIEF) or listing)
-            for one in {one for one, _ in lacking}:
-                own = await self.of_database(one, since, origin=origin, unlisted=unlisted)
-                of_each[one] = own | of_each.get(one, {})
+        found = await self.found_lately(origin=origin)
+        if lacking := [each for each in found if each.result not in of_each.get(each.database_id, {})]:
+            renewed = await self._listings.account_listing(self._renewed(since, lacking), patience=BRIEF)
+            of_each = by_database(renewed or listing)
+        for one in {each.database_id for each in lacking}:
+            of_each[one] = await self.of_database(one, since, origin=origin, unlisted=unlisted) | of_each.get(one, {})
         return of_each
 
     async def databases(self, since: float) -> list[AccountDatabase]:
@@ -123,17 +120,15 @@ class CompleteListings:
             version_id: its version.
             created: when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
         """
-        found = (await self.found_lately(database_id)).get((database_id, version_id))
-        ages = [self._age(found)] if found else []
+        ages = [self._age(each) for each in await self.found_lately(database_id) if each.result == version_id]
         if created is not None and not is_nonsense(created):
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
             ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
         # It exists by now: a time in the future is that of a clock that was set back.
-        ends = [SERVICE_CACHE - max(0.0, age) for age in ages]
-        left = min((end for end in ends if end > 0), default=None)
-        return None if left is None else self._listings.clock.utc() + timedelta(seconds=left)
+        left = [end for age in ages if (end := SERVICE_CACHE - max(0.0, age)) > 0]
+        return self._listings.clock.utc() + timedelta(seconds=min(left)) if left else None
 
-    async def _of_each_database(self, since: float, origin: str | None, *, unlisted: bool) -> dict[str, Entries]:
+    async def _of_each_database(self, ask: Callable[[str], Awaitable[Entries]], since: float) -> dict[str, Entries]:
         """Get one listing for each database, if plan or key do not allow the account's listing."""
         databases = await self.databases(since)
         if len(databases) + 2 > self._budget:  # two were used already: the refused listing and the account
@@ -142,13 +137,8 @@ class CompleteListings:
                 f"{self._budget} requests of a minute",
                 then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
             )
-        ids = [one.id for one in databases]
-        how: dict[str, Any] = {"origin": origin, "unlisted": unlisted}
-        listed = await ask_all([partial(self.of_database, each, since, **how) for each in ids])
-        return dict(zip(ids, listed, strict=True))
-
-    async def _manual(self, origin: str | None, database_id: str | None = None) -> dict[tuple[str, str], Attempt]:
-        return {} if origin == "automatic" else await self.found_lately(database_id)
+        listed = await ask_all([partial(ask, each.id) for each in databases])
+        return {each.id: entries for each, entries in zip(databases, listed, strict=True)}
 
 
 def entry_of(found: Attempt) -> ListedSnapshot:
@@ -167,37 +157,36 @@ def _old_page(found: Attempt) -> CannotTell:
     )
 
 
-def _complete(page: Page, database_id: str) -> Entries:
-    _all_readable(page.listing, f"of database {database_id}")
-    return _by_version(page.entries)
-
-
 def by_database(listing: Listing) -> dict[str, Entries]:
     """The entries of each database in the account's listing.
 
     Raises:
         CannotTell: the listing may be incomplete, or an entry may belong to any database.
     """
-    _all_readable(listing, "of the account")
     of_each: dict[str, Entries] = {}
-    for entry in listing.entries:
-        database_id = database_of_entry(entry)
+    for database_id, entries in _readable(listing, "of the account").of_each.items():
         if database_id is None:
             raise CannotTell(
-                f"the service's listing of the account does not say whose snapshot {entry.version} is",
+                f"the service's listing of the account does not say whose snapshot {entries[0].version} is",
                 then=[Next(Step.GIVE_DATABASE)],
             )
-        of_each.setdefault(database_id, {})[entry.version or ""] = entry
+        of_each[database_id] = _by_version(entries)
     return of_each
 
 
-def _all_readable(listing: Listing, whose: str) -> None:
+def _complete(page: Page) -> Entries:
+    _readable(page.listing, "of the database" if page.is_own else "of the account")
+    return _by_version(page.entries)
+
+
+def _readable(listing: Listing, whose: str) -> Listing:
     if listing.unreadable:
         raise CannotTell(
             f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing {whose} are "
             "unreadable, so it may be incomplete",
-            then=[OPEN_ONE],
+            then=[Next(Step.OPEN_VERSION)],
         )
+    return listing
 
 
 def _by_version(entries: Iterable[ListedSnapshot]) -> Entries:
@@ -210,19 +199,17 @@ def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
     Raises:
         CannotTell: an entry has no time.
     """
-    dated = []
-    for entry in entries:
-        if entry.modified is None:
-            raise undated(entry)
-        dated.append((entry.modified, entry))
-    return [entry for _, entry in sorted(dated, key=lambda one: one[0], reverse=True)]
+    return sorted(entries, key=time_of, reverse=True)
 
 
-def undated(entry: ListedSnapshot) -> CannotTell:
-    """The error if the answer depends on the time of an entry that has none."""
-    return CannotTell(
-        f"the service lists snapshot {entry.version} without a time, so its age is not known", then=[OPEN_ONE]
-    )
+def time_of(entry: ListedSnapshot) -> datetime:
+    """The time of an entry on which an answer depends; CannotTell if it has none."""
+    if entry.modified is None:
+        raise CannotTell(
+            f"the service lists snapshot {entry.version} without a time, so its age is not known",
+            then=[Next(Step.OPEN_VERSION)],
+        )
+    return entry.modified
 
 
 async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,43 +17,26 @@ SECRET = {name for name, each in ListedSnapshot.model_fields.items() if not each
 """What is not kept of an entry: its URL and its key would open the data to anyone who reads the file."""
 
 
-class _Kept(BaseModel):
-    """A page.
+class Kept(BaseModel):
+    """What is kept; times are by this machine's clock.
 
     Attributes:
-        at: when it was requested, by this machine's clock.
-    """
-
-    at: Utc
-
-    def age(self, now: datetime) -> float:
-        """Seconds since it was requested; negative if the clock was set back."""
-        return (now - self.at).total_seconds()
-
-
-class Shown(_Kept):
-    """The account's snapshots as a page showed them.
-
-    Attributes:
-        of_each: the entries of each database by version, without URLs.
+        snapshots: the account's, by database and version, without URLs.
         offset: seconds that the service's clock was ahead of this machine's; None if that was not known.
+        databases: the account's.
+        at: when each of the two was requested.
+        asked: when each was requested in passing, whatever the result.
     """
 
-    of_each: dict[str, dict[str, ListedSnapshot]] = Field(repr=False)
-    offset: float | None
-
-
-class KeptDatabases(_Kept):
-    """The account's databases."""
-
-    all: list[AccountDatabase]
-
-
-class _File(BaseModel):
-    snapshots: Shown | None = None
-    databases: KeptDatabases | None = None
+    snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)
+    offset: float | None = None
+    databases: list[AccountDatabase] = []
+    at: dict[str, Utc] = {}
     asked: dict[str, Utc] = {}
-    """When a page of each kind was requested in passing."""
+
+    def age(self, what: str, now: datetime) -> float:
+        """Seconds since `snapshots` or `databases` were requested; negative if the clock was set back."""
+        return (now - self.at[what]).total_seconds() if what in self.at else math.inf
 
 
 class KeptPages:
@@ -69,47 +52,31 @@ class KeptPages:
     def __init__(self, path: Path | None) -> None:
         self._path = path if path is not None and path.is_absolute() else None
 
-    @property
-    def snapshots(self) -> Shown | None:
-        """The account's snapshots; None if none are kept."""
-        return self._read().snapshots
-
-    @property
-    def databases(self) -> KeptDatabases | None:
-        """The account's databases; None if none are kept."""
-        return self._read().databases
+    def read(self) -> Kept:
+        """What is kept."""
+        if self._path is not None:
+            with suppress(OSError, ValueError):
+                return Kept.model_validate_json(self._path.read_bytes())
+        return Kept()
 
     def may_request(self, what: str, now: datetime, pause: float) -> bool:
         """Whether `snapshots` or `databases` may be requested in passing; if so, not again for `pause` seconds, whatever the result."""
-        asked = self._read().asked
+        asked = self.read().asked
         if what in asked and 0 <= (now - asked[what]).total_seconds() < pause:
             return False
         # What cannot be noted could be requested at every press of a key.
         return self._write(asked={**asked, what: now})
 
-    def keep_snapshots(
-        self, of_each: Mapping[str, Mapping[str, ListedSnapshot]], offset: float | None, at: datetime
-    ) -> None:
-        """Keep the account's snapshots, see `Shown`; those without a name no page has shown yet."""
-        named = {one: {id_: each for id_, each in entries.items() if each.name} for one, entries in of_each.items()}
-        self._write(snapshots=Shown(at=at, of_each=named, offset=offset))
-
-    def keep_databases(self, databases: Iterable[AccountDatabase], at: datetime) -> None:
-        """Keep the account's databases, as they were requested at `at`."""
-        self._write(databases=KeptDatabases(at=at, all=list(databases)))
-
-    def _read(self) -> _File:
-        if self._path is not None:
-            with suppress(OSError, ValueError):
-                return _File.model_validate_json(self._path.read_bytes())
-        return _File()
+    def keep(self, at: datetime, **shown: Any) -> None:
+        """Keep attributes of `Kept`, as they were requested at `at`."""
+        self._write(**shown, at={**self.read().at, **dict.fromkeys(shown, at)})
 
     def _write(self, **changes: Any) -> bool:
         """Replace a part of the file; returns whether it could be written."""
         if self._path is None:
             return False
-        content = self._read().model_copy(update=changes)
-        secret = {"snapshots": {"of_each": {"__all__": {"__all__": SECRET}}}}
+        content = self.read().model_copy(update=changes)
+        secret = {"snapshots": {"__all__": {"__all__": SECRET}}}
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with written_whole(self._path) as file:

@@ -1,9 +1,13 @@
-"""Finding the entry of a listing that a POST started, by its time. Sends no request."""
+"""Finding the entry of a listing that a POST started, by its time. Sends no request.
+
+What is known besides: `finished` is when a 200 came, since the snapshot was complete by then; `excluded` are versions of other
+requests; `behind` whether the POST was refused before, since another snapshot of the database was running. Times are by the
+service's clock.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import to_the_second
@@ -14,7 +18,7 @@ from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.service.models import ListedSnapshot
 
 SKEW_BEHIND = timedelta(seconds=1)
-"""The same if the service has refused the POST while another snapshot was running: that one ended in the seconds before."""
+"""`SKEW` if the service has refused the POST while another snapshot was running: that one ended in the seconds before."""
 CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)
 """Two manual snapshots of one database do not start closer together: the service refuses the second. Assumed for those from
 the dashboard."""
@@ -29,101 +33,71 @@ class AmbiguousSnapshot(Explained):
 
     def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot]) -> None:
         self.candidates = candidates
-        described = " and ".join(
-            f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
-            for entry in candidates
-        )
         super().__init__(
-            f"two snapshots of this database could be the one that was started: {described}. Somebody else took one "
-            "at the same time, and the service does not say whose is whose",
+            f"two snapshots of this database could be the one that was started: {' and '.join(map(described, candidates))}. "
+            "Somebody else took one at the same time, and the service does not say whose is whose",
             then=[Next(Step.OPEN_VERSION)],
         )
 
 
-@dataclass(frozen=True)
-class Search:
-    """The known facts about the snapshot of a request; times are by the service's clock.
-
-    Attributes:
-        posted: when the request was sent.
-        earliest: the earliest possible `modified`.
-        latest: the latest possible `modified`.
-        over: from when on a listing without the snapshot proves that there will be none.
-        excluded: versions of other requests.
-    """
-
-    posted: datetime
-    earliest: datetime
-    latest: datetime
-    over: datetime
-    excluded: Collection[str] = ()
-
-    @classmethod
-    def of(
-        cls, request: Request, *, finished: datetime | None = None, excluded: Collection[str] = (), behind: bool = False
-    ) -> Search:
-        """Make the search for the snapshot of a request.
-
-        Args:
-            request: the request.
-            finished: when a 200 came; the snapshot was complete by then.
-            excluded: see `Search`.
-            behind: whether it was refused before, since another snapshot of the database was running.
-        """
-        posted, skew = request.posted_at, SKEW_BEHIND if behind else SKEW
-        over = posted + request.longest
-        latest = finished + skew if finished is not None else over if request.accepted else posted + LATE
-        return cls(posted, posted - skew, latest, over, excluded)
-
-    def is_late(self, entry: ListedSnapshot) -> bool:
-        """Whether an entry is so late that the user should be warned, although it matches."""
-        return entry.modified is not None and entry.modified > self.posted + LATE
+def described(entry: ListedSnapshot) -> str:
+    """An entry as an error shows it: its version, and what tells it from others."""
+    return f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
 
 
-def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
-    """The warning for an entry that matches but is late, with both times."""
-    time = to_the_second(entry.modified) if entry.modified else "no time"
+def late_text(database_id: str, entry: ListedSnapshot, request: Request) -> str:
+    """The warning for an entry that matches but is so late that the user should know, with both times; empty if it is not."""
+    if entry.modified is None or entry.modified <= request.posted_at + LATE:
+        return ""
     return (
         f"snapshot {entry.version} of database {database_id} was matched to the request of "
-        f"{to_the_second(search.posted)}, although its time is {time}: no earlier one is listed"
+        f"{to_the_second(request.posted_at)}, although its time is {to_the_second(entry.modified)}: no earlier one is listed"
     )
 
 
-def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:
+def may_be_ours(
+    entries: Iterable[ListedSnapshot],
+    request: Request,
+    excluded: Collection[str] = (),
+    finished: datetime | None = None,
+    *,
+    behind: bool = False,
+) -> list[ListedSnapshot]:
     """Find the entries that speak against a failure: manual, of no other request, and not too early or too late, if they have a time."""
+    posted, skew = request.posted_at, SKEW_BEHIND if behind else SKEW
+    latest = posted + (request.longest if request.accepted else LATE) if finished is None else finished + skew
     return [
         entry
         for entry in entries
         if entry.origin != "automatic"
-        and entry.version not in search.excluded
-        and (entry.modified is None or search.earliest <= entry.modified <= search.latest)
+        and entry.version not in excluded
+        and (entry.modified is None or posted - skew <= entry.modified <= latest)
     ]
 
 
-def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapshot | None:
-    """Find the earliest manual entry since the request.
+def earliest(candidates: Iterable[ListedSnapshot]) -> ListedSnapshot | None:
+    """Find ours, the earliest of those that may be it and have a time.
 
     Raises:
         AmbiguousSnapshot: another entry is so close to it that either could be the snapshot.
     """
-    dated = [(entry.modified, entry) for entry in may_be_ours(entries, search) if entry.modified is not None]
-    candidates = sorted(dated, key=lambda each: each[0])
-    if not candidates:
+    dated = sorted(((each.modified, each) for each in candidates if each.modified), key=lambda each: each[0])
+    if not dated:
         return None
-    (modified, ours), *others = candidates
+    (modified, ours), *others = dated
     if others and others[0][0] - modified < CREATE_COOLDOWN:
         raise AmbiguousSnapshot((ours, others[0][1]))
     return ours
 
 
-def proves_failure(page: Page, search: Search, due: Mapping[str, datetime]) -> bool:
+def proves_failure(page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]) -> bool:
     """Whether the snapshot of a request would be on this page if it had been started.
 
     Not if the page may be cut, old or strange: it has entries that cannot be read, lacks a version that a state has (`due`, each
     with the end of its 30 days), or shows an entry that may be ours after all.
     """
     asked_at = page.listing.service_time
-    if not page.complete or asked_at < search.over:
+    if not page.complete or asked_at < request.posted_at + request.longest:
         return False
     lacks = any(page.version(version) is None and asked_at + ALMOST_OVER < end for version, end in due.items())
-    return not lacks and not may_be_ours(page.entries, search)
+    return not lacks and not may_be_ours(page.entries, request, excluded)

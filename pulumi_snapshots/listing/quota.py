@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -10,8 +9,9 @@ import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Next, Step
+from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import Listings
-from pulumi_snapshots.service.client import ONCE, Client
+from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.service.models import Listing
 
@@ -27,47 +27,30 @@ def allowance_of(plan_memory: int) -> int:
     return plan_memory // MEMORY_PER_PAIR * 2
 
 
-class QuotaHint:
-    """What a run knows of its used-up quota: requested once while it lasts, and told to all whose snapshot was refused or not sent."""
+async def explain_quota(error: QuotaUsedUp, database_id: str, databases: Databases, listings: Listings) -> None:
+    """Tell the allowance, the next steps, and when a slot frees, as far as the service says: asked once for all that are refused."""
 
-    def __init__(self, client: Client, listings: Listings) -> None:
-        self._client = client
-        self._listings = listings
-        self._asking = anyio.Lock()
-        self._told: QuotaUsedUp | None = None
-        self._told_at = -math.inf
+    def add(sentence: str) -> None:
+        if sentence not in str(
+            error.happened
+        ):  # as in the error of a request that was kept back because of an earlier one
+            error.happened = f"{error.happened}. {sentence}"
 
-    async def explain(self, error: QuotaUsedUp, database_id: str) -> None:
-        """Make the error as precise as the service lets us be; it stays as it is if the service tells nothing."""
-        monotonic, service_clock = self._listings.clock.monotonic, self._client.service_clock
-        # An interrupt comes just when a user reads of the quota.
-        with anyio.move_on_after(HINT_PATIENCE, shield=True):
-            async with self._asking:
-                told = self._told
-                if told is None or not told.lasts(monotonic() - self._told_at, service_clock.now()):
-                    self._told, self._told_at = error, monotonic()
-                    await self._ask(error, database_id)
-        if self._told is not None:
-            error.happened, error.then, error.frees = self._told.happened, self._told.then, self._told.frees
-
-    async def _ask(self, error: QuotaUsedUp, database_id: str) -> None:
-        """Tell the allowance, the next steps, and when a slot frees, as far as the service says."""
-        now = self._listings.clock.monotonic()
-        with suppress(SquareCloudError):  # the error that this explains must come through whatever else fails
-            memory = (await self._client.account(patience=ONCE)).plan_memory
-            if memory:
-                allows = f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
-                error.happened = f"{error.happened}. {allows}"
-            listing = await self._listings.account_listing(now, patience=ONCE)
-            if listing is None:
-                listing = (await self._listings.own_page(database_id, now, patience=ONCE)).listing
-            times = counted(listing, self._client.service_clock.now())
-            error.frees = slot_frees(times, allowance_of(memory or 0))
-            if error.frees:
-                at = to_the_second(error.frees)
-                oldest = to_the_second(error.frees - QUOTA_WINDOW)
-                error.happened = f"{error.happened}. The oldest that counts was taken at {oldest}"
-                error.then = (Next(Step.WAIT_FOR_SLOT, when=f"at about {at}"), Next(Step.USE_LARGER_PLAN))
+    since = listings.recent
+    # An interrupt comes just when a user reads of the quota. The error must come through whatever else fails.
+    with anyio.move_on_after(HINT_PATIENCE, shield=True), suppress(SquareCloudError):
+        memory = (await databases.account(since, patience=ONCE)).plan_memory or 0
+        if memory:
+            add(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours")
+        listing = await listings.account_listing(since, patience=ONCE)
+        if listing is None:
+            listing = (await listings.own_page(database_id, since, patience=ONCE)).listing
+        times = counted(listing, listings.client.service_clock.now())
+        error.frees = slot_frees(times, allowance_of(memory))
+        if error.frees:
+            add(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}")
+            when = f"at about {to_the_second(error.frees)}"
+            error.then = (Next(Step.WAIT_FOR_SLOT, when=when), Next(Step.USE_LARGER_PLAN))
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:

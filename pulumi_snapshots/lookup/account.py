@@ -12,17 +12,17 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.errors import Explained, Text, TimeOfDay, Words
+from pulumi_snapshots.errors import Text, TimeOfDay, Words
 from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
-from pulumi_snapshots.listing.kept import Shown
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Patience
-from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.describe import describe
 
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
+"""The entries of each database, by version."""
 FRESH = ACCOUNT_LISTING.per_account
 """Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
 
@@ -37,35 +37,9 @@ class Page:
         kept: whether an earlier command of this machine has requested them.
     """
 
-    of_each: Mapping[str, Mapping[str, ListedSnapshot]]
+    of_each: OfEach
     age: float
     kept: bool
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A database of the account and its newest snapshot.
-
-    Attributes:
-        database: as the account has it.
-        running: whether it runs; None if that is not known.
-        newest: its newest available snapshot, without its URL; None if there is none, or if no listing is known.
-        age: of that snapshot in seconds by the service's clock; None without one.
-    """
-
-    database: AccountDatabase
-    running: bool | None
-    newest: SnapshotInfo | None
-    age: float | None
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The databases of the account, in the service's order; no page if the key may not list it; why something is not known."""
-
-    seen: list[Seen]
-    page: Page | None
-    unknown: list[Explained]
 
 
 async def snapshots_of_account(
@@ -80,10 +54,8 @@ async def snapshots_of_account(
     What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
     origin matters, the others may be incomplete. `tell` says until when it waits for its slot.
     """
-    kept = await _kept_lately(session) if may_be_kept else None
-    if kept is not None:
-        session.service_clock.assume(kept.offset)
-        return Page(kept.of_each, kept.age(session.clock.utc()), kept=True)
+    if may_be_kept and (page := await _kept_lately(session)) is not None:
+        return page
     if (until := await session.rate_limiter.free_at(ACCOUNT_LISTING)) is not None:
         tell(Text(f"queued until {{time}}: one listing of the account every {FRESH:.0f} s", time=TimeOfDay(until)))
     since = session.clock.monotonic()
@@ -96,14 +68,14 @@ async def snapshots_of_account(
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
     """Get the databases of the account, in the service's order, and keep them for later commands."""
     databases = await session.complete_listings.databases(session.listings.recent)
-    session.kept_pages.keep_databases(databases, session.clock.utc())
+    session.kept_pages.keep(session.clock.utc(), databases=databases)
     return databases
 
 
 async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
     """Request the databases of the account and keep them."""
     account = await session.databases.account(session.clock.monotonic(), patience=patience)
-    session.kept_pages.keep_databases(account.databases, session.clock.utc())
+    session.kept_pages.keep(session.clock.utc(), databases=list(account.databases))
 
 
 async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
@@ -111,28 +83,6 @@ async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
     listing = await session.listings.account_listing(session.clock.monotonic(), patience=patience)
     if listing is not None:
         _keep(session, by_database(listing))
-
-
-async def overview(session: Session, *, tell: Callable[[Words], None] = lambda _: None) -> Overview:
-    """Get every database, whether it runs, and its newest snapshot: three requests for any number of databases.
-
-    `tell` says until when it waits for its slot. A key that may not list the databases is an error.
-    """
-    unknown: list[Explained] = []
-    databases = await databases_of_account(session)
-    running = await _running(session, databases, unknown)
-    page = None
-    try:
-        page = await snapshots_of_account(session, tell=tell)
-    except NotAllowed as refused:
-        unknown.append(refused)
-    now = session.service_clock.now()
-    seen = []
-    for database in databases:
-        newest = await newest_good(session, database.id, page.of_each.get(database.id, {}) if page else {})
-        age = None if newest is None else age_of(newest, now)
-        seen.append(Seen(database, running.get(database.id), newest, age))
-    return Overview(seen, page, unknown)
 
 
 async def newest_good(
@@ -151,33 +101,33 @@ def age_of(snapshot: SnapshotInfo, now: datetime) -> float:
     return (now - parse_rfc3339(snapshot.created_at or rfc3339(now))).total_seconds()
 
 
-def _keep(session: Session, of_each: Mapping[str, Mapping[str, ListedSnapshot]], age: float = 0.0) -> None:
-    offset, at = session.service_clock.offset, session.clock.utc() - timedelta(seconds=age)
-    session.kept_pages.keep_snapshots(of_each, offset, at)
+def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
+    """Keep the account's snapshots; those without a name no page has shown yet."""
+    named = {one: {id_: each for id_, each in entries.items() if each.name} for one, entries in of_each.items()}
+    at = session.clock.utc() - timedelta(seconds=age)
+    session.kept_pages.keep(at, snapshots=named, offset=session.service_clock.offset)
 
 
-async def _kept_lately(session: Session) -> Shown | None:
+async def _kept_lately(session: Session) -> Page | None:
     """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
-    kept = session.kept_pages.snapshots
-    if kept is None or not 0 <= kept.age(session.clock.utc()) < FRESH:
+    kept = session.kept_pages.read()
+    age = kept.age("snapshots", session.clock.utc())
+    if not 0 <= age < FRESH:
         return None
-    of_each, found = kept.of_each, await session.complete_listings.found_lately()
-    return None if any(version_id not in of_each.get(one, {}) for one, version_id in found) else kept
+    found = await session.complete_listings.found_lately()
+    if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
+        return None
+    session.service_clock.assume(kept.offset)
+    return Page(kept.snapshots, age, kept=True)
 
 
-async def _running(
-    session: Session, databases: Sequence[AccountDatabase], unknown: list[Explained]
-) -> Mapping[str, bool]:
-    """Whether each database runs, as far as that is known: in one request, or in one for each if the service has no such route."""
-    try:
-        running = await session.client.database_statuses(patience=BRIEF)
-        if running is not None:
-            return running
-        if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
-            return {}
-        ask, now = partial(session.databases.running, patience=BRIEF), session.clock.monotonic()
-        each = await ask_all([partial(ask, database.id, now) for database in databases])
-        return dict(zip((database.id for database in databases), each, strict=True))
-    except NotAllowed as refused:
-        unknown.append(refused)
+async def running_databases(session: Session, databases: Sequence[AccountDatabase]) -> Mapping[str, bool]:
+    """Whether each database runs, as far as the service says: in one request, or in one for each if it has no such route."""
+    running = await session.client.database_statuses(patience=BRIEF)
+    if running is not None:
+        return running
+    if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
         return {}
+    ask, now = partial(session.databases.status, patience=BRIEF), session.clock.monotonic()
+    each = await ask_all([partial(ask, database.id, now) for database in databases])
+    return {database.id: status.running for database, status in zip(databases, each, strict=True)}

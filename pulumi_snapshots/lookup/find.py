@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from pulumi_snapshots.errors import CannotTell, Explained
-from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
+from pulumi_snapshots.listing.complete import ask_all, newest_first, time_of
+from pulumi_snapshots.lookup.account import OfEach
 from pulumi_snapshots.lookup.results import (
     DATABASE,
     DOWNLOAD_URL,
@@ -32,8 +33,6 @@ from pulumi_snapshots.snapshot.describe import describe
 
 T = TypeVar("T")
 
-OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
-"""The entries of each database, by version."""
 NO_TIME = datetime.min.replace(tzinfo=UTC)
 """Before every snapshot."""
 
@@ -123,9 +122,7 @@ def _fits(session: Session, query: SnapshotQuery, entry: ListedSnapshot) -> bool
         return False
     if query.newer_than is None and query.older_than is None:
         return True
-    if entry.modified is None:
-        raise undated(entry)
-    age = (session.client.service_clock.now() - entry.modified).total_seconds()
+    age = (session.client.service_clock.now() - time_of(entry)).total_seconds()
     is_new = query.newer_than is None or age <= query.newer_than
     return is_new and (query.older_than is None or age > query.older_than)
 
@@ -133,5 +130,5 @@ def _fits(session: Session, query: SnapshotQuery, entry: ListedSnapshot) -> bool
 async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
     if database.name is None or database.type is None:
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
-    running = await session.databases.running(database.id, since, patience=BRIEF)
-    return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, running)
+    status = await session.databases.status(database.id, since, patience=BRIEF)
+    return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, status.running)

@@ -9,7 +9,7 @@ import pulumi
 
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
-from pulumi_snapshots.program.invokes import arguments_of
+from pulumi_snapshots.program.lookups import arguments_of
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:

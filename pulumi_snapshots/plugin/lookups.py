@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.lookup.results import LATEST
-from pulumi_snapshots.program.invokes import later, now
-from pulumi_snapshots.program.lookups import Lookups
+from pulumi_snapshots.program.lookups import Lookups, later, now
 
 if TYPE_CHECKING:
     import pulumi

@@ -16,7 +16,7 @@ from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
+from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.run.once import Operation
@@ -357,7 +357,7 @@ class Run:
         elif shot.request is not None:
             others = {one.version for one in self.shots if one is not shot and one.version}
             with suppress(AmbiguousSnapshot):
-                entry = find_ours(page.entries, Search.of(shot.request, excluded=others))
+                entry = earliest(may_be_ours(page.entries, shot.request, others))
         if entry is not None:
             await self.found(shot, entry.version)
         return page, entry

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from functools import wraps
 from inspect import get_annotations, signature
 from pathlib import Path
+from textwrap import wrap
 from traceback import extract_stack
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.properties.catalogue import ResourceSchema
+    from pulumi_snapshots.properties.catalogue import Inputs, ResourceSchema
 
 T = TypeVar("T")
 Origin = Literal["manual", "automatic"]
@@ -37,6 +38,14 @@ LAST_OF_GUARD = (
     ", or a guard knows none: what guards take is noted for 30 days on this machine, or for all machines in "
     "squarecloud:sharedState"
 )
+
+OTHER_ARGUMENTS = {
+    "resource_name": "the resource's name in the program.",
+    "snapshot": "a Snapshot, or what a lookup has found; instead of it the inputs that say which one. "
+    "`pulumi.RunError` if neither is given, or both.",
+    "opts": "as for every resource; for a function, such as an explicit provider, the plugin's only.",
+}
+"""The arguments of resources and functions that are none of their inputs."""
 
 _said: set[str] = set()
 """Warnings that this program has shown."""
@@ -57,6 +66,8 @@ class Declared(pulumi.CustomResource):
         What a program's own subclass says for itself stays.
         """
         super().__init_subclass__(**more)
+        if "schema" in cls.__dict__:
+            cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
         declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), cls)
         cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
         if cls is not declaration and "schema" in declaration.__dict__:
@@ -119,6 +130,16 @@ class Declared(pulumi.CustomResource):
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         """Register the resource with the engine, as its constructor."""
+
+
+def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:
+    """A documentation, and each argument of a function, as the catalogue describes it."""
+    described, lines = inputs.properties(), [doc, "", "Args:"]
+    for name in list(signature(function).parameters)[1:]:
+        about = described[name].description if name in described else OTHER_ARGUMENTS[name]
+        text = f"{name}: {about[0].lower()}{about[1:]}"
+        lines += wrap(text, 120, initial_indent="    ", subsequent_indent="        ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _converted(types: Mapping[str, str]) -> dict[str, Any]:

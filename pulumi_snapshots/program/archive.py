@@ -18,36 +18,7 @@ if TYPE_CHECKING:
 
 
 class ArchiveDeclaration(Declared):
-    """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it.
-
-    `pulumi up` streams it there, resumes a transfer that breaks off, and lets the object appear under its name only once
-    it is whole and verified. Another version is another object; a new signature of the same version changes nothing.
-
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: the Snapshot to archive, or what a lookup has found; instead of it `database_id` and `version_id`, or
-            `download_url` alone.
-        destination: a path of the machine that runs `pulumi`, or a URI of `file://`, `s3://`, `gs://` or `az://`. With
-            a final `/` it is a folder, in which the object is named `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.
-        database_id: the database whose snapshot it is.
-        version_id: the snapshot's version id.
-        download_url: signed and pinned to a version, such as another stack's output; alone it needs no API key. A
-            secret.
-        keep_last: how many objects of this resource to keep; older ones are removed once a new one is whole. All unless
-            given.
-        keep: which objects of this resource to keep, in tiers, instead of `keep_last`; others are removed once a new one
-            is whole.
-        pin: whether the object is kept for good, whatever `keep` and `keep_last` say.
-        recipients: public keys of age (`age1…`): the object is encrypted for them, and only their private keys open it.
-            Changed recipients archive again.
-        delete_object: whether deleting or replacing the resource deletes its object; it is kept unless given.
-        timeout: how long the transfer may take. The resource's custom timeout for creates wins. 1h unless given. A
-            string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        opts: as for every resource.
-
-    Raises:
-        pulumi.RunError: what to archive is not given, or given twice.
-    """
+    """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it."""
 
     schema = ARCHIVE
 

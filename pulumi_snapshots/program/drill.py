@@ -23,42 +23,7 @@ Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-as
 
 
 class DrillDeclaration(Declared):
-    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back.
-
-    `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
-    runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
-    database or `every` drill again. Nothing that the program uses is written to but the scratch database. An archive is
-    loaded without the service.
-
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: the Snapshot to drill, or what a lookup has found; instead of it `database_id` and `version_id`.
-        checks: what the restored database is asked, and what it must answer. Changed ones are run at once if the scratch
-            database still holds the restore, otherwise with the next drill.
-        archive: in place of a snapshot, the path or URI of an archive of one: it is loaded into the database of
-            `connection`, at any host, by its engine's own programs. Another one is drilled.
-        identity_file: the file of the private key that opens an encrypted archive, as `age-keygen` writes it, on the
-            machine that runs `pulumi`.
-        scratch_database_id: the database that is overwritten: yours, of the same engine, and for drills only. Required,
-            unless an archive is drilled.
-        overwrite_scratch: must be true, else the preview fails: everything that the scratch database holds is overwritten.
-        password: the password of the scratch database, as the service shows it: host, port, user and client certificate
-            follow from its id. For another user or another way there give `connection`. A secret.
-        connection: how to connect to the scratch database, in place of `password`, such as
-            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS. A secret.
-        database_id: the database whose snapshot is drilled.
-        version_id: the snapshot's version id. Another one is drilled.
-        every: an update this long after the last drill drills again, also if nothing else has changed. A string such as
-            `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        triggers: any values. A change of any drills again.
-        on_failure: what a drill that fails does: `error` fails the update, `warn` only warns. error unless given.
-        timeout: how long the restore and the checks may take, and each resume again. The resource's custom timeout for
-            creates wins. 30m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        opts: as for every resource.
-
-    Raises:
-        pulumi.RunError: which snapshot to drill is not given, or given twice.
-    """
+    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back."""
 
     schema = DRILL
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pulumi.runtime import invoke, invoke_output
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
+
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS
+from pulumi_snapshots.program import LookupFailed, hidden, refuse_outputs, with_arguments
+from pulumi_snapshots.properties.catalogue import in_camel, in_python
+from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import pulumi
 
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
@@ -15,6 +25,19 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
+FAILS = "an argument cannot be used, there is no such database, or the service gives no certain answer"
+
+
+def _described(lookup: Lookup[Any]) -> Callable[[F], F]:
+    """Let a method's documentation list its arguments, and say when it fails."""
+
+    def describe(method: F) -> F:
+        fails = f"{method.__doc__}\n\n`LookupFailed` is raised if {FAILS}."
+        method.__doc__ = with_arguments(fails, method, lookup.query)
+        return method
+
+    return describe
 
 
 class Lookups(ABC):
@@ -31,6 +54,7 @@ class Lookups(ABC):
     def _later(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> pulumi.Output[T]:
         """Ask once the arguments, which may be outputs, are known."""
 
+    @_described(SNAPSHOTS)
     def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
         self,
         database_id: str | None = None,
@@ -41,21 +65,7 @@ class Lookups(ABC):
         with_url: bool | None = None,
         opts: pulumi.InvokeOptions | None = None,
     ) -> list[SnapshotInfo]:
-        """List the snapshots that the service has, newest first; in previews, too.
-
-        Durations are strings such as `90s`, `45m`, `1h30m`, `7d`, or numbers of seconds, by the service's clock.
-
-        Args:
-            database_id: of this database; of the whole account unless given.
-            origin: `manual` or `automatic`; both unless given.
-            newer_than: only snapshots taken at most this long ago; at most 30 days.
-            older_than: only snapshots taken longer ago than this; at most 30 days.
-            with_url: whether each has its `download_url`, with which anyone can read the data. No unless given.
-            opts: see the class.
-
-        Raises:
-            LookupFailed: an argument cannot be used, or the service gives no certain answer.
-        """
+        """List the snapshots that the service has, newest first; in previews, too."""
         return self._now(SNAPSHOTS, **_of(locals()))
 
     def get_snapshots_output(  # noqa: PLR0913  the arguments of the lookup, and the options
@@ -71,6 +81,7 @@ class Lookups(ABC):
         """`get_snapshots` for arguments that are outputs; a secret if it holds download URLs."""
         return self._later(SNAPSHOTS, **_of(locals()))
 
+    @_described(LATEST)
     def get_latest_snapshot(
         self,
         database_id: str,
@@ -80,19 +91,7 @@ class Lookups(ABC):
         with_url: bool | None = None,
         opts: pulumi.InvokeOptions | None = None,
     ) -> SnapshotInfo | None:
-        """Find the newest available snapshot of a database, no matter who took it, or None; in previews, too.
-
-        Args:
-            database_id: the database.
-            origin: `manual` or `automatic`; both unless given.
-            max_age: only a snapshot taken at most this long ago, by the service's clock; at most 30 days. A string such as
-                `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-            with_url: whether it has its `download_url`, with which anyone can read the data. No unless given.
-            opts: see the class.
-
-        Raises:
-            LookupFailed: an argument cannot be used, or the service gives no certain answer.
-        """
+        """Find the newest available snapshot of a database, no matter who took it, or None; in previews, too."""
         return self._now(LATEST, **_of(locals()))
 
     def get_latest_snapshot_output(
@@ -107,12 +106,9 @@ class Lookups(ABC):
         """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
         return self._later(LATEST, **_of(locals()))
 
+    @_described(DOWNLOAD_URL)
     def get_download_url(self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None) -> str:
-        """Look up the download URL of a snapshot, in plain text; anyone with it can read the data.
-
-        Raises:
-            LookupFailed: the service does not list the snapshot, or gives no certain answer.
-        """
+        """Look up the download URL of a snapshot, in plain text; anyone with it can read the data."""
         return self._now(DOWNLOAD_URL, **_of(locals()))
 
     def get_download_url_output(
@@ -125,12 +121,9 @@ class Lookups(ABC):
         """`get_download_url` as an output, which is a secret."""
         return self._later(DOWNLOAD_URL, **_of(locals()))
 
+    @_described(DATABASE)
     def get_database(self, database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
-        """Look up a database of the account, and whether it runs; in previews, too.
-
-        Raises:
-            LookupFailed: the id cannot be used, there is no such database, or the service gives no certain answer.
-        """
+        """Look up a database of the account, and whether it runs; in previews, too."""
         return self._now(DATABASE, **_of(locals()))
 
     def get_database_output(
@@ -139,12 +132,9 @@ class Lookups(ABC):
         """`get_database` for an argument that is an output."""
         return self._later(DATABASE, **_of(locals()))
 
+    @_described(DATABASES)
     def get_databases(self, *, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
-        """List the databases of the account, and whether each runs (one request for each); in previews, too.
-
-        Raises:
-            LookupFailed: the service gives no certain answer.
-        """
+        """List the databases of the account, and whether each runs (one request for each); in previews, too."""
         return self._now(DATABASES, **_of(locals()))
 
     def get_databases_output(
@@ -157,3 +147,51 @@ class Lookups(ABC):
 def _of(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a method's call."""
     return {name: value for name, value in given.items() if name != "self"}
+
+
+# By the engine, which asks the plugin, or in a test of a program the mocks, for both ways ---------------------------------
+
+
+def are_mocked() -> bool:
+    """Whether a test runs the program with mocks instead of an engine; they must answer all that leaves it."""
+    return isinstance(get_monitor(), MockMonitor)
+
+
+def now(lookup: Lookup[T], opts: pulumi.InvokeOptions | None, **arguments: Any) -> T:
+    """Ask, and wait for the answer."""
+    refuse_outputs(lookup.function, arguments)
+    token = token_of(lookup)
+    try:
+        found = invoke(token, arguments_of(arguments), opts).value
+    except Exception as error:  # noqa: BLE001  the SDK raises nothing else
+        raise LookupFailed(
+            lookup.function, text_of(error, token), why=error
+        ) from None  # the text has its page's address already
+    return answer_of(lookup, found)
+
+
+def later(lookup: Lookup[T], opts: pulumi.InvokeOutputOptions | None, **arguments: Any) -> pulumi.Output[T]:
+    """Ask once the arguments are known."""
+    found: pulumi.Output[Any] = invoke_output(token_of(lookup), arguments_of(arguments), opts)
+    return hidden(lookup, found.apply(partial(answer_of, lookup)), arguments)
+
+
+def token_of(lookup: Lookup[Any]) -> str:
+    """The name of a function in every language."""
+    return f"{PACKAGE}:index:{in_camel(lookup.function)}"
+
+
+def text_of(error: Exception, token: str) -> str:
+    """What the plugin says, without what the engine and the SDK put before it."""
+    text = str(error).removeprefix(f"invoke of {token} failed: ")
+    return text.removeprefix(f"invocation of {token} returned an error: ")
+
+
+def arguments_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the plugin takes them; None is left out."""
+    return {in_camel(name): value for name, value in arguments.items() if value is not None}
+
+
+def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
+    """What the plugin answers, as its result declares it."""
+    return lookup.answer(in_python(lookup.result.properties(), found or {}))

@@ -17,28 +17,7 @@ if TYPE_CHECKING:
 
 
 class RestoreDeclaration(Declared):
-    """A snapshot put back into a database, over everything that the database holds; once, when it is created.
-
-    `pulumi up` sends one request and waits until the service says that it succeeded, and the database runs. Afterwards
-    only other triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither
-    does a refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
-
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: the Snapshot to put back, or what a lookup has found; instead of it `database_id` and `version_id`.
-        overwrite: must be true, else the preview fails: everything that the database holds is overwritten.
-        database_id: the database whose snapshot is put back.
-        version_id: the snapshot's version id.
-        target_database_id: the database to overwrite, of the same engine; the snapshot's own unless given. Another one
-            restores again.
-        triggers: any values. A change of any restores again.
-        timeout: how long the restore may take, and each resume again. The resource's custom timeout for creates wins.
-            15m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        opts: as for every resource.
-
-    Raises:
-        pulumi.RunError: which snapshot to put back is not given, or given twice.
-    """
+    """A snapshot put back into a database, over everything that the database holds; once, when it is created."""
 
     schema = RESTORE
 

@@ -14,24 +14,7 @@ if TYPE_CHECKING:
 
 
 class SnapshotDeclaration(Declared):
-    """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back.
-
-    `pulumi up` sends one request, waits until the service lists exactly the snapshot that it started, and exposes a
-    download URL pinned to it. A replacement takes the new one first; delete forgets, and the service keeps a snapshot
-    until its 30 days are over. The id is `DATABASE_ID/VERSION_ID`, and `DATABASE_ID/latest` imports the newest one.
-
-    Args:
-        resource_name: the resource's name in the program.
-        database_id: the database to take a snapshot of. Another one takes a new snapshot.
-        triggers: any values, such as a release. A change of any takes a new snapshot.
-        rotate_after: an update this long after its creation takes a new snapshot; at most 30 days. A string such as
-            `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        reuse_within: before a request, adopt the newest manual snapshot of this database that is younger than this,
-            unless it was restored since; at most 30 days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        timeout: how long the create may take, and each resume again. The resource's custom timeout for creates wins.
-            45m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        opts: as for every resource.
-    """
+    """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back."""
 
     schema = SNAPSHOT
 

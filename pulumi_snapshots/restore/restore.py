@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
-from pulumi_snapshots.listing.wait import find_version
+from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
@@ -43,14 +43,7 @@ class RestoreRefused(Explained):
 async def restore(
     session: Session, inputs: RestoreInputs, listener: Listener, owner: str | None = None, *, fresh: bool = False
 ) -> RestoreRecord:
-    """Put a snapshot back and wait until that has succeeded and its database runs again.
-
-    Args:
-        session: the service.
-        inputs: checked.
-        listener: gets the progress.
-        owner: the resource's URN, or the command; None if unknown.
-        fresh: whether another one is wanted, whatever earlier runs have left.
+    """Put a snapshot back and wait until that has succeeded and its database runs again; see `Restoring`.
 
     Raises:
         RestorePending: it was or may have been started, and its end was not seen; keep the record.
@@ -101,7 +94,7 @@ class Restoring:
         inputs: checked.
         member: gets the progress.
         owner: the resource's URN, or the command; None if unknown.
-        fresh: see `restore`.
+        fresh: whether another one is wanted, whatever earlier runs have left.
         not_done: what was not done if no request was sent; a sentence.
         before: finds out, before a request, whether it must not be sent; gets the snapshot's engine, if that is known.
         holds: how long others must stay away after it, as a drill's must, which may share its database with others.
@@ -200,8 +193,8 @@ class Restoring:
             until = await session.rate_limiter.free_at(ACCOUNT_LISTING)
             why = f"one listing of the account every {ACCOUNT_LISTING.per_account:.0f} s" if until else ""
             operation.show("looking up the snapshot", until=until, why=why)
-            where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member
-            entry, by = await find_version(*where, patience=inputs.timeout)
+            where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member.waits
+            entry, by = await wait_for_version(*where, patience=inputs.timeout)
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
@@ -309,27 +302,26 @@ class Restoring:
 
 def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
-    other = refused.attempt
+    other, then = refused.attempt, [Next(Step.RUN_AGAIN)]
     what = f"snapshot {other.source} was restored onto database {other.database_id}"
-    when = other.result if other.is_over else to_the_second(other.request.requested)
+    at = f"at {other.result if other.is_over else to_the_second(other.request.requested)}"
     if refused.why == "overtaken":
         happened = (
             f"another run of the same resource has requested the restore of snapshot {other.source} onto database "
             f"{other.database_id} before this run's request could be sent"
         )
-        return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
-    if refused.why == "done":
+    elif refused.why == "done":
         happened = (
-            f"{what} for this very resource at {when}, and this run was not shown that the state has it: an older checkpoint was "
-            "imported, or the restore is replaced without a refresh"
+            f"{what} for this very resource {at}, and this run was not shown that the state has it: an older "
+            "checkpoint was imported, or the restore is replaced without a refresh"
         )
         then = [Next(Step.CHECK_DATA), Next(Step.RESTORE_AGAIN), Next(Step.RESTORE_BY_TRIGGERS)]
-        return RestoreRefused(happened, NOT_RESTORED, then)
-    happened = (
-        f"{what} for {other.owner} at {when}, and no later run has shown that its state was saved: this may be the same restore "
-        "under another name"
-    )
-    then = [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
+    else:
+        happened = (
+            f"{what} for {other.owner} {at}, and no later run has shown that its state was saved: this may be the "
+            "same restore under another name"
+        )
+        then = [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
     return RestoreRefused(happened, NOT_RESTORED, then)
 
 

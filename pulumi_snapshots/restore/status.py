@@ -6,18 +6,18 @@ status must do for an accepted restore: it is over once the database says that i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import SKEW, Attempt, Request
-from pulumi_snapshots.listing.wait import failed_poll
+from pulumi_snapshots.listing.polling import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.once import until_free
 from pulumi_snapshots.run.session import Session
@@ -27,6 +27,7 @@ from pulumi_snapshots.service.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.service.models import DatabaseStatus, RestoreStatus
 from pulumi_snapshots.service.rate_limiter import BLOCKED
 
+T = TypeVar("T")
 APART = timedelta(seconds=RESTORE_PER_DATABASE)
 """Two restores of one database are never accepted closer together. A request may also take this long to arrive."""
 SAME = timedelta(seconds=1)
@@ -170,24 +171,24 @@ class StatusWatch:
 
     async def _restore(self, patience: Patience) -> RestoreStatus | None:
         """The last restore of the database; None if it is not known."""
-        self.failed = ""
-        try:
-            status = await self.session.client.restore_status(self.database_id, patience=patience)
-        except RestoreRunning:
-            return RestoreStatus(state="running")
-        except SquareCloudError as error:
-            self.failed = failed_poll(error)
-            return None
-        self.denials = self.denials + 1 if status is None else 0
+        ask = self.session.client.restore_status(self.database_id, patience=patience)
+        status = await self._answer(ask, RestoreStatus(state="running"))
+        if not self.failed:
+            self.denials = self.denials + 1 if status is None else 0
         return status
 
     async def _database(self, patience: Patience) -> DatabaseStatus | None:
         """The database's own status; None if it is not known."""
-        now = self.session.clock.monotonic()
+        ask = self.session.databases.status(self.database_id, self.session.clock.monotonic(), patience=patience)
+        return await self._answer(ask, DatabaseStatus(running=False))
+
+    async def _answer(self, ask: Awaitable[T], while_restored: T) -> T | None:
+        """An answer of the service; None, and `failed`, after a failure that may pass."""
+        self.failed = ""
         try:
-            return await self.session.databases.status(self.database_id, now, patience=patience)
+            return await ask
         except RestoreRunning:
-            return DatabaseStatus(running=False)
+            return while_restored
         except SquareCloudError as error:
             self.failed = failed_poll(error)
             return None
@@ -261,18 +262,18 @@ class StatusWatch:
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""
-        if self._needs_database or self.shown is None:
+        shown, restore = self.shown, "a restore of the database"
+        if self._needs_database or shown is None:
             down = "seen down, but not running again" if self.is_down else "not seen running since"
-            return (
-                f"the database was {down}" if self.request.accepted else "the service does not say how a restore stands"
-            )
+            unsaid = "the service does not say how a restore stands"
+            return f"the database was {down}" if self.request.accepted else unsaid
         if self.is_ours is False:
-            began = to_the_second(self.shown.started_at) if self.shown.started_at else "a later time"
+            began = to_the_second(shown.started_at) if shown.started_at else "a later time"
             if self.request.began is not None:
                 return f"another restore of the database began at {began}"
-            return f"a restore of the database began at {began}, which may be this one or a later one"
-        if self.shown.state not in {"none", SUCCESS, "error"}:
-            return f"a restore of the database was {self.shown} when the service was last asked"
-        if self.shown.state == "none" and self.age >= OUTCOME_KEPT:
+            return f"{restore} began at {began}, which may be this one or a later one"
+        if shown.state not in {"none", SUCCESS, "error"}:
+            return f"{restore} was {shown} when the service was last asked"
+        if shown.state == "none" and self.age >= OUTCOME_KEPT:
             return "the service no longer shows how the restore of the database ended"
-        return "the service has shown no restore of the database since"
+        return f"the service has shown no {restore.removeprefix('a ')} since"

@@ -18,8 +18,7 @@ from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
-from pulumi_snapshots.listing.poll_plan import PollPlan
-from pulumi_snapshots.listing.quota import QuotaHint
+from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
@@ -97,7 +96,6 @@ class Session(Stoppable):
         )
         # Of this machine alone, since shell completion reads them.
         self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
-        self.quota_hint = QuotaHint(self.client, self.listings)
         self._asking_time = anyio.Lock()
         # When it was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)

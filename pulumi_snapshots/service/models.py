@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,7 +26,7 @@ from pydantic.functional_validators import AfterValidator
 from pydantic_core import CoreSchema, core_schema
 
 from pulumi_snapshots.clock import in_utc, is_nonsense
-from pulumi_snapshots.service.signed_url import version_of
+from pulumi_snapshots.service.signed_url import database_of, database_of_name, version_of
 
 PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
 
@@ -104,6 +106,11 @@ class ListedSnapshot(_Wire):
         """The version id; old entries have it only in `key` or `url`."""
         return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
+    @property
+    def database(self) -> str | None:
+        """The database, in the path of the URL; without a URL, as in old entries, it is the name. None if it is unknown."""
+        return database_of_name(self.name) if self.url is None else database_of(self.url)
+
 
 @dataclass(frozen=True, eq=False)
 class Listing:
@@ -120,6 +127,14 @@ class Listing:
     unreadable: int
     sent_at: float
     service_time: datetime
+
+    @cached_property
+    def of_each(self) -> dict[str | None, list[ListedSnapshot]]:
+        """The entries by database, sorted once: the account's listing holds a month of each, and every pending snapshot searches it."""
+        of_each = defaultdict[str | None, list[ListedSnapshot]](list)
+        for entry in self.entries:
+            of_each[entry.database].append(entry)
+        return dict(of_each)
 
 
 class Finished(_Wire):

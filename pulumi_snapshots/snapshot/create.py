@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-
-import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import (
@@ -22,8 +21,17 @@ from pulumi_snapshots.errors import (
     Words,
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, SECOND, Attempt, ClaimRefused, Status, is_resource
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, late_text, may_be_ours, proves_failure
-from pulumi_snapshots.listing.wait import PINNING, ListingWait
+from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.listing.match import (
+    AmbiguousSnapshot,
+    described,
+    earliest,
+    late_text,
+    may_be_ours,
+    proves_failure,
+)
+from pulumi_snapshots.listing.polling import PINNING, until_listed
+from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.once import Operation, TimeIsUp, until_free
@@ -71,15 +79,7 @@ async def create(  # noqa: PLR0913  what is known of it
     fresh: bool = False,
     needs_url: bool = True,
 ) -> SnapshotRecord:
-    """Take a snapshot and wait until the listing shows exactly it.
-
-    Args:
-        session: the service.
-        inputs: checked.
-        listener: gets the progress.
-        owner: the resource's URN, or the command; None if unknown.
-        fresh: whether another one is wanted, whatever earlier runs have left.
-        needs_url: whether to wait for its pinned URL, which only a listing has, if an answer has named its version.
+    """Take a snapshot and wait until the listing shows exactly it; see `Taking`.
 
     Raises:
         Pending: the snapshot was or may have been started, and the wait for it ended; keep the record.
@@ -117,8 +117,8 @@ class Taking:
         inputs: checked.
         member: gets the progress.
         owner: the resource's URN, the command or the guard; None if unknown.
-        fresh: see `create`.
-        needs_url: see `create`; no guard needs it.
+        fresh: whether another one is wanted, whatever earlier runs have left.
+        needs_url: whether to wait for its pinned URL, which only a listing has, if an answer has named its version; no guard does.
         spent: of a guard's: when something guarded has last happened. No resource and no state keeps it: any snapshot will do
             that is young enough, and was requested after that.
 
@@ -160,29 +160,37 @@ class Taking:
 
     async def carry_out(self) -> SnapshotRecord:
         """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`."""
+        why, cause = "", None
         try:
             return await self.operation.in_time(self._record())
-        except TimeIsUp as why:
-            if named := await self._named():
-                return named
-            raise self.unresolved(str(why)) from None
         except ClaimRefused as refused:
             raise self._refused(refused.attempt) from None
+        except TimeIsUp as time_is_up:
+            why = str(time_is_up)
+        except (SquareCloudError, AmbiguousSnapshot) as error:
+            if self.operation.attempt is None:  # nothing was started
+                raise
+            cause = error
+        if self.finished is not None and self.finished.version is not None:
+            return await self._unlisted(self.finished.version, cause)
+        raise self.unresolved(why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause) from cause
 
     async def _record(self) -> SnapshotRecord:
         while True:
             if (adopted := await self._adopted_or_sent()) is not None:
                 return adopted
-            if (record := await self._ended()) is not None and not await self._was_overtaken():
+            async with self.session.lock(self.operation.sent.id):
+                record = await self._found()
+            if record is not None and not await self._was_overtaken():
                 return record
 
     # Before the request --------------------------------------------------------------------------------------------------
 
     async def _adopted_or_sent(self) -> SnapshotRecord | None:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
-        operation, refusal, is_first = self.operation, None, True
+        session, operation, refusal, is_first = self.session, self.operation, None, True
         self.finished = None
-        with self.session.poll_plan.expecting():
+        with session.poll_plan.expecting():
             while await operation.to_send(self._settle):
                 # A listing that is requested too often stays an old one. But what was waited for may do, or what has caused a
                 # refusal: an earlier request of ours, of which this run does not know.
@@ -192,18 +200,16 @@ class Taking:
                 is_first = False
                 if (newest := self.memory.newest_known) is not None:
                     # It must be clearly older than our request, also for a later run that knows neither.
-                    age = self.session.service_clock.now() - newest
-                    await self.session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
+                    age = session.service_clock.now() - newest
+                    await session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
                 try:
                     path = f"POST /databases/{self.database_id}/snapshots"
                     async with operation.sending(CREATE, path) as leave_by:
                         if leave_by is not None:
-                            self.finished = await self.session.client.start_snapshot(
-                                self.database_id, leave_by=leave_by
-                            )
+                            self.finished = await session.client.start_snapshot(self.database_id, leave_by=leave_by)
                             operation.how = "200" if self.finished else "202"
                 except QuotaUsedUp as error:
-                    await self.session.quota_hint.explain(error, self.database_id)
+                    await explain_quota(error, self.database_id, session.databases, session.listings)
                     raise
                 except PASSING as error:
                     refusal = error
@@ -215,13 +221,13 @@ class Taking:
         """Wait until another request of this database cannot be mistaken for ours, see `Operation.to_send`."""
         ledger = self.session.ledger
         try:
-            entry = await self._listed(other, waits, ())
+            entry = await self._listed(other, waits)
         except AmbiguousSnapshot as ambiguous:
             for each in ambiguous.candidates:
                 self.memory.remember_snapshot(each.modified)
             return False  # only its owner needs to know which one it is: all that are listed are older than our request
         if entry is None:
-            if await self._doubt(other, ()):
+            if await self._doubt(other):
                 return False
             await ledger.withdraw(other)
             return True
@@ -256,60 +262,56 @@ class Taking:
         if not self.inputs.reuse_within:
             return None
         self.operation.does("looking for a snapshot to reuse")
-        session, memory, database_id = self.session, self.memory, self.database_id
-        young = session.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
+        session, now = self.session, self.session.service_clock.now()
+        young = now - timedelta(seconds=self.inputs.reuse_within)
         attempts = await session.ledger.attempts()
-        ours = [each for each in attempts if each.has_snapshot and each.database_id == database_id]
-        # The listing may show when it was finished, the ledger when it was requested.
-        posted = {each.result: each.request.posted_at for each in ours}
-        fitting: list[tuple[datetime, SnapshotRecord | ListedSnapshot]] = []
+        ours = [each for each in attempts if each.has_snapshot and each.database_id == self.database_id]
+        others = set() if self.spent else self.memory.replaced | self.memory.claimed
+        fitting: list[tuple[datetime, str, ListedSnapshot | None]] = []
         if self.spent:
             young -= session.clock.utc() - self.operation.began
-            oldest = session.service_clock.now() - (self.operation.intent.oldest or timedelta(0))
-            for each in ours:
-                # However long it took: the change that it was for began only then, and may be tried again. But the next run may
-                # have found just now what a killed one has requested long ago.
-                if (each.ended_at or each.request.posted_at) >= young and each.request.posted_at >= oldest:
-                    record = SnapshotRecord(database_id, each.result, available=True)
-                    fitting.append((each.request.posted_at, record.created(each.request.requested)))
-        if not fitting and (not self.spent or session.ledger.place.is_shared):
-            page = await session.listings.read_page(
-                database_id, session.clock.monotonic() if again else session.listings.recent
-            )
-            others = set() if self.spent else memory.replaced | memory.claimed
+            oldest = now - (self.operation.intent.oldest or timedelta(0))
+            # However long it took: the change that it was for began only then, and may be tried again. But the next run may
+            # have found just now what a killed one has requested long ago.
             fitting = [
-                (posted.get(each.version, each.modified), each)
+                (each.request.posted_at, each.result or "", None)
+                for each in ours
+                if (each.ended_at or each.request.posted_at) >= young and each.request.posted_at >= oldest
+            ]
+        if not fitting and (not self.spent or session.ledger.place.is_shared):
+            since = session.clock.monotonic() if again else session.listings.recent
+            page = await session.listings.page(self.database_id, since, together=True)
+            # The listing may show when it was finished, the ledger when it was requested.
+            posted = {each.result: each.request.posted_at for each in ours}
+            fitting = [
+                (posted.get(each.version, each.modified), each.version or "", each)
                 for each in page.entries
                 if each.origin == "manual" and each.modified and each.modified >= young and each.version not in others
             ]
         if not fitting:
             return None
-        taken, found = max(fitting, key=lambda each: each[0])
-        is_worthless = taken < await self._worthless_before(attempts) + SECOND
-        if is_worthless or await self._restored_since(taken, unless_known=bool(self.spent)):
+        taken, version, entry = max(fitting, key=lambda each: each[0])
+        if await self._is_worthless(attempts, taken - SECOND, unless_known=bool(self.spent)):
             why = "changed or restored" if self.spent else "restored"
-            version = found.version_id if isinstance(found, SnapshotRecord) else found.version
-            line = f"snapshot {database_id}/{version} is not used again: the database was {why} since"
+            line = f"snapshot {self.database_id}/{version} is not used again: the database was {why} since"
             if session.memory.is_first(line):
                 self.member.note(line)
             return None
-        record = found if isinstance(found, SnapshotRecord) else await self._described(found)
+        known = SnapshotRecord(self.database_id, version, available=True).created(taken.replace(microsecond=0))
+        record = await self._described(entry) if entry else known
         which = taken_text(record, session.service_clock.now())
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record
 
-    async def _worthless_before(self, attempts: list[Attempt]) -> datetime:
-        """What was taken before it would lose data, or bring back what a restore has replaced, as far as the ledger knows."""
-        restores = [
-            each.ended_at or each.request.posted_at
-            for each in attempts
-            if (each.kind, each.database_id) == ("restore", self.database_id)
-        ]
-        spent = await self.spent() if self.spent else None
-        return max([*restores, *([spent] if spent else [])], default=LONG_AGO)
+    async def _is_worthless(self, attempts: list[Attempt], taken: datetime, *, unless_known: bool = False) -> bool:
+        """Whether what was taken then would lose data, or bring back what a restore has replaced.
 
-    async def _restored_since(self, taken: datetime, *, unless_known: bool = False) -> bool:
-        """Whether somebody has restored the database since, as the service tells for an hour; `unless_known` if it does not."""
+        The ledger knows the restores of runs, the service the last one for an hour; `unless_known` counts if it does not tell.
+        """
+        restores = [each for each in attempts if (each.kind, each.database_id) == ("restore", self.database_id)]
+        spent = (await self.spent() if self.spent else None) or LONG_AGO
+        if max([spent, *(each.ended_at or each.request.posted_at for each in restores)]) > taken:
+            return True
         with suppress(SquareCloudError):
             status = await self.session.client.restore_status(self.database_id, patience=BRIEF)
             restored = (status.finished_at or status.started_at) if status else None
@@ -318,40 +320,31 @@ class Taking:
 
     # After the request ---------------------------------------------------------------------------------------------------
 
-    async def _ended(self) -> SnapshotRecord | None:
-        """Wait until the snapshot is listed; None if it never came, so that another one has to be requested."""
-        try:
-            async with self.session.lock(self.operation.sent.id):
-                return await self._found()
-        except (SquareCloudError, AmbiguousSnapshot) as error:
-            if named := await self._named(error.happened):
-                return named
-            raise self.unresolved(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
-
     async def _found(self) -> SnapshotRecord | None:
-        """The snapshot of the attempt; None if it never came, which must be certain."""
-        session, operation, finished = self.session, self.operation, self.finished
+        """Wait until the snapshot of the attempt is listed; None if there is something else to wait for, or to request.
+
+        It is requested again only if it certainly never came.
+        """
+        session, operation = self.session, self.operation
         attempt = await operation.newest()
         if attempt.status is Status.FOUND:
             return await self._of_earlier_run(attempt)
-        version = finished.version if finished else None
-        if version and not self.needs_url:
-            return await self._named()
-        excluded = self.memory.known | self.memory.claimed
-        with suppress(NothingSent, LedgerUnavailable):
-            await session.know_time(self.database_id)
-            excluded |= {each.result or "" for each in await session.ledger.snapshots(self.database_id)}
-        with anyio.move_on_after(PINNING if version else None) as pinning:
-            entry = await self._listed(attempt, self.member.waits, excluded, finished=finished, age=operation.age)
-        if pinning.cancelled_caught:
-            return await self._named()
+        version = self.finished.version if self.finished else None
+        entry, excluded = None, self.memory.known | self.memory.claimed
+        if self.needs_url or version is None:
+            with suppress(NothingSent, LedgerUnavailable):
+                await session.know_time(self.database_id)
+                excluded |= {each.result or "" for each in await session.ledger.snapshots(self.database_id)}
+            entry = await self._listed(attempt, self.member.waits, excluded)
         if entry is not None:
             return await self._of_entry(attempt, entry)
+        if version is not None:
+            return await self._unlisted(version)
         if doubt := await self._doubt(attempt, excluded):
             raise self.unresolved(doubt, undecided=True)
         newest = await operation.newest()
         if newest.status is Status.FOUND or newest.request.answered != attempt.request.answered:
-            return await self._found()  # by a run elsewhere
+            return None  # a run elsewhere knows more of it
         await operation.withdraw()
         # What runs had taken before it is what it was to replace.
         operation.intent = replace(operation.intent, fresh=True)
@@ -360,39 +353,40 @@ class Taking:
         return None
 
     async def _listed(
-        self,
-        attempt: Attempt,
-        waits: Callable[..., None],
-        excluded: Collection[str],
-        *,
-        finished: Finished | None = None,
-        age: float = 0.0,
+        self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
     ) -> ListedSnapshot | None:
-        """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be.
-
-        What a 200 has told came just now; `age` is how many seconds earlier runs have waited.
-        """
-        session, request, now = self.session, attempt.request, self.session.service_clock.now()
-        behind = self.behind and attempt is self.operation.attempt
-        search = Search.of(request, finished=now if finished else None, excluded=excluded, behind=behind)
-        shown_by = session.clock.monotonic() + (search.over - now).total_seconds()
+        """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
+        request, now = attempt.request, self.session.service_clock.now()
+        is_ours = attempt is self.operation.attempt
+        finished = self.finished if is_ours else None
         version = finished.version if finished else None
-        about = attempt.database_id, waits, request.answered, request.accepted, search, version
-        wait = ListingWait(session.poll_plan, *about)
-        return await wait.until_listed(age=age, first_after=0.0 if finished else None, shown_by=shown_by)
+        by = now if finished else None  # the 200 came just now
+        behind = self.behind and is_ours
 
-    async def _doubt(self, attempt: Attempt, excluded: Collection[str]) -> str:
+        def find(page: Page) -> ListedSnapshot | None:
+            if version is not None:
+                return page.version(version)
+            return earliest(may_be_ours(page.entries, request, excluded, by, behind=behind))
+
+        return await until_listed(
+            self.session.poll_plan,
+            attempt.database_id,
+            find,
+            waits,
+            request,
+            age=self.operation.age if is_ours else 0.0,
+            first_after=0.0 if finished else None,
+            shown_by=(request.posted_at + request.longest - now).total_seconds(),
+            patience=PINNING if version else math.inf,
+        )
+
+    async def _doubt(self, attempt: Attempt, excluded: Collection[str] = ()) -> str:
         """Why it is not certain that the service never made the snapshot of a request, whose time is over; empty if it is."""
         page = await self.session.listings.own_page(attempt.database_id, self.session.listings.recent)
-        search = Search.of(attempt.request, excluded=excluded)
-        if proves_failure(page, search, self.memory.due):
+        if proves_failure(page, attempt.request, excluded, self.memory.due):
             return ""
-        listed_ones = ", ".join(
-            f"{one.version} ({to_the_second(one.modified) if one.modified else 'no time'})"
-            for one in may_be_ours(page.entries, search)
-        )
-        if listed_ones:
-            return f"The service lists what may be it, or somebody else's: {listed_ones}."
+        if listed := ", ".join(map(described, may_be_ours(page.entries, attempt.request, excluded))):
+            return f"The service lists what may be it, or somebody else's: {listed}."
         return "The service's listing is not whole, so it does not prove that the snapshot never came."
 
     async def _was_overtaken(self) -> bool:
@@ -400,7 +394,7 @@ class Taking:
         if not self.spent:
             return False
         posted, attempts = self.operation.sent.request.posted_at, await self.session.ledger.attempts()
-        if await self._worthless_before(attempts) <= posted and not await self._restored_since(posted):
+        if not await self._is_worthless(attempts, posted):
             return False
         which = f"the snapshot requested at {to_the_second(posted)} does not guard"
         self.member.note(f"{which}: the database was changed or restored while it was waited for. Another one is taken")
@@ -410,9 +404,8 @@ class Taking:
     # The snapshot --------------------------------------------------------------------------------------------------------
 
     async def _of_entry(self, attempt: Attempt, entry: ListedSnapshot) -> SnapshotRecord:
-        search = Search.of(attempt.request)
-        if self.finished is None and search.is_late(entry):
-            self.member.warn(late_text(self.database_id, entry, search))
+        if self.finished is None and (late := late_text(self.database_id, entry, attempt.request)):
+            self.member.warn(late)
         record = await self._described(entry, requested=attempt.request.requested)
         if self.operation.resumed:
             self._tell_earlier(attempt, record)
@@ -423,12 +416,7 @@ class Taking:
         """The snapshot that an earlier run has taken and found, but whose state lacks it."""
         version, requested = attempt.result or "", attempt.request.requested
         entry = await self.session.listings.find_version(self.database_id, version)
-        if entry is not None:
-            record = await self._described(entry, requested=requested)
-        else:
-            record = SnapshotRecord.of(self.database_id, version, None, requested=requested)
-            record = replace(record, available=not record.expired(self.session.service_clock.now()))
-            self._claim(version)
+        record = await self._described(entry, requested=requested) if entry else self._named(version)
         self._tell_earlier(attempt, record)
         return record
 
@@ -453,25 +441,27 @@ class Taking:
         self.member.progress(f"found snapshot {record.version_id}")
         return record
 
+    def _named(self, version: str) -> SnapshotRecord:
+        """The record of the attempt's snapshot as far as it is known without a listing; it is ours from now on."""
+        self._claim(version)
+        requested, url = self.operation.sent.request.requested, self.finished.url if self.finished else None
+        record = SnapshotRecord.of(self.database_id, version, url, requested=requested)
+        return replace(record, available=not record.expired(self.session.service_clock.now()))
+
     def _claim(self, version_id: str) -> None:
         """Remember whose a version is: a Snapshot may adopt that of a guard, since nothing else keeps it."""
         (self.memory.known if self.spent else self.memory.claimed).add(version_id)
 
-    async def _named(self, why: Words = "the service does not list it yet") -> SnapshotRecord | None:
-        """The snapshot whose version a 200 named, as far as it told, since no listing shows it; None without one."""
-        finished, attempt = self.finished, self.operation.attempt
-        if attempt is None or finished is None or finished.version is None:
-            return None
-        self._claim(finished.version)
-        record = SnapshotRecord.of(
-            self.database_id, finished.version, finished.url, requested=attempt.request.requested
-        )
+    async def _unlisted(self, version: str, cause: Explained | None = None) -> SnapshotRecord:
+        """The snapshot whose version a 200 named, as far as it told, since no listing shows it; `cause` if polls failed."""
+        record = self._named(version)
         if self.needs_url:
             newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
+            why: Words = cause.happened if cause else "the service does not list it yet"
             self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         elif not self.spent:
             self.member.progress(f"found snapshot {record.version_id}")
-        await self.operation.enter_result(finished.version, holds=CLEAR)
+        await self.operation.enter_result(version, holds=CLEAR)
         return record
 
     # The end -------------------------------------------------------------------------------------------------------------
@@ -481,15 +471,12 @@ class Taking:
         request = self.operation.sent.request
         requested = to_the_second(request.requested)
         record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)
-        what = f"A snapshot of database {self.database_id} was requested at {requested}"
-        if request.accepted:
-            happened = f"{what} and accepted ({request.answered}), but is not listed yet."
-        else:
-            happened = (
-                f"{what} and the answer was lost ({request.answered}): it may or may not have been started, and is not "
-                "listed yet."
-            )
-        return Pending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
+        how = f"accepted ({request.answered}), but is not listed yet."
+        if not request.accepted:
+            lost = f"the answer was lost ({request.answered})"
+            how = f"{lost}: it may or may not have been started, and is not listed yet."
+        happened = f"A snapshot of database {self.database_id} was requested at {requested} and {how} {why}".rstrip()
+        return Pending(record, happened, undecided=undecided, cause=cause)
 
     def _refused(self, other: Attempt) -> SnapshotRefused:
         """The error of a snapshot that an earlier run may have taken under another name."""

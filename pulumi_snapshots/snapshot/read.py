@@ -21,7 +21,7 @@ from pulumi_snapshots.errors import (
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status, owner_of
 from pulumi_snapshots.listing.complete import entry_of, newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
-from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
+from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.session import Session
@@ -100,8 +100,8 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
             raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
         listed = await session.listings.find_version(database_id, version_id)
         if listed is None and unlisted:
-            found = (await session.complete_listings.found_lately(database_id)).get((database_id, version_id))
-            listed = entry_of(found) if found else None
+            found = await session.complete_listings.found_lately(database_id)
+            listed = next((entry_of(each) for each in found if each.result == version_id), None)
         if listed is None:
             by = await session.complete_listings.listed_by(database_id, version_id)
             happened, then = not_listed(database_id, version_id, by)
@@ -116,7 +116,7 @@ def _cut(session: Session) -> str:
 
 async def _read_listed(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
     version_id = record.version_id or ""
-    page = await session.listings.read_page(record.database_id, session.listings.recent, patience=BRIEF)
+    page = await session.listings.page(record.database_id, session.listings.recent, patience=BRIEF, together=True)
     entry = page.version(version_id)
     if entry is None and not page.complete:
         page = await session.listings.own_page(record.database_id, session.listings.recent, patience=BRIEF)
@@ -195,9 +195,12 @@ async def _read_pending(
             age = (session.service_clock.now() - request.posted_at).total_seconds()
             if version is None and request.answered != "200" and 0 <= age < session.poll_plan.first_alone:
                 return record  # also in a preview: the wait that follows polls at its time
-            page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
-            search = Search.of(request, excluded=memory.known | memory.claimed)
-            entry = page.version(version) if version else find_ours(page.entries, search)
+            page = await session.listings.page(database_id, session.listings.recent, patience=ONCE, together=True)
+            entry = (
+                page.version(version)
+                if version
+                else earliest(may_be_ours(page.entries, request, memory.known | memory.claimed))
+            )
             if entry is None:
                 return record
             complete = await describe(session, database_id, entry, requested=request.requested)
@@ -210,7 +213,7 @@ async def _read_pending(
             # The update that follows meets the same error and says so, with the current configuration.
             return record
         listener.note(found_text(complete, session.service_clock.now()))
-        if search.is_late(entry):
-            listener.warn(late_text(database_id, entry, search))
+        if late := late_text(database_id, entry, request):
+            listener.warn(late)
         return complete
     return record

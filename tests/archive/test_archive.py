@@ -21,7 +21,7 @@ from pulumi_snapshots.archive.transfers import AT_A_TIME
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.listing.wait import PINNING
+from pulumi_snapshots.listing.polling import PINNING
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs

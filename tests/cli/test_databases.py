@@ -47,7 +47,7 @@ async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(t
         assert 0 <= one["listing_age"] < 2
         assert "http" not in ended.out
         (file,) = (tmp_path / "another").glob("*.pages.json")
-        assert set(json.loads(kept := file.read_text())) == {"snapshots", "databases"}
+        assert {"snapshots", "databases"} < set(json.loads(kept := file.read_text()))
         assert not re.search("http|ignature", kept), "no download URL is kept in a file"
 
 

@@ -11,11 +11,9 @@ import anyio
 import httpx
 import pytest
 
-from pulumi_snapshots.listing import listings as listings_module
 from pulumi_snapshots.service.errors import ListingBlocked
-from pulumi_snapshots.service.signed_url import database_of
 from squarecloud_emulator import Fault
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
 
 if TYPE_CHECKING:
@@ -38,12 +36,11 @@ async def versions(w: World) -> set[str | None]:
     ],
     ids=str,
 )
-@virtual
-async def test_a_refused_account_listing_is_requested_once_and_no_error(refusal: dict[str, Any]) -> None:
-    async with world(snapshot_seconds=700, cache_world="invalidated") as w:
-        w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
-        assert (await w.create()).complete.version_id == w.started()
-        assert len(w.requests("list account")) == 1
+@staged(world, snapshot_seconds=700, cache_world="invalidated")
+async def test_a_refused_account_listing_is_requested_once_and_no_error(w: World, refusal: dict[str, Any]) -> None:
+    w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
+    assert (await w.create()).complete.version_id == w.started()
+    assert len(w.requests("list account")) == 1
 
 
 async def polled(w: World, **inputs: Any) -> list[tuple[str, float]]:
@@ -53,35 +50,32 @@ async def polled(w: World, **inputs: Any) -> list[tuple[str, float]]:
     return [(one.kind, round(one.monotonic - answered)) for one in w.listings]
 
 
-@virtual
-async def test_a_snapshot_that_the_first_poll_missed_is_found_within_minutes() -> None:
-    async with world(cache_world="kept", snapshot_seconds=300) as w:
-        polls = await polled(w)
-        assert polls[0] == ("list", 120)
-        assert polls[-1] == ("list account", 360)
-        assert {kind for kind, _ in polls[:-1]} == {"list"}, "the account's page is kept for later"
+@staged(world, cache_world="kept", snapshot_seconds=300)
+async def test_a_snapshot_that_the_first_poll_missed_is_found_within_minutes(w: World) -> None:
+    polls = await polled(w)
+    assert polls[0] == ("list", 120)
+    assert polls[-1] == ("list account", 360)
+    assert {kind for kind, _ in polls[:-1]} == {"list"}, "the account's page is kept for later"
 
 
-@virtual
-async def test_after_its_second_chance_both_listings_are_polled_in_turn() -> None:
-    async with world(cache_world="kept", snapshot_seconds=1000) as w:
-        polls = await polled(w)
-        after = [kind for kind, at in polls if 360 <= at <= 485]
-        assert after == ["list account", "list", "list account", "list", "list account"]
-        assert polls[-1][1] <= 120 + 30 * MINUTE + 60
+@staged(world, cache_world="kept", snapshot_seconds=1000)
+async def test_after_its_second_chance_both_listings_are_polled_in_turn(w: World) -> None:
+    polls = await polled(w)
+    after = [kind for kind, at in polls if 360 <= at <= 485]
+    assert after == ["list account", "list", "list account", "list", "list account"]
+    assert polls[-1][1] <= 120 + 30 * MINUTE + 60
 
 
-@virtual
-async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once() -> None:
-    async with world(cache_world="kept", snapshot_seconds=300) as w:
-        pending = (await w.interrupted(100, w.create())).pending
-        await w.clock.sleep(20 * MINUTE)
-        again = w.another_run()
-        w.emulator.drop_cache()
-        w.emulator.add_fault(Fault(kind="list", status=500, code="INTERNAL", times=None))
-        begun = w.clock.monotonic()
-        assert (await w.resume(pending, session=again)).complete.version_id == w.started()
-        assert w.clock.monotonic() - begun <= MINUTE
+@staged(world, cache_world="kept", snapshot_seconds=300)
+async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(w: World) -> None:
+    pending = (await w.interrupted(100, w.create())).pending
+    await w.clock.sleep(20 * MINUTE)
+    again = w.another_run()
+    w.emulator.drop_cache()
+    w.emulator.add_fault(Fault(kind="list", status=500, code="INTERNAL", times=None))
+    begun = w.clock.monotonic()
+    assert (await w.resume(pending, session=again)).complete.version_id == w.started()
+    assert w.clock.monotonic() - begun <= MINUTE
 
 
 @pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "invalidated"), ("kept", "kept")])
@@ -96,13 +90,12 @@ async def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_wo
             assert polls == [("list", 30 * number) for number in range(1, 8)]
 
 
-@virtual
-async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept() -> None:
-    async with world(cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"}) as w:
-        w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
-        polls = await polled(w)
-        assert polls[-1] == ("list account", 360)
-        assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
+@staged(world, cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"})
+async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept(w: World) -> None:
+    w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
+    polls = await polled(w)
+    assert polls[-1] == ("list account", 360)
+    assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
 
 
 # Many at once ------------------------------------------------------------------------------------------------------
@@ -195,13 +188,12 @@ async def test_no_page_of_a_fleet_is_frozen_before_its_snapshot_can_be_listed(kn
         assert all(one.monotonic >= posted[one.database_id] + 200 for one in w.requests("list"))
 
 
-@virtual
-async def test_account_polls_leave_two_other_machines_their_share() -> None:
-    async with fleet(snapshot_seconds=600, cache_world="invalidated") as w:
-        await lateness(w)
-        times = [one.monotonic for one in w.requests("list account")]
-        assert len(times) > 1
-        assert all(later - earlier >= 60 for earlier, later in pairwise(times))
+@staged(fleet, snapshot_seconds=600, cache_world="invalidated")
+async def test_account_polls_leave_two_other_machines_their_share(w: World) -> None:
+    await lateness(w)
+    times = [one.monotonic for one in w.requests("list account")]
+    assert len(times) > 1
+    assert all(later - earlier >= 60 for earlier, later in pairwise(times))
 
 
 @virtual
@@ -246,18 +238,17 @@ async def test_the_accounts_page_is_polled_sooner_while_resources_wait_for_slots
             assert asked == pytest.approx(first, abs=16)
 
 
-@virtual
-async def test_a_page_fetched_for_another_caller_is_searched_at_once() -> None:
-    async with world(snapshot_seconds=120) as w:
+@staged(world, snapshot_seconds=120)
+async def test_a_page_fetched_for_another_caller_is_searched_at_once(w: World) -> None:
 
-        async def refresh() -> None:
-            await w.clock.sleep(130)
-            await w.session.listings.account_listing(w.clock.monotonic())
+    async def refresh() -> None:
+        await w.clock.sleep(130)
+        await w.session.listings.account_listing(w.clock.monotonic())
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(refresh)
-            (await w.create()).complete  # noqa: B018  asserts
-        assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.listings] == [("list account", 130.0)]
+    async with anyio.create_task_group() as group:
+        group.start_soon(refresh)
+        (await w.create()).complete  # noqa: B018  asserts
+    assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.listings] == [("list account", 130.0)]
 
 
 async def use_up_the_account_listing(w: World) -> None:
@@ -270,93 +261,68 @@ async def use_up_the_account_listing(w: World) -> None:
     assert [one.status for one in w.requests("list account")] == [200, 200, 200, 429]
 
 
-@virtual
-async def test_a_fleet_continues_while_the_account_listing_is_blocked() -> None:
-    async with fleet(snapshot_seconds=300, cache_world="invalidated") as w:
-        await use_up_the_account_listing(w)
-        endings: list[Ending] = []
+@staged(fleet, snapshot_seconds=300, cache_world="invalidated")
+async def test_a_fleet_continues_while_the_account_listing_is_blocked(w: World) -> None:
+    await use_up_the_account_listing(w)
+    endings: list[Ending] = []
 
-        async def take(database_id: str) -> None:
-            endings.append(await w.create(database_id=database_id))
+    async def take(database_id: str) -> None:
+        endings.append(await w.create(database_id=database_id))
 
-        async with anyio.create_task_group() as group:
-            for database_id in FLEET[:5]:
-                group.start_soon(take, database_id)
-        assert {ending.complete.database_id for ending in endings} == set(FLEET[:5])
-        assert w.clock.monotonic() - w.posts[-1].monotonic < 15 * MINUTE
-        others = [one for one in w.requests("list account") if one.number > 4]
-        # The first request meets the block; the next ones are sent when it is over.
-        gaps = [later.monotonic - others[0].monotonic for later in others[1:]]
-        assert [one.code for one in others][:1] == ["RATE_LIMITED"]
-        assert all(gap > 5 * MINUTE for gap in gaps)
-        assert {one.code for one in w.emulator.journal if one.kind != "list account"} <= {None, "SNAPSHOT_PROCESSING"}
-        assert all(post.accepted for post in w.posts)
-
-
-@virtual
-async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked() -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
-        await use_up_the_account_listing(w)
-        listings, complete = w.session.listings, w.session.complete_listings
-        w.emulator.add_snapshot(OTHER_DATABASE)
-        found = await complete.of_account(w.clock.monotonic())
-        assert {name: len(entries) for name, entries in found.items()} == {DATABASE: 0, OTHER_DATABASE: 1}
-        assert isinstance(listings.account_refusal, ListingBlocked)
-        await w.clock.sleep(299)
-        assert await listings.account_listing(w.clock.monotonic()) is None
-        await w.clock.sleep(2)
-        listing = await listings.account_listing(w.clock.monotonic())
-        assert listing is not None
-        assert len(listing.entries) == 1
-        assert len(w.requests("list account")) == 6
+    async with anyio.create_task_group() as group:
+        for database_id in FLEET[:5]:
+            group.start_soon(take, database_id)
+    assert {ending.complete.database_id for ending in endings} == set(FLEET[:5])
+    assert w.clock.monotonic() - w.posts[-1].monotonic < 15 * MINUTE
+    others = [one for one in w.requests("list account") if one.number > 4]
+    # The first request meets the block; the next ones are sent when it is over.
+    gaps = [later.monotonic - others[0].monotonic for later in others[1:]]
+    assert [one.code for one in others][:1] == ["RATE_LIMITED"]
+    assert all(gap > 5 * MINUTE for gap in gaps)
+    assert {one.code for one in w.emulator.journal if one.kind != "list account"} <= {None, "SNAPSHOT_PROCESSING"}
+    assert all(post.accepted for post in w.posts)
 
 
-@virtual
-async def test_an_account_page_has_only_the_databases_own_snapshots() -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin") as w:
-        ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
-        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
-        page = await w.session.listings.account_page(DATABASE, 0.0)
-        assert page is not None
-        assert [entry.version for entry in page.entries] == [ours.version_id]
-        assert not page.complete, "an entry of an unknown database may belong to this one"
+@staged(world, databases=(DATABASE, OTHER_DATABASE))
+async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked(w: World) -> None:
+    await use_up_the_account_listing(w)
+    listings, complete = w.session.listings, w.session.complete_listings
+    w.emulator.add_snapshot(OTHER_DATABASE)
+    found = await complete.of_account(w.clock.monotonic())
+    assert {name: len(entries) for name, entries in found.items()} == {DATABASE: 0, OTHER_DATABASE: 1}
+    assert isinstance(listings.account_refusal, ListingBlocked)
+    await w.clock.sleep(299)
+    assert await listings.account_listing(w.clock.monotonic()) is None
+    await w.clock.sleep(2)
+    listing = await listings.account_listing(w.clock.monotonic())
+    assert listing is not None
+    assert len(listing.entries) == 1
+    assert len(w.requests("list account")) == 6
 
 
-@virtual
-async def test_an_account_listing_is_sorted_once_for_all_snapshots(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sorted_entries: list[str] = []
-
-    def counted(url: str) -> str | None:
-        sorted_entries.append(url)
-        return database_of(url)
-
-    monkeypatch.setattr(listings_module, "database_of", counted)
-    async with fleet(snapshot_seconds=300, cache_world="invalidated") as w:
-        for database_id in FLEET:
-            for days in range(1, 30):
-                w.emulator.add_snapshot(database_id, origin="automatic", modified=START - timedelta(days=days))
-        await lateness(w)
-        fetched = len(w.requests("list account"))
-        assert fetched > 0
-        assert len(sorted_entries) <= fetched * len(FLEET) * 30
+@staged(world, databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin")
+async def test_an_account_page_has_only_the_databases_own_snapshots(w: World) -> None:
+    ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
+    page = await w.session.listings.account_page(DATABASE, 0.0)
+    assert page is not None
+    assert [entry.version for entry in page.entries] == [ours.version_id]
+    assert not page.complete, "an entry of an unknown database may belong to this one"
 
 
 @pytest.mark.parametrize("pinned", ["own", "account"])
-@virtual
-async def test_another_process_finds_a_version_on_either_page(pinned: str) -> None:
+@staged(world, cache_world="kept")
+async def test_another_process_finds_a_version_on_either_page(w: World, pinned: str) -> None:
     """The program's own lookup has pinned one of the two pages before the snapshot was there."""
-    async with world(cache_world="kept") as w:
-        program = w.another_run()
-        if pinned == "own":
-            await program.listings.own_page(DATABASE, w.clock.monotonic())
-        else:
-            await program.listings.account_listing(w.clock.monotonic())
-        stored = w.emulator.add_snapshot(DATABASE)
-        found = await w.session.listings.find_version(DATABASE, stored.version_id)
-        assert found is not None
-        assert found.version == stored.version_id
+    program = w.another_run()
+    if pinned == "own":
+        await program.listings.own_page(DATABASE, w.clock.monotonic())
+    else:
+        await program.listings.account_listing(w.clock.monotonic())
+    stored = w.emulator.add_snapshot(DATABASE)
+    found = await w.session.listings.find_version(DATABASE, stored.version_id)
+    assert found is not None
+    assert found.version == stored.version_id
 
 
 @virtual

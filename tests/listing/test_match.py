@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours, may_be_ours
+from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.service.models import ListedSnapshot
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -72,25 +72,19 @@ def post(answered: str = "202", offset: float = 0.0, timeout: float = 2700) -> R
 def test_the_matched_entry_is_the_one_that_the_post_started(
     listed: list[Any], search: dict[str, Any], ours: Any
 ) -> None:
-    finished = search.pop("finished", None)
-    excluded = search.pop("excluded", set())
-    wanted = Search.of(
-        post(**search),
-        finished=None if finished is None else POSTED + timedelta(seconds=finished),
-        excluded=excluded,
-    )
-    entries = [entry(*one) for one in listed]
+    seconds, excluded = search.pop("finished", None), search.pop("excluded", ())
+    finished = None if seconds is None else POSTED + timedelta(seconds=seconds)
+    entries, request = [entry(*one) for one in listed], post(**search)
     if ours is AmbiguousSnapshot:
         with pytest.raises(AmbiguousSnapshot) as error:
-            find_ours(entries, wanted)
+            earliest(may_be_ours(entries, request))
         assert all(str(one.version) in str(error.value) for one in entries)
         return
-    found = find_ours(entries, wanted)
+    found = earliest(may_be_ours(entries, request, excluded, finished))
     assert (found and found.version) == ours
 
 
 @pytest.mark.parametrize(("answered", "latest"), [("202", 2 * HOUR), ("502", 15 * MINUTE)])
 def test_a_snapshot_from_after_the_time_of_a_request_lets_no_run_wait_for_it(answered: str, latest: int) -> None:
-    search = Search.of(post(answered))
-    assert may_be_ours([entry("b", latest)], search)
-    assert not may_be_ours([entry("b", latest + 1)], search)
+    assert may_be_ours([entry("b", latest)], post(answered))
+    assert not may_be_ours([entry("b", latest + 1)], post(answered))

@@ -15,7 +15,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import Ending, Row, World, world
 
 FLEET = tuple(f"{number:032x}" for number in range(50))
@@ -52,69 +52,62 @@ async def refreshed(
 
 
 @pytest.mark.parametrize(
-    ("snapshots", "missing", "parallel", "kinds"),
-    [
-        *((500, (), parallel, ["list account"]) for parallel in (4, 8, 64, 500)),
-        (500, (0, 1, -1), 64, ["list account", "list", "list"]),
-        (3, (), 64, ["list"]),
-    ],
+    ("snapshots", "missing", "parallel", "own", "account"),
+    [*((500, (), parallel, 0, 1) for parallel in (4, 8, 64, 500)), (500, (0, 1, -1), 64, 2, 1), (3, (), 64, 1, 0)],
 )
-@virtual
-async def test_a_refresh_sends_one_request_and_one_for_each_database_that_lacks_a_snapshot(
-    snapshots: int, missing: tuple[int, ...], parallel: int, kinds: list[str]
+@staged(world, databases=FLEET)
+async def test_a_refresh_sends_one_request_and_one_for_each_database_that_lacks_a_snapshot(  # noqa: PLR0913, PLR0917  a row
+    here: World, snapshots: int, missing: tuple[int, ...], parallel: int, own: int, account: int
 ) -> None:
-    async with world(databases=FLEET) as here:
-        records = records_of(here)[:snapshots]
-        for number in missing:
-            here.emulator.remove_snapshot(records[number].version_id or "")
-        results = await refreshed(here, records, parallel)
-        assert sum(bool(record.available and record.download_url) for record in results) == snapshots - len(missing)
-        assert [entry.kind for entry in here.emulator.journal] == kinds
+    records = records_of(here)[:snapshots]
+    for number in missing:
+        here.emulator.remove_snapshot(records[number].version_id or "")
+    results = await refreshed(here, records, parallel)
+    assert sum(bool(record.available and record.download_url) for record in results) == snapshots - len(missing)
+    assert len(here.requests("list account")) == account
+    assert len(here.emulator.journal) == own + account
 
 
-@virtual
-async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_restored() -> None:
-    async with world(databases=FLEET) as here:
+@staged(world, databases=FLEET)
+async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_restored(here: World) -> None:
+    for database_id in FLEET:
+        here.emulator.add_snapshot(database_id, modified=here.emulator.now() - timedelta(minutes=10))
+    session, slots = here.another_run(), anyio.CapacityLimiter(8)
+
+    async def one(database_id: str) -> None:
+        async with slots:
+            await create(session, SnapshotInputs(database_id, reuse_within=3600), Row())
+
+    async with anyio.create_task_group() as group:
         for database_id in FLEET:
-            here.emulator.add_snapshot(database_id, modified=here.emulator.now() - timedelta(minutes=10))
-        session, slots = here.another_run(), anyio.CapacityLimiter(8)
-
-        async def one(database_id: str) -> None:
-            async with slots:
-                await create(session, SnapshotInputs(database_id, reuse_within=3600), Row())
-
-        async with anyio.create_task_group() as group:
-            for database_id in FLEET:
-                group.start_soon(one, database_id)
-        kinds = [entry.kind for entry in here.emulator.journal]
-        assert kinds[0] == "status", "the service's time is asked for once, for all"
-        assert kinds.count("status") <= 4
-        assert kinds.count("restore status") == len(FLEET)
-        assert len(kinds) <= len(FLEET) + 7
+            group.start_soon(one, database_id)
+    kinds = [entry.kind for entry in here.emulator.journal]
+    assert kinds[0] == "status", "the service's time is asked for once, for all"
+    assert kinds.count("status") <= 4
+    assert kinds.count("restore status") == len(FLEET)
+    assert len(kinds) <= len(FLEET) + 7
 
 
 @pytest.mark.parametrize("fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str)
-@virtual
-async def test_a_service_that_is_down_does_not_delay_each_snapshot(fault: dict[str, Any]) -> None:
-    async with world(databases=FLEET) as here:
-        records, row = records_of(here), Row()
-        here.emulator.add_fault(Fault(times=None, **fault))
-        start = here.clock.monotonic()
-        assert set(await refreshed(here, records, 8, row)) == set(records)
-        assert here.clock.monotonic() - start <= 120
-        assert len(row.warnings) == len(records)
-        assert len(here.emulator.journal) <= 4, "one of them asks for the service's time"
+@staged(world, databases=FLEET)
+async def test_a_service_that_is_down_does_not_delay_each_snapshot(here: World, fault: dict[str, Any]) -> None:
+    records, row = records_of(here), Row()
+    here.emulator.add_fault(Fault(times=None, **fault))
+    start = here.clock.monotonic()
+    assert set(await refreshed(here, records, 8, row)) == set(records)
+    assert here.clock.monotonic() - start <= 120
+    assert len(row.warnings) == len(records)
+    assert len(here.emulator.journal) <= 4, "one of them asks for the service's time"
 
 
-@virtual
-async def test_a_failed_listing_is_requested_again_after_a_minute() -> None:
-    async with world(databases=FLEET) as here:
-        records, session = records_of(here), here.another_run()
-        here.emulator.add_fault(Fault(times=3, html=503))
-        for wait, warnings in ((0, 1), (30, 2), (31, 2)):
-            await here.clock.sleep(wait)
-            await read(session, records[0], here.row)
-            assert len(here.row.warnings) == warnings
+@staged(world, databases=FLEET)
+async def test_a_failed_listing_is_requested_again_after_a_minute(here: World) -> None:
+    records, session = records_of(here), here.another_run()
+    here.emulator.add_fault(Fault(times=3, html=503))
+    for wait, warnings in ((0, 1), (30, 2), (31, 2)):
+        await here.clock.sleep(wait)
+        await read(session, records[0], here.row)
+        assert len(here.row.warnings) == warnings
 
 
 # Pending snapshots, which are read before the program starts, so that the whole run waits --------------------------------
@@ -137,25 +130,24 @@ def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRe
     return records
 
 
-@virtual
-async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another() -> None:
-    async with world(databases=FLEET[:4]) as here:
-        pending, session = pending_fleet(here, 1, listed=True)[:2], here.another_run()
-        here.emulator.add_fault(Fault(kind="list account", html=503))
-        async with anyio.create_task_group() as group:
-            for record in pending:
-                group.start_soon(read, session, record, here.row)
-        assert len(here.requests("list account")) == 1
-        endings: list[Ending] = []
+@staged(world, databases=FLEET[:6])
+async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another(here: World) -> None:
+    pending, session = pending_fleet(here, 1, listed=True)[:4], here.another_run()
+    here.emulator.add_fault(Fault(kind="list account", html=503))
+    async with anyio.create_task_group() as group:
+        for record in pending:
+            group.start_soon(read, session, record, here.row)
+    assert len(here.requests("list account")) == 1
+    endings: list[Ending] = []
 
-        async def reuse(database_id: str) -> None:
-            endings.append(await here.create(session=session, database_id=database_id, reuse_within=DAY))
+    async def reuse(database_id: str) -> None:
+        endings.append(await here.create(session=session, database_id=database_id, reuse_within=DAY))
 
-        async with anyio.create_task_group() as group:
-            for database_id in FLEET[2:4]:
-                group.start_soon(reuse, database_id)
-        assert {ending.complete.database_id for ending in endings} == set(FLEET[2:4])
-        assert not here.posts
+    async with anyio.create_task_group() as group:
+        for database_id in FLEET[4:6]:
+            group.start_soon(reuse, database_id)
+    assert {ending.complete.database_id for ending in endings} == set(FLEET[4:6])
+    assert not here.posts
 
 
 HUNDREDS = tuple(f"{number:032x}" for number in range(200))
@@ -163,27 +155,29 @@ HUNDREDS = tuple(f"{number:032x}" for number in range(200))
 
 @pytest.mark.parametrize("hours", [0.5, 5])
 @pytest.mark.parametrize(("parallel", "never_came"), [(4, 0), (64, 0), (64, 3)])
-@virtual
-async def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int, never_came: int) -> None:
-    async with world(databases=HUNDREDS) as here:
-        records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
-        for record in records[:never_came]:
-            here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
-        results = await refreshed(here, records, parallel)
-        assert sum(record.pending for record in results) == never_came
-        assert [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
-        assert here.clock.monotonic() - start <= 1
+@staged(world, databases=HUNDREDS)
+async def test_one_request_finds_200_pending_snapshots(
+    here: World, hours: float, parallel: int, never_came: int
+) -> None:
+    records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
+    for record in records[:never_came]:
+        here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
+    results = await refreshed(here, records, parallel)
+    assert sum(record.pending for record in results) == never_came
+    assert [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
+    assert here.clock.monotonic() - start <= 1
 
 
 @pytest.mark.parametrize("fault", [None, {"html": 503}, {"drop": True, "delay": 1000.0}], ids=str)
-@virtual
-async def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(fault: dict[str, Any] | None) -> None:
-    async with world(databases=HUNDREDS) as here:
-        # Without a fault none is listed, and the budget is far too small for a listing of each database.
-        records = pending_fleet(here, 5, listed=False)
-        if fault:
-            here.emulator.add_fault(Fault(times=None, **fault))
-        start = here.clock.monotonic()
-        results = await refreshed(here, records, 8)
-        assert all(record.pending for record in results)
-        assert here.clock.monotonic() - start <= 10
+@staged(world, databases=HUNDREDS)
+async def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(
+    here: World, fault: dict[str, Any] | None
+) -> None:
+    # Without a fault none is listed, and the budget is far too small for a listing of each database.
+    records = pending_fleet(here, 5, listed=False)
+    if fault:
+        here.emulator.add_fault(Fault(times=None, **fault))
+    start = here.clock.monotonic()
+    results = await refreshed(here, records, 8)
+    assert all(record.pending for record in results)
+    assert here.clock.monotonic() - start <= 10

@@ -18,7 +18,7 @@ from pulumi_snapshots import plugin
 from pulumi_snapshots.plugin.protocol.engine import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.plugin.wire import is_secret
-from pulumi_snapshots.program import invokes
+from pulumi_snapshots.program import lookups
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
 
@@ -133,7 +133,7 @@ def test_a_lookup_by_the_plugin_fails_with_its_text_alone(monkeypatch: pytest.Mo
     def fail(token: str, *_: Any) -> Any:
         raise RuntimeError(f"invoke of {token} failed: invocation of {token} returned an error: {told}")
 
-    monkeypatch.setattr(invokes, "invoke", fail)
+    monkeypatch.setattr(lookups, "invoke", fail)
     with pytest.raises(plugin.LookupFailed) as failure:
         plugin.get_database("x")
     assert str(failure.value).startswith(f"get_database: {told}")

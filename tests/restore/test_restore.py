@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -15,13 +15,9 @@ from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
-from tests.support.restoring import RESTORER, scene
-from tests.support.virtual import virtual
+from tests.support.restoring import RESTORER, Scene, scene
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, START
-
-if TYPE_CHECKING:
-    pass
-
 
 HOUR = 3600.0
 OTHER = RESTORER.replace("::shop::", "::store::")
@@ -34,91 +30,75 @@ def on_restore(**fault: Any) -> Fault:
 # The plain way -------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_a_restore_ends_when_the_database_runs_with_its_old_rows() -> None:
-    async with scene() as at:
-        record = (await at.restore()).complete
-        assert at.holds() == "then"
-        assert at.holds(OTHER_DATABASE) == "now"
-        assert at.accepted == [at.stored.version_id]
-        assert (record.database_id, record.version_id, record.target_database_id) == (
-            DATABASE,
-            at.stored.version_id,
-            DATABASE,
-        )
-        assert record.requested_at == "2026-03-01T12:00:00Z"
-        assert record.restored_at is not None
-        assert parse_rfc3339(record.restored_at) - START <= timedelta(seconds=95)
-        assert record.id == f"{DATABASE}/restore:20260301T120000Z"
-        assert at.row.notes == [f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"]
-        # One look before the POST, then one every 30 s; the snapshot is known, so no listing is asked.
-        assert len(at.here.requests("status")) <= 5
-        assert not at.here.listings
+@staged(scene)
+async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(at: Scene) -> None:
+    record = (await at.restore()).complete
+    assert at.holds() == "then"
+    assert at.holds(OTHER_DATABASE) == "now"
+    assert at.accepted == [at.stored.version_id]
+    assert (record.snapshot, record.target_database_id) == (f"{DATABASE}/{at.stored.version_id}", DATABASE)
+    assert record.requested_at == "2026-03-01T12:00:00Z"
+    assert record.restored_at is not None
+    assert parse_rfc3339(record.restored_at) - START <= timedelta(seconds=95)
+    assert record.id == f"{DATABASE}/restore:20260301T120000Z"
+    assert at.row.notes == [f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"]
+    # One look before the POST, then one every 30 s; the snapshot is known, so no listing is asked.
+    assert len(at.here.requests("status")) <= 5
+    assert not at.here.listings
+    assert at.here.session.fleet.summary() == "of 0 snapshots", "it is not counted among them"
 
 
-@virtual
-async def test_a_restore_is_not_counted_among_the_snapshots_of_a_run() -> None:
-    async with scene() as at:
-        assert (await at.restore()).how == "complete"
-        assert at.here.session.fleet.summary() == "of 0 snapshots"
+@staged(scene)
+async def test_a_restore_onto_another_database_leaves_the_first_alone(at: Scene) -> None:
+    record = (await at.restore(target=OTHER_DATABASE)).complete
+    assert (at.holds(), at.holds(OTHER_DATABASE)) == ("now", "then")
+    assert record.target_database_id == OTHER_DATABASE
 
 
-@virtual
-async def test_a_restore_onto_another_database_leaves_the_first_alone() -> None:
-    async with scene() as at:
-        record = (await at.restore(target=OTHER_DATABASE)).complete
-        assert (at.holds(), at.holds(OTHER_DATABASE)) == ("now", "then")
-        assert record.target_database_id == OTHER_DATABASE
-
-
-@virtual
-async def test_a_version_named_by_its_ids_alone_is_looked_up() -> None:
-    async with scene() as at:
-        assert (await at.restore(name=None, runtime=None)).how == "complete"
-        assert at.holds() == "then"
-        assert len(at.here.listings) == 1
-        assert ", taken " in at.row.notes[0]
+@staged(scene)
+async def test_a_version_named_by_its_ids_alone_is_looked_up(at: Scene) -> None:
+    assert (await at.restore(name=None, runtime=None)).how == "complete"
+    assert at.holds() == "then"
+    assert len(at.here.listings) == 1
+    assert ", taken " in at.row.notes[0]
 
 
 # Cooldowns and other restores ------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal() -> None:
-    async with scene(restore_seconds=5.0, settings={"restore_settle": 5.0, "poll_every": 5.0}) as at:
-        async with anyio.create_task_group() as group:
-            group.start_soon(at.restore)
-            await anyio.sleep(1)
-            group.start_soon(lambda: at.restore(target=OTHER_DATABASE))
-        assert 60 <= at.elapsed <= 80
-        assert (await at.restore(owner=OTHER)).how == "complete"
-        assert 120 <= at.elapsed <= 150
-        assert [post.status for post in at.posts] == [200, 200, 200]
+@staged(scene, restore_seconds=5.0, settings={"restore_settle": 5.0, "poll_every": 5.0})
+async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal(at: Scene) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(at.restore)
+        await anyio.sleep(1)
+        group.start_soon(lambda: at.restore(target=OTHER_DATABASE))
+    assert 60 <= at.elapsed <= 80
+    assert (await at.restore(owner=OTHER)).how == "complete"
+    assert 120 <= at.elapsed <= 150
+    assert [post.status for post in at.posts] == [200, 200, 200]
 
 
-@virtual
-async def test_a_lost_restore_is_not_done_by_the_end_of_another_one() -> None:
-    async with scene() as at:
-        at.here.emulator.add_fault(on_restore(drop=True))
-        endings: list[str] = []
+@staged(scene)
+async def test_a_lost_restore_is_not_done_by_the_end_of_another_one(at: Scene) -> None:
+    at.here.emulator.add_fault(on_restore(drop=True))
+    endings: list[str] = []
 
-        async def one(longest: float) -> None:
-            endings.append((await at.restore(owner=f"urn:{longest}", timeout=longest)).how)
+    async def one(longest: float) -> None:
+        endings.append((await at.restore(owner=f"urn:{longest}", timeout=longest)).how)
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(one, 300.0)
-            await anyio.sleep(1)
-            group.start_soon(one, 900.0)
-        assert endings == ["pending", "complete"]
-        assert len(at.accepted) == 1
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, 300.0)
+        await anyio.sleep(1)
+        group.start_soon(one, 900.0)
+    assert endings == ["pending", "complete"]
+    assert len(at.accepted) == 1
 
 
-@virtual
-async def test_a_database_that_does_not_run_can_be_restored() -> None:
-    async with scene() as at:
-        at.here.emulator.stop_database(DATABASE)
-        assert (await at.restore()).how == "complete"
-        assert at.holds() == "then"
+@staged(scene)
+async def test_a_database_that_does_not_run_can_be_restored(at: Scene) -> None:
+    at.here.emulator.stop_database(DATABASE)
+    assert (await at.restore()).how == "complete"
+    assert at.holds() == "then"
 
 
 @pytest.mark.parametrize("resource", [RESTORER, None])
@@ -136,33 +116,31 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_a_restore_waits_for_a_listing_that_is_old() -> None:
-    async with scene(cache_world="kept") as at:
-        other = at.here.another_run()
-        await other.client.list_snapshots(DATABASE)
-        await other.client.list_account()
-        await at.here.clock.sleep(3 * 60)
-        taken = await create(at.process(), SnapshotInputs(DATABASE), at.row)
-        chosen: dict[str, Any] = {"version_id": taken.version_id, "name": None, "runtime": None}
-        short = await at.restore(at.process(), **chosen, timeout=60.0)
-        assert isinstance(short.nothing, RestoreRefused)
-        assert "Run it again after 12:" in short.text
-        assert not at.posts
-        ending = await at.restore(at.process(), **chosen, timeout=45 * 60.0)
-        assert ending.complete.version_id == taken.version_id
-        assert "listing is old until 12:" in ending.text
-        assert len(at.posts) == 1
+@staged(scene, cache_world="kept")
+async def test_a_restore_waits_for_a_listing_that_is_old(at: Scene) -> None:
+    other = at.here.another_run()
+    await other.client.list_snapshots(DATABASE)
+    await other.client.list_account()
+    await at.here.clock.sleep(3 * 60)
+    taken = await create(at.process(), SnapshotInputs(DATABASE), at.row)
+    chosen: dict[str, Any] = {"version_id": taken.version_id, "name": None, "runtime": None}
+    short = await at.restore(at.process(), **chosen, timeout=60.0)
+    assert isinstance(short.nothing, RestoreRefused)
+    assert "Run it again after 12:" in short.text
+    assert not at.posts
+    ending = await at.restore(at.process(), **chosen, timeout=45 * 60.0)
+    assert ending.complete.version_id == taken.version_id
+    assert "listing is old until 12:" in ending.text
+    assert len(at.posts) == 1
 
 
-@virtual
-async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database() -> None:
-    async with scene(snapshot_seconds=1.0, cache_world="invalidated") as at:
-        taken = await create(at.here.session, SnapshotInputs(DATABASE), at.row)
-        chosen: dict[str, Any] = {"version_id": taken.version_id, "name": taken.name}
-        ending = await at.restore(**chosen)
-        assert isinstance(ending.nothing, RestoreRefused)
-        assert "is new in this same run" in ending.text
-        assert not at.posts
-        assert (await at.restore(**chosen, target=OTHER_DATABASE)).how == "complete"
-        assert at.holds(OTHER_DATABASE) == "now"
+@staged(scene, snapshot_seconds=1.0, cache_world="invalidated")
+async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database(at: Scene) -> None:
+    taken = await create(at.here.session, SnapshotInputs(DATABASE), at.row)
+    chosen: dict[str, Any] = {"version_id": taken.version_id, "name": taken.name}
+    ending = await at.restore(**chosen)
+    assert isinstance(ending.nothing, RestoreRefused)
+    assert "is new in this same run" in ending.text
+    assert not at.posts
+    assert (await at.restore(**chosen, target=OTHER_DATABASE)).how == "complete"
+    assert at.holds(OTHER_DATABASE) == "now"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,51 +11,18 @@ import anyio.lowlevel
 import pytest
 
 from squarecloud_emulator import Fault
-from tests.support.reactions import Reaction, reactions_in
-from tests.support.restoring import RestoreEnding, Scene, scene
+from tests.support.reactions import Reaction, Scenario, Table
+from tests.support.restoring import RestoreEnding, Scene, milliseconds, says, scene
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from pulumi_snapshots.restore.record import RestoreRecord
 
-REACTIONS = reactions_in(Path(__file__).with_name("reactions.md"))
-ROWS = {row.event: row for row in REACTIONS}
+TABLE = Table(Path(__file__).with_name("reactions.md"))
+event = TABLE.event
 HOUR = 3600.0
 NO_STATUS: dict[str, Any] = {"restore_status_route": "404"}
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """How an event is played: by what, with which variant of it, at which service."""
-
-    play: Callable[[Scene, Any], Awaitable[RestoreEnding]]
-    variant: Any
-    service: dict[str, Any]
-
-
-SCENARIOS: dict[str, list[Scenario]] = {}
-
-
-def event(name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
-    def register(play: Any) -> Any:
-        SCENARIOS.setdefault(name, []).extend(Scenario(play, one, service) for one in (variants or (None,)))
-        return play
-
-    return register
-
-
-def says(at: Scene, skip: int = 1, times: int | None = 1, **response: Any) -> None:
-    """Have the service say this of a restore; it is asked once before the POST."""
-    body = json.dumps({"status": "success", "response": response})
-    at.here.emulator.add_fault(Fault(kind="restore status", skip=skip, times=times, body=body))
-
-
-def milliseconds(at: Scene, after: float = 0.0) -> int:
-    """A time, that many seconds from now."""
-    return round((at.here.emulator.now().timestamp() + after) * 1000)
 
 
 def refuses(at: Scene, code: str, status: int = 404, kind: str = "restore", **rule: Any) -> None:
@@ -333,22 +299,9 @@ async def just_taken(at: Scene, _: Any) -> RestoreEnding:
 
 # The test ------------------------------------------------------------------------------------------------------------
 
-PLAYED = [
-    pytest.param(name, one, id=f"{name}-{number}")
-    for name, several in SCENARIOS.items()
-    for number, one in enumerate(several)
-]
 
-
-def test_each_row_has_a_scenario_and_each_scenario_a_row() -> None:
-    assert set(ROWS) == set(SCENARIOS)
-    assert len(ROWS) == len(REACTIONS)
-
-
-@pytest.mark.parametrize(("name", "scenario"), PLAYED)
-def test_reaction_is_what_the_page_promises(name: str, scenario: Scenario) -> None:
-    reaction: Reaction = ROWS[name]
-
+@pytest.mark.parametrize(("reaction", "scenario"), TABLE.played())
+def test_reaction_is_what_the_page_promises(reaction: Reaction, scenario: Scenario) -> None:
     async def body() -> None:
         async with scene(**scenario.service) as at:
             ending = await scenario.play(at, scenario.variant)

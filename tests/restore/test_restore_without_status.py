@@ -11,7 +11,7 @@ import pytest
 from squarecloud_emulator import Fault
 from tests.support.restoring import Scene
 from tests.support.restoring import scene as any_scene
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 
 scene = partial(any_scene, restore_status_route="404")
 HOUR = 3600.0
@@ -36,12 +36,11 @@ async def test_a_database_never_seen_down_is_watched_until_it_settles() -> None:
             assert seconds <= at.elapsed <= seconds + 1
 
 
-@virtual
-async def test_a_database_that_says_it_has_started_since_ends_the_wait() -> None:
+@staged(scene, restore_seconds=5.0, settings={"restore_settle": 600.0})
+async def test_a_database_that_says_it_has_started_since_ends_the_wait(at: Scene) -> None:
     """Nobody saw it down: it was down between two polls."""
-    async with scene(restore_seconds=5.0, settings={"restore_settle": 600.0}) as at:
-        assert (await at.restore()).how == "complete"
-        assert at.elapsed <= 60
+    assert (await at.restore()).how == "complete"
+    assert at.elapsed <= 60
 
 
 @virtual
@@ -57,15 +56,14 @@ async def test_a_database_that_has_not_started_since_is_watched_for_longer() -> 
         assert at.elapsed == pytest.approx(360, abs=31)
 
 
-@virtual
-async def test_a_late_resume_does_not_wait_for_a_restore_to_settle_again() -> None:
-    async with scene(restore_seconds=0.0) as at:
-        says_no_start(at)
-        record = (await at.interrupted(5)).pending
-        before = at.elapsed
-        assert (await at.resume(record)).how == "complete"
-        assert at.elapsed - before == pytest.approx(55, abs=1)
-        await anyio.sleep(HOUR)
-        before = at.elapsed
-        assert (await at.resume(record)).how == "complete"
-        assert at.elapsed - before < 1
+@staged(scene, restore_seconds=0.0)
+async def test_a_late_resume_does_not_wait_for_a_restore_to_settle_again(at: Scene) -> None:
+    says_no_start(at)
+    record = (await at.interrupted(5)).pending
+    before = at.elapsed
+    assert (await at.resume(record)).how == "complete"
+    assert at.elapsed - before == pytest.approx(55, abs=1)
+    await anyio.sleep(HOUR)
+    before = at.elapsed
+    assert (await at.resume(record)).how == "complete"
+    assert at.elapsed - before < 1

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339
@@ -18,7 +17,7 @@ from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.read import get
 from squarecloud_emulator import Fault
 from tests.support.clocks import set_clock
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, START, Ending, World, world
 
 if TYPE_CHECKING:
@@ -43,155 +42,106 @@ async def refreshed(w: World, record: SnapshotRecord) -> Ending:
 
 
 @pytest.mark.parametrize(("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)])
-@virtual
-async def test_a_refresh_keeps_the_url_until_its_last_7_days(days: float, *, kept: bool) -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(days * DAY)
-        renewed = (await refreshed(w, record)).complete
-        assert (renewed.download_url == record.download_url) is kept
-        assert is_pinned(renewed.download_url, record.version_id or "")
-        assert (renewed == record) is kept
-        until = parse_rfc3339(renewed.download_url_expires_at or "")
-        assert until - w.clock.utc() > timedelta(days=6.9)
+@staged(world)
+async def test_a_refresh_keeps_the_url_until_its_last_7_days(w: World, days: float, *, kept: bool) -> None:
+    record = await taken(w)
+    await w.clock.sleep(days * DAY)
+    renewed = (await refreshed(w, record)).complete
+    assert (renewed.download_url == record.download_url) is kept
+    assert is_pinned(renewed.download_url, record.version_id or "")
+    assert (renewed == record) is kept
+    until = parse_rfc3339(renewed.download_url_expires_at or "")
+    assert until - w.clock.utc() > timedelta(days=6.9)
 
 
 @pytest.mark.parametrize("listed", ["missing", "unpinned", "ending earlier"])
-@virtual
-async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(listed: str) -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(25 * DAY)
-        url = record.download_url or ""
-        sooner = str(int(w.emulator.now().timestamp()) + 3600)
-        urls = {
-            "missing": None,
-            "unpinned": url.replace("versionId", "other"),
-            "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
-        }
-        known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
-        body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
-        w.emulator.add_fault(Fault(kind="list", body=body, times=None))
-        renewed = (await refreshed(w, record)).complete
-        assert renewed.size == 7
-        assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
+@staged(world)
+async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(w: World, listed: str) -> None:
+    record = await taken(w)
+    await w.clock.sleep(25 * DAY)
+    url = record.download_url or ""
+    sooner = str(int(w.emulator.now().timestamp()) + 3600)
+    urls = {
+        "missing": None,
+        "unpinned": url.replace("versionId", "other"),
+        "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
+    }
+    known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
+    body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
+    w.emulator.add_fault(Fault(kind="list", body=body, times=None))
+    renewed = (await refreshed(w, record)).complete
+    assert renewed.size == 7
+    assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
 
 
 # Missing -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("minutes", "available"), [(1, True), (44, True), (46, False)])
-@virtual
-async def test_snapshot_that_a_stale_page_may_lack_is_not_called_gone(minutes: float, *, available: bool) -> None:
-    async with world() as w:
-        record = await taken(w)
-        w.emulator.remove_snapshot(w.started())
-        w.emulator.drop_cache()
-        await w.clock.sleep(minutes * MINUTE)
-        ending = await refreshed(w, record)
-        assert ending.complete == replace(record, available=available)
-        assert bool(w.row.warnings) is not available
+@staged(world)
+async def test_snapshot_that_a_stale_page_may_lack_is_not_called_gone(
+    w: World, minutes: float, *, available: bool
+) -> None:
+    record = await taken(w)
+    w.emulator.remove_snapshot(w.started())
+    w.emulator.drop_cache()
+    await w.clock.sleep(minutes * MINUTE)
+    ending = await refreshed(w, record)
+    assert ending.complete == replace(record, available=available)
+    assert bool(w.row.warnings) is not available
 
 
-@virtual
-async def test_listing_with_entries_that_cannot_be_read_proves_no_absence() -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(DAY)
-        w.emulator.add_fault(Fault(kind="list", body=UNREADABLE_ENTRY, times=None))
-        ending = await refreshed(w, record)
-        assert ending.complete == record
-        assert "proves nothing" in ending.text
+@pytest.mark.parametrize(
+    ("days", "body", "available", "words"),
+    [
+        (1, UNREADABLE_ENTRY, True, ["proves nothing"]),
+        (31, None, False, ["past its 30 days", "rotate_after", "--replace"]),
+    ],
+    ids=["unreadable entries", "past its 30 days"],
+)
+@staged(world)
+async def test_a_snapshot_that_is_not_listed_stays_in_the_state(
+    w: World, days: float, body: str | None, *, available: bool, words: list[str]
+) -> None:
+    record = await taken(w)
+    await w.clock.sleep(days * DAY)
+    if body:
+        w.emulator.add_fault(Fault(kind="list", body=body, times=None))
+    ending = await refreshed(w, record)
+    assert ending.complete == replace(record, available=available)
+    assert [each for each in words if each not in ending.text] == []
 
 
-@virtual
-async def test_snapshot_past_its_30_days_stays_in_the_state() -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(31 * DAY)
-        ending = await refreshed(w, record)
-        assert ending.complete == replace(record, available=False)
-        assert "past its 30 days" in ending.text
-        assert "rotate_after" in ending.text
-        assert "--replace" in ending.text
-
-
-@virtual
-async def test_snapshot_that_comes_back_is_available_again() -> None:
-    async with world() as w:
-        record = await taken(w)
-        assert (await refreshed(w, replace(record, available=False))).complete == record
+@staged(world)
+async def test_snapshot_that_comes_back_is_available_again(w: World) -> None:
+    record = await taken(w)
+    assert (await refreshed(w, replace(record, available=False))).complete == record
 
 
 # How long, how many ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fault", [{"drop": True, "delay": 1000.0}, {"html": 502}, {"status": 429, "code": "KEEP_CALM"}]
-)
-@virtual
-async def test_refresh_ends_within_2_minutes_whatever_the_service_does(fault: dict[str, Any]) -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(HOUR)
-        w.emulator.add_fault(Fault(times=None, **fault))
-        began = w.clock.monotonic()
-        assert (await refreshed(w, record)).complete == record
-        assert w.clock.monotonic() - began <= 2 * MINUTE
-        assert w.row.warnings
+@staged(world)
+async def test_refresh_does_not_wait_for_the_end_of_a_block(w: World) -> None:
+    record = await taken(w)
+    await w.clock.sleep(HOUR)
+    w.emulator.block()
+    session, began = w.another_run(), w.clock.monotonic()
+    for _ in range(2):
+        assert (await w.read(record, session=session)).complete == record
+    assert w.clock.monotonic() - began < 2
+    assert len(w.row.warnings) == 2
+    assert [look.code for look in w.listings][-2:] == [None, "RATE_LIMITED"], "the second was not even sent"
 
 
-@virtual
-async def test_refresh_does_not_wait_for_the_end_of_a_block() -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(HOUR)
-        w.emulator.block()
-        session, began = w.another_run(), w.clock.monotonic()
-        for _ in range(2):
-            assert (await w.read(record, session=session)).complete == record
-        assert w.clock.monotonic() - began < 2
-        assert len(w.row.warnings) == 2
-        assert [look.code for look in w.listings][-2:] == [None, "RATE_LIMITED"], "the second was not even sent"
-
-
-@virtual
-async def test_interrupted_refresh_says_so_and_changes_nothing() -> None:
-    async with world() as w:
-        record = await taken(w)
-        await w.clock.sleep(HOUR)
-        w.emulator.add_fault(Fault(drop=True, delay=500, times=None))
-        ending = await w.interrupted(10, w.read(record))
-        assert ending.complete == record
-        assert "it was interrupted" in ending.text
-
-
-@pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
-@pytest.mark.parametrize(("plan", "looks"), [("paid", 1), ("free", 5)])
-@virtual
-async def test_a_refresh_of_20_snapshots_costs_few_listing_requests(plan: Any, looks: int, style: Any) -> None:
-    databases = tuple(f"{number:032x}" for number in range(5))
-    async with world(databases=databases, plan=plan, name_style=style) as w:
-        for number in range(20):
-            w.emulator.add_snapshot(databases[number % 5], modified=START - timedelta(hours=number))
-        records = [
-            await get(w.session, f"{one}/{stored.version_id}")
-            for one in databases
-            for stored in w.emulator.snapshots(one)
-        ]
-        before = len(w.emulator.journal)
-        session, endings = w.another_run(), []
-
-        async def one(record: SnapshotRecord) -> None:
-            endings.append(await w.read(record, session=session))
-
-        async with anyio.create_task_group() as group:
-            for record in records:
-                group.start_soon(one, record)
-        assert {ending.complete for ending in endings} == set(records)
-        assert len(endings) == 20
-        asked = [entry for entry in w.emulator.journal[before:] if entry.code != "UPGRADE_REQUIRED"]
-        assert len(asked) == looks
+@staged(world)
+async def test_interrupted_refresh_says_so_and_changes_nothing(w: World) -> None:
+    record = await taken(w)
+    await w.clock.sleep(HOUR)
+    w.emulator.add_fault(Fault(drop=True, delay=500, times=None))
+    ending = await w.interrupted(10, w.read(record))
+    assert ending.complete == record
+    assert "it was interrupted" in ending.text
 
 
 # Pending -----------------------------------------------------------------------------------------------------------
@@ -204,16 +154,15 @@ async def pending_of(w: World, **inputs: Any) -> SnapshotRecord:
     return record
 
 
-@virtual
-async def test_a_read_completes_a_pending_snapshot_with_one_poll() -> None:
-    async with world(snapshot_seconds=200) as w:
-        record = await pending_of(w)
-        await w.clock.sleep(200)
-        before = len(w.listings)
-        found = (await w.read(record, session=w.another_run())).complete
-        assert found.version_id == w.started()
-        assert found.attempt is None
-        assert len(w.listings) - before == 1
+@staged(world, snapshot_seconds=200)
+async def test_a_read_completes_a_pending_snapshot_with_one_poll(w: World) -> None:
+    record = await pending_of(w)
+    await w.clock.sleep(200)
+    before = len(w.listings)
+    found = (await w.read(record, session=w.another_run())).complete
+    assert found.version_id == w.started()
+    assert found.attempt is None
+    assert len(w.listings) - before == 1
 
 
 @pytest.mark.parametrize("cache_world", ["kept", "invalidated"])
@@ -235,11 +184,10 @@ async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_wor
         assert w.clock.monotonic() - began <= 30
 
 
-@virtual
-async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache() -> None:
-    async with world(snapshot_seconds=91, settings={"listing_cache": "ended-by-snapshot"}) as w:
-        record = await pending_of(w)
-        assert (await w.read(record, session=w.another_run())).complete.version_id == w.started()
+@staged(world, snapshot_seconds=91, settings={"listing_cache": "ended-by-snapshot"})
+async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(w: World) -> None:
+    record = await pending_of(w)
+    assert (await w.read(record, session=w.another_run())).complete.version_id == w.started()
 
 
 @pytest.mark.parametrize(
@@ -257,35 +205,35 @@ async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(
     ],
     ids=str,
 )
-@virtual
-async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(fault: dict[str, Any]) -> None:
-    async with world(snapshot_seconds=200) as w:
-        record = await pending_of(w)
-        await w.clock.sleep(200)
-        w.emulator.add_fault(Fault(times=None, **fault))
-        before, began = len(w.emulator.journal), w.clock.monotonic()
-        ending = await w.read(record, session=w.another_run())
-        assert ending.error is None
-        assert ending.record == record
-        assert w.clock.monotonic() - began <= 10
-        assert len(w.emulator.journal) - before <= 2, "the time, and one poll"
+@staged(world, snapshot_seconds=200)
+async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(w: World, fault: dict[str, Any]) -> None:
+    record = await pending_of(w)
+    await w.clock.sleep(200)
+    w.emulator.add_fault(Fault(times=None, **fault))
+    before, began = len(w.emulator.journal), w.clock.monotonic()
+    ending = await w.read(record, session=w.another_run())
+    assert ending.error is None
+    assert ending.record == record
+    assert w.clock.monotonic() - began <= 10
+    assert len(w.emulator.journal) - before <= 2, "the time, and one poll"
 
 
 @pytest.mark.parametrize(
     ("waits", "hours", "failed"), [(45 * MINUTE, 1.9, False), (45 * MINUTE, 2.2, True), (4 * HOUR, 3.9, False)]
 )
-@virtual
-async def test_pending_snapshot_is_not_given_up_before_its_time(waits: float, hours: float, *, failed: bool) -> None:
-    async with world(snapshot_seconds=200) as w:
-        w.emulator.fail_next_snapshot(DATABASE)
-        record = await pending_of(w, timeout=waits)
-        await w.clock.sleep(hours * HOUR - 95)
-        run = w.another_run()
-        assert (await w.read(record, session=run)).record == record, "a read gives up nothing"
-        resumed = await w.resume(record, session=run, timeout=10 * MINUTE)
-        assert len(w.posts) == 1 + failed
-        assert failed or resumed.pending.id == record.id
-        assert ("never came" in resumed.text) is failed
+@staged(world, snapshot_seconds=200)
+async def test_pending_snapshot_is_not_given_up_before_its_time(
+    w: World, waits: float, hours: float, *, failed: bool
+) -> None:
+    w.emulator.fail_next_snapshot(DATABASE)
+    record = await pending_of(w, timeout=waits)
+    await w.clock.sleep(hours * HOUR - 95)
+    run = w.another_run()
+    assert (await w.read(record, session=run)).record == record, "a read gives up nothing"
+    resumed = await w.resume(record, session=run, timeout=10 * MINUTE)
+    assert len(w.posts) == 1 + failed
+    assert failed or resumed.pending.id == record.id
+    assert ("never came" in resumed.text) is failed
 
 
 # Old entries -------------------------------------------------------------------------------------------------------
@@ -309,27 +257,25 @@ async def test_old_entries_without_a_url_give_a_pinned_one_that_works(seconds: f
 # Get ---------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_get_finds_what_others_took_and_an_automatic_one() -> None:
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=3))
-        record = await get(w.session, f"{DATABASE}/{stored.version_id}")
-        assert record.version_id == stored.version_id
-        assert record.origin == "automatic"
-        assert record.available
-        assert record.requested_at is None
-        assert is_pinned(record.download_url, stored.version_id)
+@staged(world)
+async def test_get_finds_what_others_took_and_an_automatic_one(w: World) -> None:
+    stored = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=3))
+    record = await get(w.session, f"{DATABASE}/{stored.version_id}")
+    assert record.version_id == stored.version_id
+    assert record.origin == "automatic"
+    assert record.available
+    assert record.requested_at is None
+    assert is_pinned(record.download_url, stored.version_id)
 
 
-@virtual
-async def test_get_of_the_latest_finds_automatic_ones_too() -> None:
-    async with world() as w:
-        with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"):
-            await get(w.session, f"{DATABASE}/latest")
-        await w.clock.sleep(SERVICE_CACHE + 1)
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
-        newest = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=1))
-        assert (await get(w.session, f"{DATABASE}/latest")).id == f"{DATABASE}/{newest.version_id}"
+@staged(world)
+async def test_get_of_the_latest_finds_automatic_ones_too(w: World) -> None:
+    with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"):
+        await get(w.session, f"{DATABASE}/latest")
+    await w.clock.sleep(SERVICE_CACHE + 1)
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
+    newest = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=1))
+    assert (await get(w.session, f"{DATABASE}/latest")).id == f"{DATABASE}/{newest.version_id}"
 
 
 @pytest.mark.parametrize(
@@ -346,9 +292,10 @@ async def test_get_of_the_latest_finds_automatic_ones_too() -> None:
         ("../me/45ec0b49", "lists no snapshot|DATABASE_ID/VERSION_ID"),
     ],
 )
-@virtual
-async def test_get_of_what_is_not_there_is_an_error_and_no_other_request(resource_id: str, words: str) -> None:
-    async with world() as w:
-        with pytest.raises(NoSuchSnapshot, match=words):
-            await get(w.session, resource_id)
-        assert {entry.kind for entry in w.emulator.journal} <= {"list", "list account"}
+@staged(world)
+async def test_get_of_what_is_not_there_is_an_error_and_no_other_request(
+    w: World, resource_id: str, words: str
+) -> None:
+    with pytest.raises(NoSuchSnapshot, match=words):
+        await get(w.session, resource_id)
+    assert {entry.kind for entry in w.emulator.journal} <= {"list", "list account"}

@@ -13,9 +13,9 @@ from pulumi_snapshots.run.memory import RunMemory, is_provisional
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.ledger.test_remembered import back, given, of
-from tests.support.restoring import scene
-from tests.support.virtual import virtual
-from tests.support.world import DATABASE, world
+from tests.support.restoring import Scene, scene
+from tests.support.virtual import staged
+from tests.support.world import DATABASE, World, world
 
 PROVISIONAL = "db/pending:20260301T120000Z"
 
@@ -40,69 +40,68 @@ def test_which_ids_are_of_one_snapshot(old: object, new: object, known: dict[str
     assert memory.is_same_snapshot(old, new) is same
 
 
-@virtual
-async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id() -> None:
-    async with scene(snapshot_seconds=400, cache_world="invalidated") as at:
-        snapshot, restore = of(at.here), back(at)
-        values: dict[str, Any] = {"database_id": at.stored.database_id}
-        await snapshot.up(timeout="3m", **values)
-        provisional = snapshot.id
-        await anyio.sleep(600)
-        snapshot.begin()
-        await snapshot.diff(dict(values))
-        await snapshot.rules.enter_state(snapshot._call(), snapshot.outputs)
-        made = await snapshot.rules.calls.update(snapshot._call(), snapshot.id, snapshot.outputs, values)
-        snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
-        await restore.up(**given(at, triggers=[provisional]))
-        at.writes("later")
-        for _ in range(2):
-            await restore.up(**given(at, triggers=[made.id]))
-        assert len(at.posts) == 1
-        assert at.holds() == "later"
-        # Another snapshot is another trigger, also if the old one has its provisional id.
-        shown = {**restore.outputs, "triggers": [provisional]}
-        await anyio.sleep(600)
-        await snapshot.up(replace=True, **values)
-        assert snapshot.error is None
-        assert snapshot.shared is not None
-        restore.shared, restore.outputs = snapshot.shared, shown
-        assert (await restore.diff(given(at, triggers=[snapshot.id]))).replaces == ("triggers",)
+@staged(scene, snapshot_seconds=400, cache_world="invalidated")
+async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(at: Scene) -> None:
+    snapshot, restore = of(at.here), back(at)
+    values: dict[str, Any] = {"database_id": at.stored.database_id}
+    await snapshot.up(timeout="3m", **values)
+    provisional = snapshot.id
+    await anyio.sleep(600)
+    snapshot.begin()
+    await snapshot.diff(dict(values))
+    await snapshot.rules.enter_state(snapshot._call(), snapshot.outputs)
+    made = await snapshot.rules.calls.update(snapshot._call(), snapshot.id, snapshot.outputs, values)
+    snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
+    await restore.up(**given(at, triggers=[provisional]))
+    at.writes("later")
+    for _ in range(2):
+        await restore.up(**given(at, triggers=[made.id]))
+    assert len(at.posts) == 1
+    assert at.holds() == "later"
+    # Another snapshot is another trigger, also if the old one has its provisional id.
+    shown = {**restore.outputs, "triggers": [provisional]}
+    await anyio.sleep(600)
+    await snapshot.up(replace=True, **values)
+    assert snapshot.error is None
+    assert snapshot.shared is not None
+    restore.shared, restore.outputs = snapshot.shared, shown
+    assert (await restore.diff(given(at, triggers=[snapshot.id]))).replaces == ("triggers",)
 
 
 @pytest.mark.parametrize("first", ["provisional", "final"])
-@virtual
-async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_by_another_id(first: str) -> None:
+@staged(scene, snapshot_seconds=400, cache_world="invalidated")
+async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_by_another_id(
+    at: Scene, first: str
+) -> None:
     """The checkpoint has the snapshot, but not the restore, of which only the ledger knows."""
-    async with scene(snapshot_seconds=400, cache_world="invalidated") as at:
-        snapshot, restore = of(at.here), back(at)
-        restore.machine = snapshot.machine
-        await snapshot.up(timeout="3m", database_id=at.stored.database_id)
-        ids = {"provisional": snapshot.id}
-        await anyio.sleep(600)
-        for now in (first, "provisional" if first == "final" else "final"):
-            await snapshot.up(database_id=at.stored.database_id)
-            ids["final"] = snapshot.id
-            restore.begin()
-            SnapshotRecord.from_outputs(snapshot.outputs).remember_in(restore.session.memory)
-            restore.id, restore.outputs = "", {}
-            with suppress(Explained):
-                await restore.create(given(at, triggers=["v1", ids[now], [{"other": 1}]]))
-        assert len(at.posts) == 1
+    snapshot, restore = of(at.here), back(at)
+    restore.machine = snapshot.machine
+    await snapshot.up(timeout="3m", database_id=at.stored.database_id)
+    ids = {"provisional": snapshot.id}
+    await anyio.sleep(600)
+    for now in (first, "provisional" if first == "final" else "final"):
+        await snapshot.up(database_id=at.stored.database_id)
+        ids["final"] = snapshot.id
+        restore.begin()
+        SnapshotRecord.from_outputs(snapshot.outputs).remember_in(restore.session.memory)
+        restore.id, restore.outputs = "", {}
+        with suppress(Explained):
+            await restore.create(given(at, triggers=["v1", ids[now], [{"other": 1}]]))
+    assert len(at.posts) == 1
 
 
-@virtual
-async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known() -> None:
+@staged(world, snapshot_seconds=30, cache_world="invalidated", clock_offset_seconds=-20)
+async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known(here: World) -> None:
     """The machine's clock is ahead, and a run was cut off before any answer had shown the service's."""
-    async with world(snapshot_seconds=30, cache_world="invalidated", clock_offset_seconds=-20) as here:
-        snapshot = of(here)
-        here.emulator.add_fault(Fault(kind="create", when="after", delay=7200.0, times=1))
-        await snapshot.up(timeout="30s", database_id=DATABASE)
-        provisional = snapshot.id
-        assert is_provisional(provisional)
-        await anyio.sleep(600)
-        await snapshot.up(database_id=DATABASE)
-        assert not is_provisional(snapshot.id), snapshot.error
-        memory = RunMemory()  # a later run, which knows what the state says
-        SnapshotRecord.from_outputs(snapshot.outputs).remember_in(memory)
-        assert memory.is_same_snapshot(provisional, snapshot.id)
-        assert len(here.posts) == 1
+    snapshot = of(here)
+    here.emulator.add_fault(Fault(kind="create", when="after", delay=7200.0, times=1))
+    await snapshot.up(timeout="30s", database_id=DATABASE)
+    provisional = snapshot.id
+    assert is_provisional(provisional)
+    await anyio.sleep(600)
+    await snapshot.up(database_id=DATABASE)
+    assert not is_provisional(snapshot.id), snapshot.error
+    memory = RunMemory()  # a later run, which knows what the state says
+    SnapshotRecord.from_outputs(snapshot.outputs).remember_in(memory)
+    assert memory.is_same_snapshot(provisional, snapshot.id)
+    assert len(here.posts) == 1

@@ -1,12 +1,15 @@
-"""The tables in the documentation that list the reaction to each event."""
+"""The tables in the documentation that list the reaction to each event, and how tests play the events."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 
@@ -37,3 +40,38 @@ def reactions_in(page: Path) -> list[Reaction]:
         Reaction(event, int(posts), state, tuple(re.findall(r'"([^"]+)"', reads)))
         for event, posts, state, reads in cells[2:]
     ]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How an event is played: by what, with which variant of it, at which service."""
+
+    event: str
+    play: Callable[[Any, Any], Awaitable[Any]]
+    variant: Any
+    service: dict[str, Any]
+
+
+class Table:
+    """The rows of some pages, and the scenarios that play their events."""
+
+    def __init__(self, *pages: Path) -> None:
+        self._rows = [row for page in pages for row in reactions_in(page)]
+        self._scenarios: list[Scenario] = []
+
+    def event(self, name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
+        """Let a function play an event."""
+
+        def register(play: Any) -> Any:
+            self._scenarios += [Scenario(name, play, one, service) for one in (variants or (None,))]
+            return play
+
+        return register
+
+    def played(self) -> list[Any]:
+        """Each scenario with its row; an event without a row, or a row without a scenario, is an error."""
+        rows = {row.event: row for row in self._rows}
+        assert len(rows) == len(self._rows)
+        assert rows.keys() == {one.event for one in self._scenarios}
+        numbered = enumerate(self._scenarios)
+        return [pytest.param(rows[one.event], one, id=f"{one.event}-{number}") for number, one in numbered]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import failure_of, restore, resume_restore
+from squarecloud_emulator import Fault
 from tests.support.memory import Memory, Mortal
 from tests.support.world import DATABASE, OTHER_DATABASE, START, EndingOf, Row, World, ended, world
 
@@ -123,6 +125,17 @@ class Scene:
     @property
     def accepted(self) -> list[str | None]:
         return [post.version_id for post in self.posts if post.accepted]
+
+
+def says(at: Scene, skip: int = 1, times: int | None = 1, **response: Any) -> None:
+    """Have the service say this of a restore; it is asked once before the POST."""
+    body = json.dumps({"status": "success", "response": response})
+    at.here.emulator.add_fault(Fault(kind="restore status", skip=skip, times=times, body=body))
+
+
+def milliseconds(at: Scene) -> int:
+    """The service's time, as it says when a restore began."""
+    return round(at.here.emulator.now().timestamp() * 1000)
 
 
 def knows_time(here: World, session: Session | None = None) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from trio.testing import MockClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
+S = TypeVar("S")
 LONGEST = 1000 * 86400.0
 """Virtual seconds after which a test fails."""
 
@@ -37,3 +40,22 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         run_virtual(body)
 
     return run
+
+
+def staged(make: Callable[..., AbstractAsyncContextManager[S]], **service: Any) -> Callable[[Any], Callable[..., None]]:
+    """Decorate an async test so that it runs under the virtual clock, and first gets what `make` has made of these settings."""
+
+    def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*args: Any, **kwargs: Any) -> None:
+            async def body() -> None:
+                async with make(**service) as stage:
+                    await test(stage, *args, **kwargs)
+
+            run_virtual(body)
+
+        about = inspect.signature(test)
+        run.__signature__ = about.replace(parameters=list(about.parameters.values())[1:])  # type: ignore[attr-defined]  # for pytest
+        return run
+
+    return decorate

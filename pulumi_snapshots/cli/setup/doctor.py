@@ -26,7 +26,7 @@ from pulumi_snapshots.ledger.attempt import Claim, Intent
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import bucket_url
@@ -144,9 +144,9 @@ class Examination:
             yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", unknown, lacks)
             yield Finding(f"scope {DATABASES_READ}", *await self._databases())
         listed = {entry.version for entry in self.listing.entries} if self.listing else set()
-        found = (await session.complete_listings.found_lately()).items()
+        found = await session.complete_listings.found_lately()
         # The listing may be an older page.
-        lacking = {one[1]: each.ended_at or each.request.posted_at for one, each in found if one[1] not in listed}
+        lacking = {each.result: each.ended_at or each.request.posted_at for each in found if each.result not in listed}
         yield Finding("plan", *self._plan())
         yield Finding("quota", *self._quota(len(lacking)))
         yield Finding("clock", *self._clock())
@@ -186,7 +186,7 @@ class Examination:
         """Whether a database and its status can be read."""
         known = [one.id for one in self.account.databases] if self.account else []
         entries = self.listing.entries if self.listing else ()
-        known += [found for entry in entries if (found := database_of_entry(entry))]
+        known += [entry.database for entry in entries if entry.database]
         if not known:
             return "unknown", "no database is known to check it with", ""
         try:
@@ -226,7 +226,7 @@ class Examination:
         advice = "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting for a snapshot still works."
         return "note", f"this machine's is {away} the service's", advice
 
-    def _page(self, lacking: Mapping[str, datetime]) -> Result:
+    def _page(self, lacking: Mapping[str | None, datetime]) -> Result:
         if self.listing is None:
             return "unknown", "there is none", ""
         if self.listing.unreadable:

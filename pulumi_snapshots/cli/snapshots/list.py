@@ -11,8 +11,8 @@ import click
 from pulumi_snapshots.cli.terminal.arguments import DATABASE, DURATION, checked, command, urls_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import age_text, moment, size_text, snapshot_fields
-from pulumi_snapshots.lookup.account import FRESH, Page, snapshots_of_account
-from pulumi_snapshots.lookup.find import OfEach, find_snapshots
+from pulumi_snapshots.lookup.account import FRESH, OfEach, Page, snapshots_of_account
+from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.results import ORIGINS, SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import tzinfo
 from io import StringIO
@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.terminal.output import printable, zoned
-from pulumi_snapshots.lookup.account import keep_databases, keep_listing
+from pulumi_snapshots.lookup.account import OfEach, keep_databases, keep_listing
 from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import LATEST
@@ -31,7 +31,6 @@ YOUNG = 300.0
 SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 """Ids that a shell takes as they are; the service has no others."""
 
-OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
 Offer = Callable[[Sequence[AccountDatabase], OfEach], Iterator[CompletionItem]]
 
 
@@ -76,14 +75,12 @@ def _offered(
             pages, now = session.kept_pages, session.clock.utc()
 
             def show() -> None:
-                databases, shown = pages.databases, pages.snapshots
-                every = offer(databases.all if databases else (), shown.of_each if shown else {})
+                kept = pages.read()
+                every = offer(kept.databases, kept.snapshots)
                 offered[:] = [each for each in every if each.value.startswith(typed) and SAFE.fullmatch(each.value)]
 
             show()
-            kept = pages.snapshots if what == "snapshots" else pages.databases
-            is_young = kept is not None and 0 <= kept.age(now) < YOUNG
-            if not is_young and pages.may_request(what, now, YOUNG):
+            if not 0 <= pages.read().age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
                 await request(session, patience=ONCE)
                 show()
 

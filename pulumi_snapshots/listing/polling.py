@@ -1,0 +1,268 @@
+"""Polling until a listing shows a snapshot: when, at which listing, and the progress. All times are monotonic seconds.
+
+The service may serve a page for 30 minutes. So a first poll of a page costs half an hour if it comes too early, and only its
+delay if it comes late; polling a page again costs only the request. Each database has a page, and the account has one, which
+shows what the others missed; the service caches each of them apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import anyio
+
+from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.listing.complete import CompleteListings
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
+from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
+from pulumi_snapshots.service.models import ListedSnapshot, Listing
+from pulumi_snapshots.service.rate_limiter import BLOCKED
+
+NEVER = -math.inf
+ACCOUNT_EVERY = 3 * ACCOUNT_LISTING.per_account
+"""Seconds between two polls of the account's page: the service answers 3 a minute, to all machines of the account together."""
+PINNING = 5 * 60.0
+"""Seconds in which a listing should show a complete snapshot with its pinned URL."""
+STATES = {"200": "answered", "202": "accepted"}
+EXPIRED = SERVICE_CACHE + 5.0
+"""Seconds after which a page is certainly new, with 5 s for its transfer."""
+
+
+class Poll(NamedTuple):
+    """The next poll for a pending snapshot: when, and whether at the account's page."""
+
+    at: float
+    account: bool = False
+
+
+@dataclass(eq=False)
+class Pending:
+    """A pending snapshot and the polls of its database's own page.
+
+    Attributes:
+        began: when this run began to poll.
+        answered: when the wait for it began, in this run or an earlier one.
+        first_at: when it should be listed; then it is polled by itself, whatever is known of others.
+        in_turn: whether both pages are polled in turn, since the own page is likely an old one, or the snapshot a quick one.
+        own_tried: when the last poll ended.
+        own_since: when the page was last certainly a new one.
+    """
+
+    began: float
+    answered: float
+    first_at: float | None = None
+    in_turn: bool = False
+    own_tried: float = NEVER
+    own_since: float = NEVER
+
+
+class PollPlan:
+    """Plans the polls of a process.
+
+    Args:
+        listings: fetches the listings.
+        first_after: seconds from an answer to the first poll.
+        every: seconds between two polls.
+        ends: whether a new snapshot ends the caching of a page; None if that is not known.
+
+    Attributes:
+        account_tried: when the last poll of the account's page ended, or the current one began.
+    """
+
+    def __init__(self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None) -> None:
+        self.listings, self.clock = listings, listings.clock
+        self.first_after, self.every = first_after, every
+        self.first_alone = min(first_after, every) if ends else first_after
+        self.account_tried = NEVER
+        self._ends = ends
+        self._late = first_after + every * (not ends)
+        self._most = 0
+        self._all: list[Pending | None] = []  # None for a POST that is to come
+
+    @contextmanager
+    def expecting(self, pending: Pending | None = None) -> Iterator[None]:
+        """Count a pending snapshot while the body waits for it; without one, a POST while the body queues and sends it."""
+        self._all.append(pending)
+        try:
+            self._changed()
+            yield
+        finally:
+            self._all.remove(pending)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Count how many snapshots there were at once, since there was none."""
+        together = sum(each is None or each.first_at is None for each in self._all)
+        self._most = max(self._most, together) if together else 0
+        self.listings.announce_change()
+
+    def next_poll(self, mine: Pending) -> Poll:
+        """Plan the next poll for a snapshot that no page shows yet."""
+        group = [each for each in self._all if each is not None and each.first_at is None]
+        is_alone = mine.first_at is not None or self._most == 1
+        posts, enough = self._all.count(None), self.first_after + self.every
+        # Resources wait for slots of the engine if the limit between two POSTs does not explain why some are to come. Each
+        # snapshot that is found lets one begin.
+        is_short = posts > 0 and self._most * CREATE.per_account < enough
+        is_helped = self.listings.account_refusal is None
+        may_be_old = self.clock.monotonic() < self.listings.account_requested_at + EXPIRED
+
+        later = mine.own_since - mine.answered + self.every
+        if later <= 3 * self.first_after and mine.first_at is None:  # its page was polled too early
+            self._late = max(self._late, later)
+        if mine.own_tried > NEVER:
+            own = self._own_again(mine, 1 if is_alone else len(group) * (4 if is_helped else 1))
+        elif is_alone:
+            own = mine.answered + self.first_alone if mine.first_at is None else mine.first_at
+        else:  # late while that delays nothing, or while there is no second chance
+            own = mine.answered + (self._late if may_be_old or (posts and not is_short) else self.first_after)
+
+        missed = [each.answered for each in group if each.own_tried > NEVER]
+        if may_be_old and self._ends is False:
+            account = self.listings.account_requested_at + EXPIRED
+        elif is_alone and (may_be_old or mine.in_turn):
+            account = mine.own_tried + self.every if mine.own_tried > NEVER else math.inf
+        elif may_be_old or (self._ends and not is_alone):  # nothing is lost by a poll
+            account = min(each.began for each in group) + self.every
+        elif posts or is_alone:  # it must show the first one ...
+            account = min(missed, default=math.inf) + (enough if is_short else 3 * self.first_after)
+        else:  # ... or all that are left
+            account = max(missed) + enough if len(missed) == len(group) else math.inf
+        account = max(account, self.account_tried + ACCOUNT_EVERY * (2 / 3 if is_short else 1))
+        # One request for all is better than one for this snapshot a little sooner.
+        is_better = is_helped and account <= own + self.every / 4
+        return Poll(account, account=True) if is_better else Poll(own)
+
+    async def poll(self, database_id: str, mine: Pending, poll: Poll) -> SquareCloudError | None:
+        """Poll for a snapshot; a page that was fetched for another one a moment ago is good enough.
+
+        Returns a failure that may pass; None if there is a page. Any other failure is raised.
+        """
+        now = self.clock.monotonic()
+        since = max(mine.began, now - self.every / 4)
+        try:
+            if poll.account:
+                self.account_tried = now  # at once, so that only one of all snapshots sends the request
+                await self.listings.account_listing(since)
+            else:
+                await self.listings.own_page(database_id, since)
+                if now >= mine.own_since + EXPIRED:
+                    mine.own_since = now
+        except SquareCloudError as error:
+            if not error.passing:
+                raise
+            return error
+        finally:
+            if poll.account:
+                self.account_tried = self.clock.monotonic()
+            else:
+                mine.own_tried = self.clock.monotonic()
+        return None
+
+    def _own_again(self, mine: Pending, pages: int) -> float:
+        """When a page is polled again: at growing intervals if there are several, since the account's page serves all."""
+        again = mine.own_since + EXPIRED
+        if self._ends is not False or mine.first_at is not None:
+            growing = max(self.every, mine.own_tried - mine.own_since)
+            again = min(again, mine.own_tried + min(growing, self.every * pages))
+        return max(again, mine.own_tried + self.every, self.account_tried + self.every)
+
+
+async def until_listed(  # noqa: PLR0913  what is known of it
+    plan: PollPlan,
+    database_id: str,
+    find: Callable[[Page], ListedSnapshot | None],
+    waits: Callable[..., None],
+    request: Request | None = None,
+    *,
+    age: float = 0.0,
+    first_after: float | None = None,
+    shown_by: float = math.inf,
+    patience: float = math.inf,
+) -> ListedSnapshot | None:
+    """Poll until a listing shows the entry that `find` finds; None if none does in time.
+
+    The progress names the request that started it, unless the version is known. Earlier runs have waited `age` seconds. It should be
+    listed after `first_after` seconds, every page must show it after `shown_by`, as far as that is known: the wait ends if the
+    database's own page lacks it some minutes later.
+
+    Raises:
+        SquareCloudError: a poll was refused, and will be refused again; or the patience has ended while polls failed.
+        AmbiguousSnapshot: raised by `find`.
+    """
+    listings, clock, began = plan.listings, plan.clock, plan.clock.monotonic()
+    pending = Pending(began, began - age, None if first_after is None else began + first_after)
+    lost = "" if request is None or request.accepted else request.answered
+    # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
+    pending.in_turn = first_after is not None or bool(lost) or listings.may_be_old(database_id, pending.answered)
+    state, until = "listing is old" if request is None else STATES.get(request.answered, "answer lost"), None
+    if request is None and shown_by < math.inf:
+        until = clock.utc() + timedelta(seconds=shown_by)
+    searched: list[Listing] = []
+    shown, failure = None, None
+    with plan.expecting(pending), anyio.move_on_after(patience):
+        while True:
+            pages = listings.known_pages(database_id, began)
+            for page in pages:
+                if page.listing not in searched and (entry := find(page)) is not None:
+                    return entry
+                if page.is_own and page.listing.sent_at >= began + shown_by + PINNING:
+                    return None
+            searched = [page.listing for page in pages]
+            now, poll = clock.monotonic(), plan.next_poll(pending)
+            if poll.at > now:
+                if poll != shown:
+                    why = ", ".join(filter(None, (lost, failed_poll(failure) if failure else "")))
+                    next_check, shown = clock.utc() + timedelta(seconds=poll.at - now), poll
+                    waits(state, until=until, next_check=next_check, why=why, phase="listing")
+                with anyio.move_on_after(poll.at - now):
+                    await listings.changed.wait()
+                continue
+            if (block := listings.client.blocked_until) is not None:
+                waits(BLOCKED, until=block, why=state)
+            failure = await plan.poll(database_id, pending, poll)
+    if failure is not None:
+        raise failure
+    return None
+
+
+async def wait_for_version(  # noqa: PLR0913  what is known of it
+    complete: CompleteListings,
+    plan: PollPlan,
+    database_id: str,
+    version_id: str,
+    waits: Callable[..., None],
+    *,
+    patience: float,
+    created: datetime | None = None,
+) -> tuple[ListedSnapshot | None, datetime | None]:
+    """Find the entry of a snapshot, and wait for it if the listings are too old to show it, unless that takes more than `patience`.
+
+    `complete` knows what runs have found lately; `created` is when it was taken, by the service's clock, if that is known.
+
+    Returns:
+        The entry, or None; and when every listing must show one that was not waited for, UTC, if that is known.
+
+    Raises:
+        SquareCloudError: a request was refused, and will be refused again; or the wait has ended while requests failed.
+    """
+    entry = await plan.listings.find_version(database_id, version_id)
+    listed_by = None if entry else await complete.listed_by(database_id, version_id, created)
+    left = math.inf if listed_by is None else (listed_by - plan.clock.utc()).total_seconds()
+    if entry is not None or left >= patience:
+        return entry, listed_by
+    find, every = (lambda page: page.version(version_id)), plan.every
+    return await until_listed(plan, database_id, find, waits, first_after=every, shown_by=left, patience=patience), None
+
+
+def failed_poll(error: SquareCloudError) -> str:
+    """The addition to the progress after a poll that failed in a way that may pass; otherwise raises `error` itself."""
+    if not error.passing:
+        raise error
+    return f"last check failed ({error.code or error.status or 'no answer'})"
