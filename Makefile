@@ -84,8 +84,8 @@ structure: environment ## Measure how the package is built
 mistakes: environment ## Make a hundred mistakes, and list those that no unit test notices; ROOMS="ledger guard" makes only theirs
 	@$(IN_VENV) -m bench.mistakes $(ROOMS)
 
-simulate: environment ## Play thousands of random stories, schedules and guarded runs in virtual time
-	SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
+simulate: environment ## Play thousands of random stories and guarded runs in virtual time
+	STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
 nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps, tests of more programs
 	$(call PREPARED,environment engine sdks dist servers stores)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime import rpc
 
+from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.snapshot.record import SNAPSHOT
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMAS", "TOKENS", "Declared", "Engine", "Held", "Ref", "RunEndedError", "Stack"]
 
-SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE}
+SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE, "Drill": DRILL}
 TOKENS = {
     "dynamic": "pulumi-python:dynamic/squarecloud:{kind}",
     "plugin": "squarecloud:index:{kind}",

@@ -14,6 +14,7 @@ from dataclasses import replace as changed
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
+from unittest import mock
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.listing.match import LATE
@@ -38,6 +39,8 @@ __all__ = ["Story", "Violation", "played"]
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 APART = 130.0
 """Seconds between our POST and a later restore of somebody else: closer together, the service does not tell them apart."""
+DRILLS = 0.4
+"""How many of the stories have a drill, if a drill can pass."""
 SHARED = 0.3
 """How many of the stories have machines that share their ledger."""
 SLOW = 0.4
@@ -48,7 +51,7 @@ SLACK = 2.0
 """Seconds by which a call may exceed its time-out, for the last calls to a slow place."""
 READS = {True: 10.0, False: 2 * MINUTE}
 """Seconds that a read may take, of something unfinished and of something complete."""
-KINDS = {"Snapshot": "create", "Restore": "restore"}
+KINDS = {"Snapshot": "create", "Restore": "restore", "Drill": "restore"}
 """What the emulator's journal calls the POST of each kind of resource."""
 
 POST_FAULTS: list[dict[str, Any]] = [
@@ -146,8 +149,7 @@ class Books:
             return [meaning(each) for each in value] if isinstance(value, list) else value
 
         inputs = declared.inputs
-        target = inputs.get("target_database_id") or inputs["database_id"]
-        return target, repr(meaning(inputs.get("triggers") or []))
+        return target_of(inputs), repr(meaning(inputs.get("triggers") or []))
 
     # What the engine calls ------------------------------------------------------------------------------------------------
 
@@ -189,9 +191,7 @@ class Books:
         if want is None and is_same:
             want = saved
         if want is None:
-            want = Want(len(self.wants) + 1, declared.kind, purpose, forced or targeted, purpose[0])
-            self.wants.append(want)
-            page.unsaved.append(want)
+            want = self._new(page, declared.kind, purpose, forced=forced or targeted)
         want.machines.add(engine.computer.memory)
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
         return Told(self, engine, declared, want, or_else=saved if may_be_same else None)
@@ -201,10 +201,23 @@ class Books:
         return bool(accepted) and self.failed(accepted[-1])
 
     def updates(self, engine: Engine, declared: Declared, old: Held, _inputs: Any) -> Told:
-        page = self.page(engine.stack, declared.role)
+        page, purpose = self.page(engine.stack, declared.role), self.purpose(engine, declared)
         self._shown(engine, old)
         assert page.saved is not None
-        return Told(self, engine, declared, page.saved, resumes=True)
+        if declared.kind != "Drill" or page.saved.purpose == purpose:
+            return Told(self, engine, declared, page.saved, resumes=declared.kind == "Restore")
+        # A drill is never replaced: an update drills again.
+        want = next((one for one in page.unsaved if one.purpose == purpose), None)
+        if want is None:
+            want = self._new(page, "Drill", purpose)
+        want.machines.add(engine.computer.memory)
+        return Told(self, engine, declared, want, proof=old.plain.get("last_good"))
+
+    def _new(self, page: Page, kind: str, purpose: Any, *, forced: bool = False) -> Want:
+        want = Want(len(self.wants) + 1, kind, purpose, forced, purpose[0])
+        self.wants.append(want)
+        page.unsaved.append(want)
+        return want
 
     def stays(self, engine: Engine, declared: Declared, old: Held) -> None:
         self._shown(engine, old)
@@ -340,7 +353,7 @@ class Books:
         if held.unfinished:
             requested_at = parse_rfc3339(held.plain["requested_at"])
             return any(abs((post.at - requested_at).total_seconds()) <= SLACK for post in sent)
-        return held.kind == "Restore" or held.plain.get("version_id") in {post.version_id for post in sent}
+        return held.kind != "Snapshot" or held.plain.get("version_id") in {post.version_id for post in sent}
 
     def is_of(self, held: Held, want: Want) -> bool:
         """Whether something finished was started for a wish."""
@@ -374,8 +387,10 @@ class Told:
         *,
         or_else: Want | None = None,
         resumes: bool = False,
+        proof: dict[str, Any] | None = None,
     ) -> None:
         self.want = want
+        self._proof = proof
         self._or_else = or_else
         self._books, self._engine, self._declared = books, engine, declared
         self._page = books.page(engine.stack, declared.role)
@@ -395,7 +410,7 @@ class Told:
         took = self._books.story.now - self._began
         if took > timeout + SLACK:
             raise Violation(f"{self._declared.name} ended {took - timeout:.0f} s after its time-out")
-        if self._resumes and sent and self._declared.kind == "Restore":
+        if self._resumes and sent:
             raise Violation("a resume has restored again")
         lost = [post for post in sent if post.accepted and not self._books.failed(post)]
         if lost and not self._is_made:
@@ -417,6 +432,8 @@ class Told:
         """The provider has answered with this."""
         self._is_made = True
         self._note_posts()
+        if self._proof is not None and not held.plain.get("last_good"):
+            raise Violation("the last good drill is forgotten")
         if self._or_else is not None and self._books.is_of(held, self._or_else):
             self.want = self._or_else
         self._page.made = self._engine, self.want
@@ -464,6 +481,31 @@ class Up:
     post_fault: dict[str, Any] | None = None
     read_fault: dict[str, Any] | None = None
     automatic: float | None = None
+
+
+def target_of(inputs: dict[str, Any]) -> str:
+    """The database that a resource is about."""
+    found: str = inputs.get("target_database_id") or inputs.get("scratch_database_id") or inputs["database_id"]
+    return found
+
+
+class Scratch:
+    """Stands for the library that speaks to a drill's scratch database, which says what it holds, and since when it runs."""
+
+    def __init__(self, story: Story, dsn: str, *, timeout: float) -> None:
+        assert timeout > 0
+        self._story, self._id = story, dsn.rpartition("/")[2]
+
+    async def age(self) -> float | None:
+        await asyncio.sleep(0)
+        at = self._story.emulator.existing(self._id)
+        return (self._story.emulator.now() - (at.started_at or at.created_at)).total_seconds()
+
+    async def ask(self, _: str) -> str | None:
+        await asyncio.sleep(10.0)
+        there = [restore for of, restore in self._story.restores if of == self._id]
+        there = [one for one in there if one.error is None and not one.in_progress]
+        return there[-1].version_id if there else None
 
 
 class Story:
@@ -529,6 +571,11 @@ class Story:
                 computer.place.delay = CALL
         kinds = [("before",), ("back",), ("before", "back"), ("before", "second"), ("before", "second", "back")]
         self.roles = chance.choice(kinds)
+        # Where nothing shows that a restore has acted, a drill fails.
+        shows = self.service["restore_status_route"] == "there" or not self.service["restore_queue_seconds"]
+        shows = shows and self.service["restore_stops_database"]
+        if shows and random.Random(f"drill {self.seed}").random() < DRILLS:
+            self.roles += ("proof",)
         self.upstream = chance.random() < 0.6
         self.follows = chance.random() < 0.5  # whether the snapshot is a trigger of the restore
         self.keys = [self.emulator.settings.api_key]
@@ -556,19 +603,20 @@ class Story:
             program.append(Declared("Upstream", "upstream", {"size": 1}))
         database = self.emulator.add_database().id
         for role in self.roles:
-            if role != "back":
+            if role not in {"back", "proof"}:
                 inputs: dict[str, Any] = {"database_id": database, "triggers": [], "timeout": 45 * MINUTE}
                 program.append(Declared("Snapshot", role, inputs, role=role))
                 continue
-            inputs = {
-                "database_id": source,
-                "version_id": stored.version_id,
-                "target_database_id": self.emulator.add_database().id,
-                "overwrite": True,
-                "triggers": [],
-                "timeout": 15 * MINUTE,
-            }
-            program.append(Declared("Restore", role, inputs, role=role))
+            target = self.emulator.add_database().id
+            inputs = {"database_id": source, "version_id": stored.version_id, "triggers": [], "timeout": 15 * MINUTE}
+            if role == "back":
+                inputs |= {"target_database_id": target, "overwrite": True}
+                program.append(Declared("Restore", role, inputs, role=role))
+                continue
+            inputs |= {"scratch_database_id": target, "overwrite_scratch": True}
+            inputs["connection"] = f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
+            inputs["checks"] = [{"query": "the version", "equals": stored.version_id}]
+            program.append(Declared("Drill", role, inputs, role=role))
         stack.program = program
         self._set_triggers(stack)
 
@@ -610,6 +658,10 @@ class Story:
 
     async def play(self) -> None:
         self._begin()
+        with mock.patch("pulumi_snapshots.drill.drill.Database", partial(Scratch, self)):
+            await self._play()
+
+    async def _play(self) -> None:
         await self.up(self.stacks[0], Up())
         for _ in range(self.chance.randint(3, 9)):
             await self._step()
@@ -659,7 +711,7 @@ class Story:
                 if one.kind == "Snapshot":
                     self.emulator.fail_next_snapshot(one.inputs["database_id"])
                 elif self.service["restore_status_route"] == "there":  # nothing else tells it from a success
-                    self.emulator.databases[one.inputs["target_database_id"]].next_restore_error = "SNAPSHOT_CORRUPT"
+                    self.emulator.databases[target_of(one.inputs)].next_restore_error = "SNAPSHOT_CORRUPT"
         await self.up(
             stack,
             Up(
@@ -993,7 +1045,7 @@ class Story:
             # A plain `--replace` cannot be told from a create that follows an older checkpoint.
             kind = next(one.kind for one in stack.program if one.role == role)
             await self._preview(stack)
-            await self._acts(stack, Up(replace=role, refresh=kind == "Restore"), (role,))
+            await self._acts(stack, Up(replace=role, refresh=kind != "Snapshot"), (role,))
 
     async def _acts(self, stack: Stack, up: Up, roles: tuple[str, ...]) -> None:
         sent = len(self.emulator.journal)
