@@ -106,12 +106,9 @@ def said(error: BaseException) -> str:
 
 
 def scalar(value: object) -> Scalar:  # noqa: C901, PLR0911  one for each kind of value
-    """A database's value as text, number, truth value or None.
+    """A database's value as text, number, truth value or None; raises `Refused` if it is none of these.
 
     A time is text: in UTC as the outputs write it if it has a zone, else as it is. A length of time is in seconds.
-
-    Raises:
-        Refused: it is a list, a document, bytes that are no text, or no number.
     """
     match value:
         case str() | bool() | None:

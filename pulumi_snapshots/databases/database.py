@@ -46,11 +46,7 @@ class Database:
         self._kind, self._dsn, self._timeout = kind_of(dsn), dsn, timeout
 
     async def ask(self, command: str) -> Scalar:
-        """The one value that a command results in: SQL; for MongoDB a command as JSON; for Redis a command line.
-
-        Raises:
-            CheckNotRun: the server refuses the command, it took too long, or its result is not one value.
-        """
+        """The one value of SQL, a command of MongoDB in JSON or a command line of Redis; raises `CheckNotRun` if there is none."""
         return await self._answered(lambda session: session.ask(command))
 
     async def holds(self) -> int:
@@ -104,11 +100,7 @@ def _causes(error: BaseException | None) -> list[BaseException]:
 
 
 async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrite: bool) -> None:
-    """Load a dump of the connection's kind of database; with `overwrite` it replaces what the database has of it.
-
-    Raises:
-        NotLoaded: it failed. PostgreSQL's database is as it was then; others may hold a part.
-    """
+    """Load a dump; with `overwrite` it replaces what the database has of it. Raises `NotLoaded` if that fails."""
     kind = kind_of(dsn)
     whole = "The database is as it was: PostgreSQL loads everything or nothing." if kind == "postgres" else PARTLY
     loading = Loading(dump, dsn, environment, overwrite)

@@ -78,11 +78,7 @@ class Dump:
 
 
 def dump_in(zipped: ZipFile, kind: str) -> Dump:
-    """The dump of this kind of database in a zip.
-
-    Raises:
-        NotLoaded: there is none, there are several, or it is of another kind.
-    """
+    """The only dump in a zip, which is of this kind of database; raises `NotLoaded` otherwise."""
     found: dict[tuple[str, str, str], Dump] = {}
     for name in zipped.namelist():
         if not name.endswith("/") and (one := _dump(zipped, name, kind)) is not None:

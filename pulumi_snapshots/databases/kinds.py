@@ -20,10 +20,8 @@ class Kind:
     """How to speak to a kind of database.
 
     Attributes:
-        title: as people write it.
         schemes: of its connection strings, the usual one first.
         library: the Python module that speaks to it.
-        port: the usual one.
         things: what a database consists of.
         last: what the path of its connection strings names.
         needs_database: whether the string must name the database.
@@ -77,11 +75,7 @@ KINDS = {
 
 
 def kind_of(dsn: str) -> str:
-    """The kind of database that a connection string is for, by the service's name.
-
-    Raises:
-        Unfit: it is none, or misses something. The text never holds any of it.
-    """
+    """The kind of database that a connection string is for; raises `Unfit`, whose text never holds any of it."""
     if KEYWORDS.match(dsn):
         return "postgres"
     scheme = dsn.partition(":")[0]

@@ -106,11 +106,7 @@ def _client(dsn: str, **options: Any) -> pymongo.MongoClient[Any]:
 
 
 def _command(text: str) -> dict[str, Any]:
-    """A command that only reads, and asks for no more than it takes to see that there is too much.
-
-    Raises:
-        Refused: it is no command, or may write.
-    """
+    """A command that only reads, and no more than it takes to see that there is too much; raises `Refused` otherwise."""
     try:
         document = json_util.loads(text)
     except (ValueError, TypeError, bson.errors.BSONError):
@@ -158,11 +154,7 @@ def _scalar(value: object) -> Scalar:
 
 
 def _load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
-    """Make the collections, fill them, and index them, in the connection's database, whose name the dump need not have.
-
-    Raises:
-        NotLoaded: it is no dump of one database. Other errors are of the library.
-    """
+    """Make the collections, fill them, and index them, in the connection's database, whose name the dump need not have."""
     described = _described(dump)
     with _client(dsn, connect=False) as client:
         target = client.get_default_database()

@@ -110,12 +110,7 @@ def mode_of(given: dict[str, str]) -> str:
 
 
 def tls(given: dict[str, str]) -> dict[str, Any]:
-    """The library's arguments for the parameters of a connection string.
-
-    Raises:
-        ValueError: there is no such mode.
-        OSError: a file is missing, or holds no certificate or key.
-    """
+    """The library's arguments for the parameters of a connection string; raises ValueError or OSError."""
     mode = mode_of(given)
     if mode not in MODES:
         raise ValueError(f"ssl-mode is one of {', '.join(MODES)}")

@@ -114,11 +114,7 @@ class Redis(Session):
 
 
 def copy(socket: str, dsn: str, overwrite: bool) -> bool:  # noqa: FBT001  threads have no keywords
-    """Copy all keys of a server of our own, which loads a file, to another one; false if it has not loaded it yet.
-
-    Raises:
-        NotLoaded: the file has several logical databases. Other errors are of the library.
-    """
+    """Copy all keys of a server of our own, which loads a file, to another one; false if it has not loaded it yet."""
     with redis.Redis(unix_socket_path=socket) as source:
         try:
             spaces = list(source.info("keyspace"))

@@ -14,9 +14,8 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.database import Database
 from pulumi_snapshots.drill.check import CheckResult, results_of
-from pulumi_snapshots.drill.evidence import APART, ProvesNothing, evidence
 from pulumi_snapshots.drill.inputs import DrillInputs
-from pulumi_snapshots.drill.reach import Reach
+from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import consult
@@ -93,19 +92,13 @@ class Drilling:
         self.restored: DrillRecord | None = None
 
     async def carry_out(self, earlier: DrillRecord | None = None, *, fresh: bool = False) -> DrillRecord:
-        """Restore a snapshot onto the scratch database, and check it.
+        """Restore a snapshot onto the scratch database, or watch the restore of an earlier run, and check what came back.
 
-        Args:
-            earlier: the drill of an earlier run, whose restore was not seen to end; it is watched, with the whole time-out again.
-            fresh: whether another restore is wanted, whatever earlier runs have left.
+        With `fresh` another restore is wanted, whatever earlier runs have left.
 
         Raises:
-            DrillPending: its restore was or may have been started, and its end, or that of its checks, was not seen; keep the
-                record.
-            DrillFailed: the restore or a check failed; keep the record.
-            RestoreRefused: it must not be sent.
-            NothingSent: it timed out or was interrupted before a request was sent.
-            SquareCloudError: the service refused; nothing was started.
+            DrillPending, DrillFailed: its end was not seen, or it failed; keep the record.
+            RestoreRefused, NothingSent, SquareCloudError: nothing was started.
         """
         restoring = Restoring(
             self.session,
@@ -190,15 +183,14 @@ class Drilling:
             last_good=self.last_good,
             attempt=restored.attempt,
         )
-        requested, shown = parse_rfc3339(restored.requested_at), restoring.status.shown
         if restored.restored_at is None:
             return record
+        shown, ended = restoring.status.shown, parse_rfc3339(restored.restored_at)
         if shown is not None and shown.state == SUCCESS and shown.finished_at is not None:
-            took = (shown.finished_at - requested).total_seconds()
-            return replace(record, restore_seconds=max(0.0, round(took, 1)))
-        took = (parse_rfc3339(restored.restored_at) - requested).total_seconds()
+            ended = shown.finished_at
+        took = max(0.0, round((ended - parse_rfc3339(restored.requested_at)).total_seconds(), 1))
         # An earlier run's restore may have been seen running only long after its end.
-        return replace(record, restore_seconds=took if 0 <= took <= self.inputs.timeout else None)
+        return replace(record, restore_seconds=took if took <= self.inputs.timeout else None)
 
     # The checks ----------------------------------------------------------------------------------------------------------
 
@@ -206,12 +198,7 @@ class Drilling:
         """Run the checks of a drill again, without another restore unless the scratch database was restored again since.
 
         `then` is given for changed checks of a drill that has passed: when they run if they cannot run now, as a warning says.
-        It is not restored again for them.
-
-        Raises:
-            DrillUnchecked: they were not run; keep the record.
-            DrillFailed: a check failed; keep the record.
-            Explained: changed checks were not run to their end, and the drill has passed as before; or as `carry_out` raises.
+        It is not restored again for them. Raises as `carry_out`.
         """
         found, why = None, ""
         with self.session.until(self.inputs.timeout):
@@ -236,11 +223,9 @@ class Drilling:
         ended = replace(record, drilled_at=record.restored_at, proved_by=None, attempt=None, failure=None)
         try:
             results, proofs = await self._asked(record)
-        except ProvesNothing as nothing:
-            return replace(ended, passed=False, results=[], failure=nothing.why), nothing
-        except DatabaseUnreachable as error:
-            why = f"the scratch database cannot be reached: {error.why}"
-            return replace(ended, passed=False, results=[], failure=why), error
+        except (ProvesNothing, DatabaseUnreachable) as error:
+            unreachable = "the scratch database cannot be reached: " * isinstance(error, DatabaseUnreachable)
+            return replace(ended, passed=False, results=[], failure=f"{unreachable}{error.why}"), error
         passed = all(each.passed for each in results)
         ended = replace(ended, passed=passed, results=results, proved_by=proofs)
         return replace(ended, last_good=ended.good or record.last_good), None
@@ -254,7 +239,7 @@ class Drilling:
             try:
                 async with reach.connection() as dsn:
                     database = Database(dsn, timeout=min(LONGEST, inputs.timeout))
-                    proofs = await evidence(self.session, record, await database.age(), own=reach.is_own)
+                    proofs = await reach.proofs(record, await database.age())
                     return await results_of(database, inputs.checks, member.progress), proofs
             except DatabaseUnreachable as error:
                 if clock.monotonic() - began >= PATIENCE:
@@ -285,11 +270,10 @@ class Drilling:
         # An emulator that cannot start a server of yours again leaves it empty.
         if status.uptime and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART:
             return "the scratch database was started again since, so it may have been restored"
-        if doubts and not status.running:
-            return "the scratch database does not run"
-        if doubts and "uptime" not in status.model_fields_set:
-            return "the service does not say since when the scratch database has run"
-        return ""
+        if not doubts or (status.running and "uptime" in status.model_fields_set):
+            return ""
+        silent = "the service does not say since when the scratch database has run"
+        return silent if status.running else "the scratch database does not run"
 
     async def _is_overtaken(self, record: DrillRecord) -> bool:
         """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
@@ -297,20 +281,24 @@ class Drilling:
         The service shows one for an hour; later only the ledger shows those of runs.
         """
         scratch, requested = record.scratch_database_id, parse_rfc3339(record.requested_at)
-        with suppress(LedgerUnavailable):
-            for each in await self.session.ledger.attempts():
-                if (each.kind, each.database_id) == ("restore", scratch) and each.request.requested > requested:
-                    return True
+        if any(each.request.requested > requested for each in await restores(self.session.ledger, {scratch})):
+            return True
         try:
             status = await self.session.client.restore_status(scratch, patience=BRIEF)
-        except RestoreRunning:
-            return True
-        except SquareCloudError:
-            return False  # it does not say; the checks are as good as without it
+        except SquareCloudError as error:
+            # If it does not say, the checks are as good as without it.
+            return isinstance(error, RestoreRunning)
         if status is None or record.restored_at is None:
             return False
         began = status.started_at
         return status.in_progress or (began is not None and began > parse_rfc3339(record.restored_at) + SAME)
+
+
+async def restores(ledger: Ledger, databases: set[str]) -> list[Attempt]:
+    """The restores of these databases that runs have requested, as far as the ledger says."""
+    with suppress(LedgerUnavailable):
+        return [each for each in await ledger.attempts() if each.kind == "restore" and each.database_id in databases]
+    return []
 
 
 async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:

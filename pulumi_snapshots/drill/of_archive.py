@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +24,9 @@ from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, CheckResult, results_of
-from pulumi_snapshots.drill.drill import concluded, failed, misuse
+from pulumi_snapshots.drill.drill import concluded, failed, misuse, restores
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Words
+from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -71,10 +70,6 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
 
     `identity` is the file of the private key, for an archive that is encrypted. With `empties` everything that the database
     holds is removed first, with `overwrite` only what the dump holds too.
-
-    Raises:
-        BrokenZip, NotDecrypted, StoreTrouble: the archive is damaged, no key opens it, or it cannot be read.
-        NotLoaded, DatabaseUnreachable: the database did not take it, or there is no connection to it.
     """
     kind, began = kind_of(dsn), transfers.clock.monotonic()
     title, things, database = KINDS[kind].title, KINDS[kind].things, Database(dsn, timeout=PATIENCE)
@@ -96,12 +91,7 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
 
 
 async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
-    """Load an archive into the database of the connection, which is emptied, and check it.
-
-    Raises:
-        DrillFailed: the archive cannot be loaded, or a check failed; keep the record.
-        Explained: it could not begin, or come to its end.
-    """
+    """Load an archive into the database of the connection, which is emptied, and check it; raises as `Drilling.carry_out`."""
     transfers, ledger, listener = call.shared.of(Transfers), call.shared.ledger(call.settings()), call.listener
     dsn, place = inputs.connection or "", Destination.parse(inputs.archive or "")
     name, address = place_text(place.uri), Address.of(dsn)
@@ -162,9 +152,5 @@ async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: 
 
 async def _is_restored(ledger: Ledger, address: Address, since: datetime) -> bool:
     """Whether a run is restoring the database, or checks what it has restored there, or has begun that since."""
-    now = ledger.clock.now()
-    with suppress(LedgerUnavailable):
-        there = [each for each in await ledger.attempts() if each.kind == "restore"]
-        ours = [each for each in there if each.database_id in address.databases]
-        return any(now < each.waited_for_until or since <= each.request.posted_at for each in ours)
-    return False
+    now, there = ledger.clock.now(), await restores(ledger, address.databases)
+    return any(now < each.waited_for_until or since <= each.request.posted_at for each in there)

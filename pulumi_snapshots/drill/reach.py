@@ -1,24 +1,29 @@
-"""How the checks of a drill reach the scratch database: as the user says, or from its id, its password and its certificate."""
+"""How the checks of a drill reach the scratch database, and what shows that they have, and that its restore has acted.
+
+The way is as the user says, or follows from the database's id, its password and its certificate.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import missing_extra
 from pulumi_snapshots.drill.address import Address, own_host
-from pulumi_snapshots.drill.evidence import ProvesNothing
 from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit
-from pulumi_snapshots.errors import Text, Words
+from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillRecord
+from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
-from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
+from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, NotAllowed, RestoreRunning, SquareCloudError
 
 # The server's certificate is not checked: who signs it is not published.
 FORMS = {
@@ -30,6 +35,12 @@ FORMS = {
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
 """The service's own users and names, and a client certificate, as each kind's connection string has them."""
+SLACK = timedelta(seconds=5)
+"""How far two times may be wrong: servers say whole seconds, and an answer takes time."""
+APART = timedelta(minutes=5)
+"""What may pass between the start of a database, as the service has it, and that of its server's process."""
+STAYS = 60.0
+"""Seconds for which the service must say that a database has not started again, to be believed."""
 DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -52,6 +63,14 @@ def held(content: bytes) -> Iterator[str]:
         path.touch(mode=0o600)
         path.write_bytes(content)
         yield str(path)
+
+
+class ProvesNothing(Explained):
+    """A drill's checks would prove nothing: another database was asked, or nothing was restored."""
+
+    def __init__(self, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),)) -> None:
+        super().__init__(f"The drill would prove nothing: {why}", "No check was run.", then)
+        self.why = why
 
 
 @dataclass
@@ -128,6 +147,60 @@ class Reach:
         if self.certificate is None:
             self.certificate = await client.database_certificate(scratch, patience=BRIEF)
         return ""
+
+    async def proofs(self, record: DrillRecord, age: float | None) -> list[str]:
+        """Find what shows that the scratch database is asked, and that its restore has acted; raises `ProvesNothing`.
+
+        A service restores a database by starting it again, and says when that was. The server that is asked says the same of
+        itself: `age` is for how many seconds it has run, None if it does not say.
+        """
+        requested = parse_rfc3339(record.requested_at) - SLACK
+        theirs = None if age is None else self.session.service_clock.now() - timedelta(seconds=age)
+        started, restarts = await self._started(requested)
+        if started is not None and started < requested:
+            raise ProvesNothing(
+                f"the restore has done nothing: the service says that the scratch database has run since {to_the_second(started)}, "
+                "which is before the request"
+            )
+        shown = [ADDRESS] if self.is_own else []
+        if theirs is None:
+            return shown
+        another = "the connection leads to another database"
+        asked = f"the server that was asked has run since {to_the_second(theirs)}"
+        if started is not None and (theirs < started - APART or (theirs > started + APART and not self.is_own)):
+            since = f"the service has started the scratch database at {to_the_second(started)}"
+            raise ProvesNothing(f"{another}: {since}, and {asked}")
+        if theirs < requested and restarts:
+            raise ProvesNothing(f"{another}, or the restore has done nothing: {asked}, which is before the request")
+        return [*shown, RESTART] if theirs >= requested else shown
+
+    async def _started(self, since: datetime) -> tuple[datetime | None, bool]:
+        """When the database was last started, None if the service does not say; and whether a restore starts its server again.
+
+        A time before the restore was requested, and that it does not run, are believed only if they stay: the status may be a
+        moment old.
+        """
+        until = self.session.clock.monotonic() + STAYS
+        while True:
+            over = self.session.clock.monotonic() >= until
+            try:
+                # Not one that another caller has asked for in the same moment, before the restore was over.
+                status = await self.session.client.database_status(self.inputs.scratch_database_id, patience=BRIEF)
+            except NotAllowed:
+                return None, True
+            except SquareCloudError as error:
+                if over or not error.passing:
+                    why = f"the service does not say how the scratch database is ({error.happened})"
+                    raise ProvesNothing(why, error.then) from error
+            else:
+                if status.running and (over or status.uptime is None or status.uptime >= since):
+                    # Only an emulator, which does not start a server of yours again, has it and leaves it empty.
+                    return status.uptime, status.uptime is not None or "uptime" not in status.model_fields_set
+                if over:
+                    raise ProvesNothing(
+                        "the scratch database does not run, and another one has accepted the connection"
+                    )
+            await self.session.clock.sleep(self.session.settings.poll_every)
 
 
 def _passes(error: SquareCloudError) -> bool:

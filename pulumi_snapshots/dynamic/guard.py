@@ -23,7 +23,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from pulumi_snapshots.guard.foresight import Foresight
+    from pulumi_snapshots.guard.book import Foresight
     from pulumi_snapshots.guard.inputs import GuardInputs
     from pulumi_snapshots.guard.once import OncePerRun
     from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -46,7 +46,7 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         self._foresight: Foresight | None = None
         if pulumi.runtime.is_dry_run():
             before = self._inputs(known or UNKNOWN).before
-            self._foresight = late("guard.foresight:Foresight")(known, before)
+            self._foresight = late("guard.book:Foresight")(known, before)
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
         engine = get_engine()
         self._messages = Messages(lambda: engine)

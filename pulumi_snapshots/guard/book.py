@@ -1,4 +1,4 @@
-"""The book of guards: which snapshots have guarded what, for a program that goes back to one. No state has it."""
+"""The book of guards: which snapshots have guarded what, for going back to one, and for a preview. No state has it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.errors import Explained, Text, Words
 from pulumi_snapshots.guard.inputs import ComponentInputs
-from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.attempt import Attempt, Status
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.ledger.service_clock import AHEAD_HERE
 from pulumi_snapshots.lookup.results import SnapshotInfo
+from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.checks import RETENTION
@@ -33,6 +34,10 @@ UNKNOWN_HERE = (
     "this guard has noted no snapshot of database {database}. What guards take is noted for 30 days in {where}: if another machine has "
     "made the release, go back on that one, or have both use {shared_state}. A Restore takes any snapshot that the service "
     "lists by its {version_id}. If this way back was taken already, take it out."
+)
+NEW_ONE_FIRST = Text(
+    "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
+    'as a migration does, give the guard {before}=["create", "update", "delete"]'
 )
 NEWER = (
     "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If it is from "
@@ -106,29 +111,17 @@ GUARD = ResourceSchema("Guard", ComponentInputs, GuardOutputs)
 
 
 async def consult(ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
-    """Use the book in a ledger, which is read once; with `writes`, keep what `use` changes, which may be made again.
-
-    Raises:
-        LedgerUnavailable: it cannot be read or written.
-    """
+    """Use the book in a ledger, which is read once; with `writes`, keep what `use` changes, which may be made again."""
     if writes:
         return await ledger.edit(lambda document: use(GuardBook(ledger, document)))
     return use(GuardBook(ledger, await ledger.read()))
 
 
 class GuardBook:
-    """What the guards of a service have taken, as a document has it. Guards are named with organization, project and stack.
-
-    Args:
-        ledger: of which it is a part.
-        document: the ledger's.
-
-    Attributes:
-        now: the service's time; until the service has answered, by the offset that an earlier run has seen here.
-    """
+    """What the guards of a service have taken, as a ledger's document has it. Their names have organization, project and stack."""
 
     def __init__(self, ledger: Ledger, document: Document) -> None:
-        ledger.clock.assume(document.get(AHEAD_HERE))
+        ledger.clock.assume(document.get(AHEAD_HERE))  # until the service has answered
         self.now = ledger.clock.now()
         self._ledger, self._document = ledger, document
         self._entries = _read(document.get(GUARDS), self.now)
@@ -249,3 +242,50 @@ def _read(entries: object, now: datetime) -> list[Guarded]:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
     return read
+
+
+# What a preview says ---------------------------------------------------------------------------------------------------
+
+
+class Foresight:
+    """The guarded changes of one preview, by the database, empty if it is not known yet, and by which changes wait."""
+
+    def __init__(self, database: str, before: tuple[str, ...]) -> None:
+        self._reused: str | None = None
+        self._used_up: datetime | None = None
+        self._of = f"a snapshot of database {database or 'that is not known yet'}"
+        self._before = before
+        self._waiting: set[str] = set()
+        self._created: set[str] = set()
+
+    def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
+        """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for."""
+        young = book.now - timedelta(seconds=reuse_within)
+        oldest, self._used_up = max(young, book.spent(database_id) or young), book.used_up
+        for each in book.attempts:
+            at = each.request.posted_at
+            if each.database_id == database_id and each.kind == "restore":
+                oldest, self._reused = max(oldest, each.ended_at or at), None
+            elif each.database_id == database_id and each.status is Status.FOUND and at >= oldest:
+                self._reused = f"{database_id}/{each.result}, requested at {to_the_second(at)},"
+
+    def show(self, change: str, urn: str, row: Listener) -> None:
+        """Show at a resource what its change waits for."""
+        if change == "create":
+            self._created.add(urn)
+        if change in self._before:
+            self._waiting.add(urn)
+            row.progress(f"waits for {self._of}")
+            if change == "delete" and urn in self._created and "create" not in self._before:
+                row.warn(NEW_ONE_FIRST)
+
+    def summary(self) -> Words:
+        """All of it in one line; empty if nothing waits."""
+        if not self._waiting:
+            return ""
+        count = len(self._waiting)
+        told = f"{count} change{'s' * (count > 1)} will wait for {self._of}"
+        if self._reused:
+            return f"{told}: {self._reused} would be used again"
+        full = f"; the daily quota is used up until about {to_the_second(self._used_up)}" if self._used_up else ""
+        return f"{told}, which would be a new one{full}"

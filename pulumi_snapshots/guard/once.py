@@ -103,18 +103,10 @@ class OncePerRun:
         *,
         fallback: float | None = None,
     ) -> SnapshotRecord:
-        """Return the snapshot that guards a change, once it is there and noted; the first change takes it.
+        """Return the snapshot that guards a change, such as `update of Server shop`, once it is there and noted.
 
-        Args:
-            guard: its name in the book.
-            inputs: of the snapshot, checked.
-            change: what is about to change, such as `update of Server shop`.
-            session: opens the service.
-            listener: gets the progress, and the line that lasts.
-            fallback: how old an earlier snapshot may be, in seconds, if none can be had now; None for none.
-
-        Raises:
-            ChangeHeldBack: there is no snapshot, so the change must not happen.
+        The first change takes it; `fallback` is how old an earlier one may be, in seconds, if none can be had now. Raises
+        `ChangeHeldBack` if there is none, so that the change must not happen.
         """
         of = self._databases[inputs.database_id]
         if of.lock.locked():
@@ -148,11 +140,7 @@ class OncePerRun:
             return record
 
     async def after(self, guard: str, database_id: str, change: str, session: Callable[[], Session]) -> SnapshotRecord:
-        """Note that a guarded change has happened, so that its snapshot guards no later run; returns the snapshot.
-
-        Raises:
-            ChangeNotNoted: the ledger cannot be written, or no change has asked before.
-        """
+        """Note that a guarded change has happened, so that its snapshot guards no later run; raises `ChangeNotNoted`."""
         of = self._databases[database_id]
         if (record := of.record) is None or guard not in of.changes:
             raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
@@ -173,11 +161,7 @@ class OncePerRun:
 async def take_or_fall_back(
     session: Session, inputs: SnapshotInputs, fallback: float | None, listener: Listener
 ) -> SnapshotRecord:
-    """Take a guard's snapshot; if none can be had now, return the newest one up to this age (seconds), with a warning.
-
-    Raises:
-        Explained: as `take`, if there is none so young, or another cause would stay.
-    """
+    """Take a guard's snapshot; if none can be had now, return the newest one up to this age (seconds), with a warning."""
     database_id, times = inputs.database_id, dict[str, datetime]()
     try:
         return await take(session, inputs, listener)
@@ -210,10 +194,6 @@ async def take(session: Session, inputs: SnapshotInputs, listener: Listener) -> 
     """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough.
 
     Not one from before something guarded has happened, or the database was restored.
-
-    Raises:
-        _NotThere: it was or may have been started, and the wait for it ended.
-        Explained: as `create` raises them.
     """
     with session.fleet.joins(listener) as member:
         spent = partial(consult, session.ledger, lambda book: book.spent(inputs.database_id))

@@ -96,11 +96,7 @@ class Report:
         return content
 
     def write(self) -> None:
-        """Write the file.
-
-        Raises:
-            ReportUnwritable: it cannot be written.
-        """
+        """Write the file; raises `ReportUnwritable`."""
         try:
             with written_whole(self.file) as file:
                 file.write(f"{json.dumps(self.content(), indent=2)}\n".encode())

@@ -157,11 +157,7 @@ class Run:
         self.client.on_answer(self.heard)
 
     def write(self) -> None:
-        """Write the report as it stands: without what another client may have caused.
-
-        Raises:
-            ReportUnwritable: it cannot be written.
-        """
+        """Write the report as it stands, without what another client may have caused; raises `ReportUnwritable`."""
         report = self.report
         report.left = {}
         for shot in self.shots:
@@ -216,11 +212,7 @@ class Run:
         await self.clock.sleep(at - self.clock.monotonic())
 
     async def ask(self, request: Callable[..., Awaitable[T]], *about: object) -> T | SquareCloudError:
-        """Send a read once; its answer, or how it was refused.
-
-        Raises:
-            VerifyStopped: the key is refused, or something is blocked.
-        """
+        """Send a read once; its answer, or how it was refused. Raises `VerifyStopped` if the key is, or something is blocked."""
         await self._pace()
         try:
             return await request(*about, patience=ONCE)
@@ -274,11 +266,7 @@ class Run:
         return self.shots[-1]
 
     async def send(self, shot: Shot, lane: Lane = CREATE) -> Shot:
-        """Send a POST once, which is in the ledger and in the report before it leaves.
-
-        Raises:
-            VerifyStopped: see `ask`; or the end of another request for the database is not known.
-        """
+        """Send a POST once, which is in the ledger and in the report before it leaves; raises `VerifyStopped`, as `ask`."""
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
         async def settle(other: Attempt, _waits: object) -> bool:

@@ -112,22 +112,19 @@ class GuardDeclaration(ABC):
                 it is guarded.
         """
 
-        def guard_it(
-            opts: pulumi.ResourceOptions, type_: str, name: str, *, custom: bool
-        ) -> pulumi.ResourceOptions | None:
-            is_mine = may_be_guarded(type_, custom=custom) and not self._is_on(opts)
-            if not is_mine or (only is not None and not only(type_, name)):
+        def hooked(args: Any, *, custom: bool) -> pulumi.ResourceOptions | None:
+            is_mine = may_be_guarded(args.type_, custom=custom) and not self._is_on(args.opts)
+            if not is_mine or (only is not None and not only(args.type_, args.name)):
                 return None
-            return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=self.hooks))
+            return pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(hooks=self.hooks))
 
         # In this process options keep all that they hold. Only the engine reaches the parts of components of other processes.
         def here(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-            custom = isinstance(args.resource, pulumi.CustomResource)
-            opts = guard_it(args.opts, args.type_, args.name, custom=custom)
+            opts = hooked(args, custom=isinstance(args.resource, pulumi.CustomResource))
             return None if opts is None else pulumi.ResourceTransformationResult(args.props, opts)
 
         def everywhere(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
-            opts = guard_it(args.opts, args.type_, args.name, custom=args.custom)
+            opts = hooked(args, custom=args.custom)
             return None if opts is None else pulumi.ResourceTransformResult(args.props, opts)
 
         pulumi.runtime.register_stack_transformation(here)

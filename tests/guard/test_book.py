@@ -80,13 +80,6 @@ async def test_a_guard_whose_database_was_changed_does_not_lead_back_to_the_othe
 
 
 @virtual
-async def test_a_guard_of_the_same_names_in_another_organization_is_another_one() -> None:
-    book = Book()
-    await book.takes("v1", guard="acme/app/dev/shop")
-    assert await book.says() is None
-
-
-@virtual
 async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_guards_itself() -> None:
     book = Book()
     await book.takes("v1")

@@ -13,8 +13,7 @@ from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.engine.process import CHANNEL_OPTIONS
 from pulumi_snapshots.errors import Explained, Text
-from pulumi_snapshots.guard.book import GUARD, GuardBook, GuardOutputs, consult
-from pulumi_snapshots.guard.foresight import Foresight
+from pulumi_snapshots.guard.book import GUARD, Foresight, GuardBook, GuardOutputs, consult
 from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_guarded
 from pulumi_snapshots.guard.once import OncePerRun, change_of
 from pulumi_snapshots.lookup.find import find
