@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import anyio
-
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, DrillUnchecked, failed
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, Words
-from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, steps_if_not_saved
-from pulumi_snapshots.service.client import ONCE
 
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
 )
-ANSWERS_WITHIN = 10.0
-"""Seconds for which a preview waits for the scratch database's port."""
 
 
 class DrillCalls(Calls):
@@ -77,15 +69,6 @@ class DrillCalls(Calls):
         record = DrillRecord.from_outputs(state)
         scratch = f"database {record.scratch_database_id}" if record.scratch_database_id else "the scratch database"
         call.listener.note(f"forgotten: the drill of {record.snapshot}; {scratch} keeps what it holds")
-
-
-async def wrong_port(call: Call, connection: str, scratch: str) -> list[Problem]:
-    """That the connection's port is not the one that the service says; nothing if that cannot be found out now."""
-    with suppress(Explained), anyio.move_on_after(ANSWERS_WITHIN):
-        port = (await call.session().client.database(scratch, patience=ONCE)).port
-        if reason := Address.of(connection).misfit(scratch, port):
-            return [Problem("connection", reason)]
-    return []
 
 
 async def _drilled(

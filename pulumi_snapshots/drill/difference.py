@@ -6,12 +6,10 @@ A drill is never replaced: an update knows the last good one, which stays beside
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.inputs import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.inputs import databases_of, marks
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord
 from pulumi_snapshots.errors import Text, Words
@@ -25,7 +23,7 @@ from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.run.difference import Same, changed, holds_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pulumi_snapshots.run.calls import Call, Calls
@@ -59,14 +57,6 @@ class DrillRules(Rules):
             ):
                 problems.append(Problem(name, reason))
         return problems
-
-    def asks(self, call: Call, values: Mapping[str, Any]) -> Callable[[], Awaitable[list[Problem]]] | None:
-        """Ask for the scratch database's port, if the connection is to the service's own host of it."""
-        connection, scratch = values.get("connection"), values.get("scratch_database_id")
-        if isinstance(connection, str) and isinstance(scratch, str) and Address.of(connection).is_own(scratch):
-            ask: Callable[..., Awaitable[list[Problem]]] = late("drill.calls:wrong_port")
-            return partial(ask, call, connection, scratch)
-        return None
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
         """The drill, or the wait for its restore's end."""

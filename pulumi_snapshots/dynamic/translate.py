@@ -66,15 +66,13 @@ class Provider(ResourceProvider):
         engine_access.end_with_engine()
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Validate inputs and configuration, without a request but for what only the service can say."""
+        """Validate inputs and configuration, without a request."""
         values = _with_unknowns(news)
         with self._call() as call:
             problems = self.rules.check(call, values, in_state=bool(_olds))
             if problems:
                 last = problems[-1]
                 problems[-1] = replace(last, reason=nothing_sent(PYTHON.text(last.reason)))
-            if not problems and not _olds and (ask := self.rules.asks(call, values)) is not None:
-                problems = _carry_out(ask)
         return CheckResult(news, [_failure(each.property, PYTHON.text(each.reason), news) for each in problems])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:

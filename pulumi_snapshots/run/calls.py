@@ -143,10 +143,6 @@ class Rules(ABC):
                 problems.append(Problem(name, reason))
         return problems
 
-    def asks(self, call: Call, values: Mapping[str, Any]) -> Callable[[], Awaitable[list[Problem]]] | None:  # noqa: ARG002
-        """A request for what only the service can say is wrong with a new resource's inputs; None if there is no need."""
-        return None
-
     def about(self, call: Call) -> str:
         """The resource, as another one's problem names it."""
         return f"{self.schema.name} {(call.owner or '').rpartition('::')[2]!r}"

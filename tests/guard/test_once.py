@@ -16,8 +16,7 @@ from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted, set_clock
 from tests.support.failing import fails_with
 from tests.support.guarding import Machine
-from tests.support.memory import Memory
-from tests.support.mortal import Mortal
+from tests.support.memory import Memory, Mortal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 

@@ -212,13 +212,7 @@ class Stack:
     # Single calls --------------------------------------------------------------------------------------------------------
 
     async def check(self, values: dict[str, Any], *, in_state: bool = False) -> None:
-        problems, ask = self.rules.check(self._call(), values, in_state=in_state), None
-        assert not problems
-        if not in_state and (ask := self.rules.asks(self._call(), values)) is not None:
-            problems = await ask()
-        if problems:
-            (problem,) = problems
-            raise Explained(PYTHON.text(problem.told()))
+        assert not self.rules.check(self._call(), values, in_state=in_state)
 
     async def diff(self, values: dict[str, Any]) -> Any:
         await self.rules.enter_state(self._call(), self.outputs)

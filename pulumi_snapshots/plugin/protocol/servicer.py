@@ -169,23 +169,21 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     # Resources ---------------------------------------------------------------------------------------------------------
 
     async def Check(self, request: Any, context: Any) -> Any:
-        """Validate inputs, without a request but for what only the service can say."""
+        """Validate inputs, without a request."""
         kind = await self._kind(request, context)
         refers = kind.refers
         inputs, problems = self._snapshots.expanded(request.news, request.olds) if refers else (request.news, [])
-        values, asked = kind.input_names.read(inputs), False
+        values = kind.input_names.read(inputs)
 
         async with self._shown(context, request.urn) as call:
             if not self._is_configured:
                 found = kind.schema.inputs.problems(values)
             else:
                 found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
-                if not found and not request.olds.fields and (ask := kind.rules.asks(call, values)) is not None:
-                    found, asked = await ask(), True
         problems += kind.explained(found, request.olds)
         unknown = f"is not an input of {kind.token}; its inputs are {_all(kind.accepted, self._config)}"
         checked = _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
-        if checked.failures and not asked:
+        if checked.failures:
             checked.failures[-1].reason = nothing_sent(checked.failures[-1].reason)
         return checked
 
