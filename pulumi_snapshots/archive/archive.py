@@ -125,7 +125,7 @@ class _Job:
                 gone = self.shared and (found is None or found.sha256 != self.shared.sha256)
                 if gone or (found.claim if found else None) != self.claim:
                     raise Overtaken(record.uri)
-                return merged(found, record, self.inputs, drill=drill)
+                return merged(found, record, self.inputs, drill, None)
 
             lost = f"{place_text(record.uri)} is archived, but its manifest was not written"
             await note(self.transfers, record.uri, describe, self.listener, lost)
@@ -251,7 +251,7 @@ class _Job:
         )
         store, claim, mark = manifest_of(self.transfers, record.uri), secrets.token_hex(8), None
         if self.may_claim:
-            text = merged(self.found, record, self.inputs, claim=claim).text
+            text = merged(self.found, record, self.inputs, None, claim).text
             with suppress(StoreTrouble):  # the archive is as good without a manifest
                 mark = store.replace(text, self.held.mark if self.held else None)
                 self.claim = claim

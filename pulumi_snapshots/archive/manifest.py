@@ -106,6 +106,10 @@ class Manifest(Record):
         return any(each.pin for each in self.owners if owner in {None, each.name})
 
 
+Edit = Callable[[Manifest | None], Manifest | None]
+"""Changes the manifest that is there, if there is one; None leaves it."""
+
+
 def manifest_of(transfers: Transfers, uri: str) -> Store:
     """The place of an object's manifest."""
     return transfers.at(uri + SUFFIX)
@@ -128,10 +132,8 @@ def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
     return Manifest.parse(held.content, uri) if held else None
 
 
-def edit_manifest(
-    transfers: Transfers, uri: str, edit: Callable[[Manifest | None], Manifest | None]
-) -> Manifest | None:
-    """Change the manifest of an object, again if another writer was faster; None leaves it. Raises `StoreTrouble`."""
+def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None:
+    """Change the manifest of an object, again if another writer was faster. Raises `StoreTrouble`."""
     store = manifest_of(transfers, uri)
     for _ in range(TRIES):
         held, found, may_read = look_at(transfers, uri)
@@ -150,30 +152,17 @@ def edit_manifest(
 
 
 def merged(
-    found: Manifest | None,
-    record: ArchiveRecord,
-    inputs: ArchiveInputs,
-    *,
-    drill: Drilled | None = None,
-    claim: str | None = None,
+    found: Manifest | None, record: ArchiveRecord, inputs: ArchiveInputs, drill: Drilled | None, claim: str | None
 ) -> Manifest:
     """The manifest of an archive, with the other owners and the drill that the one found has for the same snapshot."""
-    same = found if found is not None and found.version_id == record.version_id else None
-    owners = (
-        *(same.without(record.owner) if same else ()),
-        *([Owner(record.owner, inputs.pin)] if record.owner else []),
-    )
     about = Manifest.of(record, inputs.recipients)
-    return replace(about, owners=owners, drill=drill or (same.drill if same else None), claim=claim)
+    if found is not None and found.version_id == record.version_id:
+        about = replace(about, owners=found.without(record.owner), drill=found.drill)
+    mine = (Owner(record.owner, inputs.pin),) if record.owner else ()
+    return replace(about, owners=(*about.owners, *mine), drill=drill or about.drill, claim=claim)
 
 
-async def note(
-    transfers: Transfers,
-    uri: str,
-    edit: Callable[[Manifest | None], Manifest | None],
-    listener: Listener,
-    lost: str,
-) -> Manifest | None:
+async def note(transfers: Transfers, uri: str, edit: Edit, listener: Listener, lost: str) -> Manifest | None:
     """Change the manifest of an object; a failure only warns, beginning with `lost`, as the archive is as good without."""
     try:
         return await transfers.blocking(edit_manifest, transfers, uri, edit)

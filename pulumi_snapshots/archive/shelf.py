@@ -29,12 +29,13 @@ from pulumi_snapshots.storage.store import Buffer, StoreTrouble, trouble
 
 @dataclass(frozen=True)
 class Shelved:
-    """One archive, or what is left of one: its manifest, if one can be read, what is wrong with it, and its bytes if it is there."""
+    """One archive, or what is left of one: its manifest, if one can be read, what is wrong with it, and the object if it is there."""
 
     uri: str
     manifest: Manifest | None
     problem: str = ""
     size: int | None = None
+    mark: str = ""
 
     @property
     def sealed(self) -> bool:
@@ -94,9 +95,8 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
     """The good archives of a record's resource and database beside it, newest first, as their manifests say."""
     folder = Destination.parse(f"{record.uri.rpartition('/')[0]}/")
     found: list[StoredObject] = []
-    why: Words = "it took too long"
     try:
-        with transfers.until(PRUNING):
+        with transfers.within(PRUNING):
             for each in await shelved(transfers, folder):
                 about = each.manifest
                 if about is None or each.problem or each.uri == record.uri or about.database_id != record.database_id:
@@ -104,11 +104,11 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
                 mine = any(owner.name == record.owner for owner in about.owners)
                 if mine and (seen := await transfers.reading(transfers.at(each.uri).stat)) is not None:
                     found.append(StoredObject(each.uri, seen.mark, about.created_at, about.pinned_by(record.owner)))
-            return newest_first(found)
     except StoreTrouble as trouble:
-        why = trouble.happened
-    listener.warn(Text("earlier archives in {folder} are not counted: {why}.", folder=place_text(folder.uri), why=why))
-    return []
+        text = "earlier archives in {folder} are not counted: {why}."
+        listener.warn(Text(text, folder=place_text(folder.uri), why=trouble.happened))
+        return []
+    return newest_first(found)
 
 
 async def imported(
@@ -119,13 +119,12 @@ async def imported(
         place = Destination.parse(uri)
     except ValueError as error:
         raise Explained(f"The id of an Archive is its URI, and it {error}") from None
-    one = next((each for each in await shelved(transfers, place) if each.uri == place.uri), None)
-    if one is None or one.manifest is None or one.problem:
-        why = one.problem if one else "is no archive"
-        raise Explained(f"{place_text(place.uri)} {why}", then=[Next(Step.DECLARE_ARCHIVE)])
-    seen = await transfers.reading(transfers.store(place).stat)
-    record = one.manifest.record(place.uri, seen.mark if seen else "", owner)
-    return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), one.manifest.recipients
+    one = await find(transfers, place)
+    problem = await _problem(transfers, one, deep=False)
+    if (about := one.manifest) is None or problem:
+        raise Explained(f"{place_text(place.uri)} {problem or 'is no archive'}", then=[Next(Step.DECLARE_ARCHIVE)])
+    record = about.record(place.uri, one.mark, owner)
+    return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), about.recipients
 
 
 # Forgetting ---------------------------------------------------------------------------------------------------------------
@@ -187,7 +186,8 @@ async def find(transfers: Transfers, place: Destination) -> Shelved:
     seen = await transfers.reading(transfers.store(place).stat)
     if seen is None:
         raise StoreTrouble(f"{place_text(place.uri)} does not exist")
-    return Shelved(place.uri, await transfers.reading(manifest_at, transfers, place.uri), size=seen.size)
+    about = await transfers.reading(manifest_at, transfers, place.uri)
+    return Shelved(place.uri, about, size=seen.size, mark=seen.mark)
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +15,7 @@ from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Store
+from pulumi_snapshots.storage.store import Store, StoreTrouble
 
 if TYPE_CHECKING:
     import httpx  # spoken in `service` only
@@ -52,6 +53,14 @@ class Transfers(Stoppable):
     def at(self, uri: str) -> Store:
         """The store of an object's URI."""
         return self.store(Destination.parse(uri))
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Run the body; raises `StoreTrouble` if it is cut off, by `stop` or after so many seconds."""
+        with self.until(seconds) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise StoreTrouble("it was interrupted" if self.stopping else "the store did not answer in time")
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end."""

@@ -29,23 +29,19 @@ class NotRemoved(Explained):
 async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
     """Refresh a record: `lost` if its object is certainly missing or altered, unchanged if that could not be checked."""
     name, store = place_text(record.uri), transfers.at(record.uri)
-    why: Words = "the store did not answer in time"
     try:
-        with transfers.until(REFRESH_PATIENCE):
+        with transfers.within(REFRESH_PATIENCE):
             seen = await transfers.reading(store.stat)
             if seen is not None and seen.mark != record.mark:
                 listener.progress("the archive was changed or copied since; reading it")
             if seen is not None and (seen.mark == record.mark or await transfers.digest(store) == record.sha256):
                 return replace(record, mark=seen.mark, lost=None)
-            lost = "altered" if seen else "missing"
-            again = Next(Step.ARCHIVE_AGAIN)
-            listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=again))
-            return replace(record, lost=lost)
     except StoreTrouble as trouble:
-        why = trouble.happened
-    why = "it was interrupted" if transfers.stopping else why
-    listener.warn(f"the archive {name} was not checked and stays as it was: {why}.")
-    return record
+        listener.warn(f"the archive {name} was not checked and stays as it was: {trouble.happened}.")
+        return record
+    lost = "altered" if seen else "missing"
+    listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=Next(Step.ARCHIVE_AGAIN)))
+    return replace(record, lost=lost)
 
 
 async def prune(
@@ -129,10 +125,8 @@ async def remove(  # noqa: PLR0913  what decides about an object
         return
     if successor is not None and (successor.uri == record.uri or (counted and among)):
         kept = "the archive that replaced this one holds or counts it"
-    why: Words = "it was interrupted, or the store did not answer"
-    then: list[Next] = []
     try:
-        with transfers.until(REFRESH_PATIENCE):
+        with transfers.within(REFRESH_PATIENCE):
             if not kept:
                 removed, kept = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
             if kept:
@@ -141,10 +135,9 @@ async def remove(  # noqa: PLR0913  what decides about an object
                 listener.note(f"deleted {name}")
             elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
                 listener.warn(f"{name} was kept: this resource did not write it, or it was changed since.")
-            return
     except StoreTrouble as trouble:
-        why, then = trouble.happened, [*trouble.then, Next(Step.KEEP_OBJECT)]
-    raise NotRemoved(f"The archive {name} was not deleted: {why}", then=then)
+        then = [*trouble.then, Next(Step.KEEP_OBJECT)]
+        raise NotRemoved(f"The archive {name} was not deleted: {trouble.happened}", then=then) from trouble
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tuple[bool, Words]:

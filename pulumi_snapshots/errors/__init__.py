@@ -215,8 +215,6 @@ class Step(Enum):
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
-    SET_REGION = "Set AWS_REGION to the bucket's region."
-    SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
 
     # A drill
     CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."

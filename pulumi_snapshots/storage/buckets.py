@@ -38,9 +38,6 @@ RETRIES: dict[str, Any] = {
 """About 15 s, and less than the patience of a refresh."""
 REFUSED = re.compile(r"status code: (4\d\d)")
 """The status in the library's errors."""
-REGION = r"AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|incorrectly configured region"
-CLOCK = r"RequestTimeTooSkewed|RequestExpired|Request date header"
-"""What a store says about something that is to be set right."""
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
@@ -178,9 +175,7 @@ class BucketStore(Store):
                 words, said = _words(error), str(error)
                 what = f"the bucket or the object does not exist ({words})" * isinstance(error, FileNotFoundError)
                 # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                text = f"{self.where}: {what or words} (credentials: {credentials})"
-                then = [Next(Step.SET_REGION)] if self._scheme == "s3" and re.search(REGION, said) else []
-                failed = StoreTrouble(text, then=then or [Next(Step.SET_CLOCK)] * bool(re.search(CLOCK, said)))
+                failed = StoreTrouble(f"{self.where}: {what or words} (credentials: {credentials})")
                 # After a lost answer the library asks again, and the upload is over then.
                 if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:
                     failed.status = int(status[1])

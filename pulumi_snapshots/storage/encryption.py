@@ -113,15 +113,15 @@ def identities(file: Path) -> list[Any]:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text; if it is itself encrypted, decrypt it with age first"
         raise NotDecrypted(f"the identity file {file} cannot be read: {why}") from None
-    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     try:
+        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         found = [import_module(LIBRARY).x25519.Identity.from_str(key) for key in keys]
     except ImportError as error:
         raise NotDecrypted(f"decrypting needs {LIBRARY} ({error}): {pip_install(EXTRA)}") from error
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
-        raise NotDecrypted(f"the file {file} is no identity file of age: its lines must begin with {PRIVATE}") from None
+        found = []
     if not found:
-        raise NotDecrypted(f"the file {file} holds no identity of age")
+        raise NotDecrypted(f"the file {file} is no identity file of age: its lines must begin with {PRIVATE}")
     return found
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
-PART_DIGITS = 16
-"""Hexadecimal digits in a part's name; a file with another name is not ours to remove."""
+PART = ".squarecloud-archive-"
+"""The beginning of a part's name; a file with another name is not ours to remove."""
 
 
 class FileStore(Store):
@@ -36,14 +36,18 @@ class FileStore(Store):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale_parts(folder)
-                with _part_in(folder) as (part, file):
-                    for block in blocks:
-                        rest = memoryview(block)
-                        while rest:
-                            rest = rest[os.write(file, rest) :]
-                    os.fsync(file)
-                    seen = _seen(os.fstat(file))
-                    part.replace(self._path)
+                # As private as the database.
+                with tempfile.NamedTemporaryFile(prefix=PART, suffix=".part", dir=folder, delete=False) as file:
+                    try:
+                        _locks(file.fileno(), waits=True)
+                        for block in blocks:
+                            file.write(block)
+                        file.flush()
+                        os.fsync(file.fileno())
+                        seen = _seen(os.fstat(file.fileno()))
+                        Path(file.name).replace(self._path)
+                    finally:
+                        Path(file.name).unlink(missing_ok=True)
             except BaseException:
                 with contextlib.suppress(OSError):  # another process uses it
                     for each in made:
@@ -128,25 +132,9 @@ def _locks(file: int, *, waits: bool = False) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _part_in(folder: Path) -> Iterator[tuple[Path, int]]:
-    """A new file, which is as private as the database, and locked so that no other process removes it as a stale one."""
-    while True:
-        part = folder / f".archive-{secrets.token_hex(PART_DIGITS // 2)}.part"
-        with _opened(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY) as file:
-            _locks(file, waits=True)
-            if not part.exists():  # one did, before it was locked
-                continue
-            try:
-                yield part, file
-            finally:
-                part.unlink(missing_ok=True)
-            return
-
-
 def _remove_stale_parts(folder: Path) -> None:
     """Remove the parts of runs that were killed; those of living ones are locked."""
-    for part in folder.glob(f".archive-{'[0-9a-f]' * PART_DIGITS}.part"):
+    for part in folder.glob(f"{PART}*.part"):
         with contextlib.suppress(OSError), _opened(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK) as file:
             if stat.S_ISREG(os.fstat(file).st_mode) and _locks(file):
                 part.unlink()

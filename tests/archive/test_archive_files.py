@@ -18,7 +18,7 @@ from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.service.download import open_download
-from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.files import PART, FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 from tests.support.world import Row
@@ -110,11 +110,10 @@ def await_part(folder: Path) -> list[Path]:
 
 
 def test_files_of_others_are_not_removed_as_parts(tmp_path: Path) -> None:
-    digits = "0123456789abcdef"
-    for name in ("archive-0.part", "other.part", ".archive-notes.part", f".archive-{digits}0.part"):
+    for name in (".archive-0.part", "other.part", f"{PART}notes"):
         (tmp_path / name).touch()
-    (tmp_path / f".archive-{digits}.part").mkdir()
-    (tmp_path / f".archive-{digits[::-1]}.part").symlink_to(tmp_path / "other.part")
+    (tmp_path / f"{PART}folder.part").mkdir()
+    (tmp_path / f"{PART}link.part").symlink_to(tmp_path / "other.part")
     before = set(tmp_path.iterdir())
     FileStore(tmp_path / "x.zip").write(iter([b"x"]))
     assert set(tmp_path.iterdir()) == before | {tmp_path / "x.zip"}

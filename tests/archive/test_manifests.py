@@ -320,7 +320,7 @@ UNDECRYPTED: dict[str, tuple[bytes, str, str, str]] = {
     "plain": (b"PK" * 500, f"{IDENTITY}", "new/x", ALTERED),
     "nothing": (b"", f"{IDENTITY}", "new/x", "does not exist"),
     "no key": (SEALED, "not a key", "new/x", "is no identity file of age"),
-    "an empty file of keys": (SEALED, "# nothing", "new/x", "holds no identity of age"),
+    "an empty file of keys": (SEALED, "# nothing", "new/x", "is no identity file of age"),
     "no file of keys": (SEALED, "", "new/x", "cannot be read"),
     "itself": (SEALED, f"{IDENTITY}", "x.age", "is itself the file to write"),
     "a link to itself": (SEALED, f"{IDENTITY}", "link", "is itself the file to write"),

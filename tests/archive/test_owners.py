@@ -31,7 +31,6 @@ from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, in_scene, scene
 from tests.cli.typed import Desk
-from tests.support.clocks import Shifted
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
@@ -355,17 +354,6 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
     assert [(each.uri, each.problem) for each in found] == sorted([(newer.uri, ""), (inner.uri, "")])
     await at.remove(inner, delete_object=True)
     assert not file_of(inner).exists()
-
-
-@in_scene
-async def test_a_clock_that_was_set_back_costs_no_newer_archive(at: Scene) -> None:
-    first = await at.archive(owner=A, keep_last=1)
-    at.newer(size=1000)
-    at.transfers.clock = Shifted(at.here.clock, -30 * 86400.0)
-    second = await at.archive(owner=A, keep_last=1, previous=first)
-    assert second.archived_at < first.archived_at
-    assert (file_of(first).exists(), holds(second, at.zip)) == (False, True)
-    assert (await at.refresh(second)).lost is None
 
 
 @in_scene

@@ -171,18 +171,6 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule:
 
 
 @in_scene
-async def test_states_of_the_earlier_version_still_work(at: Scene) -> None:
-    records = await archived(at, 3)
-    state = records[-1].to_outputs()
-    for name in ("created_at", "pinned", "plain_size", "plain_sha256"):
-        del state[name]
-    state["earlier"] = [{"uri": each["uri"], "mark": each["mark"]} for each in state["earlier"]]
-    at.newer(size=1000)
-    last = await at.archive(keep_last=2, previous=ArchiveRecord.from_outputs(state))
-    assert there([*records, last]) == [0, 1, 2, 3], "nothing says how old those are"
-
-
-@in_scene
 async def test_a_preview_names_what_would_be_removed(at: Scene) -> None:
     records = await archived(at, 3)
     named = removed_by(records[-1], keep={"last": 2})
