@@ -58,19 +58,16 @@ class ArchiveRules(Rules):
         name = (*which, bool(values.get("recipients"))) if place.folder else ()
         first = call.shared.of(ArchiveMemory).declared.setdefault((place.uri, name), call.owner)
         if first != call.owner:
-            problems.append(
-                Problem("destination", Text("is also that of {other}", other=(first or "").rpartition("::")[2]))
-            )
+            other = (first or "").rpartition("::")[2]
+            problems.append(Problem("destination", Text("is also that of {other}", other=other)))
         return problems
 
     def compare(
         self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare, and remember what the state holds."""
-        call.shared.of(ArchiveMemory).current[call.owner] = (
-            record,
-            rule_of(state.get("keep"), state.get("keep_last")) is not None,
-        )
+        counts = bool(state.get("keep") or state.get("keep_last"))
+        call.shared.of(ArchiveMemory).current[call.owner] = record, counts
         found = archive_difference(record, state, values)
         another = found.replaces or which_snapshot(values)[1] is UNKNOWN
         if another and (named := _would_go(record, values)):

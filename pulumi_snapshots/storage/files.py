@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
@@ -36,18 +37,13 @@ class FileStore(Store):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale_parts(folder)
-                # As private as the database.
-                with tempfile.NamedTemporaryFile(prefix=PART, suffix=".part", dir=folder, delete=False) as file:
-                    try:
-                        _locks(file.fileno(), waits=True)
-                        for block in blocks:
-                            file.write(block)
-                        file.flush()
-                        os.fsync(file.fileno())
-                        seen = _seen(os.fstat(file.fileno()))
-                        Path(file.name).replace(self._path)
-                    finally:
-                        Path(file.name).unlink(missing_ok=True)
+                with _part_in(folder) as file:
+                    for block in blocks:
+                        file.write(block)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    seen = _seen(os.fstat(file.fileno()))
+                    Path(file.name).replace(self._path)
             except BaseException:
                 with contextlib.suppress(OSError):  # another process uses it
                     for each in made:
@@ -130,6 +126,21 @@ def _locks(file: int, *, waits: bool = False) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def _part_in(folder: Path) -> Iterator[Any]:
+    """A new file, which is as private as the database, and locked so that no other writer removes it as a stale one."""
+    while True:
+        with tempfile.NamedTemporaryFile(prefix=PART, suffix=".part", dir=folder, delete=False) as file:
+            part = Path(file.name)
+            _locks(file.fileno(), waits=True)
+            if part.exists():  # else one did, before it was locked
+                try:
+                    yield file
+                finally:
+                    part.unlink(missing_ok=True)
+                return
 
 
 def _remove_stale_parts(folder: Path) -> None:
