@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import json
 import re
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +16,8 @@ from urllib.parse import urlsplit
 
 from pulumi_snapshots.errors import Explained, Next, Step
 
-MACHINE = "169.254.169.254"
-"""The address at which a cloud's machine asks for its own identity, on port 80."""
-MACHINE_PATIENCE = 1.0
-"""Seconds; it accepts a connection at once, or this is no such machine."""
+MACHINE = "none is configured, so the identity of this machine"
+"""What obstore tries in the end, for about 15 s where there is none."""
 KEYS_LIVE = timedelta(minutes=5)
 """How long obstore uses keys before it asks boto3 again, which renews those that end within 10 minutes."""
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -30,7 +27,7 @@ BOTO3_FINDS = ("role_arn", "sso_session", "sso_start_url", "credential_process",
 
 
 class NoCredentials(Explained):
-    """None were found, or those that are configured cannot be used."""
+    """Those that are configured cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Access:
 
 
 def access(scheme: str, environment: Mapping[str, str]) -> Access:
-    """Find the credentials of `s3`, `gs` or `az`; raises `NoCredentials` if there are none."""
+    """Find the credentials of `s3`, `gs` or `az`; raises `NoCredentials` if what is configured cannot be used."""
     return {"s3": _s3, "gs": _google, "az": _azure}[scheme](environment)
 
 
@@ -60,16 +57,6 @@ def _home(environment: Mapping[str, str], name: str) -> Path:
     return Path(environment.get("HOME") or "~").expanduser() / name
 
 
-def _machine(host: str, identity: str, elsewhere: str) -> str:
-    """The identity of a cloud's machine, if this is one: without this question obstore tries for minutes."""
-    place = urlsplit(host if "://" in host else f"http://{host}")
-    try:
-        with socket.create_connection((place.hostname or "", place.port or 80), MACHINE_PATIENCE):
-            return identity
-    except (OSError, ValueError):
-        raise NoCredentials(f"no credentials were found: {elsewhere}, and this machine has no identity") from None
-
-
 def _s3(environment: Mapping[str, str]) -> Access:
     profile, settings = _profile(environment)
     named, provider = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"), None
@@ -81,11 +68,7 @@ def _s3(environment: Mapping[str, str]) -> Access:
     if not found and named:
         lacks = "has no credentials" if settings else "does not exist"
         raise NoCredentials(f"profile {profile!r} of the AWS configuration files {lacks}")
-    if not (found := found or _own(environment, "AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI")):
-        metadata = _first(environment, "AWS_METADATA_ENDPOINT") or MACHINE
-        host = "" if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true" else metadata
-        where = "not in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not in a profile"
-        found = _machine(host, "the machine's role", where)
+    found = found or _own(environment, "AWS_CONTAINER_CREDENTIALS_(RELATIVE|FULL)_URI") or MACHINE
     endpoint = _first(environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     given = {
         "region": _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION") or settings.get("region"),
@@ -100,12 +83,9 @@ def _s3(environment: Mapping[str, str]) -> Access:
 def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The profile's name, and what the files say of it."""
     name = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
-    files = {
-        _first(environment, "AWS_CONFIG_FILE") or _home(environment, ".aws/config"): name
-        if name == "default"
-        else f"profile {name}",
-        _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or _home(environment, ".aws/credentials"): name,
-    }
+    config = _first(environment, "AWS_CONFIG_FILE") or _home(environment, ".aws/config")
+    secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or _home(environment, ".aws/credentials")
+    files = {config: name if name == "default" else f"profile {name}", secrets: name}
     settings: dict[str, str] = {}
     for file, section in files.items():
         parser = configparser.RawConfigParser(default_section="")
@@ -150,10 +130,7 @@ def _google(environment: Mapping[str, str]) -> Access:
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(named or _home(environment, ".config/gcloud/application_default_credentials.json"))
     if not named and not file.exists():
-        where = "not in GOOGLE_APPLICATION_CREDENTIALS, not from `gcloud auth application-default login`"
-        return Access(
-            _machine(_first(environment, "GCE_METADATA_HOST") or MACHINE, "the machine's service account", where)
-        )
+        return Access(MACHINE)
     try:
         kind = str(json.loads(file.read_text())["type"])
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -190,8 +167,7 @@ def _azure_identity(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]
         return own, {}
     if environment.get("AZURE_USE_AZURE_CLI") or _home(environment, ".azure/azureProfile.json").exists():
         return "the login of the Azure CLI", {"use_azure_cli": True}
-    where = "not in AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_CLIENT_ID, not from `az login`"
-    return _machine(MACHINE, "the machine's managed identity", where), {}
+    return MACHINE, {}
 
 
 def _connection_string(text: str) -> dict[str, Any]:

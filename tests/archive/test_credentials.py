@@ -16,9 +16,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pulumi_snapshots.storage import credentials
+from pulumi_snapshots.storage import buckets
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
-from pulumi_snapshots.storage.credentials import access
+from pulumi_snapshots.storage.credentials import MACHINE, access
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.support.identities import Identities, identities
@@ -146,7 +146,7 @@ WAYS: dict[str, tuple[str, Environment, str, str]] = {
         "keys of profile keys, region sa-east-1",
         "Credential=B/",
     ),
-    "machine of AWS": (S3, {"AWS_METADATA_ENDPOINT": "{url}"}, "the machine's role, region eu-west-1", TEMPORARY),
+    "machine of AWS": (S3, {"AWS_METADATA_ENDPOINT": "{url}"}, f"{MACHINE}, region eu-west-1", TEMPORARY),
     "container of AWS": (
         S3,
         {**CONTAINER, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{home}/token"},
@@ -166,7 +166,7 @@ WAYS: dict[str, tuple[str, Environment, str, str]] = {
         TEMPORARY,
     ),
     "program of a profile": (S3, {"AWS_PROFILE": "tool"}, "profile tool (credential_process)", "Credential=P/"),
-    "machine of Google": ("gs", {"GCE_METADATA_HOST": "{host}"}, "the machine's service account", BEARER),
+    "machine of Google": ("gs", {"GCE_METADATA_HOST": "{host}"}, MACHINE, BEARER),
     "service account": (
         "gs",
         {"GOOGLE_APPLICATION_CREDENTIALS": "{home}/account.json"},
@@ -247,11 +247,17 @@ def test_what_cannot_be_used_has_a_next_step(
     assert not known.at_store
 
 
-@pytest.mark.parametrize("scheme", [S3, "gs", "az"])
-def test_a_machine_without_credentials_has_one_clear_error(known: Identities, tmp_path: Path, scheme: str) -> None:
-    with patch.object(credentials, "MACHINE", "127.0.0.1:9"):
-        told = refusal(known, tmp_path, scheme, {})
-    assert told.startswith(f"{scheme}://bucket: no credentials were found: not in ")
+NOBODY = {S3: {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:9"}, "gs": {"GCE_METADATA_HOST": "127.0.0.1:9"}}
+
+
+@pytest.mark.parametrize("scheme", NOBODY)
+def test_a_machine_without_credentials_says_that_none_are_configured(
+    known: Identities, tmp_path: Path, scheme: str
+) -> None:
+    with patch.object(buckets, "RETRIES", {"max_retries": 1}):
+        told = refusal(known, tmp_path, scheme, NOBODY[scheme])
+    assert told.startswith(f"{scheme}://bucket/x.zip: ")
+    assert f"(credentials: {MACHINE}" in told
     assert not known.at_store
 
 

@@ -91,7 +91,6 @@ class ObjectStore:
             "AWS_SECRET_ACCESS_KEY": "tests-tests",
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
         }
 
     def make_bucket(self, name: str) -> None:

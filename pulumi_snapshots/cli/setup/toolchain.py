@@ -17,7 +17,7 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.state_directory import home_directory
-from pulumi_snapshots.storage.credentials import NAMES, NoCredentials, access
+from pulumi_snapshots.storage.credentials import MACHINE, NAMES, NoCredentials, access
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
 State = Literal["ok", "note", "problem", "unknown"]
@@ -93,7 +93,9 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
         return
     for scheme in BUCKETS:
         try:
-            yield Finding(f"{scheme}://", "ok", f"credentials of {NAMES[scheme]}: {access(scheme, environment).found}")
+            found = access(scheme, environment).found
+            state: State = "note" if found.startswith(MACHINE) else "ok"
+            yield Finding(f"{scheme}://", state, f"credentials of {NAMES[scheme]}: {found}")
         except NoCredentials as error:
             told = COMMANDS.text((error.happened, *error.then))
             yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")
