@@ -286,31 +286,24 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
         dry = types(shelve(tmp_path, zipped(), sealed=True), "--dry-run", TO="mysql://u:p@h/d", PATH="/nowhere")
     assert ended.code == 2
     assert "the connection in TO needs not_there, which is not installed: pip install" in ended.err
-    assert "[drill-mysql]" in ended.err
-    assert "--help" not in ended.err
-    assert dry.code == 1
-    for missing in ("give it with --identity", "needs not_there, which is not installed", "not on PATH"):
-        assert missing in dry.out, "a dry run says all that is missing"
+    assert ("[drill-mysql]" in ended.err, "--help" in ended.err) == (True, False)
+    assert_lacks(dry, "give it with --identity", "needs not_there, which is not installed", "not on PATH")
 
 
-def test_a_dry_run_says_that_the_database_is_out_of_reach_beside_the_rest(tmp_path: Path) -> None:
-    archive = shelve(tmp_path, zipped(), sealed=True)
-    dry = types(archive, "--dry-run", "--identity", "none.txt", TO="postgresql://u:p@127.0.0.1:1/d", PATH="/nowhere")
+def assert_lacks(dry: Ended, *missing: str) -> None:
     assert dry.code == 1
-    for missing in ("none.txt cannot be read", "cannot be reached: ", "not on PATH"):
-        assert missing in dry.out
+    for each in missing:
+        assert each in dry.out, "a dry run says all that is missing"
 
 
 def test_a_dry_run_says_what_is_missing(server: Postgres, tmp_path: Path) -> None:
     archive = shelve(tmp_path, zipped(), sealed=True)
-    target = fresh(server, "target")
+    away = types(archive, "--dry-run", "--identity", "none.txt", TO="postgresql://u:p@127.0.0.1:1/d", PATH="/nowhere")
+    assert_lacks(away, "none.txt cannot be read", "cannot be reached: ", "not on PATH")
+    target, key = fresh(server, "target"), tmp_path / "key.txt"
     shown = types(archive, "--dry-run", TO=target, PATH="/nowhere")
-    assert shown.code == 1
-    assert [line.split("  ")[0] for line in shown.out.splitlines()] == [
-        *("ok", "ok", "PROBLEM", "PROBLEM", "PROBLEM"),
-    ]
-    assert "missing: give it with --identity" in shown.out
-    key = tmp_path / "key.txt"
+    assert_lacks(shown, "missing: give it with --identity")
+    assert [line.split("  ")[0] for line in shown.out.splitlines()] == ["ok", "ok", "PROBLEM", "PROBLEM", "PROBLEM"]
     key.write_text(str(IDENTITY))
     assert types(archive, "--dry-run", "--identity", key, TO=target).code == 0
 

@@ -28,7 +28,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
-from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, in_scene, put, scene
@@ -76,35 +76,40 @@ def there(records: Sequence[ArchiveRecord]) -> list[int]:
     return [number for number, each in enumerate(records) if file_of(each).exists()]
 
 
+LAST, TIERS = {"keep": {"last": 1}}, {"keep": {"last": 1, "daily": 3}}
+HISTORIES: dict[str, list[tuple[int, dict[str, Any], list[int]]]] = {
+    "what no tier keeps is removed": [
+        *((day, TIERS, list(range(day + 1))) for day in range(3)),
+        *((day, TIERS, [day - 2, day - 1, day]) for day in range(3, 6)),
+    ],
+    "a pinned one outlives its tiers": [
+        (0, {**LAST, "pin": True}, [0]),
+        (1, LAST, [0, 1]),
+        (2, {"keep_last": 1}, [0, 2]),
+    ],
+    "an older one that is archived later does not cost the newest one": [
+        (1, {"keep_last": 1}, [0]),
+        (0, {"keep_last": 1}, [0, 1]),
+        (2, {"keep_last": 1}, [2]),
+    ],
+}
+"""Days of snapshots that are archived one after another, with these inputs, and which archives are there after each."""
+
+
+@pytest.mark.parametrize("history", HISTORIES)
 @in_scene
-async def test_only_what_no_tier_keeps_is_removed(at: Scene) -> None:
-    records = await archived(at, 6, keep={"last": 1, "daily": 3})
-    assert there(records) == [3, 4, 5]
-    assert [each.uri for each in records[-1].earlier] == [records[4].uri, records[3].uri]
-    assert any(text.startswith(f"removed {place_text(records[0].uri)}: beyond keep") for text in at.row.notes)
-
-
-@in_scene
-async def test_a_pinned_archive_outlives_its_tiers(at: Scene) -> None:
-    pinned = await at.archive(keep={"last": 1}, pin=True)
-    at.newer(size=1000)
-    second = await at.archive(keep={"last": 1}, previous=ArchiveRecord.from_outputs(pinned.to_outputs()))
-    at.newer(size=1000)
-    third = await at.archive(keep_last=1, previous=ArchiveRecord.from_outputs(second.to_outputs()))
-    assert there([pinned, second, third]) == [0, 2]
-
-
-@in_scene
-async def test_an_older_snapshot_that_is_archived_later_does_not_cost_the_newest_one(at: Scene) -> None:
-    older = at.snapshot
-    at.newer(size=1000)
-    newest = await at.archive(keep_last=1)
-    at.snapshot = older
-    record = await at.archive(keep_last=1, previous=newest)
-    assert there([newest, record]) == [0, 1], "the newest data, and what was just written"
-    at.newer(size=1000)
-    last = await at.archive(keep_last=1, previous=record)
-    assert there([newest, record, last]) == [2]
+async def test_archives_that_a_rule_keeps_stay_and_others_go(at: Scene, history: str) -> None:
+    taken, records = [at.snapshot], list[ArchiveRecord]()
+    for _ in HISTORIES[history]:
+        at.here.emulator.advance(23 * 3600)
+        taken.append(at.newer(size=1000))
+    for day, inputs, left in HISTORIES[history]:
+        at.snapshot = taken[day]
+        before = ArchiveRecord.from_outputs(records[-1].to_outputs()) if records else None
+        records.append(await at.archive(previous=before, **inputs))
+        assert there(records) == left
+        assert {each.uri for each in records[-1].earlier} == {records[each].uri for each in left[:-1]}
+    assert any(text.startswith("removed /") and ": beyond " in text for text in at.row.notes)
 
 
 @in_scene
