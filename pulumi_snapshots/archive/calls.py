@@ -47,14 +47,14 @@ class ArchiveCalls(Calls):
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object or remove it, as `delete_object` says."""
         record = ArchiveRecord.from_outputs(state)
-        current, counted = call.shared.of(ArchiveMemory).successor(call.owner, record)
+        successor, counted = call.shared.of(ArchiveMemory).successor(call.owner, record)
         await remove(
             call.shared.of(Transfers),
             record,
             call.listener,
             delete_object=bool(state.get("delete_object")),
             counted=counted,
-            successor=None if current and current.object == record.object else current,
+            successor=successor,
         )
 
 

@@ -96,6 +96,10 @@ class ArchiveRecord(Record):
         """The object itself."""
         return StoredObject(self.uri, self.mark, self.created_at, bool(self.pinned))
 
+    def has_had(self, other: ArchiveRecord) -> bool:
+        """Whether the other one's object is among the earlier ones."""
+        return (other.uri, other.mark) in {(each.uri, each.mark) for each in self.earlier}
+
 
 def history(record: ArchiveRecord) -> list[StoredObject]:
     """The objects that a resource has, newest first, but for one that a refresh found lost."""
@@ -157,10 +161,9 @@ class ArchiveMemory:
 
     def successor(self, owner: str | None, record: ArchiveRecord) -> tuple[ArchiveRecord | None, bool]:
         """What has replaced an archive, and whether that one counts it; a renamed resource has another owner since."""
-        for current, counts in self.current.values():
-            if any((each.uri, each.mark) == (record.uri, record.mark) for each in current.earlier):
-                return current, counts
-        return self.current.get(owner or "", (None, False))
+        own = self.current.get(owner or "", (None, False))
+        current, counts = next((each for each in self.current.values() if each[0].has_had(record)), own)
+        return (None, False) if current and current.object == record.object else (current, counts)
 
 
 ARCHIVE = ResourceSchema("Archive", ArchiveInputs, ArchiveRecord)

@@ -117,7 +117,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
     """Keep or remove the object of a resource that is deleted, or that `successor` has replaced; raises `NotRemoved`."""
     name, removed = place_text(record.uri), False
     kept: Words = PINNED if record.pinned else ""
-    among = successor is not None and record.object in successor.earlier
+    among = successor is not None and successor.has_had(record)
     if not delete_object:
         # What was replaced may have been removed or overwritten since.
         if record.lost is None and (successor is None or among):

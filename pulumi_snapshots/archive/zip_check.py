@@ -79,14 +79,14 @@ def _members(file: io.BufferedReader) -> tuple[int, bytes]:
         flags, method, crc, packed, size, name_length, extra_length = HEADER.unpack(_exactly(file, HEADER.size))
         name = _exactly(file, name_length)
         large, size, packed = _large(size, packed, _exactly(file, extra_length))
-        unpacker = None if flags & ENCRYPTED else _unpacker(method)
+        known = not flags & ENCRYPTED and method in {STORED, DEFLATED, BZIP2}
         follows = bool(flags & SIZES_FOLLOW)
-        if follows and (unpacker is None or (method != DEFLATED and not packed)):
+        if follows and not (known and (method == DEFLATED or packed)):
             return passed_over + 1, b""  # nothing shows where it ends
         start, found = file.tell(), [0, 0]
-        for part in _unpacked(file, unpacker, None if follows and not packed else packed):
+        for part in _unpacked(file, method if known else STORED, None if follows and not packed else packed):
             found = [zlib.crc32(part, found[0]), found[1] + len(part)]
-        if unpacker is None:
+        if not known:
             passed_over += 1
         elif not (_is_described(file, file.tell() - start, *found, large=large) if follows else found == [crc, size]):
             raise BrokenZip(f"the zip's member {name.decode(errors='replace')} is damaged: it has another checksum")
@@ -102,22 +102,14 @@ def _exactly(file: io.BufferedReader, count: int) -> bytes:
     return data
 
 
-def _unpacker(method: int) -> Any:
-    """The library's object for a method; None if there is none."""
-    if method == DEFLATED:
-        return zlib.decompressobj(-zlib.MAX_WBITS)
-    return {STORED: STORED, BZIP2: bz2.BZ2Decompressor()}.get(method)
-
-
-def _unpacked(file: io.BufferedReader, unpacker: Any, packed: int | None) -> Iterator[bytes]:
-    """Read a member of so many bytes, or up to where its compression ends, and unpack it in bounded parts."""
-    left = packed
-    if unpacker in {None, STORED}:
-        while left:
-            part = _exactly(file, min(left, BOUND))
-            left -= len(part)
-            yield part
+def _unpacked(file: io.BufferedReader, method: int, left: int | None) -> Iterator[bytes]:
+    """Read a member with so many bytes left, or up to where its compression ends, and unpack it in bounded parts."""
+    while method == STORED and left:
+        yield _exactly(file, min(left, BOUND))
+        left -= min(left, BOUND)
+    if method == STORED:
         return
+    unpacker: Any = bz2.BZ2Decompressor() if method == BZIP2 else zlib.decompressobj(-zlib.MAX_WBITS)
     while not unpacker.eof:
         data = file.peek()[:left] if getattr(unpacker, "needs_input", True) else b""
         part = unpacker.decompress(data, BOUND)

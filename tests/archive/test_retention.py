@@ -168,6 +168,8 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule:
     drill(records[0])
     drill(records[1])
     assert await another() == [1, 2]  # the second is newer than the first, and proved too
+    await at.remove(records[1], delete_object=True, counted=True, successor=records[2])
+    assert there(records) == [1, 2], "the rule counts what was replaced"
     assert await another() == [1, 2, 3]
     assert await another() == [1, 3, 4]
     assert removed_by(ArchiveRecord.from_outputs(records[-1].to_outputs()), **rule) == file_of(records[3]).name
