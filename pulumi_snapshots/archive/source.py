@@ -15,7 +15,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.service.signed_url import version_of
+from pulumi_snapshots.service.signed_url import expiry_of, version_of
 from pulumi_snapshots.snapshot.describe import describe
 
 BLOCK = 1024 * 1024
@@ -171,6 +171,9 @@ class Source:
             else:
                 if page is not None and page.complete and entry is None:
                     raise NoUrl(f"{refusal} The service does not list this snapshot any more, so there is no fresh one")
+                expiry = expiry_of(self._url)
+                if entry is not None and (expiry is None or expiry > session.client.service_clock.now()):
+                    break  # the listed URL is the refused one, and has not expired
             await session.clock.sleep(session.settings.poll_every)
         raise NoUrl(f"{refusal} The URL that the service lists now is refused too")
 
