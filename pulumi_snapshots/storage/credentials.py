@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pulumi_snapshots.errors import Explained, Next, Step
 
 MACHINE = "none is configured, so the identity of this machine"
-"""What obstore tries in the end, for about 15 s where there is none."""
+"""What obstore tries in the end, for about 15 s if the machine has none."""
 KEYS_LIVE = timedelta(minutes=5)
 """How long obstore uses keys before it asks boto3 again, which renews those that end within 10 minutes."""
 GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
