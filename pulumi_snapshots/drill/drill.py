@@ -88,7 +88,7 @@ class Drilling:
 
     def __post_init__(self) -> None:
         self.member, self.reach = Member(self.session.fleet, self.listener), Reach(self.session, self.inputs)
-        self.lock = self.session.lock(self.inputs.scratch_database_id)
+        self.lock = self.session.locks[self.inputs.scratch_database_id]
         self.restored: DrillRecord | None = None
 
     async def carry_out(self, earlier: DrillRecord | None = None, *, fresh: bool = False) -> DrillRecord:

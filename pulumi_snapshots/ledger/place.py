@@ -70,33 +70,21 @@ class Place(ABC):
 
     @abstractmethod
     async def read(self) -> Document:
-        """Read the document; an empty one if there is none yet.
-
-        Raises:
-            LedgerUnavailable: it cannot be read.
-        """
+        """Read the document, an empty one if there is none yet; raises `LedgerUnavailable` if it cannot be read."""
 
     @abstractmethod
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Read the document, let `change` modify it, and write it durably if it differs.
+        """Read the document, let `change` modify it in place, and write it durably if it differs; returns the result of `change`.
 
-        Args:
-            change: modifies the document in place, in the event loop. It is called again if another writer was faster: it
-                must not wait, and has no effect but its result. If it raises, nothing is written.
-
-        Returns:
-            The result of `change`, of the last call.
+        That is called in the event loop, and again if another writer was faster: it must not wait, and has no effect but its
+        result, of the last call. If it raises, nothing is written.
 
         Raises:
             LedgerUnavailable: the document cannot be read or written.
         """
 
     def parsed(self, data: bytes | str) -> Document:
-        """Parse a serialised document.
-
-        Raises:
-            LedgerUnavailable: it is damaged, or of a later version: it must stay as it is.
-        """
+        """Parse a serialised document; raises `LedgerUnavailable` for one that must stay as it is: damaged, or of a later version."""
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):  # the latter from deeply nested brackets
@@ -115,13 +103,9 @@ class Place(ABC):
 
 
 def read_place(given: object) -> str:
-    """Check the setting that names a shared place.
+    """Check the setting that names a shared place; raises `Unfit` if it is none, or if what it needs is not installed.
 
-    Returns:
-        `backend`; a URI for a bucket, perhaps with options after a `?`; a path for a folder, without a final slash.
-
-    Raises:
-        Unfit: it is not a place, or what it needs is not installed.
+    Returns `backend`; a URI for a bucket, perhaps with options after a `?`; a path for a folder, without a final slash.
     """
     text = checks.text(given).strip()
     if text == BACKEND:

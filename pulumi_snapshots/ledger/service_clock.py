@@ -18,10 +18,8 @@ PLAUSIBLE = 10 * 365 * 86400.0
 class ServiceClock:
     """The service's clock, from the `Date` headers of its answers.
 
-    Each answer shows it to a second, and each further one narrows that: the difference of two clocks stays the same.
-
-    Args:
-        clock: this machine's time.
+    Each answer shows it to a second, and each further one narrows that: the difference of two clocks stays the same. `clock` is
+    this machine's time.
 
     Attributes:
         offset: seconds that the service's clock is ahead of this machine's; negative if behind, None until the service has
@@ -38,13 +36,7 @@ class ServiceClock:
         self._assumed = 0.0
 
     def observe(self, date: datetime, sent: datetime, received: datetime) -> None:
-        """Learn from the `Date` header of an answer.
-
-        Args:
-            date: the header.
-            sent: when the request was sent, by this machine's clock.
-            received: when the answer came, by this machine's clock.
-        """
+        """Learn from the `Date` header of an answer; when its request was sent and it came is by this machine's clock."""
         least, most = (date - received).total_seconds(), (date - sent).total_seconds() + DATE_RESOLUTION
         if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:
             return

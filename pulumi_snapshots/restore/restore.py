@@ -224,7 +224,7 @@ class Restoring:
             SquareCloudError: the request was refused with a code that is new, and started nothing.
         """
         operation, watch = self.operation, self.status
-        async with self.session.lock(operation.sent.id):
+        async with self.session.locks[operation.sent.id]:
             attempt = await operation.newest()
             if attempt.status is Status.FOUND:
                 return self._told(replace(self._record(), restored_at=attempt.result, attempt=None), attempt)

@@ -238,7 +238,7 @@ class Operation:
             await session.clock.sleep(min(session.settings.poll_every, left))
             return
         with anyio.move_on_after(left):
-            async with session.lock(other.id):
+            async with session.locks[other.id]:
                 known = await session.ledger.get(other.id)
                 if known is None or known.is_over:
                     return

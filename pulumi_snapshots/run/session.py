@@ -99,7 +99,8 @@ class Session(Stoppable):
         self._asking_time = anyio.Lock()
         # When it was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
-        self._locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        # On an attempt, or on a database of drills: of several who would do the same, one does it.
+        self.locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_start = -math.inf
         self._warned = False
 
@@ -113,10 +114,6 @@ class Session(Stoppable):
             return ""
         self._warned = True
         return Text(UNWRITTEN, trouble=self.ledger.trouble)
-
-    def lock(self, what: str) -> anyio.Lock:
-        """The lock on an attempt, or on a database of drills: of several who would do the same, one does it."""
-        return self._locks[what]
 
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.

@@ -179,7 +179,7 @@ class Taking:
         while True:
             if (adopted := await self._adopted_or_sent()) is not None:
                 return adopted
-            async with self.session.lock(self.operation.sent.id):
+            async with self.session.locks[self.operation.sent.id]:
                 record = await self._found()
             if record is not None and not await self._was_overtaken():
                 return record
