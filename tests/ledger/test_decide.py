@@ -167,6 +167,7 @@ RESTORES = {
     "another name": row(SAME_NAME, owner=RENAMED, result=RESTORED),
     "another stack": row(SAME_NAME, owner=OTHER_STACK, result=RESTORED),
     "another stack, still under way": row(SAME_NAME, owner=OTHER_STACK),
+    "another name, a month ago": row(NEW, owner=RENAMED, result=RESTORED, ago=KEPT + HOUR),
     "another name, and its state has it": row(NEW, owner=RENAMED, result=RESTORED, proved=True),
     "another name, another snapshot": row(NEW, owner=RENAMED, result=RESTORED, source=f"{DATABASE}/other"),
     "a snapshot of the database is under way": row(NEW, kind="snapshot"),
