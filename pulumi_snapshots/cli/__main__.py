@@ -8,15 +8,12 @@ import sys
 def main() -> int:
     """Run this process's arguments; returns the exit code."""
     try:
-        return _main()
+        from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra, and a second
+
+        return run(sys.argv[1:])
     except KeyboardInterrupt:
         print("Error: interrupted before anything was sent.", file=sys.stderr)  # noqa: T201  nothing else is loaded
         return 130
-
-
-def _main() -> int:
-    try:
-        from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra, and a second
     except ModuleNotFoundError as missing:
         from pulumi_snapshots.errors import pip_install  # noqa: PLC0415  only for this
         from pulumi_snapshots.errors.pages import page_text  # noqa: PLC0415  only for this
@@ -29,7 +26,6 @@ def _main() -> int:
             return 0
         print(f"Error: {name} is missing; install it with: {pip_install('cli')}", file=sys.stderr)  # noqa: T201
         return 1
-    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -6,33 +6,25 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives.archive import archive
-from pulumi_snapshots.cli.archives.archives import archives
-from pulumi_snapshots.cli.archives.decrypt import decrypt
-from pulumi_snapshots.cli.archives.download import download
-from pulumi_snapshots.cli.archives.forget import forget
+from pulumi_snapshots.cli.archives import archive, archives, decrypt, download, forget
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
-from pulumi_snapshots.cli.assurance.drill import drill
-from pulumi_snapshots.cli.assurance.guards import guards
-from pulumi_snapshots.cli.assurance.runs import runs
-from pulumi_snapshots.cli.assurance.status import status
-from pulumi_snapshots.cli.setup.completion import completion
-from pulumi_snapshots.cli.setup.doctor import doctor
-from pulumi_snapshots.cli.setup.explain import explain
-from pulumi_snapshots.cli.setup.plugin import plugin
-from pulumi_snapshots.cli.setup.probe import probe
-from pulumi_snapshots.cli.snapshots.create import create
-from pulumi_snapshots.cli.snapshots.databases import databases
+from pulumi_snapshots.cli.assurance import drill, guards, runs, status
+from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
+from pulumi_snapshots.cli.snapshots import create, databases, restore, show, url
 from pulumi_snapshots.cli.snapshots.list import list_
-from pulumi_snapshots.cli.snapshots.restore import restore
-from pulumi_snapshots.cli.snapshots.show import show
-from pulumi_snapshots.cli.snapshots.url import url
 
 GROUPS = {
-    "Snapshots": (databases, list_, show, url, create, restore),
-    "Archives": (download, archive, archives, decrypt, forget, restore_archive),
-    "Assurance": (status, drill, guards, runs),
-    "This tool and the service": (doctor, explain, plugin, completion, probe),
+    "Snapshots": (databases.databases, list_, show.show, url.url, create.create, restore.restore),
+    "Archives": (
+        download.download,
+        archive.archive,
+        archives.archives,
+        decrypt.decrypt,
+        forget.forget,
+        restore_archive,
+    ),
+    "Assurance": (status.status, drill.drill, guards.guards, runs.runs),
+    "This tool and the service": (doctor.doctor, explain.explain, plugin.plugin, completion.completion, probe.probe),
 }
 
 
@@ -66,6 +58,6 @@ def commands() -> None:
 
 for command in [each for group in GROUPS.values() for each in group]:
     commands.add_command(command)
-verify = copy(probe)
+verify = copy(probe.probe)
 verify.hidden = True
 commands.add_command(verify, "verify")  # the earlier name of `probe`

@@ -18,11 +18,13 @@ import click
 from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, NAME, WRONG, Invocation
+from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.errors.pages import keep_last
 
+DONE, FAILED, WRONG = 0, 1, 2
+"""Exit codes; the last one is click's, for wrong arguments."""
 BY_SIGNAL = 128
 """Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -54,17 +56,18 @@ def run(arguments: Sequence[str]) -> int:
         return code
 
 
-def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, int] | None:
+def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, bool | None] | None:
     """The command that is typed; None if nothing is left to do, as after `--help`.
 
     Raises:
         click.ClickException: the arguments are wrong.
     """
+    invocation.arguments = arguments
     command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
     return command if inspect.iscoroutine(command) else None
 
 
-async def finish(invocation: Invocation, command: Awaitable[int]) -> int:
+async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int:
     """Run a command until it or a signal ends it; returns the exit code."""
     code: int | None = None
     async with anyio.create_task_group() as group:
@@ -84,9 +87,9 @@ async def finish(invocation: Invocation, command: Awaitable[int]) -> int:
     return FAILED if code is None else code
 
 
-async def _told(invocation: Invocation, command: Awaitable[int]) -> int:
+async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
     try:
-        return await command
+        return FAILED if await command or invocation.failures else DONE
     except click.UsageError as error:
         return _refuse(invocation, error)
     except Explained as error:

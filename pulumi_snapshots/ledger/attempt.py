@@ -136,6 +136,11 @@ class Request(Record, sparse=True):
         return self.answered in ACCEPTED
 
     @property
+    def unanswered(self) -> str:
+        """Why no answer says whether it was accepted, in words that follow "was requested and"."""
+        return "is not answered yet" if self.answered == NOT_AWAITED else f"the answer was lost ({self.answered})"
+
+    @property
     def longest(self) -> timedelta:
         """How long after it a listing without its snapshot proves that there will be none."""
         return max(FAILED_AFTER, timedelta(seconds=self.timeout)) if self.accepted else LOST_AFTER

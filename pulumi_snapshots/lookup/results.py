@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-ORIGINS = tuple(ORIGIN.meanings)
 LIST_PURPOSE = "list snapshots of"
 LOOK_UP_PURPOSE = "look up"
 _age = checks.duration(most=checks.RETENTION, because="the service keeps no snapshot longer")

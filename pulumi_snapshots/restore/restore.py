@@ -282,8 +282,9 @@ class Restoring:
         elif request.accepted:
             happened = f"{what} and accepted, and {seen}: what it holds now is not known."
         else:
-            lost, new = "the answer was lost ({})", "was answered with {}, which is new"
-            answer = (new if self.status.refusal else lost).format(request.answered)
+            answer = (
+                f"was answered with {request.answered}, which is new" if self.status.refusal else request.unanswered
+            )
             seen = seen[:1].upper() + seen[1:]
             happened = f"{what} and {answer}: it may or may not have been carried out. {seen}, so what it holds now is not known."
         return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)

@@ -44,13 +44,11 @@ def command_of(attempt: Attempt) -> str:
 def _state(attempt: Attempt, now: datetime) -> str:
     if attempt.is_over:
         return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
-    if attempt.awaits_answer(now):
-        return "its answer is awaited"
     if now >= attempt.waited_for_until:
         return "it was never seen to end"
     if attempt.request.accepted:
         return f"accepted, not {'listed yet' if attempt.kind == 'snapshot' else 'finished'}"
-    return f"{attempt.request.answered}, its end is not known"
+    return attempt.request.unanswered.removeprefix("is ")
 
 
 def _then(attempt: Attempt, now: datetime, where: str) -> str:

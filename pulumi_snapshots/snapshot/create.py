@@ -473,8 +473,7 @@ class Taking:
         record = SnapshotRecord(self.database_id, attempt=request, requested_at=requested)
         how = f"accepted ({request.answered}), but is not listed yet."
         if not request.accepted:
-            lost = f"the answer was lost ({request.answered})"
-            how = f"{lost}: it may or may not have been started, and is not listed yet."
+            how = f"{request.unanswered}: it may or may not have been started, and is not listed yet."
         happened = f"A snapshot of database {self.database_id} was requested at {requested} and {how} {why}".rstrip()
         return Pending(record, happened, undecided=undecided, cause=cause)
 

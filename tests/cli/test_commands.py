@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from datetime import timedelta, timezone
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,7 +13,7 @@ import pytest
 from pulumi_snapshots.cli.terminal.output import zoned
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
-from tests.cli.typed import Desk, Terminal
+from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
 
@@ -22,49 +21,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.typed import Ended
+    from tests.support.world import World
 
 BOTH = (DATABASE, OTHER_DATABASE)
 SIZE = 5_000_000
 
 
-# list ----------------------------------------------------------------------------------------------------------------
+@at_desk(databases=BOTH)
+async def test_list_shows_the_account_newest_first_or_one_database(desk: Desk, w: World) -> None:
+    old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2), size=10_644_463)
+    new = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+    heading, first, second = (await desk.types("list")).done.out.splitlines()
+    assert heading.split() == ["SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE"]
+    assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00 UTC  ")
+    shown = (f"{DATABASE}/{old.version_id}", "2026-02-27", "12:00:00", "UTC", "10.6", "MB", "manual", "postgres")
+    assert second.split() == [*shown]
+    plain = (await desk.types("list", DATABASE, "--json")).done
+    (one,) = plain.json
+    assert (one["id"], one["size"]) == (f"{DATABASE}/{old.version_id}", 10_644_463)
+    assert set(one) == {"id", *SnapshotRecord(DATABASE).to_outputs()} - {"download_url"}
+    assert "http" not in plain.out
+    (one,) = (await desk.types("list", DATABASE, "--json", "--urls")).done.json
+    assert await w.download(one["download_url"]) == w.emulator.archive_of(old.version_id)
 
 
-@virtual
-async def test_list_shows_the_account_newest_first_or_one_database(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        desk = Desk(w, tmp_path)
-        old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2), size=10_644_463)
-        new = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
-        ended = (await desk.types("list")).done
-        heading, first, second = ended.out.splitlines()
-        assert heading.split() == ["SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE"]
-        assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00 UTC  ")
-        shown = (f"{DATABASE}/{old.version_id}", "2026-02-27", "12:00:00", "UTC", "10.6", "MB", "manual", "postgres")
-        assert second.split() == [*shown]
-        assert ended.err == ""
-        plain = (await desk.types("list", DATABASE, "--json")).done
-        (one,) = plain.json
-        assert (one["id"], one["size"]) == (f"{DATABASE}/{old.version_id}", 10_644_463)
-        assert set(one) == {"id", *SnapshotRecord(DATABASE).to_outputs()} - {"download_url"}
-        assert "http" not in plain.out
-        (one,) = (await desk.types("list", DATABASE, "--json", "--urls")).done.json
-        assert await w.download(one["download_url"]) == w.emulator.archive_of(old.version_id)
-        assert not w.posts
-
-
-@virtual
-async def test_list_filters_by_origin_and_age_and_says_if_nothing_is_left(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        for hours, origin in ((1, "automatic"), (2, "manual"), (30, "manual")):
-            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours), origin=origin)  # type: ignore[arg-type]  # its literals
-        times = ["--newer-than", "24h", "--older-than", "90m"]
-        found = (await desk.types("list", DATABASE, "--origin", "manual", *times, "--json")).done.json
-        assert [one["created_at"] for one in found] == ["2026-03-01T10:00:00Z"]
-        for form, out, err in ((), "", "no snapshots\n"), (("--json",), "[]\n", ""):
-            ended = (await desk.types("list", DATABASE, "--newer-than", "1m", *form)).done
-            assert (ended.out, ended.err) == (out, err)
+@at_desk()
+async def test_list_filters_by_origin_and_age_and_says_if_nothing_is_left(desk: Desk, w: World) -> None:
+    for hours, origin in ((1, "automatic"), (2, "manual"), (30, "manual")):
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours), origin=origin)  # type: ignore[arg-type]  # its literals
+    times = ["--newer-than", "24h", "--older-than", "90m"]
+    found = (await desk.types("list", DATABASE, "--origin", "manual", *times, "--json")).done.json
+    assert [one["created_at"] for one in found] == ["2026-03-01T10:00:00Z"]
+    for form, out, err in ((), "", "no snapshots\n"), (("--json",), "[]\n", ""):
+        ended = (await desk.types("list", DATABASE, "--newer-than", "1m", *form)).done
+        assert (ended.out, ended.err) == (out, err)
 
 
 @pytest.mark.parametrize("columns", [150, 80, 20])
@@ -95,63 +85,47 @@ async def test_people_read_their_own_time_and_programs_utc(tmp_path: Path) -> No
         assert taken.err.startswith("09:00:00 -03  sent; answer by 09:02:00 -03\n")
         assert "UTC" not in taken.err
         assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"), [("CET", "13:00:00 CET"), ("W. Europe Standard Time", "13:00:00 +0100"), ("", "13:00:00 +0100")]
-)
-def test_a_zone_with_a_long_name_is_shown_by_its_difference_to_utc(name: str, shown: str) -> None:
-    assert zoned(START, timezone(timedelta(hours=1), name)) == shown
+    for name, shown in ("CET", "CET"), ("W. Europe Standard Time", "+0100"), ("", "+0100"):
+        assert zoned(START, timezone(timedelta(hours=1), name)) == f"2026-03-01 13:00:00 {shown}"
 
 
 # create --------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=200) as w:
-        desk = Desk(w, tmp_path)
-        ended = (await desk.types("create", DATABASE)).done
-        assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
-        assert len(w.posts) == 1
-        log = ended.err.splitlines()
-        assert log[0] == "12:00:00 UTC  sent; answer by 12:02:00 UTC"
-        assert log[-2].endswith(f"found snapshot {w.started()}")
-        step = f"squarecloud-snapshots download {DATABASE}/{w.started()} --output {DATABASE}.zip"
-        assert log[-1] == f"hint: `{step}` downloads it."
-        one = (await desk.types("create", DATABASE, "--reuse-within", "4h", "--json", "--urls")).done.json
-        assert (one["version_id"], one["attempt"]) == (w.started(), None)
-        assert await w.download(one["download_url"])
-        assert len(w.posts) == 1
+@at_desk(snapshot_seconds=200)
+async def test_create_waits_for_exactly_its_snapshot(desk: Desk, w: World) -> None:
+    ended = (await desk.types("create", DATABASE)).done
+    assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
+    assert len(w.posts) == 1
+    log = ended.err.splitlines()
+    assert log[0] == "12:00:00 UTC  sent; answer by 12:02:00 UTC"
+    assert log[-2].endswith(f"found snapshot {w.started()}")
+    step = f"squarecloud-snapshots download {DATABASE}/{w.started()} --output {DATABASE}.zip"
+    assert log[-1] == f"hint: `{step}` downloads it."
+    one = (await desk.types("create", DATABASE, "--reuse-within", "4h", "--json", "--urls")).done.json
+    assert (one["version_id"], one["attempt"]) == (w.started(), None)
+    assert await w.download(one["download_url"])
+    assert len(w.posts) == 1
 
 
-@pytest.mark.parametrize(
-    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
-)
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @virtual
 async def test_a_terminal_shows_a_live_line_and_colour_if_it_wants_any(
-    tmp_path: Path, environment: dict[str, str], *, coloured: bool
+    tmp_path: Path, environment: dict[str, str]
 ) -> None:
     async with world(snapshot_seconds=200) as w:
         desk = Desk(w, tmp_path, environment)
         ended = (await desk.types("create", DATABASE, err=Terminal())).done
-        assert "UTC  sent" not in ended.err  # no line of a log
+        assert ("UTC  sent" in ended.err) is ("TERM" in environment), "a line of a log"
         assert f"found snapshot {w.started()}" in ended.err
-        assert ("\x1b[36m\x1b[1mhint:\x1b[0m" in ended.err) is coloured
+        assert ("\x1b[1;36mhint:\x1b[0m" in ended.err) is (not environment)
         desk.environment["SQUARECLOUD_API_KEY"] = ""
         assert "\x1b" not in (await desk.types("list")).err
-        assert ("\x1b[31m\x1b[1mError:\x1b[0m" in (await desk.types("list", err=Terminal())).err) is coloured
-
-
-async def interrupted(desk: Desk, after: float, *arguments: str, by: signal.Signals = signal.SIGINT) -> Ended:
-    """Type a command, and send it a signal after so many seconds."""
-    return await desk.w.meanwhile(after, partial(signal.raise_signal, by), desk.types(*arguments))
+        assert ("\x1b[1;31mError:\x1b[0m" in (await desk.types("list", err=Terminal())).err) is (not environment)
 
 
 ENDS = {
     "^C while the POST is open": (50, signal.SIGINT, "45m"),
-    "SIGTERM while the POST is open": (50, signal.SIGTERM, "45m"),
-    "^C": (100, signal.SIGINT, "45m"),
     "SIGTERM": (100, signal.SIGTERM, "45m"),
     "closed terminal": (100, signal.SIGHUP, "45m"),
     "timeout": (100, None, "150s"),
@@ -160,26 +134,26 @@ ENDS = {
 """By their names: how a create can end early. After how many seconds, by which signal, its timeout."""
 
 
+@pytest.mark.parametrize("new", [(), ("--new",)])
 @pytest.mark.parametrize("end", ENDS)
 @virtual
-async def test_the_next_create_resumes_one_that_ended_early(tmp_path: Path, end: str) -> None:
+async def test_the_next_create_resumes_one_that_ended_early(tmp_path: Path, end: str, new: tuple[str, ...]) -> None:
     after, by, timeout = ENDS[end]
     async with world(snapshot_seconds=300) as w:
         desk = Desk(w, tmp_path)
         command = ("create", DATABASE, "--json", "--timeout", timeout)
         if by is signal.SIGKILL:
-            async with anyio.create_task_group() as process:
-                process.start_soon(desk.types, *command)
+            async with desk.killed(*command, *new):
                 await w.clock.sleep(after)
-                process.cancel_scope.cancel()
         else:
-            ended = await (interrupted(desk, after, *command, by=by) if by else desk.types(*command))
+            ended = await (desk.interrupted(after, *command, *new, by=by) if by else desk.types(*command, *new))
             assert ended.code == (128 + by if by else 1)
-            sent = "202" if after > 90 else "not awaited"
+            sent, said = ("202", "accepted (202), but is") if after > 90 else ("not awaited", "is not answered yet: ")
             assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
-            why = "was interrupted" if by else "ended after 2 min 30 s"
-            assert f"is not listed yet. The wait {why}." in ended.err
-            assert f"`squarecloud-snapshots create {DATABASE}` on this machine keeps waiting" in ended.err
+            assert said in ended.err
+            assert f"listed yet. The wait {'was interrupted' if by else 'ended after 2 min 30 s'}." in ended.err
+            where = "this machine, without `--new`," if new else "this machine"
+            assert f"`squarecloud-snapshots {' '.join(command)}` on {where} keeps waiting for it" in ended.err
             assert "pulumi" not in ended.err
         assert w.started() in (await desk.types("create", DATABASE)).done.out
         assert len(w.posts) == 1
@@ -191,164 +165,155 @@ async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         async with world(snapshot_seconds=300) as w:
-            ended = await interrupted(Desk(w, tmp_path), 100, "create", DATABASE, by=signal.SIGHUP)
+            ended = await Desk(w, tmp_path).interrupted(100, "create", DATABASE, by=signal.SIGHUP)
             assert w.started() in ended.done.out
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-@virtual
-async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300) as w:
-        desk = Desk(w, tmp_path)
-        await interrupted(desk, 100, "create", DATABASE)
-        await w.clock.sleep(7200)
-        again = (await desk.types("create", DATABASE)).done
-        warning = next(line for line in again.err.splitlines() if line.startswith("warning: "))
-        assert f"snapshot {DATABASE}/{w.started()} was taken by an earlier run" in warning
-        assert "2 h 2 min ago (2026-03-01T12:00:00Z): none is taken now." in warning
-        assert f"`squarecloud-snapshots create {DATABASE}` takes a new one." in warning
-        assert len(w.posts) == 1
-        await w.clock.sleep(200)
-        new = (await desk.types("create", DATABASE)).done
-        assert str(w.posts[-1].version_id) in new.out
-        assert "earlier run" not in new.err
+@at_desk(snapshot_seconds=300)
+async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(desk: Desk, w: World) -> None:
+    await desk.interrupted(100, "create", DATABASE)
+    await w.clock.sleep(7200)
+    again = (await desk.types("create", DATABASE)).done
+    warning = next(line for line in again.err.splitlines() if line.startswith("warning: "))
+    assert f"snapshot {DATABASE}/{w.started()} was taken by an earlier run" in warning
+    assert "2 h 2 min ago (2026-03-01T12:00:00Z): none is taken now." in warning
+    assert f"`squarecloud-snapshots create {DATABASE}` takes a new one." in warning
+    assert len(w.posts) == 1
+    await w.clock.sleep(200)
+    new = (await desk.types("create", DATABASE)).done
+    assert str(w.posts[-1].version_id) in new.out
+    assert "earlier run" not in new.err
 
 
 @pytest.mark.parametrize("is_unclear", [False, True])
-@virtual
-async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(tmp_path: Path, *, is_unclear: bool) -> None:
-    async with world(snapshot_seconds=200, cache_world="invalidated") as w:
-        desk = Desk(w, tmp_path)
-        await interrupted(desk, 100, "create", DATABASE)
-        if is_unclear:
-            w.emulator.add_snapshot(DATABASE)  # by somebody else
-            await w.clock.sleep(600)
-            assert "two snapshots of this database could be" in (await desk.types("create", DATABASE)).err.lower()
-        new = (await desk.types("create", DATABASE, "--new", "--json")).done.json["version_id"]
-        first, second = [entry.version_id for entry in w.posts if entry.accepted]
-        assert (new == second, new == first) == (True, False)
-        # Nothing is left of either for a third one to wait for.
-        w.emulator.advance(600)
-        third = (await desk.types("create", DATABASE, "--json")).done.json["version_id"]
-        assert third == w.posts[-1].version_id != second
+@at_desk(snapshot_seconds=200, cache_world="invalidated")
+async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(
+    desk: Desk, w: World, *, is_unclear: bool
+) -> None:
+    await desk.interrupted(100, "create", DATABASE)
+    if is_unclear:
+        w.emulator.add_snapshot(DATABASE)  # by somebody else
+        await w.clock.sleep(600)
+        assert "two snapshots of this database could be" in (await desk.types("create", DATABASE)).err.lower()
+    new = (await desk.types("create", DATABASE, "--new", "--json")).done.json["version_id"]
+    first, second = [entry.version_id for entry in w.posts if entry.accepted]
+    assert (new == second, new == first) == (True, False)
+    # Nothing is left of either for a third one to wait for.
+    w.emulator.advance(600)
+    third = (await desk.types("create", DATABASE, "--json")).done.json["version_id"]
+    assert third == w.posts[-1].version_id != second
 
 
 @pytest.mark.parametrize(("options", "requests"), [((), 1), (("--new",), 2)])
-@virtual
+@at_desk(snapshot_seconds=60)
 async def test_a_create_beside_a_running_one_takes_another_only_if_told_so(
-    tmp_path: Path, options: tuple[str, ...], requests: int
+    desk: Desk, w: World, options: tuple[str, ...], requests: int
 ) -> None:
-    async with world(snapshot_seconds=60) as w:
-        desk = Desk(w, tmp_path)
-        ends: list[Ended] = []
+    ends: list[Ended] = []
 
-        async def create(*options: str) -> None:
-            ends.append(await desk.types("create", DATABASE, "--json", *options))
+    async def create(*options: str) -> None:
+        ends.append(await desk.types("create", DATABASE, "--json", *options))
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(create)
-            await w.clock.sleep(30)
-            group.start_soon(create, *options)
-        assert len({ended.done.json["version_id"] for ended in ends}) == requests
-        assert [entry.status for entry in w.posts] == [200] * requests  # no cooldown was hit
+    async with anyio.create_task_group() as group:
+        group.start_soon(create)
+        await w.clock.sleep(30)
+        group.start_soon(create, *options)
+    assert len({ended.done.json["version_id"] for ended in ends}) == requests
+    assert [entry.status for entry in w.posts] == [200] * requests  # no cooldown was hit
 
 
 # download, archive -----------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_download_and_archive_write_the_whole_file_and_show_its_digest(tmp_path: Path) -> None:
-    async with world() as w:
-        desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"
-        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
-        file.write_text("what was there before")
-        command = ("download", f"{DATABASE}/{stored.version_id}", "-o", str(file))
-        ended = (await desk.types(*command, "--json")).done
-        assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
-        assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
-        people = (await desk.types(*command, err=Terminal())).done
-        digest = f"sha256      {ended.json['sha256']}"
-        assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
-        await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
-        (archived,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
-        assert archived.name == f"20260301T120000Z-{stored.version_id}.zip"
+@at_desk()
+async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "one.zip"
+    stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+    file.write_text("what was there before")
+    command = ("download", f"{DATABASE}/{stored.version_id}", "-o", str(file))
+    ended = (await desk.types(*command, "--json")).done
+    assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
+    assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
+    assert ended.json["id"] == f"{DATABASE}/{stored.version_id}"
+    people = (await desk.types(*command, err=Terminal())).done
+    digest = f"sha256      {ended.json['sha256']}"
+    assert people.out.splitlines() == [f"downloaded  {file}", "size        5.0 MB", digest]
+    await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
+    (archived,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
+    assert archived.name == f"20260301T120000Z-{stored.version_id}.zip"
 
 
-@virtual
-async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(tmp_path: Path) -> None:
-    async with world(cache_world="kept") as w:
-        desk, file = Desk(w, tmp_path), tmp_path / "db.zip"
-        await desk.types("list")
-        await desk.types("list", DATABASE)
-        w.emulator.advance(3 * 60)
-        created = (await desk.types("create", DATABASE)).done
-        assert "listing is old" not in created.err, "its version is known, and nobody asked for its URL"
-        assert "serves the newest snapshot of the database" not in created.err
-        one = f"{DATABASE}/{w.started()}"
-        commands = (("list",), ("list", DATABASE, "--newer-than", "7d"), ("show", f"{DATABASE}/latest"), ("show", one))
-        for command in (*commands, ("show", one[:-10])):
-            ended = (await desk.types(*command)).done
-            assert one in ended.out, command
-            warned = f"warning: the service's page is old and lacks {one}: shown as runs have noted it."
-            assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [warned]
-        wrong = await desk.types("restore", f"{DATABASE}/zzzz", "--yes")
-        assert f"{w.started()}  2026-03-01T12:03:00Z, manual" in wrong.err
-        ended = (await desk.types("download", one, "--output", str(file))).done
-        assert "listing is old until 12:" in ended.err
-        assert file.read_bytes() == w.emulator.archive_of(w.started())
-        assert len(w.posts) == 1
+@at_desk(cache_world="kept")
+async def test_an_old_page_hides_no_snapshot_that_a_run_has_taken(desk: Desk, w: World, tmp_path: Path) -> None:
+    file = tmp_path / "db.zip"
+    await desk.types("list")
+    await desk.types("list", DATABASE)
+    w.emulator.advance(3 * 60)
+    created = (await desk.types("create", DATABASE)).done
+    assert "listing is old" not in created.err, "its version is known, and nobody asked for its URL"
+    assert "serves the newest snapshot of the database" not in created.err
+    one = f"{DATABASE}/{w.started()}"
+    commands = (("list",), ("list", DATABASE, "--newer-than", "7d"), ("show", f"{DATABASE}/latest"), ("show", one))
+    for command in (*commands, ("show", one[:-10])):
+        ended = (await desk.types(*command)).done
+        assert one in ended.out, command
+        warned = f"warning: the service's page is old and lacks {one}: shown as runs have noted it."
+        assert [line for line in ended.err.splitlines() if line.startswith("warning")] == [warned]
+    wrong = await desk.types("restore", f"{DATABASE}/zzzz", "--yes")
+    assert f"{w.started()}  2026-03-01T12:03:00Z, manual" in wrong.err
+    ended = (await desk.types("download", one, "--output", str(file))).done
+    assert "listing is old until 12:" in ended.err
+    assert file.read_bytes() == w.emulator.archive_of(w.started())
+    assert len(w.posts) == 1
 
 
-@virtual
-async def test_the_newest_snapshot_is_downloaded_and_named(tmp_path: Path) -> None:
-    async with world() as w:
-        desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"
-        old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2), size=SIZE)
-        new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1), origin="automatic", size=SIZE)
-        ended = (await desk.types("download", f"{DATABASE}/latest", "--output", str(file), "--json")).done
-        assert (ended.json["version_id"], file.read_bytes()) == (new.version_id, w.emulator.archive_of(new.version_id))
-        assert old.version_id not in ended.err
-        assert f"the newest snapshot is {DATABASE}/{new.version_id}, of 2026-03-01 11:00:00 UTC" in ended.err
-        assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
-        none = await desk.types("download", "unknown/latest", "--output", str(file))
-        assert none.code == 1
-        assert file.read_bytes() == w.emulator.archive_of(new.version_id)
+@at_desk()
+async def test_the_newest_snapshot_is_downloaded_and_named(desk: Desk, w: World, tmp_path: Path) -> None:
+    file = tmp_path / "one.zip"
+    old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2), size=SIZE)
+    new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1), origin="automatic", size=SIZE)
+    ended = (await desk.types("download", f"{DATABASE}/latest", "--output", str(file), "--json")).done
+    assert (ended.json["version_id"], file.read_bytes()) == (new.version_id, w.emulator.archive_of(new.version_id))
+    assert old.version_id not in ended.err
+    assert f"the newest snapshot is {DATABASE}/{new.version_id}, taken on 2026-03-01 11:00:00 UTC" in ended.err
+    assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
+    none = await desk.types("download", "unknown/latest", "--output", str(file))
+    assert none.code == 1
+    assert file.read_bytes() == w.emulator.archive_of(new.version_id)
 
 
-@virtual
-async def test_an_interrupted_download_leaves_no_partial_file(tmp_path: Path) -> None:
-    async with world() as w:
-        desk, folder = Desk(w, tmp_path / "state"), tmp_path / "folder"
-        folder.mkdir()
-        (folder / "one.zip").write_text("what was there before")
-        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
-        w.emulator.add_fault(Fault(kind="download", cut_after=600_000, times=None))
-        where = ("--output", str(folder / "one.zip"))
-        ended = await interrupted(desk, 5, "download", f"{DATABASE}/{stored.version_id}", *where)
-        assert ended.code == 130
-        assert f"Error: Snapshot {DATABASE}/{stored.version_id} was not downloaded to {folder}/one.zip: " in ended.err
-        assert "it was interrupted at" in ended.err
-        assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("one.zip", "what was there before")]
-        assert ended.out == ""
+@at_desk()
+async def test_an_interrupted_download_leaves_no_partial_file(desk: Desk, w: World, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "one.zip").write_text("what was there before")
+    stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+    w.emulator.add_fault(Fault(kind="download", cut_after=600_000, times=None))
+    where = ("--output", str(folder / "one.zip"))
+    ended = await desk.interrupted(5, "download", f"{DATABASE}/{stored.version_id}", *where)
+    assert ended.code == 130
+    assert f"Error: Snapshot {DATABASE}/{stored.version_id} was not downloaded to {folder}/one.zip: " in ended.err
+    assert "it was interrupted at" in ended.err
+    assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("one.zip", "what was there before")]
+    assert ended.out == ""
 
 
 # restore ---------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_restore_brings_the_data_back(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        w.emulator.execute(DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)")
-        stored = w.emulator.add_snapshot(DATABASE)
-        w.emulator.execute(DATABASE, "DELETE FROM orders")
-        ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")).done
-        assert ended.out.splitlines()[:2] == [f"restored  {DATABASE}/{stored.version_id}", f"onto      {DATABASE}"]
-        assert [[tuple(row) for row in rows] for rows in w.emulator.execute(DATABASE, "SELECT n FROM orders")] == [
-            [(7,)]
-        ]
-        assert len(w.requests("restore")) == 1
+@at_desk()
+async def test_restore_brings_the_data_back(desk: Desk, w: World) -> None:
+    w.emulator.execute(DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)")
+    stored = w.emulator.add_snapshot(DATABASE)
+    w.emulator.execute(DATABASE, "DELETE FROM orders")
+    ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")).done
+    assert ended.out.splitlines()[:2] == [f"restored  {DATABASE}/{stored.version_id}", f"onto      {DATABASE}"]
+    assert [[tuple(row) for row in rows] for rows in w.emulator.execute(DATABASE, "SELECT n FROM orders")] == [[(7,)]]
+    assert len(w.requests("restore")) == 1
 
 
 @pytest.mark.parametrize("days", [2, 20])
@@ -358,7 +323,7 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
     async with world(restore_status_route=route) as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
-        await interrupted(desk, 45, *command)
+        await desk.interrupted(45, *command)
         await w.clock.sleep(days * 86400)
         again = await desk.types(*command)
         assert again.code == 1
@@ -372,23 +337,21 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
         assert len(w.requests("restore")) == 1
 
 
-@virtual
-async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_restores_again(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        desk = Desk(w, tmp_path)
-        one, two = (
-            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id for age in (2, 1)
-        )
-        ended = await interrupted(desk, 20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--json")
-        assert (ended.code, ended.json["restored_at"]) == (130, None)
-        assert "keeps watching it and sends no second request.\nhint: `--new` restores again" in ended.err
-        (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
-        again = (await desk.types(*str(said).split())).done
-        assert f"onto      {OTHER_DATABASE}" in again.out
-        assert "no new request was sent. `--new` restores" in again.err
-        assert "pulumi up" not in again.err
-        assert len(w.requests("restore")) == 1
-        for version, new in ((two, ()), (one, ("--new",))):
-            ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", *new, "--json")).done
-            assert (ended.json["version_id"], bool(ended.json["restored_at"])) == (version, True)
-        assert [each.version_id for each in w.requests("restore") if each.accepted] == [one, two, one]
+@at_desk(databases=BOTH)
+async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_restores_again(
+    desk: Desk, w: World
+) -> None:
+    one, two = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id for age in (2, 1))
+    ended = await desk.interrupted(20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--json")
+    assert (ended.code, ended.json["restored_at"]) == (130, None)
+    assert "keeps watching it and sends no second request.\nhint: `--new` restores again" in ended.err
+    (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
+    again = (await desk.types(*str(said).replace(" --json", "").split())).done
+    assert f"onto      {OTHER_DATABASE}" in again.out
+    assert "no new request was sent. `--new` restores" in again.err
+    assert "pulumi up" not in again.err
+    assert len(w.requests("restore")) == 1
+    for version, new in ((two, ()), (one, ("--new",))):
+        ended = (await desk.types("restore", f"{DATABASE}/{version}", "--yes", *new, "--json")).done
+        assert (ended.json["id"], bool(ended.json["restored_at"])) == (f"{DATABASE}/{version}", True)
+    assert [each.version_id for each in w.requests("restore") if each.accepted] == [one, two, one]

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.typed import Desk, Terminal
-from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, START, world
+from tests.cli.typed import Desk, Terminal, at_desk
+from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.world import World
 
 SHOP = "c" * 32
@@ -38,70 +35,63 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("typed", ANSWERS)
-@virtual
-async def test_only_the_typed_name_or_id_starts_the_restore(tmp_path: Path, typed: str) -> None:
-    async with world() as w:
-        shop(w)
-        ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
-        assert (ended.code, len(w.requests("restore"))) == (ANSWERS[typed], ANSWERS[typed] == 0)
-        overwrites = (
-            f"This overwrites everything that database shop ({SHOP}) holds with the snapshot of 2026-03-01 10:00"
-        )
-        assert overwrites in ended.err
-        assert f"\n{SHOP}/{VERSION}\n" in ended.err
-        nothing = "that is neither the name nor the id of the database. Nothing was restored."
-        assert (nothing in ended.err) is (ended.code == 2)
-        assert "--help" not in ended.err, "the help would not say the name"
+@at_desk()
+async def test_only_the_typed_name_or_id_starts_the_restore(desk: Desk, w: World, typed: str) -> None:
+    shop(w)
+    ended = await desk.types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
+    assert (ended.code, len(w.requests("restore"))) == (ANSWERS[typed], ANSWERS[typed] == 0)
+    overwrites = f"This overwrites everything that database shop ({SHOP}) holds with the snapshot of 2026-03-01 10:00"
+    assert overwrites in ended.err
+    assert f"\n{SHOP}/{VERSION}\n" in ended.err
+    nothing = "that is neither the name nor the id of the database. Nothing was restored."
+    assert (nothing in ended.err) is (ended.code == 2)
+    assert "--help" not in ended.err, "the help would not say the name"
 
 
-@virtual
-async def test_the_database_that_is_overwritten_is_to_be_typed(tmp_path: Path) -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
-        shop(w)
-        command = ("restore", "ccc/45ec0b49", "--onto", "b25")
-        wrong = await Desk(w, tmp_path).types(*command, typed=Terminal("shop\n"), err=Terminal())
-        assert wrong.code == 2
-        assert f"{OTHER_DATABASE}) holds" in wrong.err
-        right = await Desk(w, tmp_path).types(*command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal())
-        assert right.code == 0
-        assert [one.database_id for one in w.requests("restore")] == [OTHER_DATABASE]
+@at_desk(databases=(DATABASE, OTHER_DATABASE))
+async def test_the_database_that_is_overwritten_is_to_be_typed(desk: Desk, w: World) -> None:
+    shop(w)
+    command = ("restore", "ccc/45ec0b49", "--onto", "b25")
+    wrong = await desk.types(*command, typed=Terminal("shop\n"), err=Terminal())
+    assert wrong.code == 2
+    assert f"{OTHER_DATABASE}) holds" in wrong.err
+    right = await desk.types(*command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal())
+    assert right.code == 0
+    assert [one.database_id for one in w.requests("restore")] == [OTHER_DATABASE]
 
 
 @pytest.mark.parametrize("terminal", ["none", "input", "error"])
-@virtual
-async def test_without_a_terminal_only_yes_restores_and_asks_nothing(tmp_path: Path, terminal: str) -> None:
-    async with world() as w:
-        shop(w)
-        typed = Terminal("shop\n") if terminal == "input" else StringIO("shop\n")
-        err = Terminal() if terminal == "error" else StringIO()
-        command = ("restore", f"{SHOP}/{VERSION}")
-        ended = await Desk(w, tmp_path).types(*command, typed=typed, err=err)
-        assert ended.code == 2
-        assert f"restore overwrites everything that database {SHOP} holds: add --yes" in ended.err
-        assert not w.emulator.journal
-        ended = (await Desk(w, tmp_path).types(*command, "--yes", typed=typed, err=err)).done
-        assert "This overwrites" not in ended.err
-        assert not w.requests("database")
+@at_desk()
+async def test_without_a_terminal_only_yes_restores_and_asks_nothing(desk: Desk, w: World, terminal: str) -> None:
+    shop(w)
+    typed = Terminal("shop\n") if terminal == "input" else StringIO("shop\n")
+    err = Terminal() if terminal == "error" else StringIO()
+    command = ("restore", f"{SHOP}/{VERSION}")
+    ended = await desk.types(*command, typed=typed, err=err)
+    assert ended.code == 2
+    assert f"restore overwrites everything that database {SHOP} holds: add --yes" in ended.err
+    assert not w.emulator.journal
+    ended = (await desk.types(*command, "--yes", typed=typed, err=err)).done
+    assert "This overwrites" not in ended.err
+    assert not w.requests("database")
 
 
-@virtual
-async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(tmp_path: Path) -> None:
-    async with world() as w:
-        shop(w)
-        unknown = VERSION.replace("4", "5")
-        ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())
-        assert ended.code == 1
-        assert f"service lists no snapshot {unknown}" in ended.err
-        assert "Type the name" not in ended.err
+@at_desk()
+async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(desk: Desk, w: World) -> None:
+    shop(w)
+    unknown = VERSION.replace("4", "5")
+    ended = await desk.types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())
+    assert ended.code == 1
+    assert f"service lists no snapshot {unknown}" in ended.err
+    assert "Type the name" not in ended.err
 
 
-@virtual
-async def test_a_signal_ends_a_restore_that_waits_for_an_answer(tmp_path: Path) -> None:
-    async with world() as w:
-        shop(w)
-        ours, theirs = os.openpty()  # somebody at a terminal who has not typed anything yet
-        with os.fdopen(ours), os.fdopen(theirs) as terminal:
-            desk = Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=terminal, err=Terminal())
-            ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk)
-        assert ended.code == 130
-        assert not w.requests("restore")
+@at_desk()
+async def test_a_signal_ends_a_restore_that_waits_for_an_answer(desk: Desk, w: World) -> None:
+    shop(w)
+    ours, theirs = os.openpty()  # somebody at a terminal who has not typed anything yet
+    with os.fdopen(ours), os.fdopen(theirs) as terminal:
+        restoring = desk.types("restore", f"{SHOP}/{VERSION}", typed=terminal, err=Terminal())
+        ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), restoring)
+    assert ended.code == 130
+    assert not w.requests("restore")

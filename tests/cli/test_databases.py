@@ -12,12 +12,14 @@ import pytest
 
 from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
-from tests.cli.typed import Desk, Terminal
+from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.world import World
 
 BOTH = (DATABASE, OTHER_DATABASE)
 
@@ -51,36 +53,33 @@ async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(t
         assert not re.search("http|ignature", kept), "no download URL is kept in a file"
 
 
-@virtual
-async def test_an_expired_or_empty_snapshot_is_not_the_newest(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=30) + timedelta(seconds=10))
-        empty = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1))
-        empty.size = 0
-        desk = Desk(w, tmp_path)
-        first = (await desk.types("databases", "--json")).done.json
-        assert [bool(one["newest_snapshot"]) for one in first] == [True, False]
-        await w.clock.sleep(25)  # the service serves the same page, on which one has expired by now
-        again = (await desk.types("databases", "--json")).done.json
-        assert [one["newest_snapshot"] for one in again] == [None, None]
+@at_desk(databases=BOTH)
+async def test_an_expired_or_empty_snapshot_is_not_the_newest(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=30) + timedelta(seconds=10))
+    empty = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1))
+    empty.size = 0
+    first = (await desk.types("databases", "--json")).done.json
+    assert [bool(one["newest_snapshot"]) for one in first] == [True, False]
+    await w.clock.sleep(25)  # the service serves the same page, on which one has expired by now
+    again = (await desk.types("databases", "--json")).done.json
+    assert [one["newest_snapshot"] for one in again] == [None, None]
 
 
 @pytest.mark.parametrize(
     ("scopes", "unknown"),
     [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")],
 )
-@virtual
+@at_desk()
 async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
-    tmp_path: Path, scopes: set[str], unknown: str
+    desk: Desk, w: World, scopes: set[str], unknown: str
 ) -> None:
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
-        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset(scopes))
-        ended = (await Desk(w, tmp_path).types("databases")).done
-        row = ended.out.splitlines()[1].split()[3:]
-        assert row == (["?", stored.version_id, "3", "h"] if unknown == "running" else ["yes", "?"])
-        missing = DATABASES_READ if unknown == "running" else SNAPSHOTS_READ
-        assert f"The API key lacks the scope {missing}" in ended.err
+    stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
+    w.emulator.settings = replace(w.emulator.settings, scopes=frozenset(scopes))
+    ended = (await desk.types("databases")).done
+    row = ended.out.splitlines()[1].split()[3:]
+    assert row == (["?", stored.version_id, "3", "h"] if unknown == "running" else ["yes", "?"])
+    missing = DATABASES_READ if unknown == "running" else SNAPSHOTS_READ
+    assert f"The API key lacks the scope {missing}" in ended.err
 
 
 @pytest.mark.parametrize("code", ["ROUTE_NOT_FOUND", "INVALID_ID"])
@@ -102,37 +101,33 @@ async def test_a_service_without_the_list_of_statuses_is_asked_for_each(tmp_path
 # The page of a moment ago ----------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        desk = Desk(w, tmp_path)
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2))
-        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
-        first = (await desk.types("list")).done
-        await w.clock.sleep(12)
-        begun = w.clock.monotonic()
-        second = (await desk.types("list")).done
-        assert w.clock.monotonic() - begun < 1
-        assert (second.out, first.err) == (first.out, "")
-        assert second.err == "as listed 12 s ago: the account's listing can be requested again in 8 s\n"
-        filtered = (await desk.types("list", "--origin", "manual", "--newer-than", "3h")).done
-        assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [DATABASE]
-        assert (await desk.types("databases")).done.err.startswith("as listed 12 s ago")
-        assert len(w.requests("list account")) == 1
-        await w.clock.sleep(9)
-        assert (await desk.types("list")).done.err == ""
-        assert len(w.requests("list account")) == 2
+@at_desk(databases=BOTH)
+async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2))
+    w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+    first = (await desk.types("list")).done
+    await w.clock.sleep(12)
+    begun = w.clock.monotonic()
+    second = (await desk.types("list")).done
+    assert w.clock.monotonic() - begun < 1
+    assert (second.out, first.err) == (first.out, "")
+    assert second.err == "as listed 12 s ago: the account's listing can be requested again in 8 s\n"
+    filtered = (await desk.types("list", "--origin", "manual", "--newer-than", "3h")).done
+    assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [DATABASE]
+    assert (await desk.types("databases")).done.err.startswith("as listed 12 s ago")
+    assert len(w.requests("list account")) == 1
+    await w.clock.sleep(9)
+    assert (await desk.types("list")).done.err == ""
+    assert len(w.requests("list account")) == 2
 
 
-@virtual
-async def test_a_kept_page_is_not_shown_for_what_it_lacks(tmp_path: Path) -> None:
-    async with world(databases=BOTH, cache_world="invalidated", snapshot_seconds=1) as w:
-        desk = Desk(w, tmp_path)
-        await desk.types("list")
-        taken = (await desk.types("create", DATABASE, "--json")).done.json["id"]
-        ended = (await desk.types("list")).done
-        assert taken in ended.out
-        assert "as listed" not in ended.err
+@at_desk(databases=BOTH, cache_world="invalidated", snapshot_seconds=1)
+async def test_a_kept_page_is_not_shown_for_what_it_lacks(desk: Desk) -> None:
+    await desk.types("list")
+    taken = (await desk.types("create", DATABASE, "--json")).done.json["id"]
+    ended = (await desk.types("list")).done
+    assert taken in ended.out
+    assert "as listed" not in ended.err
 
 
 @virtual

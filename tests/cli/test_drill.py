@@ -84,22 +84,19 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(t
 @virtual
 async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
-        ended = await at.drills(
+        whole, options = (
             f"{DATABASE}/{at.w.newest().version_id}",
-            "--json",
-            "--archives",
-            f"{tmp_path}/a b/",
-            "--timeout",
-            "40m",
-            checks=("select 3 <= 2", "select 1 == 1"),
+            ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"),
         )
+        ended = await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))
         assert ended.code == 1
         assert "failed: 'select 3' expected at most 2 and found 3." in ended.err
-        assert f"hint: `squarecloud-snapshots drill {DATABASE}/" in ended.err
-        assert (
-            f"--check 'select 3 <= 2' --check 'select 1 == 1' --archives '{tmp_path}/a b/' --timeout 40m "
-            "--overwrite-scratch` drills it again"
-        ) in ended.err
+        again = (
+            f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
+            f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills it again"
+        )
+        assert again in ended.err
+        assert ended.json["id"] == whole
         assert ended.json["passed"] is False
         assert [each["passed"] for each in ended.json["results"]] == [False, True]
         assert "connection" not in ended.json
@@ -145,7 +142,7 @@ async def test_a_killed_drill_is_resumed_by_the_next_run(tmp_path: Path) -> None
         async with anyio.create_task_group() as group:
             group.start_soon(at.drills)
             await anyio.sleep(30)
-            group.cancel_scope.cancel()  # the journal has what it has sent
+            group.cancel_scope.cancel()  # the ledger has what it has sent
         assert (await at.drills()).code == 0
         assert len(at.w.requests("restore")) == 1
 

@@ -14,12 +14,14 @@ from pulumi_snapshots.cli.terminal import output
 from pulumi_snapshots.engine import errors as engine_errors
 from pulumi_snapshots.errors.pages import keep_last, last_error, page_names, pages_about, summary
 from pulumi_snapshots.service import errors
-from tests.cli.typed import Desk, Terminal
+from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.world import World
 
 
 def test_every_code_of_the_service_and_every_error_is_explained() -> None:
@@ -38,42 +40,40 @@ def test_every_code_of_the_service_and_every_error_is_explained() -> None:
         ("", "ambiguous-snapshot ", "\nkey-refused           the service does not accept the API key\n"),
     ],
 )
-@virtual
-async def test_an_error_is_found_by_name_code_and_status(tmp_path: Path, typed: str, begins: str, has: str) -> None:
-    async with world() as w:
-        ended = (await Desk(w, tmp_path).types("explain", *filter(None, [typed]))).done
-        assert ended.out.startswith(begins)
-        assert has in ended.out
-        assert not w.emulator.journal
+@at_desk()
+async def test_an_error_is_found_by_name_code_and_status(
+    desk: Desk, w: World, typed: str, begins: str, has: str
+) -> None:
+    ended = (await desk.types("explain", *filter(None, [typed]))).done
+    assert ended.out.startswith(begins)
+    assert has in ended.out
+    assert not w.emulator.journal
 
 
-@virtual
-async def test_a_page_fits_the_terminal_and_shows_no_markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with world() as w:
-        for columns in (40, 80, 120):
-            monkeypatch.setattr(output, "width_of", lambda _, columns=columns: columns)
-            for typed in ((), ("key-refused",), ("restore-refused",)):
-                shown = (await Desk(w, tmp_path).types("explain", *typed, out=Terminal())).done.out
-                plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-                assert max(map(len, plain.splitlines())) <= columns
-                assert "**" not in plain
-                assert typed or "…" not in plain, "the list cuts no text"
-                assert "# " not in plain
+@at_desk()
+async def test_a_page_fits_the_terminal_and_shows_no_markdown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in (40, 80, 120):
+        monkeypatch.setattr(output, "width_of", lambda _, columns=columns: columns)
+        for typed in ((), ("key-refused",), ("restore-refused",)):
+            shown = (await desk.types("explain", *typed, out=Terminal())).done.out
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+            assert max(map(len, plain.splitlines())) <= columns
+            assert "**" not in plain
+            assert typed or "…" not in plain, "the list cuts no text"
+            assert "# " not in plain
 
 
-@virtual
-async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explained(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        none = await desk.types("explain", "--last")
-        assert (none.code, none.err) == (1, "this machine remembers no error\n")
-        w.emulator.fail_next_snapshot(DATABASE)
-        failed = await desk.types("create", DATABASE)
-        await desk.types("create")  # a wrong argument says all itself
-        ended = (await desk.types("explain", "--last")).done
-        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nsquarecloud-snapshots create\nError: ", ended.out)
-        assert failed.err.splitlines()[-3] in ended.out
-        assert "\n# SnapshotFailed\n" in ended.out
+@at_desk()
+async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explained(desk: Desk, w: World) -> None:
+    none = await desk.types("explain", "--last")
+    assert (none.code, none.err) == (1, "this machine remembers no error\n")
+    w.emulator.fail_next_snapshot(DATABASE)
+    failed = await desk.types("create", DATABASE)
+    await desk.types("create")  # a wrong argument says all itself
+    ended = (await desk.types("explain", "--last")).done
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\nsquarecloud-snapshots create\nError: ", ended.out)
+    assert failed.err.splitlines()[-3] in ended.out
+    assert "\n# SnapshotFailed\n" in ended.out
 
 
 def test_the_last_error_can_be_that_of_a_run_of_pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,37 +100,33 @@ async def test_help_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[s
 # What people ask of one snapshot ---------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_show_and_url_are_about_exactly_one_snapshot(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        old, new = (w.emulator.add_snapshot(DATABASE, modified=w.clock.utc() - timedelta(hours=age)) for age in (3, 2))
-        shown = (await desk.types("show", f"{DATABASE}/{old.version_id}")).done.out
-        assert re.search(
-            rf"snapshot  {DATABASE}/{old.version_id}\ncreated   2026-03-01 09:00:00 UTC\nexpires   2026-03-31", shown
-        )
-        assert "origin    manual" in shown
-        assert "http" not in (await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")).done.out
-        for typed, version in ((old.version_id, old.version_id), ("latest", new.version_id)):
-            ended = (await desk.types("url", f"{DATABASE}/{typed}")).done
-            assert await w.download(ended.out.strip()) == w.emulator.archive_of(version)
-            assert "It expires at 2026-03-31" in ended.err
-        assert (await desk.types("url", f"{DATABASE}/{'0' * 24}")).code == 1
+@at_desk()
+async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World) -> None:
+    old, new = (w.emulator.add_snapshot(DATABASE, modified=w.clock.utc() - timedelta(hours=age)) for age in (3, 2))
+    shown = (await desk.types("show", f"{DATABASE}/{old.version_id}")).done.out
+    assert re.search(
+        rf"snapshot  {DATABASE}/{old.version_id}\ncreated   2026-03-01 09:00:00 UTC\nexpires   2026-03-31", shown
+    )
+    assert "origin    manual" in shown
+    assert "http" not in (await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")).done.out
+    for typed, version in ((old.version_id, old.version_id), ("latest", new.version_id)):
+        ended = (await desk.types("url", f"{DATABASE}/{typed}")).done
+        assert await w.download(ended.out.strip()) == w.emulator.archive_of(version)
+        assert "It expires at 2026-03-31" in ended.err
+    assert (await desk.types("url", f"{DATABASE}/{'0' * 24}")).code == 1
 
 
-@virtual
-async def test_quiet_prints_ids_alone(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=1) as w:
-        desk = Desk(w, tmp_path)
-        created = (await desk.types("create", DATABASE, "-q")).done
-        assert (created.out, created.err) == (f"{DATABASE}/{w.started()}\n", "")
-        for typed, out in (
-            ("databases", f"{DATABASE}\n"),
-            ("list", created.out),
-            ("show", created.out),
-            ("status", ""),
-        ):
-            ended = await desk.types(typed, *([created.out.strip()] if typed == "show" else []), "--quiet")
-            assert (ended.done.out, ended.err) == (out, "")
-        restored = (await desk.types("restore", created.out.strip(), "-y", "-q")).done
-        assert (restored.out, restored.err) == (created.out, "")
+@at_desk(snapshot_seconds=1)
+async def test_quiet_prints_ids_alone(desk: Desk, w: World) -> None:
+    created = (await desk.types("create", DATABASE, "-q")).done
+    assert (created.out, created.err) == (f"{DATABASE}/{w.started()}\n", "")
+    for typed, out in (
+        ("databases", f"{DATABASE}\n"),
+        ("list", created.out),
+        ("show", created.out),
+        ("status", ""),
+    ):
+        ended = await desk.types(typed, *([created.out.strip()] if typed == "show" else []), "--quiet")
+        assert (ended.done.out, ended.err) == (out, "")
+    restored = (await desk.types("restore", created.out.strip(), "-y", "-q")).done
+    assert (restored.out, restored.err) == (created.out, "")

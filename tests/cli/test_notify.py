@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from squarecloud_emulator import Fault
-from tests.cli.test_commands import interrupted
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
@@ -104,7 +103,7 @@ async def test_every_job_of_a_backup_says_what_stopped_it(tmp_path: Path, comman
 async def test_a_monitor_hears_of_a_job_that_was_interrupted(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300.0) as w:
         monitors = Monitors()
-        ended = await interrupted(desk_of(w, tmp_path, monitors), 30.0, *CREATE, "--notify", CHECKS)
+        ended = await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)
         assert ended.code == 130
         assert monitors.told[-1][0] == f"{CHECKS}/fail"
         assert "interrupted" in monitors.told[-1][1]

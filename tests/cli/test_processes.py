@@ -167,7 +167,7 @@ def test_a_narrow_terminal_shows_one_live_line(
     out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, seen
     assert posts(emulator)[-1] in out
-    lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]", b"", seen).replace(b"\r", b"\n").decode().split("\n")
+    lines = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", seen).replace(b"\r", b"\n").decode().split("\n")
     assert any("sent" in line for line in lines)
     assert max(len(line) for line in lines if not line.startswith("hint: ")) <= 25
     assert "Traceback" not in seen.decode()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import pytest
 
 from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
@@ -16,7 +15,7 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
-from tests.cli.typed import Desk
+from tests.cli.typed import Desk, at_desk
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
@@ -43,18 +42,17 @@ def problems(ended: Ended) -> dict[str, list[str]]:
     return {one["id"]: one["problems"] for one in ended.json["databases"]}
 
 
-@virtual
-async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        two_snapshots(w, 25, 3)
-        ended = (await Desk(w, tmp_path).types("status", "--max-age", "26h")).done
-        assert ended.err == ""
-        heading, first, second, _, *_, old = ended.out.splitlines()
-        assert heading.split() == ["DATABASE", "NAME", "SNAPSHOT"]
-        assert re.fullmatch(rf"ok  {DATABASE}  \S+  1 day 1 h", first)
-        assert re.fullmatch(rf"ok  {OTHER_DATABASE}  \S+  3 h", second)
-        assert old == "The listing was requested 0 s ago; the service may serve a page that is 30 min old."
-        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
+@at_desk(databases=BOTH)
+async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(desk: Desk, w: World) -> None:
+    two_snapshots(w, 25, 3)
+    ended = (await desk.types("status", "--max-age", "26h")).done
+    assert ended.err == ""
+    heading, first, second, _, *_, old = ended.out.splitlines()
+    assert heading.split() == ["DATABASE", "NAME", "SNAPSHOT"]
+    assert re.fullmatch(rf"ok  {DATABASE}  \S+  1 day 1 h", first)
+    assert re.fullmatch(rf"ok  {OTHER_DATABASE}  \S+  3 h", second)
+    assert old == "The listing was requested 0 s ago; the service may serve a page that is 30 min old."
+    assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
 
 
 @virtual
@@ -77,7 +75,7 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(tmp_pa
         assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
             "NAME: from before update of Server shop: 2026-03-01 12:00:00 UTC\n"
             f"  squarecloud-snapshots restore {DATABASE}/{before}\n"
-            "NAME: the newest snapshot is of 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
+            "NAME: the newest snapshot was taken on 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
             f"  squarecloud-snapshots restore {DATABASE}/{newest}\n\n"
             "NAME: there is nothing to go back to\n"
         )
@@ -85,82 +83,70 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(tmp_pa
         assert (one["before_last_change"], other["before_last_change"]) == (f"{DATABASE}/{before}", None)
 
 
-@virtual
-async def test_status_says_that_a_snapshot_is_on_its_way(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300) as w:
-        desk = Desk(w, tmp_path)
-        async with anyio.create_task_group() as process:
-            process.start_soon(desk.types, "create", DATABASE)
-            await w.clock.sleep(100)
-            process.cancel_scope.cancel()
-        ended = await desk.types("status")
-        assert ended.code == 1
-        said = "there is nothing to go back to yet\n  a snapshot was requested at 2026-03-01 12:00:00 UTC and is not listed yet\n"
-        assert said in ended.out
-        await desk.types("create", DATABASE)
-        assert "not listed yet" not in (await desk.types("status")).done.out
+@at_desk(snapshot_seconds=300)
+async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -> None:
+    async with desk.killed("create", DATABASE):
+        await w.clock.sleep(100)
+    ended = await desk.types("status")
+    assert ended.code == 1
+    said = "there is nothing to go back to yet\n  a snapshot was requested at 2026-03-01 12:00:00 UTC and is not listed yet\n"
+    assert said in ended.out
+    await desk.types("create", DATABASE)
+    assert "not listed yet" not in (await desk.types("status")).done.out
 
 
-@virtual
-async def test_one_old_snapshot_fails_and_names_its_database(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        two_snapshots(w, 27, 3)
-        desk = Desk(w, tmp_path)
-        ended = await desk.types("status")
-        assert ended.code == 1
-        (said,) = ended.err.splitlines()
-        assert said.startswith(f"Error: database {DATABASE} (")
-        assert said.endswith("): the newest snapshot is 1 day 3 h old, more than 1 day 2 h.")
-        assert [line.split()[0] for line in ended.out.splitlines()[1:3]] == ["PROBLEM", "ok"]
-        await w.clock.sleep(30)
-        ended = await desk.types("status", "--json")
-        assert (ended.code, ended.json["ok"], ended.json["max_age"]) == (1, False, 26 * HOURS)
-        assert (ended.json["checked_at"][:18], ended.json["listing_kept"]) == ("2026-03-01T12:00:3", False)
-        assert [one["ok"] for one in ended.json["databases"]] == [False, True]
-        assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(3 * HOURS + 30, abs=2)
-        assert ended.json["databases"][1]["snapshot_created_at"] == "2026-03-01T09:00:00Z"
-        assert (await desk.types("status", "--json", "--max-age", "28h")).done.json["ok"] is True
+@at_desk(databases=BOTH)
+async def test_one_old_snapshot_fails_and_names_its_database(desk: Desk, w: World) -> None:
+    two_snapshots(w, 27, 3)
+    ended = await desk.types("status")
+    assert ended.code == 1
+    (said,) = ended.err.splitlines()
+    assert said.startswith(f"Error: database {DATABASE} (")
+    assert said.endswith("): the newest snapshot is 1 day 3 h old, more than 1 day 2 h.")
+    assert [line.split()[0] for line in ended.out.splitlines()[1:3]] == ["PROBLEM", "ok"]
+    await w.clock.sleep(30)
+    ended = await desk.types("status", "--json")
+    assert (ended.code, ended.json["ok"], ended.json["max_age"]) == (1, False, 26 * HOURS)
+    assert (ended.json["checked_at"][:18], ended.json["listing_kept"]) == ("2026-03-01T12:00:3", False)
+    assert [one["ok"] for one in ended.json["databases"]] == [False, True]
+    assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(3 * HOURS + 30, abs=2)
+    assert ended.json["databases"][1]["snapshot_created_at"] == "2026-03-01T09:00:00Z"
+    assert (await desk.types("status", "--json", "--max-age", "28h")).done.json["ok"] is True
 
 
 # Never a false green ---------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(seconds=10))
-        desk = Desk(w, tmp_path)
-        assert (await desk.types("status", "--json")).done.json["listing_kept"] is False
-        await w.clock.sleep(15)
-        ended = await desk.types("status", "--json")
-        assert (ended.code, ended.json["listing_kept"]) == (1, True)
-        assert ended.json["listing_age"] == pytest.approx(15, abs=2)
-        assert len(w.requests("list account")) == 1
+@at_desk()
+async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(seconds=10))
+    assert (await desk.types("status", "--json")).done.json["listing_kept"] is False
+    await w.clock.sleep(15)
+    ended = await desk.types("status", "--json")
+    assert (ended.code, ended.json["listing_kept"]) == (1, True)
+    assert ended.json["listing_age"] == pytest.approx(15, abs=2)
+    assert len(w.requests("list account")) == 1
 
 
-@virtual
-async def test_a_snapshot_of_a_moment_ago_counts_though_the_page_is_too_old_to_list_it(tmp_path: Path) -> None:
-    async with world(databases=BOTH, cache_world="kept", snapshot_seconds=1) as w:
-        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=3), size=1000)
-        desk = Desk(w, tmp_path)
-        await desk.types("status")
-        await desk.types("list", DATABASE)
-        await desk.types("create", DATABASE)
-        checked = (await desk.types("status", "--json")).done.json
-        assert checked["databases"][0]["snapshot"] == f"{DATABASE}/{w.started()}"
-        assert checked["databases"][0]["snapshot_created_at"] == "2026-03-01T12:00:00Z"
-        assert w.started() in (await desk.types("list")).done.out
-        assert (await desk.types("status")).code == 0, "also from a page of a moment ago"
+@at_desk(databases=BOTH, cache_world="kept", snapshot_seconds=1)
+async def test_a_snapshot_of_a_moment_ago_counts_though_the_page_is_too_old_to_list_it(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=3), size=1000)
+    await desk.types("status")
+    await desk.types("list", DATABASE)
+    await desk.types("create", DATABASE)
+    checked = (await desk.types("status", "--json")).done.json
+    assert checked["databases"][0]["snapshot"] == f"{DATABASE}/{w.started()}"
+    assert checked["databases"][0]["snapshot_created_at"] == "2026-03-01T12:00:00Z"
+    assert w.started() in (await desk.types("list")).done.out
+    assert (await desk.types("status")).code == 0, "also from a page of a moment ago"
 
 
-@virtual
-async def test_an_old_page_of_the_service_does_not_make_snapshots_younger(tmp_path: Path) -> None:
-    async with world(cache_world="kept") as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(minutes=10))
-        desk = Desk(w, tmp_path)
-        assert (await desk.types("status")).code == 0
-        await w.clock.sleep(20 * 60)
-        assert (await desk.types("status")).code == 1
+@at_desk(cache_world="kept")
+async def test_an_old_page_of_the_service_does_not_make_snapshots_younger(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(minutes=10))
+    assert (await desk.types("status")).code == 0
+    await w.clock.sleep(20 * 60)
+    assert (await desk.types("status")).code == 1
 
 
 OLD = "the newest snapshot is 1 day 3 h old, more than 1 day 2 h"
@@ -197,34 +183,31 @@ async def test_what_is_not_certainly_young_is_no_green(tmp_path: Path, case: str
 
 
 @pytest.mark.parametrize("trouble", ["no answer", "no listing", "no databases"])
-@virtual
-async def test_a_service_that_does_not_answer_is_no_green(tmp_path: Path, trouble: str) -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
-        desk, file = Desk(w, tmp_path), tmp_path / "squarecloud.prom"
-        await desk.types("status", "--metrics", str(file))
-        await w.clock.sleep(60)
-        kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[trouble]
-        w.emulator.add_fault(Fault(kind=kind, html=502, times=None))
-        ended = await desk.types("status", "--metrics", str(file))
-        assert (ended.code, ended.out) == (1, "")
-        assert ended.err.startswith("Error: ")
-        assert sample(file.read_text(), "status_success") == {"": 0}
-        assert sample(file.read_text(), "database_ok") == {}
+@at_desk()
+async def test_a_service_that_does_not_answer_is_no_green(desk: Desk, w: World, tmp_path: Path, trouble: str) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    file = tmp_path / "squarecloud.prom"
+    await desk.types("status", "--metrics", str(file))
+    await w.clock.sleep(60)
+    kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[trouble]
+    w.emulator.add_fault(Fault(kind=kind, html=502, times=None))
+    ended = await desk.types("status", "--metrics", str(file))
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("Error: ")
+    assert sample(file.read_text(), "status_success") == {"": 0}
+    assert sample(file.read_text(), "database_ok") == {}
 
 
-@virtual
-async def test_named_databases_need_no_scope_to_read_the_account(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
-        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ}))
-        desk = Desk(w, tmp_path)
-        assert (await desk.types("status", DATABASE)).code == 0
-        ended = await desk.types("status", DATABASE, OTHER_DATABASE, "--json")
-        assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}
-        ended = await desk.types("status")
-        assert ended.code == 1
-        assert f"The API key lacks the scope {ACCOUNT_READ}" in ended.err
+@at_desk(databases=BOTH)
+async def test_named_databases_need_no_scope_to_read_the_account(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ}))
+    assert (await desk.types("status", DATABASE)).code == 0
+    ended = await desk.types("status", DATABASE, OTHER_DATABASE, "--json")
+    assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}
+    ended = await desk.types("status")
+    assert ended.code == 1
+    assert f"The API key lacks the scope {ACCOUNT_READ}" in ended.err
 
 
 # Archives and drills ---------------------------------------------------------------------------------------------------
@@ -251,54 +234,53 @@ def shelve(
     return at.as_uri()
 
 
-@virtual
-async def test_the_newest_whole_archive_and_the_last_drill_are_shown_with_their_ages(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        two_snapshots(w, 1, 1)
-        folder = tmp_path / "kept"
-        shelve(folder, DATABASE, 200, drilled=100)
-        newest = shelve(folder, DATABASE, 30)
-        shelve(folder, DATABASE, 2, drilled=1, size=4)  # its object is not whole
-        desk = Desk(w, tmp_path)
-        ended = (await desk.types("status", "--archives", f"{folder}/", "--json")).done
-        one, other = ended.json["databases"]
-        assert one["archive"] == newest
-        assert one["archive_age"] == pytest.approx(30 * HOURS, abs=5)
-        assert one["drill_age"] == pytest.approx(100 * HOURS, abs=5)
-        assert (other["archive"], other["archive_age"], other["drill_age"]) == (None, None, None)
-        shown = (await desk.types("status", "--archives", f"{folder}/")).done.out.splitlines()
-        assert shown[0].split() == ["DATABASE", "NAME", "SNAPSHOT", "ARCHIVE", "DRILL"]
-        assert re.search(r"  1 h +1 day 6 h +4 days 4 h$", shown[1])
-        assert re.search(r"  1 h +none +none$", shown[2])
+@at_desk(databases=BOTH)
+async def test_the_newest_whole_archive_and_the_last_drill_are_shown_with_their_ages(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    two_snapshots(w, 1, 1)
+    folder = tmp_path / "kept"
+    shelve(folder, DATABASE, 200, drilled=100)
+    newest = shelve(folder, DATABASE, 30)
+    shelve(folder, DATABASE, 2, drilled=1, size=4)  # its object is not whole
+    ended = (await desk.types("status", "--archives", f"{folder}/", "--json")).done
+    one, other = ended.json["databases"]
+    assert one["archive"] == newest
+    assert one["archive_age"] == pytest.approx(30 * HOURS, abs=5)
+    assert one["drill_age"] == pytest.approx(100 * HOURS, abs=5)
+    assert (other["archive"], other["archive_age"], other["drill_age"]) == (None, None, None)
+    shown = (await desk.types("status", "--archives", f"{folder}/")).done.out.splitlines()
+    assert shown[0].split() == ["DATABASE", "NAME", "SNAPSHOT", "ARCHIVE", "DRILL"]
+    assert re.search(r"  1 h +1 day 6 h +4 days 4 h$", shown[1])
+    assert re.search(r"  1 h +none +none$", shown[2])
 
 
-@virtual
-async def test_a_clock_that_is_behind_does_not_make_archives_younger(tmp_path: Path) -> None:
-    async with world(clock_offset_seconds=3 * HOURS) as w:
-        w.emulator.add_snapshot(DATABASE, modified=START)
-        shelve(tmp_path / "kept", DATABASE, 24)
-        command = ("status", "--archives", f"{tmp_path}/kept/", "--max-archive-age", "26h", "--json")
-        ended = await Desk(w, tmp_path).types(*command)
-        assert problems(ended)[DATABASE] == ["the newest archive is 1 day 3 h old, more than 1 day 2 h"]
+@at_desk(clock_offset_seconds=3 * HOURS)
+async def test_a_clock_that_is_behind_does_not_make_archives_younger(desk: Desk, w: World, tmp_path: Path) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START)
+    shelve(tmp_path / "kept", DATABASE, 24)
+    command = ("status", "--archives", f"{tmp_path}/kept/", "--max-archive-age", "26h", "--json")
+    ended = await desk.types(*command)
+    assert problems(ended)[DATABASE] == ["the newest archive is 1 day 3 h old, more than 1 day 2 h"]
 
 
-@virtual
-async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        two_snapshots(w, 1, 1)
-        shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
-        shelve(tmp_path / "more", OTHER_DATABASE, None)
-        places = ("--archives", f"{tmp_path}/kept/", "--archives", f"{tmp_path}/more/")
-        desk = Desk(w, tmp_path)
-        ended = await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
-        assert ended.code == 1
-        assert problems(ended) == {
-            DATABASE: ["the newest archive is 1 day 6 h old, more than 1 day"],
-            OTHER_DATABASE: ["no archive of a known age", "no drill that passed"],
-        }
-        gone = await desk.types("status", "--archives", f"{tmp_path}/gone/")
-        assert gone.code == 1
-        assert "gone does not exist" in gone.err
+@at_desk(databases=BOTH)
+async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    two_snapshots(w, 1, 1)
+    shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
+    shelve(tmp_path / "more", OTHER_DATABASE, None)
+    places = ("--archives", f"{tmp_path}/kept/", "--archives", f"{tmp_path}/more/")
+    ended = await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
+    assert ended.code == 1
+    assert problems(ended) == {
+        DATABASE: ["the newest archive is 1 day 6 h old, more than 1 day"],
+        OTHER_DATABASE: ["no archive of a known age", "no drill that passed"],
+    }
+    gone = await desk.types("status", "--archives", f"{tmp_path}/gone/")
+    assert gone.code == 1
+    assert "gone does not exist" in gone.err
 
 
 # The file of metrics ---------------------------------------------------------------------------------------------------
@@ -313,36 +295,38 @@ def sample(text: str, name: str) -> Mapping[str, float]:
     return {database_id: float(value) for database_id, value in found}
 
 
-@virtual
-async def test_metrics_hold_times_so_that_an_alert_fires_even_if_the_file_is_old(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        w.emulator.add_database("c" * 32, name='a"b\\c\nd')
-        two_snapshots(w, 27, 3)
-        shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
-        file = tmp_path / "squarecloud.prom"
-        command = ("status", "--archives", f"{tmp_path}/kept/", "--metrics", str(file))
-        assert (await Desk(w, tmp_path / "state").types(*command)).code == 1
-        text = file.read_text()
-        at = START.timestamp()
-        assert sample(text, "status_success") == {"": 1}
-        assert sample(text, "status_timestamp_seconds") == {"": at}
-        assert sample(text, "database_ok") == {DATABASE: 0, OTHER_DATABASE: 1, "c" * 32: 0}
-        taken = {DATABASE: at - 27 * HOURS, OTHER_DATABASE: at - 3 * HOURS, "c" * 32: 0}
-        assert sample(text, "snapshot_timestamp_seconds") == taken
-        assert sample(text, "archive_timestamp_seconds") == {DATABASE: at - 30 * HOURS, OTHER_DATABASE: 0, "c" * 32: 0}
-        assert sample(text, "drill_timestamp_seconds")[DATABASE] == at - 9 * HOURS
-        assert all(LINE.fullmatch(line) for line in text.splitlines())
-        assert f'{{database_id="{"c" * 32}",name="a\\"b\\\\c\\nd"}} 0\n' in text, "a name cannot break it"
-        assert text.endswith("\n# EOF\n")
-        assert file.stat().st_mode & 0o777 == 0o644
-        assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]  # noqa: ASYNC240
+@at_desk(databases=BOTH)
+async def test_metrics_hold_times_so_that_an_alert_fires_even_if_the_file_is_old(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.add_database("c" * 32, name='a"b\\c\nd')
+    two_snapshots(w, 27, 3)
+    shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
+    file = tmp_path / "squarecloud.prom"
+    command = ("status", "--archives", f"{tmp_path}/kept/", "--metrics", str(file))
+    assert (await desk.types(*command)).code == 1
+    text = file.read_text()
+    at = START.timestamp()
+    assert sample(text, "status_success") == {"": 1}
+    assert sample(text, "status_timestamp_seconds") == {"": at}
+    assert sample(text, "database_ok") == {DATABASE: 0, OTHER_DATABASE: 1, "c" * 32: 0}
+    taken = {DATABASE: at - 27 * HOURS, OTHER_DATABASE: at - 3 * HOURS, "c" * 32: 0}
+    assert sample(text, "snapshot_timestamp_seconds") == taken
+    assert sample(text, "archive_timestamp_seconds") == {DATABASE: at - 30 * HOURS, OTHER_DATABASE: 0, "c" * 32: 0}
+    assert sample(text, "drill_timestamp_seconds")[DATABASE] == at - 9 * HOURS
+    assert all(LINE.fullmatch(line) for line in text.splitlines())
+    assert f'{{database_id="{"c" * 32}",name="a\\"b\\\\c\\nd"}} 0\n' in text, "a name cannot break it"
+    assert text.endswith("\n# EOF\n")
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]  # noqa: ASYNC240
 
 
-@virtual
-async def test_metrics_that_cannot_be_written_are_an_error_after_the_result(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
-        ended = await Desk(w, tmp_path).types("status", "--json", "--metrics", f"{tmp_path}/no/such.prom")
-        assert (ended.code, ended.json["ok"]) == (1, True)
-        assert "metrics were not written to" in ended.err
-        assert "metrics-unwritable" in ended.err
+@at_desk()
+async def test_metrics_that_cannot_be_written_are_an_error_after_the_result(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+    ended = await desk.types("status", "--json", "--metrics", f"{tmp_path}/no/such.prom")
+    assert (ended.code, ended.json["ok"]) == (1, True)
+    assert "metrics were not written to" in ended.err
+    assert "metrics-unwritable" in ended.err

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import random
+import signal
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
+from functools import partial
 from io import StringIO
 from typing import IO, TYPE_CHECKING, Any
 
+import anyio
 import click
 
 from pulumi_snapshots.archive.transfers import Transfers
@@ -21,19 +27,18 @@ from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.monitor import Monitor
 from tests.archive.scene import at_once
+from tests.support.virtual import run_virtual
+from tests.support.world import world
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     import httpx
 
-    from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
-
-__all__ = ["Desk", "Ended", "Terminal"]
 
 
 @dataclass(frozen=True)
@@ -87,25 +92,16 @@ class Desk:
         }
 
     def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
-        def session(settings: Settings, _: Clock) -> Session:
-            return Session(
-                settings,
-                Ledger(self._place(settings), ServiceClock(self.w.clock)),
-                clock=self.w.clock,
-                http=self.w.transport,
-                chance=random.Random(1),
-                state=self.state,
-            )
-
-        transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
+        session = partial(Session, http=self.w.transport, chance=random.Random(1))
         return Invocation(
             self.environment,
             out,
             err,
             stdin=typed or StringIO(),
             clock=self.w.clock,
-            open_session=session,
-            transfers=transfers,
+            make_session=session,
+            make_ledger=lambda settings, clock: Ledger(self._place(settings), ServiceClock(clock)),
+            transfers=Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once),
             monitor=Monitor(self.monitors),
             in_thread=self.in_thread,
             zone=self.zone,
@@ -132,3 +128,38 @@ class Desk:
         assert command is not None
         code = await finish(invocation, command)
         return Ended(code, out.getvalue(), err.getvalue())
+
+    async def interrupted(self, after: float, *arguments: str, by: signal.Signals = signal.SIGINT) -> Ended:
+        """Type a command, and send it a signal after so many seconds."""
+        return await self.w.meanwhile(after, partial(signal.raise_signal, by), self.types(*arguments))
+
+    @asynccontextmanager
+    async def killed(self, *arguments: str) -> AsyncIterator[None]:
+        """Type a command, whose process is killed at the end of the body."""
+        async with anyio.create_task_group() as process:
+            process.start_soon(partial(self.types, *arguments))
+            yield
+            process.cancel_scope.cancel()
+
+
+def at_desk(**service: Any) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
+    """Decorate a test of one machine, which gets its `desk` and the world `w` beside its fixtures, on a virtual clock."""
+
+    def of(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        wanted = inspect.signature(test).parameters
+
+        @functools.wraps(test)
+        def run(tmp_path: Path, **given: Any) -> None:
+            async def body() -> None:
+                async with world(**service) as w:
+                    own = {"w": w, "desk": Desk(w, tmp_path / "state"), "tmp_path": tmp_path}
+                    await test(**{name: own[name] for name in own.keys() & wanted}, **given)
+
+            run_virtual(body)
+
+        kept = [each for name, each in wanted.items() if name not in {"w", "desk", "tmp_path"}]
+        own = inspect.Parameter("tmp_path", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        run.__signature__ = inspect.Signature([own, *kept])  # type: ignore[attr-defined]
+        return run
+
+    return of

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import PLACE, command
-from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.cli.terminal.output import facts, size_text
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.output import size_text
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
 
@@ -19,27 +19,19 @@ from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
     click.option("-o", "--output", required=True, metavar="FILE", type=PLACE, help="Where the zip is written."),
     short_help="Decrypt ARCHIVE to a zip.",
 )
-async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: str, output: Destination) -> int:
+async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: str, output: Destination) -> None:
     """Decrypt ARCHIVE, a path or a URI, to a zip: whole or not at all."""
     if archive.folder or output.folder or output.scheme != "file":
         invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
+    name, at, transfers = place_text(archive.uri), place_text(output.uri), invocation.transfers
     files = [archive.file, output.file] if archive.scheme == "file" else []
     if files and all(each.exists() for each in files) and files[0].samefile(files[1]):
-        name = place_text(archive.uri)
         raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
-    keys, transfers = identities(Path(identity)), invocation.transfers
-    name, at = place_text(archive.uri), place_text(output.uri)
+    keys, (here, there) = identities(Path(identity)), map(transfers.store, (archive, output))
     with invocation.working(transfers):
         invocation.progress(f"decrypting {name}")
         size, digest = await transfers.blocking(
-            lambda: opened(
-                transfers.store(archive),
-                transfers.store(output).write,
-                keys,
-                name=name,
-                stopping=lambda: transfers.stopping,
-            )
+            lambda: opened(here, there.write, keys, name=name, stopping=lambda: transfers.stopping)
         )
-    text = facts({"decrypted": at, "size": size_text(size), "sha256": digest})
-    invocation.result({"uri": output.uri, "size": size, "sha256": digest}, text, at)
-    return DONE
+    facts = {"decrypted": at, "size": size_text(size), "sha256": digest}
+    invocation.result({"uri": output.uri, "size": size, "sha256": digest}, facts, at)

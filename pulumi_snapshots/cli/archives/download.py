@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.cli.archives.archive import transferred
+from pulumi_snapshots.cli.archives.archive import copied
 from pulumi_snapshots.cli.terminal.arguments import checked, command, snapshot_argument, timeout_option
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 
@@ -15,12 +15,12 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 @command(
     snapshot_argument,
     click.option(
-        "-o", "--output", "destination", required=True, metavar="FILE", help="The file, or a folder if it ends in /."
+        "-o", "--output", "destination", required=True, metavar="FILE", help="A file, or with a final / a folder."
     ),
     timeout_option(ArchiveInputs),
     short_help="Download a snapshot to a file, verified.",
 )
-async def download(invocation: Invocation, /, **typed: Any) -> int:
+async def download(invocation: Invocation, /, **typed: Any) -> None:
     """Download a snapshot to a file, verified, whole or not at all; DATABASE/latest is the newest."""
     if typed["destination"] == "-":
         invocation.wrong("--output must be a file, since a download appears only when it is whole.")
@@ -30,4 +30,4 @@ async def download(invocation: Invocation, /, **typed: Any) -> int:
     file = inputs.destination.file
     if not (folder := file if inputs.destination.folder else file.parent).is_dir():
         invocation.wrong(f"--output must be in a folder that exists: there is no {folder}.")
-    return await transferred(invocation, inputs, typed, "downloaded")
+    await copied(invocation, inputs, typed, "downloaded")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import Shelved, find
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
+from pulumi_snapshots.cli.assurance.drill import CHECKS, SPELLED, results_table, typed_checks
 from pulumi_snapshots.cli.terminal.arguments import PLACE, command, secret_of
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import MARKS, facts, grid, moment
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.output import MARKS, facts
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
@@ -37,49 +39,44 @@ from pulumi_snapshots.storage.encryption import identities
         "--connection-env",
         metavar="NAME",
         required=True,
-        help="The environment variable that holds how to connect to the database, such as "
-        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        help="The variable that holds the connection, such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
     ),
     click.option("--identity", metavar="FILE", help="For an encrypted archive: the private key's file, of age-keygen."),
     click.option(
-        "--check",
-        "checks",
-        metavar="'QUERY OP VALUE'",
-        multiple=True,
-        help="What the database is asked afterwards, as for `drill`. May be repeated.",
+        "--check", "checks", metavar=CHECKS, multiple=True, help="What it is asked afterwards, as for `drill`."
     ),
     click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty."),
     click.option("--dry-run", is_flag=True, help="Only say what the command needs, and what is missing."),
     name="restore-archive",
     short_help="Put an archive into a database of any host.",
 )
-async def restore_archive(  # noqa: PLR0913  each is an option
+async def restore_archive(
     invocation: Invocation,
     /,
     *,
     archive: Destination,
-    connection_env: str,
     identity: str | None,
-    checks: Sequence[str],
     overwrite: bool,
     dry_run: bool,
-) -> int:
+    **typed: Any,
+) -> bool:
     """Load ARCHIVE, a path or a URI, into a database of any host, and check what came back.
 
     Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
     (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
     """
-    dsn = secret_of(invocation, "--connection-env", connection_env)
+    named = f"the connection in {typed['connection_env']}"
+    dsn = secret_of(invocation, "--connection-env", typed["connection_env"])
     try:
         kind = kind_of(dsn)
     except Unfit as error:
-        invocation.wrong(f"the connection in {connection_env} {error}.")
+        invocation.wrong(f"{named} {error}.")
     extra = missing_extra(kind)
     lacking = lacks(kind, extra) if extra else ""
     if lacking and not dry_run:
-        invocation.wrong(f"the connection in {connection_env} {lacking}.", helps=False)
+        invocation.wrong(f"{named} {lacking}.", helps=False)
     try:
-        wanted = read_checks([typed_check(invocation, each) for each in checks]) if checks else []
+        wanted = read_checks(typed_checks(invocation, typed["checks"])) if typed["checks"] else []
     except Unfit as error:
         invocation.wrong(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
     transfers, about, at = invocation.transfers, KINDS[kind], place_text(archive.uri)
@@ -95,31 +92,21 @@ async def restore_archive(  # noqa: PLR0913  each is an option
             usable = "ok" if not lacking and (overwrite or not holds) else "problem"
             needs = [(usable, f"{about.title} database", lacking or empty), *_needs(invocation, found, kind, identity)]
             shown = [{"need": need, "found": said, "state": state} for state, need, said in needs]
-            rows = [(MARKS[state], need, said) for state, need, said in needs]
-            invocation.result(shown, grid(rows, invocation.out))
-            return FAILED if any(state == "problem" for state, _, _ in needs) else DONE
+            invocation.result(shown, [(MARKS[state], *said) for state, *said in needs])
+            return any(state == "problem" for state, *_ in needs)
         if holds and not overwrite:
             invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
-        took, holds, results = await loaded(
-            transfers,
-            found,
-            identity,
-            dsn,
-            wanted,
-            invocation.progress,
-            environment=invocation.environment,
-            overwrite=overwrite,
-        )
+        load = partial(loaded, environment=invocation.environment, overwrite=overwrite)
+        took, holds, results = await load(transfers, found, identity, dsn, wanted, invocation.progress)
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
             await note_drill(transfers, [archive.uri], found.manifest.snapshot, proof, invocation)
     fields = {"archive": archive.uri, "engine": kind, "restore_seconds": took, "checks": results}
-    created = moment(found.manifest.created_at if found.manifest else None, invocation.zone)
+    created = invocation.moment(found.manifest.created_at if found.manifest else None)
     said = {"restored": at, "of": created, "took": spoken(took), about.things: str(holds)}
-    text = facts(said) + results_table(results, invocation.out)
-    invocation.result({**fields, about.things: holds}, text, at)
-    return DONE if passed else FAILED
+    invocation.result(fields | {about.things: holds}, facts(said) + results_table(results, invocation.out), at)
+    return not passed
 
 
 async def _seen(dsn: str, lacking: str, *, dry_run: bool) -> tuple[int, str]:

@@ -5,37 +5,36 @@ from __future__ import annotations
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import moment
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
+from pulumi_snapshots.run.settings import Settings
 
 NAMED = 3
 """Changes that a row of `guards` names."""
 
 
 @command(click.argument("guard", required=False), short_help="List what guards have guarded, newest first.")
-async def guards(invocation: Invocation, /, *, guard: str | None) -> int:
+async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
     """List the snapshots of the last 30 days that guarded a change, newest first, and what has changed after each.
 
-    GUARD is the end of a guard's name, such as shop or prod/shop. Sends no request: it shows what runs on this machine, or in
-    the shared state of all machines, have noted.
+    GUARD is the end of a guard's name, such as shop or prod/shop. Sends no request and needs no API key: it shows what runs on
+    this machine, or in the shared state of all machines, have noted.
     """
-    async with invocation.session() as session:
-        noted = await consult(session.ledger, GuardBook.history)
+    ledger = invocation.make_ledger(Settings.read({}, invocation.environment), invocation.clock)
+    noted = await consult(ledger, GuardBook.history)
     found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
     if noted and not found:
         known = ", ".join(sorted({each.guard for each in noted}))
         invocation.fail(f"no guard {guard!r} has noted anything. Those that have: {known}.")
-        return FAILED
+        return
     names = Guarded.properties()
     fields = [{name: getattr(each, name) for name in names} | {"snapshot": each.id} for each in found]
     rows = [
-        (each.id or f"{each.database_id}: none", each.guard, moment(each.noted_at, invocation.zone), changed(each))
+        (each.id or f"{each.database_id}: none", each.guard, invocation.moment(each.noted_at), changed(each))
         for each in found
     ]
     heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
-    invocation.listed(fields, heads, rows, "no guard has noted anything")
-    return DONE
+    invocation.listed(heads, rows, fields, "no guard has noted anything")
 
 
 def changed(each: Guarded) -> str:

@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import DONE, NAME, Invocation
-from pulumi_snapshots.cli.terminal.output import grid, moment
+from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
+from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
@@ -17,10 +17,6 @@ from pulumi_snapshots.run.under_way import FIELDS, described
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
-
-
-WIDTH = 80
-"""Columns of what `runs` shows, also in a log."""
 
 
 async def under_way(session: Session) -> list[Attempt]:
@@ -34,7 +30,7 @@ async def under_way(session: Session) -> list[Attempt]:
 
 
 @command(stack_option, short_help="List what is under way or waited for.")
-async def runs(invocation: Invocation, /, *, stack: str | None) -> int:
+async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
     """List what is under way or waited for: database, what, by whom, since when, until when, and what you can do.
 
     Shows what runs on this machine, or in the shared state of all machines, have written down. Sends one request at most, for
@@ -46,23 +42,20 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> int:
         found = [described(each, now, is_shared=is_shared) for each in there]
         blocks = blocks_in(await session.ledger.read(), now)
     for account, until in blocks:
-        block = dict.fromkeys(FIELDS) | {"what": "block", "until": rfc3339(until), "account": account}
-        found.append(block | {"state": "the service has blocked the account", "then": FORGET})
+        block = {"what": "block", "until": rfc3339(until), "account": account, "then": FORGET}
+        found.append(dict.fromkeys(FIELDS) | block | {"state": "the service has blocked the account"})
     if found or invocation.as_json:
         text = "\n".join(_block(each, invocation) for each in found)
         invocation.result(found, text, *(each["database_id"] or "" for each in found))
     else:
         invocation.note(f"nothing is under way, as far as {session.ledger.place.where} shows")
-    return DONE
 
 
 def _block(each: dict[str, Any], invocation: Invocation) -> str:
     """What people read of one run."""
-    database, since, until = (
-        each["database_id"],
-        *(moment(each[name], invocation.zone) for name in ("since", "until")),
-    )
+    database, until = each["database_id"], invocation.moment(each["until"])
     limit = f"{until} at the latest: others wait for it until then" if database else until
-    shown = {"what": each["what"], "by": each["by"], "since": since, "until": limit, "state": each["state"]}
-    rows = [(f"  {name}", text) for name, text in (shown | {"next": each["then"]}).items() if text]
-    return f"{database or 'account ' + each['account']}\n" + grid(rows, WIDTH)
+    shown = each | {"since": invocation.moment(each["since"]), "until": limit, "next": each["then"]}
+    names = ("what", "by", "since", "until", "state", "next")
+    rows = [(f"  {name}", shown[name]) for name in names if shown[name]]
+    return f"{database or 'account ' + each['account']}\n{grid(rows, invocation.out)}"

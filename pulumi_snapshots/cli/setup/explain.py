@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import grid, markdown, zoned
 from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_text, pages_about, summary
 
@@ -23,22 +23,21 @@ from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_
     click.option("--last", is_flag=True, help="Show and explain the last error of this machine."),
     has_result=False,
 )
-async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> int:
+async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:
     """Explain ERROR; without it, list the errors.
 
     Shows what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a code or status of the service
     such as KEEP_CALM or 429.
     """
     if last:
-        found = last_error(invocation.environment)
-        if found is None:
+        if (found := last_error(invocation.environment)) is None:
             invocation.say("this machine remembers no error")
-            return FAILED
+            return True
         text, at = found
-        invocation.show(f"{zoned(at, invocation.zone, '%Y-%m-%d %H:%M:%S')}\n{text}\n")
+        invocation.show(f"{zoned(at, invocation.zone)}\n{text}\n")
         if named := re.search(rf"{EXPLAIN} ([\w-]+)", text):
             invocation.show("\n" + markdown(page_text(named[1]) or "", invocation.out))
-        return DONE
+        return False
     page, about = name and page_text(name), pages_about(name) if name else page_names()
     if page or len(about) == 1:
         invocation.show(markdown(page or page_text(about[0]) or "", invocation.out))
@@ -49,4 +48,4 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
         close = get_close_matches((name or "").lower(), page_names(), 1)
         meant = f": did you mean {close[0]}?" if close else "."
         invocation.wrong(f"no error has the name {name}{meant} `{EXPLAIN}` lists them.")
-    return DONE
+    return False

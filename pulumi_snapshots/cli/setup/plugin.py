@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import command
-from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.pulumi import pulumi
 from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.run.settings import PACKAGE
@@ -39,17 +39,16 @@ exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$
 
 
 @command(has_result=False)
-async def install(invocation: Invocation, /) -> int:
+async def install(invocation: Invocation, /) -> None:
     """Install the plugin for every Pulumi project of this user.
 
     It runs in the Python environment of this command.
     """
     await _install(invocation)
-    return DONE
 
 
 @command(click.argument("language", type=click.Choice(list(RUNTIMES))), has_result=False)
-async def sdk(invocation: Invocation, /, language: str) -> int:
+async def sdk(invocation: Invocation, /, language: str) -> None:
     """Install the plugin, and generate its SDK for a language.
 
     Prints the line that imports it. In the folder of a project in that language, the SDK is added to the project. Elsewhere it is only written to `sdks`.
@@ -60,11 +59,10 @@ async def sdk(invocation: Invocation, /, language: str) -> int:
         written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
         await _pulumi(invocation, "package", *(("add", package) if runtime == _runtime_here() else written))
     invocation.show(f"{Identity.of_this_package().imports()[language]}\n")
-    return DONE
 
 
 @command(has_result=False)
-async def uninstall(invocation: Invocation, /) -> int:
+async def uninstall(invocation: Invocation, /) -> None:
     """Uninstall every version of the plugin."""
     versions = await _versions(invocation)
     if versions:
@@ -72,7 +70,6 @@ async def uninstall(invocation: Invocation, /) -> int:
         invocation.show(f"uninstalled {PROGRAM} {', '.join(sorted(versions))}\n")
     else:
         invocation.show(f"no {PROGRAM} is installed\n")
-    return DONE
 
 
 plugin = click.Group(

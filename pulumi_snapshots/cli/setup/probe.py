@@ -2,83 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import DATABASE, command, database_argument
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.arguments import DATABASE, FILE, command, database_argument
+from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.lookup.prefix import is_whole_database
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.probe.run import Run, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
 from pulumi_snapshots.run.settings import config_key, variable
 
-OWNER = "squarecloud-snapshots probe"
-"""How the ledger calls such a run."""
-REQUESTS = 30
-MINUTES = 6
+REQUESTS, MINUTES = 30, 6
+MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 
 
 @command(
     database_argument,
     click.option("--large", type=DATABASE, help="Also take a snapshot of this one, which takes over 90 s."),
     click.option("--restore-onto", "scratch", type=DATABASE, help="Also restore onto this one; overwrites it."),
-    click.option(
-        "-y",
-        "--yes",
-        "confirmed",
-        type=DATABASE,
-        multiple=True,
-        help="Confirm a database without being asked; once for each.",
-    ),
-    click.option(
-        "--report",
-        "file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Where the report goes.",
-    ),
+    click.option("-y", "--yes", "confirmed", type=DATABASE, multiple=True, help="Confirm each database, unasked."),
+    click.option("--report", "file", type=FILE, help="Where the report goes."),
     short_help="Find out how the real service behaves.",
 )
-async def probe(  # noqa: PLR0913  each is an option
-    invocation: Invocation,
-    /,
-    *,
-    database_id: str,
-    large: str | None,
-    scratch: str | None,
-    confirmed: Sequence[str],
-    file: Path | None,
-) -> int:
+async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
     """Find out how the real service behaves, with snapshots of DATABASE.
 
     Takes 2 snapshots of the day's allowance, sends about 30 requests, and takes 6 minutes; 36 if the service keeps
     serving old listings. It asks for the database's id first. The report holds no key and no download URL.
     """
-    typed_ids = [each for each in (database_id, large, scratch, *confirmed) if each]
-    whole = {each: each for each in typed_ids}
-    if not all(map(is_whole_database, typed_ids)):
-        async with invocation.session() as session:
-            whole = {each: await invocation.database(session, each) for each in typed_ids}
-    targets = Targets(whole[database_id], large and whole[large], scratch and whole[scratch])
-    if len(set(targets.ids)) < len(targets.ids):
-        invocation.wrong("each of the databases must be another one.")
-    await _confirm(invocation, targets, {whole[each] for each in confirmed})
-    began = invocation.clock.utc().replace(microsecond=0)
-    file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
-    report = Report(file, rfc3339(began))
-    report.write()
-    invocation.say(f"The report is written as the run goes: {file}")
     async with invocation.session() as session:
+
+        async def whole(one: str | None) -> str:
+            return await invocation.database(session, one) if one else ""
+
+        database_id, large, scratch = [await whole(typed[each]) for each in ("database_id", "large", "scratch")]
+        targets = Targets(database_id, large or None, scratch or None)
+        if len(set(targets.ids)) < len(targets.ids):
+            invocation.wrong("each of the databases must be another one.")
+        await _confirm(invocation, targets, [await whole(each) for each in typed["confirmed"]])
+        began = invocation.clock.utc().replace(microsecond=0)
+        file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
+        report = Report(file, rfc3339(began))
+        report.write()
+        invocation.say(f"The report is written as the run goes: {file}")
         with invocation.working(session):
-            ended = await take_steps(Run(session, targets, report, invocation, OWNER))
-    content, marks = report.content(), {"confirmed": "ok", "contradicted": "NO", "open": "?"}
-    rows = [(marks[verdict], name, f"{text}\n{seen}".strip()) for verdict, name, text, seen in report.rows()]
+            ended = await take_steps(Run(session, targets, report, invocation, f"{NAME} probe"))
+    content = report.content()
+    rows = [(MARKS[verdict], name, f"{text}\n{seen}".strip()) for verdict, name, text, seen in report.rows()]
     verdicts = [one["verdict"] for one in content["facts"].values()]
-    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in marks)
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in MARKS)
     learned, setting = content["listing_cache"], "listing_cache"
     how = f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n" if learned else ""
     invocation.result(content, f"{grid(rows, invocation.out)}\n{counts}.\n{how}", str(file))
@@ -88,8 +65,6 @@ async def probe(  # noqa: PLR0913  each is an option
         invocation.say("nothing is left at the service.")
     if ended is not None:
         invocation.fail(invocation.wording.report(ended))
-        return FAILED
-    return DONE
 
 
 async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str]) -> None:

@@ -20,17 +20,16 @@ from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.credentials import MACHINE, NAMES, NoCredentials, access
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
-State = Literal["ok", "note", "problem", "unknown"]
-"""`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""
-Result = tuple[State, str, str]
-"""State, finding and advice of a check; no advice if there is nothing to do."""
-
 
 class Finding(NamedTuple):
-    """The result of one check, with its name."""
+    """The result of one check.
+
+    `note` is worth knowing, `problem` stands in the way, `unknown` could not be found out. There is no advice if there is
+    nothing to do.
+    """
 
     check: str
-    state: State
+    state: Literal["ok", "note", "problem", "unknown"]
     found: str
     advice: str = ""
 
@@ -48,42 +47,45 @@ def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Fi
     return [
         Finding("package", "ok", f"pulumi-snapshots {version('pulumi-snapshots')}"),
         Finding("SDK", "ok", f"pulumi {version('pulumi')} for Python"),
-        Finding("engine", *_engine(environment)),
-        Finding("plugin", *_plugin(environment)),
+        _engine(environment),
+        _plugin(environment),
         *_buckets(environment),
     ]
 
 
-def _engine(environment: Mapping[str, str]) -> Result:
+def _engine(environment: Mapping[str, str]) -> Finding:
     if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
-        return "note", "no pulumi on PATH", "Install the Pulumi CLI to run programs; these commands need none."
+        advice = "Install the Pulumi CLI to run programs; these commands need none."
+        return Finding("engine", "note", "no pulumi on PATH", advice)
     try:
         answer = pulumi(environment, "version").strip()
     except PulumiTrouble as error:
-        return "problem", str(error), "Reinstall the Pulumi CLI."
+        return Finding("engine", "problem", str(error), "Reinstall the Pulumi CLI.")
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
     oldest = ".".join(map(str, OLDEST_ENGINE))
     if found is None:
-        return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
+        return Finding("engine", "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer.")
     if tuple(map(int, found.groups())) < OLDEST_ENGINE:
-        return "problem", f"pulumi {answer}", f"Update it: {oldest} is the first that configures a dynamic provider."
-    return "ok", f"pulumi {answer}", ""
+        advice = f"Update it: {oldest} is the first that configures a dynamic provider."
+        return Finding("engine", "problem", f"pulumi {answer}", advice)
+    return Finding("engine", "ok", f"pulumi {answer}")
 
 
-def _plugin(environment: Mapping[str, str]) -> Result:
+def _plugin(environment: Mapping[str, str]) -> Finding:
     home = Path(environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi")
     folders = home.glob(f"plugins/resource-{PACKAGE}-v*")
     installed = sorted(path.name.rpartition("-v")[2] for path in folders if path.is_dir())
-    ours = version("pulumi-snapshots")
+    ours, how = version("pulumi-snapshots"), "squarecloud-snapshots plugin install"
     if ours in installed:
-        return "ok", f"{PACKAGE} {ours} is installed", ""
+        return Finding("plugin", "ok", f"{PACKAGE} {ours} is installed")
     if installed:
         found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {ours}"
-        return "note", found, "Install this version: squarecloud-snapshots plugin install."
+        return Finding("plugin", "note", found, f"Install this version: {how}.")
     if on_path := shutil.which(PROGRAM, path=environment.get("PATH", "")):
-        return "ok", f"{on_path} is on PATH", ""
-    advice = "Only programs in other languages than Python need it: squarecloud-snapshots plugin install."
-    return "note", "none is installed", advice
+        return Finding("plugin", "ok", f"{on_path} is on PATH")
+    return Finding(
+        "plugin", "note", "none is installed", f"Only programs in other languages than Python need it: {how}."
+    )
 
 
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -94,8 +96,8 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
     for scheme in BUCKETS:
         try:
             found = access(scheme, environment).found
-            state: State = "note" if found.startswith(MACHINE) else "ok"
-            yield Finding(f"{scheme}://", state, f"credentials of {NAMES[scheme]}: {found}")
+            at, said = f"{scheme}://", f"credentials of {NAMES[scheme]}: {found}"
+            yield Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
         except NoCredentials as error:
             told = COMMANDS.text((error.happened, *error.then))
             yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")

@@ -8,43 +8,41 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import DATABASE, DURATION, checked, command, urls_option
-from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.cli.terminal.output import age_text, moment, size_text, snapshot_fields
+from pulumi_snapshots.cli.terminal.arguments import DATABASE, checked, command, options_of, urls_option
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.lookup.account import FRESH, OfEach, Page, snapshots_of_account
 from pulumi_snapshots.lookup.find import find_snapshots
-from pulumi_snapshots.lookup.results import ORIGINS, SnapshotInfo, SnapshotQuery
+from pulumi_snapshots.lookup.results import SnapshotInfo, SnapshotQuery
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-SNAPSHOTS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
+HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
 
 
 @command(
     click.argument("database_id", metavar="[DATABASE]", required=False, type=DATABASE),
-    click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin."),
-    click.option("--newer-than", type=DURATION, help="Only snapshots younger than this, as 90s, 12h or 7d."),
-    click.option("--older-than", type=DURATION, help="Only snapshots older than this."),
+    *options_of(SnapshotQuery, "origin", "newer_than", "older_than"),
     urls_option,
     name="list",
     short_help="List the snapshots, newest first.",
 )
-async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
+async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     """List the snapshots of DATABASE, or of the whole account, newest first.
 
     DATABASE is an id, its beginning, or a name.
     """
-    query = replace(checked(invocation, SnapshotQuery, typed), with_url=urls)
+    query, page = replace(checked(invocation, SnapshotQuery, typed), with_url=urls), None
     async with invocation.asking() as session:
         of_each: OfEach
-        page, since = None, session.clock.monotonic()
+        since, origin = session.clock.monotonic(), query.origin
         if typed["database_id"] is not None:
             one = await invocation.database(session, typed["database_id"])
             query, listings = replace(query, database_id=one), session.complete_listings
-            of_each = {one: await listings.of_database(one, since, origin=query.origin, unlisted=True)}
+            of_each = {one: await listings.of_database(one, since, origin=origin, unlisted=True)}
         else:  # a program gets no earlier page, since a list has no room for its age
-            page = await snapshots_of_account(
-                session, origin=query.origin, may_be_kept=not invocation.as_json, tell=invocation.progress
-            )
+            is_person, tell = not invocation.as_json, invocation.progress
+            page = await snapshots_of_account(session, origin=origin, may_be_kept=is_person, tell=tell)
             of_each = page.of_each
         found = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
@@ -52,16 +50,16 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
     rows = []
     for each in found:
         size = size_text(each.size) if each.available else "expired"
-        rows.append((each.id, moment(each.created_at, invocation.zone), size, each.origin, each.runtime))
-    invocation.listed([snapshot_fields(each, urls=urls) for each in found], SNAPSHOTS, rows, "no snapshots")
-    return DONE
+        rows.append((each.id, invocation.moment(each.created_at), size, each.origin, each.runtime))
+    fields = [fields_of(each.id, each, SnapshotRecord, urls=urls) for each in found]
+    invocation.listed(HEADS, rows, fields, "no snapshots")
 
 
 def note_age(invocation: Invocation, page: Page | None) -> None:
     """Say if a page is an earlier command's."""
     if page is not None and page.kept:
-        rest = age_text(FRESH - page.age)
-        invocation.note(f"as listed {age_text(page.age)} ago: the account's listing can be requested again in {rest}")
+        rest = spoken(FRESH - page.age)
+        invocation.note(f"as listed {spoken(page.age)} ago: the account's listing can be requested again in {rest}")
 
 
 def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]) -> None:

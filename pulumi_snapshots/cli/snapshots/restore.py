@@ -7,17 +7,9 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import (
-    DATABASE,
-    again_option,
-    checked,
-    command,
-    snapshot_argument,
-    timeout_option,
-)
-from pulumi_snapshots.cli.terminal.invocation import ASKING, DONE, FAILED, Invocation
-from pulumi_snapshots.cli.terminal.output import facts, fields_of, moment
-from pulumi_snapshots.cli.terminal.recorded import recorded
+from pulumi_snapshots.cli.terminal import arguments
+from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
+from pulumi_snapshots.cli.terminal.output import fields_of
 from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -28,15 +20,15 @@ from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.snapshot.read import LATEST, get
 
 
-@command(
-    snapshot_argument,
+@arguments.command(
+    arguments.snapshot_argument,
     click.option("-y", "--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script."),
-    click.option("--onto", "target_database_id", type=DATABASE, help="Overwrite another database of the same engine."),
-    timeout_option(RestoreInputs),
-    again_option,
+    click.option("--onto", "target_database_id", type=arguments.DATABASE, help="Overwrite another database instead."),
+    arguments.timeout_option(RestoreInputs),
+    arguments.again_option,
     short_help="Put a snapshot back over its database.",
 )
-async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
+async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None:
     """Put a snapshot back, over everything that its database holds.
 
     DATABASE is an id, its beginning, or a name; of VERSION, the first 8 characters are enough.
@@ -47,43 +39,34 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> int:
     if typed["version_id"] == LATEST:
         invocation.wrong("restore needs a version id, since the newest may be another one by then: `list` shows them.")
     confirmed, onto = typed["overwrite"], typed["target_database_id"]
-    inputs = checked(invocation, RestoreInputs, {**typed, "overwrite": True})
+    inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
     if not (confirmed or (invocation.stdin.isatty() and invocation.err.isatty())):
-        invocation.wrong(
-            f"restore overwrites everything that database {onto or typed['database_id']} holds: add --yes to do it, or "
-            "confirm it on a terminal."
-        )
+        loses = f"restore overwrites everything that database {onto or typed['database_id']} holds"
+        invocation.wrong(f"{loses}: add --yes to do it, or confirm it on a terminal.")
 
     async def prepared(session: Session) -> RestoreInputs:
         target = None if onto is None else await invocation.database(session, onto)
-        ids = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
+        found = await invocation.snapshot(session, typed["database_id"], typed["version_id"])
+        whole: Any = {"database_id": found.database_id, "version_id": found.version_id, "target_database_id": target}
         # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.
-        ready = replace(
-            inputs, database_id=ids[0], version_id=ids[1], target_database_id=target, triggers=["/".join(ids)]
-        )
+        ready = replace(inputs, **whole, triggers=[found.id])
         if not confirmed:
             await _confirm(invocation, session, ready)
         return ready
 
-    def again(ready: RestoreInputs) -> str:
-        onto = "" if ready.target == ready.database_id else f" --onto {ready.target}"
-        return f"{ready.snapshot}{onto} --yes"
-
-    record, code, age = await recorded(invocation, restore_snapshot, prepared, again, new=new)
-    late = code == DONE and age > inputs.timeout
-    if invocation.as_json or (code == DONE and not late):
-        running = moment(record.restored_at, invocation.zone)
-        text = facts({"restored": record.snapshot, "onto": record.target_database_id, "running": running})
-        invocation.result(fields_of(record, RestoreRecord), text, record.snapshot)
-    if not late:
-        return code
-    # Whatever was written since is still there: who asks for a restore must not take this for one.
-    earlier = (
-        f"nothing was restored now: an earlier run requested the restore of {record.snapshot} onto database "
-        f"{record.target_database_id} at {record.requested_at}, {spoken(age)} ago, and it was carried out then."
-    )
-    invocation.fail(f"{earlier}\nhint: {invocation.wording.text(Next(Step.RESTORE_AGAIN))}")
-    return FAILED
+    snapshot = f"{typed['database_id']}/{typed['version_id']}"
+    record, age = await invocation.recorded(snapshot, prepared, restore_snapshot, new=new)
+    if not invocation.failures and age > inputs.timeout:
+        # Whatever was written since is still there: who asks for a restore must not take this for one.
+        invocation.fail(
+            f"nothing was restored now: an earlier run requested the restore of {record.snapshot} onto database "
+            f"{record.target_database_id} at {record.requested_at}, {spoken(age)} ago, and it was carried out then.\n"
+            f"hint: {invocation.wording.text(Next(Step.RESTORE_AGAIN))}"
+        )
+    if invocation.as_json or not invocation.failures:
+        running = invocation.moment(record.restored_at)
+        facts = {"restored": record.snapshot, "onto": record.target_database_id, "running": running}
+        invocation.result(fields_of(record.snapshot, record, RestoreRecord), facts, record.snapshot)
 
 
 async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
@@ -92,7 +75,7 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
         invocation.progress(ASKING)
         database = await session.databases.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
         snapshot = await get(session, inputs.snapshot, unlisted=True)
-    taken = f" of {moment(snapshot.created_at, invocation.zone)}" if snapshot.created_at else ""
+    taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
     target = f"{database.name} ({inputs.target})" if database.name else inputs.target
     invocation.say(
         f"This overwrites everything that database {target} holds with the snapshot{taken}:\n{inputs.snapshot}"

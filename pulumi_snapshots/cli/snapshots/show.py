@@ -6,24 +6,28 @@ from typing import Any
 
 from pulumi_snapshots.cli.snapshots.list import note_unlisted
 from pulumi_snapshots.cli.terminal.arguments import command, snapshot_argument, urls_option
-from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
-from pulumi_snapshots.cli.terminal.output import snapshot_facts, snapshot_fields
-from pulumi_snapshots.snapshot.read import get
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 
 @command(snapshot_argument, urls_option, short_help="Show one snapshot.")
-async def show(invocation: Invocation, /, *, urls: bool, **typed: Any) -> int:
+async def show(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     """Show a snapshot: its times, size, engine and origin. DATABASE/latest is the newest."""
-    record = await looked_up(invocation, typed)
-    invocation.result(snapshot_fields(record, urls=urls), snapshot_facts(record, invocation.zone), record.id)
-    return DONE
+    show_record(invocation, await looked_up(invocation, typed), urls=urls)
 
 
 async def looked_up(invocation: Invocation, typed: dict[str, Any]) -> SnapshotRecord:
     """Look up the snapshot that was typed."""
     async with invocation.asking() as session:
-        whole = "/".join(await invocation.snapshot(session, **typed))
-        record = await get(session, whole, unlisted=True)
+        record = await invocation.snapshot(session, **typed, shown=True)
     note_unlisted(invocation, [record])
     return record
+
+
+def show_record(invocation: Invocation, one: SnapshotRecord, *, urls: bool) -> None:
+    """Write what there is to know of a snapshot."""
+    times = {"created": invocation.moment(one.created_at), "expires": invocation.moment(one.expires_at)}
+    kind = {"size": size_text(one.size), "engine": one.runtime, "origin": one.origin}
+    fields = fields_of(one.id, one, SnapshotRecord, urls=urls)
+    invocation.result(fields, {"snapshot": one.id, **times, **kind}, one.id)

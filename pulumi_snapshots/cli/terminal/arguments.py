@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,7 @@ from click.shell_completion import CompletionItem
 from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.service.monitor import problem_of_monitor
@@ -21,7 +22,7 @@ from pulumi_snapshots.snapshot.record import split_id
 from pulumi_snapshots.storage.destination import Destination
 
 T = TypeVar("T", bound=Inputs)
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+Decorator = Callable[[Any], Any]
 NOTIFY = "SQUARECLOUD_NOTIFY"
 """The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
 NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
@@ -29,9 +30,9 @@ NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\
 
 
 def command(
-    *parameters: Callable[[Any], Any], name: str | None = None, short_help: str | None = None, has_result: bool = True
+    *parameters: Decorator, name: str | None = None, short_help: str | None = None, has_result: bool = True
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command of a function that gets the `Invocation` and what is typed.
+    """Make a command of a function that gets the `Invocation` and what is typed, and returns whether it has failed.
 
     Args:
         parameters: its arguments and options, in the order of its help.
@@ -46,8 +47,6 @@ def command(
             context = click.get_current_context()
             invocation: Invocation = context.obj
             invocation.context, invocation.as_json, invocation.quiet = context, json, quiet
-            if "notify" in typed:
-                invocation.notifies = _monitor(invocation, typed.pop("notify"))
             if typed.get("urls") and not json:
                 context.fail("--urls needs --json.")
             return function(invocation, **typed)
@@ -60,21 +59,13 @@ def command(
     return of
 
 
-def _monitor(invocation: Invocation, typed: str | None) -> str | None:
-    """The URL of the monitor that hears how the command goes. No error repeats it."""
-    url = typed or invocation.environment.get(NOTIFY)
-    if url and (problem := problem_of_monitor(url)):
-        raise click.BadParameter(f"{problem}.", param_hint="'--notify'")
-    return url
-
-
 # Types -------------------------------------------------------------------------------------------------------------------
 
 
 class _Checked(click.ParamType[Any]):
     """What a function reads that raises `Unfit`; with a form of completion if there is one."""
 
-    def __init__(self, name: str, read: Callable[[str], Any], complete: Complete | None = None) -> None:
+    def __init__(self, name: str, read: Callable[[str], Any], complete: Callable[..., Any] | None = None) -> None:
         self.name, self.read, self.complete = name, read, complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -108,6 +99,7 @@ def _as_id(typed: str) -> str:
 
 
 DURATION, PLACE = _Checked("duration", _duration), _Checked("destination", Destination.parse)
+FILE = click.Path(dir_okay=False, path_type=Path)
 DATABASE = _Checked("database", _database, database_ids)
 
 # Arguments and options ---------------------------------------------------------------------------------------------------
@@ -119,13 +111,32 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
     except ValueError:
-        raise click.BadParameter(f"a snapshot is DATABASE/VERSION, as `list` shows it, not {typed!r}.") from None
+        whole = f"a snapshot is DATABASE/VERSION, not {typed!r}"
+        shows = "`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
+        raise click.BadParameter(f"{whole}: {shows}.") from None
     if is_provisional(typed):
         raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
     context.params["database_id"], context.params["version_id"] = database, version
 
 
-def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
+def _monitor(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
+    """Note the URL of the monitor that hears how the command goes. No error repeats it."""
+    url = typed or context.obj.environment.get(NOTIFY)
+    if url and (problem := problem_of_monitor(url)):
+        raise click.BadParameter(f"{problem}.")
+    context.obj.notifies = url
+
+
+def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
+    """Options for inputs, with the help that their declarations give."""
+    for name in names:
+        each = inputs.properties()[name]
+        kind = DURATION if each.type == Duration else click.Choice([*each.choices.meanings]) if each.choices else None
+        usual = f"{each.doc} {each.default_text} by default." if each.default_text else each.doc
+        yield click.option(f"--{name.replace('_', '-')}", name, type=kind, help=usual.replace("`", ""))
+
+
+def timeout_option(inputs: type[Inputs]) -> Decorator:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
     return click.option("--timeout", type=DURATION, help=f"How long the command can take; {usual} by default.")
@@ -136,18 +147,21 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print ids or pa
 notify_option = click.option(
     "--notify",
     metavar="URL",
+    callback=_monitor,
+    expose_value=False,
     help=f"Report the start and the end to this URL, as healthchecks and ntfy expect. The URL is a secret: better in {NOTIFY}.",
 )
 again_option = click.option(
-    "--new", is_flag=True, help="Restore again, even if an earlier run's restore of this snapshot is unfinished."
+    "--new", is_flag=True, help="Restore again, even if an earlier run's restore is unfinished."
 )
 urls_option = click.option(
-    "--urls", is_flag=True, help="With --json: print download URLs too, which open the data to anyone."
+    "--urls", is_flag=True, help="With --json: also download URLs, which open the data to anyone."
 )
 snapshot_argument = click.argument(
     "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
 )
 database_argument = click.argument("database_id", metavar="DATABASE", type=DATABASE)
+destination_argument = click.argument("destination", type=PLACE)
 
 
 # Checks ------------------------------------------------------------------------------------------------------------------

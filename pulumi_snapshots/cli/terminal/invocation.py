@@ -1,8 +1,9 @@
-"""One run of a command: its environment, its streams, its session, and what it shows of its progress."""
+"""One run of a command: its environment, its streams, its session, and what it shows of its progress and result."""
 
 from __future__ import annotations
 
-import re
+import json
+import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -18,36 +19,39 @@ from rich.status import Status
 from rich.text import Text
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.terminal.output import json_text, printable, table, zoned
+from pulumi_snapshots.cli.terminal.output import facts, grid, printable, table, zoned
 from pulumi_snapshots.cli.terminal.pulumi import configuration_of
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
-from pulumi_snapshots.clock import Clock, Stoppable
-from pulumi_snapshots.errors import Explained, Words
+from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
+from pulumi_snapshots.drill.drill import DrillFailed
+from pulumi_snapshots.errors import Explained, Unresolved, Words
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import ledger_of
 from pulumi_snapshots.service.monitor import Monitor
+from pulumi_snapshots.snapshot.read import LATEST, get
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"
 """The variable by which a shell asks for completions."""
-DONE, FAILED, WRONG = 0, 1, 2
-"""Exit codes; the last one is click's, for wrong arguments."""
 COLOURS = {"Error:": "red", "warning:": "yellow", "hint:": "cyan", "more:": "cyan"}
 """Of the words that begin a line."""
-LABEL = re.compile(rf"^(?:{'|'.join(COLOURS)})", re.MULTILINE)
 ASKING = "asking the service, in turn with other runs"
 LONGEST_ANSWER = 4096
 """Characters of a line that a user types; as many as a terminal takes."""
+Form = str | Mapping[str, str | None] | Sequence[Sequence[str]]
+"""What people read of a result: a text, facts by their names, or rows."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without a reader; by itself, rich would end the process."""
 
 
 class OutputClosed(Explained):
     """The result could not be written to standard output. What the command was to do is done."""
-
-
-def _open(settings: Settings, clock: Clock) -> Session:
-    return Session(settings, ledger_of(settings, clock), clock=clock, state=settings.state_directory())
 
 
 @dataclass(eq=False)
@@ -58,11 +62,10 @@ class Invocation:
         out: for results, and nothing else.
         err: for progress, warnings and errors.
         zone: of the times that people read; that of this machine if None.
-        as_json: whether the result is for programs.
+        arguments: what was typed.
         quiet: whether the result is ids or paths alone, without progress.
         context: of the command, once it runs.
-        notifies: the URL of a monitor that hears how it goes; None without one.
-        failures: why the command failed.
+        notifies: the URL of a monitor that hears how it goes.
         stoppable: what the first signal stops.
         ended_by: the signal that ends the command.
         wording: words what users read; a command adds its own facts.
@@ -73,11 +76,13 @@ class Invocation:
     err: IO[str] = field(default_factory=lambda: sys.stderr)
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     clock: Clock = field(default_factory=Clock)
-    open_session: Callable[[Settings, Clock], Session] = _open
+    make_session: Callable[..., Session] = Session
+    make_ledger: Callable[[Settings, Clock], Any] = ledger_of
     transfers: Transfers = field(default_factory=lambda: Transfers(clock=Clock()))
     monitor: Monitor = field(default_factory=Monitor)
     in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
     zone: tzinfo | None = None
+    arguments: Sequence[str] = ()
     as_json: bool = False
     quiet: bool = False
     context: click.Context | None = None
@@ -90,12 +95,18 @@ class Invocation:
     _last: Words = ""
 
     def __post_init__(self) -> None:
-        self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, self.zone))
+        # By itself, rich would take a variable's word for what is a terminal.
+        self._console = _Console(file=self.err, force_terminal=self.err.isatty(), _environ=self.environment)
+        self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, self.zone, "%H:%M:%S"))
 
     @property
     def name(self) -> str:
         """The command as it is typed, without its arguments: the owner of what it requests."""
         return self.context.command_path if self.context else NAME
+
+    def moment(self, rfc3339: str | None) -> str | None:
+        """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`."""
+        return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), self.zone)
 
     # Results -------------------------------------------------------------------------------------------------------------
 
@@ -108,34 +119,34 @@ class Invocation:
             why = error.strerror or str(error)
             raise OutputClosed(f"not all of the result was written to standard output: {why}") from error
 
-    def result(self, fields: Any, text: str, *brief: str) -> None:
-        """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else the text for people."""
-        quiet = "".join(f"{each}\n" for each in brief)
-        self.show(json_text(fields) if self.as_json else quiet if self.quiet else text)
+    def result(self, fields: Any, form: Form, *brief: str) -> None:
+        """Write the result: JSON of the fields for programs, the brief lines with --quiet, or else what people read."""
+        if self.as_json:  # in ASCII, which every locale can print
+            self.show(json.dumps(fields, indent=2, default=lambda record: record.to_outputs()) + "\n")
+        elif self.quiet:
+            self.show("".join(f"{each}\n" for each in brief))
+        elif isinstance(form, str):
+            self.show(form)
+        else:
+            self.show(facts(form) if isinstance(form, Mapping) else grid(form, self.out))
 
-    def listed(self, fields: Any, heads: Sequence[str], rows: Sequence[Sequence[str | None]], none: str) -> None:
+    def listed(self, heads: Sequence[str], rows: Sequence[Sequence[str | None]], fields: Any, none: str) -> None:
         """Write a list as `result` does, or say that there is none; the first column with a heading is the brief one."""
         if not rows and not self.as_json:
             self.note(none)
             return
         first = next(number for number, head in enumerate(heads) if head)
-        brief = (row[first] or "" for row in rows)
-        self.result(fields, table(heads, rows, self.out), *brief)
+        self.result(fields, table(heads, rows, self.out) if rows else "", *(row[first] or "" for row in rows))
 
     # Standard error ------------------------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
-        text = printable(text)
-        plain = self.environment.get("NO_COLOR") or self.environment.get("TERM") == "dumb"
-        if self.err.isatty() and not plain:
-            text = LABEL.sub(lambda label: click.style(label[0], COLOURS[label[0]], bold=True), text)
+        shown = Text(printable(text))
+        for label, colour in COLOURS.items():
+            shown.highlight_regex(f"(?m)^{label}", f"bold {colour}")
         with suppress(OSError, ValueError):
-            if self._live:
-                self._live.console.print(Text.from_ansi(text), soft_wrap=True)
-                return
-            self.err.write(f"{text}\n")
-            self.err.flush()
+            self._console.print(shown, soft_wrap=True)
 
     def note(self, text: Words) -> None:
         """Say what is good to know, unless the command is quiet."""
@@ -147,7 +158,7 @@ class Invocation:
         self.say(f"warning: {self.wording.text(text)}")
 
     def fail(self, text: str) -> None:
-        """Say why the command failed."""
+        """Say why the command fails: its exit code is 1 then."""
         self.failures.append(text)
         self.say(f"Error: {text}")
 
@@ -170,12 +181,10 @@ class Invocation:
 
         The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
         """
-        # By itself, rich would take a variable's word for what is a terminal.
-        console = Console(file=self.err, force_terminal=self.err.isatty())
         self.stoppable, self._logged = stoppable, logged and not self.quiet
         try:
-            if console.is_interactive and not self.quiet:
-                self._live = Status("", console=console, spinner="line")  # others need more than ASCII
+            if self._console.is_interactive and not self.quiet:
+                self._live = Status("", console=self._console, spinner="line")  # others need more than ASCII
                 self._live.start()
             yield
         finally:
@@ -191,7 +200,7 @@ class Invocation:
             self._live.update(Text(printable(shown).replace("\n", " "), no_wrap=True, overflow="crop"))
         elif self._logged and text != self._last:
             self._last = text
-            self.say(f"{zoned(self.clock.utc(), self.zone)}  {shown}")
+            self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
     # The service ---------------------------------------------------------------------------------------------------------
 
@@ -199,7 +208,9 @@ class Invocation:
     async def session(self, stack: str | None = None) -> AsyncIterator[Session]:
         """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used."""
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
-        session = self.open_session(Settings.read(config, self.environment), self.clock)
+        settings = Settings.read(config, self.environment)
+        ledger, state = self.make_ledger(settings, self.clock), settings.state_directory()
+        session = self.make_session(settings, ledger, clock=self.clock, state=state)
         try:
             yield session
             if note := session.take_note():
@@ -223,7 +234,49 @@ class Invocation:
             self.note(f"{typed} is database {whole}")
         return whole
 
-    async def snapshot(self, session: Session, database_id: str, version_id: str) -> tuple[str, str]:
-        """The ids of the snapshot that was typed; see `whole_version`."""
+    async def snapshot(
+        self, session: Session, database_id: str, version_id: str, *, shown: bool = False
+    ) -> SnapshotRecord:
+        """The snapshot that was typed; see `whole_version`. Only the newest one is looked up, or one that is to be `shown`."""
         whole = await self.database(session, database_id, has_snapshots=True)
-        return whole, await whole_version(session, whole, version_id)
+        version = await whole_version(session, whole, version_id)
+        if version != LATEST and not shown:
+            return SnapshotRecord(whole, version_id=version)
+        found = await get(session, f"{whole}/{version}", unlisted=True)
+        if version == LATEST:
+            self.progress(f"the newest snapshot is {found.id}, taken on {self.moment(found.created_at)}")
+        return found
+
+    async def recorded(
+        self,
+        typed: str,
+        prepared: Callable[[Session], Awaitable[Any]],
+        operation: Callable[..., Awaitable[Any]],
+        *,
+        new: bool,
+    ) -> tuple[Any, float]:
+        """Do what the ledger remembers, so that the same command resumes it: its record, and the age of its request in seconds.
+
+        `prepared` gives the inputs with whole ids, in place of what was `typed`. The command fails if the end is not known.
+        """
+        age = 0.0
+        try:
+            async with self.session() as session:
+                begun = session.clock.monotonic()
+                inputs = await prepared(session)
+                machines = "any machine with this shared state" if session.ledger.place.is_shared else "this machine"
+                # A run of the same command resumes this one's request, and `--new` would send another.
+                machines += ", without `--new`," if new else ""
+                whole = {typed: getattr(inputs, "snapshot", inputs.database_id)}
+                hidden = ("--new", "--notify", self.notifies, f"--notify={self.notifies}")
+                again = shlex.join([NAME, *(whole.get(each, each) for each in self.arguments if each not in hidden)])
+                self.wording = self.wording.about(command=again, machines=machines)
+                with self.working(session):
+                    record = await operation(session, inputs, self, self.name, fresh=new)
+                if record.requested_at is not None:
+                    since = session.service_clock.now() - parse_rfc3339(record.requested_at)
+                    age = since.total_seconds() - (session.clock.monotonic() - begun)
+                return record, age
+        except (Unresolved, DrillFailed) as pending:
+            self.fail(self.wording.report(pending))
+            return pending.record, age

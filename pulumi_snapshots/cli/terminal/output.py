@@ -1,8 +1,7 @@
-"""Text for terminals and programs: tables and facts for people, JSON for programs. Writes nothing."""
+"""Text for terminals and programs: tables and facts for people, fields for JSON. Writes nothing."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import unicodedata
@@ -18,11 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Record
-from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
@@ -31,6 +26,7 @@ READABLE = 100
 SHORT_ZONE = re.compile(r"[A-Z]{2,5}|[+-]\d{2,4}")
 """A zone's name that takes little room, such as `CET` or `-03`."""
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
+GOOD = {True: MARKS["ok"], False: MARKS["problem"]}
 
 
 def printable(text: str) -> str:
@@ -42,12 +38,7 @@ def printable(text: str) -> str:
     )
 
 
-def moment(rfc3339: str | None, zone: tzinfo | None) -> str | None:
-    """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`; see `zoned`."""
-    return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), zone, "%Y-%m-%d %H:%M:%S")
-
-
-def zoned(moment: datetime, zone: tzinfo | None, form: str = "%H:%M:%S") -> str:
+def zoned(moment: datetime, zone: tzinfo | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A time in the user's zone, which it names; in that of this machine if `zone` is None."""
     local = moment.astimezone(zone)
     # Some systems name a zone in words. Most people know their difference to UTC.
@@ -55,38 +46,15 @@ def zoned(moment: datetime, zone: tzinfo | None, form: str = "%H:%M:%S") -> str:
     return f"{local:{form}} {name if SHORT_ZONE.fullmatch(name) else local.strftime('%z')}"
 
 
-def age_text(seconds: float | None) -> str | None:
-    """How long ago something was."""
-    return None if seconds is None else spoken(seconds)
-
-
 def size_text(count: int | None) -> str | None:
     """A number of bytes, if it is known."""
     return None if count is None else bytes_text(count)
 
 
-def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
-    """The fields of a resource for programs: the outputs that its record declares, secrets only with `urls`."""
+def fields_of(snapshot: str | None, thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
+    """The fields of a resource for programs: its snapshot's id, and the outputs that its record declares; secrets only with `urls`."""
     shown = (each for each in record.properties().values() if not each.internal and (urls or not each.secret))
-    return {each.name: getattr(thing, each.name) for each in shown}
-
-
-def snapshot_fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:
-    """The fields of a snapshot for programs, with its id."""
-    return {"id": one.id, **fields_of(one, SnapshotRecord, urls=urls)}
-
-
-def snapshot_facts(one: SnapshotInfo | SnapshotRecord, zone: tzinfo | None) -> str:
-    """What people read of a snapshot, a line for each fact."""
-    times = {"created": moment(one.created_at, zone), "expires": moment(one.expires_at, zone)}
-    return facts(
-        {"snapshot": one.id, **times, "size": size_text(one.size), "engine": one.runtime, "origin": one.origin}
-    )
-
-
-def json_text(content: Any) -> str:
-    """JSON in ASCII, which every locale can print."""
-    return json.dumps(content, indent=2, default=lambda record: record.to_outputs()) + "\n"
+    return {"id": snapshot, **{each.name: getattr(thing, each.name) for each in shown}}
 
 
 def width_of(stream: IO[str]) -> int:
@@ -97,15 +65,15 @@ def width_of(stream: IO[str]) -> int:
         return UNLIMITED
 
 
-def grid(rows: Iterable[Sequence[str]], to: IO[str] | int = UNLIMITED) -> str:
-    """Rows of cells, of which only the last is folded, at the width of a stream or so many columns."""
-    width = to if isinstance(to, int) else width_of(to)
+def grid(rows: Iterable[Sequence[str]], stream: IO[str] | None = None) -> str:
+    """Rows of cells, of which only the last is folded, at the width of a stream."""
     cells = Table.grid(padding=(0, 2, 0, 0))
     for row in rows:
         if not cells.columns:
             for _ in row[1:]:
                 cells.add_column(no_wrap=True)
         cells.add_row(*(Text(printable(each), overflow="fold") for each in row))
+    width = width_of(stream) if stream else UNLIMITED
     console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(cells)

@@ -19,9 +19,7 @@ from pulumi_snapshots.run.settings import PACKAGE, config_key, variable, without
 PATIENCE = 600.0
 """Seconds that a command of the CLI may take: adding an SDK to a project also installs what that needs."""
 
-stack_option = click.option(
-    "--stack", metavar="NAME", help="Use this stack's configuration, as `pulumi` finds it in this folder."
-)
+stack_option = click.option("--stack", metavar="NAME", help="Use this stack's configuration, found from this folder.")
 
 
 class PulumiTrouble(Explained):

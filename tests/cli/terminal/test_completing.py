@@ -141,6 +141,7 @@ def broken_files(desk: Desk) -> None:
 def no_directory(desk: Desk) -> None:
     desk.state = desk.state / "file" / "state"
     desk.state.parent.write_text("")
+    desk.environment["SQUARECLOUD_STATE_DIR"] = str(desk.state)
 
 
 def broken_service(desk: Desk) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 from pulumi_snapshots.lookup.prefix import is_part_of_version
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
-from tests.cli.typed import Desk, Terminal
-from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, START, world
+from tests.cli.typed import Desk, Terminal, at_desk
+from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,36 +50,38 @@ def typed(command: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("spelled", ["a14", "my shop"])
 @each_command
-@virtual
-async def test_the_beginning_of_an_id_or_a_name_is_enough(tmp_path: Path, command: str, spelled: str) -> None:
-    async with world(databases=(OTHER_DATABASE,), snapshot_seconds=1) as w:
-        w.emulator.add_database(DATABASE, name="my shop")
-        two_versions(w)
-        w.emulator.add_snapshot(OTHER_DATABASE, version_id=THIRD)
-        words = [re.sub(r"^a14(?=/|$)", spelled, word) for word in typed(command, tmp_path)]
-        ended = (await Desk(w, tmp_path / "state").types(*words)).done
-        assert DATABASE in ended.out
-        assert FIRST in ended.out or "45ec" not in "".join(COMMANDS[command])
-        shown = f"my shop is database {DATABASE}\n" in ended.err
-        assert shown is (spelled == "my shop" and command != "status"), "status shows it, and cron would mail the line"
-        assert len(w.requests("me")) == 1
-        assert {each.database_id for each in w.requests("restore")} <= {DATABASE}
+@at_desk(databases=(OTHER_DATABASE,), snapshot_seconds=1)
+async def test_the_beginning_of_an_id_or_a_name_is_enough(
+    desk: Desk, w: World, tmp_path: Path, command: str, spelled: str
+) -> None:
+    w.emulator.add_database(DATABASE, name="my shop")
+    two_versions(w)
+    w.emulator.add_snapshot(OTHER_DATABASE, version_id=THIRD)
+    words = [re.sub(r"^a14(?=/|$)", spelled, word) for word in typed(command, tmp_path)]
+    ended = (await desk.types(*words)).done
+    assert DATABASE in ended.out
+    assert FIRST in ended.out or "45ec" not in "".join(COMMANDS[command])
+    shown = f"my shop is database {DATABASE}\n" in ended.err
+    assert shown is (spelled == "my shop" and command != "status"), "status shows it, and cron would mail the line"
+    assert len(w.requests("me")) == 1
+    assert {each.database_id for each in w.requests("restore")} <= {DATABASE}
 
 
 @each_command
-@virtual
-async def test_what_is_no_single_id_is_refused_with_the_candidates(tmp_path: Path, command: str) -> None:
-    async with world(databases=(*BOTH, SIBLING)) as w:
-        two_versions(w)
-        ended = await Desk(w, tmp_path / "state").types(*typed(command, tmp_path))
-        assert (ended.code, ended.out) == (1, "")
-        assert "Error: The ids of 2 databases begin with a14:\n" in ended.err
-        assert f"\n  {DATABASE}  " in ended.err
-        assert f"\n  {SIBLING}  " in ended.err
-        assert OTHER_DATABASE not in ended.err
-        assert "Nothing was done." in ended.err
-        assert "Give more of the id" in ended.err
-        assert [one.kind for one in w.emulator.journal if one.kind not in {"list", "me"}] == []
+@at_desk(databases=(*BOTH, SIBLING))
+async def test_what_is_no_single_id_is_refused_with_the_candidates(
+    desk: Desk, w: World, tmp_path: Path, command: str
+) -> None:
+    two_versions(w)
+    ended = await desk.types(*typed(command, tmp_path))
+    assert (ended.code, ended.out) == (1, "")
+    assert "Error: The ids of 2 databases begin with a14:\n" in ended.err
+    assert f"\n  {DATABASE}  " in ended.err
+    assert f"\n  {SIBLING}  " in ended.err
+    assert OTHER_DATABASE not in ended.err
+    assert "Nothing was done." in ended.err
+    assert "Give more of the id" in ended.err
+    assert [one.kind for one in w.emulator.journal if one.kind not in {"list", "me"}] == []
 
 
 BOTH_NAMED = f"  {OTHER_DATABASE}  shop, postgres\n  {SIBLING}  shop, postgres.\nNothing was done."
@@ -105,96 +106,79 @@ UNCLEAR = {
 
 
 @pytest.mark.parametrize("line", UNCLEAR)
-@virtual
-async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(tmp_path: Path, line: str) -> None:
-    async with world(databases=()) as w:
-        named = {DATABASE: "a1", OTHER_DATABASE: "shop", SIBLING: "shop", "c" * 32: "a14b"}
-        for database_id, name in {**named, **{f"{number:032x}": "" for number in range(18)}}.items():
-            w.emulator.add_database(database_id, name=name)
-        two_versions(w)
-        ended = await Desk(w, tmp_path).types(*line.split())
-        assert (ended.code, ended.out) == (1, "")
-        assert [words for words in UNCLEAR[line] if words not in ended.err] == []
-        assert "fff" not in line or "Give more" not in ended.err
-        assert {entry.method for entry in w.emulator.journal} == {"GET"}
+@at_desk(databases=())
+async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(desk: Desk, w: World, line: str) -> None:
+    named = {DATABASE: "a1", OTHER_DATABASE: "shop", SIBLING: "shop", "c" * 32: "a14b"}
+    for database_id, name in {**named, **{f"{number:032x}": "" for number in range(18)}}.items():
+        w.emulator.add_database(database_id, name=name)
+    two_versions(w)
+    ended = await desk.types(*line.split())
+    assert (ended.code, ended.out) == (1, "")
+    assert [words for words in UNCLEAR[line] if words not in ended.err] == []
+    assert "fff" not in line or "Give more" not in ended.err
+    assert {entry.method for entry in w.emulator.journal} == {"GET"}
 
 
 @pytest.mark.parametrize("command", ["download", "archive", "restore"])
-@virtual
-async def test_too_little_of_a_version_acts_on_no_older_one(tmp_path: Path, command: str) -> None:
-    async with world(databases=BOTH, cache_world="kept") as w:
-        two_versions(w)
-        short = [part.replace("45ec0b49", "45ec0b4") for part in typed(command, tmp_path)]
-        ended = await Desk(w, tmp_path / "state").types(*short)
-        assert (ended.code, ended.out) == (1, "")
-        assert "45ec0b4 is shorter than the 8 characters that are needed" in ended.err
-        assert f"\n  {FIRST}  " in ended.err
-        assert {one.kind for one in w.emulator.journal} == {"me", "list"}
+@at_desk(databases=BOTH, cache_world="kept")
+async def test_too_little_of_a_version_acts_on_no_older_one(desk: Desk, w: World, tmp_path: Path, command: str) -> None:
+    two_versions(w)
+    short = [part.replace("45ec0b49", "45ec0b4") for part in typed(command, tmp_path)]
+    ended = await desk.types(*short)
+    assert (ended.code, ended.out) == (1, "")
+    assert "45ec0b4 is shorter than the 8 characters that are needed" in ended.err
+    assert f"\n  {FIRST}  " in ended.err
+    assert {one.kind for one in w.emulator.journal} == {"me", "list"}
 
 
-@virtual
-async def test_whole_ids_cost_no_request_even_if_another_id_begins_with_one(tmp_path: Path) -> None:
-    async with world(databases=("a14", DATABASE)) as w:
-        two_versions(w)
-        desk = Desk(w, tmp_path)
-        for version in (FIRST, "45ec0b49"):
-            ended = await desk.types("download", f"{DATABASE}/{version}", "--output", f"{tmp_path}/{version}.zip")
-            assert ended.code == 0
-        assert [one.kind for one in w.emulator.journal] == ["list", "download", "list", "download"]
-        w.emulator.add_snapshot("a14", size=1000)
-        assert DATABASE not in (await desk.types("list", "a14")).done.out
+@at_desk(databases=("a14", DATABASE))
+async def test_whole_ids_cost_no_request_even_if_another_id_begins_with_one(
+    desk: Desk, w: World, tmp_path: Path
+) -> None:
+    two_versions(w)
+    for version in (FIRST, "45ec0b49"):
+        ended = await desk.types("download", f"{DATABASE}/{version}", "--output", f"{tmp_path}/{version}.zip")
+        assert ended.code == 0
+    assert [one.kind for one in w.emulator.journal] == ["list", "download", "list", "download"]
+    w.emulator.add_snapshot("a14", size=1000)
+    assert DATABASE not in (await desk.types("list", "a14")).done.out
 
 
-@virtual
+@at_desk(databases=BOTH)
 async def test_a_key_that_may_not_list_databases_finds_those_with_snapshots_and_guesses_no_other(
+    desk: Desk,
+    w: World,
     tmp_path: Path,
 ) -> None:
-    async with world(databases=BOTH) as w:
-        two_versions(w)
-        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE}))
-        desk = Desk(w, tmp_path)
-        assert (
-            FIRST in (await desk.types("download", "a14/45ec0b49", "--output", f"{tmp_path}/a.zip", "--json")).done.out
-        )
-        ended = await desk.types("create", "a14")
-        assert ended.code == 1
-        assert "a14 is only the beginning of a database's id, and the API key may not list the databases" in ended.err
-        assert f"Give the whole id, or use a key with the scope {ACCOUNT_READ}" in ended.err
-        assert not w.posts
+    two_versions(w)
+    w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE}))
+    assert FIRST in (await desk.types("download", "a14/45ec0b49", "--output", f"{tmp_path}/a.zip", "--json")).done.out
+    ended = await desk.types("create", "a14")
+    assert ended.code == 1
+    assert "a14 is only the beginning of a database's id, and the API key may not list the databases" in ended.err
+    assert f"Give the whole id, or use a key with the scope {ACCOUNT_READ}" in ended.err
+    assert not w.posts
 
 
-@virtual
-async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids(tmp_path: Path) -> None:
-    async with world() as w:
-        two_versions(w)
-        desk = Desk(w, tmp_path)
-        begun = w.meanwhile(20, lambda: None, desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s"))
-        assert (await begun).code == 1
-        again = (await desk.types("restore", f"{DATABASE}/{FIRST}", "--yes")).done
-        assert "no new request was sent" in again.err
-        assert len(w.requests("restore")) == 1
+@at_desk()
+async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids(desk: Desk, w: World) -> None:
+    two_versions(w)
+    begun = w.meanwhile(20, lambda: None, desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s"))
+    assert (await begun).code == 1
+    again = (await desk.types("restore", f"{DATABASE}/{FIRST}", "--yes")).done
+    assert "no new request was sent" in again.err
+    assert len(w.requests("restore")) == 1
 
 
-@virtual
-async def test_probe_asks_for_the_whole_id(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        ended = await Desk(w, tmp_path).types("probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))
-        assert ended.code == 2
-        assert f"Type the id of database {DATABASE} to" in ended.err
-        assert "that is not its id. Nothing was sent." in ended.err
-        assert [one.kind for one in w.emulator.journal] == ["me"]
+@at_desk(databases=BOTH)
+async def test_probe_asks_for_the_whole_id(desk: Desk, w: World) -> None:
+    ended = await desk.types("probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))
+    assert ended.code == 2
+    assert f"Type the id of database {DATABASE} to" in ended.err
+    assert "that is not its id. Nothing was sent." in ended.err
+    assert [one.kind for one in w.emulator.journal] == ["me"]
 
 
-@pytest.mark.parametrize(
-    ("typed_id", "part"),
-    [
-        ("4", True),
-        (FIRST, False),
-        (FIRST[:-1], True),
-        ("3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", False),
-        ("3HL4kqtJlcpXroDTDmJ.rmSpX", False),
-        ("latest", False),
-    ],
-)
-def test_a_version_that_may_be_whole_is_taken_as_it_is(typed_id: str, *, part: bool) -> None:
-    assert is_part_of_version(typed_id) is part
+def test_a_version_that_may_be_whole_is_taken_as_it_is() -> None:
+    whole = (FIRST, "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "3HL4kqtJlcpXroDTDmJ.rmSpX", "latest")
+    assert [is_part_of_version(each) for each in (*whole, "4", FIRST[:-1])] == [False] * 4 + [True] * 2
