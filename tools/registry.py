@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.description.examples import PROGRAMS, example
+from pulumi_snapshots.plugin.description.examples import LANGUAGES, example
 from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.schema import schema
 
@@ -83,9 +83,9 @@ def _chooser(name: str) -> str:
     """An example with a tab for each language, as the registry's site shows it."""
     tabs = [
         f"{{{{% choosable language {language} %}}}}\n\n```{language}\n{example(language, name)}\n```\n\n{{{{% /choosable %}}}}"
-        for language in PROGRAMS
+        for language in LANGUAGES
     ]
-    return "\n\n".join([f'{{{{< chooser language "{",".join(PROGRAMS)}" >}}}}', *tabs, "{{< /chooser >}}"])
+    return "\n\n".join([f'{{{{< chooser language "{",".join(LANGUAGES)}" >}}}}', *tabs, "{{< /chooser >}}"])
 
 
 def _linked(text: str, identity: Identity) -> str:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_snapshots.cli.setup.plugin import launcher as launcher_text
-from pulumi_snapshots.plugin.description.examples import PROGRAMS
-from pulumi_snapshots.plugin.description.identity import Identity
 from tests.cli.test_processes import MODULE
 from tests.support.preloaded import python_of
 
@@ -101,11 +99,3 @@ def test_one_command_gives_a_language_plugin_sdk_and_import(
     commands = [command for command in log.read_text().splitlines() if command.startswith("package")]
     assert [" ".join(command.split()[:2]) for command in commands] == ([asked] if asked else [])
     assert all(f"squarecloud@{version('pulumi-snapshots')}" in command for command in commands)
-
-
-def test_the_printed_imports_are_those_of_the_examples() -> None:
-    tour = PROJECT / "examples" / "tour"
-    for language, program in PROGRAMS.items():
-        line = Identity.of_this_package().imports()[language]
-        found = (tour / program).read_text()
-        assert line.removeprefix("import ") in found, language

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pulumi_snapshots.plugin.description.examples import PROGRAMS
+from pulumi_snapshots.plugin.description.examples import LANGUAGES
 from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS
 from pulumi_snapshots.run.settings import Settings, config_key, variable
@@ -50,7 +50,7 @@ def test_a_reader_of_the_first_page_sees_what_there_is_in_every_language() -> No
     page = NOWHERE["_index.md"]
     for token in (*KINDS, *FUNCTIONS):
         assert f"| `{token.rpartition(':')[2]}` | " in page
-    for language in PROGRAMS:
+    for language in LANGUAGES:
         assert f"{{{{% choosable language {language} %}}}}\n\n```{language}\n" in page
     assert "never takes a second snapshot" in page, "the README's own words"
 
