@@ -7,8 +7,8 @@ TYPE_CHECKING = False  # type checkers take it for true; `typing` itself takes 5
 if TYPE_CHECKING:  # `import X as X` exports a name
     from pulumi_snapshots.archive.inputs import Keep as Keep
     from pulumi_snapshots.drill.check import Check as Check
-    from pulumi_snapshots.dynamic.archive_provider import Archive as Archive
-    from pulumi_snapshots.dynamic.drill_provider import Drill as Drill
+    from pulumi_snapshots.program.archive import Archive as Archive
+    from pulumi_snapshots.program.drill import Drill as Drill
     from pulumi_snapshots.dynamic.guard import Guard as Guard
     from pulumi_snapshots.dynamic.lookups import (
         get_database as get_database,
@@ -22,33 +22,30 @@ if TYPE_CHECKING:  # `import X as X` exports a name
         get_snapshots as get_snapshots,
         get_snapshots_output as get_snapshots_output,
     )
-    from pulumi_snapshots.dynamic.provider import Snapshot as Snapshot
-    from pulumi_snapshots.dynamic.restore_provider import Restore as Restore
+    from pulumi_snapshots.program.snapshot import Snapshot as Snapshot
+    from pulumi_snapshots.program.restore import Restore as Restore
     from pulumi_snapshots.lookup.results import DatabaseInfo as DatabaseInfo, SnapshotInfo as SnapshotInfo
     from pulumi_snapshots.program import LookupFailed as LookupFailed
 
 # The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.
-__getattr__, __dir__, __all__ = at_first_use(
-    {
-        "Archive": "dynamic.archive_provider",
-        "Check": "program.drill",
-        "DatabaseInfo": "lookup.results",
-        "Drill": "dynamic.drill_provider",
-        "Guard": "dynamic.guard",
-        "Keep": "archive.inputs",
-        "LookupFailed": "program",
-        "Restore": "dynamic.restore_provider",
-        "Snapshot": "dynamic.provider",
-        "SnapshotInfo": "lookup.results",
-        "get_database": "dynamic.lookups",
-        "get_database_output": "dynamic.lookups",
-        "get_databases": "dynamic.lookups",
-        "get_databases_output": "dynamic.lookups",
-        "get_download_url": "dynamic.lookups",
-        "get_download_url_output": "dynamic.lookups",
-        "get_latest_snapshot": "dynamic.lookups",
-        "get_latest_snapshot_output": "dynamic.lookups",
-        "get_snapshots": "dynamic.lookups",
-        "get_snapshots_output": "dynamic.lookups",
-    }
-)
+HOMES = {
+    "archive.inputs": ("Keep",),
+    "dynamic.guard": ("Guard",),
+    "dynamic.lookups": (
+        "get_database",
+        "get_database_output",
+        "get_databases",
+        "get_databases_output",
+        "get_download_url",
+        "get_download_url_output",
+        "get_latest_snapshot",
+        "get_latest_snapshot_output",
+        "get_snapshots",
+        "get_snapshots_output",
+    ),
+    "dynamic.resources": ("Archive", "Drill", "Restore", "Snapshot"),
+    "lookup.results": ("DatabaseInfo", "SnapshotInfo"),
+    "program": ("LookupFailed",),
+    "program.drill": ("Check",),
+}
+__getattr__, __dir__, __all__ = at_first_use(HOMES)

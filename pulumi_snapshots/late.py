@@ -6,7 +6,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 
@@ -21,18 +21,19 @@ def late(name: str) -> Any:
 
 
 def at_first_use(
-    homes: Mapping[str, str], package: str = "pulumi_snapshots"
+    homes: Mapping[str, Iterable[str]], package: str = "pulumi_snapshots"
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's `__getattr__`, which loads a public name at its first use, its `__dir__` and its `__all__`.
 
     Args:
-        homes: the module of this package that has each name.
+        homes: the names that each module of this package has.
         package: whose names these are; this package unless given.
     """
+    home = {name: module for module, names in homes.items() for name in names}
 
     def load(name: str) -> Any:
-        if name not in homes:
+        if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"pulumi_snapshots.{homes[name]}"), name)
+        return getattr(import_module(f"pulumi_snapshots.{home[name]}"), name)
 
-    return load, lambda: list(homes), list(homes)
+    return load, lambda: sorted(home), sorted(home)

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from pulumi.runtime import rpc
-from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2
+from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, debugging, final, listed, status
-from pulumi_snapshots.engine.messages import Messages
-from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, WATCH_EVERY, address_in, listens
+from pulumi_snapshots.engine.messages import Messages, engine_at
+from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,9 +80,7 @@ def _find_engine_address() -> str | None:
 
 def _connect() -> Any:
     address = _find_engine_address()
-    if address is None:
-        return None
-    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=CHANNEL_OPTIONS))
+    return None if address is None else engine_at(address)
 
 
 messages = Messages(_connect)

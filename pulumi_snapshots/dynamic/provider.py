@@ -1,19 +1,22 @@
-"""`Snapshot` by the dynamic provider."""
+"""The provider of each resource. A class's path stands in every state that it made, so it never moves."""
 
 from __future__ import annotations
 
-from pulumi_snapshots.dynamic.resource import Dynamic
 from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.program.snapshot import SnapshotDeclaration
-from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.engine.kinds import RULES
 
 
-class SnapshotProvider(Provider):
-    """The class's path stands in every state, so it never moves."""
+def provider_of(name: str, module: str = __name__) -> type[Provider]:
+    """The class of a resource's provider, which states find in this module."""
+    return type(f"{name}Provider", (Provider,), {"__module__": module, "rules": RULES[name]()()})
 
-    rules = SnapshotRules()
+
+SnapshotProvider = provider_of("Snapshot")
 
 
-class Snapshot(Dynamic, SnapshotDeclaration, module=PACKAGE, name="Snapshot"):  # noqa: D101  the declaration's
-    _served_by = SnapshotProvider
+def __getattr__(name: str) -> type[Provider]:
+    """The provider of a resource that has no module of its own, made at its first use."""
+    kind = name.removesuffix("Provider")
+    if kind == name or kind not in RULES:
+        raise AttributeError(name)
+    return globals().setdefault(name, provider_of(kind))  # type: ignore[no-any-return]

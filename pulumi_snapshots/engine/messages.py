@@ -9,16 +9,22 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pulumi.runtime.proto import engine_pb2
+import grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.process import LOG_DEADLINE
+from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, LOG_DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pulumi_snapshots.errors import Words
     from pulumi_snapshots.errors.wording import Wording
+
+
+def engine_at(address: str) -> Any:
+    """The engine's gRPC stub."""
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=CHANNEL_OPTIONS))
 
 
 class Messages:

@@ -1,4 +1,4 @@
-"""The engine's process: whether it is still there, since a killed engine sends no message, and what its command line says."""
+"""The engine's process: whether it is still there, since a killed engine sends no message."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import re
 import socket
 from contextlib import suppress
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,33 +49,17 @@ def listens(address: str) -> bool:
 
 
 def engine_process() -> int | None:
-    """The number of the engine's process; None if it is not found, or if it is a child of this one."""
-    return _engine()[0] or None
-
-
-def config_files() -> list[str]:
-    """The files of config that the engine was given on its command line."""
-    found = []
-    for argument, following in pairwise((*_engine()[1], "")):
-        option, equals, value = argument.partition("=")
-        if option == "--config-file":
-            found.append(value if equals else following)
-    return found
-
-
-@cache
-def _engine() -> tuple[int, tuple[str, ...]]:
-    """The number and the command line of the nearest ancestor that is called `pulumi`; 0 and empty without one."""
+    """The number of the engine's process, the nearest ancestor that is called `pulumi`; None if none is found."""
     process = os.getpid()
     for _ in range(GENERATIONS):
         process = _parent_of(process)
         try:
-            command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")[:-1]
+            command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
         except OSError:
-            return 0, ()
-        if command and Path(command[0]).stem == "pulumi":
-            return process, tuple(command)
-    return 0, ()
+            return None
+        if Path(command[0]).stem == "pulumi":
+            return process
+    return None
 
 
 def _parent_of(process: int) -> int:

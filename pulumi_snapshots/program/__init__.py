@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from difflib import get_close_matches
 from functools import wraps
 from inspect import get_annotations, signature
@@ -127,9 +126,8 @@ class Declared(pulumi.CustomResource):
         found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)
         return {name: getattr(found, name) for name in names}
 
-    @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
-        """Register the resource with the engine, as its constructor."""
+        """Register the resource with the engine, as its constructor: each provider's class does."""
 
 
 def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:

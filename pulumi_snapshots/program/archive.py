@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.archive.inputs import Keep
     from pulumi_snapshots.lookup.results import SnapshotInfo
-    from pulumi_snapshots.program.snapshot import SnapshotDeclaration
+    from pulumi_snapshots.program.snapshot import Snapshot
 
 
-class ArchiveDeclaration(Declared):
+class Archive(Declared):
     """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it."""
 
     schema = ARCHIVE
@@ -35,7 +35,7 @@ class ArchiveDeclaration(Declared):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: SnapshotDeclaration | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
         destination: pulumi.Input[str],
         database_id: pulumi.Input[str] | None = None,

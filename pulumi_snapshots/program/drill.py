@@ -9,20 +9,20 @@ import pulumi
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.program import Declared, naming_class
-from pulumi_snapshots.program.archive import ArchiveDeclaration
+from pulumi_snapshots.program.archive import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pulumi_snapshots.lookup.results import SnapshotInfo
-    from pulumi_snapshots.program.snapshot import SnapshotDeclaration
+    from pulumi_snapshots.program.snapshot import Snapshot
 
 OnFailure = Literal["error", "warn"]
 
 Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-assign]  # as for a resource
 
 
-class DrillDeclaration(Declared):
+class Drill(Declared):
     """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back."""
 
     schema = DRILL
@@ -46,10 +46,10 @@ class DrillDeclaration(Declared):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: SnapshotDeclaration | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
         checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]],
-        archive: ArchiveDeclaration | pulumi.Input[str] | None = None,
+        archive: Archive | pulumi.Input[str] | None = None,
         identity_file: pulumi.Input[str] | None = None,
         scratch_database_id: pulumi.Input[str] | None = None,
         overwrite_scratch: pulumi.Input[bool] | None = None,
@@ -68,7 +68,7 @@ class DrillDeclaration(Declared):
             if snapshot is not None:
                 raise pulumi.RunError(f"Drill {resource_name!r}: snapshot and archive are given. Give one of them.")
             source = {"archive": archive}
-            if isinstance(archive, ArchiveDeclaration):
+            if isinstance(archive, Archive):
                 names = {"archive": "uri", "database_id": "database_id", "version_id": "version_id"}
                 source = {name: getattr(archive, output) for name, output in names.items()}
         self._declare(locals(), source)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulumi_snapshots.lookup.results import SnapshotInfo
-    from pulumi_snapshots.program.snapshot import SnapshotDeclaration
+    from pulumi_snapshots.program.snapshot import Snapshot
 
 
-class RestoreDeclaration(Declared):
+class Restore(Declared):
     """A snapshot put back into a database, over everything that the database holds; once, when it is created."""
 
     schema = RESTORE
@@ -32,7 +32,7 @@ class RestoreDeclaration(Declared):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: SnapshotDeclaration | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
         overwrite: pulumi.Input[bool] | None = None,
         database_id: pulumi.Input[str] | None = None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class SnapshotDeclaration(Declared):
+class Snapshot(Declared):
     """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back."""
 
     schema = SNAPSHOT

@@ -535,7 +535,6 @@ def inside() -> Iterator[None]:
             f"{access}.messages": _Messages(),
             f"{access}.widen": _yes,
             f"{access}.on_cancel": _yes,
-            "pulumi_snapshots.engine.process._engine": lambda: (0, ()),
             "pulumi_snapshots.run.calls.system_utc": lambda: _process.get().utc(),
         }.items():
             patches.enter_context(mock.patch(name, value))

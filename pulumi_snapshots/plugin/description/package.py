@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pulumi_snapshots.engine.kinds import RULES
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.references import REFERENCE
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.record import NAMED_BY
+from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Struct
@@ -67,6 +69,10 @@ class Kind:
         ]
 
 
+def _kind(name: str) -> Kind:
+    return Kind(RULES[name]()(), lists="getSnapshots" if name == SNAPSHOT.name else None)
+
+
 class Function:
     """One function, with the names of its arguments and of its results: it looks something up."""
 
@@ -113,14 +119,7 @@ class ByToken(Mapping[str, T]):
         return len(self._makers)
 
 
-KINDS = ByToken(
-    {
-        "Snapshot": lambda: Kind(late("snapshot.difference:SnapshotRules")(), lists="getSnapshots"),
-        "Restore": lambda: Kind(late("restore.difference:RestoreRules")()),
-        "Archive": lambda: Kind(late("archive.difference:ArchiveRules")()),
-        "Drill": lambda: Kind(late("drill.difference:DrillRules")()),
-    }
-)
+KINDS = ByToken({name: partial(_kind, name) for name in RULES})
 FUNCTIONS = ByToken(
     {
         "getSnapshots": lambda: Function(late("lookup.results:SNAPSHOTS")),

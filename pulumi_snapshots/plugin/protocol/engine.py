@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc, engine_pb2_grpc
+from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc
 
-from pulumi_snapshots.engine.messages import Messages
-from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, listens
+from pulumi_snapshots.engine.messages import Messages, engine_at
+from pulumi_snapshots.engine.process import listens
 
 
 class Engine(Messages):
@@ -25,9 +25,7 @@ class Engine(Messages):
     """
 
     def __init__(self, address: str | None = None) -> None:
-        super().__init__(
-            lambda: engine_pb2_grpc.EngineStub(grpc.insecure_channel(self._address, options=CHANNEL_OPTIONS))
-        )
+        super().__init__(lambda: engine_at(str(self._address)))
         self.is_quiet = False
         self._parent = os.getppid()
         self._address = address

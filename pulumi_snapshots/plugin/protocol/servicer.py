@@ -17,7 +17,6 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, final, listed, readable, status
 from pulumi_snapshots.engine.messages import Row
-from pulumi_snapshots.engine.process import config_files
 from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
 from pulumi_snapshots.engine.wording import DO, PLUGIN
 from pulumi_snapshots.errors import Explained
@@ -46,9 +45,9 @@ SETTINGS = Names(Settings.properties())
 SECRET_SETTINGS = frozenset(name for name, each in Settings.properties().items() if each.secret)
 SHOWN_LIMIT = 10_000
 """Bytes of a wrong value that the engine may print."""
-SDK_VERSION = "version"
-"""The property of every provider by which a generated SDK names its own version."""
-OF_THE_ENGINE = frozenset({SDK_VERSION, "pluginDownloadURL"})
+OF_VERSION = f". This plugin is version {VERSION}"
+"""What an error ends with about something that another version may have."""
+OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
 """Properties of every provider, for the engine only."""
 PLAIN_KEY_OF_PROVIDER = (
     "the API key of this provider is in plain text in {}; store it with `pulumi config set --secret`"
@@ -127,7 +126,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 Settings.read(config, os.environ)
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
-        unknown = f"is not a setting of this provider; its settings are {_all(SETTINGS.all, config)}"
+        unknown = f"is not a setting of this provider; its settings are {_listed(SETTINGS.all)}"
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown)
 
     async def Configure(self, request: Any, context: Any) -> Any:
@@ -151,7 +150,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def _warn_of_plain_key(self, provider: str, key: Any) -> None:
         stack = provider.removeprefix("urn:pulumi:").partition("::")[0]
-        found = file_with(key, stack, Path.cwd(), config_files()) if key and isinstance(key, str) else None
+        found = file_with(key, stack, Path.cwd()) if key and isinstance(key, str) else None
         if found is not None:
             of_stack = provider.rpartition("::")[2].startswith("default")
             row = self._row(provider)
@@ -181,7 +180,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             else:
                 found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
         problems += kind.explained(found, request.olds)
-        unknown = f"is not an input of {kind.token}; its inputs are {_all(kind.accepted, self._config)}"
+        unknown = f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
         checked = _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
         if checked.failures:
             checked.failures[-1].reason = nothing_sent(checked.failures[-1].reason)
@@ -218,7 +217,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         id_, properties = await self._resource(
             kind, request, context, request.properties, lambda call: kind.rules.read(call, request.id, state)
         )
-        inputs = request.inputs if request.inputs.fields else _inputs_of(kind, properties)
+        looked_up = {name: value for name, value in properties.fields.items() if name in kind.input_names.all}
+        inputs = request.inputs if request.inputs.fields else Struct(fields=looked_up)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
@@ -291,7 +291,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Construct(self, request: Any, context: Any) -> Any:
         """Register a guard, the one component of the package."""
         if request.type != late("plugin.protocol.component:TOKEN"):
-            text = f"This package has no component {request.type}{_of_version(self._config)}."
+            text = f"This package has no component {request.type}{OF_VERSION}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         component = late("plugin.protocol.component:Guard")
         inputs, names = late("plugin.protocol.component:ComponentInputs"), late("plugin.protocol.component:INPUTS")
@@ -332,13 +332,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Look something up, in previews, too."""
         function = FUNCTIONS.get(request.tok)
         if function is None:
-            text = f"This package has no function {request.tok}{_of_version(self._config)}."
+            text = f"This package has no function {request.tok}{OF_VERSION}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         names, lookup = function.arguments, function.lookup
         values = names.read(request.args)
         if UNKNOWN in values.values() or not self._is_configured:
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
-        unknown = f"is not an argument of {request.tok}; its arguments are {_all(names.all, self._config)}"
+        unknown = f"is not an argument of {request.tok}; its arguments are {_listed(names.all)}"
         if wrong := _reasons(request.args, lookup.query.problems(values), names, unknown, repeated=True):
             failures = [provider_pb2.CheckFailure(property=wire, reason=reason) for wire, reason in wrong]
             return provider_pb2.InvokeResponse(failures=failures)
@@ -355,7 +355,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         kind = KINDS.get(type_)
         if kind is None:
-            text = f"This package has no resource {type_}{_of_version(self._config)}."
+            text = f"This package has no resource {type_}{OF_VERSION}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         return kind
 
@@ -416,20 +416,9 @@ def _type_of(urn: str | None) -> str:
     return parts[2].rpartition("$")[2] if len(parts) > 3 else ""  # noqa: PLR2004  stack, project, types, name
 
 
-def _all(names: Iterable[str], config: Mapping[str, Any]) -> str:
+def _listed(names: Iterable[str]) -> str:
     """All names that there are, and whose: a program may use several versions of this package."""
-    return f"{', '.join(names) or 'none'}{_of_version(config)}"
-
-
-def _of_version(config: Mapping[str, Any]) -> str:
-    """Which version does not have something, and what to do if the SDK is of another one."""
-    sdk = config.get(f"{PACKAGE}:{SDK_VERSION}")
-    if not isinstance(sdk, str) or sdk == VERSION:
-        return f". This plugin is version {VERSION}"
-    return (
-        f". The program's SDK is version {sdk}, and this plugin is {VERSION}: install the plugin of the SDK's version, or "
-        f"generate the SDK again"
-    )
+    return f"{', '.join(names) or 'none'}{OF_VERSION}"
 
 
 def _config(properties: Struct) -> dict[str, Any]:
@@ -492,18 +481,13 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
         for name in names:
-            is_input = name in kind.schema.inputs.properties()
-            _add_change(response, kind.names.wire(name), request, is_input=is_input, suffix=suffix)
+            wire, is_input = kind.names.wire(name), name in kind.schema.inputs.properties()
+            was, now = wire in request.old_inputs.fields, wire in request.news.fields
+            change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
+            response.diffs.append(wire)
+            response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
+            response.detailedDiff[wire].inputDiff = is_input
     return response
-
-
-def _add_change(response: Any, name: str, request: Any, *, is_input: bool, suffix: str = "") -> None:
-    """Add a property that changes to the answer of a diff."""
-    was, now = name in request.old_inputs.fields, name in request.news.fields
-    change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
-    response.diffs.append(name)
-    response.detailedDiff[name].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
-    response.detailedDiff[name].inputDiff = is_input
 
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
@@ -520,11 +504,6 @@ def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Str
             value = UNKNOWN_VALUE
         foreseen.fields[each.camel].CopyFrom(as_secret(value) if each.secret else value)
     return foreseen
-
-
-def _inputs_of(kind: Kind, properties: Struct) -> Struct:
-    """The inputs of a resource that was looked up by its id."""
-    return Struct(fields={name: value for name, value in properties.fields.items() if name in kind.input_names.all})
 
 
 def _returned(values: Struct) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_snapshots.engine.kinds import RULES
+from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
 from pulumi_snapshots.run.settings import PACKAGE
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pulumi_snapshots.dynamic.translate import Provider
+
+FORMER = {name: f"{name.lower()}_provider" for name in ("Archive", "Drill", "Restore")}
+"""The modules where states have a provider; those of other resources are in one."""
 
 
 class Dynamic(Declared, Resource):
@@ -35,3 +41,14 @@ class Dynamic(Declared, Resource):
             own if opts is None else pulumi.ResourceOptions.merge(own, opts),
         )
         warn_of_plain_key(self)  # the plugin warns by itself, for programs in every language
+
+
+def __getattr__(name: str) -> type[Dynamic]:
+    """The class of a resource, which is made at its first use: most programs have few of them."""
+    if name not in RULES:
+        raise AttributeError(name)
+    served_by = late(f"dynamic.{FORMER.get(name, 'provider')}:{name}Provider")
+    body = {"__module__": __name__, "_served_by": served_by}
+    bases = Dynamic, late(f"program.{name.lower()}:{name}")
+    made: type[Dynamic] = new_class(name, bases, {"module": PACKAGE, "name": name}, lambda space: space.update(body))
+    return globals().setdefault(name, made)  # type: ignore[no-any-return]

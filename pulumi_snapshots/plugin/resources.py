@@ -1,0 +1,99 @@
+"""The plugin's resources, as Python programs declare them, and its explicit provider."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+from pulumi_snapshots.engine.kinds import RULES
+from pulumi_snapshots.late import late
+from pulumi_snapshots.program import Declared, alias_of
+from pulumi_snapshots.properties.catalogue import in_camel, in_camels, in_python, record_in
+from pulumi_snapshots.run.settings import PACKAGE, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pulumi_snapshots.properties.catalogue import Property
+
+
+class Native(Declared):
+    """A resource of the plugin: the engine's names inside, Python's names for programs."""
+
+    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+        name, outputs = self.schema.name, self.schema.outputs
+        # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
+        alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
+        own = pulumi.ResourceOptions(aliases=[alias])
+        opts = own if opts is None else pulumi.ResourceOptions.merge(opts, own)
+        given = {each: _in_camels(self.schema.inputs.properties()[each].type, value) for each, value in inputs.items()}
+        properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}
+        pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)
+        for each in outputs.values():
+            if record_in(each.type) and each.camel in self.__dict__:
+                self.__dict__[each.camel] = self.__dict__[each.camel].apply(partial(_in_python, each))
+
+    def __getattr__(self, name: str) -> Any:
+        """An output by its Python name."""
+        try:
+            return self.__dict__[in_camel(name)]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name}") from None
+
+
+def __getattr__(name: str) -> type[Native]:
+    """The class of a resource, which is made at its first use: most programs have few of them."""
+    if name not in RULES:
+        raise AttributeError(name)
+    made = type(name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__})
+    return globals().setdefault(name, made)  # type: ignore[no-any-return]
+
+
+class Provider(pulumi.ProviderResource):  # noqa: D101  the settings' own words
+    __doc__ = (
+        "An account: its own key, requests and address, which win over the stack's config and the environment.\n\nArgs:\n"
+        "    resource_name: the resource's name in the program.\n"
+        + "".join(f"    {each.name}: {each.description}\n" for each in Settings.properties().values())
+        + "    opts: as for every resource.\n"
+    )
+
+    def __init__(  # noqa: PLR0913  each is a setting
+        self,
+        resource_name: str,
+        *,
+        api_key: pulumi.Input[str] | None = None,
+        api_url: pulumi.Input[str] | None = None,
+        snapshots_url: pulumi.Input[str] | None = None,
+        requests_per_minute: pulumi.Input[int] | None = None,
+        requests_for_others: pulumi.Input[int] | None = None,
+        state_dir: pulumi.Input[str] | None = None,
+        shared_state: pulumi.Input[str] | None = None,
+        first_poll_after: pulumi.Input[str] | None = None,
+        poll_every: pulumi.Input[str] | None = None,
+        listing_cache: pulumi.Input[str] | None = None,
+        guard: pulumi.Input[str] | None = None,
+        block_wait: pulumi.Input[str] | None = None,
+        restore_settle: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name in Settings.properties() and value is not None}
+        # The engine takes a provider's numbers as texts.
+        texts = {in_camel(name): pulumi.Output.from_input(value).apply(str) for name, value in given.items()}
+        if api_key is not None:
+            texts["apiKey"] = pulumi.Output.secret(texts["apiKey"])
+        super().__init__(PACKAGE, resource_name, texts, opts)
+
+
+def _in_camels(kind: Any, value: Any) -> Any:
+    """A value that a program gives, by the names of the plugin, also if it is an output or holds some."""
+    if record_in(kind) is None:
+        return value
+    if isinstance(value, pulumi.Output):
+        return value.apply(partial(_in_camels, kind))
+    return [_in_camels(kind, one) for one in value] if isinstance(value, list) else in_camels(kind, value)
+
+
+def _in_python(each: Property, value: Any) -> Any:
+    return in_python({each.name: each}, {each.camel: value}).get(each.name)
