@@ -18,7 +18,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from tests.support.servicer import NO_KEY, UNKNOWN, Answer, CallFailedError, Servicer, urn
+from tests.support.servicer import NO_KEY, Answer, CallFailedError, Servicer, urn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,12 +150,8 @@ URL = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=17576837
 GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "destination": "/backups/"}
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"database_id": None, "version_id": None}, "snapshot", "is required"),
-    ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
     ({"download_url": f"{URL}&versionId=v2"}, "download_url", "is pinned to version"),
     ({"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or az://"),
-    ({"keep_last": 1.5}, "keep_last", "must be a whole number"),
-    ({"delete_object": "yes"}, "delete_object", "must be true or false"),
-    ({"timeout": "8d"}, "timeout", "must be at most 7d"),
 ]
 """One of each kind; `tests/archive/test_archive_inputs.py` has all."""
 
@@ -188,14 +184,6 @@ def test_a_secret_in_the_wrong_place_is_not_printed(idle: Servicer, name: str, s
     assert str(secret).strip("[]'")[:30] not in failure.reason
 
 
-def test_one_place_of_two_archives_is_refused_in_the_preview(idle: Servicer) -> None:
-    place = {"destination": "/backups/of two.zip"}
-    other = urn("another", "squarecloud:index:Archive")
-    assert idle.check(NAME, {**GOOD, **place}).failures == []
-    unknown = {**GOOD, **place, "version_id": UNKNOWN, "download_url": UNKNOWN}
-    assert idle.check(other, unknown).failures == [("destination", "is also that of offsite. Nothing was sent.")]
-
-
 # Diff: without a request, without a key
 
 STATE: dict[str, Any] = {
@@ -216,12 +204,8 @@ FROM_URL = {"database_id": None, "version_id": None}
     ("olds", "news", "replaces", "changes"),
     [
         (STATE, {"download_url": f"{URL}9&versionId=v1", "timeout": "2h", "destination": "file:///backups/"}, [], False),
-        (STATE, FROM_URL, [], False),
         (STATE, {"version_id": "v2", "download_url": None}, ["version_id"], True),
-        (STATE, {"version_id": UNKNOWN, "download_url": UNKNOWN, "destination": UNKNOWN}, [], False),
         (STATE, {**FROM_URL, "download_url": f"{URL}&versionId=v2"}, ["download_url"], True),
-        (STATE, {"destination": "/elsewhere/"}, ["destination"], True),
-        ({**STATE, "keep_last": 2.0}, {"keep_last": 2}, [], False),
         (STATE, {"delete_object": True}, [], True),
         ({**STATE, "lost": "missing"}, {}, [], True),
     ],
@@ -289,69 +273,6 @@ def test_a_lost_or_altered_object_is_archived_again(place: Place) -> None:
     assert "lost" not in again.outputs
     assert {again.outputs[name] for name in ("uri", "sha256")} == {created.outputs[name] for name in ("uri", "sha256")}
     assert path_of(again.outputs).stat().st_size == SIZE
-
-
-def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
-    inputs = place.inputs(place.snapshot(), timeout="1s")
-    created = place.create(inputs)
-    path_of(created.outputs).unlink()
-    place.emulator.control("faults", {"kind": "download", "status": 404, "code": "NoSuchKey"})
-    told = failure(place.servicer.update, NAME, created.id, {**created.outputs, "lost": "missing"}, inputs)
-    assert told.startswith(f"Snapshot {place.database}/")
-    assert (
-        f"Nothing of it is left there, and what was there is untouched.\nhint: Put {path_of(created.outputs)} back"
-        in told
-    )
-    assert told.endswith("or take the Archive out of the program.\nmore: squarecloud-snapshots explain no-url")
-    assert place.files() == set()
-
-
-def test_replacing_keeps_the_last_ones(own_place: Place) -> None:
-    place = own_place
-    archives = [place.create(place.inputs(place.snapshot(), keep_last=2))]
-    for _ in range(3):
-        archives.append(place.replace(archives[-1], place.inputs(place.snapshot(), keep_last=2)))
-    assert place.files() == {path_of(each.outputs).name for each in archives[-2:]}
-    first, second, third, _ = (path_of(each.outputs) for each in archives)
-    assert place.servicer.diagnostics(NAME) == [
-        f"kept: {first}",
-        f"removed {first}: beyond the last 2",
-        f"kept: {second}",
-        f"removed {second}: beyond the last 2",
-        f"kept: {third}",
-    ]
-
-
-def test_tiers_and_recipients_stay_in_the_state_and_change_nothing(own_place: Place) -> None:
-    place = own_place
-    identity = pyrage.x25519.Identity.generate()
-    wishes = {"keep": {"last": 1, "yearly": 1}, "pin": True, "recipients": [str(identity.to_public())]}
-    inputs = place.inputs(place.snapshot(), **wishes)
-    assert place.servicer.check(NAME, inputs).failures == []
-    first = place.create(inputs)
-    assert path_of(first.outputs).name.endswith(".zip.age")
-    content = pyrage.decrypt(path_of(first.outputs).read_bytes(), [identity])
-    assert sha256(content).hexdigest() == first.outputs["plain_sha256"]
-    assert {name: first.outputs[name] for name in wishes} == wishes
-    assert not place.servicer.diff(NAME, first.id, first.outputs, inputs).changes
-    other = place.servicer.diff(NAME, first.id, first.outputs, {**inputs, "recipients": None})
-    assert other.replaces == ["recipients"]
-    second = place.replace(first, place.inputs(place.snapshot(), keep={"last": 1}))
-    third = place.replace(second, place.inputs(place.snapshot(), keep={"last": 1}))
-    # The first one is pinned.
-    assert place.files() == {path_of(each.outputs).name for each in (first, third)}
-
-
-def test_a_replacement_never_loses_the_next_versions_object(serve: Serve, place: Place) -> None:
-    inputs = {"destination": str(place.folder / "latest.zip"), "delete_object": True}
-    first = place.create({**place.snapshot(), **inputs})
-    second = place.replace(first, {**place.snapshot(), **inputs})
-    assert sha256(path_of(second.outputs).read_bytes()).hexdigest() == second.outputs["sha256"]
-    # A run that was interrupted before the delete: the next one does it, and sees only that nothing has changed.
-    with serve(env=place.emulator.environment) as later:
-        later.diff(NAME, second.id, second.outputs, {**inputs, "version_id": second.outputs["version_id"]})
-        later.delete(NAME, first.id, first.outputs)
-    assert place.files() == {"latest.zip"}
 
 
 def test_a_delete_keeps_the_object_unless_told_otherwise(serve: Serve, place: Place) -> None:

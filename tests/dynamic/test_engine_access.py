@@ -124,25 +124,10 @@ def test_an_error_is_its_text_and_nothing_else(servicer: Servicer, call: Callabl
     assert (error.code, error.message, error.kept) == ("UNKNOWN", text, None)
 
 
-def test_an_empty_error_is_not_taken_for_a_success(servicer: Servicer) -> None:
-    assert failure(servicer.create, A, {"fail": ""}).code == "UNKNOWN"
-
-
 def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None:
     assert failure(servicer.create, A, {"surrogate": True}).message == "broken ? text"
     assert servicer.progress(A) == ["broken ? row"]
     assert servicer.diagnostics(A) == ["broken ? line"]
-
-
-def test_debugging_brings_the_traceback_and_the_cause_back(toy: Toy) -> None:
-    with toy(env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
-        for message in (
-            failure(servicer.create, A, {"fail": "refused"}).message,
-            *kept(servicer.create, A, {"keep": "refused"}).reasons,
-        ):
-            assert message.startswith("refused\n")
-            assert "Traceback" in message
-            assert "invalid literal for int() with base 10: 'the cause'" in message
 
 
 def test_a_bug_keeps_its_traceback_even_after_plain_errors(servicer: Servicer) -> None:
@@ -210,11 +195,6 @@ def test_a_fleet_waits_side_by_side_also_what_came_before_the_widening(toy: Toy,
         assert [call.result(30).id for call in calls] == ["toy/1"] * width
 
 
-def test_widening_never_narrows(toy: Toy) -> None:
-    with toy(config={"toy:width": "2"}) as servicer:
-        assert servicer.create(A, {}).outputs["width"] == 4
-
-
 # Fallbacks: what the SDK lacks, and what then happens instead
 
 
@@ -225,11 +205,6 @@ def test_without_a_context_nothing_is_kept_and_an_error_is_still_free_of_traceba
         assert error.message.strip() == "ProviderError: refused\n  twice"
         error = failure(servicer.create, A, {"keep": "still waiting"})
         assert (error.kept, error.message.strip()) == (None, "ProviderError: not kept")
-
-
-def test_without_a_context_debugging_still_shows_the_traceback(broken: Toy) -> None:
-    with broken("context", SQUARECLOUD_DEBUG="1") as servicer:
-        assert "Traceback" in failure(servicer.create, A, {"fail": "refused"}).message
 
 
 def test_without_a_urn_messages_stand_at_the_stack(broken: Toy) -> None:

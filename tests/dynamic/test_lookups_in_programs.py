@@ -115,15 +115,6 @@ def test_bad_arguments_are_named_before_anything_is_asked(
     assert text.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["get_database", "get_latest_snapshot"])
-def test_a_database_is_needed(name: str) -> None:
-    assert outcome_of(name, None).startswith(f"{name}: database_id is required: the id of the database to ")
-    assert outcome_of(name, "a b") == (
-        f"{name}: database_id must be a bare id, of letters, digits, - and _ only.\n"
-        "more: squarecloud-snapshots explain lookup-failed"
-    )
-
-
 def test_an_output_belongs_to_the_twin() -> None:
     async def call() -> None:
         with pytest.raises(

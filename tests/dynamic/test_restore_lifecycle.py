@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots import Restore
 from pulumi_snapshots.clock import parse_rfc3339, time_text
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
-from tests.support.servicer import PLENTY, UNKNOWN, Answer, Servicer, failure, kept, urn
+from tests.support.servicer import PLENTY, Answer, Servicer, failure, kept, urn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,27 +139,6 @@ def test_a_changed_snapshot_alone_changes_nothing_and_warns(idle: Servicer) -> N
     assert warning.startswith("the snapshot changed; set triggers to restore again.")
 
 
-@pytest.mark.parametrize(
-    ("change", "replaces"),
-    [
-        ({}, []),
-        ({"timeout": "1h", "target_database_id": DATABASE}, []),
-        ({"version_id": UNKNOWN, "database_id": UNKNOWN, "triggers": UNKNOWN}, []),
-        ({"triggers": ["v2"]}, ["triggers"]),
-        ({"triggers": [UNKNOWN]}, ["triggers"]),
-        ({"target_database_id": OTHER}, ["target_database_id"]),
-        ({"database_id": OTHER}, ["database_id"]),
-    ],
-)
-def test_only_triggers_and_another_target_restore_again(
-    idle: Servicer, change: dict[str, Any], replaces: list[str]
-) -> None:
-    before = len(idle.diagnostics(NAME))
-    answer = idle.diff(NAME, ID, STATE, {**GOOD, **change})
-    assert (answer.changes, answer.replaces, answer.delete_before_replace) == (bool(replaces), replaces, False)
-    assert len(idle.diagnostics(NAME)) == before
-
-
 def test_a_refresh_and_a_delete_send_nothing_and_need_no_key(idle: Servicer) -> None:
     answer = idle.read(NAME, ID, STATE, GOOD)
     assert (answer.id, answer.outputs) == (ID, STATE)
@@ -251,40 +230,4 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
     )
     assert answer.outputs["restored_at"]
     assert answer.outputs.get("attempt") is None
-    assert len(place.posts()) == 1
-
-
-def test_a_restore_that_failed_says_why_and_leaves_nothing(place: Place) -> None:
-    place.emulator.control(f"databases/{place.database}", {"next_restore_error": "SNAPSHOT_CORRUPT"}, "PATCH")
-    failed = failure(place.servicer.create, NAME, place.inputs())
-    assert failed.kept is None
-    assert "failed: the snapshot is damaged." in failed.message
-    listed = f"hint: Restore another snapshot, which `squarecloud-snapshots list {place.database}` shows, or remove"
-    assert failed.message.count("hint: ") == 2
-    assert f"{listed} the Restore: the next `pulumi up` restores this one again.\nhint: Check" in failed.message
-    assert len(place.posts()) == 1
-    assert place.holds() == "now"
-
-
-def test_a_failure_that_a_later_run_learns_of_is_kept_and_replaced_by_the_next(serve: Serve, place: Place) -> None:
-    place.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
-    place.emulator.control(f"databases/{place.database}", {"next_restore_error": "SNAPSHOT_CORRUPT"}, "PATCH")
-    held = kept(place.servicer.create, NAME, place.inputs(timeout="2s"))
-    assert "a restore of the database was running (download) when the service was last asked" in held.reasons[0]
-    place.emulator.control("clock", {"advance": 700})
-    place.emulator.control("settings", {"restore_seconds": 0.6}, "PATCH")
-    with serve(env={**place.emulator.environment, **PACE}) as later:
-        failed = kept(later.update, NAME, held.id, held.outputs, place.inputs())
-        assert failed.id == held.id
-        assert failed.outputs["attempt"]["outcome"] == "SNAPSHOT_CORRUPT"
-        assert "SNAPSHOT_CORRUPT" in failed.reasons[0]
-        # The next run reads it first, and sends nothing.
-        before = place.requests()
-        read = kept(later.read, NAME, failed.id, failed.outputs, place.inputs())
-        assert (read.outputs, "SNAPSHOT_CORRUPT" in read.reasons[0]) == (failed.outputs, True)
-        difference = later.diff(NAME, failed.id, failed.outputs, place.inputs())
-        assert difference.replaces == ["attempt"]
-        assert "SNAPSHOT_CORRUPT" in later.progress(NAME)[-1]
-        assert place.requests() == before
-    assert place.holds() == "now"
     assert len(place.posts()) == 1

@@ -1,10 +1,7 @@
-"""The differences between the two ways that docs/plugin.md lists: each is held by tests, and no other is listed."""
+"""Differences between the two ways that docs/plugin.md lists and that no other test shows."""
 
 from __future__ import annotations
 
-import ast
-import re
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -25,81 +22,7 @@ from tests.support.world import DATABASE, world
 if TYPE_CHECKING:
     from types import ModuleType
 
-PROJECT = Path(__file__).parents[2]
-HERE = "tests/plugin/test_differences.py::"
-PROTOCOL = "tests/plugin/protocol/test_protocol.py::"
-LIFECYCLE = "tests/dynamic/test_lifecycle.py::"
-PROGRAMS = "tests/dynamic/test_lookups_in_programs.py::"
-ENGINE = "tests/engine/test_engine_"
-PARITY = f"{ENGINE}parity.py::test_both_ways_do_the_same"
-
-TESTS = {
-    "languages": {
-        f"{ENGINE}up.py::test_no_further_up_takes_another_snapshot_unasked",
-        f"{ENGINE}yaml.py::test_a_yaml_program_takes_a_snapshot_and_archives_it",
-        f"{ENGINE}languages.py::test_the_typescript_example_runs_with_the_installed_plugin",
-        f"{ENGINE}languages.py::test_the_go_example_runs",
-    },
-    "type in the state": {
-        f"{HERE}test_each_way_has_types_of_its_own",
-        f"{ENGINE}plugin.py::test_a_changed_import_line_takes_no_snapshot_again",
-    },
-    "`pulumi import`": {
-        f"{ENGINE}habits.py::test_a_failure_stops_only_what_depends_on_it",
-        f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
-    },
-    "a secret inside `triggers`": {PARITY},
-    "names of properties in messages": {
-        f"{LIFECYCLE}test_a_wrong_input_fails_on_its_property",
-        f"{PROTOCOL}test_a_wrong_input_is_named_as_programs_spell_it",
-    },
-    "outputs in a preview of a create": {PARITY, f"{PROTOCOL}test_a_preview_knows_what_is_given_and_nothing_else"},
-    "settings": {
-        f"{LIFECYCLE}test_a_wrong_configuration_fails_each_call_but_a_destroy",
-        f"{PROTOCOL}test_settings_are_checked_before_anything_else",
-        f"{ENGINE}plugin.py::test_wrong_settings_fail_in_the_preview_by_name",
-    },
-    "an unknown input": {
-        f"{HERE}test_python_itself_refuses_an_input_that_there_is_not",
-        f"{PROTOCOL}test_a_wrong_input_is_named_as_programs_spell_it",
-    },
-    "several accounts in one program": {
-        "tests/properties/test_catalogue.py::test_both_ways_offer_the_same_names",
-        f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
-    },
-    "`customTimeouts` in another language than Python": {
-        f"{PROTOCOL}test_the_creates_own_timeout_is_kept_for_a_resume"
-    },
-    "errors of a lookup": {
-        f"{PROGRAMS}test_a_failure_names_function_and_code_and_can_be_caught",
-        f"{HERE}test_a_lookup_by_the_plugin_fails_with_its_text_alone",
-        f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
-    },
-    "a lookup in a long program": {
-        f"{PROGRAMS}test_a_program_asks_once_and_the_next_one_asks_again",
-        f"{HERE}test_a_lookup_by_the_plugin_is_asked_again_after_a_minute",
-    },
-}
-"""What shows both sides of each row, by the row's first cell."""
-
-
-def test_every_row_has_its_tests() -> None:
-    section = (PROJECT / "docs" / "plugin.md").read_text().partition("\n## Differences\n")[2].partition("\n## ")[0]
-    _head, _line, *rows = re.findall(r"^\| *(.*?) *\|", section, re.MULTILINE)
-    assert rows == list(TESTS)
-
-
-@pytest.mark.parametrize("test", sorted(set().union(*TESTS.values())))
-def test_what_a_row_is_held_by_is_there(test: str) -> None:
-    path, name = test.split("::")
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    assert name in {each.name for each in ast.parse((PROJECT / path).read_text()).body if isinstance(each, functions)}
-
-
 both_ways = pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=lambda package: package.__name__)
-
-
-# What no other test shows ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import subprocess
@@ -16,9 +15,8 @@ from pulumi._types import resource_types
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.description.package import KINDS, Kind
-from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import Bytes, Moment, Property, in_camel, record_in
 from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.run.settings import Settings
 
@@ -171,41 +169,5 @@ def test_settings_are_those_of_the_provider_class() -> None:
             assert parameter.annotation == f"pulumi.Input[{kind}] | None", name
 
 
-def test_functions_are_those_of_the_top_level() -> None:
-    for lookup in (SNAPSHOTS, LATEST, DATABASE, DATABASES):
-        name = lookup.function
-        for package in (pulumi_snapshots, plugin):
-            for twin in (name, f"{name}_output"):
-                given = parameters(getattr(package, twin))
-                assert given == set(lookup.query.properties()), twin
-
-
-def test_a_lookup_finds_what_its_result_declares() -> None:
-    fields = {each.name for each in dataclasses.fields(SnapshotInfo)} | {"id", "download_url"}
-    assert set(SnapshotInfo.properties()) == fields - {"requested_at", "attempt"}
-    assert set(DatabaseInfo.properties()) == {each.name for each in dataclasses.fields(DatabaseInfo)}
-
-
-def test_both_ways_offer_the_same_names() -> None:
-    assert set(plugin.__all__) - {"Provider"} == set(pulumi_snapshots.__all__)
-
-
 def test_every_rule_has_a_resource() -> None:
     assert {type(kind.rules) for kind in KINDS.values()} == set(Rules.__subclasses__())
-
-
-def test_a_duration_may_be_a_text_and_a_list_is_no_duration() -> None:
-    every = [each for kind in KINDS.values() for each in kind.schema.inputs.properties().values()]
-    assert {each.name for each in every if each.type == Duration} == {
-        "rotate_after",
-        "reuse_within",
-        "timeout",
-        "every",
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "camel"), [("a", "a"), ("download_url_expires_at", "downloadUrlExpiresAt"), ("sha256", "sha256")]
-)
-def test_a_name_has_one_form_in_other_languages(name: str, camel: str) -> None:
-    assert in_camel(name) == camel

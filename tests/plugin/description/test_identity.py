@@ -102,13 +102,3 @@ def test_the_site_has_the_logo_and_the_page_that_the_schema_names() -> None:
     assert "<svg" in (docs / LOGO).read_text()
     assert (docs / LOGO).with_suffix(".png").read_bytes().startswith(b"\x89PNG"), "for C#, which takes no SVG"
     assert (docs / CONFIGURATION).with_suffix(".md").is_file()
-
-
-def test_no_name_is_in_somebody_elses_scope() -> None:
-    texts = [text for names in schema()["language"].values() for text in names.values() if isinstance(text, str)]
-    assert texts
-    assert [
-        text for text in texts if "example" in text or "@pulumi" in text or text.lower().startswith("pulumi.")
-    ] == []
-    assert schema()["language"]["csharp"]["rootNamespace"] != "Pulumi"
-    assert schema()["language"]["java"]["basePackage"] != "com.pulumi"

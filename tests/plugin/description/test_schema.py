@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.plugin.description.package import KINDS, Kind
 from pulumi_snapshots.plugin.description.schema import schema
-from pulumi_snapshots.properties.catalogue import Bytes, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pulumi_snapshots.run.calls import Changes
 
 
 def test_what_is_secret_is_marked_as_such() -> None:
@@ -125,68 +116,6 @@ def test_what_can_be_imported_says_how() -> None:
     gets = {name: each["stateInputs"] for name, each in schema()["resources"].items() if "stateInputs" in each}
     assert set(gets) == {"squarecloud:index:Snapshot"}
     assert {"databaseId", "triggers"} <= set(gets["squarecloud:index:Snapshot"]["properties"])
-
-
-STATE = {
-    "database_id": "d" * 32,
-    "version_id": "v",
-    "requested_at": "2026-11-01T00:00:00Z",
-    "created_at": "2026-11-01T00:00:00Z",
-    "restored_at": "2026-11-01T00:00:00Z",
-    "archived_at": "2026-11-01T00:00:00Z",
-    "destination": "file:///here/",
-    "uri": "file:///here/x.zip",
-    "size": 1,
-    "sha256": "0",
-    "mark": "0",
-    "scratch_database_id": "f" * 32,
-    "connection": "postgresql://scratch.invalid/shop",
-    "passed": True,
-}
-GIVEN: dict[str, Any] = {"triggers": ["a"], "recipients": ["age1a"], "overwrite": True, "overwrite_scratch": True}
-OTHERS: dict[str, Any] = {
-    "triggers": ["b"],
-    "recipients": ["age1b"],
-    "destination": "file:///elsewhere/",
-    "keep": {"last": 3},
-    "created_at": "2026-11-02T00:00:00Z",
-    "download_url": "https://other.invalid/",  # of the same version, which is given too
-}
-"""Other values of inputs, where any text, number or truth is none."""
-
-
-def _compare(kind: Kind, new: dict[str, Any]) -> Changes:
-    old = {**STATE, **GIVEN, "target_database_id": new.get("target_database_id") and STATE["database_id"]}
-    record: Any = kind.schema.record.from_outputs(
-        {**STATE, "target_database_id": STATE["database_id"], "available": True}
-    )
-    now = datetime(2026, 11, 1, 1, tzinfo=UTC)
-    if isinstance(record, ArchiveRecord):
-        return archive_difference(record, old, new)
-    return kind.rules.changes(record, old, new, now)
-
-
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.schema.name)
-def test_an_input_is_marked_if_another_value_replaces_the_resource(kind: Kind) -> None:
-    properties = schema()["resources"][kind.token]["inputProperties"]
-    inputs = kind.schema.inputs.properties()
-    given = {name: value for name, value in {**STATE, **GIVEN}.items() if name in inputs}
-    assert not _compare(kind, given).replaces
-    replacing = set()
-    for name, each in inputs.items():
-        other = (
-            OTHERS[name]
-            if name in OTHERS
-            else {int: 2, Bytes: 2, bool: True, Duration: 7200.0}.get(each.type, "e" * 32)
-        )
-        if _compare(kind, {**given, name: other}).replaces:
-            replacing.add(each.camel)
-    if {"databaseId", "versionId"} <= replacing:
-        replacing.add("snapshot")  # it stands for these two
-    assert {name for name, each in properties.items() if each.get("willReplaceOnChanges")} == replacing
-
-
-# The metaschema's rules, as Pulumi publishes them (pkg/codegen/schema/pulumi.json)
 
 
 def _properties(node: Any) -> Iterator[dict[str, Any]]:
