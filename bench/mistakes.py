@@ -109,9 +109,9 @@ MISTAKES = (
     ("ledger", "[*writes, write][-WRITES_KEPT:]", "[write]"),
     ("ledger", "check.replace, secrets.token_bytes(), stale)", "check.overwrite, secrets.token_bytes())"),
     # How fast.
-    ("service", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
-    ("service", "for lane, at in ends.items() if now < at < now + LONGEST_BLOCK", "for lane, at in ends.items() if False"),
-    ("service", "for later, sent in ((0.0, self._others), (courtesy, self._own)):", "for later, sent in ((courtesy, self._own),):"),
+    ("service", "now - KEPT < each[0] < now + AHEAD]", "now - KEPT < each[0]]"),
+    ("service", "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK", "for lane, at in self.blocks.items() if False"),
+    ("service", "return Slots([*others, *own],", "return Slots(own,"),
     ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "leave_by = session.clock.utc() + CLAIM_LASTS - since", "leave_by = session.clock.utc() + timedelta(days=1)"),

@@ -33,13 +33,12 @@ def system_suspended() -> float:
 
     0 on a system that does not tell: there a POST that was under way meanwhile may not be matched to its snapshot.
     """
-    clocks = (getattr(time, "CLOCK_BOOTTIME", None), getattr(time, "CLOCK_MONOTONIC", None))
+    counting, stopping = "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"
     if sys.platform == "darwin":
-        clocks = (time.CLOCK_MONOTONIC, time.CLOCK_UPTIME_RAW)
-    counting, stopping = clocks
-    if counting is None or stopping is None:
+        counting, stopping = "CLOCK_MONOTONIC", "CLOCK_UPTIME_RAW"
+    if not hasattr(time, counting):
         return 0.0
-    return time.clock_gettime(counting) - time.clock_gettime(stopping)
+    return time.clock_gettime(getattr(time, counting)) - time.clock_gettime(getattr(time, stopping))
 
 
 def rfc3339(moment: datetime) -> str:
@@ -90,31 +89,24 @@ class Clock:
 
     Args:
         start: the UTC time at the first use; this machine's time if not given.
-        suspended: the seconds for which the machine was suspended since some moment; the system's count if not given, and
-            none if there is a `start`.
+        suspended: counts the seconds for which the machine was suspended; the system's unless given, none with a `start`.
     """
 
     def __init__(self, start: datetime | None = None, suspended: Callable[[], float] | None = None) -> None:
         self._start = start
-        self._start_monotonic: float | None = None
         self._suspended = suspended or (system_suspended if start is None else lambda: 0.0)
-        self._start_suspended = 0.0
+        self._began: tuple[float, float] | None = None  # monotonic time and suspensions at the first use
 
     monotonic = staticmethod(anyio.current_time)
     """Seconds on the event loop's clock; only differences are meaningful."""
 
     def utc(self) -> datetime:
         """The date and time in UTC."""
-        now = self.monotonic()
-        if self._start is None:
-            self._start = system_utc()
-        if self._start_monotonic is None:
-            self._start_monotonic = now
-            self._start_suspended = self._suspended()
-        slept = self._suspended() - self._start_suspended
-        if slept < SHORT_SLEEP:
-            slept = 0.0
-        return self._start + timedelta(seconds=now - self._start_monotonic + slept)
+        now, suspended = self.monotonic(), self._suspended()
+        self._start = self._start or system_utc()
+        self._began = self._began or (now, suspended)
+        slept = suspended - self._began[1]
+        return self._start + timedelta(seconds=now - self._began[0] + (slept if slept >= SHORT_SLEEP else 0.0))
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop's clock. Nothing else in this project sleeps."""

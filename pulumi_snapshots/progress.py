@@ -34,16 +34,15 @@ class Fleet:
     def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
         self.clock = clock
         self._announce = announce
-        self._phases: dict[Member, Phase] = {}
+        self.phases: dict[Member, Phase] = {}
         self._ended = {"done": 0, "kept as pending": 0, "failed": 0}
         self._announced = False
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
         """Count a snapshot while the body creates or resumes it."""
-        member = Member(self, listener)
-        self._phases[member] = "queue"
-        end = "failed"
+        member, end = Member(self, listener), "failed"
+        self.phases[member] = "queue"
         try:
             yield member
             end = "done"
@@ -51,20 +50,15 @@ class Fleet:
             end = "kept as pending"
             raise
         finally:
-            del self._phases[member]
+            del self.phases[member]
             self._ended[end] += 1
-            if self._announced and self._announce is not None and not self._phases:
+            if self._announced and self._announce is not None and not self.phases:
                 self._announce(self.summary())  # otherwise an old one would stay
-
-    def moves(self, member: Member, phase: Phase | None) -> None:
-        """Note the phase of a snapshot, None if it has not changed."""
-        if phase is not None and member in self._phases:  # the member of a restore is not counted
-            self._phases[member] = phase
 
     @property
     def is_many(self) -> bool:
         """Whether there are so many snapshots that only changes are shown."""
-        return len(self._phases) >= MANY
+        return len(self.phases) >= MANY
 
     async def keep_announcing(self) -> None:
         """Announce a summary every minute while there are many snapshots; runs until it is cancelled."""
@@ -76,7 +70,7 @@ class Fleet:
 
     def summary(self) -> str:
         """The number of snapshots in each phase; without times, which would be old before the next one."""
-        waiting = Counter(self._phases.values())
+        waiting = Counter(self.phases.values())
         counts = {
             **self._ended,
             "not listed yet": waiting["listing"],
@@ -88,11 +82,11 @@ class Fleet:
 
 
 class Member:
-    """One snapshot of a fleet; limits how much its listener gets."""
+    """One snapshot of a fleet; limits how much its listener gets. `note` and `warn` are the listener's."""
 
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
-        self._fleet = fleet
-        self._listener = listener
+        self._fleet, self._listener = fleet, listener
+        self.note, self.warn = listener.note, listener.warn
         self._shown: float = -math.inf
         self._waits_for = ""
 
@@ -124,7 +118,6 @@ class Member:
         now, state = self._fleet.clock.monotonic(), text + why
         if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
             return
-        self._waits_for, self._shown = state, now
         if self._fleet.is_many:  # the text is shown once, without what would soon be out of date
             detail, next_check = "", None
         form, time = "{text}{detail}{reason}", until or next_check or at_most
@@ -135,22 +128,15 @@ class Member:
         elif at_most:
             form = "{text}{detail}, until {time} at most{reason}"
         shown = TimeOfDay(time) if time else ""
-        self._fleet.moves(self, phase)
-        self._listener.progress(Text(form, text=text, time=shown, detail=detail, reason=f": {why}" if why else ""))
+        self.progress(Text(form, text=text, time=shown, detail=detail, reason=f": {why}" if why else ""), phase)
+        self._waits_for, self._shown = state, now
 
     def progress(self, text: Words, phase: Phase | None = None) -> None:
         """Show an event, and note the phase; None if that has not changed."""
         self._waits_for = ""
-        self._fleet.moves(self, phase)
+        if phase is not None and self in self._fleet.phases:  # the member of a restore is not counted
+            self._fleet.phases[self] = phase
         self._listener.progress(text)
-
-    def note(self, text: Words) -> None:
-        """Show good news that stay visible after the run."""
-        self._listener.note(text)
-
-    def warn(self, text: Words) -> None:
-        """Show a warning that stays visible after the run."""
-        self._listener.warn(text)
 
 
 def short_id(id_: str) -> str:

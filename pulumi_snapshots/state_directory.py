@@ -1,9 +1,12 @@
-"""The directory for files that outlive a run."""
+"""The directory for files that outlive a run, and how they are written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 VARIABLE = "SQUARECLOUD_STATE_DIR"
 
@@ -28,3 +31,14 @@ def home_directory(environment: Mapping[str, str]) -> Path:
         return Path(environment.get("HOME") or "~").expanduser()
     except RuntimeError:  # there is no HOME, and the system does not list the user, as in some containers
         return Path("~")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which replaces `path` when the block ends, and never does if the block fails or the machine dies."""
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("w+b") as target:
+        yield target
+        target.flush()
+        os.fsync(target.fileno())
+    unfinished.replace(path)

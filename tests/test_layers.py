@@ -47,7 +47,7 @@ LAYERS = (
     "storage",
     "properties",
     ("stopping", "errors"),
-    ("addresses", "clock", "late", "state_directory", "whole_file"),
+    ("clock", "late", "state_directory"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 

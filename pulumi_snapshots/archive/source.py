@@ -96,11 +96,12 @@ class Source:
         while True:
             before, http = self.received, self._transfers.http
             try:
-                async with open_download(self._url, http=http, offset=before, known=self._served) as part:
+                asked = open_download(self._url, http=http, offset=before, known=self._served)
+                async with asked as (served, arriving):
                     if self._served is None:
-                        self._served = self._checked(part.served)
+                        self._served = self._checked(served)
                         yield b""
-                    async for piece in part.pieces:
+                    async for piece in arriving:
                         pieces.append(piece)
                         waiting += len(piece)
                         self.received += len(piece)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, distribution
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pulumi_snapshots.clock import time_text
 
@@ -21,7 +17,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"\{([a-z_]+)\}")
 PUBLISHED = False
 """Whether an index may have the package, as the classifiers in pyproject.toml say; a test compares the two."""
-PACKAGE = "pulumi-snapshots"
 NOTHING_LOADED = "Nothing was loaded."
 """What was done with an archive that is not what it must be."""
 
@@ -77,13 +72,8 @@ def sentence(text: str) -> str:
 
 
 def pip_install(extra: str) -> str:
-    """The command that installs an extra, in words for an error: from the clone of this installation, or from an index."""
-    source = PACKAGE if PUBLISHED else "/path/to/clone"
-    with suppress(PackageNotFoundError, ValueError):
-        url = urlsplit(json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", ""))
-        if url.scheme == "file":
-            source = unquote(url.path)
-    return f"pip install '{source}[{extra}]'"
+    """The command that installs an extra: from an index, or from a clone."""
+    return f"pip install '{'pulumi-snapshots' if PUBLISHED else '/path/to/clone'}[{extra}]'"
 
 
 NOT_KEPT = "The installed Pulumi SDK has no known way to keep it in the stack's state"
@@ -107,8 +97,7 @@ class Step(Enum):
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
-    CHECK_SHARED_STATE = "Check {shared_state}, its credentials and their rights."
-    CHECK_SHARED_FOLDER = "Check the folder that {shared_state} names."
+    CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."
     ALLOW_LISTING = (
         "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it an object that "
         "does not exist yet looks like a refusal."
@@ -161,7 +150,7 @@ class Step(Enum):
     KEEP_WAITING = "It is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
-    SHOW_OTHER_SNAPSHOT = "If that is another one, run a preview of it: it shows that its state has the snapshot."
+    SHOW_OTHER = "If that is another one, run a preview of it: it shows that its state has it."
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     SNAPSHOT_NOT_KEPT = (
@@ -190,7 +179,6 @@ class Step(Enum):
         f"{NOT_KEPT}. The next {{run}} on this machine still watches the database; one on another machine restores again, over "
         "whatever the database holds by then: remove the Restore first."
     )
-    SHOW_OTHER = "If that is another one, run a preview of it: it shows that its state has the restore."
     RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
     RESTORES_NEXT = (
@@ -239,6 +227,11 @@ class Next(Text):
         self.step = step
 
 
+def next_steps(steps: Iterable[Step | Next]) -> tuple[Next, ...]:
+    """Steps with their facts."""
+    return tuple(each if isinstance(each, Next) else Next(each) for each in steps)
+
+
 class Explained(Exception):
     """An error that a user reads. `str()` is what happened and what was done, in Python's names and without next steps.
 
@@ -253,11 +246,11 @@ class Explained(Exception):
 
     exchange = ""
 
-    def __init__(self, happened: Words, done: Words = "", then: Iterable[Next] = ()) -> None:
+    def __init__(self, happened: Words, done: Words = "", then: Iterable[Step | Next] = ()) -> None:
         super().__init__(happened)
         self.happened = happened
         self.done = done
-        self.then = tuple(then)
+        self.then = next_steps(then)
 
     def worded(self, word: Callable[[object], str]) -> str:
         """What happened and what was done, in sentences, as another error's text holds it; `word` words each text."""
@@ -277,12 +270,7 @@ class Explained(Exception):
         return f"{self.worded(str)} {self.evidence}".rstrip()
 
 
-class _Record(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-R = TypeVar("R", bound=_Record)
+R = TypeVar("R")
 U = TypeVar("U", bound="Unresolved[Any]")
 
 
@@ -306,22 +294,17 @@ class Unresolved(Explained, Generic[R]):
     def __init__(
         self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> None:
-        self.told = happened
-        if cause:
-            template = "{happened} {cause}" if happened else "{cause}"
-            happened = Text(template, happened=happened, cause=cause)
+        self.record, self.told, self.undecided = record, happened, undecided
+        self.cause = self.__cause__ = cause
         self._before = cause.then if cause else ()
-        super().__init__(
-            happened, then=(*self._before, *(self.steps_if_undecided if undecided else self.steps_if_pending))
-        )
-        self.record = record
-        self.undecided = undecided
-        self.__cause__ = cause
+        if cause:
+            happened = Text("{happened} {cause}" if happened else "{cause}", happened=happened, cause=cause)
+        steps = self.steps_if_undecided if undecided else self.steps_if_pending
+        super().__init__(happened, then=(*self._before, *steps))
 
     def about(self, kind: type[U], record: Any) -> U:
         """Make the same error of another kind, about another record."""
-        cause = self.__cause__ if isinstance(self.__cause__, Explained) else None
-        return kind(record, self.told, undecided=self.undecided, cause=cause)
+        return kind(record, self.told, undecided=self.undecided, cause=self.cause)
 
     def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
         """The next steps if the state cannot keep it: the next run on this machine may still find it, or on any machine."""
@@ -340,23 +323,15 @@ class LedgerUnavailable(Explained):
     `then` are the next steps if they are other ones than for every such place; `is_shared`, if several machines share it.
     """
 
-    def __init__(self, where: str, why: str, then: Iterable[Next] = (), is_shared: bool = False) -> None:  # noqa: FBT001, FBT002  its arguments are kept in order
+    def __init__(self, where: str, why: str, then: Iterable[Step | Next] = (), *, is_shared: bool = False) -> None:
         name = "{shared_state}" if is_shared else "The ledger of this machine"
-        of_bucket = Step.CHECK_SHARED_STATE if "://" in where else Step.CHECK_SHARED_FOLDER
-        other = of_bucket if is_shared else Step.USE_OTHER_STATE_DIRECTORY
-        super().__init__(
-            Text(name + " cannot be used: {where}: {why}", where=where, why=why),
-            "Nothing was started: what is sent must be written down there first.",
-            tuple(then) or (Next(other), Next(Step.RUN_AGAIN)),
-        )
-        self.args = (where, why, self.then, is_shared)
+        other = Step.CHECK_SHARED_STATE if is_shared else Step.USE_OTHER_STATE_DIRECTORY
         self.trouble = f"{where}: {why}"
-
-    def again(self) -> LedgerUnavailable:
-        """Make the same error for another caller, since one that several raise would collect the causes of all."""
-        other = LedgerUnavailable(*self.args)
-        other.__cause__ = self.__cause__
-        return other
+        super().__init__(
+            Text(name + " cannot be used: {trouble}", trouble=self.trouble),
+            "Nothing was started: what is sent must be written down there first.",
+            tuple(then) or (other, Step.RUN_AGAIN),
+        )
 
 
 class NoSuchSnapshot(Explained):

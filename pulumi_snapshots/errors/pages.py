@@ -9,41 +9,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.state_directory import state_directory
-from pulumi_snapshots.whole_file import written_whole
+from pulumi_snapshots.state_directory import state_directory, written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EXPLAIN = "squarecloud-snapshots explain"
 """The command that shows a section, without a network."""
-PACKED = Path(__file__).parent / "page_texts"
-"""Where a wheel has the pages."""
-IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
+PACKED, IN_REPOSITORY = Path(__file__).parent / "page_texts", Path(__file__).parents[2] / "docs" / "errors"
+"""The folders of the pages: in a wheel, and in the repository."""
 LAST_ERROR = "last-error.txt"
 WITHOUT_PAGE = frozenset(
     {
-        *(
-            "Explained",
-            "SquareCloudError",
-            "Unresolved",
-            "Unfinished",
-            "ClaimRefused",
-            "NothingBegan",
-            "Overtaken",
-            "Unfit",
-            "TimeIsUp",
-            "WrongArgument",  # says all that there is to say
-        ),
-        *("Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
+        *("Explained", "SquareCloudError", "Unresolved", "Unfinished", "ClaimRefused", "NothingBegan", "Overtaken"),
+        *("Unfit", "TimeIsUp", "WrongArgument", "Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
     }
 )
-"""Errors that users do not meet by these names."""
-
-
-def page_name(kind: type[BaseException]) -> str:
-    """The name that `explain` takes: `key-refused` for `KeyRefused`."""
-    return _dashed(kind.__name__)
+"""Errors that users do not meet by these names, or that say all that there is to say."""
 
 
 def with_pointer(text: str, error: BaseException) -> str:
@@ -59,14 +41,14 @@ def page_of(error: BaseException) -> str | None:
     while cause is not None and type(cause).__module__.startswith("pulumi_snapshots."):
         kind = type(cause)
         if not kind.__name__.startswith("_") and kind.__name__ not in WITHOUT_PAGE:
-            name = page_name(kind)
+            name = page_name(kind.__name__)
         cause = cause.__cause__
     return name
 
 
 def page_names() -> list[str]:
     """The names of all errors that have a section."""
-    return sorted(map(_dashed, _sections()))
+    return sorted(map(page_name, _sections()))
 
 
 def page_text(name: str) -> str | None:
@@ -83,7 +65,7 @@ def page_text(name: str) -> str | None:
 def pages_about(code: str) -> list[str]:
     """The names of the sections about a code of the service, such as `KEEP_CALM`, or about a status, such as `429`."""
     word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
-    return sorted(_dashed(name) for name, text in _sections().items() if word.search(text))
+    return sorted(page_name(name) for name, text in _sections().items() if word.search(text))
 
 
 def summary(name: str) -> str:
@@ -112,7 +94,8 @@ def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
 
 def _sections() -> dict[str, str]:
     """The text of each section by the error's name, which is its heading."""
-    pages = (path.read_text(encoding="utf-8") for path in _folder().glob("*.md") if path.stem != "index")
+    folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
+    pages = (path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.stem != "index")
     # Before the first heading of a page stands what its errors have in common.
     parts = (part.partition("\n") for page in pages for part in page.split("\n## ")[1:])
     return {name: text for name, _, text in parts}
@@ -122,9 +105,6 @@ def _plain(name: str) -> str:
     return re.sub("[-_ ]", "", name).lower()
 
 
-def _folder() -> Path:
-    return PACKED if PACKED.is_dir() else IN_REPOSITORY
-
-
-def _dashed(name: str) -> str:
+def page_name(name: str) -> str:
+    """The name that `explain` takes: `key-refused` for `KeyRefused`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Utc
-from pulumi_snapshots.whole_file import written_whole
+from pulumi_snapshots.state_directory import written_whole
 
 SECRET = {name for name, each in ListedSnapshot.model_fields.items() if not each.repr}
 """What is not kept of an entry: its URL and its key would open the data to anyone who reads the file."""

@@ -146,7 +146,7 @@ class Listings:
 
     def may_be_old(self, database_id: str, since: float) -> bool:
         """Whether a run has requested a database's own page before `since`, and the service may still serve it."""
-        return since - SERVICE_CACHE < self.client.listed_at(database_id) < since
+        return since - SERVICE_CACHE < self.client.limiter.listed_at(database_id) < since
 
     @property
     def recent(self) -> float:

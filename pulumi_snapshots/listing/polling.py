@@ -224,7 +224,7 @@ async def until_listed(  # noqa: PLR0913  what is known of it
                 with anyio.move_on_after(poll.at - now):
                     await listings.changed.wait()
                 continue
-            if (block := listings.client.blocked_until) is not None:
+            if (block := listings.client.limiter.blocked_until) is not None:
                 waits(BLOCKED, until=block, why=state)
             failure = await plan.poll(database_id, pending, poll)
     if failure is not None:

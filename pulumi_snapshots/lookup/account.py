@@ -6,13 +6,12 @@ the other got, and says how old it is, instead of waiting for its slot.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.errors import Text, TimeOfDay, Words
 from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.run.session import Session
@@ -42,22 +41,14 @@ class Page:
     kept: bool
 
 
-async def snapshots_of_account(
-    session: Session,
-    *,
-    origin: str | None = None,
-    may_be_kept: bool = True,
-    tell: Callable[[Words], None] = lambda _: None,
-) -> Page:
+async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
     """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
 
     What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
-    origin matters, the others may be incomplete. `tell` says until when it waits for its slot.
+    origin matters, the others may be incomplete.
     """
     if may_be_kept and (page := await _kept_lately(session)) is not None:
         return page
-    if (until := await session.rate_limiter.free_at(ACCOUNT_LISTING)) is not None:
-        tell(Text(f"queued until {{time}}: one listing of the account every {FRESH:.0f} s", time=TimeOfDay(until)))
     since = session.clock.monotonic()
     of_each = await session.complete_listings.of_account(since, origin=origin, unlisted=True)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)

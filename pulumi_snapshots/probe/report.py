@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.probe.facts import FACTS, NEVER, PUBLISHED
-from pulumi_snapshots.service.transport import Heard
-from pulumi_snapshots.whole_file import written_whole
+from pulumi_snapshots.service.transport import Answer
+from pulumi_snapshots.state_directory import written_whole
 
 Verdict = Literal["confirmed", "contradicted", "open"]
 Truth = bool | None
@@ -75,7 +75,7 @@ class Report:
         for each in content if isinstance(content, list) else ():
             self.hide_urls(each)
 
-    def heard(self, answer: Heard, code: str | None) -> None:
+    def heard(self, answer: Answer, code: str | None) -> None:
         """Note an answer: status, code, names of headers and times."""
         of = {"step": self.step, "request": f"{answer.method} {answer.path}", "status": answer.status, "code": code}
         at = {"headers": sorted(answer.headers), "first_byte_seconds": round(answer.first_byte, 3)}

@@ -25,7 +25,8 @@ from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import CREATE, Lane
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.service.transport import Heard
+from pulumi_snapshots.service.signed_url import problem_of_url
+from pulumi_snapshots.service.transport import Answer
 
 T = TypeVar("T")
 ListingName = Literal["own", "account"]
@@ -146,15 +147,15 @@ class Run:
     def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str) -> None:
         self.session, self.targets, self.report, self.listener, self.owner = session, targets, report, listener, owner
         self.client, self.clock, self.judge = session.client, session.clock, report.judge
-        self.last: Heard | None = None
+        self.last: Answer | None = None
         self.response: Any = None
         self.shots: list[Shot] = []
         self.base: dict[ListingName, tuple[float, bool]] = {}
         self.seen: dict[str, datetime | None] = {}
-        self._posted: Heard | None = None
+        self._posted: Answer | None = None
         self._asked = -PACE
         report.hide(session.settings.required_key().value)
-        self.client.on_answer(self.heard)
+        self.client.on_answer = self.heard
 
     def write(self) -> None:
         """Write the report as it stands, without what another client may have caused; raises `ReportUnwritable`."""
@@ -186,7 +187,7 @@ class Run:
 
     # Requests --------------------------------------------------------------------------------------------------------
 
-    def heard(self, answer: Heard) -> None:
+    def heard(self, answer: Answer) -> None:
         """Record an answer, and judge what is true of every answer."""
         body: Any = None
         with suppress(ValueError, RecursionError):
@@ -222,17 +223,16 @@ class Run:
         finally:
             self.write()
 
-    async def look(self, method: str, url: str | None) -> Heard | None:
+    async def look(self, method: str, url: str | None) -> Answer | None:
         """Request the first bytes of a download URL; None without an answer."""
-        if url is None:
+        if url is None or problem_of_url(url):
             return None
         self.report.hide_urls({"url": url})
         await self._pace()
-        with suppress(SquareCloudError):
-            answer = await self.client.look_at(method, url)
+        answer = await self.client.look_at(method, url)
+        if answer is not None:
             self.report.heard(answer, None)
-            return answer
-        return None
+        return answer
 
     def stop_at(self, error: SquareCloudError) -> None:
         """Stop the run at a refused key, a block or a used-up allowance."""

@@ -16,7 +16,7 @@ from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
 from pulumi_snapshots.service.signed_url import database_of, expiry_of, version_of
-from pulumi_snapshots.service.transport import Heard
+from pulumi_snapshots.service.transport import Answer
 
 PARTIAL, REFUSED = 206, 403
 HOUR = 3600.0
@@ -216,7 +216,7 @@ def _judge_answer(run: Run, shot: Shot) -> None:
 # The listings and the download URLs ----------------------------------------------------------------------------------
 
 
-async def _listings(run: Run, first: Shot) -> tuple[ListedSnapshot | None, Heard | None]:
+async def _listings(run: Run, first: Shot) -> tuple[ListedSnapshot | None, Answer | None]:
     """Request both listings once the first snapshot is done, and its URLs.
 
     Returns its entry, and the answer of the URL without a version.
@@ -342,7 +342,7 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
     return [listing for listing in run.base if run.report.facts[f"{listing}-cache-ends"][0] == "contradicted"]
 
 
-async def _unpinned(run: Run, first: Shot, second: Shot, before: Heard | None) -> None:
+async def _unpinned(run: Run, first: Shot, second: Shot, before: Answer | None) -> None:
     """Request the first URL without a version, now that there is a newer snapshot."""
     now = await run.look("GET", first.finished.url if first.finished and before else None)
     if now is None or before is None or now.status not in {OK, PARTIAL}:

@@ -19,7 +19,7 @@ from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, RESTORE
+from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.snapshot.record import split_id
 
 NOT_RESTORED = "Nothing was restored."
@@ -190,9 +190,7 @@ class Restoring:
             raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.TAKE_RESTORE_OUT)])
         name, runtime = inputs.name, inputs.runtime
         if name is None:
-            until = await session.rate_limiter.free_at(ACCOUNT_LISTING)
-            why = f"one listing of the account every {ACCOUNT_LISTING.per_account:.0f} s" if until else ""
-            operation.show("looking up the snapshot", until=until, why=why)
+            operation.show("looking up the snapshot")
             where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member.waits
             entry, by = await wait_for_version(*where, patience=inputs.timeout)
             if entry is None:

@@ -110,7 +110,7 @@ class StatusWatch:
         session = self.session
         self.followed = self.request.posted_at
         while True:
-            if (until := session.client.blocked_until) is not None:
+            if (until := session.rate_limiter.blocked_until) is not None:
                 self.waits(BLOCKED, until=until, why=f"{self._state}, {self._about()}")
             await self._poll_restore()
             pause = session.settings.poll_every

@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.place import BACKEND, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.run.backend import backend_place
+from pulumi_snapshots.service.signed_url import is_loopback
 from pulumi_snapshots.state_directory import state_directory
 
 if TYPE_CHECKING:

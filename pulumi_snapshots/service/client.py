@@ -7,12 +7,11 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import anyio
 import httpx
-from pydantic import ValidationError
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -20,12 +19,11 @@ from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,
     NotAllowed,
-    RequestRefused,
     ServiceFailed,
     SquareCloudError,
     Unavailable,
     UnreadableAnswer,
-    is_known,
+    is_new,
 )
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREDENTIALS, READ, Lane
 from pulumi_snapshots.service.models import (
@@ -34,15 +32,15 @@ from pulumi_snapshots.service.models import (
     DatabaseStatus,
     Finished,
     Listing,
-    Model,
     RestoreStatus,
     read_certificate,
     read_entries,
     read_statuses,
 )
 from pulumi_snapshots.service.rate_limiter import RateLimiter
-from pulumi_snapshots.service.transport import Answer, Heard, Transport, look_at, one_line, open_client
+from pulumi_snapshots.service.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Answer, Transport, one_line, open_client
 
+T = TypeVar("T")
 POST_READ_TIMEOUT = 120.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s. How long a restore
 takes to answer is not public, so it gets the same."""
@@ -56,6 +54,8 @@ HEALTH_WITHIN = 3.0
 """Seconds: an error waits for it."""
 HEALTH_LIMIT = 100
 """Characters of the service's own words."""
+FIRST_BYTES = 1024
+"""Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
 
 
 class Patience(NamedTuple):
@@ -68,21 +68,21 @@ class Patience(NamedTuple):
     """
 
     back_off: tuple[float, ...]
-    waits_out_block: bool
+    waits_out_block: bool = False
     within: float = GET_READ_TIMEOUT
 
 
-PATIENT = Patience(back_off=(2.0, 4.0), waits_out_block=True)
+PATIENT = Patience((2.0, 4.0), waits_out_block=True)
 """For waiting for a snapshot that has used up one of the day's allowance."""
-BRIEF = Patience(back_off=(2.0, 4.0), waits_out_block=False)
+BRIEF = Patience((2.0, 4.0))
 """For a refresh, which the user can run again."""
-ONCE = Patience(back_off=(), waits_out_block=False)
+ONCE = Patience(())
 """For a read that must not delay a run."""
-BRISK = Patience(back_off=(1.0,), waits_out_block=False, within=5.0)
+BRISK = Patience((1.0,), within=5.0)
 """For finding out whether the service answers at all: with its own word on an outage within 15 s."""
 
 
-class Client:
+class Client(Transport):
     """Typed access to the service with one API key.
 
     Every method raises a `SquareCloudError` if there is no answer, or if it is a refusal or unreadable. A database's id must
@@ -107,50 +107,42 @@ class Client:
         service_clock: ServiceClock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.service_clock = service_clock or ServiceClock(clock)
-        self._limiter = limiter
-        self._clock = clock
-        self._address, self._http = api_url, http
-        self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
+        super().__init__(api_url, api_key, clock, service_clock or ServiceClock(clock), http=http)
+        self.limiter = limiter
         self._asking_health = anyio.Lock()
         self._asked_health_at, self._health = -math.inf, ("", "")
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._transport.close()
+    async def look_at(self, method: str, url: str) -> Answer | None:
+        """Request the first bytes of a download URL by GET, or send a HEAD, to study its host; None without an answer.
 
-    def on_answer(self, hear: Callable[[Heard], None]) -> None:
-        """Let `hear` be called with each answer from now on."""
-        self._transport.on_answer = hear
-
-    async def look_at(self, method: str, url: str) -> Heard:
-        """Request the first bytes of a download URL, to study its host. Never sends the API key."""
-        return await look_at(method, url, self._clock, http=self._http)
+        Never sends the API key.
+        """
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {})
+        timeout, sent_at = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT), self._clock.monotonic()
+        with suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
+            client = open_client(url, self._http, headers, timeout=timeout)
+            async with client, client.stream(method, url) as response:
+                status, got = response.status_code, dict(response.headers)
+                return Answer(method, "snapshot host", sent_at, self._clock.monotonic() - sent_at, status, got)
+        return None
 
     async def health(self) -> tuple[str, str]:
-        """What the service says of itself: `online`, `degraded` or `unknown`, and its message; both are empty if it does not say.
+        """What the service says of itself: `online`, `degraded` or `unknown`, and that with its message; empty if it does not say.
 
         Its route needs no key and has no envelope. It is asked once in `HEALTH_RENEWED` for all callers.
         """
         async with self._asking_health:
             if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
                 self._health = "", ""
-                with (
-                    suppress(httpx.HTTPError, OSError, ValueError, RecursionError, AttributeError),
-                    anyio.fail_after(HEALTH_WITHIN),
-                ):
-                    async with open_client(self._address, self._http, {"Accept": "application/json"}) as client:
-                        answer = await client.get(f"{self._address}/service/status")
+                with suppress(httpx.HTTPError, OSError, ValueError, RecursionError, AttributeError):
+                    with anyio.fail_after(HEALTH_WITHIN):
+                        async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
+                            answer = await http.get(f"{self.api_url}/service/status")
                     said = json.loads(answer.content) if answer.status_code == httpx.codes.OK else {}
                     word, message = (one_line(said.get(name) or "")[:HEALTH_LIMIT] for name in ("status", "message"))
-                    self._health = word, message
+                    self._health = word, f"{word}: {message}".removesuffix(": ")
                 self._asked_health_at = self._clock.monotonic()
             return self._health
-
-    async def outage(self) -> str:
-        """The words that the service has for an outage of its own; empty if it reports none."""
-        word, message = await self.health()
-        return f"{word}: {message}".removesuffix(": ") if word == DEGRADED else ""
 
     async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
@@ -183,18 +175,15 @@ class Client:
         The scope that it needs is not public, and what needs none can be asked with a key for everything only.
         """
         try:
-            return await self._get_model(_path(database_id, "snapshots/restore"), RestoreStatus, patience)
-        except NotAllowed:
-            return None
-        except RequestRefused as error:
-            if error.status not in {404, 405} or is_known(error.code):
-                raise
-            return None
+            return await self._get(_path(database_id, "snapshots/restore"), _of(RestoreStatus.model_validate), patience)
+        except SquareCloudError as error:
+            if isinstance(error, NotAllowed) or (error.status in {404, 405} and is_new(error)):
+                return None
+            raise
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old."""
-        path = _path(database_id, "snapshots")
-        return self._listing(f"GET /{path}", await self._get(path, READ, patience, database_id))
+        return await self._get(_path(database_id, "snapshots"), self._listing, patience, database_id=database_id)
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account. The service caches this listing apart from those of the databases.
@@ -202,81 +191,73 @@ class Client:
         Raises:
             UpgradeRequired: the plan does not include this listing.
         """
-        answer = await self._get("users/snapshots?scope=databases", ACCOUNT_LISTING, patience)
-        return self._listing("GET /users/snapshots", answer)
+        return await self._get("users/snapshots?scope=databases", self._listing, patience, ACCOUNT_LISTING)
 
-    def listed_at(self, database_id: str) -> float:
-        """When any run last requested the listing of a database (monotonic seconds); minus infinity for not lately."""
-        return self._limiter.listed_at(database_id)
-
-    @property
-    def blocked_until(self) -> datetime | None:
-        """When the account's block ends; None if there is none."""
-        return self._limiter.blocked_until
+    def _listing(self, answer: Answer) -> Listing:
+        return Listing(*read_entries(answer.response), answer.sent_at, self.service_clock.now())
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
         """Get the account: its id, plan and databases."""
-        return await self._get_model("users/me", Account, patience)
+        return await self._get("users/me", _of(Account.model_validate), patience)
 
     async def database(self, database_id: str, *, patience: Patience = PATIENT) -> AccountDatabase:
         """Get the configuration of one database."""
-        return await self._get_model(_path(database_id), AccountDatabase, patience)
+        return await self._get(_path(database_id), _of(AccountDatabase.model_validate), patience)
 
     async def database_status(self, database_id: str, *, patience: Patience = PATIENT) -> DatabaseStatus:
         """Get the current status of one database."""
-        return await self._get_model(_path(database_id, "status"), DatabaseStatus, patience)
+        return await self._get(_path(database_id, "status"), _of(DatabaseStatus.model_validate), patience)
 
     async def database_certificate(self, database_id: str, *, patience: Patience = PATIENT) -> bytes:
         """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
-        path = _path(database_id, "credentials", "certificate")
-        answer = await self._get(path, CREDENTIALS, patience)
-        pem = read_certificate(answer.response)
-        if pem is None:
-            raise UnreadableAnswer(f"GET /{path}", status=answer.status)
-        return pem
+        return await self._get(
+            _path(database_id, "credentials", "certificate"), _of(read_certificate), patience, CREDENTIALS
+        )
 
     async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
         """Get whether each database of the account is running, by id; None if the service has no such route."""
         try:
-            answer = await self._get("databases/status", READ, patience)
+            return await self._get("databases/status", _of(read_statuses), patience)
         except SquareCloudError as error:
             # A service without the route takes `status` for the id of a database.
-            if error.status not in {400, 404, 405}:
-                raise
-            return None
-        return read_statuses(answer.response)
+            if error.status in {400, 404, 405}:
+                return None
+            raise
 
     async def _post(self, database_id: str, what: str, body: object, leave_by: datetime | None) -> Answer:
         path = _path(database_id, what)
         try:
-            return await self._transport.send(
-                "POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by
-            )
+            return await self.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by)
         except ServiceFailed as error:
             await self._note_outage(error)
             raise
 
     async def _note_outage(self, error: SquareCloudError) -> None:
         """Add the outage that the service itself reports to an error, if it does."""
-        if outage := await self.outage():
+        word, outage = await self.health()
+        if word == DEGRADED:
             error.happened = f"{error.happened}; the service itself reports an outage ({outage})"
 
-    async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
-        answer = await self._get(path, READ, patience)
-        try:
-            return model.model_validate(answer.response)
-        except ValidationError:
-            raise UnreadableAnswer(f"GET /{path}", status=answer.status) from None
-
-    async def _get(self, path: str, lane: Lane, patience: Patience, database_id: str | None = None) -> Answer:
-        request = f"GET /{path.partition('?')[0]}"
-        back_off = iter(patience.back_off)
+    async def _get(
+        self,
+        path: str,
+        read: Callable[[Answer], T],
+        patience: Patience,
+        lane: Lane = READ,
+        database_id: str | None = None,
+    ) -> T:
+        """Send a read, again if that may help, and `read` its answer."""
+        request, pauses = f"GET /{path.partition('?')[0]}", iter(patience.back_off)
         while True:
             try:
-                async with self._limiter.slot(request, lane, database_id, waits_out_block=patience.waits_out_block):
-                    return await self._transport.send("GET", path, read_timeout=patience.within)
+                async with self.limiter.slot(request, lane, database_id, waits_out_block=patience.waits_out_block):
+                    answer = await self.send("GET", path, read_timeout=patience.within)
+                try:
+                    return read(answer)
+                except ValueError:
+                    raise UnreadableAnswer(request, status=answer.status) from None
             except SquareCloudError as error:
-                pause = next(back_off, None)
+                pause = next(pauses, None)
                 if pause is None or not error.passing or isinstance(error, Blocked):
                     if isinstance(error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost):
                         await self._note_outage(error)
@@ -284,11 +265,9 @@ class Client:
                 pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
             await self._clock.sleep(pause)
 
-    def _listing(self, request: str, answer: Answer) -> Listing:
-        if not isinstance(answer.response, list):
-            raise UnreadableAnswer(request, status=answer.status)
-        entries, unreadable = read_entries(answer.response)
-        return Listing(entries, unreadable, answer.sent_at, self.service_clock.now())
+
+def _of(read: Callable[[Any], T]) -> Callable[[Answer], T]:
+    return lambda answer: read(answer.response)
 
 
 def _path(database_id: str, *more: str) -> str:

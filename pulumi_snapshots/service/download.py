@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -34,20 +33,17 @@ _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
 
 class UrlRefused(SquareCloudError):
-    """The host does not accept this URL, or no longer does; a new URL may work."""
-
-    meaning = "the download URL is invalid or has expired"
+    """The download URL is invalid or has expired."""
 
 
 class DownloadBroken(SquareCloudError):
-    """The host was not reached or failed, or the transfer broke off; it may be resumed."""
+    """The download broke off."""
 
-    meaning = "the download broke off"
     passing = True
 
 
 class WrongContent(SquareCloudError):
-    """The host serves other content than requested."""
+    """The host now serves a different object."""
 
     def __init__(self, request: str, what: str, *, status: int | None = None) -> None:
         super().__init__(request, status=status, meaning=what)
@@ -81,20 +77,13 @@ class Served:
         return None
 
 
-@dataclass(frozen=True)
-class Part:
-    """An object from an offset to its end: its `pieces` as they arrive, and method and path of its `request`, for errors."""
-
-    request: str
-    served: Served
-    pieces: AsyncGenerator[bytes, None]
-
-
 @asynccontextmanager
 async def open_download(
     url: str, *, http: httpx.AsyncBaseTransport | None = None, offset: int = 0, known: Served | None = None
-) -> AsyncIterator[Part]:
-    """Send the GET for an object, from byte `offset` on. HEAD is never sent: a signature of this kind covers the method.
+) -> AsyncIterator[tuple[Served, AsyncGenerator[bytes, None]]]:
+    """Send the GET for an object, from byte `offset` on, and yield how it is described and its pieces as they arrive.
+
+    HEAD is never sent: a signature of this kind covers the method.
 
     Args:
         url: a signed URL; it is never shown.
@@ -104,7 +93,7 @@ async def open_download(
 
     Raises:
         UrlRefused: a new URL is needed.
-        DownloadBroken: the host was not reached, or failed in a way that may pass. Reading from the part raises it too.
+        DownloadBroken: the host was not reached, or failed in a way that may pass. Reading the pieces raises it too.
         WrongContent: the object is another one, or is not in a readable form.
     """
     headers = {"Accept-Encoding": "identity"}  # with compression, sizes and ranges would count compressed bytes
@@ -113,17 +102,14 @@ async def open_download(
         if known is not None and known.etag is not None:
             headers["If-Range"] = known.etag
     # A client of its own, so that no header, cookie or connection of the API's client is used here.
-    verify = urlsplit(url).scheme == "https" or ssl.SSLContext(
-        ssl.PROTOCOL_TLS_CLIENT
-    )  # loading authorities takes time
     timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
     async with (
-        open_client(url, http, headers, verify=verify, timeout=timeout) as client,
+        open_client(url, http, headers, timeout=timeout) as client,
         aclosing(await _follow(client, url)) as response,
     ):
-        part = await _checked_part(response, url, offset, known)
-        async with aclosing(part.pieces):  # a reader may stop early
-            yield part
+        served, skip = await _checked(response, url, offset, known)
+        async with aclosing(_pieces(response, _request_text(url), skip)) as pieces:  # a reader may stop early
+            yield served, pieces
 
 
 async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
@@ -168,8 +154,8 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
         stream.read = lambda max_bytes, timeout=None: read(max(max_bytes, READ_SIZE), timeout)  # type: ignore[method-assign]
 
 
-async def _checked_part(response: httpx.Response, url: str, offset: int, known: Served | None) -> Part:
-    """The part, if it is what was asked for."""
+async def _checked(response: httpx.Response, url: str, offset: int, known: Served | None) -> tuple[Served, int]:
+    """How the object is described, if it is what was asked for, and how many of its bytes are to be skipped."""
     request, status, headers = _request_text(url), response.status_code, response.headers
     found = None
     if status == httpx.codes.PARTIAL_CONTENT:
@@ -200,7 +186,7 @@ async def _checked_part(response: httpx.Response, url: str, offset: int, known: 
     if wrong:
         raise WrongContent(request, wrong, status=status)
     # A host that ignores ranges sends the whole object; the bytes received already are skipped.
-    return Part(request, served, _pieces(response, request, 0 if found else offset))
+    return served, 0 if found else offset
 
 
 async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGenerator[bytes, None]:

@@ -1,13 +1,17 @@
-"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
+"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning.
+
+The first line of a class's docstring is what its error says.
+"""
 
 from __future__ import annotations
 
+import inspect
 import re
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors import Explained, Next, Step, TimeOfDay
+from pulumi_snapshots.errors import Explained, Next, Step, TimeOfDay, next_steps
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
@@ -15,9 +19,6 @@ QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
 ACCOUNT_LISTING_REQUEST = "GET /users/snapshots"
 """A 429 of this request blocks this kind of request alone."""
-QUOTA_UNKNOWN = 3600.0
-"""Seconds that a quota counts as used up if nothing shows when a slot frees. One may free at any time, and a refused POST starts
-nothing."""
 # The scopes of an API key that requests need, as the OpenAPI document names them (`x-scope`).
 ACCOUNT_READ = "account:read"
 DATABASES_READ = "databases:read"
@@ -40,7 +41,7 @@ def scope_of(request: str) -> str:
 
 
 class SquareCloudError(Explained):
-    """A request that failed.
+    """The service refused it.
 
     Attributes:
         status: HTTP status of the answer; None without an answer.
@@ -51,7 +52,7 @@ class SquareCloudError(Explained):
         unsent: whether this request was kept back because of the answer to another.
     """
 
-    meaning: ClassVar[str] = "the service refused it"
+    meaning: ClassVar[str]
     effect: ClassVar[str] = ""
     """What was done, if that is more than nothing."""
     unanswered: ClassVar[str] = "no answer"
@@ -63,6 +64,11 @@ class SquareCloudError(Explained):
     """Whether a request that changes something may still have been carried out."""
     passing: ClassVar[bool] = False
     """Whether the same request may succeed a little later."""
+
+    def __init_subclass__(cls, **attributes: Any) -> None:
+        first = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0].rstrip(".")
+        for name, value in {"meaning": first[:1].lower() + first[1:], **attributes}.items():
+            setattr(cls, name, value)
 
     def __init__(  # noqa: PLR0913  an answer has this many parts
         self,
@@ -78,11 +84,10 @@ class SquareCloudError(Explained):
     ) -> None:
         self.request, self.status, self.code, self.message = request, status, code, message[:QUOTE_LIMIT]
         self.retry_after, self.unsent = retry_after, unsent
-        known = _KNOWN.get(code or "", _Known(SquareCloudError))
-        steps, wait = known.steps or self.steps, known.wait or self.wait
-        then = [each if isinstance(each, Next) else Next(each) for each in steps]
-        if wait:
-            until = (now or system_utc()) + timedelta(seconds=wait if retry_after is None else retry_after)
+        known = _KNOWN.get(code or "", _Known(type(self)))
+        then: list[Step | Next] = [*(known.steps or self.steps)]
+        if self.wait:
+            until = (now or system_utc()) + timedelta(seconds=self.wait if retry_after is None else retry_after)
             then.insert(0, Next(Step.RUN_AGAIN_AFTER, time=TimeOfDay(until)))
         super().__init__(meaning or known.meaning.format(scope=scope_of(request)) or self.meaning, self.effect, then)
         answer = " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
@@ -90,43 +95,30 @@ class SquareCloudError(Explained):
         because = "not sent, since another request was answered with " if unsent else ""
         self.exchange = f"{request}: {because}{answer}{quoted}"
 
-    def kept_back(self, request: str, *, retry_after: float | None = None, now: datetime | None = None) -> Self:
+    def kept_back(self, request: str) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
-        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after, unsent=True, now=now)
-        if retry_after is None:
-            error.happened, error.then = self.happened, self.then
+        error = type(self)(request, status=self.status, code=self.code, unsent=True)
+        error.happened, error.then = self.happened, self.then
         return error
 
 
-class KeyRefused(SquareCloudError):
-    """The API key is unknown, revoked or expired; asking again would block the address."""
-
-    meaning = "the API key is unknown, revoked or expired, so nothing more is sent with it"
-    steps = (Step.SET_KEY,)
+class KeyRefused(SquareCloudError, steps=(Step.SET_KEY,)):
+    """The API key is unknown, revoked or expired, so nothing more is sent with it."""
 
 
-class NotAllowed(SquareCloudError):
-    """The key is valid, but not for this request (scope, resource or permission)."""
+class NotAllowed(SquareCloudError, steps=(Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE)):
+    """The API key is not allowed to do this.
 
-    meaning = "the API key is not allowed to do this"
-    steps = (Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE)
-
-
-class ProxyRefused(SquareCloudError):
-    """A proxy in front of the service refused the request: a 403 that is not the service's own."""
-
-    meaning = (
-        "a proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes "
-        "this client for a robot. The API key and its scopes are not the reason"
-    )
-    steps = (Step.CHANGE_NETWORK, Step.ASK_SUPPORT)
+    It is valid, but lacks a scope, a resource or a permission.
+    """
 
 
-class DatabaseMissing(SquareCloudError):
-    """No such database in this account."""
+class ProxyRefused(SquareCloudError, steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPORT)):
+    """A proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes this client for a robot. The API key and its scopes are not the reason."""
 
-    meaning = "this account has no such database"
-    steps = (Step.CHECK_DATABASE_ID,)
+
+class DatabaseMissing(SquareCloudError, steps=(Step.CHECK_DATABASE_ID,)):
+    """This account has no such database."""
 
     def __init__(self, request: str, **answer: Any) -> None:
         super().__init__(request, **answer)
@@ -136,19 +128,16 @@ class DatabaseMissing(SquareCloudError):
             self.then = (Next(Step.SHOW_DATABASES),)
 
 
-class SnapshotFailed(SquareCloudError):
-    """The service tried and could not capture the snapshot."""
-
-    meaning = "the service could not capture the snapshot"
-    steps = (Step.CHECK_HEALTH, Step.RUN_AGAIN)
+class SnapshotFailed(SquareCloudError, steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN)):
+    """The service could not capture the snapshot."""
 
 
-class RestoreFailed(SquareCloudError):
-    """The service tried and could not restore the snapshot; what the database holds now is not known."""
-
-    meaning = "the service could not restore the snapshot"
-    effect = "What the database holds now is not known."
-    steps = (Step.RESTORES_NEXT, Step.CHECK_DATA, Step.CHECK_HEALTH)
+class RestoreFailed(
+    SquareCloudError,
+    effect="What the database holds now is not known.",
+    steps=(Step.RESTORES_NEXT, Step.CHECK_DATA, Step.CHECK_HEALTH),
+):
+    """The service could not restore the snapshot."""
 
     @classmethod
     def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
@@ -160,32 +149,25 @@ class RestoreFailed(SquareCloudError):
             code: the service's code.
             step: what the service was doing; None if it did not say.
         """
-        known = _KNOWN.get(code)
-        alike = (known.reaction if known else cls)("POST", code=code)
-        error = cls("status of the restore", code=code, meaning=f"{restore} failed: {alike.happened}")
-        if step and step != "interrupted":
-            error.exchange += f" in step {step}"
-        again = (Next(Step.RESTORES_NEXT), Next(Step.CHECK_DATA))
+        known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
+        steps: list[Step | Next] = [Step.RESTORES_NEXT, Step.CHECK_DATA, *(known.steps or known.kind.steps)]
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
-            again = (Next(Step.RESTORE_ANOTHER, database=database_id), Next(Step.CHECK_DATA))
-            alike.then = ()
-        error.then = tuple(dict.fromkeys((*again, *(alike.then if known else (Next(Step.ASK_SUPPORT),)))))
+            steps = [Next(Step.RESTORE_ANOTHER, database=database_id), Step.CHECK_DATA]
+        failed = f"{restore} failed: {known.meaning or known.kind.meaning}"
+        error = cls("status of the restore", code=code, meaning=failed)
+        error.exchange += f" in step {step}" if step and step != "interrupted" else ""
+        error.then = next_steps(dict.fromkeys(steps))
         return error
 
 
-class Cooldown(SquareCloudError):
-    """A short cooldown; the request was not accepted."""
-
-    meaning = (
-        "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, "
-        "1 restore per 60 s per account and per 120 s per database)"
-    )
-    wait = 180.0
-    passing = True
+class Cooldown(SquareCloudError, wait=180.0, passing=True):
+    """A short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, 1 restore per 60 s per account and per 120 s per database)."""
 
 
-class QuotaUsedUp(SquareCloudError):
-    """The plan's daily snapshots are used up; account-wide.
+class QuotaUsedUp(
+    SquareCloudError, steps=(Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN)
+):
+    """The plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account).
 
     Attributes:
         frees: when a slot frees, as far as that is known.
@@ -193,195 +175,132 @@ class QuotaUsedUp(SquareCloudError):
 
     frees: datetime | None = None
 
-    meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
-    steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN)
 
-    def lasts(self, seconds: float, now: datetime) -> bool:
-        """Whether it is still used up, some seconds after this was answered, at this time of the service."""
-        return seconds < QUOTA_UNKNOWN if self.frees is None else now < self.frees
+class Blocked(SquareCloudError, wait=1800.0, steps=(Step.LEAVE_MORE_TO_OTHERS,), passing=True):
+    """The account sent too many requests and is blocked."""
 
 
-class Blocked(SquareCloudError):
-    """The account-wide request budget was passed: no client may send until the block is over."""
-
-    meaning = "the account sent too many requests and is blocked"
-    wait = 1800.0
-    steps = (Step.LEAVE_MORE_TO_OTHERS,)
-    passing = True
+class ListingBlocked(Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(Step.GIVE_DATABASE,), passing=False):
+    """The account's listing was requested too often and is blocked, while other requests continue."""
 
 
-class ListingBlocked(Blocked):
-    """The account's listing was requested too often; the service refuses this listing alone for a while."""
-
-    meaning = "the account's listing was requested too often and is blocked, while other requests continue"
-    wait = 300.0
-    steps = (Step.GIVE_DATABASE,)
-    passing = False
+class RestoreRunning(SquareCloudError, wait=180.0):
+    """A restore of this database is under way, or ended less than about 2 minutes ago."""
 
 
-class RestoreRunning(SquareCloudError):
-    """A restore of this database is under way, or ended a moment ago; the request was not accepted."""
-
-    meaning = "a restore of this database is under way, or ended less than about 2 minutes ago"
-    wait = 180.0
+class SnapshotRunning(SquareCloudError, wait=180.0):
+    """Another snapshot of this database is being taken."""
 
 
-class SnapshotRunning(SquareCloudError):
-    """A snapshot of this database is being taken, by anyone; the request was not accepted."""
-
-    meaning = "another snapshot of this database is being taken"
-    wait = 180.0
+class UpgradeRequired(SquareCloudError, steps=(Step.USE_LARGER_PLAN,)):
+    """The account's plan does not include this."""
 
 
-class UpgradeRequired(SquareCloudError):
-    """The account's plan does not include the request."""
+class RequestRefused(SquareCloudError, steps=(Step.ASK_SUPPORT,)):
+    """The service refused the request.
 
-    meaning = "the account's plan does not include this"
-    steps = (Step.USE_LARGER_PLAN,)
-
-
-class RequestRefused(SquareCloudError):
-    """Any other refusal, such as one with a code that is new; see `is_new`."""
-
-    meaning = "the service refused the request"
-    steps = (Step.ASK_SUPPORT,)
+    For any other reason, such as one with a code that is new; see `is_new`.
+    """
 
 
-class ServiceFailed(SquareCloudError):
-    """The service failed and said so, mostly with a code that is new; a poll may succeed later. See `is_new`."""
+class ServiceFailed(SquareCloudError, steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT), passing=True):
+    """The service failed to carry it out.
 
-    meaning = "the service failed to carry it out"
-    steps = (Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT)
-    passing = True
-
-
-class Unavailable(SquareCloudError):
-    """The service or a proxy before it is down; a request that changes something may have been carried out."""
-
-    meaning = "the service is not available"
-    steps = (Step.RUN_AGAIN_LATER,)
-    ambiguous = True
-    passing = True
+    It said so, mostly with a code that is new; see `is_new`.
+    """
 
 
-class UnreadableAnswer(SquareCloudError):
-    """An answer came, but not one that can be read; a request that changes something may have been carried out."""
-
-    meaning = "the answer could not be read"
-    steps = (Step.RUN_AGAIN_LATER, Step.CHECK_ADDRESS)
-    ambiguous = True
-    passing = True
+class Unavailable(SquareCloudError, steps=(Step.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
+    """The service is not available."""
 
 
-class AnswerLost(SquareCloudError):
-    """The request was sent, but no answer came back; it may have been carried out."""
-
-    meaning = "the request was sent, but its answer was lost"
-    steps = (Step.RUN_AGAIN_LATER,)
-    ambiguous = True
-    passing = True
+class UnreadableAnswer(
+    SquareCloudError, steps=(Step.RUN_AGAIN_LATER, Step.CHECK_ADDRESS), ambiguous=True, passing=True
+):
+    """The answer could not be read."""
 
 
-class NotSent(SquareCloudError):
-    """The request certainly never left this machine."""
-
-    meaning = "the service could not be reached, so nothing was sent"
-    unanswered = "not sent"
-    steps: ClassVar[tuple[Step | Next, ...]] = (Step.CHECK_ADDRESS, Step.RUN_AGAIN)
-    passing = True
+class AnswerLost(SquareCloudError, steps=(Step.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
+    """The request was sent, but its answer was lost."""
 
 
-class ClaimTooOld(NotSent):
-    """The request was kept back, since so much time has passed since it was claimed that others may have sent one."""
-
-    meaning = (
-        "the request was not sent: this machine slept, or the ledger was slow, between writing it down and sending it"
-    )
-    steps = (Step.RUN_AGAIN,)
+class NotSent(SquareCloudError, unanswered="not sent", steps=(Step.CHECK_ADDRESS, Step.RUN_AGAIN), passing=True):
+    """The service could not be reached, so nothing was sent."""
 
 
-class Outage(SquareCloudError):
-    """Not sent: the service failed for the requests before this one, and no listing request succeeded since."""
-
-    meaning = "the service is returning errors: requests for other snapshots failed, and no listing request has succeeded for 2 minutes"
-    unanswered = "not sent"
-    steps = (Step.RUN_AGAIN_LATER,)
+class ClaimTooOld(NotSent, steps=(Step.RUN_AGAIN,)):
+    """The request was not sent: this machine slept, or the ledger was slow, between writing it down and sending it."""
 
 
-class Redirected(SquareCloudError):
-    """A redirect; never followed, because the API key must not reach another host."""
+class Outage(SquareCloudError, unanswered="not sent", steps=(Step.RUN_AGAIN_LATER,)):
+    """The service is returning errors: requests for other snapshots failed, and no listing request has succeeded for 2 minutes."""
 
-    meaning = "the request was redirected, which is never followed with the API key"
-    steps = (Step.SET_ADDRESS,)
+
+class Redirected(SquareCloudError, steps=(Step.SET_ADDRESS,)):
+    """The request was redirected, which is never followed with the API key."""
 
 
 class _Known(NamedTuple):
     """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
 
-    reaction: type[SquareCloudError]
+    kind: type[SquareCloudError]
     meaning: str = ""
     steps: tuple[Step | Next, ...] = ()
-    wait: float = 0.0
 
 
-def _refused(meaning: str, *steps: Step, wait: float = 0.0) -> _Known:
-    return _Known(RequestRefused, meaning, steps, wait)
+def _of(kind: type[SquareCloudError], meaning: str = "", *steps: Step | Next) -> _Known:
+    return _Known(kind, meaning, steps)
 
 
 _KNOWN = {
-    "ACCESS_DENIED": _Known(KeyRefused),
-    "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
-    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Step.USE_KEY_WITH_SCOPE,)),
-    "RESOURCE_NOT_ALLOWED": _Known(
-        NotAllowed, "the API key is limited to other resources", (Step.USE_KEY_OF_DATABASE,)
-    ),
-    "PERMISSION_DENIED": _Known(NotAllowed),
-    "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
-    "SNAPSHOT_FAILED": _Known(SnapshotFailed),
-    "SNAPSHOT_IN_PROGRESS": _Known(SnapshotRunning),
-    "KEEP_CALM": _Known(Cooldown),
-    "DAILY_SNAPSHOTS_LIMIT_REACHED": _Known(QuotaUsedUp),
-    "RATE_LIMITED": _Known(Blocked),
-    "RATE_LIMIT": _Known(Blocked),
-    "RATE_LIMIT_EXCEEDED": _Known(Blocked),
-    "RESTORE_IN_PROGRESS": _Known(RestoreRunning),
-    "UPGRADE_REQUIRED": _Known(UpgradeRequired),
-    "DATABASE_UNAVAILABLE": _Known(Unavailable, "the service's own database is unavailable at the moment, not yours"),
+    "ACCESS_DENIED": _of(KeyRefused),
+    "INVALID_ACCESS_TOKEN": _of(KeyRefused),
+    "MISSING_SCOPE": _of(NotAllowed, "the API key lacks the scope {scope}", Step.USE_KEY_WITH_SCOPE),
+    "RESOURCE_NOT_ALLOWED": _of(NotAllowed, "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
+    "PERMISSION_DENIED": _of(NotAllowed),
+    "DATABASE_NOT_FOUND": _of(DatabaseMissing),
+    "SNAPSHOT_FAILED": _of(SnapshotFailed),
+    "SNAPSHOT_IN_PROGRESS": _of(SnapshotRunning),
+    "KEEP_CALM": _of(Cooldown),
+    "DAILY_SNAPSHOTS_LIMIT_REACHED": _of(QuotaUsedUp),
+    **dict.fromkeys(("RATE_LIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"), _of(Blocked)),
+    "RESTORE_IN_PROGRESS": _of(RestoreRunning),
+    "UPGRADE_REQUIRED": _of(UpgradeRequired),
+    "DATABASE_UNAVAILABLE": _of(Unavailable, "the service's own database is unavailable at the moment, not yours"),
     # None of these says what was carried out until then, whatever its status.
-    "CLUSTER_TIMEOUT": _Known(Unavailable, "the database's cluster did not answer in time"),
-    "CLUSTER_UNAVAILABLE": _Known(Unavailable, "the database's cluster is not available"),
-    "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
-    "EMPTY_RESPONSE": _Known(Unavailable, "the database's cluster answered with nothing"),
-    "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
-    "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
-    "SNAPSHOT_CORRUPT": _Known(
-        RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER, database="DATABASE"),)
+    "CLUSTER_TIMEOUT": _of(Unavailable, "the database's cluster did not answer in time"),
+    "CLUSTER_UNAVAILABLE": _of(Unavailable, "the database's cluster is not available"),
+    "REQUEST_ABORTED": _of(Unavailable, "the service gave up on the request"),
+    "EMPTY_RESPONSE": _of(Unavailable, "the database's cluster answered with nothing"),
+    "VALIDATION_TIMEOUT": _of(Unavailable, "the service's check of the request took too long"),
+    "SNAPSHOT_RESTORE_FAILED": _of(RestoreFailed),
+    "SNAPSHOT_CORRUPT": _of(RestoreFailed, "the snapshot is damaged", Next(Step.RESTORE_ANOTHER, database="DATABASE")),
+    "RESTORE_INTERRUPTED": _of(
+        RestoreFailed, "the service's node restarted before it was over", Step.RESTORES_NEXT, Step.CHECK_DATA
     ),
-    "RESTORE_INTERRUPTED": _Known(
-        RestoreFailed, "the service's node restarted before it was over", (Step.RESTORES_NEXT, Step.CHECK_DATA)
+    "DATABASE_NOT_RUNNING": _of(RequestRefused, "the database is not running", Step.START_DATABASE, Step.RUN_AGAIN),
+    "SNAPSHOT_NOT_FOUND": _of(RequestRefused, "the service has no such snapshot", Step.CHECK_VERSION_ID),
+    "CONTAINER_NOT_FOUND": _of(
+        RequestRefused, "the service does not find the database's container", Step.CHECK_HEALTH, Step.ASK_SUPPORT
     ),
-    "DATABASE_NOT_RUNNING": _refused("the database is not running", Step.START_DATABASE, Step.RUN_AGAIN),
-    "SNAPSHOT_NOT_FOUND": _refused("the service has no such snapshot", Step.CHECK_VERSION_ID),
-    "CONTAINER_NOT_FOUND": _refused(
-        "the service does not find the database's container", Step.CHECK_HEALTH, Step.ASK_SUPPORT
+    "CLUSTER_MAINTENANCE_TRY_LATER": _of(
+        RequestRefused, "the database's cluster is under maintenance", Step.RUN_AGAIN_LATER
     ),
-    "CLUSTER_MAINTENANCE_TRY_LATER": _refused("the database's cluster is under maintenance", wait=600.0),
-    "SNAPSHOT_DATABASE_MISMATCH": _refused("the snapshot is of another database engine", Step.USE_SAME_ENGINE),
-    "INVALID_SNAPSHOT_ID": _refused("the service does not accept this snapshot name", Step.USE_LISTED_NAME),
-    "INVALID_VERSION_ID": _refused(
-        "the service does not accept this version id (it has 24 to 96 characters)", Step.CHECK_VERSION_ID
+    "SNAPSHOT_DATABASE_MISMATCH": _of(
+        RequestRefused, "the snapshot is of another database engine", Step.USE_SAME_ENGINE
+    ),
+    "INVALID_SNAPSHOT_ID": _of(RequestRefused, "the service does not accept this snapshot name", Step.USE_LISTED_NAME),
+    "INVALID_VERSION_ID": _of(
+        RequestRefused,
+        "the service does not accept this version id (it has 24 to 96 characters)",
+        Step.CHECK_VERSION_ID,
     ),
 }
 
 
-def is_known(code: str | None) -> bool:
-    """Whether a code's meaning is known."""
-    return code in _KNOWN
-
-
 def is_new(error: SquareCloudError) -> bool:
     """Whether an answer fails a request without saying by a known code what was carried out until then."""
-    return isinstance(error, RequestRefused | ServiceFailed) and not is_known(error.code)
+    return isinstance(error, RequestRefused | ServiceFailed) and error.code not in _KNOWN
 
 
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504, *range(520, 531)})
@@ -391,34 +310,23 @@ _BY_STATUS: dict[int, type[SquareCloudError]] = {401: KeyRefused, 402: UpgradeRe
 """An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
 
 
-def error_for(  # noqa: PLR0913  an answer has this many parts
-    request: str,
-    status: int,
-    *,
-    code: str | None,
-    message: str = "",
-    readable: bool,
-    retry_after: float | None = None,
-    now: datetime | None = None,
-) -> SquareCloudError:
+def error_for(request: str, status: int, *, code: str | None, readable: bool, **answer: Any) -> SquareCloudError:
     """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
-    known = _KNOWN.get(code or "")
-    is_client_error = 400 <= status < 500  # noqa: PLR2004  a refusal, even from a proxy
-    reaction: type[SquareCloudError]
-    if status in _SURELY_UNAVAILABLE:
-        # Whatever the body says: these can be sent after a request was carried out.
-        reaction = Unavailable
-    elif 300 <= status < 400:  # noqa: PLR2004  the redirects
-        reaction = Redirected
-    elif not readable and not is_client_error:
-        reaction = UnreadableAnswer
+    family, known = status // 100, _KNOWN.get(code or "")
+    kind: type[SquareCloudError]
+    if status in _SURELY_UNAVAILABLE:  # whatever the body says: these can be sent after a request was carried out
+        kind = Unavailable
+    elif family == 3:  # noqa: PLR2004  the redirects
+        kind = Redirected
+    elif not readable and family != 4:  # noqa: PLR2004  the refusals, even from a proxy
+        kind = UnreadableAnswer
     elif known is not None:
-        reaction = known.reaction
+        kind = known.kind
     elif status == 403 and not readable:  # noqa: PLR2004  the service's own refusals have its envelope
-        reaction = ProxyRefused
+        kind = ProxyRefused
     else:
-        reaction = _BY_STATUS.get(status, ServiceFailed if status >= 500 else RequestRefused)  # noqa: PLR2004  a server's failure
-    if reaction is Blocked and request == ACCOUNT_LISTING_REQUEST:
-        reaction = ListingBlocked
-        retry_after = ACCOUNT_LISTING_BLOCK if retry_after is None else max(retry_after, BUDGET_WINDOW)
-    return reaction(request, status=status, code=code, message=message, retry_after=retry_after, now=now)
+        kind = _BY_STATUS.get(status, ServiceFailed if family == 5 else RequestRefused)  # noqa: PLR2004  a server's failure
+    if kind is Blocked and request == ACCOUNT_LISTING_REQUEST:
+        kind = ListingBlocked
+        answer["retry_after"] = max(answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW)
+    return kind(request, status=status, code=code, **answer)

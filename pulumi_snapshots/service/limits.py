@@ -25,8 +25,8 @@ class Lane:
         name: names the lane in the ledger, which other processes read.
         per_account: seconds between two requests of the account.
         per_database: seconds between two requests of one database.
-        starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent
-            during a block or an outage.
+        starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent during a
+            block or an outage.
         cooldown: the limit of one database, in words for the user.
     """
 
@@ -40,19 +40,19 @@ class Lane:
 # The numbers are those of the OpenAPI document; what is added to them allows for network jitter.
 CREATE = Lane(
     "create",
-    per_account=SNAPSHOT_PER_ACCOUNT + 0.15,
-    per_database=SNAPSHOT_PER_DATABASE + 1,
+    SNAPSHOT_PER_ACCOUNT + 0.15,
+    SNAPSHOT_PER_DATABASE + 1,
     starts=True,
     cooldown=f"one snapshot per database every {SNAPSHOT_PER_DATABASE:.0f} s",
 )
 RESTORE = Lane(
     "restore",
-    per_account=60.0 + 0.5,
-    per_database=RESTORE_PER_DATABASE + 0.5,
+    60.0 + 0.5,
+    RESTORE_PER_DATABASE + 0.5,
     starts=True,
     cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
 )
 READ = Lane("read")
-CREDENTIALS = Lane("credentials", per_account=3.0 + 0.2)
-ACCOUNT_LISTING = Lane("account listing", per_account=60 / 3 + 0.2)
+CREDENTIALS = Lane("credentials", 3.0 + 0.2)
+ACCOUNT_LISTING = Lane("account listing", 60 / 3 + 0.2)
 """The service counts those that it does not serve from its cache."""

@@ -13,17 +13,17 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     AliasPath,
     BaseModel,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     StrictBool,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
-from pydantic.functional_validators import AfterValidator
-from pydantic_core import CoreSchema, core_schema
 
 from pulumi_snapshots.clock import in_utc, is_nonsense
 from pulumi_snapshots.service.signed_url import database_of, database_of_name, version_of
@@ -31,12 +31,12 @@ from pulumi_snapshots.service.signed_url import database_of, database_of_name, v
 PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
 
 
-class _NoneIfUnfit:
+def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """The value, or None if it has a wrong type: one bad field must not make the whole entry unreadable."""
-
-    @staticmethod
-    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
+    try:
+        return handler(value)
+    except ValidationError:
+        return None
 
 
 def _utc(moment: datetime) -> datetime:
@@ -55,7 +55,7 @@ def _address(url: str) -> str:
 
 
 T = TypeVar("T")
-Lenient = Annotated[T | None, _NoneIfUnfit]
+Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(_utc)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 """A word of the service that users read; no API key is as short."""
@@ -78,16 +78,27 @@ class _Wire(BaseModel):
 Model = TypeVar("Model", bound=_Wire)
 
 
-class ListedSnapshot(_Wire):
-    """One entry of a listing.
+class Finished(_Wire):
+    """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
+
+    version_id: Lenient[str] = None
+    key: Lenient[str] = Field(default=None, repr=False)
+    """The query string of the signed URL."""
+    url: Lenient[Address] = Field(default=None, repr=False)
+
+    @property
+    def version(self) -> str | None:
+        """The version, which alone identifies a snapshot; old answers have it only in `key` or `url`, or not at all."""
+        return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
+
+
+class ListedSnapshot(Finished):
+    """One entry of a listing; `url` is the signed URL of this version, None in old entries.
 
     Attributes:
         name: the name of the storage object, which is the same for every snapshot of a database.
         size: bytes.
         modified: a time in UTC; whether the snapshot started or ended then is not public.
-        key: the query string of the signed URL.
-        version_id: the version, which alone identifies a snapshot.
-        url: the signed URL of this version; None in old entries.
         runtime: the database engine.
         origin: `automatic` for a daily snapshot, `manual` otherwise; None in old entries.
     """
@@ -95,16 +106,8 @@ class ListedSnapshot(_Wire):
     name: str = Field(min_length=1)
     size: Lenient[Count] = None
     modified: Lenient[Utc] = None
-    key: Lenient[str] = Field(default=None, repr=False)
-    version_id: Lenient[str] = None
-    url: Lenient[Address] = Field(default=None, repr=False)
     runtime: Lenient[str] = None
     origin: Lenient[str] = None
-
-    @property
-    def version(self) -> str | None:
-        """The version id; old entries have it only in `key` or `url`."""
-        return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
     @property
     def database(self) -> str | None:
@@ -135,18 +138,6 @@ class Listing:
         for entry in self.entries:
             of_each[entry.database].append(entry)
         return dict(of_each)
-
-
-class Finished(_Wire):
-    """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
-
-    url: Lenient[Address] = None
-    key: Lenient[str] = None
-
-    @property
-    def version(self) -> str | None:
-        """The version in `key` or `url`; older answers have none."""
-        return version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
 
 class AccountDatabase(_Wire):
@@ -240,26 +231,26 @@ def _read_all(model: type[Model], items: Iterable[Any]) -> tuple[list[Model], in
     return read, unreadable
 
 
-def read_statuses(answer: Any) -> dict[str, bool]:
+def read_statuses(given: Any) -> dict[str, bool]:
     """Whether each database is running, by id; those that cannot be read are left out."""
-    return {each.id: each.running for each in _read_all(_Running, answer if isinstance(answer, list) else ())[0]}
+    return {each.id: each.running for each in _read_all(_Running, given if isinstance(given, list) else ())[0]}
 
 
-def read_certificate(answer: Any) -> bytes | None:
-    """The PEM with a private key and a certificate, in base64 or as it is; None if it is not whole."""
-    text = answer.get("certificate") if isinstance(answer, dict) else answer
+def read_certificate(given: Any) -> bytes:
+    """The PEM with a private key and a certificate, in base64 or as it is; ValueError if it is not whole."""
+    text = given.get("certificate") if isinstance(given, dict) else given
     if not isinstance(text, str):
-        return None
-    try:
-        pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
-    except ValueError:
-        return None
-    is_whole = all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM)
-    return pem if is_whole else None
+        raise ValueError("no text")  # noqa: TRY004  as for any other content
+    pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
+    if not all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM):
+        raise ValueError("not whole")
+    return pem
 
 
-def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
-    """The readable entries of a listing, and the number of unreadable ones."""
+def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
+    """The readable entries of a listing, and the number of unreadable ones; ValueError if it is none."""
+    if not isinstance(items, list):
+        raise ValueError("no listing")  # noqa: TRY004  as for any other content
     read, unreadable = _read_all(ListedSnapshot, items)
     entries = tuple(entry for entry in read if entry.version is not None)
     return entries, unreadable + len(read) - len(entries)

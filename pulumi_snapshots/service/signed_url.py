@@ -1,4 +1,4 @@
-"""The facts in a signed download URL: version, database and expiry. Standard library only, since programs load it."""
+"""The facts in a signed download URL: version, database and expiry; and loopback. Standard library only, since programs load it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pulumi_snapshots.addresses import is_loopback
-
 DATABASE_TYPES = {"postgres": "PostgreSQL", "mongo": "MongoDB", "mysql": "MySQL", "redis": "Redis"}
 """The service's database engines, as it and as people write them."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The rest of 127.0.0.0/8 is left out, since some systems route it elsewhere."""
 _KIND = re.compile(rf"_({'|'.join(DATABASE_TYPES)})(_(automatic|manual))?$")
 """The suffix after the database's id in newer names of storage objects."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    return host in LOOPBACK
 
 
 def version_of(url: str) -> str | None:

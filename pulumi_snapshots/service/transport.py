@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,11 +17,10 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock, in_utc
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import AnswerLost, ClaimTooOld, NotSent, error_for
-from pulumi_snapshots.service.signed_url import problem_of_url
+from pulumi_snapshots.service.signed_url import is_loopback
 
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
@@ -35,8 +35,6 @@ CODE_LIMIT = 100
 """The most characters shown of a code; the longest known code has 29."""
 RETRY_AFTER_LIMIT = 3600.0
 """The longest `Retry-After`, in seconds, that is believed: the vendor documents blocks of about 30 minutes."""
-FIRST_BYTES = 1024
-"""Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
 _CERTAINLY_NOT_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -45,17 +43,15 @@ _CERTAINLY_NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
 )
-_parsed = lru_cache(maxsize=1000)(httpx.URL)
-"""The same few addresses are polled again and again."""
 
 
 @cache
 def user_agent() -> str:
     """The `User-Agent`: this package and its version. A proxy in front of the service may refuse that of a bare HTTP library."""
-    try:
-        return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
-    except PackageNotFoundError:  # run from its files
-        return "pulumi-snapshots (Pulumi provider for Square Cloud)"
+    named = ""
+    with suppress(PackageNotFoundError):  # run from its files
+        named = f"/{version('pulumi-snapshots')}"
+    return f"pulumi-snapshots{named} (Pulumi provider for Square Cloud)"
 
 
 def open_client(
@@ -97,26 +93,9 @@ def http_date(text: str | None) -> datetime | None:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
-    """A successful answer: status 2xx with a readable envelope.
-
-    Attributes:
-        status: HTTP status.
-        response: the envelope's `response`.
-        sent_at: when the request was sent (monotonic seconds).
-        continues: whether what was asked for is still running.
-    """
-
-    status: int
-    response: Any
-    sent_at: float
-    continues: bool
-
-
-@dataclass(frozen=True)
-class Heard:
-    """An answer as it came, for those who study the service. Its content may hold secrets.
+    """An answer of the service.
 
     Attributes:
         method: HTTP method.
@@ -125,7 +104,9 @@ class Heard:
         first_byte: seconds until the answer began.
         status: HTTP status.
         headers: its headers, by their names in lower case.
-        content: its body; None if it was too large.
+        content: its body, which may hold secrets; None if it was too large.
+        response: the `response` of the envelope, if the answer is a success.
+        continues: whether what was asked for is still running.
     """
 
     method: str
@@ -135,13 +116,16 @@ class Heard:
     status: int
     headers: Mapping[str, str]
     content: bytes | None = None
+    response: Any = None
+    continues: bool = False
 
 
 class Transport:
-    """Sends requests with the API key; the arguments are those of `Client`, and `service_clock` learns from each answer.
+    """Sends requests with the API key; the arguments are those of `Client`.
 
     Attributes:
-        on_answer: called with each answer, if set.
+        on_answer: called with each answer as it came, for those who study the service.
+        service_clock: learns from each answer.
     """
 
     def __init__(
@@ -153,20 +137,16 @@ class Transport:
         *,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.on_answer: Callable[[Heard], None] | None = None
-        self._api_key = api_key
-        self._clock = clock
-        self._service_clock = service_clock
-        self._api_url = api_url
+        self.on_answer: Callable[[Answer], None] = lambda _: None
+        self.api_url, self._api_key = api_url, api_key
+        self.service_clock, self._clock = service_clock, clock
+        self._http = http
         # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
         # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
         # because a POST stays open for up to 90 s.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         headers = {"Authorization": api_key, "Accept": "application/json"}
         self._client = open_client(api_url, http, headers, limits=limits)
-
-    def __repr__(self) -> str:
-        return f"Transport({self._api_url!r})"
 
     async def close(self) -> None:
         """Close the connections."""
@@ -187,9 +167,8 @@ class Transport:
             leave_by: until when it may leave, by this machine's clock; later a `ClaimTooOld` is raised, before the connection
                 is made, or right before the request is written to it.
         """
-        bare = f"/{path.partition('?')[0]}"
+        bare, sent_at = f"/{path.partition('?')[0]}", self._clock.monotonic()
         request = f"{method} {bare}"
-        sent_at = self._clock.monotonic()
         # Whether each event of httpx was about the connection: if all were, the request certainly has not left. Other
         # transports than httpx's own tell nothing, which proves nothing.
         events: set[bool] = set()
@@ -208,7 +187,7 @@ class Transport:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
                     method,
-                    _parsed(f"{self._api_url}/{path}"),
+                    f"{self.api_url}/{path}",
                     json=body,
                     timeout=httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout)),
                     extensions={"trace": note} if method == "POST" else None,
@@ -225,56 +204,36 @@ class Transport:
             # after this process was stopped while it connected, and TLS records that break after the handshake.
             left = events != {True} and not isinstance(error, _CERTAINLY_NOT_SENT)
             raise (AnswerLost if left else NotSent)(request, message=self._safe(error)) from None
-        heard = Heard(method, bare, sent_at, first_byte, response.status_code, dict(response.headers), content)
-        if self.on_answer is not None:
-            self.on_answer(heard)
-        return self._understood(heard, received)
+        answer = Answer(method, bare, sent_at, first_byte, response.status_code, dict(response.headers), content)
+        self.on_answer(answer)
+        return self._understood(answer, received)
 
-    def _understood(self, heard: Heard, received: datetime) -> Answer:
+    def _understood(self, answer: Answer, received: datetime) -> Answer:
         """The answer, which came at `received`, or its error."""
-        headers, envelope = heard.headers, _envelope(heard.content)
+        headers, envelope = answer.headers, _envelope(answer.content)
         code, message, date = envelope.get("code"), envelope.get("message"), http_date(headers.get("date"))
         code = code if isinstance(code, str) and code else None
         if envelope and date is not None and "age" not in headers:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
             # with the time when that got it.
-            self._service_clock.observe(date, received - timedelta(seconds=heard.first_byte), received)
-        accepted = heard.status == httpx.codes.ACCEPTED or code in PROCESSING
-        if envelope and httpx.codes.is_success(heard.status) and (envelope["status"] == "success" or accepted):
-            return Answer(heard.status, envelope.get("response"), heard.sent_at, accepted)
+            self.service_clock.observe(date, received - timedelta(seconds=answer.first_byte), received)
+        answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
+        if envelope and httpx.codes.is_success(answer.status) and (envelope["status"] == "success" or answer.continues):
+            answer.response = envelope.get("response")
+            return answer
         raise error_for(
-            f"{heard.method} {heard.path}",
-            heard.status,
+            f"{answer.method} {answer.path}",
+            answer.status,
             code=self._safe(code)[:CODE_LIMIT] if code else None,
             message=self._safe(message) if isinstance(message, str) else "",
             readable=bool(envelope),
-            retry_after=_retry_after(headers.get("retry-after", ""), date or self._service_clock.now()),
+            retry_after=_retry_after(headers.get("retry-after", ""), date or self.service_clock.now()),
             now=received,
         )
 
     def _safe(self, text: object) -> str:
         """`text` on one line and without the API key."""
         return one_line(text).replace(self._api_key, "[key]")
-
-
-async def look_at(method: str, url: str, clock: Clock, *, http: httpx.AsyncBaseTransport | None = None) -> Heard:
-    """Request the first bytes of a download URL by GET, or send a HEAD, without the API key, to study the snapshot host.
-
-    Raises:
-        AnswerLost: there is no answer, or the URL must not be requested.
-    """
-    request, sent_at = f"{method} of a download URL", clock.monotonic()
-    if problem := problem_of_url(url):
-        raise AnswerLost(request, message=f"the URL {problem}")
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {})
-    timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
-    try:
-        async with open_client(url, http, headers, timeout=timeout) as client, client.stream(method, url) as response:
-            first_byte = clock.monotonic() - sent_at
-            return Heard(method, "snapshot host", sent_at, first_byte, response.status_code, dict(response.headers))
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        # Its text may hold the URL.
-        raise AnswerLost(request, message=type(error).__name__) from None
 
 
 async def _read_bounded(response: httpx.Response) -> bytes | None:

@@ -150,8 +150,9 @@ async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path)
 @pytest.mark.parametrize(
     "wrong", [None, 1, "", "not base64!", "aGVsbG8=", {"other": ""}, PEM.decode()[:-40], PEM.decode()[:60]]
 )
-def test_a_certificate_that_is_not_whole_is_none(wrong: object) -> None:
-    assert read_certificate(wrong) is None
+def test_a_certificate_that_is_not_whole_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_certificate(wrong)
     assert read_certificate({"certificate": PEM.decode()}) == PEM
 
 

@@ -210,7 +210,7 @@ def test_a_bucket_without_its_library_names_the_line_that_installs_it(monkeypatc
 async def test_the_key_is_shown_nowhere() -> None:
     settings = Settings.read({"squarecloud:apiKey": KEY}, {})
     session = Session(settings, ledger_of(Clock()))
-    for thing in (settings, settings.api_key, session, session.client, session.client._transport, session.rate_limiter):
+    for thing in (settings, settings.api_key, session, session.client, session.rate_limiter):
         assert KEY not in f"{thing!r} {thing!s} {thing:}"
     await session.close()
 

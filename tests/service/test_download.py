@@ -21,8 +21,8 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
 async def whole(url: str, http: httpx.AsyncBaseTransport | None = None) -> bytes:
-    async with open_download(url, http=http) as part:
-        return b"".join([piece async for piece in part.pieces])
+    async with open_download(url, http=http) as (_, pieces):
+        return b"".join([piece async for piece in pieces])
 
 
 class Endless(httpx.AsyncByteStream):
@@ -44,11 +44,11 @@ class Endless(httpx.AsyncByteStream):
 async def test_a_reader_that_stops_before_the_end_leaves_nothing_open() -> None:
     body = Endless()
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
-    async with open_download("http://127.0.0.1/x", http=transport) as part:
-        assert await anext(part.pieces) == b"piece"
+    async with open_download("http://127.0.0.1/x", http=transport) as (_, pieces):
+        assert await anext(pieces) == b"piece"
     assert body.closed
     with pytest.raises(StopAsyncIteration):
-        await anext(part.pieces)
+        await anext(pieces)
 
 
 class Network(httpcore.AsyncMockBackend):

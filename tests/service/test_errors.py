@@ -86,7 +86,7 @@ CASES = [
     ),
     Case(500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"),
     Case(404, "CONTAINER_NOT_FOUND", "RequestRefused", "does not find the database's container"),
-    Case(409, "CLUSTER_MAINTENANCE_TRY_LATER", "RequestRefused", "hint: Run it again after"),
+    Case(409, "CLUSTER_MAINTENANCE_TRY_LATER", "RequestRefused", "hint: Run it again later"),
     Case(404, "DATABASE_NOT_FOUND", "DatabaseMissing", "Check database_id"),
     Case(404, "SNAPSHOT_FAILED", "SnapshotFailed", "running and healthy"),
     Case(500, "SNAPSHOT_FAILED", "SnapshotFailed", "could not capture"),
@@ -208,9 +208,8 @@ def test_a_block_says_how_long_it_lasts(retry_after: float | None, until: str) -
 
 def test_a_request_that_is_kept_back_says_that_it_was_not_sent() -> None:
     blocked = error_for("GET /a", 429, code="RATE_LIMITED", message="stop", readable=True)
-    text = PYTHON.told(blocked.kept_back("POST /b", retry_after=600, now=NOON))
+    text = PYTHON.told(blocked.kept_back("POST /b"))
     assert "\n[POST /b: not sent, since another request was answered with 429 RATE_LIMITED]\n" in text
-    assert "after 12:10:00 UTC" in text
 
 
 def test_a_request_that_is_kept_back_explains_the_quota() -> None:

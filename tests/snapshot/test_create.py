@@ -14,6 +14,7 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.service.errors import QuotaUsedUp
+from pulumi_snapshots.service.rate_limiter import STOPPED
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Fault
 from tests.support.virtual import staged, virtual
@@ -165,13 +166,13 @@ async def test_used_up_quota_lasts_until_a_slot_frees_each_time(w: World) -> Non
         return PYTHON.told(ending.nothing)
 
     assert rfc3339(ends) in await refused(1)
-    await w.clock.sleep(1.9 * 3600.0)
-    assert rfc3339(ends) in await refused(1), "nobody asks before"
-    await w.clock.sleep(0.2 * 3600.0)
+    await w.clock.sleep(0.9 * STOPPED)
+    assert rfc3339(ends) in await refused(1), "nobody asks for some minutes"
+    await w.clock.sleep(2 * HOUR)
     assert (await w.create(session=session)).record
     await w.clock.sleep(600.0)
     assert rfc3339(ends + timedelta(hours=2)) in await refused(2)
-    await w.clock.sleep(600.0)
+    await w.clock.sleep(0.9 * STOPPED)
     assert rfc3339(ends + timedelta(hours=2)) in await refused(2)
 
 

@@ -34,8 +34,8 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRISK
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.snapshot.record import ORIGIN
+from pulumi_snapshots.state_directory import written_whole
 from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.whole_file import written_whole
 
 USUAL = 26 * 3600.0
 """Seconds: a day, and two hours in which the next snapshot is taken and listed."""
@@ -152,7 +152,7 @@ async def _examined(
         # The listing shows whether the named ones have a snapshot, but never which databases there are.
         if not wanted:
             raise
-    page = await snapshots_of_account(session, origin=limits.origin, tell=invocation.progress)
+    page = await snapshots_of_account(session, origin=limits.origin)
     manifests = []
     for place in archives:
         invocation.progress(f"listing {place_text(place.uri)}")

@@ -33,7 +33,7 @@ from pulumi_snapshots.run.backend import bucket_url
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import MissingKey, SettingsError, config_key, variable
 from pulumi_snapshots.service import errors as refusals
-from pulumi_snapshots.service.client import ONCE, ONLINE
+from pulumi_snapshots.service.client import DEGRADED, ONCE, ONLINE
 from pulumi_snapshots.service.models import Account, Listing
 
 CHECKED = "checked"
@@ -138,13 +138,13 @@ class Examination:
         yield await self._runs()
 
     async def _outage(self) -> Finding:
-        word, message = await self.session.client.health()
-        if outage := await self.session.client.outage():
+        word, words = await self.session.client.health()
+        if word == DEGRADED:
             advice = "Requests may fail until it is over."
-            return Finding("outage", "note", f"the service itself reports one ({outage})", advice)
+            return Finding("outage", "note", f"the service itself reports one ({words})", advice)
         if word == ONLINE:
             return Finding("outage", "ok", "the service reports none")
-        return Finding("outage", "unknown", message or "the service does not say")
+        return Finding("outage", "unknown", words or "the service does not say")
 
     async def _snapshots(self, check: str) -> Finding:
         """Whether snapshots can be listed."""

@@ -33,7 +33,7 @@ async def databases(invocation: Invocation, /) -> None:
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
         try:
-            page = await account.snapshots_of_account(session, tell=invocation.progress)
+            page = await account.snapshots_of_account(session)
             newest = {
                 each.id: await account.newest_good(session, each.id, page.of_each.get(each.id, {})) for each in every
             }

@@ -41,8 +41,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
             query, listings = replace(query, database_id=one), session.complete_listings
             of_each = {one: await listings.of_database(one, since, origin=origin, unlisted=True)}
         else:  # a program gets no earlier page, since a list has no room for its age
-            is_person, tell = not invocation.as_json, invocation.progress
-            page = await snapshots_of_account(session, origin=origin, may_be_kept=is_person, tell=tell)
+            page = await snapshots_of_account(session, origin=origin, may_be_kept=not invocation.as_json)
             of_each = page.of_each
         found = await find_snapshots(session, query, since, of_each)
     note_age(invocation, page)
