@@ -122,6 +122,9 @@ RESTORES = {
     "answer lost": row(RESUMED, answered="no answer"),
     "done, state not saved": row(RESUMED, result=RESTORED),
     "done, state not saved, and forced before": row(RESUMED, {"fresh": True}, result=RESTORED, fresh=True),
+    "a command's, another one is wanted again": row(
+        IN_THE_WAY, {"owner": COMMAND, "fresh": True}, owner=COMMAND, fresh=True
+    ),
     "done, another one is wanted": row(NEW, {"fresh": True}, result=RESTORED),
     "failed": row(NEW, status=Status.FAILED, result="RESTORE_FAILED"),
     # An older checkpoint, of which the state knows nothing
