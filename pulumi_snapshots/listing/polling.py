@@ -81,7 +81,6 @@ class PollPlan:
         self.first_alone = min(first_after, every) if ends else first_after
         self.account_tried = NEVER
         self._ends = ends
-        self._late = first_after + every * (not ends)
         self._most = 0
         self._all: list[Pending | None] = []  # None for a POST that is to come
 
@@ -113,15 +112,13 @@ class PollPlan:
         is_helped = self.listings.account_refusal is None
         may_be_old = self.clock.monotonic() < self.listings.account_requested_at + EXPIRED
 
-        later = mine.own_since - mine.answered + self.every
-        if later <= 3 * self.first_after and mine.first_at is None:  # its page was polled too early
-            self._late = max(self._late, later)
         if mine.own_tried > NEVER:
             own = self._own_again(mine, 1 if is_alone else len(group) * (4 if is_helped else 1))
         elif is_alone:
             own = mine.answered + self.first_alone if mine.first_at is None else mine.first_at
         else:  # late while that delays nothing, or while there is no second chance
-            own = mine.answered + (self._late if may_be_old or (posts and not is_short) else self.first_after)
+            is_late = not self._ends and (may_be_old or (posts and not is_short))
+            own = mine.answered + self.first_after + self.every * is_late
 
         missed = [each.answered for each in group if each.own_tried > NEVER]
         if may_be_old and self._ends is False:

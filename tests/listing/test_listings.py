@@ -160,7 +160,7 @@ FLEETS: dict[str, tuple[dict[str, Any], int, int, float, int, int]] = {
             "requests_per_minute": 600,
             "settings": {"first_poll_after": 1.0, "poll_every": 0.5, "requests_per_minute": 600},
         },
-        *(4, 64, 6, 999, 99),
+        *(4, 64, 8, 999, 99),
     ),
 }
 """By what it shows: the service, the databases, how many at a time, and the most seconds, polls and polls of the account."""
@@ -196,16 +196,9 @@ async def test_account_polls_leave_two_other_machines_their_share(w: World) -> N
     assert all(later - earlier >= 60 for earlier, later in pairwise(times))
 
 
-@virtual
-async def test_after_a_poll_that_was_too_early_the_next_ones_come_later() -> None:
-    many = tuple(f"{number:032x}" for number in range(60))
-    async with fleet(databases=many, snapshot_seconds=245) as w:
-        await lateness(w, many)
-        posted = {post.database_id: post.monotonic for post in w.posts}
-        first = {one.database_id: one.monotonic - posted[one.database_id] for one in reversed(w.requests("list"))}
-        assert first[many[0]] == pytest.approx(240), "2 minutes and a half after the answer, while POSTs are to come"
-        assert first[many[10]] == pytest.approx(270, abs=1), "half a minute later than what was too early"
-        assert len(w.requests("list account")) <= 2
+@staged(fleet, databases=tuple(f"{number:032x}" for number in range(60)), snapshot_seconds=300)
+async def test_slow_snapshots_are_found_minutes_after_a_first_poll_that_was_too_early_for_each(w: World) -> None:
+    assert max((await lateness(w, tuple(w.emulator.databases))).values()) <= 6 * MINUTE
 
 
 @pytest.mark.parametrize("listed", ["both", "own", "account"])
@@ -230,7 +223,7 @@ async def test_the_last_of_many_is_found_soon_though_it_is_slow(listed: str) -> 
 
 @virtual
 async def test_the_accounts_page_is_polled_sooner_while_resources_wait_for_slots() -> None:
-    for parallel, first in ((4, 240), (64, 450)):
+    for parallel, first in ((4, 240), (64, 500)):
         many = tuple(f"{number:032x}" for number in range(100))
         async with fleet(databases=many, snapshot_seconds=245) as w:
             await lateness(w, many[: 20 if parallel == 4 else 100], parallel=parallel)
