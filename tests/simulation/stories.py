@@ -680,7 +680,8 @@ class Story:
 
     async def _draw_up(self, stack: Stack) -> None:
         chance = self.chance
-        if chance.random() < 0.25:
+        often = 2.0 if "proof" in self.roles else 1.0  # only other triggers drill again
+        if chance.random() < 0.25 * often:
             stack.release += 1
             self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
         if self.upstream and chance.random() < 0.35:
@@ -716,9 +717,9 @@ class Story:
             stack,
             Up(
                 cut=(chance.choice(["^C", "kill -9"]), chance.choice([0.0, 0.5, 40.0, 95.0, 130.0, 300.0]))
-                if chance.random() < 0.25
+                if chance.random() < 0.25 * often
                 else None,
-                saves=chance.choice([0, 0, 1, 2, 3]) if chance.random() < 0.25 else None,
+                saves=chance.choice([0, 0, 1, 2, 3]) if chance.random() < 0.25 * often else None,
                 replace=chance.choice(self.roles) if chance.random() < 0.12 else "",
                 preview=chance.random() < 0.6,
                 at_end=chance.random() < 0.1,
