@@ -46,8 +46,10 @@ _long = checks.duration(most=10 * 365 * 86400.0)
 class Limits(Inputs):
     """How old things may be, in seconds."""
 
-    max_age: Duration = declare("How old the newest snapshot may be.", default=USUAL, read=_of_month)
-    max_archive_age: Duration | None = declare("The same for the newest archive's.", default=None, read=_long)
+    max_age: Duration = declare("How old the newest snapshot may be; 26h by default.", default=USUAL, read=_of_month)
+    max_archive_age: Duration | None = declare(
+        "How old the newest archive's snapshot may be.", default=None, read=_long
+    )
     origin: str | None = declare("Only snapshots of this origin count.", default=None, read=ORIGIN.read, choices=ORIGIN)
     max_drill_age: Duration | None = declare("How long ago the last drill may be.", default=None, read=_long)
 

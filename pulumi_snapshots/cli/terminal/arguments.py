@@ -132,8 +132,7 @@ def options_of(inputs: type[Inputs], *names: str) -> Iterator[Decorator]:
     for name in names:
         each = inputs.properties()[name]
         kind = DURATION if each.type == Duration else click.Choice([*each.choices.meanings]) if each.choices else None
-        usual = f"{each.doc} {each.default_text} by default." if each.default_text else each.doc
-        yield click.option(f"--{name.replace('_', '-')}", name, type=kind, help=usual.replace("`", ""))
+        yield click.option(f"--{name.replace('_', '-')}", name, type=kind, help=each.doc.replace("`", ""))
 
 
 def timeout_option(inputs: type[Inputs]) -> Decorator:
