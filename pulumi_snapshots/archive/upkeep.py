@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
@@ -31,6 +32,7 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
     name, store = place_text(record.uri), transfers.at(record.uri)
     try:
         with transfers.within(REFRESH_PATIENCE):
+            record = await _without_gone(transfers, record, listener)
             seen = await transfers.reading(store.stat)
             if seen is not None and seen.mark != record.mark:
                 listener.progress("the archive was changed or copied since; reading it")
@@ -42,6 +44,24 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
     lost = "altered" if seen else "missing"
     listener.warn(Text("the archive {uri} is {lost}. {then}", uri=name, lost=lost, then=Next(Step.ARCHIVE_AGAIN)))
     return replace(record, lost=lost)
+
+
+async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
+    """Forget earlier objects that are certainly gone, and say so: nothing counts on them any more."""
+    gone: list[StoredObject] = []
+
+    def look(one: StoredObject) -> None:
+        with suppress(StoreTrouble):
+            if transfers.at(one.uri).stat() is None:
+                gone.append(one)
+
+    async with anyio.create_task_group() as group:
+        for each in record.earlier:
+            group.start_soon(transfers.reading, look, each)
+    if gone:
+        names = ", ".join(sorted(place_text(each.uri) for each in gone))
+        listener.warn(f"{len(gone)} earlier archives of this resource are gone: {names}.")
+    return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
 
 
 async def prune(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.clock import time_text
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
+PACKAGE = "pulumi-snapshots"
 PUBLISHED = False
 """Whether an index may have the package, as the classifiers in pyproject.toml say; a test compares the two."""
 NOTHING_LOADED = "Nothing was loaded."
@@ -72,8 +77,13 @@ def sentence(text: str) -> str:
 
 
 def pip_install(extra: str) -> str:
-    """The command that installs an extra: from an index, or from a clone."""
-    return f"pip install '{'pulumi-snapshots' if PUBLISHED else '/path/to/clone'}[{extra}]'"
+    """The command that installs an extra, in words for an error: from the clone of this installation, or from an index."""
+    source = PACKAGE if PUBLISHED else "/path/to/clone"
+    with suppress(PackageNotFoundError, ValueError):
+        url = urlsplit(json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}").get("url", ""))
+        if url.scheme == "file":
+            source = unquote(url.path)
+    return f"pip install '{source}[{extra}]'"
 
 
 NOT_KEPT = "The installed Pulumi SDK has no known way to keep it in the stack's state"
@@ -150,7 +160,9 @@ class Step(Enum):
     KEEP_WAITING = "It is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
-    SHOW_OTHER = "If that is another one, run a preview of it: it shows that its state has it."
+    SHOW_OTHER = (
+        "If that is another resource, run a preview of its stack: that shows that the state has what was requested."
+    )
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     SNAPSHOT_NOT_KEPT = (
@@ -203,6 +215,8 @@ class Step(Enum):
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
+    SET_REGION = "Set AWS_REGION to the bucket's region."
+    SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
 
     # A drill
     CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."

@@ -38,6 +38,11 @@ RETRIES: dict[str, Any] = {
 """About 15 s, and less than the patience of a refresh."""
 REFUSED = re.compile(r"status code: (4\d\d)")
 """The status in the library's errors."""
+SET_RIGHT = {
+    Step.SET_REGION: r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|configured region)",
+    Step.SET_CLOCK: "RequestTimeTooSkewed|RequestExpired|Request date header",
+}
+"""What a store says about something that is to be set right, after the address."""
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
@@ -175,7 +180,10 @@ class BucketStore(Store):
                 words, said = _words(error), str(error)
                 what = f"the bucket or the object does not exist ({words})" * isinstance(error, FileNotFoundError)
                 # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                failed = StoreTrouble(f"{self.where}: {what or words} (credentials: {credentials})")
+                then = [
+                    Next(step) for step, sign in SET_RIGHT.items() if re.search(sign, f"{self.where} {said}", re.DOTALL)
+                ]
+                failed = StoreTrouble(f"{self.where}: {what or words} (credentials: {credentials})", then=then)
                 # After a lost answer the library asks again, and the upload is over then.
                 if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:
                     failed.status = int(status[1])

@@ -25,6 +25,8 @@ from pulumi_snapshots.listing.polling import PINNING
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Seen, StoreTrouble
 from squarecloud_emulator import Fault
 from tests.archive.scene import SIZE, Scene, file_of, holds, in_scene, scene
 from tests.support.clocks import Shifted
@@ -583,6 +585,27 @@ async def test_a_replaced_object_that_keep_last_counts_is_kept(at: Scene) -> Non
     assert file_of(first).exists()
     await at.remove(first, delete_object=True, successor=second)
     assert not file_of(first).exists()
+
+
+@in_scene
+async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None:
+    records = [await at.archive(keep_last=5)]
+    for _ in range(2):
+        at.newer(size=1000)
+        records.append(await at.archive(keep_last=5, previous=records[-1]))
+    file_of(records[0]).unlink()
+    seen = await at.refresh(records[-1])
+    assert [each.uri for each in seen.earlier] == [records[1].uri]
+    assert at.row.warnings == [f"1 earlier archives of this resource are gone: {file_of(records[0])}."]
+
+    class Away(FileStore):
+        def stat(self) -> Seen | None:
+            if self.where == file_of(records[1]):
+                raise StoreTrouble("no route to it")
+            return super().stat()
+
+    at.transfers.store = lambda place: Away(place.file)  # type: ignore[method-assign]
+    assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
 
 
 @in_scene

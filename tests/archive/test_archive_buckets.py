@@ -522,10 +522,14 @@ def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
     assert re.search(rf"x\.zip.*{told}", bucket.row.warnings[-1])
 
 
-def test_a_wrong_region_is_named_with_what_was_asked(bucket: Bucket, host: Host) -> None:
+def test_a_wrong_clock_or_region_has_a_next_step(bucket: Bucket, host: Host) -> None:
     bucket.put("x.zip", OLD)
+    bucket.proxy.fails = after(0, writes, (403, "RequestTimeTooSkewed"))
+    with fails_with(NotArchived, r"x\.zip: .*\(credentials: .*untouched.*Set this machine's clock right"):
+        bucket.archive(host.url, "x.zip")
     bucket.proxy.fails = after(0, writes, (301, "PermanentRedirect"))
-    with fails_with(NotArchived, r"x\.zip: .*\(credentials: .*untouched"):
+    step = "Set AWS_REGION to the bucket's region" if bucket.server.scheme == "s3" else "untouched"
+    with fails_with(NotArchived, rf"x\.zip: .*{step}"):
         bucket.archive(host.url, "x.zip")
     if bucket.server.name == "s3":  # which knows its region
         bucket.proxy.fails, bucket.transfers = lambda _: None, Transfers()
