@@ -134,6 +134,9 @@ async def test_a_database_is_held_as_long_as_somebody_asks_for_it() -> None:
     assert await role() == "in the way"
     await run.update(attempt, held_until=None)
     assert await role() == "new"
+    withdrawn = replace(attempt, request=replace(attempt.request, id="gone"), status=Status.LOST)
+    await run.update(withdrawn, account="a")
+    assert len(await run.attempts()) == 2, "what has started nothing is back"
 
 
 @virtual
