@@ -30,12 +30,18 @@ NOISE = re.compile(r" \(configured timeouts|, Timeout: |, full error: ")
 
 
 class DatabaseUnreachable(Explained):
-    """A database could not be connected to, or the connection broke, and `why`. That proves nothing about its data."""
+    """A database could not be connected to, or the connection broke, and `why`. That proves nothing about its data.
 
-    def __init__(self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),)) -> None:
+    Attributes:
+        lasting: whether it will be the same a little later, as with a wrong password.
+    """
+
+    def __init__(
+        self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),), *, lasting: bool = False
+    ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
         super().__init__(happened, "No check has asked it anything.", then)
-        self.why = why
+        self.why, self.lasting = why, lasting
 
 
 class CheckNotRun(Explained):

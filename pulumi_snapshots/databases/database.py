@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -21,6 +22,11 @@ from pulumi_snapshots.late import late
 
 GRACE = 5.0
 """Seconds past the time-out in which a library may find out by itself that it is over."""
+LASTING = re.compile(
+    r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
+    re.IGNORECASE,
+)
+"""What servers and libraries say in English of a connection that will not work later either."""
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
 ENGINES: dict[str, Callable[[], Any]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
@@ -82,11 +88,11 @@ class Database:
         if isinstance(error, ImportError):
             extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
-            return DatabaseUnreachable(kind.title, why, extra)
+            return DatabaseUnreachable(kind.title, why, extra, lasting=True)
         is_late = any(isinstance(each, TimeoutError) for each in _causes(error))
         if not is_there or (isinstance(error, Lost) and not is_late):
             why = f"no answer within {self._timeout:g} s" if is_late else why
-            return DatabaseUnreachable(kind.title, why)
+            return DatabaseUnreachable(kind.title, why, lasting=LASTING.search(why) is not None)
         return CheckNotRun(f"no result within {self._timeout:g} s" if is_late else why)
 
 

@@ -36,6 +36,8 @@ HOLDS = timedelta(seconds=90)
 """How long the scratch database is held for the checks without another word; renewed three times as often."""
 PATIENCE = 120.0
 """Seconds for which a restored database may refuse connections: it starts again after its restore."""
+SURE = 10.0
+"""Seconds after which a server that refuses the login, or shows a wrong certificate, is believed: one that starts may do so."""
 EVERY = 5.0
 """Seconds between two tries to connect."""
 LONGEST = 300.0
@@ -242,7 +244,7 @@ class Drilling:
                     proofs = await reach.proofs(record, await database.age())
                     return await results_of(database, inputs.checks, member.progress), proofs
             except DatabaseUnreachable as error:
-                if clock.monotonic() - began >= PATIENCE:
+                if clock.monotonic() - began >= (SURE if error.lasting else PATIENCE):
                     raise
                 again = clock.utc() + timedelta(seconds=EVERY)
                 member.waits("not reachable yet", next_check=again, why=error.why)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import re
 import socket
 import threading
 import time
@@ -416,9 +417,16 @@ def test_tls_is_used_as_the_connection_string_says(shop: Shop, tls: Certificates
         assert {mode: bool(ask(f"{shop.url}{mode}", secret)) for mode in modes} == modes
 
 
-def test_a_server_says_how_long_it_has_run(shop: Shop) -> None:
-    ages = [anyio.run(Database(shop.url, timeout=SECONDS).age) for _ in range(2)]
-    assert 0 <= (ages[0] or -1) <= (ages[1] or -1) < time.clock_gettime(time.CLOCK_BOOTTIME)
+def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_that_stays(shop: Shop) -> None:
+    first, second = (anyio.run(Database(shop.url, timeout=SECONDS).age) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert 0 <= first <= second < time.clock_gettime(time.CLOCK_BOOTTIME)
+    wrong = re.sub(r"//(.*@)?", "//someone:hush-hush@", shop.url)
+    for place, lasts in ((wrong, True), (wrong.replace(f":{shop.server.port}", ":1"), False)):
+        with pytest.raises(DatabaseUnreachable) as failed:
+            anyio.run(Database(place, timeout=2).age)
+        assert failed.value.lasting is lasts
 
 
 # FerretDB has no command that waits.

@@ -126,6 +126,14 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
         assert at.stack.row.warnings == []
 
 
+@virtual
+async def test_a_wrong_password_is_said_at_once() -> None:
+    async with drill_scene() as at:
+        at.databases.refuses, at.databases.lasting = 10_000, True
+        await at.fails("cannot be reached")
+        assert 10_000 - at.databases.refuses == 3, "twice more within 10 s, since a server that starts may refuse too"
+
+
 # Other checks ------------------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,7 @@ class FakeDatabases:
     Attributes:
         emulator: holds it.
         refuses: how many connections are refused before one is accepted.
+        lasting: whether the refusals are such that come again.
         seconds: that each command takes.
         age_is: seconds for which the server that is asked has run; as long as the scratch database unless given.
         says_age: whether it says that.
@@ -57,6 +58,7 @@ class FakeDatabases:
 
     emulator: Emulator
     refuses: int = 0
+    lasting: bool = False
     seconds: float = 0.0
     age_is: float | None = None
     says_age: bool = True
@@ -79,7 +81,7 @@ class FakeDatabases:
         await anyio.lowlevel.checkpoint()
         if self.refuses:
             self.refuses -= 1
-            raise DatabaseUnreachable("PostgreSQL", "the connection was refused")
+            raise DatabaseUnreachable("PostgreSQL", "the connection was refused", lasting=self.lasting)
         happens, self.meanwhile = self.meanwhile, None
         if happens is not None:
             happens()
