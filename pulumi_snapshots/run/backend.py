@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.place import OPTIONS, OWN, read_place
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.state_directory import home_directory
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
 """Names of a project's file."""
+IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
+"""Variables of which CI systems set one; the runner is gone after the job."""
 
 
 def project_files(folder: Path) -> Iterator[Path]:
@@ -80,3 +83,10 @@ def bucket_url(environment: Mapping[str, str]) -> str:
     except Unfit:
         return ""
     return url if url.partition("://")[0] in {*OPTIONS, "azblob"} else ""
+
+
+def could_share(environment: Mapping[str, str]) -> Words:
+    """The line for a CI job that forgets what it has sent although its backend could keep it; empty for any other run."""
+    url = bucket_url(environment) if any(map(environment.get, IN_CI)) else ""
+    text = "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} keeps it for the next job"
+    return Text(text, where=url) if url else ""

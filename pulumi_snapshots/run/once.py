@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import copy
@@ -25,6 +26,7 @@ from pulumi_snapshots.ledger.attempt import (
 )
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.under_way import command_of, described
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
@@ -266,6 +268,9 @@ class Operation:
             yield None
             return
         self.attempt, self.resumed = attempt, _ = claim.attempt, False
+        hint = "" if session.settings.shared_state else could_share(os.environ)
+        if hint and session.memory.is_first(hint):
+            self.member.note(hint)
         since = session.service_clock.now() - attempt.request.posted_at
         leave_by = session.clock.utc() + CLAIM_LASTS - since
         try:

@@ -9,8 +9,11 @@ import pytest
 
 from pulumi_snapshots.ledger.place import environment_of
 from pulumi_snapshots.run import backend
+from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.settings import Settings, SettingsError
 from pulumi_snapshots.storage.credentials import access
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,3 +125,24 @@ def test_a_login_that_cannot_be_read_is_not_taken_for_none(home: Path, content: 
     (home / ".pulumi" / "credentials.json").write_text(content)
     with pytest.raises(SettingsError, match=r"cannot be looked up: .*credentials.json cannot be read"):
         place_in(home)
+
+
+def test_only_a_ci_job_with_a_bucket_hears_that_it_could_share(home: Path) -> None:
+    bucket, cloud = {"PULUMI_BACKEND_URL": "s3://team?region=x"}, {"PULUMI_BACKEND_URL": "https://api.pulumi.com"}
+    assert could_share({"CI": "true", **bucket})
+    assert not could_share(bucket)
+    assert not could_share({"CI": "true", **cloud})
+    assert not could_share({"CI": "true", "HOME": str(home)})
+
+
+@virtual
+async def test_a_ci_job_says_once_that_its_backend_could_keep_what_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team?region=x")
+    async with world() as w:
+        shown = [(await w.create(database_id=each)).text for each in (DATABASE, OTHER_DATABASE)][-1]
+    line = (
+        "this runner forgets what it has requested: with squarecloud:sharedState set to `backend`, s3://team keeps it for "
+        "the next job"
+    )
+    assert shown.count(line) == 1
