@@ -129,7 +129,7 @@ async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path)
         typed = ("drill", DATABASE, "--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 2")
         ended = await at.types(*typed, "--password-env", "SCRATCH_PASSWORD")
         assert ended.code == 1
-        assert "--password-env SCRATCH_PASSWORD --check 'select 1 == 2'" in ended.err
+        assert "--check 'select 1 == 2' --password-env SCRATCH_PASSWORD" in ended.err
         assert "hush" not in ended.out + ended.err
         for more, words in (
             ((), "--password-env is required, or --connection-env"),
