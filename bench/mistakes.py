@@ -158,7 +158,11 @@ MISTAKES = (
     ("restore", "if record.failure:\n        raise restoring.failure(record)", "pass"),
     ("restore", "if record.pending and not record.failure else None", "if record.pending else None"),
     ("restore", "if kept is not None and is_same and not kept.failure:", "if kept is not None and not kept.failure:"),
-    ("restore", "if differs(record.target_database_id, target_of(new)):", "if False:"),
+    (
+        "restore",
+        'return ["triggers", "database_id" if new.get("target_database_id") is None else "target_database_id"]',
+        'return ["triggers"]',
+    ),
     ("restore", "if given is True:", "if given:"),
     # Whether a change is guarded.
     ("guard", "if of.failed:\n                raise", "if False:\n                raise"),

@@ -139,8 +139,10 @@ class _Job:
                 if not self.place.folder or self.source.created is not None:
                     # What is there already needs neither the service nor its host.
                     async with self.transfers.slots:
+                        scope.deadline = self.transfers.clock.monotonic() + self.inputs.timeout
                         if (there := await self._there()) is not None:
                             return there
+                    scope.deadline = math.inf
                 await self.source.locate()  # which may wait for half an hour, so it holds no slot
                 async with self.transfers.slots:
                     # Lookups and the transfers ahead have time-outs of their own.

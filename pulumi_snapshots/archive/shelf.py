@@ -26,6 +26,8 @@ from pulumi_snapshots.storage.encryption import SUFFIX as SEALED
 from pulumi_snapshots.storage.encryption import opened as open_object
 from pulumi_snapshots.storage.store import Buffer, StoreTrouble, trouble
 
+NO_MANIFEST = "has no manifest, so nothing says what it must be"
+
 
 @dataclass(frozen=True)
 class Shelved:
@@ -67,7 +69,7 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
                 group.start_soon(transfers.reading, by_manifest, uri.removesuffix(SUFFIX))
     for uri in sizes.keys() - found.keys():
         if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
-            found[uri] = Shelved(uri, None, "has no manifest, so nothing says what it must be", sizes[uri])
+            found[uri] = Shelved(uri, None, NO_MANIFEST, sizes[uri])
     return [
         replace(each, problem=each.problem or await _problem(transfers, each, deep=deep))
         for _, each in sorted(found.items())
@@ -122,7 +124,7 @@ async def imported(
     one = await find(transfers, place)
     problem = await _problem(transfers, one, deep=False)
     if (about := one.manifest) is None or problem:
-        raise Explained(f"{place_text(place.uri)} {problem or 'is no archive'}", then=[Next(Step.DECLARE_ARCHIVE)])
+        raise Explained(f"{place_text(place.uri)} {problem or NO_MANIFEST}", then=[Next(Step.DECLARE_ARCHIVE)])
     record = about.record(place.uri, one.mark, owner)
     return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), about.recipients
 

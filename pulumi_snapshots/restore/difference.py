@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
-from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.difference import Same, changed, differs
+from pulumi_snapshots.run.difference import Same
 from pulumi_snapshots.snapshot.record import NAMED_BY
 
 if TYPE_CHECKING:
@@ -47,12 +46,14 @@ class RestoreRules(Rules):
         calls: Calls = late("restore.calls:RestoreCalls")(self)
         return calls
 
-    def others(self, record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+    def deciding(self, new: Mapping[str, Any]) -> list[str]:
         """The triggers, and the input that names the target."""
-        found = ["triggers"] if changed("triggers", old, new, same) else []
-        if differs(record.target_database_id, target_of(new)):
-            found.append("database_id" if new.get("target_database_id") is None else "target_database_id")
-        return found
+        return ["triggers", "database_id" if new.get("target_database_id") is None else "target_database_id"]
+
+    def others(self, record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
+        """Those of these inputs that differ, whichever named the target before."""
+        target = dict.fromkeys(("database_id", "target_database_id"), record.target_database_id)
+        return super().others(record, {**old, **target}, new, same)
 
     def otherwise(
         self, record: RestoreRecord, _old: Mapping[str, Any], new: Mapping[str, Any], _now: datetime

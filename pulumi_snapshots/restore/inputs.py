@@ -105,12 +105,6 @@ class RestoreInputs(Inputs):
         return f"{self.database_id}/{self.version_id}"
 
 
-def target_of(values: Mapping[str, Any]) -> Any:
-    """The database whose data is overwritten: the snapshot's own unless another one is given."""
-    target = values.get("target_database_id")
-    return values.get("database_id") if target is None else target
-
-
 def with_snapshot_missing(found: list[Problem], values: Mapping[str, Any]) -> list[Problem]:
     """The problems of inputs that name a snapshot: if nothing names one, that alone, and not what each of its inputs lacks."""
     if any(values.get(name) is not None for name in NAMED_BY):

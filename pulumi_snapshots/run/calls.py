@@ -229,17 +229,19 @@ class Rules(ABC):
         found = self.otherwise(record, old, new, now)
         if found.replaces or found.updates:
             return found
-        later = undecided(new, *(name for name, each in inputs.items() if each.replaces or each.repeats))
-        found = replace(found, reason=later)
+        found = replace(found, reason=undecided(new, *self.deciding(new)))
         if not record.pending:
             return found
         note = Text(self.waits_on, since=since(record.requested_at, now))
         return replace(found, updates=("attempt",), note=note)
 
+    def deciding(self, _new: Mapping[str, Any]) -> list[str]:
+        """The inputs of which another value asks for another resource, or for the act again, as they are declared."""
+        return [name for name, each in self.schema.inputs.properties().items() if each.replaces or each.repeats]
+
     def others(self, _record: Any, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
-        """The inputs that differ and ask for another resource, or for the act again, as they are declared."""
-        declared = self.schema.inputs.properties().items()
-        return [name for name, each in declared if (each.replaces or each.repeats) and changed(name, old, new, same)]
+        """Those of these inputs that differ."""
+        return [name for name in self.deciding(new) if changed(name, old, new, same)]
 
     def otherwise(self, _record: Any, _old: Mapping[str, Any], _new: Mapping[str, Any], _now: datetime) -> Changes:
         """What age, a failure or other inputs mean if none asks for another one."""

@@ -184,6 +184,15 @@ async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
     await fails(at, what=last, download_url=url, size=SIZE, timeout="20s")
 
 
+@in_scene
+async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up_in_time(at: Scene) -> None:
+    """The mount of the folder has died, say."""
+    outputs = await at.outputs()
+    await at.archive(**outputs)
+    with anyio.fail_after(3600), patch.object(at.transfers, "digest", lambda _store: anyio.sleep_forever()):
+        await fails(at, what=r"not whole after 2 min \(timeout\)", timeout="2m", **outputs)
+
+
 @virtual
 async def test_a_url_that_expires_meanwhile_is_renewed(tmp_path: Path) -> None:
     # The cached page shows the expired URL for half an hour; the account's listing has a fresh one.

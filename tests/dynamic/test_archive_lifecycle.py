@@ -294,3 +294,5 @@ def test_an_archive_is_imported_by_its_uri(serve: Serve, place: Place) -> None:
             name: created.outputs[name] for name in ("uri", "sha256", "mark")
         }
         assert "does not exist" in failure(idle.read, NAME, f"{created.id}x", None, {})
+        path_of(created.outputs).with_name(f"{path_of(created.outputs).name}.json").unlink()
+        assert "has no manifest, so nothing says what it must be" in failure(idle.read, NAME, created.id, None, {})

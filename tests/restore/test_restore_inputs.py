@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.difference import RestoreRules
@@ -93,6 +94,21 @@ def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
 def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -> None:
     found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
     assert (found.replaces, found.updates, found.warning) == ((), (), "")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"database_id": UNKNOWN, "version_id": UNKNOWN}, "{database_id}"),
+        ({"target_database_id": UNKNOWN, "triggers": UNKNOWN}, "{triggers} and {target_database_id}"),
+        ({"database_id": UNKNOWN, "version_id": UNKNOWN, "target_database_id": DATABASE}, ""),
+    ],
+)
+def test_a_preview_names_only_unknown_values_that_could_restore_again(change: Mapping[str, Any], named: str) -> None:
+    """A Snapshot that is about to be replaced has unknown ids, and beside a target that is given they decide nothing."""
+    reason = PYTHON.text(RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START).reason)
+    expected = f"decided in the update, since a preview does not know {PYTHON.text(Text(named))}"
+    assert reason == (expected if named else "")
 
 
 @pytest.mark.parametrize(
