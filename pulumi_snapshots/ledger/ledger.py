@@ -186,8 +186,9 @@ class Ledger:
             if mine and mine[0] in self._marks:  # otherwise another call has taken it along
                 marks, self._marks = self._marks, []
                 marked = await self.edit(change)
-                rest = (each for each in self._seen or () if each.id not in marked)
-                self._seen = (*rest, *marked.values())
+                if self._seen is not None:  # all of them, or none
+                    rest = (each for each in self._seen if each.id not in marked)
+                    self._seen = (*rest, *marked.values())
 
     async def _once_seen(self) -> tuple[Attempt, ...]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,28 +117,30 @@ class Session(Stoppable):
         return Text(UNWRITTEN, trouble=self.ledger.trouble)
 
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
-        """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.
+        """Learn the service's time, if no answer has shown it yet, by requests on which no listing's page hangs.
 
-        `briefly` asks once only.
+        A database that is out of order must not hold up the others: then the account is asked too, unless `briefly`.
 
         Raises:
             NothingSent: no answer shows it.
             KeyRefused: the key is refused.
         """
         began = self.clock.monotonic()
+        status = partial(self.client.database_status, database_id, patience=ONCE if briefly else BRIEF)
+        asks: list[Callable[[], Awaitable[object]]] = [status]
+        asks += [] if briefly else [partial(self.client.account, patience=ONCE)]
         async with self._asking_time:
             asked_at, failed = self._no_time
-            if (
-                self.service_clock.offset is None and asked_at < began
-            ):  # unless another caller asked while this one waited
-                failed = None
-                try:
-                    await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
-                except KeyRefused:
-                    raise
-                except SquareCloudError as error:  # a refusal has a time too
-                    failed = error
-                self._no_time = self.clock.monotonic(), failed
+            for ask in asks if asked_at < began else []:  # unless another caller asked while this one waited
+                if self.service_clock.offset is None:
+                    failed = None
+                    try:
+                        await ask()
+                    except KeyRefused:
+                        raise
+                    except SquareCloudError as error:  # a refusal has a time too
+                        failed = error
+                    self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
             why = failed.happened if failed else "its answers have no date"
             unknown = f"Nothing was requested for database {database_id}, since the service's time is not known: {why}"

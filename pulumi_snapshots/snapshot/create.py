@@ -347,7 +347,9 @@ class Taking:
             return None  # a run elsewhere knows more of it
         await operation.withdraw()
         # What runs had taken before it is what it was to replace.
-        operation.intent = replace(operation.intent, fresh=True)
+        known, posted_at = await session.ledger.attempts(), attempt.request.posted_at
+        before = (each.names for each in known if each.request.posted_at < posted_at)
+        operation.intent = replace(operation.intent, carried=operation.intent.carried.union(*before))
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
         self.member.note(f"{which} never came: the service's listing lacks it. Another one is requested")
         return None

@@ -169,7 +169,7 @@ def always(status: int, code: str) -> Callable[[Unreliable], Callable[[Request],
         (unlisted, "AccessDenied", Step.ALLOW_LISTING),
         (without("PUT"), "AccessDenied", Step.CHECK_SHARED_STATE),
         (always(400, "ExpiredToken"), "ExpiredToken", Step.CHECK_SHARED_STATE),
-        (always(301, "PermanentRedirect"), "region", Step.CHECK_SHARED_STATE),
+        (always(301, "PermanentRedirect"), "region", Step.SET_REGION),
     ],
     ids=["get", "list", "put", "credentials that have ended", "another region"],
 )

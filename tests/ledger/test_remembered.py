@@ -247,6 +247,10 @@ STORIES = {
         for cache in ("invalidated", "kept")
         for kills, later in (((10,), 1), ((95,), 1), ((150,), 1), ((20,), 3 * 3600), ((20,), 86400), ((100,) * 3, 1))
     },
+    "a killed run that took one in place of one that never came is not paid for twice": f"""
+        wait 400; fault create drop=True times=1; S up v1 pending timeout=3m; wait 3600; S up v1 killed=20; wait 600;
+        S up v1: {UNSAVED}; S has 1; sent 2
+    """,
     "a time-out before a killed run's answer is known does not deny its snapshot": """
         service snapshot_seconds=20; wait 400; S up killed=10; S up pending timeout=40s: may or may not have been started;
         S up; S has 1; sent 1
@@ -368,6 +372,9 @@ STORIES = {
         fault restore_status drop=True times=None; fault status drop=True times=None; fault me drop=True times=None;
         S up refused: the service's time is not known; sent 0
     """,
+    "a database that is out of order keeps nothing from learning the service's time": """
+        fault status html=504 times=None; S up; sent 1
+    """,
     # Another name
     "a snapshot is not paid for twice because its stack was renamed": f"""
         S up v1 unsaved; wait 600;
@@ -375,14 +382,14 @@ STORIES = {
         S preview v1; S@prod up v1; S has 1; S@prod has 2
     """,
     "two stacks that restore the same are told apart by a preview": """
-        R up v1; wait 300; rows change; R@prod up v1 refused: If that is another one, run a preview of it;
+        R up v1; wait 300; rows change; R@prod up v1 refused: If that is another resource, run a preview of its stack;
         rows later; R preview v1; R@prod up v1; rows then
     """,
     "an unsaved restore is not done again in a component, or under other names of stack and resource": """
         R up unsaved; wait 600; rows change;
-        R.forth@prod up refused: If that is another one, run a preview of it;
+        R.forth@prod up refused: If that is another resource, run a preview of its stack;
         R becomes urn:pulumi:dev::shop::my:c:App$pulumi-python:dynamic/squarecloud:Restore::back;
-        R up refused: If that is another one, run a preview of it; rows later; sent 1
+        R up refused: If that is another resource, run a preview of its stack; rows later; sent 1
     """,
     # An older checkpoint
     **{
@@ -558,6 +565,30 @@ async def test_what_was_destroyed_after_a_ledger_could_not_be_read_for_a_moment_
         await stack.up(**values)
         assert not stack.row.warnings
         assert len(at.here.posts) + len(at.posts) == 2
+
+
+@virtual
+async def test_a_destroy_after_a_ledger_could_not_be_read_lets_go_of_more_than_what_was_noted_meanwhile() -> None:
+    async with scene(snapshot_seconds=600, cache_world="invalidated") as at:
+        restore = back(at)
+        snapshot = Stack(SnapshotRules(), restore.machine, OWNER)
+        await restore.up(**given(at))
+        await anyio.sleep(600)
+        await snapshot.up(database_id=DATABASE, timeout="3m")
+        assert restore.machine.place is not None
+        restore.machine.place.refuses_reads = "SlowDown"
+        restore.begin()
+        snapshot.shared = restore.shared
+        await restore.diff(given(at))
+        restore.machine.place.refuses_reads = ""
+        await snapshot.diff({"database_id": DATABASE})
+        await anyio.sleep(120)
+        await restore.delete(restore.id, restore.outputs)
+        restore.id, restore.outputs = "", {}
+        await anyio.sleep(600)
+        await restore.up(**given(at))
+        assert not restore.row.warnings
+        assert len(at.posts) == 2
 
 
 @virtual
