@@ -248,8 +248,8 @@ STORIES = {
         for kills, later in (((10,), 1), ((95,), 1), ((150,), 1), ((20,), 3 * 3600), ((20,), 86400), ((100,) * 3, 1))
     },
     "a killed run that took one in place of one that never came is not paid for twice": f"""
-        wait 400; fault create drop=True times=1; S up v1 pending timeout=3m; wait 3600; S up v1 killed=20; wait 600;
-        S up v1: {UNSAVED}; S has 1; sent 2
+        service snapshot_seconds=100; wait 400; fault create drop=True times=1; S up v1 pending timeout=3m;
+        wait 3600; S up v1 killed=20; wait 600; S up v1: {UNSAVED}; S has 1; sent 2
     """,
     "a time-out before a killed run's answer is known does not deny its snapshot": """
         service snapshot_seconds=20; wait 400; S up killed=10; S up pending timeout=40s: may or may not have been started;
