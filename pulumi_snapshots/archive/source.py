@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
+from itertools import cycle
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
@@ -158,7 +159,7 @@ class Source:
         self._refused.add(self._url)
         # The two listings are cached separately, each for up to 30 minutes: the other one may have a fresh URL.
         pages = (session.listings.own_page, session.listings.account_page)
-        for page_of in pages * 2 if len(self._refused) < REFUSALS else ():
+        for page_of in cycle(pages) if len(self._refused) < REFUSALS else ():
             self._listener.progress("the download URL was refused; asking for a fresh one")
             try:
                 page = await page_of(self._database_id, session.clock.monotonic())

@@ -207,6 +207,18 @@ async def test_a_url_that_expires_meanwhile_is_renewed(tmp_path: Path) -> None:
         assert at.here.requests("list account")
 
 
+@virtual
+async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
+        outputs, session = await at.outputs(), at.here.another_run()
+        at.here.emulator.advance(700)
+        for kind in ("list", "list account"):
+            at.here.emulator.add_fault(Fault(kind=kind, status=503, code="INTERNAL", times=None))
+        archived = at.archive(session=session, **outputs)
+        assert holds(await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip)
+        await session.close()
+
+
 def forgotten(at: Scene) -> None:
     at.here.emulator.remove_snapshot(at.snapshot.version_id)
     at.here.emulator.drop_cache()
