@@ -86,7 +86,7 @@ def ensure(environment: Environment) -> Path:
     try:
         directory, version = installed(environment)
     except Closed as reason:
-        say(f"no installed one: {reason}")
+        say(f"none is installed: {reason}")
     else:
         say(f"Pulumi {version}, installed in {directory}")
         return directory

@@ -75,7 +75,7 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
             raise job.failed(trouble, previous) from trouble
     if is_new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
         say = listener.note if is_mount else listener.progress
-        say(f"{folder} did not exist and was made")
+        say(f"{folder} did not exist and was created")
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
     if previous:
         before = history(previous)
@@ -173,7 +173,7 @@ class _Job:
         seen = None if found is None else await self.transfers.reading(store.stat)
         if found is None or seen is None or seen.size != found.size:
             return None
-        self.listener.progress("it is there already; reading it")
+        self.listener.progress("the archive is there already; verifying it")
         if await self.transfers.digest(store) != found.sha256:
             return None
         self.claim, self.shared = found.claim, found

@@ -157,7 +157,7 @@ class Step(Enum):
     OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
 
     # A snapshot that is pending or gone
-    KEEP_WAITING = "It is kept in the state: the next {run} keeps waiting and sends no second request."
+    KEEP_WAITING = "The request is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
     SHOW_OTHER = (
@@ -183,7 +183,9 @@ class Step(Enum):
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
     # A restore whose end was not seen
-    KEEP_WATCHING = "It is kept in the state: the next {run} keeps watching the database and sends no second request."
+    KEEP_WATCHING = (
+        "The request is kept in the state: the next {run} keeps watching the database and sends no second request."
+    )
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
     RESTORE_NOT_KEPT = f"{NOT_KEPT}. The next {{run}} restores again, over whatever the database holds by then: remove the Restore first."
@@ -363,7 +365,7 @@ def not_listed(database_id: str, version_id: str, listed_by: datetime | None = N
     """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
-        kept = "It keeps one for 30 days; one that was taken within the last 30 minutes may not be listed yet"
+        kept = "The service keeps a snapshot for 30 days, and may not list it in the first 30 minutes"
         return f"{happened}. {kept}", [Next(Step.CHECK_ID)]
     old = "it serves a page for up to 30 minutes, and this snapshot is younger"
     return f"{happened} yet: {old}", [Next(Step.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")]

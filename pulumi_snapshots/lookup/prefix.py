@@ -106,8 +106,8 @@ def _only(
         by_id = f"the ids of {len(begin)} {what}s begin with {typed}"
         happened = f"{len(begin)} {what}s have the name {typed}, or ids that begin like it" if named else by_id
     else:
-        no_such = f"no {what}'s id begins with {typed}" if by_beginning else f"no {what} has the name or the id {typed}"
-        happened = f"{no_such}{', only these are known' if listed else ''}"
+        no_such = f"no {what}'s id begins with {typed}" if by_beginning else f"no {what} has the name or id {typed}"
+        happened = f"{no_such}{f'. Known {what}s' if listed else ''}"
     lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
     if len(listed) > SHOWN:
         lines.append(f"\n  and {len(listed) - SHOWN} more")

@@ -55,7 +55,7 @@ def _then(attempt: Attempt, now: datetime, where: str) -> str:
     """What ends it unless its run still does, which no ledger shows, and what a user can do."""
     owner = attempt.owner or ""
     if attempt.is_over:
-        return "nothing to do: it ends by itself"
+        return "nothing to do"
     if attempt.kind == "snapshot" and now >= attempt.waited_for_until:
         return "the next snapshot of that database forgets it"
     if owner.rpartition(" ")[2] in {"", "probe", "verify"}:

@@ -167,7 +167,7 @@ async def test_doctor_checks_the_place_of_the_ledger(tmp_path: Path) -> None:
     async with world() as w:
         store, desk, shared = Store(w.clock), desk_of(w, tmp_path), tmp_path / "shared"
         desk.place = store.bucket
-        good = "shared: s3://shared/here/service.ledger.json is read and written, and a stale write is refused"
+        good = "shared: s3://shared/here/service.ledger.json can be read and written, and a stale write is refused"
         assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
         store.ignores_marks = True
         state, text, _ = (await checked(desk))["ledger"]
@@ -183,7 +183,9 @@ async def test_doctor_checks_the_place_of_the_ledger(tmp_path: Path) -> None:
         state, text, _ = (await checked(desk))["ledger"]
         assert (state, "there is no such folder" in text) == ("problem", True)
         shared.mkdir()
-        assert re.fullmatch(rf"shared: {shared}/\w+\.ledger is read and written", (await checked(desk))["ledger"][1])
+        assert re.fullmatch(
+            rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1]
+        )
         (tmp_path / "state").write_text("a file where the folder should be")
         state, text, _ = (await checked(desk_of(w, tmp_path / "state")))["ledger"]
         assert (state, "Set SQUARECLOUD_STATE_DIR" in text) == ("problem", True)
@@ -218,7 +220,7 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: P
 async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = desk_of(w, tmp_path)
-        assert (await checked(desk))["runs"] == ("ok", "none is left", "")
+        assert (await checked(desk))["runs"] == ("ok", "none is under way", "")
         await desk.types("create", DATABASE, "--timeout", "2m")
         state, text, advice = (await checked(desk))["runs"]
         assert (state, text) == ("ok", "1 under way or without a known end")

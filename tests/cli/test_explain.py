@@ -112,7 +112,7 @@ async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World)
     for typed, version in ((old.version_id, old.version_id), ("latest", new.version_id)):
         ended = (await desk.types("url", f"{DATABASE}/{typed}")).done
         assert await w.download(ended.out.strip()) == w.emulator.archive_of(version)
-        assert "It expires at 2026-03-31" in ended.err
+        assert "The URL expires at 2026-03-31" in ended.err
     assert (await desk.types("url", f"{DATABASE}/{'0' * 24}")).code == 1
 
 

@@ -110,7 +110,7 @@ async def test_a_drill_and_a_block_are_listed_until_when_others_wait(tmp_path: P
         )
         drill, block = await listed(desk)
         assert (drill["what"], drill["state"]) == (f"restore of {DATABASE}/v", "its checks are under way")
-        assert (drill["until"], drill["then"]) == ("2026-03-01T12:01:00Z", "nothing to do: it ends by itself")
+        assert (drill["until"], drill["then"]) == ("2026-03-01T12:01:00Z", "nothing to do")
         assert (block["what"], block["until"], block["account"]) == ("block", "2026-03-01T13:00:00Z", "b")
         assert "doctor --forget-block" in block["then"]
         assert "the service has blocked the account" in (await desk.types("runs")).done.out

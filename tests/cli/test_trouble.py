@@ -151,7 +151,7 @@ async def test_a_signal_ends_a_command_that_gets_no_answer(tmp_path: Path, comma
         ),
         ("archive a/v ftp://x/y", "DESTINATION must be a path, or a URI"),
         ("restore a/v", "restore overwrites everything that database a holds: add --yes"),
-        ("restore a/latest --yes", "restore needs a version id, since the newest may be another one by then"),
+        ("restore a/latest --yes", "restore needs a version id, since `latest` can be another snapshot by then"),
         ("restore a/v --onto b", "restore overwrites everything that database b holds: add --yes"),
         ("restore a/v --yes --onto b/c", "'--onto': it must be a bare id"),
         ("status --max-age 31d", "--max-age must be at most 30d (the service keeps no snapshot longer)"),

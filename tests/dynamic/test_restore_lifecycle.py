@@ -213,7 +213,7 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
     assert held.provider == place.servicer.serialized_provider
     assert held.outputs["attempt"]["answered"] == "not awaited"
     (reason,) = held.reasons
-    assert "The wait was interrupted.\n\t  hint: It is kept in the state" in reason
+    assert "The wait was interrupted.\n\t  hint: The request is kept in the state" in reason
     assert f"`pulumi up --refresh --replace '{NAME}'` restores again" in reason
 
     with serve(env={**place.emulator.environment, **PACE}) as later:

@@ -48,7 +48,7 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
     (reason,) = kept["initErrors"]
     assert joined(reason) == (
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
-        "not listed yet. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps waiting and sends no "
+        "not listed yet. The wait was interrupted. The request is kept in the state: the next `pulumi up` keeps waiting and sends no "
         f"second request. `pulumi up --refresh --replace '{URN}'` gives up on it instead, and may use another of today's snapshots. "
         "more: squarecloud-snapshots explain pending"
     )

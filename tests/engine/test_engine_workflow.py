@@ -173,7 +173,7 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) ->
     lost.plays(job.lines[0])
     checked = lost.plays(doctor)
     assert re.search(
-        r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json is read and written, and a stale",
+        r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a stale",
         checked,
     )
     app.slow()

@@ -448,6 +448,6 @@ async def test_an_old_page_says_when_its_snapshot_can_be_opened(w: World) -> Non
     assert list(failed.value.then) == [Next(Step.RUN_AGAIN_AFTER, time=until)]
     assert until == f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
     await w.clock.sleep(31 * 60)
-    with pytest.raises(NoSuchSnapshot, match="It keeps one for 30 days") as gone:
+    with pytest.raises(NoSuchSnapshot, match="The service keeps a snapshot for 30 days") as gone:
         await get(program, record.id)
     assert list(gone.value.then) == [Next(Step.CHECK_ID)]

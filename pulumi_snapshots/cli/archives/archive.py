@@ -24,7 +24,7 @@ OWNER = f"{NAME} archive"
     snapshot_argument,
     click.argument("destination"),
     click.option(
-        "--recipient", "recipients", metavar="KEY", multiple=True, help="Encrypt it for this age1… key, and others."
+        "--recipient", "recipients", metavar="KEY", multiple=True, help="Encrypt for this age1… key; repeatable."
     ),
     timeout_option(ArchiveInputs),
     notify_option,

@@ -13,7 +13,7 @@ NAMED = 3
 """Changes that a row of `guards` names."""
 
 
-@command(click.argument("guard", required=False), short_help="List what guards have guarded, newest first.")
+@command(click.argument("guard", required=False), short_help="List the snapshots that guards took, newest first.")
 async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
     """List the snapshots of the last 30 days that guarded a change, newest first, and what has changed after each.
 
@@ -25,7 +25,7 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
     found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
     if noted and not found:
         known = ", ".join(sorted({each.guard for each in noted}))
-        invocation.fail(f"no guard {guard!r} has noted anything. Those that have: {known}.")
+        invocation.fail(f"no guard {guard!r} has guarded a change in the last 30 days. Those that have: {known}.")
         return
     names = Guarded.properties()
     fields = [{name: getattr(each, name) for name in names} | {"snapshot": each.id} for each in found]
@@ -34,7 +34,7 @@ async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
         for each in found
     ]
     heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
-    invocation.listed(heads, rows, fields, "no guard has noted anything")
+    invocation.listed(heads, rows, fields, "no guard has guarded a change in the last 30 days")
 
 
 def changed(each: Guarded) -> str:

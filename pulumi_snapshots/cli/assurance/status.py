@@ -123,7 +123,8 @@ async def status(
         said = ["none" if age is None else spoken(age) for age in ages]
         rows.append((GOOD[health["ok"]], health["id"], health["name"], *said))
     shown = table(("", "DATABASE", "NAME", *map(str.upper, kinds)), rows, invocation.out) if rows else ""
-    old = f"The listing was requested {spoken(page.age)} ago; the service may serve a page that is {spoken(SERVICE_CACHE)} old.\n"
+    asked = f"{spoken(page.age)} ago" if page.age >= 1 else "just now"
+    old = f"The listing was requested {asked}; the service can serve a page that is {spoken(SERVICE_CACHE)} old.\n"
     about = {"checked_at": rfc3339(began), "listing_age": page.age, "listing_kept": page.kept, **vars(limits)}
     fields = {"ok": bool(found) and not bad, **about, "databases": found}
     invocation.result(fields, shown + "\n".join(["", *ways, old]), *(health["id"] for health in bad))

@@ -214,7 +214,7 @@ class Examination:
 
     def _page(self) -> Finding:
         if self.listing is None:
-            return Finding("listing", "unknown", "there is none")
+            return Finding("listing", "unknown", "it could not be read")
         if self.listing.unreadable:
             found = f"{self.listing.unreadable} of its entries cannot be read"
             return Finding("listing", "note", found, "A newer version of this package may read them.")
@@ -232,8 +232,8 @@ class Examination:
             return Finding("ledger", "problem", self.words.report(error))
         if not place.is_shared:
             advice = f"With {variable('shared_state')}=backend it is kept in {backend}." if backend else ""
-            return Finding("ledger", "ok", f"this machine only: {place.where} is read and written", advice)
-        found = f"shared: {place.where} is read and written"
+            return Finding("ledger", "ok", f"this machine only: {place.where} can be read and written", advice)
+        found = f"shared: {place.where} can be read and written"
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"
             try:
@@ -250,7 +250,7 @@ class Examination:
         except LedgerUnavailable:
             return Finding("runs", "unknown", "the ledger cannot be read")
         if not found:
-            return Finding("runs", "ok", "none is left")
+            return Finding("runs", "ok", "none is under way")
         now = self.session.service_clock.now()
         late = any(now >= each.waited_for_until for each in found)
         shows = f"`{NAME} runs` shows each, until when it is waited for, and what resumes it."

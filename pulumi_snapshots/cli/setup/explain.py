@@ -24,7 +24,7 @@ from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_
     has_result=False,
 )
 async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:
-    """Explain ERROR; without it, list the errors.
+    """Explain an error, or list all errors.
 
     Shows what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a code or status of the service
     such as KEEP_CALM or 429.

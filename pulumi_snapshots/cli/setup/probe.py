@@ -25,7 +25,7 @@ MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
     database_argument,
     click.option("--large", type=DATABASE, help="Also take a snapshot of this one, which takes over 90 s."),
     click.option("--restore-onto", "scratch", type=DATABASE, help="Also restore onto this one; overwrites it."),
-    click.option("-y", "--yes", "confirmed", type=DATABASE, multiple=True, help="Confirm each database, unasked."),
+    click.option("-y", "--yes", "confirmed", type=DATABASE, multiple=True, help="Confirm this database; repeatable."),
     click.option("--report", "file", type=FILE, help="Where the report goes."),
     short_help="Find out how the real service behaves.",
 )

@@ -27,9 +27,9 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
     arguments.urls_option,
 )
 async def create(invocation: Invocation, /, *, new: bool, urls: bool, **typed: Any) -> None:
-    """Take a snapshot of DATABASE, an id, its beginning or a name, and wait for it.
+    """Take a snapshot and wait for it.
 
-    Sends at most one request; the next run resumes an interrupted create.
+    DATABASE is an id, its beginning, or a name. Sends at most one request; the next run resumes an interrupted create.
     """
     inputs = arguments.checked(invocation, SnapshotInputs, typed)
 

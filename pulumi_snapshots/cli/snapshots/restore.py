@@ -37,7 +37,9 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None
     restore.
     """
     if typed["version_id"] == LATEST:
-        invocation.wrong("restore needs a version id, since the newest may be another one by then: `list` shows them.")
+        invocation.wrong(
+            "restore needs a version id, since `latest` can be another snapshot by then: `list` shows them."
+        )
     confirmed, onto = typed["overwrite"], typed["target_database_id"]
     inputs = arguments.checked(invocation, RestoreInputs, {**typed, "overwrite": True})
     if not (confirmed or (invocation.stdin.isatty() and invocation.err.isatty())):

@@ -21,4 +21,4 @@ async def url(invocation: Invocation, /, **typed: Any) -> None:
     fields = {name: getattr(record, name) for name in ("id", "download_url", "download_url_expires_at")}
     invocation.result(fields, f"{record.download_url}\n", record.download_url)
     if record.download_url_expires_at:
-        invocation.note(f"It expires at {invocation.moment(record.download_url_expires_at)}.")
+        invocation.note(f"The URL expires at {invocation.moment(record.download_url_expires_at)}.")

@@ -36,9 +36,9 @@ STEPS = {
     Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
     Step.GIVE_MORE_OF_ID: (
-        "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show them whole."
+        "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show whole ids."
     ),
-    Step.CHECK_ID: "Check the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show them whole.",
+    Step.CHECK_ID: "Check the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show whole ids.",
     Step.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     Step.GIVE_URL: "Download it again with a key.",
 }

@@ -91,13 +91,13 @@ UNCLEAR = {
     "create a14b": [
         "2 databases have the name a14b, or ids"
     ],  # a name that another id begins with is not guessed either
-    "create Shop": ["No database has the name or the id Shop, only these are known:"],
+    "create Shop": ["No database has the name or id Shop. Known databases:"],
     "create fff": [
-        f"No database's id begins with fff, only these are known:\n  {DATABASE}  ",
+        f"No database's id begins with fff. Known databases:\n  {DATABASE}  ",
         "\n  and 12 more.\nNothing was done.\nhint: Check the id: ",
     ],
     f"download {DATABASE}/45f --output x": [
-        "No snapshot's id begins with 45f, only these are known:\n",
+        "No snapshot's id begins with 45f. Known snapshots:\n",
         "A snapshot of the last 30 minutes may not be listed yet.",
         f"\n  {SECOND}  2026-03-01T11:00:00Z, manual\n  {FIRST}  2026-03-01T10:00:00Z, manual",
     ],
