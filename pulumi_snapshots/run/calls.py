@@ -204,7 +204,8 @@ class Rules(ABC):
         record = self.schema.record.from_outputs(state)
         found = self.compare(call, record, state, values)
         if self.kind:
-            call.shared.memory.remember_diff(self.kind, call.owner, None if found.replaces else self.in_state(state))
+            stays = not found.replaces and self.acts_again not in found.updates
+            call.shared.memory.remember_diff(self.kind, call.owner, self.in_state(state) if stays else None)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):

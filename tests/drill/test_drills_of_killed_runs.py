@@ -150,6 +150,22 @@ async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(how
 
 
 @virtual
+async def test_other_triggers_drill_again_though_a_killed_run_has_deleted_the_drill_to_make_it_again() -> None:
+    async with drill_scene() as at:
+        await at.passes()
+        stack, values = at.stack, at.values(triggers=["again"])
+        stack.begin()
+        await stack.delete(stack.id, stack.outputs)
+        await anyio.sleep(HOUR)
+        stack.begin()
+        await stack.check(values, in_state=True)
+        assert not (await stack.diff(values)).replaces
+        await stack.check(values)
+        await stack.create(values)
+        assert at.accepted == 2
+
+
+@virtual
 async def test_a_killed_repetition_is_what_the_next_checks_are_about() -> None:
     """A check had failed, and the scratch database was restored again since: the checks become another drill."""
     async with drill_scene() as at:
