@@ -96,7 +96,7 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     if replaces:
         return Changes(tuple(replaces))
     if record.lost is not None:
-        return Changes(updates=("lost",), reason=f"{place_text(record.uri)} is {record.lost}: archiving again")
+        return Changes(updates=("lost",), reason=f"{place_text(record.uri)} is {record.lost}: to be archived again")
     which = ("download_url" if new.get("version_id") is None else "version_id") if version_id is UNKNOWN else ""
     later = undecided(new, *filter(None, (which, "destination", "recipients")))
     return Changes(updates=tuple(name for name in WISHES if changed(name, old, new)), reason=later)

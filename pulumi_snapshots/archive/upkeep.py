@@ -60,7 +60,7 @@ async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: L
             group.start_soon(transfers.reading, look, each)
     if gone:
         names = ", ".join(sorted(place_text(each.uri) for each in gone))
-        listener.warn(f"{len(gone)} earlier archives of this resource are gone: {names}.")
+        listener.warn(f"{len(gone)} earlier archive{'s are' if len(gone) > 1 else ' is'} gone: {names}.")
     return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
 
 

@@ -42,7 +42,7 @@ OTHER_ARGUMENTS = {
     "resource_name": "the resource's name in the program.",
     "snapshot": "a Snapshot, or what a lookup has found; instead of it the inputs that say which one. "
     "`pulumi.RunError` if neither is given, or both.",
-    "opts": "Pulumi's options; for a lookup `pulumi.InvokeOptions`, with the plugin only.",
+    "opts": "as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.",
 }
 """The arguments of resources and functions that are none of their inputs."""
 

@@ -46,10 +46,10 @@ class GuardDeclaration(ABC):
     Args:
         name: the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.
         database_id: the database to take a snapshot of.
-        reuse_within: use the newest manual snapshot of the database instead of taking one if it was taken at most this long
-            before the first change, and since then nothing guarded has happened and the database was not restored: an `up`
-            that has failed is repeated for nothing. 0 takes one in each `up` that changes something. A string such as `90s`,
-            `45m`, `1h30m`, `7d`, or a number of seconds.
+        reuse_within: use the newest manual snapshot of the database instead of taking one if it was taken or found at most
+            this long before the first change, and since then nothing guarded has happened and the database was not restored:
+            repeating an `up` that failed takes no further snapshot. 0 takes one in each `up` that changes something. A string
+            such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         before: which changes wait for the snapshot: any of `create`, `update` and `delete`. A replacement is a create and a
             delete.
         timeout: how long the changes wait for the snapshot at most. A string or a number, as `reuse_within`.

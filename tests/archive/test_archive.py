@@ -617,7 +617,7 @@ async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None
     file_of(records[0]).unlink()
     seen = await at.refresh(records[-1])
     assert [each.uri for each in seen.earlier] == [records[1].uri]
-    assert at.row.warnings == [f"1 earlier archives of this resource are gone: {file_of(records[0])}."]
+    assert at.row.warnings == [f"1 earlier archive is gone: {file_of(records[0])}."]
 
     class Away(FileStore):
         def stat(self) -> Seen | None:

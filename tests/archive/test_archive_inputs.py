@@ -256,7 +256,7 @@ def test_a_lost_object_is_archived_again() -> None:
     lost = ArchiveRecord.from_outputs({**RECORD.to_outputs(), "lost": "missing"})
     found = archive_difference(lost, INPUTS, INPUTS)
     assert found.updates == ("lost",)
-    assert found.reason == "/backups/x.zip is missing: archiving again"
+    assert found.reason == "/backups/x.zip is missing: to be archived again"
 
 
 @pytest.mark.parametrize("changes", [{"keep_last": 3}, {"delete_object": True}])

@@ -268,7 +268,7 @@ def test_a_lost_or_altered_object_is_archived_again(place: Place) -> None:
     assert missing.outputs["lost"] == "missing"
     assert place.servicer.diagnostics(NAME, "WARNING")[-1].endswith("is missing. The next `pulumi up` archives again.")
     assert place.servicer.diff(NAME, created.id, missing.outputs, inputs).changes
-    assert place.servicer.progress(NAME)[-1] == f"{path_of(created.outputs)} is missing: archiving again"
+    assert place.servicer.progress(NAME)[-1] == f"{path_of(created.outputs)} is missing: to be archived again"
     again = place.servicer.update(NAME, created.id, missing.outputs, inputs)
     assert "lost" not in again.outputs
     assert {again.outputs[name] for name in ("uri", "sha256")} == {created.outputs[name] for name in ("uri", "sha256")}
