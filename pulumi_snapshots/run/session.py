@@ -140,7 +140,8 @@ class Session(Stoppable):
                         raise
                     except SquareCloudError as error:  # a refusal has a time too
                         failed = error
-                    self._no_time = self.clock.monotonic(), failed
+                    if not briefly:
+                        self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
             why = failed.happened if failed else "its answers have no date"
             unknown = f"Nothing was requested for database {database_id}, since the service's time is not known: {why}"

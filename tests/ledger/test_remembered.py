@@ -375,6 +375,10 @@ STORIES = {
     "a database that is out of order keeps nothing from learning the service's time": """
         fault status html=504 times=None; S up; sent 1
     """,
+    "a read that asks for the service's time once, in vain, keeps no create from asking": """
+        service snapshot_seconds=600; wait 400; S up pending timeout=3m; fault status drop=True times=1; S up replace;
+        S has 2
+    """,
     # Another name
     "a snapshot is not paid for twice because its stack was renamed": f"""
         S up v1 unsaved; wait 600;
