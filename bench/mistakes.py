@@ -157,7 +157,7 @@ MISTAKES = (
     ("restore", "if database is not None and database.running:", "if database is not None:"),
     ("restore", "if record.failure:\n        raise restoring.failure(record)", "pass"),
     ("restore", "if record.pending and not record.failure else None", "if record.pending else None"),
-    ("restore", "if kept is not None and is_same and not kept.failure:", "if kept is not None and not kept.failure:"),
+    ("restore", "return kept.target_database_id == inputs.target and not kept.failure", "return not kept.failure"),
     (
         "restore",
         'return ["triggers", "database_id" if new.get("target_database_id") is None else "target_database_id"]',
