@@ -189,18 +189,17 @@ async def _read_pending(
     database_id, memory = record.database_id, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
-            there = await session.ledger.get(request.id)
+            attempts = {each.id: each for each in await session.ledger.attempts()}
+            there = attempts.get(request.id)
+            others = {each.result or "" for each in attempts.values() if each.has_snapshot}
             version = there.result if there is not None and there.status is Status.FOUND else None
             await session.know_time(database_id, briefly=True)
             age = (session.service_clock.now() - request.posted_at).total_seconds()
             if version is None and request.answered != "200" and 0 <= age < session.poll_plan.first_alone:
                 return record  # also in a preview: the wait that follows polls at its time
             page = await session.listings.page(database_id, session.listings.recent, patience=ONCE, together=True)
-            entry = (
-                page.version(version)
-                if version
-                else earliest(may_be_ours(page.entries, request, memory.known | memory.claimed))
-            )
+            excluded = {*memory.known, *memory.claimed, *others}
+            entry = page.version(version) if version else earliest(may_be_ours(page.entries, request, excluded))
             if entry is None:
                 return record
             complete = await describe(session, database_id, entry, requested=request.requested)

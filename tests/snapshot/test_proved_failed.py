@@ -184,3 +184,19 @@ async def test_a_forced_one_that_never_came_is_not_completed_by_the_one_that_it_
     await stack.up(database_id=DATABASE)
     assert stack.error is None
     assert [stack.outputs["version_id"]] == accepted(here)[2:]
+
+
+@staged(world, snapshot_seconds=200, cache_world="invalidated")
+async def test_one_that_never_came_is_not_found_in_what_the_machine_to_which_its_stack_moves_has_taken(
+    here: World,
+) -> None:
+    await anyio.sleep(400)
+    stack, other = of(here), Stack(SnapshotRules(), Machine(here), OWNER.replace("before-release", "nightly"))
+    here.emulator.fail_next_snapshot(DATABASE)
+    await stack.up(database_id=DATABASE, timeout="3m")
+    await anyio.sleep(HOUR)
+    await other.up(database_id=DATABASE)
+    stack.machine = other.machine
+    await stack.up(database_id=DATABASE, timeout="3m")
+    assert stack.pending
+    assert other.outputs["version_id"] in accepted(here)
