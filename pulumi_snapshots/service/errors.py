@@ -66,7 +66,8 @@ class SquareCloudError(Explained):
     """Whether the same request may succeed a little later."""
 
     def __init_subclass__(cls, **attributes: Any) -> None:
-        first = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0].rstrip(".")
+        named = re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()  # `python -OO` drops docstrings
+        first = inspect.cleandoc(cls.__doc__ or named).partition("\n")[0].rstrip(".")
         for name, value in {"meaning": first[:1].lower() + first[1:], **attributes}.items():
             setattr(cls, name, value)
 

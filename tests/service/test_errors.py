@@ -218,3 +218,10 @@ def test_a_request_that_is_kept_back_explains_the_quota() -> None:
     error.happened, error.then = "the plan has 2048 MB", (Next(Step.USE_LARGER_PLAN),)
     told = PYTHON.told(error.kept_back("POST /b"))
     assert re.fullmatch(r"The plan has 2048 MB\.\n\[POST /b: not sent, .*\]\nhint: A larger plan allows more\.", told)
+
+
+def test_an_error_has_a_text_without_docstrings_too() -> None:
+    class DiskFull(SquareCloudError):
+        __doc__ = None
+
+    assert str(DiskFull("GET /x", status=500)) == "Disk full. [GET /x: 500]"
