@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
+from pulumi_snapshots.listing.complete import entry_of
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -20,6 +21,7 @@ from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE
+from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.record import split_id
 
 NOT_RESTORED = "Nothing was restored."
@@ -192,7 +194,9 @@ class Restoring:
         if name is None:
             operation.show("looking up the snapshot")
             where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member.waits
-            entry, by = await wait_for_version(*where, patience=inputs.timeout)
+            entry, by = await wait_for_version(*where, patience=0.0)
+            if entry is None and (entry := await self._unlisted()) is None:
+                entry, by = await wait_for_version(*where, patience=inputs.timeout)
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
@@ -208,6 +212,21 @@ class Restoring:
             await self.before(runtime)
         operation.does("checking that the database runs")
         return name
+
+    async def _unlisted(self) -> ListedSnapshot | None:
+        """What is known of a snapshot that a run has found, but that the service's old page lacks.
+
+        All manual snapshots of a database share one name, so another one has it. None if no run knows it, or the page has no other.
+        """
+        session, inputs = self.session, self.inputs
+        found = await session.complete_listings.found_lately(inputs.database_id)
+        pages = session.listings.known_pages(inputs.database_id, session.listings.recent)
+        others = {each.name: each for page in pages for each in page.entries if each.origin == "manual"}
+        ours = next((each for each in found if each.result == inputs.version_id), None)
+        if ours is None or len(others) != 1:
+            return None
+        (other,) = others.values()
+        return entry_of(ours).model_copy(update={"name": other.name, "runtime": other.runtime})
 
     # After the request ---------------------------------------------------------------------------------------------------
 

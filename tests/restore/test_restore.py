@@ -19,7 +19,7 @@ from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
-HOUR = 3600.0
+MINUTE, HOUR = 60.0, 3600.0
 OTHER = RESTORER.replace("::shop::", "::store::")
 
 
@@ -61,6 +61,23 @@ async def test_a_version_named_by_its_ids_alone_is_looked_up(at: Scene) -> None:
     assert at.holds() == "then"
     assert len(at.here.listings) == 1
     assert ", taken " in at.row.notes[0]
+
+
+@staged(scene, snapshot_seconds=1.0, cache_world="kept")
+async def test_a_snapshot_that_a_run_has_found_is_restored_at_once_though_the_page_is_too_old_to_list_it(
+    at: Scene,
+) -> None:
+    """So that the way back that a guard has printed works, whatever was listed just before."""
+    await at.process().listings.own_page(DATABASE, 0.0)
+    taker = at.process()
+    taken = await create(taker, SnapshotInputs(DATABASE), at.row, needs_url=False)
+    known: dict[str, Any] = {"version_id": taken.version_id, "name": None, "runtime": None, "created_at": None}
+    began = at.elapsed
+    assert (await at.restore(at.process(), **known)).how == "complete"
+    assert at.accepted == [taken.version_id]
+    assert at.elapsed - began < 3 * MINUTE
+    unknown = await at.restore(at.process(), OTHER, **known | {"version_id": "v" * 32})
+    assert isinstance(unknown.error, RestoreRefused)
 
 
 # Cooldowns and other restores ------------------------------------------------------------------------------------------
@@ -119,6 +136,9 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
 @staged(scene, cache_world="kept")
 async def test_a_restore_waits_for_a_listing_that_is_old(at: Scene) -> None:
     other = at.here.another_run()
+    at.here.emulator.remove_snapshot(
+        at.stored.version_id
+    )  # so that the page has no other one, which would have its name
     await other.client.list_snapshots(DATABASE)
     await other.client.list_account()
     await at.here.clock.sleep(3 * 60)
