@@ -48,4 +48,5 @@ HOMES = {
     "program": ("LookupFailed",),
     "program.drill": ("Check",),
 }
-__getattr__, __dir__, __all__ = at_first_use(HOMES)
+if not TYPE_CHECKING:  # they see the names above, and no others
+    __getattr__, __dir__, __all__ = at_first_use(HOMES)

@@ -86,7 +86,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
     reference = (site / "reference.html").read_text()
-    missing = [name for name in pulumi_snapshots.__all__ if f'id="pulumi_snapshots.{name}"' not in reference]
+    missing = [name for name in dir(pulumi_snapshots) if f'id="pulumi_snapshots.{name}"' not in reference]
     assert missing == []
     # What every resource of Pulumi has would hide what a snapshot has.
     assert [name for name in dir(pulumi.Resource) if f'"pulumi_snapshots.Snapshot.{name}"' in reference] == []
@@ -210,7 +210,7 @@ def test_a_program_passes_arguments_that_exist(page: Path) -> None:
     for text in blocks(page, "python"):
         for call in ast.walk(ast.parse(text)):
             name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
-            if isinstance(call, ast.Call) and name in pulumi_snapshots.__all__:
+            if isinstance(call, ast.Call) and name in dir(pulumi_snapshots):
                 named = {one.arg: None for one in call.keywords if one.arg}
                 inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(*call.args, **named)
 

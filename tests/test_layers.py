@@ -11,11 +11,13 @@ from collections import defaultdict
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_type
 
+import pulumi
 import pytest
 
 import pulumi_snapshots
+import pulumi_snapshots.plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -286,20 +288,27 @@ def test_every_exception_is_still_needed() -> None:
 def test_the_top_holds_names_and_nothing_else() -> None:
     tree = tree_of(PACKAGE / "__init__.py")
     typed = [node for node in tree.body if isinstance(node, ast.If)]
-    assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING"]
+    assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING", "not TYPE_CHECKING"]
     assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body)
     assert all(isinstance(node, ast.ImportFrom) for node in typed[0].body)
 
 
 def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
-    (typed,) = [node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If)]
+    typed, _ = [node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If)]
     homes = {name.name: node.module for node in typed.body if isinstance(node, ast.ImportFrom) for name in node.names}
-    assert sorted(homes) == pulumi_snapshots.__all__
+    assert sorted(homes) == dir(pulumi_snapshots)
     for name, home in homes.items():
         here, typed_as = getattr(pulumi_snapshots, name), getattr(import_module(str(home)), name)
         assert here is typed_as or issubclass(here, typed_as)
     with pytest.raises(AttributeError, match="'pulumi_snapshots' has no attribute 'Snapshots'"):
-        pulumi_snapshots.Snapshots  # noqa: B018  what a misspelt name gets
+        pulumi_snapshots.Snapshots  # type: ignore[attr-defined]  # noqa: B018  what a misspelt name gets
+
+
+def types_that_programs_see() -> None:
+    """Types, which mypy compares when it checks this file: nothing calls this."""
+    assert_type(pulumi_snapshots.Snapshot("a", "b").version_id, pulumi.Output[str])
+    assert_type(pulumi_snapshots.plugin.Snapshot("a", "b").version_id, pulumi.Output[str])
+    assert_type(pulumi_snapshots.plugin.get_databases(), list[pulumi_snapshots.DatabaseInfo])
 
 
 LOADED = """

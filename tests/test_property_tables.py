@@ -15,7 +15,7 @@ from tests.support.property_tables import TABLES, made, tables_in
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TABLES_OF_PAGES = [(page, name) for page in PAGES for name in tables_in(page)]
-LOOKUPS = [name for name in pulumi_snapshots.__all__ if name.startswith("get_") and not name.endswith("_output")]
+LOOKUPS = [name for name in dir(pulumi_snapshots) if name.startswith("get_") and not name.endswith("_output")]
 
 
 def test_every_table_stands_on_one_page() -> None:

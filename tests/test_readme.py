@@ -28,7 +28,7 @@ def section(title: str) -> str:
 def test_a_newcomer_sees_every_resource() -> None:
     resources = [
         name
-        for name in pulumi_snapshots.__all__
+        for name in dir(pulumi_snapshots)
         if isinstance(kind := getattr(pulumi_snapshots, name), type) and issubclass(kind, pulumi.Resource)
     ]
     assert resources

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from pulumi_snapshots.plugin.resources import Provider as Provider
 
 # The plugin's process is in this package, too, and needs none of what a program declares with.
-__getattr__, __dir__, __all__ = at_first_use(
-    {home.replace("dynamic", "plugin"): names for home, names in HOMES.items()}
-    | {"plugin.resources": (*HOMES["dynamic.resources"], "Provider")},
-    "pulumi_snapshots.plugin",
-)
+if not TYPE_CHECKING:
+    __getattr__, __dir__, __all__ = at_first_use(
+        {home.replace("dynamic", "plugin"): names for home, names in HOMES.items()}
+        | {"plugin.resources": (*HOMES["dynamic.resources"], "Provider")},
+        "pulumi_snapshots.plugin",
+    )
