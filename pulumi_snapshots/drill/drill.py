@@ -63,7 +63,7 @@ class DrillUnchecked(DrillPending):
     """The snapshot was restored, and then the run ended before all checks were run. It must be kept."""
 
     steps_if_pending = (Next(Step.CHECK_AGAIN),)
-    steps_if_undecided = steps_if_pending
+    steps_if_undecided = (Next(Step.DRILLS_NEXT),)
 
 
 class DrillFailed(Explained):
@@ -149,7 +149,7 @@ class Drilling:
                 found = await self._checked(record)
             if await self._is_overtaken(record):
                 happened = f"{_restored(record)}, and another restore of that database began meanwhile."
-                raise DrillUnchecked(record, happened)
+                raise DrillUnchecked(record, happened, undecided=True)
             return found
 
     @asynccontextmanager

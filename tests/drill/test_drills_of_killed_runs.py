@@ -190,6 +190,7 @@ async def test_another_restore_of_the_scratch_database_voids_what_was_found_ther
             await anyio.sleep(300)
             await at.at.somebody_restores(other, SCRATCH)
         assert "and another restore of that database began meanwhile." in at.error
+        assert "drills it again" in at.error
         assert "passed" not in at.stack.outputs
         at.databases.seconds = 0.0
         await anyio.sleep(10 * 60)
