@@ -53,6 +53,11 @@ class CompleteListings:
             return [each for each in found if self._age(each) < SERVICE_CACHE]
         return []
 
+    async def unlisted(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+        """What is known of a version that no page shows yet, see `entry_of`; None unless a run has found it lately."""
+        found = await self.found_lately(database_id)
+        return next((entry_of(each) for each in found if each.result == version_id), None)
+
     def _age(self, found: Attempt) -> float:
         """Seconds since a version was found; another machine's clock may be ahead."""
         now = self._ledger.clock.now()

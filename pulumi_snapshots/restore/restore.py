@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
-from pulumi_snapshots.listing.complete import entry_of
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -194,8 +193,8 @@ class Restoring:
         if name is None:
             operation.show("looking up the snapshot")
             where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member.waits
-            entry, by = await wait_for_version(*where, patience=0.0)
-            if entry is None and (entry := await self._unlisted()) is None:
+            entry, by = await session.listings.find_version(database_id, version_id) or await self._unlisted(), None
+            if entry is None:
                 entry, by = await wait_for_version(*where, patience=inputs.timeout)
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
@@ -218,15 +217,14 @@ class Restoring:
 
         All manual snapshots of a database share one name, so another one has it. None if no run knows it, or the page has no other.
         """
-        session, inputs = self.session, self.inputs
-        found = await session.complete_listings.found_lately(inputs.database_id)
-        pages = session.listings.known_pages(inputs.database_id, session.listings.recent)
-        others = {each.name: each for page in pages for each in page.entries if each.origin == "manual"}
-        ours = next((each for each in found if each.result == inputs.version_id), None)
+        session, database_id = self.session, self.inputs.database_id
+        pages = session.listings.known_pages(database_id, session.listings.recent)
+        others = {each.name: each.runtime for page in pages for each in page.entries if each.origin == "manual"}
+        ours = await session.complete_listings.unlisted(database_id, self.inputs.version_id)
         if ours is None or len(others) != 1:
             return None
-        (other,) = others.values()
-        return entry_of(ours).model_copy(update={"name": other.name, "runtime": other.runtime})
+        ((name, runtime),) = others.items()
+        return ours.model_copy(update={"name": name, "runtime": runtime})
 
     # After the request ---------------------------------------------------------------------------------------------------
 

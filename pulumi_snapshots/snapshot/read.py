@@ -19,7 +19,7 @@ from pulumi_snapshots.errors import (
     not_listed,
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status, owner_of
-from pulumi_snapshots.listing.complete import entry_of, newest_first
+from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
 from pulumi_snapshots.progress import Listener
@@ -100,8 +100,7 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
             raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
         listed = await session.listings.find_version(database_id, version_id)
         if listed is None and unlisted:
-            found = await session.complete_listings.found_lately(database_id)
-            listed = next((entry_of(each) for each in found if each.result == version_id), None)
+            listed = await session.complete_listings.unlisted(database_id, version_id)
         if listed is None:
             by = await session.complete_listings.listed_by(database_id, version_id)
             happened, then = not_listed(database_id, version_id, by)

@@ -421,12 +421,18 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
         assert len(w.listings) - before <= 3 * len(queries)
 
 
-@staged(world, snapshot_seconds=1)
-async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(w: World) -> None:
+async def found_and_unlisted(w: World) -> tuple[Session, SnapshotRecord]:
+    """A run, and a snapshot that another one has found, and that no page of the service shows."""
     program, provider = w.next_run(), w.next_run()
     record = await created(provider)
     w.emulator.remove_snapshot(record.version_id or "")
     w.emulator.drop_cache()
+    return program, record
+
+
+@staged(world, snapshot_seconds=1)
+async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(w: World) -> None:
+    program, record = await found_and_unlisted(w)
     for query in ({"database_id": DATABASE}, {}):
         with pytest.raises(CannotTell, match=f"old page: it lacks snapshot {record.version_id}"):
             await snapshots(w, program, **query)
@@ -438,10 +444,7 @@ async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(w: World) -> 
 
 @staged(world, snapshot_seconds=1)
 async def test_an_old_page_says_when_its_snapshot_can_be_opened(w: World) -> None:
-    program, provider = w.next_run(), w.next_run()
-    record = await created(provider)
-    w.emulator.remove_snapshot(record.version_id or "")
-    w.emulator.drop_cache()
+    program, record = await found_and_unlisted(w)
     with pytest.raises(NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet") as failed:
         await get(program, record.id)
     until = failed.value.then[0].values["time"]
