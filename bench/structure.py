@@ -1,6 +1,6 @@
-"""Measure how the package is built: its rooms, and what one create passes. Prints Markdown.
+"""Measure how the package is built: its rooms, and what a create and a restore's resume pass. Prints Markdown.
 
-Nothing is asked of a network: the create talks to the emulator.
+Nothing is asked of a network: the plugin talks to the emulator.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from types import FrameType
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -30,11 +31,13 @@ EDIT = "SqliteFile.edit"
 """What changes the ledger."""
 PLUGIN = "pulumi-resource-squarecloud"
 """The console script that serves the engine."""
-NOT_CREATE = ("plugin", "engine")
-"""How folders begin that are no part of a create: the way that the engine's calls take."""
+NOT_COUNTED = ("plugin", "engine")
+"""Folders, the way that the engine's calls take."""
 DATABASES = ("a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232")
 """One is snapshotted first, so that the measured create of the other finds connections and settings as most do."""
 URN = "urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release"
+RESULT = "result"
+"""The file with what the newest call has passed."""
 SECONDS = 60.0
 """How long anything here may take."""
 
@@ -100,30 +103,43 @@ def imported(node: ast.Import | ast.ImportFrom, modules: dict[str, Path]) -> Ite
 
 @dataclass
 class Trace:
-    """What a create has passed so far."""
+    """What a call of the engine has passed so far."""
 
     package: Path
     under_way: bool = False
+    depth: int = 0
+    """The most functions of the package that waited for each other."""
     calls: Counter[str] = field(default_factory=Counter)
     to_post: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Forget an earlier create, and count from now on."""
+        """Forget an earlier call, and count from now on."""
         for counted in (self.calls, self.to_post, self.requests):
             counted.clear()
-        self.under_way = True
+        self.under_way, self.depth = True, 0
+
+    def is_counted(self, frame: FrameType) -> bool:
+        """Whether a frame is of a function of the package, and not of the way that the engine's calls take."""
+        name = frame.f_code.co_filename
+        return name.startswith(str(self.package)) and not name.removeprefix(f"{self.package}/").startswith(NOT_COUNTED)
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
-        """Count a call of a function of the package; a resumed coroutine is not called again."""
-        code = frame.f_code
-        if event != "call" or not self.under_way or not code.co_filename.startswith(str(self.package)):
+        """Count a call; a resumed coroutine is not called again."""
+        if event != "call" or not self.under_way or not self.is_counted(frame):
             return
-        file = Path(code.co_filename).relative_to(self.package)
+        code = frame.f_code
         # Python 3.12 and later have no calls for most comprehensions, so none is counted.
         named = not code.co_name.startswith("<") or code.co_name == "<lambda>"
-        if not file.parts[0].startswith(NOT_CREATE) and named and starts(frame):
+        if named and starts(frame):
+            file = Path(code.co_filename).relative_to(self.package)
             self.calls[f"{file}:{code.co_firstlineno}:{code.co_qualname}"] += 1
+            below: FrameType | None = frame
+            depth = 0
+            while below is not None:
+                depth += self.is_counted(below)
+                below = below.f_back
+            self.depth = max(self.depth, depth)
 
     def sums(self) -> dict[str, int]:
         """Files, functions and calls."""
@@ -131,6 +147,7 @@ class Trace:
             "files": len({name.partition(":")[0] for name in self.calls}),
             "functions": len(self.calls),
             "calls": self.calls.total(),
+            "frames deep": self.depth,
             "edits of the ledger": sum(number for name, number in self.calls.items() if name.endswith(EDIT)),
         }
 
@@ -150,7 +167,7 @@ def starts(frame: FrameType) -> bool:
 
 
 def serve_traced(package: Path, result: Path) -> None:
-    """Serve as the plugin does, and write down what its first create passes. For a process of its own."""
+    """Serve as the plugin does, and write down what its newest create or update passes. For a process of its own."""
     import httpx  # noqa: PLC0415 - what measures files alone does without it
 
     project = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]
@@ -158,16 +175,18 @@ def serve_traced(package: Path, result: Path) -> None:
         # All of them now: a module that is loaded by the create is not passed by it.
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    calls = import_module(f"{PACKAGE}.snapshot.calls").SnapshotCalls
+    servicer = import_module(f"{PACKAGE}.plugin.protocol.servicer").Plugin
     trace = Trace(package)
-    create = calls.create
 
-    async def traced(*args: Any, **kwargs: Any) -> Any:
-        trace.begin()
-        try:
-            return await create(*args, **kwargs)
-        finally:
-            trace.end(result)
+    def traced(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            trace.begin()
+            try:
+                return await method(*args, **kwargs)
+            finally:
+                trace.end(result)
+
+        return call
 
     send = httpx.AsyncHTTPTransport.handle_async_request
 
@@ -178,7 +197,7 @@ def serve_traced(package: Path, result: Path) -> None:
                 trace.to_post = trace.sums()
         return await send(self, request)
 
-    calls.create = traced
+    servicer.Create, servicer.Update = traced(servicer.Create), traced(servicer.Update)
     httpx.AsyncHTTPTransport.handle_async_request = sent  # type: ignore[method-assign]
     sys.setprofile(trace.profile)
     module, _, function = project["scripts"][PLUGIN].partition(":")
@@ -186,46 +205,74 @@ def serve_traced(package: Path, result: Path) -> None:
     getattr(import_module(module), function)()
 
 
-def measured_create(package: Path) -> dict[str, Any]:
-    """What a create of the last database passes that the service answers with 200 at once, plugin and emulator being real."""
+@contextmanager
+def plugin(package: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[Any]:
+    """Start the plugin as a run of the engine does; yields how to call it."""
     import grpc  # noqa: PLC0415 - as above
-    from google.protobuf import struct_pb2  # noqa: PLC0415
     from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc  # noqa: PLC0415
+
+    with subprocess.Popen(  # noqa: S603 - this very interpreter
+        [sys.executable, __file__, "--serve", str(package), str(folder / RESULT)],
+        cwd=package.parent,
+        env={**os.environ, **environment, "XDG_STATE_HOME": str(folder / "state")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            port = process.stdout.readline().strip()
+            with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+                stub = provider_pb2_grpc.ResourceProviderStub(channel)
+                # Without an address the progress is dropped.
+                stub.Handshake(provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True))
+                stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)
+                yield stub
+        finally:
+            process.terminate()
+
+
+def measured(package: Path) -> dict[str, dict[str, Any]]:
+    """What a create passes that is answered with 200 at once, and a restore's resume; plugin and emulator are real."""
+    import grpc  # noqa: PLC0415 - as above
+    from google.protobuf import json_format, struct_pb2  # noqa: PLC0415
+    from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415
 
     from tools.sandbox import Emulator  # noqa: PLC0415
 
+    def inputs(database: str, **more: Any) -> struct_pb2.Struct:
+        return json_format.ParseDict({"databaseId": database, **more}, struct_pb2.Struct())
+
+    found, version, service = (
+        {},
+        "",
+        ["--snapshot-seconds", "0", "--cache-world", "invalidated", "--restore-seconds", "4"],
+    )
+    for database in DATABASES:
+        service += ["--database", database]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
-        databases = [part for each in DATABASES for part in ("--database", each)]
-        service = ("--snapshot-seconds", "0", "--cache-world", "invalidated", *databases)
         with Emulator(*service, log=folder / "emulator.log") as emulator:
-            paths = [str(path) for path in (package, folder / "result")]
-            environment = {**os.environ, **emulator.environment, "XDG_STATE_HOME": str(folder / "state")}
-            with subprocess.Popen(  # noqa: S603 - this very interpreter
-                [sys.executable, __file__, "--serve", *paths],
-                cwd=package.parent,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            ) as plugin:
+            with plugin(package, folder, emulator.environment) as stub:
+                for database in DATABASES:
+                    request = provider_pb2.CreateRequest(urn=f"{URN}-{database}", properties=inputs(database))
+                    version = stub.Create(request, timeout=SECONDS).properties["versionId"]
+                found["one create"] = json.loads((folder / RESULT).read_text())
+            with plugin(package, folder, emulator.environment) as stub:
+                restore = inputs(DATABASES[1], versionId=version, overwrite=True)
+                urn = URN.replace("Snapshot", "Restore")
+                pending = provider_pb2.ErrorResourceInitFailed()
                 try:
-                    assert plugin.stdout is not None  # noqa: S101 - for the type checker
-                    port = plugin.stdout.readline().strip()
-                    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-                        stub = provider_pb2_grpc.ResourceProviderStub(channel)
-                        # Without an address the progress of the create is dropped.
-                        greeting = provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
-                        stub.Handshake(greeting, timeout=SECONDS)
-                        stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)
-                        for database in DATABASES:
-                            properties = struct_pb2.Struct()
-                            properties.update({"databaseId": database})
-                            request = provider_pb2.CreateRequest(urn=f"{URN}-{database}", properties=properties)
-                            stub.Create(request, timeout=SECONDS)
-                finally:
-                    plugin.terminate()
-            return dict(json.loads((folder / "result").read_text()))
+                    stub.Create(provider_pb2.CreateRequest(urn=urn, properties=restore, timeout=1), timeout=SECONDS)
+                except grpc.RpcError as error:
+                    details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+                    import_module("google.rpc.status_pb2").Status.FromString(details).details[0].Unpack(pending)
+                update = provider_pb2.UpdateRequest(
+                    id=pending.id, urn=urn, olds=pending.properties, news=restore, old_inputs=restore, timeout=SECONDS
+                )
+                stub.Update(update, timeout=SECONDS)
+                found["a restore's resume"] = json.loads((folder / RESULT).read_text())
+    return found
 
 
 # The table
@@ -245,10 +292,11 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
     yield "largest folder", f"`{largest}`: {len(rooms[largest])} files, {inside[largest]} imports of each other"
     yield "imports inside functions", str(sum(file.lazy for file in provider.values()))
     yield "`raise AssertionError`", str(sum(file.assertions for file in provider.values()))
-    create = measured_create(package)
-    for name, sums in (("to the POST", create["to_post"]), ("there and back", create["whole"])):
-        yield f"one create, {name}", ", ".join(f"{number} {what}" for what, number in sums.items())
-    yield "requests in it", ", ".join(create["requests"])
+    for what, walk_of in measured(package).items():
+        for name, sums in (("to the POST", walk_of["to_post"]), ("there and back", walk_of["whole"])):
+            if sums:
+                yield f"{what}, {name}", ", ".join(f"{number} {each}" for each, number in sums.items())
+        yield f"requests in {what}", ", ".join(walk_of["requests"])
     yield from (
         (f"folder `{room}`", f"{len(rooms[room])} files, {inside[room]} imports of each other")
         for room in sorted(rooms)
