@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pulumi_snapshots.plugin.description.examples import FORMS, IN_REPOSITORY
+from pulumi_snapshots.plugin.description.examples import IN_REPOSITORY
 from pulumi_snapshots.plugin.description.examples import PACKED as PACKED_EXAMPLES
 from tools.engine import Closed, kept
 
@@ -284,8 +284,8 @@ def _own_files() -> Iterator[tuple[Path, bytes]]:
             mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
             py_compile.compile(str(file), str(compiled), dfile=str(name), doraise=True, invalidation_mode=mode)
             yield Path(LIBRARIES) / name.with_suffix(".pyc"), compiled.read_bytes()
-    for packed, file in ((PACKED_EXAMPLES, IN_REPOSITORY), (FORMS, FORMS)):  # for the examples in the schema
-        yield Path(LIBRARIES) / packed.relative_to(PROJECT), file.read_bytes()
+    for example in ("Pulumi.yaml", "languages.md"):  # in the schema
+        yield Path(LIBRARIES) / (PACKED_EXAMPLES / example).relative_to(PROJECT), (IN_REPOSITORY / example).read_bytes()
     about = distribution(DISTRIBUTION).read_text("METADATA") or ""
     yield Path(LIBRARIES) / f"pulumi_snapshots-{version()}.dist-info" / "METADATA", about.encode()
     yield Path("LICENSE"), (PROJECT / "LICENSE").read_bytes()
