@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.errors import Explained
@@ -14,9 +14,9 @@ from pulumi_snapshots.probe.facts import FACTS, NEVER, PUBLISHED
 from pulumi_snapshots.service.transport import Answer
 from pulumi_snapshots.state_directory import written_whole
 
-Verdict = Literal["confirmed", "contradicted", "open"]
 Truth = bool | None
 """Of a fact; None for open."""
+VERDICTS: dict[Truth, str] = {True: "confirmed", False: "contradicted", None: "open"}
 SHORTEST_SECRET = 12
 """Characters; what is shorter is no key, no signature and no query, and its removal would make the report unreadable."""
 VERSION = 1
@@ -27,53 +27,52 @@ class ReportUnwritable(Explained):
     """The report cannot be written, so the run sends nothing more."""
 
 
+def _facts() -> dict[str, dict[str, Any]]:
+    of_each = {"verdict": VERDICTS[None], "seen": ""}
+    return {name: {"fact": told, "published": name in PUBLISHED, **of_each} for name, told in FACTS.items()}
+
+
 @dataclass
 class Report:
-    """The report; times are the service's, in UTC.
-
-    Attributes:
-        file: where it is written, after each change, so that the file of a killed run says as much as was known.
-        state: `running` in the file of a killed run.
-        step: the step that is under way, or was at the end.
-        why: why the run ended early.
-        listing_cache: the value for the setting; empty if it was not found out.
-        left: what is left at the service; sentences by what they are of.
-        facts: the verdict on each, and what was seen of it.
-        answers: each answer, without what is secret.
-    """
+    """The report, in the order of its JSON; times are the service's, in UTC."""
 
     file: Path
+    """Written after each change, so that the file of a killed run says as much as was known."""
     began: str
     state: str = "running"
     step: str = ""
     why: str = ""
+    """Why the run ended early."""
     listing_cache: str = ""
+    """The value for the setting; empty if it was not found out."""
     left: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, tuple[Verdict, str]] = field(default_factory=lambda: dict.fromkeys(FACTS, ("open", "")))
+    """Sentences about what is left at the service, by what they are of."""
+    facts: dict[str, dict[str, Any]] = field(default_factory=_facts)
     answers: list[dict[str, Any]] = field(default_factory=list)
     _secrets: set[str] = field(default_factory=set)
 
     def judge(self, fact: str, true: Truth, seen: str = "") -> None:
         """Settle a fact, or keep it open. What contradicts it once is not outweighed by what confirms it."""
-        known, _ = self.facts[fact]
-        if known != "contradicted" and (true is not None or known == "open"):
-            self.facts[fact] = ("open" if true is None else "confirmed" if true else "contradicted"), seen
+        known = self.facts[fact]["verdict"]
+        if known != VERDICTS[False] and (true is not None or known == VERDICTS[None]):
+            self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
+
+    def verdict(self, fact: str) -> Any:
+        """How a fact stands."""
+        return self.facts[fact]["verdict"]
 
     def hide(self, *secrets: str | None) -> None:
         """Never show these, no matter who repeats them."""
         self._secrets.update(secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET)
 
-    def hide_urls(self, content: Any) -> None:
-        """Never show what is secret in an answer's content: the queries of its URLs, and its keys, whole and in parts."""
-        for name, value in content.items() if isinstance(content, dict) else ():
-            if isinstance(value, str) and name in {"url", "key"}:
+    def hide_urls(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Never show the queries of an object's URL and key, whole and in parts; returns the object."""
+        for value in (content.get("url"), content.get("key")):
+            if isinstance(value, str):
                 query = urlsplit(value).query if "://" in value else value
                 parts = [part.partition("=") for part in query.split("&")]
-                self.hide(query, *(value for name, _, value in parts if name not in {"versionId", "Expires"}))
-            else:
-                self.hide_urls(value)
-        for each in content if isinstance(content, list) else ():
-            self.hide_urls(each)
+                self.hide(query, *(part for name, _, part in parts if name not in {"versionId", "Expires"}))
+        return content
 
     def heard(self, answer: Answer, code: str | None) -> None:
         """Note an answer: status, code, names of headers and times."""
@@ -83,13 +82,8 @@ class Report:
 
     def content(self) -> dict[str, Any]:
         """The report as JSON has it, without anything that is secret."""
-        facts = {
-            name: {"fact": FACTS[name], "published": name in PUBLISHED, "verdict": verdict, "seen": seen}
-            for name, (verdict, seen) in self.facts.items()
-        }
-        shown = ("began", "state", "step", "why", "listing_cache", "left")
-        values = {"version": VERSION, **{name: getattr(self, name) for name in shown}}
-        text = json.dumps({**values, "facts": facts, "answers": self.answers})
+        shown = {name: value for name, value in vars(self).items() if name not in {"file", "_secrets"}}
+        text = json.dumps({"version": VERSION, **shown})
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(json.dumps(secret)[1:-1], "[removed]")
         content: dict[str, Any] = json.loads(text)
@@ -105,15 +99,14 @@ class Report:
             raise ReportUnwritable(why, "Nothing more was sent.") from error
 
     def end(self, why: str) -> None:
-        """Note the end of the run, early if there is a reason, and why facts are open."""
+        """Write the end of the run, early if there is a reason, and why facts are open."""
         self.state, self.why = "stopped" if why else "done", why
-        for name, (verdict, seen) in self.facts.items():
-            if verdict == "open" and not seen:
-                self.judge(name, None, NEVER.get(name, "not reached" if why else "no step of this run settles it"))
+        for name, fact in self.facts.items():
+            if fact["verdict"] == VERDICTS[None] and not fact["seen"]:
+                fact["seen"] = NEVER.get(name, "not reached" if why else "no step of this run settles it")
 
     def rows(self) -> Iterable[tuple[str, str, str, str]]:
         """Verdict, name, sentence and what was seen of each fact; the published ones first, the contradicted before others."""
-        order = ("contradicted", "confirmed", "open")
-        facts = self.content()["facts"].items()
+        order, facts = ("contradicted", "confirmed", "open"), self.content()["facts"].items()
         for name, one in sorted(facts, key=lambda it: (not it[1]["published"], order.index(it[1]["verdict"]))):
             yield one["verdict"], name, one["fact"] + ("" if one["published"] else " (not published)"), one["seen"]

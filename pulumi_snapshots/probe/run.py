@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import cycle
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from pulumi_snapshots.clock import rfc3339, to_the_second
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
-from pulumi_snapshots.probe.report import Report
+from pulumi_snapshots.probe.report import VERDICTS, Report
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.run.once import Operation
 from pulumi_snapshots.run.session import Session
@@ -30,6 +30,7 @@ from pulumi_snapshots.service.transport import Answer
 
 T = TypeVar("T")
 ListingName = Literal["own", "account"]
+LISTINGS: tuple[ListingName, ...] = ("own", "account")
 PACE = 2.2
 """Seconds between two requests, as in the vendor's own suite: 27 a minute."""
 EARLY = Lane("early create", starts=True)
@@ -44,14 +45,7 @@ PROCESSING_TIME = 120.0
 LISTS_EVERY = 60.0
 """Seconds between two listings while a run waits for a snapshot."""
 OK = 200
-DOUBTFUL = (
-    "cooldown-lasts",
-    "refusal-restarts",
-    "modified-end",
-    "listed-late",
-    "own-cache-ends",
-    "account-cache-ends",
-)
+DOUBTFUL = ("cooldown-lasts", "refusal-restarts", "modified-end", "listed-late", "own-cache-ends", "account-cache-ends")
 """Facts about which a snapshot of another client, taken meanwhile, can deceive."""
 _SAFE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
@@ -62,32 +56,24 @@ class VerifyStopped(Explained):
 
 @dataclass(eq=False)
 class Shot:
-    """One POST of the run; `entry` is what it restores, None for a create, and its moments are monotonic seconds.
-
-    Attributes:
-        operation: what claims and sends it.
-        sent: when it was sent; 0 if it was not.
-        request: what the ledger has of it, from then on.
-        answered: when its answer came, or its refusal.
-        first_byte: seconds until its answer began.
-        accepted: how it was answered, `200`, `202` or how the answer was lost; empty if it was refused.
-        refused: the code of the refusal.
-        finished: the content of a 200.
-        version: its snapshot, once it is known.
-        how: what is known of it that may have started something; empty if it has certainly started nothing.
-    """
+    """One POST of the run, a create unless it restores an `entry`; its moments are monotonic seconds."""
 
     operation: Operation
     entry: ListedSnapshot | None = None
     sent: float = 0.0
     request: Request | None = None
+    """What the ledger has of it once it is sent; None again if it has certainly started nothing."""
     answered: float = 0.0
     first_byte: float = 0.0
+    """Seconds until its answer began."""
     accepted: str = ""
+    """`200`, `202` or how the answer was lost; empty if it was refused."""
     refused: str = ""
+    """The code of the refusal."""
     finished: Finished | None = None
     version: str | None = None
     how: str = ""
+    """How it ended if it has, in words that follow "was requested and"."""
 
     @property
     def database_id(self) -> str:
@@ -97,26 +83,22 @@ class Shot:
     @property
     def left(self) -> dict[str, str]:
         """What it leaves at the service: a sentence, by what it is of; empty for nothing."""
-        if not self.how or self.request is None:
+        if self.request is None:
             return {}
-        at, what, rest = (
-            to_the_second(self.request.posted_at),
-            "restore onto",
-            "check what the database holds, and whether it runs",
-        )
-        if self.entry is None:
-            what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
-        told = f"a {what} database {self.database_id} {self.how}: requested at {at}; {rest}"
+        at = to_the_second(self.request.posted_at)
+        what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
+        if self.entry is not None:
+            what, rest = "restore onto", "check what the database holds, and whether it runs"
+        how = self.how or ("accepted, its end was not seen" if self.request.accepted else self.request.unanswered)
+        told = f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
         if self.version is not None:
-            until = to_the_second(self.request.posted_at + KEPT)
-            kept = f"the service keeps it until about {until}, and has no route that deletes it"
-            told = f"snapshot {self.database_id}/{self.version}: {kept}"
+            kept = f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
+            told = f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"
         return {f"{self.operation.intent.kind} {at}": told}
 
 
-@dataclass
-class Targets:
-    """What the run acts on: the database, and those of its options; None for each that is not wanted."""
+class Targets(NamedTuple):
+    """The databases that the run acts on; None for each that is not wanted."""
 
     database_id: str
     large: str | None = None
@@ -127,32 +109,22 @@ class Targets:
         """How many of the day's snapshots the run takes."""
         return 2 + (self.large is not None)
 
-    @property
-    def ids(self) -> list[str]:
-        """The databases that it acts on."""
-        return [one for one in (self.database_id, self.large, self.scratch) if one]
-
 
 class Run:
-    """The run, as its steps see it.
-
-    Attributes:
-        last: the last answer of a read.
-        response: what it says; None unless it is a success.
-        shots: the POSTs, in their order.
-        base: the first page after the first snapshot, by listing: when it was requested, and whether it showed that one.
-        seen: when each snapshot of the database was taken that a listing has shown, by version.
-    """
+    """The run, as its steps see it."""
 
     def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str) -> None:
         self.session, self.targets, self.report, self.listener, self.owner = session, targets, report, listener, owner
         self.client, self.clock, self.judge = session.client, session.clock, report.judge
+        # The last answers of a read and of a POST, and what the read says; that is None unless it is a success.
         self.last: Answer | None = None
+        self.posted: Answer | None = None
         self.response: Any = None
         self.shots: list[Shot] = []
+        # By listing: when the first page after the first snapshot was requested, and whether it showed that one.
         self.base: dict[ListingName, tuple[float, bool]] = {}
+        # By version: when each snapshot of the database was taken that a listing has shown.
         self.seen: dict[str, datetime | None] = {}
-        self._posted: Answer | None = None
         self._asked = -PACE
         report.hide(session.settings.required_key().value)
         self.client.on_answer = self.heard
@@ -160,18 +132,18 @@ class Run:
     def write(self) -> None:
         """Write the report as it stands, without what another client may have caused; raises `ReportUnwritable`."""
         report = self.report
-        report.left = {}
-        for shot in self.shots:
-            report.left |= shot.left
+        report.left = {of: told for shot in self.shots for of, told in shot.left.items()}
         ours = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
         if ours:  # a snapshot from so shortly before the first matters too
             since, known = self.service_time(ours[0].sent - COOLDOWN), {shot.version for shot in ours}
             strangers = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
             if (count := len(strangers) - sum(shot.version is None for shot in ours)) > 0:
                 why = f"{count} of the listed snapshots are of another client, and were taken meanwhile"
-                report.facts |= {fact: ("open", why) for fact in DOUBTFUL if report.facts[fact][0] != "open"}
-        learned = {"confirmed": "ended-by-snapshot", "contradicted": "kept"}
-        verdicts = {report.facts[f"{listing}-cache-ends"][0] for listing in self.base}
+                for fact in DOUBTFUL:
+                    if report.verdict(fact) != VERDICTS[None]:
+                        report.facts[fact] |= {"verdict": VERDICTS[None], "seen": why}
+        verdicts = {report.verdict(f"{listing}-cache-ends") for listing in self.base}
+        learned = {VERDICTS[True]: "ended-by-snapshot", VERDICTS[False]: "kept"}
         report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
         report.write()
 
@@ -191,8 +163,7 @@ class Run:
         """Record an answer, and judge what is true of every answer."""
         body: Any = None
         with suppress(ValueError, RecursionError):
-            body = json.loads(answer.content or b"")
-        self.report.hide_urls(body)
+            body = json.loads(answer.content or b"", object_hook=self.report.hide_urls)
         what, known = f"{answer.status} for {answer.method} {answer.path}", isinstance(body, dict)
         code = body.get("code") if known else None
         self.report.heard(answer, code if isinstance(code, str) and _SAFE_CODE.fullmatch(code) else None)
@@ -204,7 +175,7 @@ class Run:
         has = "retry-after" in answer.headers
         self.judge("no-retry-after", not has, f"{what} had one" if has else "")
         if answer.method == "POST":
-            self._posted = answer
+            self.posted = answer
         else:
             self.last, self.response = answer, body.get("response") if known and answer.status == OK else None
 
@@ -247,7 +218,9 @@ class Run:
             self.listener.progress(Text("{why}, until {at}", why=why, at=until))
             await self.clock.sleep(left)
 
-    # POSTs -----------------------------------------------------------------------------------------------------------
+    async def send(self, database_id: str, lane: Lane = CREATE) -> Shot:
+        """Request a snapshot of a database; see `fire`."""
+        return await self.fire(self.shot(database_id), lane)
 
     def shot(self, database_id: str, entry: ListedSnapshot | None = None) -> Shot:
         """Prepare a snapshot of a database, or the restore of an entry onto it."""
@@ -265,7 +238,7 @@ class Run:
         self.shots.append(Shot(operation, entry))
         return self.shots[-1]
 
-    async def send(self, shot: Shot, lane: Lane = CREATE) -> Shot:
+    async def fire(self, shot: Shot, lane: Lane) -> Shot:
         """Send a POST once, which is in the ledger and in the report before it leaves; raises `VerifyStopped`, as `ask`."""
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
@@ -279,11 +252,17 @@ class Run:
             while await operation.to_send(settle):
                 path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
                 async with operation.sending(lane, path) as leave_by:
-                    if leave_by is not None:
-                        shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
-                        shot.how = "was requested, and its answer was not awaited"
-                        self.write()
-                        operation.how = await self._post(shot, leave_by)
+                    if leave_by is None:
+                        continue
+                    shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
+                    self.write()
+                    if entry is None:
+                        shot.finished = await self.client.start_snapshot(database_id, leave_by=leave_by)
+                        operation.how = "200" if shot.finished else "202"
+                    else:
+                        what: Any = {"name": entry.name, "version_id": entry.version}
+                        continues = await self.client.restore_snapshot(database_id, **what, leave_by=leave_by)
+                        operation.how = "202" if continues else "200"
             if operation.refusal is not None and is_new(operation.refusal):
                 raise operation.refusal  # a refusal is what the run is about
         except ClaimRefused as error:
@@ -291,48 +270,31 @@ class Run:
         except SquareCloudError as error:
             shot.answered = self.clock.monotonic()
             shot.refused = error.code or str(error.status or "no connection")
-            new = f"was refused with {shot.refused}, which is new, so it may have been started"
-            shot.how = new if is_new(error) else ""
+            if is_new(error):
+                shot.how = f"refused with {shot.refused}, which is new, so it may have been started"
+            else:
+                shot.request = None
             self.stop_at(error)
             return shot
         shot.request, shot.answered = operation.sent.request, self.clock.monotonic()
-        shot.first_byte = self._posted.first_byte if self._posted else 0.0
+        shot.first_byte = self.posted.first_byte if self.posted else 0.0
         shot.accepted = shot.request.answered
-        lost = f"was requested, and its answer was lost ({shot.accepted})"
-        shot.how = f"{'was accepted' if shot.request.accepted else lost}; its end was not seen"
-        if shot.finished is not None:
-            await self.found(shot, shot.finished.version)
+        await self._found(shot, shot.finished.version if shot.finished else None)
         return shot
 
-    async def _post(self, shot: Shot, leave_by: datetime) -> str:
-        """Send a POST; returns `200` or `202`."""
-        if shot.entry is None:
-            shot.finished = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
-            return "200" if shot.finished else "202"
-        what: Any = {"name": shot.entry.name, "version_id": shot.entry.version or ""}
-        continues = await self.client.restore_snapshot(shot.database_id, **what, leave_by=leave_by)
-        return "202" if continues else "200"
-
-    async def found(self, shot: Shot, version_id: str | None) -> None:
+    async def _found(self, shot: Shot, version_id: str | None) -> None:
         """Note which snapshot a POST has started, for other runs too."""
         if version_id is not None and shot.version is None:
             shot.version = version_id
             await shot.operation.enter_result(version_id)
-
-    async def restored(self, shot: Shot, state: str) -> None:
-        """Note the end of the restore, which the service's status shows as `success` or `error`."""
-        failed, at = state != "success", rfc3339(self.session.service_clock.now().replace(microsecond=0))
-        await shot.operation.enter_result(state if failed else at, failed=failed)
-        shot.how = f"has ended, the service says {state}"
 
     # Listings --------------------------------------------------------------------------------------------------------
 
     async def find(self, listing: ListingName, shot: Shot) -> tuple[Page | None, ListedSnapshot | None]:
         """Request a listing; the part of it of a POST's database, and the entry of the snapshot that the POST has started."""
         listings, database_id = self.session.listings, shot.database_id
-        requests: dict[str, Callable[..., Awaitable[Page | None]]]
-        requests = {"own": listings.own_page, "account": listings.account_page}
-        page = await self.ask(requests[listing], database_id, self.clock.monotonic())
+        request: Any = listings.own_page if listing == "own" else listings.account_page
+        page = await self.ask(request, database_id, self.clock.monotonic())
         if page is None and listings.account_refusal is not None:
             self.stop_at(listings.account_refusal)
         if not isinstance(page, Page):
@@ -346,8 +308,7 @@ class Run:
             others = {one.version for one in self.shots if one is not shot and one.version}
             with suppress(AmbiguousSnapshot):
                 entry = earliest(may_be_ours(page.entries, shot.request, others))
-        if entry is not None:
-            await self.found(shot, entry.version)
+        await self._found(shot, entry.version if entry else None)
         return page, entry
 
     async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
@@ -355,8 +316,7 @@ class Run:
 
         The service's 2 minutes count from its answer. The listings are requested in turn: a kept page of one holds up no other.
         """
-        names: Iterator[ListingName] = cycle(("own", "account"))
-        at = shot.answered + PROCESSING_TIME
+        names, at = cycle(LISTINGS), shot.answered + PROCESSING_TIME
         while at <= shot.answered + TIMEOUT:
             await self.sleep_until(at, "waiting for the snapshot")
             if (entry := (await self.find(next(names), shot))[1]) is not None:

@@ -8,10 +8,22 @@ from typing import Any
 
 import anyio
 
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of
-from pulumi_snapshots.probe.run import COOLDOWN, EARLY, OK, PROCESSING_TIME, ListingName, Run, Shot, VerifyStopped
+from pulumi_snapshots.probe.report import VERDICTS
+from pulumi_snapshots.probe.run import (
+    COOLDOWN,
+    EARLY,
+    LISTINGS,
+    OK,
+    PROCESSING_TIME,
+    ListingName,
+    Run,
+    Shot,
+    VerifyStopped,
+)
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
@@ -23,6 +35,8 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 TELLING = 6.0
 """Seconds between a snapshot's start and end from which on its time is clearly one of the two."""
+EARLY_AFTER = 170.0
+"""Seconds after the first create at which one must be refused."""
 SERIES = (0.0, 25.0, 60.0)
 """Seconds after the second snapshot at which the listings are requested."""
 SOFT_DEADLINE = (80.0, 110.0)
@@ -31,7 +45,6 @@ LATE_AFTER_202 = 180.0
 """Seconds after a 202 within which "about 2 minutes" is true."""
 LONGEST = 6 * HOUR
 """Seconds after which a run ends whatever it waits for."""
-EXPIRY = SERVICE_CACHE + 60.0
 RESTORE_POLL = 10.0
 RESTORE_LIMIT = 15 * 60.0
 
@@ -64,19 +77,19 @@ async def probe(run: Run) -> Explained | None:
 
 
 async def _take(run: Run) -> None:
-    targets = run.targets
     run.begin("reads")
     await _reads(run)
     run.begin("the first create")
-    first = await _first(run)
-    second, entry, before = None, None, None
+    first = await run.send(run.targets.database_id)
+    if first.refused:
+        done = "The report says what it may have started." if first.left else "Nothing was started."
+        raise VerifyStopped(f"the first create was refused with {first.refused}", done)
+    _judge_answer(run, first)
+    entry, before = None, None
     if first.accepted == "200":
         run.begin("the listings and the download URLs")
         entry, before = await _listings(run, first)
-    if run.clock.monotonic() <= (early := first.sent + 170.0) + TELLING:
-        run.begin("a create 170 s after the first")
-        await run.sleep_until(early, "waiting to try a create that must be refused")
-        second = await _early(run)
+    second = await _early(run, first)
     if first.accepted != "200":
         run.begin("the listings, once the first snapshot is there")
         entry, before = await _listings(run, first)
@@ -89,17 +102,16 @@ async def _take(run: Run) -> None:
         kept = await _cache(run, first, second)
         run.begin("the first download URL again")
         await _unpinned(run, first, second, before)
-    if targets.large is not None:
+    if run.targets.large is not None:
         run.begin("a large database")
-        await _large(run, targets.large)
-    if targets.scratch is not None:
+        await _large(run, run.targets.large)
+    if run.targets.scratch is not None:
         run.begin("a restore")
-        await _restore(run, targets.scratch, entry)
+        await _restore(run, run.targets.scratch, entry)
     if second is not None and kept:
         run.begin("the listings after 31 minutes")
-        await run.sleep_until(
-            max(run.base[each][0] for each in kept) + EXPIRY, "waiting to request the kept pages again"
-        )
+        at = max(run.base[each][0] for each in kept) + SERVICE_CACHE + 60.0
+        await run.sleep_until(at, "waiting to request the kept pages again")
         for listing in kept:
             shown = (await run.find(listing, second))[1] is not None
             run.judge("cache-30-min", shown, f"by the {listing} page, after 31 minutes")
@@ -130,16 +142,13 @@ async def _reads(run: Run) -> None:
     client, judge, database_id, wanted = run.client, run.judge, run.targets.database_id, run.targets.snapshots
     account = await run.ask(client.account)
     if isinstance(account, Account):
-        databases = _object(run).get("databases")
-        _shape(run, "account", {"user", "databases"}, _object(run))
-        _shape(run, "account", _LISTED_DATABASE, *(databases if isinstance(databases, list) else ()))
+        _shape(run, "account", {"user", "databases"}, run.response)
+        _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
         if account.plan_memory is None:
             judge("account", true=False, seen="the plan has no memory")
         elif (allowance := allowance_of(account.plan_memory)) <= wanted:
-            none_left = (
-                f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}: none would be left"
-            )
-            raise VerifyStopped(none_left, "Nothing was started.", [Next(Step.USE_LARGER_PLAN)])
+            allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
+            raise VerifyStopped(f"{allows}: none would be left", "Nothing was started.", [Next(Step.USE_LARGER_PLAN)])
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
         odd = sum(not _ID.fullmatch(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
@@ -177,19 +186,13 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any]:
 # The first snapshot --------------------------------------------------------------------------------------------------
 
 
-async def _first(run: Run) -> Shot:
-    """Create, without a listing before it."""
-    first = await run.send(run.shot(run.targets.database_id))
-    if first.refused:
-        done = "The report says what it may have started." if first.left else "Nothing was started."
-        raise VerifyStopped(f"the first create was refused with {first.refused}", done)
-    _judge_answer(run, first)
-    return first
-
-
-async def _early(run: Run) -> Shot | None:
+async def _early(run: Run, first: Shot) -> Shot | None:
     """Create before the cooldown has ended, which must be refused; if it was accepted, it is the second one."""
-    shot = await run.send(run.shot(run.targets.database_id), EARLY)
+    if run.clock.monotonic() > first.sent + EARLY_AFTER + TELLING:
+        return None
+    run.begin("a create 170 s after the first")
+    await run.sleep_until(first.sent + EARLY_AFTER, "waiting to try a create that must be refused")
+    shot = await run.send(run.targets.database_id, EARLY)
     # Another refusal may come before that of the cooldown.
     fits = False if shot.accepted else shot.refused == "KEEP_CALM" or None
     run.judge("cooldown-lasts", fits, f"answered with {shot.accepted or shot.refused}")
@@ -200,7 +203,7 @@ def _judge_answer(run: Run, shot: Shot) -> None:
     judge, took = run.judge, f"{shot.accepted} after {shot.first_byte:.1f} s"
     if shot.accepted == "202":
         judge("create-202", SOFT_DEADLINE[0] <= shot.first_byte <= SOFT_DEADLINE[1], took)
-    if shot.finished is None or shot.accepted != "200":
+    if shot.finished is None:
         judge("create-answer", None, took)
         return
     url, version = shot.finished.url, shot.finished.version
@@ -221,25 +224,26 @@ async def _listings(run: Run, first: Shot) -> tuple[ListedSnapshot | None, Answe
 
     Returns its entry, and the answer of the URL without a version.
     """
+    judge, found = run.judge, None
     if first.accepted != "200":
         entry = await run.until_listed(first)
         if entry is None:
-            run.judge("listed-late", None, "not listed within 45 minutes")
+            judge("listed-late", None, "not listed within 45 minutes")
             return None, None
         _judge_late(run, first, entry)
-    found: ListedSnapshot | None = None
-    for listing in ("own", "account"):
+    for listing in LISTINGS:
         at = run.clock.monotonic()
         page, entry = await run.find(listing, first)
-        if page is not None:
-            run.base[listing] = at, entry is not None
-        if page is not None and listing == "own" and first.accepted == "200":
+        if page is None:
+            continue
+        run.base[listing] = at, entry is not None
+        if listing == "own" and first.accepted == "200":
             # A page without it may be one that another client has requested before.
-            run.judge("listed", bool(entry) or None)
-        if page is not None and entry is not None:
+            judge("listed", bool(entry) or None)
+        if entry is not None:
             _judge_entry(run, first, entry, page.listing.entries, listing)
             found = found or entry
-    judge, url = run.judge, found.url if found else None
+    url = found.url if found else None
     if (part := await run.look("GET", url)) is not None:
         judge("range", part.status == PARTIAL, f"{part.status}")
         if part.status in {OK, PARTIAL}:
@@ -253,8 +257,8 @@ async def _listings(run: Run, first: Shot) -> tuple[ListedSnapshot | None, Answe
 def _judge_entry(
     run: Run, shot: Shot, entry: ListedSnapshot, entries: Sequence[ListedSnapshot], listing: ListingName
 ) -> None:
-    judge, database_id, items = run.judge, run.targets.database_id, run.response
-    _shape(run, "entry", _ENTRY, next((it for it in items or () if it.get("version_id") == entry.version), None))
+    judge, database_id = run.judge, run.targets.database_id
+    _shape(run, "entry", _ENTRY, next((it for it in run.response or () if it.get("version_id") == entry.version), None))
     if listing == "account":
         judge("account-entry", database_of(entry.url or "") == database_id)
     typed = f"{database_id}_{entry.runtime}"
@@ -281,8 +285,8 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
     done = found = run.clock.monotonic() - shot.answered
     if entry.modified is not None:
         # If `modified` is the end, it tells more than the poll that has found it.
-        done = (entry.modified - run.service_time(shot.answered)).total_seconds()
-        done = done if done > 0 else found
+        ended = (entry.modified - run.service_time(shot.answered)).total_seconds()
+        done = ended if ended > 0 else found
     fits = True if done <= LATE_AFTER_202 else None if done == found else False
     run.judge("listed-late", fits, f"done {done:.0f} s after the 202, found after {found:.0f} s")
     _judge_modified(run, shot, entry)
@@ -293,16 +297,16 @@ def _judge_late(run: Run, shot: Shot, entry: ListedSnapshot) -> None:
 
 async def _second(run: Run, first: Shot) -> Shot | None:
     """Create once the cooldown has ended; None if that is refused."""
-    judge, database_id = run.judge, run.targets.database_id
-    await run.sleep_until(first.sent + COOLDOWN, "waiting for the end of the cooldown")
+    judge, database_id, at = run.judge, run.targets.database_id, first.sent + COOLDOWN
+    await run.sleep_until(at, "waiting for the end of the cooldown")
     refused_at = max(shot.answered if shot.refused else 0.0 for shot in run.shots)
-    punctual = run.clock.monotonic() < first.sent + COOLDOWN + TELLING and refused_at > first.sent + 160.0
-    shot = await run.send(run.shot(database_id))
+    punctual = run.clock.monotonic() < at + TELLING and refused_at > first.sent + 160.0
+    shot = await run.send(database_id)
     if shot.refused == "KEEP_CALM":
         if punctual:
             judge("refusal-restarts", true=True, seen="refused 186 s after the first, with a refusal in between")
         await run.sleep_until(shot.answered + COOLDOWN, "waiting 186 s from the last refusal")
-        shot = await run.send(run.shot(database_id))
+        shot = await run.send(database_id)
         judge("cooldown-ends", None, f"{shot.refused or shot.accepted} 186 s after the last refusal")
     elif shot.accepted:
         seen = f"accepted {shot.sent - first.sent:.0f} s after the first"
@@ -318,11 +322,9 @@ async def _second(run: Run, first: Shot) -> Shot | None:
 
 async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
     """Find out whether the second snapshot ends the caching of the pages that showed the first; returns those kept."""
-    if not run.base:
-        return []
     begin = run.clock.monotonic() if second.accepted == "200" else second.answered + PROCESSING_TIME
     ended: set[ListingName] = set()
-    for offset in SERIES:
+    for offset in SERIES if run.base else ():
         await run.sleep_until(begin + offset, "waiting to request the listings again")
         for listing in set(run.base) - ended:
             if (await run.find(listing, second))[1] is not None:
@@ -338,8 +340,8 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
         elif second.accepted == "200" or second.version is not None:
             # A 200 says that it was done by then; otherwise the other listing has said so.
             run.judge(fact, true=False, seen="not shown a minute after it was done")
-    run.write()
-    return [listing for listing in run.base if run.report.facts[f"{listing}-cache-ends"][0] == "contradicted"]
+    run.write()  # what another client may have caused is open again
+    return [listing for listing in run.base if run.report.verdict(f"{listing}-cache-ends") == VERDICTS[False]]
 
 
 async def _unpinned(run: Run, first: Shot, second: Shot, before: Answer | None) -> None:
@@ -352,9 +354,8 @@ async def _unpinned(run: Run, first: Shot, second: Shot, before: Answer | None) 
         run.judge("newest", version == second.version, "by its version")
     elif second.accepted == "200":
         # Two snapshots of data that has not changed may be alike.
-        run.judge(
-            "newest", any(before.headers.get(name) != now.headers.get(name) for name in told) or None, "by its headers"
-        )
+        differs = any(before.headers.get(name) != now.headers.get(name) for name in told)
+        run.judge("newest", differs or None, "by its headers")
 
 
 # Options -------------------------------------------------------------------------------------------------------------
@@ -362,16 +363,16 @@ async def _unpinned(run: Run, first: Shot, second: Shot, before: Answer | None) 
 
 async def _large(run: Run, database_id: str) -> None:
     """Take a snapshot that should be answered with 202."""
-    shot = await run.send(run.shot(database_id))
+    shot = await run.send(database_id)
     if shot.accepted == "202":
         _judge_answer(run, shot)
-        if (entry := await run.until_listed(shot)) is not None:
-            _judge_late(run, shot, entry)
-        return
-    done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
-    run.judge("create-202", None, f"refused with {shot.refused}" if shot.refused else done)
+    else:
+        done = f"done after {shot.first_byte:.1f} s: a larger database tells more"
+        run.judge("create-202", None, f"refused with {shot.refused}" if shot.refused else done)
     if shot.accepted and shot.version is None:
-        await run.until_listed(shot)
+        entry = await run.until_listed(shot)
+        if entry is not None and shot.accepted == "202":
+            _judge_late(run, shot, entry)
 
 
 async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None:
@@ -381,24 +382,24 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None
         judge("restore-answer", None, "no snapshot to restore was listed")
         return
     shot, ends = run.shot(scratch, entry), run.clock.monotonic() + RESTORE_LIMIT
-    down, starts, state = list[bool](), list[float](), dict[str, Any]()
+    down, starts, known = list[bool](), list[float](), dict[str, Any]()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(run.send, shot, RESTORE)
-            while not _is_restored(run, shot, state, down) and run.clock.monotonic() < ends:
+            group.start_soon(run.fire, shot, RESTORE)
+            while not _is_restored(run, shot, known, down) and run.clock.monotonic() < ends:
                 await run.clock.sleep(RESTORE_POLL)
                 status = await run.ask(client.database_status, scratch)
                 if not isinstance(status, SquareCloudError):
                     down.append(not status.running)
                     starts += [status.uptime.timestamp()] if status.uptime else []
-                state = await _restore_status(run, scratch)
+                known = await _restore_status(run, scratch)
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     if shot.refused:
         judge("restore-answer", None, f"refused with {shot.refused}")
         return
     judge("restore-answer", shot.accepted in {"200", "202"} or None, f"{shot.accepted} after {shot.first_byte:.1f} s")
-    posted, finished = run.service_time(shot.sent).timestamp(), state.get("finished_at")
+    posted, finished, state = run.service_time(shot.sent).timestamp(), known.get("finished_at"), known.get("state")
     # It may have been down between two polls only.
     again = starts[-1] > posted if starts else None
     judge("restore-restarts", again, "by its `uptime`" if starts else "it has no `uptime`")
@@ -406,15 +407,17 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None
     if isinstance(finished, int | float):
         took = finished / 1000 - posted
         judge("restore-waits", shot.first_byte >= took - 2, f"the end came {took:.0f} s after the request")
-    if state.get("state") in {"success", "error"}:
-        await run.restored(shot, state["state"])
+    if state in {"success", "error"}:
+        at = rfc3339(run.session.service_clock.now().replace(microsecond=0))
+        await shot.operation.enter_result(at if state == "success" else state, failed=state == "error")
+        shot.how = f"has ended, the service says {state}"
 
 
-def _is_restored(run: Run, shot: Shot, state: dict[str, Any], down: list[bool]) -> bool:
+def _is_restored(run: Run, shot: Shot, known: dict[str, Any], down: list[bool]) -> bool:
     """Whether a restore has ended, by its status, or by that of its database."""
-    if not shot.accepted or not state:
+    if not shot.accepted or not known:
         return bool(shot.refused or (shot.accepted and True in down and not down[-1]))
     # The end of an earlier restore is shown for an hour.
-    finished, since = state.get("finished_at"), run.service_time(shot.sent).timestamp() - TELLING
+    finished, since = known.get("finished_at"), run.service_time(shot.sent).timestamp() - TELLING
     earlier = isinstance(finished, int | float) and finished / 1000 < since
-    return state.get("state") in {"success", "error"} and not earlier
+    return known.get("state") in {"success", "error"} and not earlier

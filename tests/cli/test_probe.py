@@ -303,7 +303,7 @@ def left_is_true(w: World, report: dict[str, Any]) -> bool:
     accepted = [post for post in w.emulator.journal if post.accepted]
     left = list(report["left"].values())
     named = [post for post in accepted if any(str(post.version_id) in one for one in left)]
-    unnamed = [one for one in left if re.search(r"not awaited|not seen|lost", one)]
+    unnamed = [one for one in left if re.search(r"not answered|not seen|lost", one)]
     return len(left) >= len(accepted) and len(named) + len(unnamed) >= len(accepted)
 
 

@@ -42,7 +42,8 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
 
         database_id, large, scratch = [await whole(typed[each]) for each in ("database_id", "large", "scratch")]
         targets = Targets(database_id, large or None, scratch or None)
-        if len(set(targets.ids)) < len(targets.ids):
+        ids = [each for each in targets if each]
+        if len(set(ids)) < len(ids):
             invocation.wrong("each of the databases must be another one.")
         await _confirm(invocation, targets, [await whole(each) for each in typed["confirmed"]])
         began = invocation.clock.utc().replace(microsecond=0)
@@ -74,13 +75,10 @@ async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collecti
         f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {requests} requests, and takes about "
         f"{MINUTES} minutes, or {MINUTES + 30} if the service keeps serving old listings."
     )
-    purposes = {
-        targets.database_id: "take two snapshots of it",
-        targets.large: "take a snapshot of it",
-        targets.scratch: "OVERWRITE everything that it holds",
-    }
-    for database_id in targets.ids:
-        purpose = purposes[database_id]
+    purposes = ("take two snapshots of it", "take a snapshot of it", "OVERWRITE everything that it holds")
+    for database_id, purpose in zip(targets, purposes, strict=True):
+        if database_id is None:
+            continue
         if database_id in confirmed:
             invocation.say(f"{database_id}: confirmed by --yes, to {purpose}.")
         elif not invocation.stdin.isatty():
