@@ -18,7 +18,7 @@ import yaml  # type: ignore[import-untyped]
 
 import pulumi_snapshots
 from pulumi_snapshots.cli.commands import commands
-from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE
+from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE
 from pulumi_snapshots.listing.quota import allowance_of
 from tools.engine import ENGINE, LANGUAGE_HOST
 

@@ -8,16 +8,17 @@ if the service's answer leaves open what was looked up, or the service's own err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pulumi_snapshots.errors import CannotTell, Explained
-from pulumi_snapshots.listing.complete import ask_all, newest_first, time_of
-from pulumi_snapshots.lookup.account import OfEach
+from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first, time_of
 from pulumi_snapshots.lookup.results import (
     DATABASE,
+    DATABASES,
     DOWNLOAD_URL,
     LATEST,
     SNAPSHOTS,
@@ -25,14 +26,19 @@ from pulumi_snapshots.lookup.results import (
     Lookup,
     SnapshotInfo,
     SnapshotQuery,
+    UrlQuery,
 )
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.client import BRIEF, Patience
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.describe import describe
 
 T = TypeVar("T")
-
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
+"""The entries of each database, by version."""
+FRESH = ACCOUNT_LISTING.per_account
+"""Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
 NO_TIME = datetime.min.replace(tzinfo=UTC)
 """Before every snapshot."""
 
@@ -57,12 +63,12 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
     return None
 
 
-async def find_url(session: Session, database_id: str, version_id: str, since: float) -> str:
+async def find_url(session: Session, query: UrlQuery, since: float) -> str:
     """The download URL of one snapshot; an error if the service does not list it."""
-    entry = (await session.complete_listings.of_database(database_id, since)).get(version_id)
-    url = (await describe(session, database_id, entry)).download_url if entry is not None else None
+    entry = (await session.complete_listings.of_database(query.database_id, since)).get(query.version_id)
+    url = (await describe(session, query.database_id, entry)).download_url if entry is not None else None
     if url is None:
-        raise Explained(f"database {database_id} has no snapshot {version_id} to download")
+        raise Explained(f"database {query.database_id} has no snapshot {query.version_id} to download")
     return url
 
 
@@ -91,40 +97,37 @@ async def find(
 ) -> T:
     """The answer to a lookup whose arguments have no problem; `tell` says so if it takes minutes."""
     query: Any = lookup.query.of(values)
-    match lookup.function:
-        case SNAPSHOTS.function:
-            found: object = await find_snapshots(session, query, since)
-        case LATEST.function:
-            found = await find_latest(session, query.candidates, since)
-        case DOWNLOAD_URL.function:
-            found = await find_url(session, query.database_id, query.version_id, since)
-        case DATABASE.function:
-            found = await find_database(session, query.database_id, since)
-        case _:
-            found = await find_databases(session, since, tell=tell)
-    return cast("T", found)
+    ways: dict[str, Callable[[], Awaitable[Any]]] = {
+        SNAPSHOTS.function: lambda: find_snapshots(session, query, since),
+        LATEST.function: lambda: find_latest(session, query.candidates, since),
+        DOWNLOAD_URL.function: lambda: find_url(session, query, since),
+        DATABASE.function: lambda: find_database(session, query.database_id, since),
+        DATABASES.function: lambda: find_databases(session, since, tell=tell),
+    }
+    found: T = await ways[lookup.function]()
+    return found
 
 
 async def _fitting(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[tuple[str, ListedSnapshot]]:
     """Each entry that fits, with the id of its database."""
-    if of_each is None and (wanted := query.database_id) is not None:
-        of_each = {wanted: await session.complete_listings.of_database(wanted, since, origin=query.origin)}
+    listings, wanted = session.complete_listings, query.database_id
+    if of_each is None and wanted is not None:
+        of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
     elif of_each is None:
-        of_each = await session.complete_listings.of_account(since, origin=query.origin)
-    every = ((database_id, entry) for database_id, entries in of_each.items() for entry in entries.values())
-    return [(database_id, entry) for database_id, entry in every if _fits(session, query, entry)]
+        of_each = await listings.of_account(since, origin=query.origin)
+    now, newest, oldest = session.service_clock.now(), query.older_than, query.newer_than
 
+    def fits(entry: ListedSnapshot) -> bool:
+        if query.origin is not None and entry.origin != query.origin:
+            return False
+        if oldest is None and newest is None:
+            return True
+        age = (now - time_of(entry)).total_seconds()
+        return (oldest is None or age <= oldest) and (newest is None or age > newest)
 
-def _fits(session: Session, query: SnapshotQuery, entry: ListedSnapshot) -> bool:
-    if query.origin is not None and entry.origin != query.origin:
-        return False
-    if query.newer_than is None and query.older_than is None:
-        return True
-    age = (session.client.service_clock.now() - time_of(entry)).total_seconds()
-    is_new = query.newer_than is None or age <= query.newer_than
-    return is_new and (query.older_than is None or age > query.older_than)
+    return [(one, entry) for one, entries in of_each.items() for entry in entries.values() if fits(entry)]
 
 
 async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
@@ -132,3 +135,95 @@ async def _with_status(session: Session, database: AccountDatabase, since: float
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
     status = await session.databases.status(database.id, since, patience=BRIEF)
     return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, status.running)
+
+
+# What a command shows of the whole account, in as few requests as the service allows -----------------------------------------
+# It answers few for the account's listing, so a command that comes right after another shows the page that the other got, and
+# says how old it is, instead of waiting for its slot.
+
+
+@dataclass(frozen=True)
+class Page:
+    """The account's snapshots, the seconds since they were requested, and whether an earlier command has requested them."""
+
+    of_each: OfEach
+    age: float
+    kept: bool
+
+
+async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
+    """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
+
+    What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
+    origin matters, the others may be incomplete.
+    """
+    if may_be_kept and (page := await _kept_lately(session)) is not None:
+        return page
+    since = session.clock.monotonic()
+    of_each = await session.complete_listings.of_account(since, origin=origin, unlisted=True)
+    age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
+    _keep(session, of_each, age)
+    return Page(of_each, age, kept=False)
+
+
+async def databases_of_account(session: Session) -> list[AccountDatabase]:
+    """Get the databases of the account, in the service's order, and keep them for later commands."""
+    databases = await session.complete_listings.databases(session.listings.recent)
+    session.kept_pages.keep(session.clock.utc(), databases=databases)
+    return databases
+
+
+async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
+    """Request the databases of the account and keep them."""
+    account = await session.databases.account(session.clock.monotonic(), patience=patience)
+    session.kept_pages.keep(session.clock.utc(), databases=list(account.databases))
+
+
+async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
+    """Request the account's listing and keep it, if plan and key allow it."""
+    listing = await session.listings.account_listing(session.clock.monotonic(), patience=patience)
+    if listing is not None:
+        _keep(session, by_database(listing))
+
+
+async def newest_good(
+    session: Session, database_id: str, entries: Mapping[str, ListedSnapshot], *, origin: str | None = None
+) -> SnapshotInfo | None:
+    """The newest snapshot that is available and not empty, without its URL; CannotTell if one that may be it has no time."""
+    for entry in newest_first(each for each in entries.values() if origin is None or each.origin == origin):
+        record = await describe(session, database_id, entry)
+        if record.available and record.size != 0:
+            return SnapshotInfo.of(record, with_url=False)
+    return None
+
+
+def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
+    """Keep the account's snapshots; those without a name no page has shown yet."""
+    named = {one: {id_: each for id_, each in entries.items() if each.name} for one, entries in of_each.items()}
+    at = session.clock.utc() - timedelta(seconds=age)
+    session.kept_pages.keep(at, snapshots=named, offset=session.service_clock.offset)
+
+
+async def _kept_lately(session: Session) -> Page | None:
+    """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
+    kept = session.kept_pages.read()
+    age = kept.age("snapshots", session.clock.utc())
+    if not 0 <= age < FRESH:
+        return None
+    found = await session.complete_listings.found_lately()
+    if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
+        return None
+    session.service_clock.assume(kept.offset)
+    return Page(kept.snapshots, age, kept=True)
+
+
+async def running_databases(session: Session, databases: Sequence[AccountDatabase]) -> Mapping[str, bool]:
+    """Whether each database runs, as far as the service says: in one request, or in one for each if it has no such route."""
+    running = await session.client.database_statuses(patience=BRIEF)
+    if running is not None:
+        return running
+    if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
+        return {}
+    ask, now = partial(session.databases.status, patience=BRIEF), session.clock.monotonic()
+    each = await ask_all([partial(ask, database.id, now) for database in databases])
+    return {database.id: status.running for database, status in zip(databases, each, strict=True)}

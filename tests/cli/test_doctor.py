@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.cli.setup import toolchain
-from pulumi_snapshots.cli.setup.doctor import UNSHARED
-from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, Finding, look_at_installation
+from pulumi_snapshots.cli.setup import doctor
+from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE, UNSHARED, Finding, look_at_installation
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import NAME, Store
@@ -289,7 +288,7 @@ def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytes
     folder.mkdir(parents=True)
     assert installation(environment)["plugin"][0] == "note"
     assert "0.0.1 is installed, this package is" in installation(environment)["plugin"][1]
-    monkeypatch.setattr(toolchain, "version", lambda _: "0.0.1")
+    monkeypatch.setattr(doctor, "version", lambda _: "0.0.1")
     assert installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][0] == "ok"
 
 

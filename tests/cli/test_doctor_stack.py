@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.cli.setup.doctor import UNSHARED
-from pulumi_snapshots.cli.setup.toolchain import look_at_installation
+from pulumi_snapshots.cli.setup.doctor import UNSHARED, look_at_installation
 from pulumi_snapshots.run import backend
 from tests.cli.typed import Desk
 from tests.support.ledger_places import Store

@@ -280,7 +280,7 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
     }
     gone = await desk.types("status", "--archives", f"{tmp_path}/gone/")
     assert gone.code == 1
-    assert "gone does not exist" in gone.err
+    assert "gone does not exist.\nhint: Check the path or URI" in gone.err
 
 
 # The file of metrics ---------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import click
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal import arguments
-from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, facts, fields_of, table
+from pulumi_snapshots.cli.terminal.wording import TYPED
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
@@ -25,24 +25,16 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.storage.destination import Destination, place_text
 
-OPERATORS = {"equals": "==", "at_least": ">=", "at_most": "<=", "matches": "=~"}
-"""How the expectations of a check are typed."""
+OPERATORS = {TYPED[name]: name for name in ("equals", "at_least", "at_most", "matches")}
+"""The expectations of a check, as they are typed."""
 CHECKS = "'QUERY OP VALUE'"
 CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)
 """Greedy, so that the last operator counts: the query may have others."""
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-SPELLED = {
-    "scratch_database_id": "--scratch",
-    "password": "--password-env",
-    "connection": "--connection-env",
-    "checks": "--check",
-    "query": "query",
-    **OPERATORS,
-}
 
 
 @arguments.command(
-    click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=database_ids),
+    click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids),
     click.option(
         "--scratch",
         "scratch_database_id",
@@ -86,9 +78,9 @@ async def drill(
     database_id, _, version_id = snapshot.partition("/")
     given = {**typed, "database_id": database_id, "version_id": version_id or LATEST}
     for name in ("password", "connection"):
-        given[name] = typed[name] and arguments.secret_of(invocation, SPELLED[name], typed[name])
+        given[name] = typed[name] and arguments.secret_of(invocation, TYPED[name], typed[name])
     given["checks"] = typed_checks(invocation, typed["checks"])
-    inputs = arguments.checked(invocation, DrillInputs, given, **SPELLED)
+    inputs = arguments.checked(invocation, DrillInputs, given)
 
     async def prepared(session: Session) -> DrillInputs:
         scratch = await invocation.database(session, typed["scratch_database_id"])
@@ -118,13 +110,13 @@ async def drill(
 
 def typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str, Any]]:
     """The checks that are typed, each as a query, an operator and a value."""
-    names, read = {operator: name for name, operator in OPERATORS.items()}, []
+    read = []
     for typed in checks:
         found = CHECK.fullmatch(typed.strip())
         if found is None:
-            invocation.wrong(f"--check {typed!r} must be a query, one of {', '.join(names)}, and a value.")
+            invocation.wrong(f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value.")
         operator, value = found["operator"], found["value"]
-        read.append({"query": found["query"], names[operator]: value if operator == "=~" else _value(value)})
+        read.append({"query": found["query"], OPERATORS[operator]: value if operator == "=~" else _value(value)})
     return read
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
@@ -25,7 +25,7 @@ from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.drilled import Drilled, last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
-from pulumi_snapshots.lookup.account import Page, databases_of_account, newest_good, snapshots_of_account
+from pulumi_snapshots.lookup.find import Page, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
@@ -105,6 +105,7 @@ async def status(
     if not archives and limits.max_archive_age:
         invocation.wrong("--max-archive-age needs --archives.")
     began = invocation.clock.utc()
+    values = {"status_success": 0.0, "status_timestamp_seconds": began.timestamp()}
     try:
         async with invocation.asking() as session:
             with suppress(NotAllowed):  # within 15 s, whether the service answers
@@ -112,7 +113,7 @@ async def status(
             page, found, ways = await _examined(invocation, session, databases, archives, limits)
     except Explained:
         if metrics:
-            _write(metrics, {"status_success": 0, "status_timestamp_seconds": began.timestamp()})
+            _write(metrics, values)
         raise
     bad = [health for health in found if health["problems"]]
     drills = archives or limits.max_drill_age is not None or any(health["drilled_at"] for health in found)
@@ -134,17 +135,12 @@ async def status(
     if not found:
         invocation.fail("the account has no databases, so nothing was checked.")
     if metrics:
-        values = {"status_success": 1, "status_timestamp_seconds": began.timestamp()}
-        values |= {"status_listing_age_seconds": page.age, "status_max_age_seconds": limits.max_age}
-        _write(metrics, values, found, kinds)
+        ages = {"status_listing_age_seconds": page.age, "status_max_age_seconds": limits.max_age}
+        _write(metrics, {**values, "status_success": 1.0, **ages}, found, kinds)
 
 
 async def _examined(
-    invocation: Invocation,
-    session: Session,
-    typed: Sequence[str],
-    archives: Sequence[Destination],
-    limits: Limits,
+    invocation: Invocation, session: Session, typed: Sequence[str], archives: Sequence[Destination], limits: Limits
 ) -> tuple[Page, list[Health], list[str]]:
     """The account's snapshots; what is known of each database that is typed, or of all; and to what a person can go back."""
     wanted = [await whole_database(session, each) for each in typed]  # without a word: cron would mail it
@@ -156,11 +152,10 @@ async def _examined(
         if not wanted:
             raise
     page = await snapshots_of_account(session, origin=limits.origin)
-    manifests = []
+    whole: list[Shelved] = []
     for place in archives:
         invocation.progress(f"listing {place_text(place.uri)}")
-        whole = [each for each in await shelved(invocation.transfers, place) if not each.problem]
-        manifests += [(each.uri, each.manifest) for each in whole if each.manifest]
+        whole += [each for each in await shelved(invocation.transfers, place) if not each.problem]
     noted: list[Guarded] = []
     attempts: list[Attempt] = []
     with suppress(LedgerUnavailable):
@@ -171,13 +166,15 @@ async def _examined(
     for database_id in dict.fromkeys(wanted or names or ()):
         entries = page.of_each.get(database_id, {})
         newest = await newest_good(session, database_id, entries, origin=limits.origin)
-        ours = [(uri, manifest) for uri, manifest in manifests if manifest.database_id == database_id]
-        dated = {manifest.created_at: uri for uri, manifest in ours if manifest.created_at}
+        ours = [
+            (each.manifest, each.uri) for each in whole if each.manifest and each.manifest.database_id == database_id
+        ]
+        dated = {about.created_at: uri for about, uri in ours if about.created_at}
         archived = max(dated, key=parse_rfc3339, default=None)
-        proofs = [drill for drill in (*(each.drill for _, each in ours), remembered.get(database_id)) if drill]
+        proofs = filter(None, (*(about.drill for about, _ in ours), remembered.get(database_id)))
         drill = max(proofs, key=lambda each: parse_rfc3339(each.drilled_at), default=None)
-        taken, drilled = newest.created_at if newest else None, drill.drilled_at if drill else None
-        times = {"snapshot": taken, "archive": archived, "drill": drilled}
+        taken = newest.created_at if newest else None
+        times = {"snapshot": taken, "archive": archived, "drill": drill.drilled_at if drill else None}
         age = {kind: (now - parse_rfc3339(at)).total_seconds() if at else None for kind, at in times.items()}
         snapshot = f"{limits.origin} snapshot" if limits.origin else "snapshot"
         archive = "archive of a known age" if ours and not dated else "archive"
@@ -195,8 +192,9 @@ async def _examined(
             if now < each.waited_for_until
             if not taken or parse_rfc3339(taken) < each.request.requested
         ]
-        changes = (each for each in noted if each.database_id == database_id and each.id and each.changed_at)
-        guarded = next(changes, None)
+        guarded = next(
+            (each for each in noted if each.database_id == database_id and each.id and each.changed_at), None
+        )
         health = {
             "id": database_id,
             "name": (names or {}).get(database_id),
@@ -215,19 +213,15 @@ async def _examined(
 
 
 def _problem(age: float | None, most: float | None, which: str, what: str) -> str:
-    """Why something is not certainly as young as it must be; empty if it is."""
+    """Why something is not certainly as young as it must be; empty if it is. To the second: rounded, it could read as if it were."""
     if most is None:
         return ""
     if age is None:
         return f"no {what}"
+    exact = spoken(round(abs(age)), exact=True)
     if age < -CLOCK_ROOM:
-        return f"the {which} {what} is {_exact(-age)} in the future: a clock is wrong"
-    return f"the {which} {what} is {_exact(age)} old, more than {_exact(most)}" if age > most else ""
-
-
-def _exact(seconds: float) -> str:
-    """A duration to the second, since a rounded age may read as if it were not too much."""
-    return spoken(round(seconds), exact=True)
+        return f"the {which} {what} is {exact} in the future: a clock is wrong"
+    return f"the {which} {what} is {exact} old, more than {spoken(round(most), exact=True)}" if age > most else ""
 
 
 def _way_back(invocation: Invocation, health: Health, guarded: Guarded | None, drill: Drilled | None) -> Iterator[str]:
@@ -242,12 +236,8 @@ def _way_back(invocation: Invocation, health: Health, guarded: Guarded | None, d
         if drill:
             took = f", in {spoken(drill.restore_seconds)}" if drill.restore_seconds else ""
             proof = f"a restore was proved on {invocation.moment(drill.drilled_at)}{took}"
-        taken = f"was taken on {invocation.moment(there)}"
-        yield (
-            f"{name}: the newest snapshot {taken}; {proof}"
-            if newest
-            else f"{name}: the snapshot in the newest archive {taken}; {proof}"
-        )
+        which = "the newest snapshot" if newest else "the snapshot in the newest archive"
+        yield f"{name}: {which} was taken on {invocation.moment(there)}; {proof}"
         if not newest:
             yield f"  {place_text(health['archive'])}"
         elif health["snapshot"] != health["before_last_change"]:

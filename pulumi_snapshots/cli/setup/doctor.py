@@ -6,23 +6,30 @@ apart, and a create right after a poll of its database's own listing would get a
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
-from collections.abc import AsyncIterator, Collection
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import click
 
 from pulumi_snapshots.cli.assurance.runs import under_way
-from pulumi_snapshots.cli.setup.toolchain import Finding, look_at_installation
+from pulumi_snapshots.cli.setup.plugin import PROGRAM
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import ASKING, NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS
-from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, stack_option
-from pulumi_snapshots.cli.terminal.wording import in_stack
+from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_option
+from pulumi_snapshots.cli.terminal.wording import COMMANDS, in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
-from pulumi_snapshots.errors import LedgerUnavailable, Next, Step
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, pip_install
 from pulumi_snapshots.errors.wording import Wording
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent
+from pulumi_snapshots.ledger.attempt import Claim, Intent
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
@@ -31,11 +38,34 @@ from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import bucket_url
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import MissingKey, SettingsError, config_key, variable
+from pulumi_snapshots.run.settings import PACKAGE, MissingKey, SettingsError, config_key, variable
 from pulumi_snapshots.service import errors as refusals
 from pulumi_snapshots.service.client import DEGRADED, ONCE, ONLINE
 from pulumi_snapshots.service.models import Account, Listing
+from pulumi_snapshots.state_directory import home_directory
+from pulumi_snapshots.storage.credentials import MACHINE, NAMES, NoCredentials, access
+from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
+State = Literal["ok", "note", "problem", "unknown"]
+Told = tuple[State, str] | tuple[State, str, str]
+"""Of a finding, all but its check."""
+
+
+class Finding(NamedTuple):
+    """The result of one check.
+
+    `note` is worth knowing, `problem` stands in the way, `unknown` could not be found out. There is no advice if there is
+    nothing to do.
+    """
+
+    check: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+OLDEST_ENGINE = (3, 139, 0)
+"""The first engine that hands a dynamic provider its configuration."""
 CHECKED = "checked"
 """When the ledger was last checked; the entry makes the check write something."""
 CLOCK_NOTE = 60.0
@@ -67,19 +97,17 @@ async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: 
         invocation.progress(ASKING)
         try:
             async with invocation.session(stack) as session:
+                about = Examination(session, words, bucket_url(invocation.environment))
                 if stack:
                     found.append(Finding("stack", "ok", f"{stack}: its configuration is used"))
                 if forget_block:
-                    found.append(await _forget_block(session))
-                found += [
-                    each async for each in Examination(session, words).findings(bucket_url(invocation.environment))
-                ]
+                    found.append(await about.checked("block", about.forget_block))
+                found += [each async for each in about.findings()]
                 if two_machines:
-                    found.append(await _rehearse(session, words))
+                    found.append(await about.checked("two machines", about.rehearse))
         except (PulumiTrouble, SettingsError) as error:
-            check = (
-                "key" if isinstance(error, MissingKey) else "settings" if isinstance(error, SettingsError) else "stack"
-            )
+            check = "stack" if isinstance(error, PulumiTrouble) else "settings"
+            check = "key" if isinstance(error, MissingKey) else check
             found = [Finding(check, "problem", words.report(error))]
     found += installed
     problems = [one.check for one in found if one.state == "problem"]
@@ -88,151 +116,154 @@ async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: 
     return bool(problems)
 
 
-async def _forget_block(session: Session) -> Finding:
-    """Let runs forget a block that they remember."""
-    try:
-        until = await session.rate_limiter.forget_blocks()
-    except LedgerUnavailable as error:
-        found = f"not forgotten, since that cannot be written down ({error.trouble})"
-        return Finding("block", "problem", found, f"Run {FORGET_BLOCK} again once it can be.")
-    forgotten = f"forgotten: runs took it to last until {to_the_second(until)}" if until else "no run remembers one"
-    return Finding("block", "ok", forgotten)
-
-
 class Examination:
     """The checks that need the service or the ledger, and the facts that they share."""
 
-    def __init__(self, session: Session, words: Wording) -> None:
-        self.session, self.words = session, words
+    def __init__(self, session: Session, words: Wording, backend: str) -> None:
+        self.session, self.words, self.backend = session, words, backend
         self.account: Account | None = None
+        self.refusal: refusals.NotAllowed | None = None
         self.listing: Listing | None = None
 
-    async def findings(self, backend: str) -> AsyncIterator[Finding]:
-        """Check one thing after the other."""
-        session, refused = self.session, None
+    async def checked(self, check: str, look: Callable[[], Awaitable[Told]]) -> Finding:
+        """Check one thing; an error is a problem."""
         try:
-            self.account = await session.client.account(patience=ONCE)
+            return Finding(check, *await look())
+        except Explained as error:
+            if isinstance(error, LedgerUnavailable):
+                self.session.take_note()  # the finding says it
+            return Finding(check, "problem", self.words.report(error))
+
+    async def findings(self) -> AsyncIterator[Finding]:
+        """Check one thing after the other; the scopes only of a key that the service has accepted."""
+        scopes = {
+            refusals.ACCOUNT_READ: self._account,
+            refusals.SNAPSHOTS_READ: self._snapshots,
+            refusals.SNAPSHOTS_WRITE: self._writing,
+            refusals.DATABASES_READ: self._databases,
+        }
+        try:
+            self.account = await self.session.client.account(patience=ONCE)
         except refusals.NotAllowed as error:
-            refused = error
+            self.refusal = error
         except refusals.SquareCloudError as error:
+            scopes = {}
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             lifted = isinstance(error, refusals.Blocked) and error.unsent
             advice = f"If the service's support has lifted the block early: {FORGET_BLOCK}." if lifted else ""
             yield Finding(check, "problem", self.words.report(error), advice)
-        if known := self.account is not None or refused is not None:
+        if scopes:
             yield Finding("key", "ok", "accepted")
-        yield await self._outage()
-        if known:
-            advice = "Only a list of databases, and plan and quota here, need it."
-            check = f"scope {refusals.ACCOUNT_READ}"
-            yes = Finding(check, "ok", "the account can be read")
-            yield Finding(check, "note", f"{refused}", advice) if refused else yes
-            yield await self._snapshots(f"scope {refusals.SNAPSHOTS_READ}")
-            lacks = "A create or restore that lacks it starts nothing and says so."
-            unknown = "only a POST would show it, and none is sent"
-            yield Finding(f"scope {refusals.SNAPSHOTS_WRITE}", "unknown", unknown, lacks)
-            yield await self._databases(f"scope {refusals.DATABASES_READ}")
-        for finding in (*self._plan(await session.complete_listings.found_lately()), self._clock(), self._page()):
-            yield finding
-        yield await self._ledger(backend)
-        yield await self._runs()
+        checks = {"outage": self._outage, **{f"scope {scope}": look for scope, look in scopes.items()}}
+        checks |= {"plan": self._plan, "quota": self._quota, "clock": self._clock, "listing": self._page}
+        for check, look in {**checks, "ledger": self._ledger, "runs": self._runs}.items():
+            yield await self.checked(check, look)
 
-    async def _outage(self) -> Finding:
+    async def forget_block(self) -> Told:
+        """Let runs forget a block that they remember."""
+        try:
+            until = await self.session.rate_limiter.forget_blocks()
+        except LedgerUnavailable as error:
+            found = f"not forgotten, since that cannot be written down ({error.trouble})"
+            return "problem", found, f"Run {FORGET_BLOCK} again once it can be."
+        return (
+            "ok",
+            f"forgotten: runs took it to last until {to_the_second(until)}" if until else "no run remembers one",
+        )
+
+    async def _outage(self) -> Told:
         word, words = await self.session.client.health()
         if word == DEGRADED:
-            advice = "Requests may fail until it is over."
-            return Finding("outage", "note", f"the service itself reports one ({words})", advice)
+            return "note", f"the service itself reports one ({words})", "Requests may fail until it is over."
         if word == ONLINE:
-            return Finding("outage", "ok", "the service reports none")
-        return Finding("outage", "unknown", words or "the service does not say")
+            return "ok", "the service reports none"
+        return "unknown", words or "the service does not say"
 
-    async def _snapshots(self, check: str) -> Finding:
-        """Whether snapshots can be listed."""
+    async def _account(self) -> Told:
+        if self.refusal is not None:
+            return "note", f"{self.refusal}", "Only a list of databases, and plan and quota here, need it."
+        return "ok", "the account can be read"
+
+    async def _snapshots(self) -> Told:
         listings, now = self.session.listings, self.session.clock.monotonic()
-        try:
-            self.listing = await listings.account_listing(now, patience=ONCE)
-            if self.listing is not None:
-                return Finding(check, "ok", "the account's snapshots can be listed")
-            refusal = listings.account_refusal
-            if refusal is not None and refusal.code == "MISSING_SCOPE":
-                return Finding(check, "problem", self.words.report(refusal))
-            if self.account is None or not self.account.databases:
-                return Finding(check, "unknown", f"{refusal}")
-            await listings.own_page(self.account.databases[0].id, now, patience=ONCE)
-        except refusals.SquareCloudError as error:
-            return Finding(check, "problem", self.words.report(error))
+        self.listing = await listings.account_listing(now, patience=ONCE)
+        if self.listing is not None:
+            return "ok", "the account's snapshots can be listed"
+        refusal = listings.account_refusal
+        if refusal is not None and refusal.code == "MISSING_SCOPE":
+            raise refusal
+        if self.account is None or not self.account.databases:
+            return "unknown", f"{refusal}"
+        await listings.own_page(self.account.databases[0].id, now, patience=ONCE)
         found = f"a database's snapshots can be listed, the whole account's not: {refusal}"
-        return Finding(check, "note", found, "Nothing to do: polling each database by itself takes more requests.")
+        return "note", found, "Nothing to do: polling each database by itself takes more requests."
 
-    async def _databases(self, check: str) -> Finding:
-        """Whether a database and its status can be read."""
+    async def _writing(self) -> Told:
+        lacks = "A create or restore that lacks it starts nothing and says so."
+        return "unknown", "only a POST would show it, and none is sent", lacks
+
+    async def _databases(self) -> Told:
         known = [one.id for one in self.account.databases] if self.account else []
-        entries = self.listing.entries if self.listing else ()
-        known += [entry.database for entry in entries if entry.database]
+        known += [entry.database for entry in (self.listing.entries if self.listing else ()) if entry.database]
         if not known:
-            return Finding(check, "unknown", "no database is known to check it with")
+            return "unknown", "no database is known to check it with"
         try:
             await self.session.client.database(known[0], patience=ONCE)
         except refusals.NotAllowed as error:
-            return Finding(check, "note", f"{error}", "Only a Restore and lookups of databases need it.")
+            return "note", f"{error}", "Only a Restore and lookups of databases need it."
         except refusals.SquareCloudError as error:
-            return Finding(check, "unknown", f"{error}")
-        return Finding(check, "ok", "databases can be read")
+            return "unknown", f"{error}"
+        return "ok", "databases can be read"
 
-    def _plan(self, found: Collection[Attempt]) -> tuple[Finding, Finding]:
-        """The plan, and what is left of its snapshots; those that runs have `found` count even if an older page lacks them."""
-        unknown = Finding("quota", "unknown", "the plan and the account's listing are needed")
+    async def _plan(self) -> Told:
         if self.account is None or self.account.plan_memory is None:
-            return Finding("plan", "unknown", "the service did not say"), unknown
-        allowance, name = allowance_of(self.account.plan_memory), f"{self.account.plan}, " if self.account.plan else ""
-        about = f"{name}{self.account.plan_memory} MB: {allowance} snapshots in any 24 hours"
-        plan = Finding("plan", "ok", about)
-        if self.listing is None:
-            return plan, unknown
+            return "unknown", "the service did not say"
+        name, memory = f"{self.account.plan}, " if self.account.plan else "", self.account.plan_memory
+        return "ok", f"{name}{memory} MB: {allowance_of(memory)} snapshots in any 24 hours"
+
+    async def _quota(self) -> Told:
+        """What is left of the plan's snapshots; those that runs have found count even if an older page lacks them."""
+        if self.account is None or self.account.plan_memory is None or self.listing is None:
+            return "unknown", "the plan and the account's listing are needed"
+        allowance = allowance_of(self.account.plan_memory)
         listed = {entry.version for entry in self.listing.entries}
-        lacking = sum(each.result not in listed for each in found)
+        lacking = sum(each.result not in listed for each in await self.session.complete_listings.found_lately())
         taken = counted(self.listing, self.session.service_clock.now())
         left = max(0, allowance - len(taken) - lacking)
         text = f"{left} of {allowance} left, as far as the listing shows"
         if left:
-            return plan, Finding("quota", "ok", text)
+            return "ok", text
         at = slot_frees(taken, allowance)
         frees = f"A slot frees at about {to_the_second(at)}" if at else "Wait"
-        return plan, Finding(
-            "quota", "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some."
-        )
+        return "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some."
 
-    def _clock(self) -> Finding:
+    async def _clock(self) -> Told:
         offset = self.session.service_clock.offset
         if offset is None:
-            return Finding("clock", "unknown", "the service has not shown its time")
+            return "unknown", "the service has not shown its time"
         if abs(offset) <= CLOCK_NOTE:
-            return Finding("clock", "ok", f"within {spoken(CLOCK_NOTE)} of the service's")
+            return "ok", f"within {spoken(CLOCK_NOTE)} of the service's"
         away = f"{spoken(abs(offset))} {'behind' if offset > 0 else 'ahead of'}"
         advice = "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting for a snapshot still works."
-        return Finding("clock", "note", f"this machine's is {away} the service's", advice)
+        return "note", f"this machine's is {away} the service's", advice
 
-    def _page(self) -> Finding:
+    async def _page(self) -> Told:
         if self.listing is None:
-            return Finding("listing", "unknown", "it could not be read")
+            return "unknown", "it could not be read"
         if self.listing.unreadable:
             found = f"{self.listing.unreadable} of its entries cannot be read"
-            return Finding("listing", "note", found, "A newer version of this package may read them.")
-        age = f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long"
-        return Finding("listing", "ok", age)
+            return "note", found, "A newer version of this package may read them."
+        return "ok", f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long"
 
-    async def _ledger(self, backend: str) -> Finding:
+    async def _ledger(self) -> Told:
         """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
         session, place = self.session, self.session.ledger.place
-        try:
-            await session.ledger.read()
-            await session.ledger.edit(lambda document: document.update({CHECKED: rfc3339(session.clock.utc())}))
-        except LedgerUnavailable as error:
-            session.take_note()  # the finding says it
-            return Finding("ledger", "problem", self.words.report(error))
+        await session.ledger.read()
+        await session.ledger.edit(lambda document: document.update({CHECKED: rfc3339(session.clock.utc())}))
         if not place.is_shared:
-            advice = f"With {variable('shared_state')}=backend it is kept in {backend}." if backend else ""
-            return Finding("ledger", "ok", f"this machine only: {place.where} can be read and written", advice)
+            setting = f"{variable('shared_state')}=backend"
+            advice = f"With {setting} it is kept in {self.backend}." if self.backend else ""
+            return "ok", f"this machine only: {place.where} can be read and written", advice
         found = f"shared: {place.where} can be read and written"
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"
@@ -240,44 +271,99 @@ class Examination:
                 await place.beside("missing").read()
             except LedgerUnavailable:
                 advice = self.words.text(Next(Step.ALLOW_LISTING))
-                return Finding("ledger", "note", f"{found}; the bucket cannot be listed", advice)
-        return Finding("ledger", "ok", found, UNSHARED)
+                return "note", f"{found}; the bucket cannot be listed", advice
+        return "ok", found, UNSHARED
 
-    async def _runs(self) -> Finding:
+    async def _runs(self) -> Told:
         """Whether anything is under way, or was begun and has no known end."""
         try:
             found = await under_way(self.session)
         except LedgerUnavailable:
-            return Finding("runs", "unknown", "the ledger cannot be read")
+            return "unknown", "the ledger cannot be read"
         if not found:
-            return Finding("runs", "ok", "none is under way")
-        now = self.session.service_clock.now()
-        late = any(now >= each.waited_for_until for each in found)
+            return "ok", "none is under way"
+        late = any(self.session.service_clock.now() >= each.waited_for_until for each in found)
         shows = f"`{NAME} runs` shows each, until when it is waited for, and what resumes it."
-        return Finding("runs", "note" if late else "ok", f"{len(found)} under way or without a known end", shows)
+        return "note" if late else "ok", f"{len(found)} under way or without a known end", shows
 
+    async def rehearse(self) -> Told:
+        """Let a run be killed after its request, a second machine take it over, and a third one, of another resource, wait."""
+        clock, place = self.session.service_clock, self.session.ledger.place
+        if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
+            advice = f"Set {config_key('shared_state')} or {variable('shared_state')}."
+            return "problem", "no second machine sees what this one has requested", advice
+        database_id, longest = secrets.token_hex(16), timedelta(minutes=10)
 
-async def _rehearse(session: Session, words: Wording) -> Finding:
-    """Let a run be killed after its request, a second machine take it over, and a third one, of another resource, wait."""
-    check, place = "two machines", session.ledger.place
-    if not (place.is_shared and isinstance(place, Bucket | SqliteFile)):
-        found = "no second machine sees what this one has requested"
-        return Finding(check, "problem", found, f"Set {config_key('shared_state')} or {variable('shared_state')}.")
-    database_id, longest = secrets.token_hex(16), timedelta(minutes=10)
+        async def claims(resource: str) -> Claim:
+            ledger, owner = Ledger(place.beside(REHEARSAL), clock), f"{REHEARSAL}::dev::{resource}"
+            intent = Intent("snapshot", owner, database_id, "v1", longest.total_seconds(), clock.now())
+            return await ledger.edit(lambda document: ledger.decided(document, intent))
 
-    async def claims(resource: str) -> Claim:
-        ledger, now = Ledger(place.beside(REHEARSAL), session.service_clock), session.service_clock.now()
-        intent = Intent("snapshot", f"{REHEARSAL}::dev::{resource}", database_id, "v1", longest.total_seconds(), now)
-        return await ledger.edit(lambda document: ledger.decided(document, intent))
-
-    try:
         first, taken_over, waits = await claims("one"), await claims("one"), await claims("two")
-        await Ledger(place.beside(REHEARSAL), session.service_clock).withdraw(first.attempt)
-    except LedgerUnavailable as error:
-        return Finding(check, "problem", words.report(error))
-    roles = [first.role, taken_over.role, waits.role]
-    if roles != ["new", "resumed", "in the way"] or taken_over.attempt.id != first.attempt.id:
-        found = f"a second machine would have sent another request: {', '.join(roles)}"
-        return Finding(check, "problem", found, "Report this as a bug.")
-    found = "a second machine resumed what a killed run had requested, and sent nothing; a third one, of another resource, waited"
-    return Finding(check, "ok", found)
+        await Ledger(place.beside(REHEARSAL), clock).withdraw(first.attempt)
+        roles = [first.role, taken_over.role, waits.role]
+        if roles != ["new", "resumed", "in the way"] or taken_over.attempt.id != first.attempt.id:
+            found = f"a second machine would have sent another request: {', '.join(roles)}"
+            return "problem", found, "Report this as a bug."
+        resumed = "a second machine resumed what a killed run had requested, and sent nothing"
+        return "ok", f"{resumed}; a third one, of another resource, waited"
+
+
+# What is installed on this machine: engine, SDK and plugin. Sends no request --------------------------------------------
+
+
+def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Check what is installed, by `PATH`, and `PULUMI_HOME` or `HOME`; takes about a second, and starts a process."""
+    return [
+        Finding("package", "ok", f"pulumi-snapshots {version('pulumi-snapshots')}"),
+        Finding("SDK", "ok", f"pulumi {version('pulumi')} for Python"),
+        Finding("engine", *_engine(environment)),
+        Finding("plugin", *_plugin(environment)),
+        *_buckets(environment),
+    ]
+
+
+def _engine(environment: Mapping[str, str]) -> Told:
+    if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
+        return "note", "no pulumi on PATH", "Install the Pulumi CLI to run programs; these commands need none."
+    try:
+        answer = pulumi(environment, "version").strip()
+    except PulumiTrouble as error:
+        return "problem", str(error), "Reinstall the Pulumi CLI."
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
+    oldest = ".".join(map(str, OLDEST_ENGINE))
+    if found is None:
+        return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
+    if tuple(map(int, found.groups())) < OLDEST_ENGINE:
+        return "problem", f"pulumi {answer}", f"Update it: {oldest} is the first that configures a dynamic provider."
+    return "ok", f"pulumi {answer}"
+
+
+def _plugin(environment: Mapping[str, str]) -> Told:
+    home = Path(environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi")
+    folders = home.glob(f"plugins/resource-{PACKAGE}-v*")
+    installed = sorted(path.name.rpartition("-v")[2] for path in folders if path.is_dir())
+    ours, how = version("pulumi-snapshots"), "squarecloud-snapshots plugin install"
+    if ours in installed:
+        return "ok", f"{PACKAGE} {ours} is installed"
+    if installed:
+        found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {ours}"
+        return "note", found, f"Install this version: {how}"
+    if on_path := shutil.which(PROGRAM, path=environment.get("PATH", "")):
+        return "ok", f"{on_path} is on PATH"
+    return "note", "none is installed", f"Only programs in other languages than Python need it: {how}"
+
+
+def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Which credentials an archive to each store would use; those of a store that is not used are no problem."""
+    if find_spec(LIBRARY) is None:
+        yield Finding("buckets", "note", f"{LIBRARY} is not installed", pip_install(EXTRA))
+        return
+    for scheme in BUCKETS:
+        try:
+            found = access(scheme, environment).found
+            at, said = f"{scheme}://", f"credentials of {NAMES[scheme]}: {found}"
+            yield Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
+        except NoCredentials as error:
+            told = COMMANDS.text((error.happened, *error.then))
+            yield Finding(f"{scheme}://", "note", told, "Only archives to such a bucket need them.")

@@ -8,7 +8,8 @@ from pulumi_snapshots.cli.snapshots.list import note_age
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
-from pulumi_snapshots.lookup import account
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.lookup import find
 from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.service.errors import NotAllowed
@@ -27,15 +28,15 @@ async def databases(invocation: Invocation, /) -> None:
     running: Mapping[str, bool] = {}
     page, newest = None, {}
     async with invocation.asking() as session:
-        every = await account.databases_of_account(session)  # a key that may not list them is an error
+        every = await find.databases_of_account(session)  # a key that may not list them is an error
         try:
-            running = await account.running_databases(session, every)
+            running = await find.running_databases(session, every)
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
         try:
-            page = await account.snapshots_of_account(session)
+            page = await find.snapshots_of_account(session)
             newest = {
-                each.id: await account.newest_good(session, each.id, page.of_each.get(each.id, {})) for each in every
+                each.id: await find.newest_good(session, each.id, page.of_each.get(each.id, {})) for each in every
             }
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
@@ -44,7 +45,7 @@ async def databases(invocation: Invocation, /) -> None:
     rows, fields = [], []
     for about in every:
         runs, best = running.get(about.id), newest.get(about.id)
-        age = None if best is None else account.age_of(best, now)
+        age = (now - parse_rfc3339(best.created_at)).total_seconds() if best and best.created_at else None
         version = "?" if page is None else best.version_id if best else "none"
         old = None if age is None else spoken(age)
         rows.append((about.id, about.name, about.type, RUNNING[runs], version, old))

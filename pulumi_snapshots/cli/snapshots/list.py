@@ -11,8 +11,7 @@ import click
 from pulumi_snapshots.cli.terminal.arguments import DATABASE, checked, command, options_of, urls_option
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text
-from pulumi_snapshots.lookup.account import FRESH, OfEach, Page, snapshots_of_account
-from pulumi_snapshots.lookup.find import find_snapshots
+from pulumi_snapshots.lookup.find import FRESH, OfEach, Page, find_snapshots, snapshots_of_account
 from pulumi_snapshots.lookup.results import SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.snapshot.record import SnapshotRecord

@@ -1,23 +1,32 @@
-"""What is typed: the arguments and options that several commands have, and their checks."""
+"""What is typed: the arguments and options that several commands have, their checks, and the completion of ids by the shell."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 import click
 from click.shell_completion import CompletionItem
 
-from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
+from pulumi_snapshots.lookup.find import OfEach, keep_databases, keep_listing
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
+from pulumi_snapshots.properties.durations import lacks_unit
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.memory import is_provisional
+from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.models import AccountDatabase
 from pulumi_snapshots.service.monitor import problem_of_monitor
+from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.snapshot.record import split_id
 from pulumi_snapshots.storage.destination import Destination
 
@@ -27,6 +36,15 @@ NOTIFY = "SQUARECLOUD_NOTIFY"
 """The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
 NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
 """The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more likely a path."""
+
+PATIENCE = 1.5
+"""Seconds that a press of the tab key waits for the service at most."""
+YOUNG = 300.0
+"""Seconds for which a kept page is offered without a request for a newer one."""
+SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
+"""Ids that a shell takes as they are; the service has no others."""
+Pages = tuple[Sequence[AccountDatabase], OfEach]
+"""The account's databases, and the snapshots of each."""
 
 
 def command(
@@ -59,6 +77,72 @@ def command(
     return of
 
 
+# Completion -------------------------------------------------------------------------------------------------------------
+# From the pages that earlier commands kept, and at most one request for a newer one. It never waits long, and whatever goes
+# wrong it offers what it has and prints nothing: an error would stand in the middle of the command that is being typed.
+
+
+def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Databases whose id begins with what is typed, and names that do."""
+    databases, of_each = _pages(context, "databases", keep_databases)
+    known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
+    ids = [(each, about) for each, about in {**dict.fromkeys(of_each, ""), **known}.items()]
+    # All names beside all ids would show everything twice.
+    return _fitting(typed, [*ids, *((each.name or "", each.id) for each in databases if typed)])
+
+
+def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
+    _, of_each = _pages(context, "snapshots", keep_listing)
+    has_latest, found = context.command.name != "restore", []  # which needs a version id
+    fitting = {each: entries for each, entries in of_each.items() if f"{each}/".startswith(typed[: len(each) + 1])}
+    for database_id, entries in fitting.items():
+        newest = sorted(entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True)
+        if has_latest:
+            found.append((f"{database_id}/{LATEST}", "the newest one"))
+        # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
+        for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
+            taken = zoned(entry.modified, context.obj.zone) if entry.modified else None
+            about = ", ".join(filter(None, (taken, entry.origin, size_text(entry.size))))
+            found.append((f"{database_id}/{version}", about))
+    return _fitting(typed, found)
+
+
+def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionItem]:
+    fitting = (each for each in offered if each[0].startswith(typed) and SAFE.fullmatch(each[0]))
+    return [CompletionItem(value, help=printable(about)) for value, about in fitting]
+
+
+def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[None]]) -> Pages:
+    """The kept pages, after a request for a newer one if that is due and quick."""
+    seen: list[Pages] = [((), {})]
+
+    async def find() -> None:
+        context.obj.err = StringIO()  # its warnings are for people who read them
+        async with context.obj.session() as session:
+            pages, now = session.kept_pages, session.clock.utc()
+
+            def see() -> None:
+                kept = pages.read()
+                seen.append((kept.databases, kept.snapshots))
+
+            see()
+            if not 0 <= pages.read().age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
+                await request(session, patience=ONCE)
+                see()
+
+    def work() -> None:
+        with suppress(BaseException):
+            anyio.run(find)
+
+    # In a thread of its own, since the system's search for an address can hang, and cannot be cancelled.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    with suppress(KeyboardInterrupt):
+        thread.join(PATIENCE)
+    return seen[-1]
+
+
 # Types -------------------------------------------------------------------------------------------------------------------
 
 
@@ -82,8 +166,8 @@ class _Checked(click.ParamType[Any]):
 
 def _duration(typed: str) -> str:
     """A duration that has a unit; the rules of each input check the rest."""
-    if re.fullmatch(r"[\d.]*[1-9][\d.]*", typed):
-        raise Unfit(f"needs a unit, such as {typed}s, {typed}m or {typed}h")
+    if why := lacks_unit(typed):
+        raise Unfit(why)
     return typed
 
 
@@ -166,12 +250,9 @@ destination_argument = click.argument("destination", type=PLACE)
 # Checks ------------------------------------------------------------------------------------------------------------------
 
 
-def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
-    """The inputs that are typed, without a problem; a database by its name is still to be looked up.
-
-    `spelled` is how some of them are typed in this command.
-    """
-    wording = invocation.wording.about(**spelled)
+def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:
+    """The inputs that are typed, without a problem; a database by its name is still to be looked up."""
+    wording = invocation.wording
     known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}
     for problem in inputs.problems(known):
         name = wording.spell(problem.property) if problem.property else ""

@@ -56,23 +56,11 @@ class OutputClosed(Explained):
 
 @dataclass(eq=False)
 class Invocation:
-    """One run of a command, which listens to the operations that it starts.
-
-    Attributes:
-        out: for results, and nothing else.
-        err: for progress, warnings and errors.
-        zone: of the times that people read; that of this machine if None.
-        arguments: what was typed.
-        quiet: whether the result is ids or paths alone, without progress.
-        context: of the command, once it runs.
-        notifies: the URL of a monitor that hears how it goes.
-        stoppable: what the first signal stops.
-        ended_by: the signal that ends the command.
-        wording: words what users read; a command adds its own facts.
-    """
+    """One run of a command, which listens to the operations that it starts."""
 
     environment: Mapping[str, str]
     out: IO[str] = field(default_factory=lambda: sys.stdout)
+    """For results, and nothing else."""
     err: IO[str] = field(default_factory=lambda: sys.stderr)
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     clock: Clock = field(default_factory=Clock)
@@ -82,14 +70,18 @@ class Invocation:
     monitor: Monitor = field(default_factory=Monitor)
     in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
     zone: tzinfo | None = None
+    """Of the times that people read; that of this machine if None."""
     arguments: Sequence[str] = ()
     as_json: bool = False
     quiet: bool = False
     context: click.Context | None = None
     notifies: str | None = None
+    """The URL of a monitor that hears how it goes."""
     failures: list[str] = field(default_factory=list)
     stoppable: tuple[Stoppable, ...] = ()
+    """What the first signal stops."""
     ended_by: int | None = None
+    """The signal that ends the command."""
     _live: Status | None = None
     _logged: bool = False
     _last: Words = ""

@@ -12,7 +12,15 @@ TYPED = {
     "version_id": "DATABASE/VERSION",
     "target_database_id": "--onto",
     "scratch_database_id": "--scratch",
+    "recipients": "--recipient",
+    "password": "--password-env",
     "connection": "--connection-env",
+    "checks": "--check",
+    "query": "query",
+    "equals": "==",
+    "at_least": ">=",
+    "at_most": "<=",
+    "matches": "=~",
     "run": "run",
 }
 """How an input is called where it is typed without an option, or with one of another name."""
@@ -28,6 +36,7 @@ STEPS = {
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
+    Step.TAKE_FIRST: "`squarecloud-snapshots create {database}` takes one.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows them.",
     Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",
     Step.CHECK_AGAIN: "`{command}` drills it again, from its restore on.",

@@ -12,7 +12,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from pulumi_snapshots.cli.commands import commands
-from pulumi_snapshots.cli.terminal import arguments, completing
+from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import COMPLETE, NAME
 from pulumi_snapshots.clock import Clock
 from squarecloud_emulator import Emulator
@@ -114,8 +114,8 @@ def test_a_system_that_hangs_holds_up_no_shell(desk: Desk, monkeypatch: pytest.M
         return desk.w.clock.monotonic()
 
     anyio.run(desk.types, "databases")
-    monkeypatch.setattr(completing, "YOUNG", 0.0)
-    monkeypatch.setattr(completing, "PATIENCE", 0.3)
+    monkeypatch.setattr(arguments, "YOUNG", 0.0)
+    monkeypatch.setattr(arguments, "PATIENCE", 0.3)
     desk.w.transport, begun = Hanging(desk.w.emulator), anyio.run(now)
     try:
         assert f"{DATABASE}/{NEW}" in offered(desk, "download", "a14")
