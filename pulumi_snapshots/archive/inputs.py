@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Self
 
-from pulumi_snapshots.errors import Next, Step, Text, pip_install
+from pulumi_snapshots.errors import Next, Step, Text, not_installed
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, Record, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -57,7 +57,7 @@ def _keep(given: object) -> Keep:
 def _destination(given: object) -> Destination:
     found = Destination.parse(checks.text(given))
     if found.scheme != "file" and find_spec(LIBRARY) is None:
-        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
+        raise Unfit(not_installed(LIBRARY, EXTRA))
     return found
 
 

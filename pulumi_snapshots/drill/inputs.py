@@ -9,7 +9,7 @@ from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
-from pulumi_snapshots.errors import Text, pip_install
+from pulumi_snapshots.errors import Text, not_installed
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -60,7 +60,7 @@ def _identity_file(given: object) -> str:
 
 def lacks(kind: str, extra: str) -> str:
     """That the library of a kind of database is not installed."""
-    return f"needs {KINDS[kind].library}, which is not installed: {pip_install(extra)}"
+    return not_installed(KINDS[kind].library, extra)
 
 
 class DrillInputs(Inputs):

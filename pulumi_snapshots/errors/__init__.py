@@ -86,6 +86,11 @@ def pip_install(extra: str) -> str:
     return f"pip install '{source}[{extra}]'"
 
 
+def not_installed(library: str, extra: str) -> str:
+    """What an input needs, in words that follow its name."""
+    return f"needs {library}, which is not installed: `{pip_install(extra)}` installs it"
+
+
 NOT_KEPT = "The installed Pulumi SDK has no known way to keep it in the stack's state"
 
 
@@ -156,6 +161,8 @@ class Step(Enum):
     BRING_BACK = "It can be brought back by its id."
     OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
 
+    TAKE_FIRST = "Take a snapshot of {database} first."
+
     # A snapshot that is pending or gone
     KEEP_WAITING = "The request is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
@@ -215,6 +222,7 @@ class Step(Enum):
     PUT_ARCHIVE_BACK = "Put {uri} back, or remove the Archive."
     GIVE_URL = "Give {download_url}."
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
+    CHECK_PLACE = "Check the path or URI: a folder exists once an archive is written to it."
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
     SET_REGION = "Set AWS_REGION to the bucket's region."
@@ -231,8 +239,8 @@ class Step(Enum):
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     RUN_IN_PROJECT = "Run it in the project's folder, with what a run needs there: backend, login, passphrase."
     NAME_BACKEND = "Set PULUMI_BACKEND_URL, or name the bucket in {shared_state}."
-    INSTALL_EXTRA = "Install what it needs: {pip}."
-    INSTALL_PACKAGE = "Install what it needs: pip install {package}."
+    INSTALL_EXTRA = "Run {pip} to install what it needs."
+    INSTALL_PACKAGE = "Run pip install {package} to install what it needs."
 
 
 class Next(Text):

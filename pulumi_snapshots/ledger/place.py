@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from pulumi_snapshots.errors import LedgerUnavailable, Next, Step, pip_install
+from pulumi_snapshots.errors import LedgerUnavailable, Next, Step, not_installed
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
@@ -125,7 +125,7 @@ def read_place(given: object) -> str:
         known = ", ".join(OPTIONS[place.scheme]) or "none"
         raise Unfit(f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})")
     if find_spec(LIBRARY) is None:
-        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
+        raise Unfit(not_installed(LIBRARY, EXTRA))
     return place.uri + f"?{urlencode(sorted(options.items()))}" * bool(options)
 
 

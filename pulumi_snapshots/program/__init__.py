@@ -66,11 +66,16 @@ class Declared(pulumi.CustomResource):
         """
         super().__init_subclass__(**more)
         if "schema" in cls.__dict__:
-            cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
+            outputs = {
+                name: each.description for name, each in cls.schema.outputs.items() if name in cls.__annotations__
+            }
+            cls._outputs = tuple(outputs)
+            cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs) + section(
+                "Attributes", outputs
+            )
         declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), cls)
         cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
         if cls is not declaration and "schema" in declaration.__dict__:
-            cls._outputs = tuple(name for name in declaration.__annotations__ if name in cls.schema.outputs)
             cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
                 init = naming_class(cls.__name__, declaration.__dict__["__init__"])
@@ -94,9 +99,7 @@ class Declared(pulumi.CustomResource):
         self._register(given["resource_name"], inputs, opts)
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs that the argument `snapshot` stands for, or those that are given instead of one.
-
-        It is a Snapshot, what a lookup has found, or an output of that.
+        """The inputs that the argument `snapshot` stands for, which may be an output, or those that are given instead of one.
 
         Raises:
             pulumi.RunError: the source is not given, or given twice.
@@ -113,7 +116,7 @@ class Declared(pulumi.CustomResource):
                 f"that a lookup has found, or instead of it database_id= and version_id={alone}."
             )
 
-        def checked(value: Any) -> Any:
+        def read(value: Any) -> Any:
             if not all(hasattr(value, name) for name in names):
                 refuse(f"the {no_snapshot}" if value is None else f"snapshot is a {type(value).__name__}")
             return value
@@ -123,7 +126,7 @@ class Declared(pulumi.CustomResource):
             return known or refuse(f"nothing to {self.schema.name.lower()} is given, or a {no_snapshot}")
         if known:
             refuse(f"snapshot and {' and '.join(known)} are given")
-        found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)
+        found = snapshot.apply(read) if isinstance(snapshot, pulumi.Output) else read(snapshot)
         return {name: getattr(found, name) for name in names}
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
@@ -132,9 +135,14 @@ class Declared(pulumi.CustomResource):
 
 def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs]) -> str:
     """A documentation, and each argument of a function, as the catalogue describes it."""
-    described, lines = inputs.properties(), [doc, "", "Args:"]
-    for name in list(signature(function).parameters)[1:]:
-        about = described[name].description if name in described else OTHER_ARGUMENTS[name]
+    known = OTHER_ARGUMENTS | {name: each.description for name, each in inputs.properties().items()}
+    return doc + section("Args", {name: known[name] for name in list(signature(function).parameters)[1:]})
+
+
+def section(title: str, described: Mapping[str, str]) -> str:
+    """A section of a docstring, which describes names."""
+    lines = ["\n", f"{title}:"]
+    for name, about in described.items():
         text = f"{name}: {about[0].lower()}{about[1:]}"
         lines += wrap(text, 120, initial_indent="    ", subsequent_indent="        ", break_on_hyphens=False)
     return "\n".join(lines)
@@ -187,11 +195,7 @@ class WrongArgument(pulumi.RunError, TypeError):
 
 
 class Program:
-    """What a program has declared, for rules that no single resource can check.
-
-    Attributes:
-        guards: the names of its guards.
-    """
+    """What a program has declared, such as the names of its guards, for rules that no single resource can check."""
 
     def __init__(self) -> None:
         self.guards: set[str] = set()

@@ -25,6 +25,8 @@ from pulumi_snapshots.program import (
     warn_once,
 )
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.durations import lacks_unit
+from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -195,7 +197,9 @@ class GuardDeclaration(ABC):
             pulumi.RunError: one is wrong.
         """
         values = {"database_id": database_id, **self._given}
-        if problems := GuardInputs.problems(values):
+        texts = {name: given for name, given in self._given.items() if isinstance(given, str)}
+        unclear = [Problem(name, why) for name, given in texts.items() if (why := lacks_unit(given))]
+        if problems := unclear or GuardInputs.problems(values):
             told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
             raise pulumi.RunError(f"{self}: {told}.")
         return GuardInputs.of({**values, "database_id": self._name if database_id is UNKNOWN else database_id})

@@ -164,9 +164,10 @@ def now(lookup: Lookup[T], opts: pulumi.InvokeOptions | None, **arguments: Any) 
     try:
         found = invoke(token, arguments_of(arguments), opts).value
     except Exception as error:  # noqa: BLE001  the SDK raises nothing else
-        raise LookupFailed(
-            lookup.function, text_of(error, token), why=error
-        ) from None  # the text has its page's address already
+        # Without what the engine and the SDK put before what the plugin says, which has its page's address already.
+        text = str(error).removeprefix(f"invoke of {token} failed: ")
+        text = text.removeprefix(f"invocation of {token} returned an error: ")
+        raise LookupFailed(lookup.function, text, why=error) from None
     return answer_of(lookup, found)
 
 
@@ -179,12 +180,6 @@ def later(lookup: Lookup[T], opts: pulumi.InvokeOutputOptions | None, **argument
 def token_of(lookup: Lookup[Any]) -> str:
     """The name of a function in every language."""
     return f"{PACKAGE}:index:{in_camel(lookup.function)}"
-
-
-def text_of(error: Exception, token: str) -> str:
-    """What the plugin says, without what the engine and the SDK put before it."""
-    text = str(error).removeprefix(f"invoke of {token} failed: ")
-    return text.removeprefix(f"invocation of {token} returned an error: ")
 
 
 def arguments_of(arguments: Mapping[str, Any]) -> dict[str, Any]:

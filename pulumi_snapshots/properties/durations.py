@@ -34,6 +34,12 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
+def lacks_unit(written: str) -> str:
+    """Why a text is no duration: its number lacks a unit, and 10 may be meant in minutes. Empty if it has one, or is 0."""
+    is_bare = re.fullmatch(r"[\d.]*[1-9][\d.]*", written)
+    return f"needs a unit, such as {written}s, {written}m or {written}h" if is_bare else ""
+
+
 def spoken(seconds: float, *, exact: bool = False) -> str:
     """`seconds` as a person says it: `40 s`, `12 min`, `1 h 55 min`, `3 days`; in two units at most, unless it is `exact`."""
     seconds = max(0.0, seconds)

@@ -245,7 +245,7 @@ class StatusWatch:
         """What the service was last seen doing for an accepted restore of ours; empty if it was not."""
         if self.shown is None or not (self.request.accepted and self.is_ours and self.shown.state == "running"):
             return ""
-        return self.shown.step or "running"
+        return f"step {self.shown.step}" if self.shown.step else "running"
 
     def _about(self) -> str:
         """What is known beside the state."""

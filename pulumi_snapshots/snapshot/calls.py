@@ -72,6 +72,6 @@ def _forgotten(record: SnapshotRecord, *, adopted: bool, resumed: bool) -> Words
     if not record.available:
         return f"forgotten: {record.id}, which the service no longer listed"
     until = to_the_second(record.expires_at) if record.expires_at else "its 30 days are over"
-    known = f"forgotten: {'the old record {id}' if resumed else '{id}'}, at the service until {{until}}"
+    known = f"forgotten: {'the old record {id}' if resumed else '{id}'}; the service keeps it until {{until}}"
     why = "; its replacement, which an earlier run began, is there: nothing is taken again" if resumed else ""
     return Text(f"{known}{why}. {{then}}", id=record.id, until=until, then=Next(Step.BRING_BACK))

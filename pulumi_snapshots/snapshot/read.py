@@ -97,7 +97,8 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
                 record = await describe(session, database_id, entry)
                 if record.available:
                     return record
-            raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
+            then = [Next(Step.TAKE_FIRST, database=database_id)]
+            raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}", then=then)
         listed = await session.listings.find_version(database_id, version_id)
         if listed is None and unlisted:
             listed = await session.complete_listings.unlisted(database_id, version_id)

@@ -138,7 +138,8 @@ class BucketStore(Store):
             }
         if self._key and not found:
             if (one := self.stat()) is None:
-                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there")
+                then = [Next(Step.CHECK_PLACE)]
+                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there", then=then)
             return {str(self.where): one.size}
         return {f"{self._scheme}://{self._name}/{path}": size for path, size in found.items()}
 

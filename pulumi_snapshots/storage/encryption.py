@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.errors import Explained, pip_install
+from pulumi_snapshots.errors import Explained, not_installed
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Store
@@ -37,7 +37,7 @@ def recipients(given: object) -> list[str]:
             "holds a private key: give the public one, which begins with age1, and change this one: it was seen"
         )
     if find_spec(LIBRARY) is None:
-        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
+        raise Unfit(not_installed(LIBRARY, EXTRA))
     for one in given:
         try:
             _recipient(one)
@@ -117,7 +117,7 @@ def identities(file: Path) -> list[Any]:
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         found = [import_module(LIBRARY).x25519.Identity.from_str(key) for key in keys]
     except ImportError as error:
-        raise NotDecrypted(f"decrypting needs {LIBRARY} ({error}): {pip_install(EXTRA)}") from error
+        raise NotDecrypted(f"decrypting {not_installed(LIBRARY, EXTRA)} ({error})") from error
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
         found = []
     if not found:

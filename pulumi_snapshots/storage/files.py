@@ -86,7 +86,7 @@ class FileStore(Store):
 
         with trouble(self._path):
             if not self._path.exists():
-                raise StoreTrouble(f"{self._path} does not exist")
+                raise StoreTrouble(f"{self._path} does not exist", then=[Next(Step.CHECK_PLACE)])
             every = [self._path] if self._path.is_file() else []
             for folder, _, names in os.walk(self._path, onerror=fail):
                 every += [Path(folder) / name for name in names]

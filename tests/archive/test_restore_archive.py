@@ -285,7 +285,7 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
         ended = types(tmp_path / "a.zip", TO="mysql://u:p@h/d")
         dry = types(shelve(tmp_path, zipped(), sealed=True), "--dry-run", TO="mysql://u:p@h/d", PATH="/nowhere")
     assert ended.code == 2
-    assert "the connection in TO needs not_there, which is not installed: pip install" in ended.err
+    assert "the connection in TO needs not_there, which is not installed: `pip install" in ended.err
     assert ("[drill-mysql]" in ended.err, "--help" in ended.err) == (True, False)
     assert_lacks(dry, "give it with --identity", "needs not_there, which is not installed", "not on PATH")
 

@@ -341,7 +341,8 @@ async def test_a_database_without_a_good_archive_is_missed(tmp_path: Path) -> No
         desk = Desk(w, tmp_path / "state")
         ended = await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
         assert ended.code == 1
-        assert f"has no good archive of database {OTHER_DATABASE}" in ended.err
+        hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
+        assert f"has no good archive of database {OTHER_DATABASE}.{hint}" in ended.err
         assert f"database {DATABASE}" not in ended.err
         w.emulator.add_database("c" * 32, name="my shop")
         named = await desk.types("archives", f"{tmp_path}/kept/", "--expect", "my shop")

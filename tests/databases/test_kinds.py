@@ -83,7 +83,9 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypa
     monkeypatch.setitem(ENGINES, "postgres", broken)
     with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:
         anyio.run(Database("postgresql://x:secret-word@127.0.0.1/x", timeout=1).holds)
-    assert [str(step) for step in failed.value.then] == [f"Install what it needs: {pip_install('drill-postgresql')}."]
+    assert [str(step) for step in failed.value.then] == [
+        f"Run {pip_install('drill-postgresql')} to install what it needs."
+    ]
 
 
 def test_an_error_without_a_text_does_not_pass_for_success(monkeypatch: pytest.MonkeyPatch) -> None:

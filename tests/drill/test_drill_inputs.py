@@ -120,7 +120,7 @@ def test_a_missing_library_fails_with_the_line_that_installs_it(monkeypatch: pyt
     monkeypatch.setattr("pulumi_snapshots.databases.kinds.find_spec", lambda _: None)
     (problem,) = DrillInputs.problems(GOOD)
     assert problem.property == "connection"
-    assert str(problem.reason).startswith("needs psycopg, which is not installed: pip install '")
+    assert str(problem.reason).startswith("needs psycopg, which is not installed: `pip install '")
     assert "[drill-postgresql]" in str(problem.reason)
     with_password = {**GOOD, "connection": None, "password": "hush-hush", "runtime": "mysql"}
     (problem,) = DrillInputs.problems(with_password)

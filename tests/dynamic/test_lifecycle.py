@@ -188,7 +188,7 @@ def test_a_new_one_needs_new_inputs_or_age(
 def test_delete_says_what_was_forgotten_and_sends_nothing(idle: Servicer) -> None:
     back = "pulumi import" if isinstance(idle, PluginServicer) else "Snapshot.get"
     for name, state, text in (
-        ("there", STATE, f"v1, at the service until 2026-01-31T00:00:00Z. `{back}` brings it back."),
+        ("there", STATE, f"v1; the service keeps it until 2026-01-31T00:00:00Z. `{back}` brings it back."),
         ("gone", {**STATE, "available": False}, "v1, which the service no longer listed"),
         ("pending", PENDING, "pending:20260101T000000Z; if its snapshot was started, the service keeps it for 30 days"),
     ):
@@ -341,7 +341,7 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         assert re.fullmatch(found, again.diagnostics(NAME, "INFO")[-1])
         again.delete(NAME, f"{DATABASE}/v1", STATE)
         assert again.diagnostics(NAME, "INFO")[-1].startswith(
-            f"forgotten: the old record {DATABASE}/v1, at the service until 2026-01-31T00:00:00Z; its replacement, which an "
+            f"forgotten: the old record {DATABASE}/v1; the service keeps it until 2026-01-31T00:00:00Z; its replacement, which an "
             "earlier run began, is there: nothing is taken again."
         )
         assert complete.outputs["version_id"] == place.started()

@@ -71,14 +71,15 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
     (newer,) = app.started()
     expires_at = to_the_second(app.outputs()["expires_at"])
     assert printed.count("Diagnostics:") == 1
-    assert f"forgotten: {DATABASE}/{version}, at the service until" in printed
+    assert f"forgotten: {DATABASE}/{version}; the service keeps it until" in printed
     assert app.url() != url
 
     del app.environment["SQUARECLOUD_API_KEY"]
     app.forget_requests()
     printed = app.run("destroy", "--yes")
     assert (
-        f"forgotten: {DATABASE}/{newer}, at the service until {expires_at}. `Snapshot.get` brings it back." in printed
+        f"forgotten: {DATABASE}/{newer}; the service keeps it until {expires_at}. `Snapshot.get` brings it back."
+        in printed
     )
     assert app.requests() == []
     assert app.resources() == []

@@ -270,8 +270,9 @@ async def test_get_finds_what_others_took_and_an_automatic_one(w: World) -> None
 
 @staged(world)
 async def test_get_of_the_latest_finds_automatic_ones_too(w: World) -> None:
-    with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"):
+    with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}") as none:
         await get(w.session, f"{DATABASE}/latest")
+    assert none.value.then
     await w.clock.sleep(SERVICE_CACHE + 1)
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
     newest = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=1))

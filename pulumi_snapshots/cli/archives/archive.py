@@ -36,7 +36,7 @@ async def archive(invocation: Invocation, /, *, recipients: Sequence[str], **typ
     DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it is a folder, which gets
     DATABASE/CREATED-VERSION.zip, or .zip.age if it is encrypted.
     """
-    inputs = checked(invocation, ArchiveInputs, {**typed, "recipients": recipients or None}, recipients="--recipient")
+    inputs = checked(invocation, ArchiveInputs, {**typed, "recipients": recipients or None})
     await copied(invocation, inputs, typed, "archived", manifest=True)
 
 

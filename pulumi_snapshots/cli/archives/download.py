@@ -24,7 +24,8 @@ async def download(invocation: Invocation, /, **typed: Any) -> None:
     """Download a snapshot to a file, verified, whole or not at all; DATABASE/latest is the newest."""
     if typed["destination"] == "-":
         invocation.wrong("--output must be a file, since a download appears only when it is whole.")
-    inputs = checked(invocation, ArchiveInputs, typed, destination="--output")
+    invocation.wording = invocation.wording.about(destination="--output")
+    inputs = checked(invocation, ArchiveInputs, typed)
     if inputs.destination.scheme != "file":
         invocation.wrong("--output must be a file of this machine: `archive` streams to a bucket.")
     file = inputs.destination.file

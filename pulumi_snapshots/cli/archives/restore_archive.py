@@ -12,7 +12,7 @@ import click
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import Shelved, find
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.assurance.drill import CHECKS, SPELLED, results_table, typed_checks
+from pulumi_snapshots.cli.assurance.drill import CHECKS, results_table, typed_checks
 from pulumi_snapshots.cli.terminal.arguments import PLACE, command, secret_of
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts
@@ -78,7 +78,7 @@ async def restore_archive(
     try:
         wanted = read_checks(typed_checks(invocation, typed["checks"])) if typed["checks"] else []
     except Unfit as error:
-        invocation.wrong(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
+        invocation.wrong(f"--check {COMMANDS.text(error.reason)}.")
     transfers, about, at = invocation.transfers, KINDS[kind], place_text(archive.uri)
     with invocation.working():
         invocation.progress(f"reading {at}")
