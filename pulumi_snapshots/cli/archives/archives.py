@@ -52,7 +52,7 @@ async def archives(invocation: Invocation, /, *, destination: Destination, deep:
             wanted = [one if one in good else await invocation.database(session, one) for one in expect]
     for database_id in wanted:
         if not good.get(database_id):
-            hint = f"hint: `{NAME} archive {database_id}/latest {at}` writes one."
+            hint = f"hint: `{NAME} archive {database_id}/latest {at}{'/' * destination.folder}` writes one."
             invocation.fail(f"{at} has no good archive of database {database_id}.\n{hint}")
     if any(each.problem for each in found):
         invocation.fail(

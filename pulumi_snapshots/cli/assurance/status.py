@@ -135,8 +135,8 @@ async def status(
     if not found:
         invocation.fail("the account has no databases, so nothing was checked.")
     if metrics:
-        ages = {"status_listing_age_seconds": page.age, "status_max_age_seconds": limits.max_age}
-        _write(metrics, {**values, "status_success": 1.0, **ages}, found, kinds)
+        values |= {"status_success": 1.0, "status_listing_age_seconds": page.age}
+        _write(metrics, {**values, "status_max_age_seconds": limits.max_age}, found, kinds)
 
 
 async def _examined(
