@@ -105,6 +105,10 @@ class Scene:
         paths = {name: self.folder / name for name in self.files()}
         return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
 
+    def stores(self, kind: type[FileStore]) -> None:
+        """Let every store from now on be of this kind."""
+        self.transfers.store = lambda place: kind(place.file)  # type: ignore[method-assign]
+
     def passes(self, through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
         """Let the bytes of objects, not of manifests, pass through this on their way to the disk."""
 
@@ -112,7 +116,7 @@ class Scene:
             def write(self, blocks: Iterator[bytes], size: int | None = None) -> Seen:
                 return super().write(blocks if self._path.suffix == ".json" else through(blocks), size)
 
-        self.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        self.stores(Store)
 
     @property
     def downloads(self) -> list[JournalEntry]:
@@ -155,15 +159,17 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
     return file
 
 
-def in_scene(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Decorate an async test so that it gets a scene `at`, in a folder of its own and on a virtual clock."""
+def in_scene(test: Callable[..., Awaitable[None]] | None = None, **service: Any) -> Callable[..., Any]:
+    """Decorate an async test so that it gets a scene `at` of such a service, in a folder of its own and on a virtual clock."""
+    if test is None:
+        return functools.partial(in_scene, **service)
     wanted = [name for name in inspect.signature(test).parameters if name != "at"]
 
     @virtual
     @functools.wraps(test)
     async def run(tmp_path: Path, **given: Any) -> None:
         given |= {"tmp_path": tmp_path} if "tmp_path" in wanted else {}
-        async with scene(tmp_path / "a") as at:
+        async with scene(tmp_path / "a", **service) as at:
             await test(at, **given)
 
     names = dict.fromkeys(("tmp_path", *wanted))

@@ -22,7 +22,6 @@ from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.polling import PINNING
-from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.storage.files import FileStore
@@ -33,7 +32,7 @@ from tests.support.clocks import Shifted
 from tests.support.failing import flat
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, Row
+from tests.support.world import DATABASE, Row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -100,8 +99,8 @@ async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     assert holds(by_url, at.zip)
 
 
-@virtual
-async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_the_disk(tmp_path: Path) -> None:
+@in_scene
+async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_the_disk(at: Scene) -> None:
     written: list[bytes] = []
 
     def noted(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -109,19 +108,18 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_th
             written.append(block)
             yield block
 
-    async with scene(tmp_path / "a") as at:
-        at.passes(noted)
-        record = await at.archive(recipients=KEYS)
-        content = file_of(record).read_bytes()
-        assert file_of(record).name.endswith(f"-{at.snapshot.version_id}.zip.age")
-        assert pyrage.decrypt(content, [IDENTITY]) == at.zip
-        assert (record.size, record.sha256) == (len(content), sha256(content).hexdigest())
-        assert (record.plain_size, record.plain_sha256) == (len(at.zip), sha256(at.zip).hexdigest())
-        assert b"".join(written) == content
-        assert not [block for block in written if at.zip[2_000_000:2_000_064] in block]
-        assert await at.refresh(record) == record
-        plain = await at.archive(destination=f"{at.folder}/x.zip")
-        assert (plain.plain_size, plain.plain_sha256) == (None, None)
+    at.passes(noted)
+    record = await at.archive(recipients=KEYS)
+    content = file_of(record).read_bytes()
+    assert file_of(record).name.endswith(f"-{at.snapshot.version_id}.zip.age")
+    assert pyrage.decrypt(content, [IDENTITY]) == at.zip
+    assert (record.size, record.sha256) == (len(content), sha256(content).hexdigest())
+    assert (record.plain_size, record.plain_sha256) == (len(at.zip), sha256(at.zip).hexdigest())
+    assert b"".join(written) == content
+    assert not [block for block in written if at.zip[2_000_000:2_000_064] in block]
+    assert await at.refresh(record) == record
+    plain = await at.archive(destination=f"{at.folder}/x.zip")
+    assert (plain.plain_size, plain.plain_sha256) == (None, None)
 
 
 # The network ----------------------------------------------------------------------------------------------------------
@@ -193,30 +191,28 @@ async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up
         await fails(at, what=r"not whole after 2 min \(timeout\)", timeout="2m", **outputs)
 
 
-@virtual
-async def test_a_url_that_expires_meanwhile_is_renewed(tmp_path: Path) -> None:
+@in_scene(url_valid_days=600 / 86400, cache_seconds=1800.0)
+async def test_a_url_that_expires_meanwhile_is_renewed(at: Scene) -> None:
     # The cached page shows the expired URL for half an hour; the account's listing has a fresh one.
-    async with scene(tmp_path / "a", url_valid_days=600 / 86400, cache_seconds=1800.0) as at:
-        outputs = await at.outputs()
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-        at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
-        archived = at.archive(session=at.here.session, **outputs)
-        record = await at.here.meanwhile(3, lambda: at.here.emulator.advance(700), archived)
-        assert holds(record, at.zip)
-        assert [entry.status for entry in at.downloads if entry.status] == [200, 403, 206]
-        assert at.here.requests("list account")
+    outputs = await at.outputs()
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+    at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
+    archived = at.archive(session=at.here.session, **outputs)
+    record = await at.here.meanwhile(3, lambda: at.here.emulator.advance(700), archived)
+    assert holds(record, at.zip)
+    assert [entry.status for entry in at.downloads if entry.status] == [200, 403, 206]
+    assert at.here.requests("list account")
 
 
-@virtual
-async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
-        outputs, session = await at.outputs(), at.here.another_run()
-        at.here.emulator.advance(700)
-        for kind in ("list", "list account"):
-            at.here.emulator.add_fault(Fault(kind=kind, status=503, code="INTERNAL", times=None))
-        archived = at.archive(session=session, **outputs)
-        assert holds(await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip)
-        await session.close()
+@in_scene(url_valid_days=600 / 86400)
+async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(at: Scene) -> None:
+    outputs, session = await at.outputs(), at.here.another_run()
+    at.here.emulator.advance(700)
+    for kind in ("list", "list account"):
+        at.here.emulator.add_fault(Fault(kind=kind, status=503, code="INTERNAL", times=None))
+    archived = at.archive(session=session, **outputs)
+    assert holds(await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip)
+    await session.close()
 
 
 def forgotten(at: Scene) -> None:
@@ -246,17 +242,16 @@ FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
 
 
 @pytest.mark.parametrize("why", FAILING)
-@virtual
-async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(tmp_path: Path, why: str) -> None:
+@in_scene(url_valid_days=600 / 86400)
+async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(at: Scene, why: str) -> None:
     happens, has_url, has_key, told = FAILING[why]
-    async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
-        outputs, session = await at.outputs(), at.here.another_run()
-        happens(at)
-        given = outputs if has_url else {name: outputs[name] for name in ("database_id", "version_id")}
-        began = at.here.clock.monotonic()
-        await fails(at, what=told, session=session if has_key else None, **given)
-        assert at.here.clock.monotonic() - began < 300
-        await session.close()
+    outputs, session = await at.outputs(), at.here.another_run()
+    happens(at)
+    given = outputs if has_url else {name: outputs[name] for name in ("database_id", "version_id")}
+    began = at.here.clock.monotonic()
+    await fails(at, what=told, session=session if has_key else None, **given)
+    assert at.here.clock.monotonic() - began < 300
+    await session.close()
 
 
 @asynccontextmanager
@@ -337,28 +332,6 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
             group.start_soon(partial(one, "listed", **listed))
         assert len(ends) == AT_A_TIME + 1
         assert ends["listed"] - began < 120
-
-
-@in_scene
-async def test_the_queue_of_lookups_is_no_part_of_an_archives_time_out(at: Scene, tmp_path: Path) -> None:
-    """The plan has no listing of the account, so each database costs a request."""
-    at.here.emulator.add_fault(Fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000))
-    taken = {}
-    for number in range(3 * REQUESTS_PER_MINUTE):
-        at.here.emulator.add_database(database := f"{number:032x}")
-        taken[database] = at.here.emulator.add_snapshot(database).version_id
-    session, done = at.here.another_run(), []
-
-    async def one(database: str, version: str) -> None:
-        where = f"{tmp_path}/{database}.zip"
-        done.append(
-            await at.archive(session=session, destination=where, database_id=database, version_id=version, timeout=60.0)
-        )
-
-    async with anyio.create_task_group() as group:
-        for each in taken.items():
-            group.start_soon(one, *each)
-    assert len(done) == len(taken)
 
 
 # Never another version ------------------------------------------------------------------------------------------------
@@ -527,36 +500,25 @@ async def test_a_wrong_answer_of_the_host_is_refused(at: Scene, kind: str) -> No
     assert not at.here.transport.strayed
 
 
-@in_scene
-async def test_a_safe_redirect_is_followed_without_the_key(at: Scene) -> None:
-    outputs = await at.outputs()
-    at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"]))
-    assert holds(await at.archive(**outputs), at.zip)
-    at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"], times=None))
-    await fails(at, what="redirects more than 3 times", destination=f"{at.folder}/x.zip", **outputs)
-    assert {entry.key for entry in at.downloads} == {"none"}
-
-
 # Atomic ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
-@virtual
-async def test_an_interrupted_transfer_leaves_nothing(tmp_path: Path, after: float) -> None:
+@in_scene
+async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -> None:
     threads = threading.active_count()
-    async with scene(tmp_path / "a") as at:
-        (at.folder / "x.zip").write_bytes(OLD)
-        outputs = await at.outputs()
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
-        at.here.emulator.add_fault(Fault(kind="download", delay=10, cut_after=10, times=None))
-        for destination, keys in (
-            (f"{at.folder}/x.zip", None),
-            (f"{at.folder}/new/folder/", None),
-            (f"{at.folder}/", KEYS),
-        ):
-            at.transfers.stopping = False
-            ended = fails(at, what="was interrupted", destination=destination, recipients=keys, **outputs)
-            await at.here.meanwhile(after, at.transfers.stop, ended)
+    (at.folder / "x.zip").write_bytes(OLD)
+    outputs = await at.outputs()
+    at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
+    at.here.emulator.add_fault(Fault(kind="download", delay=10, cut_after=10, times=None))
+    for destination, keys in (
+        (f"{at.folder}/x.zip", None),
+        (f"{at.folder}/new/folder/", None),
+        (f"{at.folder}/", KEYS),
+    ):
+        at.transfers.stopping = False
+        ended = fails(at, what="was interrupted", destination=destination, recipients=keys, **outputs)
+        await at.here.meanwhile(after, at.transfers.stop, ended)
     assert threading.active_count() == threads
 
 
@@ -598,17 +560,6 @@ async def test_the_delete_of_a_replaced_archive_keeps_the_new_one(at: Scene) -> 
 
 
 @in_scene
-async def test_a_replaced_object_that_keep_last_counts_is_kept(at: Scene) -> None:
-    first = await at.archive(keep_last=2)
-    at.newer()
-    second = await at.archive(keep_last=2, previous=first)
-    await at.remove(first, delete_object=True, counted=True, successor=second)
-    assert file_of(first).exists()
-    await at.remove(first, delete_object=True, successor=second)
-    assert not file_of(first).exists()
-
-
-@in_scene
 async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None:
     records = [await at.archive(keep_last=5)]
     for _ in range(2):
@@ -625,7 +576,7 @@ async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None
                 raise StoreTrouble("no route to it")
             return super().stat()
 
-    at.transfers.store = lambda place: Away(place.file)  # type: ignore[method-assign]
+    at.stores(Away)
     assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
 
 
@@ -640,21 +591,3 @@ async def test_an_object_and_snapshot_both_gone_have_a_next_step(at: Scene) -> N
     assert f"Put {file_of(record)} back and run `pulumi refresh`, or take the Archive out of the program." in text
     other = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids | {"version_id": "another"})
     assert "take the Archive out" not in other
-
-
-@virtual
-async def test_archives_that_wait_for_a_slot_do_not_time_out(tmp_path: Path) -> None:
-    async with scene(tmp_path / "a", size=100_000) as at:
-        at.here.emulator.add_database(OTHER_DATABASE)
-        outputs = await at.outputs()
-        ended: list[str] = []
-
-        async def one(number: int) -> None:
-            ended.append((await at.archive(destination=f"{at.folder}/{number}.zip", timeout="15s", **outputs)).uri)
-
-        at.here.emulator.add_fault(Fault(kind="download", delay=10, times=None))
-        async with anyio.create_task_group() as group:
-            for number in range(12):
-                group.start_soon(one, number)
-        assert len(set(ended)) == 12
-        assert at.here.clock.monotonic() == pytest.approx(30, abs=2)

@@ -36,7 +36,7 @@ from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.scene import Scene, file_of, in_scene, scene
 from tests.cli.typed import Desk
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
+    from tests.support.world import World
 
 IDENTITY = pyrage.x25519.Identity.generate()
 KEY = str(IDENTITY.to_public())
@@ -80,35 +81,36 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
     assert manifest_of(record).stat().st_mode & 0o077 == 0
 
 
-@virtual
-async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is_made(tmp_path: Path) -> None:
+@in_scene
+async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is_made(
+    at: Scene, tmp_path: Path
+) -> None:
     noted: dict[str, Any] = {"drilled_at": "2026-03-01T12:01:30Z", "restore_seconds": 62.5}
     memory = ArchiveMemory()
-    async with scene(tmp_path / "a") as at:
-        first = await at.archive()
-        memory.current["urn:first"] = first, False
-        drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
-        call: Any = SimpleNamespace(shared=Shared(print), listener=at.row)
-        with patch.object(call.shared, "of", {Transfers: at.transfers, ArchiveMemory: memory}.__getitem__):
-            await note_in_archives(call, drill)
-            assert json.loads(manifest_of(first).read_text())["drill"] is None, "it has not passed"
-            await note_in_archives(call, replace(drill, passed=True))
-        assert json.loads(manifest_of(first).read_text())["drill"] == noted
-        now = [first.uri], (DATABASE, first.version_id), Drilled("2026-03-01T12:01:30Z")
-        # Another archive has taken the name while this one was drilled.
-        about = manifest_of(first).read_text()
-        manifest_of(first).write_text(json.dumps({**json.loads(about), "version_id": "newer", "drill": None}))
+    first = await at.archive()
+    memory.current["urn:first"] = first, False
+    drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
+    call: Any = SimpleNamespace(shared=Shared(print), listener=at.row)
+    with patch.object(call.shared, "of", {Transfers: at.transfers, ArchiveMemory: memory}.__getitem__):
+        await note_in_archives(call, drill)
+        assert json.loads(manifest_of(first).read_text())["drill"] is None, "it has not passed"
+        await note_in_archives(call, replace(drill, passed=True))
+    assert json.loads(manifest_of(first).read_text())["drill"] == noted
+    now = [first.uri], (DATABASE, first.version_id), Drilled("2026-03-01T12:01:30Z")
+    # Another archive has taken the name while this one was drilled.
+    about = manifest_of(first).read_text()
+    manifest_of(first).write_text(json.dumps({**json.loads(about), "version_id": "newer", "drill": None}))
+    assert not await note_drill(at.transfers, *now, at.row)
+    assert json.loads(manifest_of(first).read_text())["drill"] is None
+    manifest_of(first).write_text(about)
+    later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
+    second = await archive(at.here.session, at.transfers, later, at.row, proofs=memory.proofs)
+    assert json.loads(manifest_of(second).read_text())["drill"] == noted
+    with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
         assert not await note_drill(at.transfers, *now, at.row)
-        assert json.loads(manifest_of(first).read_text())["drill"] is None
-        manifest_of(first).write_text(about)
-        later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
-        second = await archive(at.here.session, at.transfers, later, at.row, proofs=memory.proofs)
-        assert json.loads(manifest_of(second).read_text())["drill"] == noted
-        with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
-            assert not await note_drill(at.transfers, *now, at.row)
-        (warning,) = at.row.warnings
-        assert warning.startswith("the drill was not noted in the manifest of /")
-        assert warning.endswith(": no room.")
+    (warning,) = at.row.warnings
+    assert warning.startswith("the drill was not noted in the manifest of /")
+    assert warning.endswith(": no room.")
 
 
 @in_scene
@@ -201,40 +203,38 @@ async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Sc
 # The commands ----------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_archives_lists_and_verifies_without_a_key(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path / "state")
-        stored = w.emulator.add_snapshot(DATABASE, size=100_000)
-        await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
-        del desk.environment["SQUARECLOUD_API_KEY"]
-        ended = (await desk.types("archives", f"{tmp_path}/kept/")).done
-        assert [line.split()[0] for line in ended.out.splitlines()[1:]] == ["ok"]
-        assert stored.version_id in ended.out
-        (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
-        file.write_bytes(file.read_bytes()[:-1] + b"x")
-        assert (await desk.types("archives", f"{tmp_path}/kept/")).code == 0
-        ended = await desk.types("archives", "--deep", "--json", f"{tmp_path}/kept/")
-        assert ended.code == 1
-        (one,) = ended.json
-        assert one["problem"].startswith("was changed")
-        assert one["manifest"]["version_id"] == stored.version_id
-        assert "squarecloud-snapshots archive DATABASE/VERSION DESTINATION" in ended.err
-        ended = await desk.types("archives", f"{tmp_path}/nowhere/")
-        assert (ended.code, "nowhere does not exist" in ended.err) == (1, True)
-        assert (await desk.types("archives", "ftp://x")).code == 2
-        (tmp_path / "empty").mkdir()
-        assert (await desk.types("archives", f"{tmp_path}/empty/")).done.err.endswith("no archives\n")
+@staged(world)
+async def test_archives_lists_and_verifies_without_a_key(w: World, tmp_path: Path) -> None:
+    desk = Desk(w, tmp_path / "state")
+    stored = w.emulator.add_snapshot(DATABASE, size=100_000)
+    await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
+    del desk.environment["SQUARECLOUD_API_KEY"]
+    ended = (await desk.types("archives", f"{tmp_path}/kept/")).done
+    assert [line.split()[0] for line in ended.out.splitlines()[1:]] == ["ok"]
+    assert stored.version_id in ended.out
+    (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert (await desk.types("archives", f"{tmp_path}/kept/")).code == 0
+    ended = await desk.types("archives", "--deep", "--json", f"{tmp_path}/kept/")
+    assert ended.code == 1
+    (one,) = ended.json
+    assert one["problem"].startswith("was changed")
+    assert one["manifest"]["version_id"] == stored.version_id
+    assert "squarecloud-snapshots archive DATABASE/VERSION DESTINATION" in ended.err
+    ended = await desk.types("archives", f"{tmp_path}/nowhere/")
+    assert (ended.code, "nowhere does not exist" in ended.err) == (1, True)
+    assert (await desk.types("archives", "ftp://x")).code == 2
+    (tmp_path / "empty").mkdir()
+    assert (await desk.types("archives", f"{tmp_path}/empty/")).done.err.endswith("no archives\n")
 
 
-@virtual
-async def test_a_download_has_no_manifest(tmp_path: Path) -> None:
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, size=1000)
-        folder = tmp_path / "d"
-        folder.mkdir()
-        await Desk(w, tmp_path).types("download", f"{DATABASE}/{stored.version_id}", "--output", f"{folder}/x.zip")
-        assert [file.name for file in folder.iterdir()] == ["x.zip"]
+@staged(world)
+async def test_a_download_has_no_manifest(w: World, tmp_path: Path) -> None:
+    stored = w.emulator.add_snapshot(DATABASE, size=1000)
+    folder = tmp_path / "d"
+    folder.mkdir()
+    await Desk(w, tmp_path).types("download", f"{DATABASE}/{stored.version_id}", "--output", f"{folder}/x.zip")
+    assert [file.name for file in folder.iterdir()] == ["x.zip"]
 
 
 @in_scene
@@ -296,19 +296,18 @@ def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-@virtual
-async def test_archive_encrypts_for_the_keys_that_are_typed(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path / "state")
-        stored = w.emulator.add_snapshot(DATABASE, size=1000)
-        command = ("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/", "--recipient")
-        await desk.types(*command, KEY, "--recipient", str(pyrage.x25519.Identity.generate().to_public()))
-        (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip.age")
-        assert pyrage.decrypt(file.read_bytes(), [IDENTITY]) == w.emulator.archive_of(stored.version_id)
-        ended = await desk.types(*command, str(IDENTITY))
-        assert ended.code == 2
-        assert "--recipient holds a private key" in ended.err
-        assert str(IDENTITY) not in ended.err
+@staged(world)
+async def test_archive_encrypts_for_the_keys_that_are_typed(w: World, tmp_path: Path) -> None:
+    desk = Desk(w, tmp_path / "state")
+    stored = w.emulator.add_snapshot(DATABASE, size=1000)
+    command = ("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/", "--recipient")
+    await desk.types(*command, KEY, "--recipient", str(pyrage.x25519.Identity.generate().to_public()))
+    (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip.age")
+    assert pyrage.decrypt(file.read_bytes(), [IDENTITY]) == w.emulator.archive_of(stored.version_id)
+    ended = await desk.types(*command, str(IDENTITY))
+    assert ended.code == 2
+    assert "--recipient holds a private key" in ended.err
+    assert str(IDENTITY) not in ended.err
 
 
 SEALED = pyrage.encrypt(bytes(200_000), [IDENTITY.to_public()])
@@ -329,8 +328,8 @@ UNDECRYPTED: dict[str, tuple[bytes, str, str, str]] = {
 
 
 @pytest.mark.parametrize("why", UNDECRYPTED)
-@virtual
-async def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, why: str) -> None:
+@staged(world)
+async def test_a_decryption_that_fails_writes_nothing(w: World, tmp_path: Path, why: str) -> None:
     content, identity, output, told = UNDECRYPTED[why]
     if content:
         (tmp_path / "x.age").write_bytes(content)
@@ -338,9 +337,8 @@ async def test_a_decryption_that_fails_writes_nothing(tmp_path: Path, why: str) 
         (tmp_path / "hard").hardlink_to(tmp_path / "x.age")
     if identity:
         (tmp_path / "key.txt").write_text(identity)
-    async with world() as w:
-        given = (f"{tmp_path}/x.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
-        ended = await Desk(w, tmp_path / "state").types("decrypt", *given)
+    given = (f"{tmp_path}/x.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
+    ended = await Desk(w, tmp_path / "state").types("decrypt", *given)
     assert (ended.code, told in ended.err) == (1, True), ended.err
     assert ("Nothing was written." in ended.err) == bool(content)
     assert "AGE-SECRET-KEY-1" not in ended.err

@@ -32,7 +32,7 @@ from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, in_scene, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
+    from tests.support.world import World
 
 A = "urn:pulumi:prod::shop::squarecloud:index:Archive::a"
 B = "urn:pulumi:prod::shop::squarecloud:index:Archive::b"
@@ -125,21 +126,20 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, pin: bool) 
         assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
 
 
-@virtual
-async def test_two_databases_with_one_fixed_name_are_an_error(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_database(OTHER_DATABASE)
-        versions = [w.emulator.add_snapshot(each, size=1000).version_id for each in (DATABASE, OTHER_DATABASE)]
-        desk = Desk(w, tmp_path / "state")
-        place = f"{tmp_path}/x.zip"
-        assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
-        assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
-        ended = await desk.types("archive", f"{OTHER_DATABASE}/{versions[1]}", place)
-        assert (ended.code, "another archive has this name" in ended.err) == (1, True)
-        assert (tmp_path / "x.zip").read_bytes() == w.emulator.archive_of(versions[0])
-        newer = w.emulator.add_snapshot(DATABASE, size=1000).version_id
-        w.emulator.drop_cache()
-        assert (await desk.types("archive", f"{DATABASE}/{newer}", place)).code == 0
+@staged(world)
+async def test_two_databases_with_one_fixed_name_are_an_error(w: World, tmp_path: Path) -> None:
+    w.emulator.add_database(OTHER_DATABASE)
+    versions = [w.emulator.add_snapshot(each, size=1000).version_id for each in (DATABASE, OTHER_DATABASE)]
+    desk = Desk(w, tmp_path / "state")
+    place = f"{tmp_path}/x.zip"
+    assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
+    assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
+    ended = await desk.types("archive", f"{OTHER_DATABASE}/{versions[1]}", place)
+    assert (ended.code, "another archive has this name" in ended.err) == (1, True)
+    assert (tmp_path / "x.zip").read_bytes() == w.emulator.archive_of(versions[0])
+    newer = w.emulator.add_snapshot(DATABASE, size=1000).version_id
+    w.emulator.drop_cache()
+    assert (await desk.types("archive", f"{DATABASE}/{newer}", place)).code == 0
 
 
 @in_scene
@@ -152,23 +152,22 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
     assert file_of(record).exists()
 
 
-@virtual
-async def test_a_manifest_that_may_not_be_removed_keeps_its_object(tmp_path: Path) -> None:
+@in_scene
+async def test_a_manifest_that_may_not_be_removed_keeps_its_object(at: Scene) -> None:
     class Refusing(FileStore):
         def _remove(self) -> None:
             if self._path.suffix == ".json":
                 raise StoreTrouble("AccessDenied")
             super()._remove()
 
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=A)
-        store, at.transfers.store = at.transfers.store, lambda place: Refusing(place.file)  # type: ignore[method-assign]
-        with pytest.raises(NotRemoved, match="AccessDenied"):
-            await at.remove(record, delete_object=True)
-        assert file_of(record).exists()
-        at.transfers.store = store  # type: ignore[method-assign]
+    record = await at.archive(owner=A)
+    store, at.transfers.store = at.transfers.store, lambda place: Refusing(place.file)  # type: ignore[method-assign]
+    with pytest.raises(NotRemoved, match="AccessDenied"):
         await at.remove(record, delete_object=True)
-        assert not list(file_of(record).parent.iterdir())
+    assert file_of(record).exists()
+    at.transfers.store = store  # type: ignore[method-assign]
+    await at.remove(record, delete_object=True)
+    assert not list(file_of(record).parent.iterdir())
 
 
 @in_scene
@@ -251,7 +250,7 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
                 edit_manifest(at.transfers, record.uri, lambda now: now and replace(now, owners=both))
             return held
 
-    at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+    at.stores(Store)
     await at.remove(record, delete_object=True)
     assert holds(record, at.zip)
     assert owners(record) == [(A, False)]
@@ -277,7 +276,7 @@ async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, re
                 path.write_bytes(new)
             assert replaced or release(at.transfers, first.uri, mark, B) == (True, "")
 
-    at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+    at.stores(Store)
     if replaced:
         with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
             await at.archive(owner=A, destination=place, **outputs)

@@ -31,9 +31,9 @@ from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, in_scene, put, scene
+from tests.archive.scene import Scene, file_of, in_scene, put
 from tests.cli.typed import Desk
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
+    from tests.support.world import World
 
 STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
 """Histories, tiers, and what restic kept: `python -m bench.restic_oracle --store` writes such a file."""
@@ -138,7 +139,7 @@ async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str
                 raise StoreTrouble("no route to it")
             return super().__getattribute__(name)
 
-    at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
+    at.stores(Silent)
     at.newer(size=1000)
     last = await at.archive(keep={"last": 1}, previous=records[-1])
     assert there(records) == [0, 1, 2]
@@ -256,27 +257,26 @@ def left(folder: Path, database: str = DATABASE) -> list[int]:
     return sorted(days)
 
 
-@virtual
-async def test_cron_keeps_what_its_tiers_keep_of_each_database(tmp_path: Path) -> None:
+@staged(world)
+async def test_cron_keeps_what_its_tiers_keep_of_each_database(w: World, tmp_path: Path) -> None:
     for day in range(10):
         put(tmp_path / "kept", day)
         put(tmp_path / "kept", 2 * day, OTHER_DATABASE)
-    async with world() as w:
-        desk = Desk(w, tmp_path / "state")
-        del desk.environment["SQUARECLOUD_API_KEY"]
-        typed = ("forget", f"{tmp_path}/kept/", "--keep-daily", "3", "--keep-last", "1")
-        shown = (await desk.types(*typed, "--dry-run")).done.out
-        assert shown.count("would be removed") == 14
-        assert left(tmp_path / "kept") == list(range(10))
-        ended = (await desk.types(*typed, "--json")).done.json
-        assert sum(each["removed"] for each in ended["archives"]) == 14
-        assert left(tmp_path / "kept") == [0, 1, 2]
-        assert left(tmp_path / "kept", OTHER_DATABASE) == [0, 2, 4]
-        assert (await desk.types("forget", f"{tmp_path}/kept/")).code == 2
+    desk = Desk(w, tmp_path / "state")
+    del desk.environment["SQUARECLOUD_API_KEY"]
+    typed = ("forget", f"{tmp_path}/kept/", "--keep-daily", "3", "--keep-last", "1")
+    shown = (await desk.types(*typed, "--dry-run")).done.out
+    assert shown.count("would be removed") == 14
+    assert left(tmp_path / "kept") == list(range(10))
+    ended = (await desk.types(*typed, "--json")).done.json
+    assert sum(each["removed"] for each in ended["archives"]) == 14
+    assert left(tmp_path / "kept") == [0, 1, 2]
+    assert left(tmp_path / "kept", OTHER_DATABASE) == [0, 2, 4]
+    assert (await desk.types("forget", f"{tmp_path}/kept/")).code == 2
 
 
-@virtual
-async def test_what_is_not_the_commands_own_is_not_forgotten(tmp_path: Path) -> None:
+@staged(world)
+async def test_what_is_not_the_commands_own_is_not_forgotten(w: World, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     mine = {"name": OWNER, "pin": False}
     put(kept, 0)
@@ -289,36 +289,36 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(tmp_path: Path) -> 
     put(kept, 7, drill={"drilled_at": "2026-11-26T12:00:00Z"})
     put(kept, 8, created_at=None)
     put(kept, -1).write_bytes(b"of another size, so it takes no good one's place")
-    async with world() as w:
-        typed = ("forget", f"{kept}/", "--keep-last", "1")
-        shown = await Desk(w, tmp_path / "state").types(*typed, "--dry-run")
-        assert shown.done.out.count("would be removed") == 2
-        ended = await Desk(w, tmp_path / "state").types(*typed)
-        assert left(kept) == [-1, 0, 2, 3, 4, 5, 6, 8]
-        assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
-        assert "its owner is unknown" in ended.out
+    typed = ("forget", f"{kept}/", "--keep-last", "1")
+    shown = await Desk(w, tmp_path / "state").types(*typed, "--dry-run")
+    assert shown.done.out.count("would be removed") == 2
+    ended = await Desk(w, tmp_path / "state").types(*typed)
+    assert left(kept) == [-1, 0, 2, 3, 4, 5, 6, 8]
+    assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
+    assert "its owner is unknown" in ended.out
 
 
-@virtual
-async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(tmp_path: Path) -> None:
+@in_scene
+async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(at: Scene, tmp_path: Path) -> None:
     put(tmp_path, 0)
     old = put(tmp_path, 1)
-    async with scene(tmp_path / "a") as at:
-        listed = shelf.shelved
+    listed = shelf.shelved
 
-        async def listed_before(*given: Any) -> list[Shelved]:
-            found = await listed(*given)
-            put(tmp_path, 1, version_id="newer")
-            return found
+    async def listed_before(*given: Any) -> list[Shelved]:
+        found = await listed(*given)
+        put(tmp_path, 1, version_id="newer")
+        return found
 
-        with patch.object(shelf, "shelved", listed_before):
-            ended, _ = await forget(at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER)
-        assert (ended.goes, ended.why) == (False, "it was changed since it was listed")
-        assert old.exists()
+    with patch.object(shelf, "shelved", listed_before):
+        ended, _ = await forget(at.transfers, Destination.parse(f"{tmp_path}/{DATABASE}/"), Keep(last=1), OWNER)
+    assert (ended.goes, ended.why) == (False, "it was changed since it was listed")
+    assert old.exists()
 
 
-@virtual
-async def test_an_archive_that_cannot_be_removed_fails_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@staged(world)
+async def test_an_archive_that_cannot_be_removed_fails_forget(
+    w: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = tmp_path / "kept"
     for day in range(3):
         put(kept, day)
@@ -327,29 +327,27 @@ async def test_an_archive_that_cannot_be_removed_fails_forget(tmp_path: Path, mo
         raise StoreTrouble("AccessDenied")
 
     monkeypatch.setattr(FileStore, "_remove", refused)
-    async with world() as w:
-        ended = await Desk(w, tmp_path / "state").types("forget", f"{kept}/", "--keep-last", "1")
-        assert (ended.code, ended.out.count("was not removed: AccessDenied")) == (1, 2)
+    ended = await Desk(w, tmp_path / "state").types("forget", f"{kept}/", "--keep-last", "1")
+    assert (ended.code, ended.out.count("was not removed: AccessDenied")) == (1, 2)
     assert left(kept) == [0, 1, 2]
 
 
-@virtual
-async def test_a_database_without_a_good_archive_is_missed(tmp_path: Path) -> None:
+@staged(world)
+async def test_a_database_without_a_good_archive_is_missed(w: World, tmp_path: Path) -> None:
     put(tmp_path / "kept", 0)
     put(tmp_path / "kept", 1, OTHER_DATABASE, size=8)
-    async with world() as w:
-        desk = Desk(w, tmp_path / "state")
-        ended = await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
-        assert ended.code == 1
-        hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
-        assert f"has no good archive of database {OTHER_DATABASE}.{hint}" in ended.err
-        assert f"database {DATABASE}" not in ended.err
-        w.emulator.add_database("c" * 32, name="my shop")
-        named = await desk.types("archives", f"{tmp_path}/kept/", "--expect", "my shop")
-        assert f"my shop is database {'c' * 32}" in named.err
-        assert f"has no good archive of database {'c' * 32}" in named.err
-        del desk.environment["SQUARECLOUD_API_KEY"]
-        assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
+    desk = Desk(w, tmp_path / "state")
+    ended = await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
+    assert ended.code == 1
+    hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
+    assert f"has no good archive of database {OTHER_DATABASE}.{hint}" in ended.err
+    assert f"database {DATABASE}" not in ended.err
+    w.emulator.add_database("c" * 32, name="my shop")
+    named = await desk.types("archives", f"{tmp_path}/kept/", "--expect", "my shop")
+    assert f"my shop is database {'c' * 32}" in named.err
+    assert f"has no good archive of database {'c' * 32}" in named.err
+    del desk.environment["SQUARECLOUD_API_KEY"]
+    assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
 
 
 @in_scene
@@ -376,21 +374,20 @@ async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
     assert not any(file_of(each).exists() for each in records[:-1])
 
 
-@virtual
-async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(tmp_path: Path) -> None:
+@in_scene
+async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(at: Scene) -> None:
     mine, key = "urn:pulumi:dev::shop::squarecloud:index:Archive::a", str(pyrage.x25519.Identity.generate().to_public())
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(owner=mine, pin=True, recipients=[key])
-        put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
-        shared = Shared(lambda _: None)
-        shared._made[Transfers] = at.transfers
-        call = Call(mine, Settings, shared, at.row)
-        back = (await ArchiveCalls().read(call, record.uri, {})).outputs
-        assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]
-        assert back["earlier"] == [], "one of another database is not counted"
-        file_of(record).write_bytes(b"x")
-        with pytest.raises(Explained, match="has 1 bytes, not"):
-            await ArchiveCalls().read(call, record.uri, {})
+    record = await at.archive(owner=mine, pin=True, recipients=[key])
+    put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
+    shared = Shared(lambda _: None)
+    shared._made[Transfers] = at.transfers
+    call = Call(mine, Settings, shared, at.row)
+    back = (await ArchiveCalls().read(call, record.uri, {})).outputs
+    assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]
+    assert back["earlier"] == [], "one of another database is not counted"
+    file_of(record).write_bytes(b"x")
+    with pytest.raises(Explained, match="has 1 bytes, not"):
+        await ArchiveCalls().read(call, record.uri, {})
 
 
 def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:

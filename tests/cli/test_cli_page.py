@@ -10,18 +10,22 @@ import sys
 from collections import Counter
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 from pulumi_snapshots.cli.commands import GROUPS, commands
 from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
-from tests.cli.typed import Desk, Terminal
+from tests.cli.typed import Desk, Terminal, at_desk
 from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.preloaded import commands_of
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import world
+
+if TYPE_CHECKING:
+    from tests.support.world import World
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "cli.md").read_text()
@@ -45,11 +49,9 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
             assert word.strip("[]{}").upper() in row.upper() or "|" in word, (command.name, word)
 
 
-@virtual
-async def test_the_earlier_name_of_probe_still_works(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        under_both = [await desk.types(name, DATABASE, typed=Terminal("no\n")) for name in ("probe", "verify")]
+@at_desk()
+async def test_the_earlier_name_of_probe_still_works(desk: Desk) -> None:
+    under_both = [await desk.types(name, DATABASE, typed=Terminal("no\n")) for name in ("probe", "verify")]
     assert [each.code for each in under_both] == [2, 2]
     assert under_both[0].err.replace("snapshots probe", "snapshots verify") == under_both[1].err
     assert commands.commands["verify"].hidden
@@ -104,34 +106,33 @@ COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n
     ("page", "posts"),
     [("github-actions", 1), ("gitlab-ci", 1), ("cron", 0), ("prove-a-backup", 1), ("get-my-data-back", 1)],
 )
-@virtual
-async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: str, posts: int) -> None:
+@staged(world, databases=(DATABASE, SCRATCH))
+async def test_the_commands_of_a_how_to_do_what_it_says(w: World, tmp_path: Path, page: str, posts: int) -> None:
     """Each page finds a snapshot of the night before, and an archive of it."""
-    async with world(databases=(DATABASE, SCRATCH)) as w:
-        desk = Desk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION})
-        w.emulator.execute(
-            DATABASE,
-            "CREATE TABLE orders (id)",
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO orders SELECT i FROM n",
-        )
-        snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
-        await desk.types("archive", snapshot, f"{tmp_path}/backups/")
-        w.emulator.execute(SCRATCH, "CREATE TABLE old (n)")
-        await w.clock.sleep(3600)
-        w.emulator.journal.clear()
-        variables = {"DATABASE_ID": DATABASE, "database": DATABASE, "snapshot": snapshot, "SCRATCH_ID": SCRATCH}
-        for line in COMMAND.findall((HOWTO / f"{page}.md").read_text().replace("\\\n", "")):
-            if "--stack" in line:
-                continue  # test_engine_workflow.py plays it with an engine
-            words = [variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)]
-            with FakeDatabases(w.emulator).instead():
-                ended = await desk.types(*(f"{tmp_path}/{word}" if word.endswith("/") else word for word in words))
-            assert ended.code == 0, ended.err
-        sent = Counter(entry.kind for entry in w.emulator.journal)
-        assert sent["create"] == posts
-        assert sent["restore"] == (page in {"prove-a-backup", "get-my-data-back"})
-        if page == "cron":
-            assert list((tmp_path / "archives").rglob("*.zip"))
+    desk = Desk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION})
+    w.emulator.execute(
+        DATABASE,
+        "CREATE TABLE orders (id)",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO orders SELECT i FROM n",
+    )
+    snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
+    await desk.types("archive", snapshot, f"{tmp_path}/backups/")
+    w.emulator.execute(SCRATCH, "CREATE TABLE old (n)")
+    await w.clock.sleep(3600)
+    w.emulator.journal.clear()
+    variables = {"DATABASE_ID": DATABASE, "database": DATABASE, "snapshot": snapshot, "SCRATCH_ID": SCRATCH}
+    for line in COMMAND.findall((HOWTO / f"{page}.md").read_text().replace("\\\n", "")):
+        if "--stack" in line:
+            continue  # test_engine_workflow.py plays it with an engine
+        words = [variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)]
+        with FakeDatabases(w.emulator).instead():
+            ended = await desk.types(*(f"{tmp_path}/{word}" if word.endswith("/") else word for word in words))
+        assert ended.code == 0, ended.err
+    sent = Counter(entry.kind for entry in w.emulator.journal)
+    assert sent["create"] == posts
+    assert sent["restore"] == (page in {"prove-a-backup", "get-my-data-back"})
+    if page == "cron":
+        assert list((tmp_path / "archives").rglob("*.zip"))
 
 
 def kept_in(folder: Path) -> dict[str, str]:
@@ -139,17 +140,15 @@ def kept_in(folder: Path) -> dict[str, str]:
     return {path.name.partition(".")[2]: path.read_text(errors="replace") for path in folder.iterdir()}
 
 
-@virtual
-async def test_every_file_that_stays_on_the_machine_is_explained(tmp_path: Path) -> None:
+@at_desk()
+async def test_every_file_that_stays_on_the_machine_is_explained(desk: Desk, w: World, tmp_path: Path) -> None:
     table = (PROJECT / "docs" / "platforms.md").read_text().partition("| file |")[2].partition("\n\n")[0]
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
-        for command in (("list",), ("restore", snapshot, "--yes")):
-            ended = await desk.types(*command)
-            assert ended.code == 0, ended.err
-        async with desk.invocation(StringIO(), StringIO()).session() as session:
-            await note_last_drill(session.ledger, DATABASE, Drilled("2026-03-01T12:00:00Z"))
+    snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
+    for command in (("list",), ("restore", snapshot, "--yes")):
+        ended = await desk.types(*command)
+        assert ended.code == 0, ended.err
+    async with desk.invocation(StringIO(), StringIO()).session() as session:
+        await note_last_drill(session.ledger, DATABASE, Drilled("2026-03-01T12:00:00Z"))
     left = kept_in(tmp_path)
     assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
     assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))

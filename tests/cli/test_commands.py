@@ -14,7 +14,7 @@ from pulumi_snapshots.cli.terminal.output import zoned
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Terminal, at_desk
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
 
 if TYPE_CHECKING:
@@ -58,33 +58,31 @@ async def test_list_filters_by_origin_and_age_and_says_if_nothing_is_left(desk: 
 
 
 @pytest.mark.parametrize("columns", [150, 80, 20])
-@virtual
+@staged(world)
 async def test_a_narrow_terminal_cuts_no_id_and_the_services_text_steers_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+    w: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns)
-    async with world() as w:
-        stored = w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;o\x07[red]x")
-        ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
-        assert len(ended.out.splitlines()) == 2
-        assert f"{DATABASE}/{stored.version_id}" in ended.out
-        assert ("SNAPSHOT" in ended.out) == (columns == 150)
-        assert "\x1b" not in ended.out
-        assert "\\x1b]0;o\\x07[red]x" in ended.out
+    stored = w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;o\x07[red]x")
+    ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
+    assert len(ended.out.splitlines()) == 2
+    assert f"{DATABASE}/{stored.version_id}" in ended.out
+    assert ("SNAPSHOT" in ended.out) == (columns == 150)
+    assert "\x1b" not in ended.out
+    assert "\\x1b]0;o\\x07[red]x" in ended.out
 
 
-@virtual
-async def test_people_read_their_own_time_and_programs_utc(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=1) as w:
-        desk = Desk(w, tmp_path, zone=timezone(timedelta(hours=-3), "-03"))
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=11))
-        assert "  2026-02-28 22:00:00 -03  " in (await desk.types("list", DATABASE)).done.out
-        (one,) = (await desk.types("list", DATABASE, "--json")).done.json
-        assert one["created_at"] == "2026-03-01T01:00:00Z"
-        taken = (await desk.types("create", DATABASE)).done
-        assert taken.err.startswith("09:00:00 -03  sent; answer by 09:02:00 -03\n")
-        assert "UTC" not in taken.err
-        assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
+@staged(world, snapshot_seconds=1)
+async def test_people_read_their_own_time_and_programs_utc(w: World, tmp_path: Path) -> None:
+    desk = Desk(w, tmp_path, zone=timezone(timedelta(hours=-3), "-03"))
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=11))
+    assert "  2026-02-28 22:00:00 -03  " in (await desk.types("list", DATABASE)).done.out
+    (one,) = (await desk.types("list", DATABASE, "--json")).done.json
+    assert one["created_at"] == "2026-03-01T01:00:00Z"
+    taken = (await desk.types("create", DATABASE)).done
+    assert taken.err.startswith("09:00:00 -03  sent; answer by 09:02:00 -03\n")
+    assert "UTC" not in taken.err
+    assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
     for name, shown in ("CET", "CET"), ("W. Europe Standard Time", "+0100"), ("", "+0100"):
         assert zoned(START, timezone(timedelta(hours=1), name)) == f"2026-03-01 13:00:00 {shown}"
 
@@ -109,19 +107,18 @@ async def test_create_waits_for_exactly_its_snapshot(desk: Desk, w: World) -> No
 
 
 @pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
-@virtual
+@staged(world, snapshot_seconds=200)
 async def test_a_terminal_shows_a_live_line_and_colour_if_it_wants_any(
-    tmp_path: Path, environment: dict[str, str]
+    w: World, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    async with world(snapshot_seconds=200) as w:
-        desk = Desk(w, tmp_path, environment)
-        ended = (await desk.types("create", DATABASE, err=Terminal())).done
-        assert ("UTC  sent" in ended.err) is ("TERM" in environment), "a line of a log"
-        assert f"found snapshot {w.started()}" in ended.err
-        assert ("\x1b[1;36mhint:\x1b[0m" in ended.err) is (not environment)
-        desk.environment["SQUARECLOUD_API_KEY"] = ""
-        assert "\x1b" not in (await desk.types("list")).err
-        assert ("\x1b[1;31mError:\x1b[0m" in (await desk.types("list", err=Terminal())).err) is (not environment)
+    desk = Desk(w, tmp_path, environment)
+    ended = (await desk.types("create", DATABASE, err=Terminal())).done
+    assert ("UTC  sent" in ended.err) is ("TERM" in environment), "a line of a log"
+    assert f"found snapshot {w.started()}" in ended.err
+    assert ("\x1b[1;36mhint:\x1b[0m" in ended.err) is (not environment)
+    desk.environment["SQUARECLOUD_API_KEY"] = ""
+    assert "\x1b" not in (await desk.types("list")).err
+    assert ("\x1b[1;31mError:\x1b[0m" in (await desk.types("list", err=Terminal())).err) is (not environment)
 
 
 ENDS = {
@@ -136,27 +133,27 @@ ENDS = {
 
 @pytest.mark.parametrize("new", [(), ("--new",)])
 @pytest.mark.parametrize("end", ENDS)
-@virtual
-async def test_the_next_create_resumes_one_that_ended_early(tmp_path: Path, end: str, new: tuple[str, ...]) -> None:
+@at_desk(snapshot_seconds=300)
+async def test_the_next_create_resumes_one_that_ended_early(
+    desk: Desk, w: World, end: str, new: tuple[str, ...]
+) -> None:
     after, by, timeout = ENDS[end]
-    async with world(snapshot_seconds=300) as w:
-        desk = Desk(w, tmp_path)
-        command = ("create", DATABASE, "--json", "--timeout", timeout)
-        if by is signal.SIGKILL:
-            async with desk.killed(*command, *new):
-                await w.clock.sleep(after)
-        else:
-            ended = await (desk.interrupted(after, *command, *new, by=by) if by else desk.types(*command, *new))
-            assert ended.code == (128 + by if by else 1)
-            sent, said = ("202", "accepted (202), but is") if after > 90 else ("not awaited", "is not answered yet: ")
-            assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
-            assert said in ended.err
-            assert f"listed yet. The wait {'was interrupted' if by else 'ended after 2 min 30 s'}." in ended.err
-            where = "this machine, without `--new`," if new else "this machine"
-            assert f"`squarecloud-snapshots {' '.join(command)}` on {where} keeps waiting for it" in ended.err
-            assert "pulumi" not in ended.err
-        assert w.started() in (await desk.types("create", DATABASE)).done.out
-        assert len(w.posts) == 1
+    command = ("create", DATABASE, "--json", "--timeout", timeout)
+    if by is signal.SIGKILL:
+        async with desk.killed(*command, *new):
+            await w.clock.sleep(after)
+    else:
+        ended = await (desk.interrupted(after, *command, *new, by=by) if by else desk.types(*command, *new))
+        assert ended.code == (128 + by if by else 1)
+        sent, said = ("202", "accepted (202), but is") if after > 90 else ("not awaited", "is not answered yet: ")
+        assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
+        assert said in ended.err
+        assert f"listed yet. The wait {'was interrupted' if by else 'ended after 2 min 30 s'}." in ended.err
+        where = "this machine, without `--new`," if new else "this machine"
+        assert f"`squarecloud-snapshots {' '.join(command)}` on {where} keeps waiting for it" in ended.err
+        assert "pulumi" not in ended.err
+    assert w.started() in (await desk.types("create", DATABASE)).done.out
+    assert len(w.posts) == 1
 
 
 @virtual

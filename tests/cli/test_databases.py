@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, at_desk
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
 
 if TYPE_CHECKING:
@@ -24,33 +24,32 @@ if TYPE_CHECKING:
 BOTH = (DATABASE, OTHER_DATABASE)
 
 
-@virtual
-async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(tmp_path: Path) -> None:
-    async with world(databases=BOTH) as w:
-        w.emulator.add_database("c" * 32, name="shop", type="mysql")
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2))
-        new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic", size=5_000_000)
-        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(days=31))
-        w.emulator.stop_database(OTHER_DATABASE)
-        ended = (await Desk(w, tmp_path).types("databases")).done
-        assert [entry.kind for entry in w.emulator.journal] == ["me", "statuses", "list account"]
-        heading, first, second, third = ended.out.splitlines()
-        assert heading.split() == ["DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST", "SNAPSHOT", "AGE"]
-        assert re.fullmatch(rf"{DATABASE}  \S+ +postgres  yes      {new.version_id}  3 h", first)
-        assert second.split()[3:] == ["no", "none"]
-        assert third.split() == ["c" * 32, "shop", "mysql", "yes", "none"]
-        assert ended.err == ""
-        ended = (await Desk(w, tmp_path / "another").types("databases", "--json")).done
-        one = ended.json[0]
-        assert (one["id"], one["type"], one["running"]) == (DATABASE, "postgres", True)
-        newest = one["newest_snapshot"]
-        assert (newest["id"], newest["size"]) == (f"{DATABASE}/{new.version_id}", 5_000_000)
-        assert one["newest_age"] == pytest.approx(3 * 3600, abs=30)
-        assert 0 <= one["listing_age"] < 2
-        assert "http" not in ended.out
-        (file,) = (tmp_path / "another").glob("*.pages.json")
-        assert {"snapshots", "databases"} < set(json.loads(kept := file.read_text()))
-        assert not re.search("http|ignature", kept), "no download URL is kept in a file"
+@staged(world, databases=BOTH)
+async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(w: World, tmp_path: Path) -> None:
+    w.emulator.add_database("c" * 32, name="shop", type="mysql")
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2))
+    new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic", size=5_000_000)
+    w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(days=31))
+    w.emulator.stop_database(OTHER_DATABASE)
+    ended = (await Desk(w, tmp_path).types("databases")).done
+    assert [entry.kind for entry in w.emulator.journal] == ["me", "statuses", "list account"]
+    heading, first, second, third = ended.out.splitlines()
+    assert heading.split() == ["DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST", "SNAPSHOT", "AGE"]
+    assert re.fullmatch(rf"{DATABASE}  \S+ +postgres  yes      {new.version_id}  3 h", first)
+    assert second.split()[3:] == ["no", "none"]
+    assert third.split() == ["c" * 32, "shop", "mysql", "yes", "none"]
+    assert ended.err == ""
+    ended = (await Desk(w, tmp_path / "another").types("databases", "--json")).done
+    one = ended.json[0]
+    assert (one["id"], one["type"], one["running"]) == (DATABASE, "postgres", True)
+    newest = one["newest_snapshot"]
+    assert (newest["id"], newest["size"]) == (f"{DATABASE}/{new.version_id}", 5_000_000)
+    assert one["newest_age"] == pytest.approx(3 * 3600, abs=30)
+    assert 0 <= one["listing_age"] < 2
+    assert "http" not in ended.out
+    (file,) = (tmp_path / "another").glob("*.pages.json")
+    assert {"snapshots", "databases"} < set(json.loads(kept := file.read_text()))
+    assert not re.search("http|ignature", kept), "no download URL is kept in a file"
 
 
 @at_desk(databases=BOTH)
@@ -83,19 +82,18 @@ async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
 
 
 @pytest.mark.parametrize("code", ["ROUTE_NOT_FOUND", "INVALID_ID"])
-@virtual
-async def test_a_service_without_the_list_of_statuses_is_asked_for_each(tmp_path: Path, code: str) -> None:
-    async with world(databases=BOTH) as w:
-        w.emulator.add_fault(Fault(kind="statuses", status=404, code=code, times=None))
-        w.emulator.stop_database(OTHER_DATABASE)
-        ended = (await Desk(w, tmp_path).types("databases")).done
-        assert [line.split()[3] for line in ended.out.splitlines()[1:]] == ["yes", "no"]
-        # One that has more databases than requests left is not asked for minutes.
-        w.emulator.advance(100)
-        before = len(w.requests("status"))
-        ended = (await Desk(w, tmp_path, {"SQUARECLOUD_REQUESTS_PER_MINUTE": "4"}).types("databases", "--json")).done
-        assert [one["running"] for one in ended.json] == [None, None]
-        assert len(w.requests("status")) == before
+@staged(world, databases=BOTH)
+async def test_a_service_without_the_list_of_statuses_is_asked_for_each(w: World, tmp_path: Path, code: str) -> None:
+    w.emulator.add_fault(Fault(kind="statuses", status=404, code=code, times=None))
+    w.emulator.stop_database(OTHER_DATABASE)
+    ended = (await Desk(w, tmp_path).types("databases")).done
+    assert [line.split()[3] for line in ended.out.splitlines()[1:]] == ["yes", "no"]
+    # One that has more databases than requests left is not asked for minutes.
+    w.emulator.advance(100)
+    before = len(w.requests("status"))
+    ended = (await Desk(w, tmp_path, {"SQUARECLOUD_REQUESTS_PER_MINUTE": "4"}).types("databases", "--json")).done
+    assert [one["running"] for one in ended.json] == [None, None]
+    assert len(w.requests("status")) == before
 
 
 # The page of a moment ago ----------------------------------------------------------------------------------------------
@@ -130,12 +128,10 @@ async def test_a_kept_page_is_not_shown_for_what_it_lacks(desk: Desk) -> None:
     assert "as listed" not in ended.err
 
 
-@virtual
-async def test_programs_wait_for_a_new_page(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        w.emulator.add_snapshot(DATABASE)
-        await desk.types("list")
-        (one,) = (await desk.types("list", "--json", "--urls")).done.json
-        assert await w.download(one["download_url"])
-        assert w.clock.monotonic() > 20
+@at_desk()
+async def test_programs_wait_for_a_new_page(desk: Desk, w: World) -> None:
+    w.emulator.add_snapshot(DATABASE)
+    await desk.types("list")
+    (one,) = (await desk.types("list", "--json", "--urls")).done.json
+    assert await w.download(one["download_url"])
+    assert w.clock.monotonic() > 20

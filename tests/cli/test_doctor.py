@@ -14,7 +14,7 @@ from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE, UNSHARED, Finding, 
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import NAME, Store
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, START, world
 from tools.engine import OLDEST_INSTALLED
 
@@ -52,19 +52,18 @@ async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
     return findings(ended)
 
 
-@virtual
-async def test_doctor_needs_four_requests_if_all_is_well(tmp_path: Path) -> None:
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
-        ended = (await desk_of(w, tmp_path).types("doctor")).done
-        assert [entry.kind for entry in w.emulator.journal] == ["me", "service status", "list account", "database"]
-        assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
-            *("ok", "ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
-        ]
-        assert "15 of 16 left" in ended.out
-        assert "at most 30 min old" in ended.out
-        assert "pulumi-snapshots 1.2.3" in ended.out
-        assert ended.err == ""
+@staged(world)
+async def test_doctor_needs_four_requests_if_all_is_well(w: World, tmp_path: Path) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
+    ended = (await desk_of(w, tmp_path).types("doctor")).done
+    assert [entry.kind for entry in w.emulator.journal] == ["me", "service status", "list account", "database"]
+    assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
+        *("ok", "ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok")
+    ]
+    assert "15 of 16 left" in ended.out
+    assert "at most 30 min old" in ended.out
+    assert "pulumi-snapshots 1.2.3" in ended.out
+    assert ended.err == ""
 
 
 def full(w: World) -> None:
@@ -161,89 +160,82 @@ async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> N
 # The ledger --------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_doctor_checks_the_place_of_the_ledger(tmp_path: Path) -> None:
-    async with world() as w:
-        store, desk, shared = Store(w.clock), desk_of(w, tmp_path), tmp_path / "shared"
-        desk.place = store.bucket
-        good = "shared: s3://shared/here/service.ledger.json can be read and written, and a stale write is refused"
-        assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
-        store.ignores_marks = True
-        state, text, _ = (await checked(desk))["ledger"]
-        assert (state, "SQUARECLOUD_SHARED_STATE cannot be used" in text) == ("problem", True)
-        assert "Use a store whose conditional writes work" in text
-        store.ignores_marks = False
-        store.overwrite(NAME, b"?")
-        found = await checked(desk)
-        assert "it is damaged, or another program's" in found["ledger"][1]
-        assert found["runs"] == ("unknown", "the ledger cannot be read", "")
-        # A folder that machines share, and one that is none.
-        desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
-        state, text, _ = (await checked(desk))["ledger"]
-        assert (state, "there is no such folder" in text) == ("problem", True)
-        shared.mkdir()
-        assert re.fullmatch(
-            rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1]
-        )
-        (tmp_path / "state").write_text("a file where the folder should be")
-        state, text, _ = (await checked(desk_of(w, tmp_path / "state")))["ledger"]
-        assert (state, "Set SQUARECLOUD_STATE_DIR" in text) == ("problem", True)
-        assert "Nothing was started: what is sent must be written down there first." in text
+@staged(world)
+async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -> None:
+    store, desk, shared = Store(w.clock), desk_of(w, tmp_path), tmp_path / "shared"
+    desk.place = store.bucket
+    good = "shared: s3://shared/here/service.ledger.json can be read and written, and a stale write is refused"
+    assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
+    store.ignores_marks = True
+    state, text, _ = (await checked(desk))["ledger"]
+    assert (state, "SQUARECLOUD_SHARED_STATE cannot be used" in text) == ("problem", True)
+    assert "Use a store whose conditional writes work" in text
+    store.ignores_marks = False
+    store.overwrite(NAME, b"?")
+    found = await checked(desk)
+    assert "it is damaged, or another program's" in found["ledger"][1]
+    assert found["runs"] == ("unknown", "the ledger cannot be read", "")
+    # A folder that machines share, and one that is none.
+    desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
+    state, text, _ = (await checked(desk))["ledger"]
+    assert (state, "there is no such folder" in text) == ("problem", True)
+    shared.mkdir()
+    assert re.fullmatch(rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1])
+    (tmp_path / "state").write_text("a file where the folder should be")
+    state, text, _ = (await checked(desk_of(w, tmp_path / "state")))["ledger"]
+    assert (state, "Set SQUARECLOUD_STATE_DIR" in text) == ("problem", True)
+    assert "Nothing was started: what is sent must be written down there first." in text
 
 
-@virtual
-async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: Path) -> None:
-    async with world() as w:
-        store, desk = Store(w.clock), desk_of(w, tmp_path)
-        desk.place = store.bucket
-        w.emulator.block(1800)
-        assert (await checked(desk))["service"][0] == "problem"
-        w.emulator.block(0)
-        before = len(w.requests("me"))
-        state, text, advice = (await checked(desk))["service"]
-        assert (state, len(w.requests("me"))) == ("problem", before), "nothing is sent while a block is remembered"
-        assert ": not sent, since another" in text
-        assert "`squarecloud-snapshots doctor --forget-block`" in advice
-        store.refuses = "no right to write"
-        state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
-        assert (state, "no right to write" in text, "again" in advice) == ("problem", True, True)
-        store.refuses = ""
-        for said in ("forgotten: runs took it to last until 2026-03-01T12:30:", "no run remembers one"):
-            found = findings(await desk.types("doctor", "--json", "--forget-block"))
-            assert found["block"][1].startswith(said)
-            assert found["key"][0] == "ok"
-        assert "block" not in await checked(desk)
+@staged(world)
+async def test_a_block_that_was_lifted_early_is_forgotten_on_request(w: World, tmp_path: Path) -> None:
+    store, desk = Store(w.clock), desk_of(w, tmp_path)
+    desk.place = store.bucket
+    w.emulator.block(1800)
+    assert (await checked(desk))["service"][0] == "problem"
+    w.emulator.block(0)
+    before = len(w.requests("me"))
+    state, text, advice = (await checked(desk))["service"]
+    assert (state, len(w.requests("me"))) == ("problem", before), "nothing is sent while a block is remembered"
+    assert ": not sent, since another" in text
+    assert "`squarecloud-snapshots doctor --forget-block`" in advice
+    store.refuses = "no right to write"
+    state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
+    assert (state, "no right to write" in text, "again" in advice) == ("problem", True, True)
+    store.refuses = ""
+    for said in ("forgotten: runs took it to last until 2026-03-01T12:30:", "no run remembers one"):
+        found = findings(await desk.types("doctor", "--json", "--forget-block"))
+        assert found["block"][1].startswith(said)
+        assert found["key"][0] == "ok"
+    assert "block" not in await checked(desk)
 
 
-@virtual
-async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300) as w:
-        desk = desk_of(w, tmp_path)
-        assert (await checked(desk))["runs"] == ("ok", "none is under way", "")
-        await desk.types("create", DATABASE, "--timeout", "2m")
-        state, text, advice = (await checked(desk))["runs"]
-        assert (state, text) == ("ok", "1 under way or without a known end")
-        assert "`squarecloud-snapshots runs`" in advice
-        await w.clock.sleep(3 * 3600)
-        assert (await checked(desk))["runs"][0] == "note"
+@staged(world, snapshot_seconds=300)
+async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(w: World, tmp_path: Path) -> None:
+    desk = desk_of(w, tmp_path)
+    assert (await checked(desk))["runs"] == ("ok", "none is under way", "")
+    await desk.types("create", DATABASE, "--timeout", "2m")
+    state, text, advice = (await checked(desk))["runs"]
+    assert (state, text) == ("ok", "1 under way or without a known end")
+    assert "`squarecloud-snapshots runs`" in advice
+    await w.clock.sleep(3 * 3600)
+    assert (await checked(desk))["runs"][0] == "note"
 
 
-@virtual
-async def test_snapshots_missing_from_an_old_page_count_as_used(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=1) as w:
-        desk = desk_of(w, tmp_path)
-        assert (await checked(desk))["quota"][1].startswith("16 of 16")
-        await desk.types("create", DATABASE)
-        assert (await checked(desk))["quota"][1].startswith("15 of 16")
+@staged(world, snapshot_seconds=1)
+async def test_snapshots_missing_from_an_old_page_count_as_used(w: World, tmp_path: Path) -> None:
+    desk = desk_of(w, tmp_path)
+    assert (await checked(desk))["quota"][1].startswith("16 of 16")
+    await desk.types("create", DATABASE)
+    assert (await checked(desk))["quota"][1].startswith("15 of 16")
 
 
-@virtual
-async def test_a_narrow_terminal_shows_every_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@staged(world)
+async def test_a_narrow_terminal_shows_every_finding(w: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: 80)
-    async with world() as w:
-        out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
-        assert re.search(r"\?\s+scope snapshots:write\s+only a POST would show it, and none is sent\n", out)
-        assert max(map(len, out.splitlines())) <= 80
+    out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
+    assert re.search(r"\?\s+scope snapshots:write\s+only a POST would show it, and none is sent\n", out)
+    assert max(map(len, out.splitlines())) <= 80
 
 
 # What is installed ---------------------------------------------------------------------------------------------------

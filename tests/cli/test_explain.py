@@ -15,8 +15,7 @@ from pulumi_snapshots.engine import errors as engine_errors
 from pulumi_snapshots.errors.pages import keep_last, last_error, page_names, pages_about, summary
 from pulumi_snapshots.service import errors
 from tests.cli.typed import Desk, Terminal, at_desk
-from tests.support.virtual import virtual
-from tests.support.world import DATABASE, world
+from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,13 +84,11 @@ def test_the_last_error_can_be_that_of_a_run_of_pulumi(tmp_path: Path, monkeypat
     assert kept[0] == "Snapshot a/? failed."
 
 
-@virtual
-async def test_help_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    async with world() as w:
-        desk = Desk(w, tmp_path)
-        for typed in (["create", "--help"], ["help", "create"], ["--help"], ["help"]):
-            invocation = desk.invocation(StringIO(), StringIO())
-            assert commands.main(typed, "snapshots", standalone_mode=False, obj=invocation) == 0
+@at_desk()
+async def test_help_is_a_command(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    for typed in (["create", "--help"], ["help", "create"], ["--help"], ["help"]):
+        invocation = desk.invocation(StringIO(), StringIO())
+        assert commands.main(typed, "snapshots", standalone_mode=False, obj=invocation) == 0
     one, same, every, too = re.split(r"(?=^Usage)", capsys.readouterr().out, flags=re.MULTILINE)[1:]
     assert (one, every) == (same, too)
     assert "..." not in every.partition("Commands:")[2], "a summary is cut"

@@ -12,7 +12,7 @@ import pytest
 
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, world
 
 if TYPE_CHECKING:
@@ -55,58 +55,55 @@ def desk_of(w: World, tmp_path: Path, monitors: Monitors, **environment: str) ->
         ("ntfy+http://ours.example/t", ["http://ours.example/t"] * 4, ["min", "low", "min", "high"]),
     ],
 )
-@virtual
+@staged(world)
 async def test_a_monitor_hears_the_start_the_end_and_the_reason(
-    tmp_path: Path, url: str, paths: list[str], priorities: list[str | None]
+    w: World, tmp_path: Path, url: str, paths: list[str], priorities: list[str | None]
 ) -> None:
-    async with world() as w:
-        monitors = Monitors()
-        desk = desk_of(w, tmp_path, monitors)
-        done = await desk.types(*CREATE, "--notify", url)
-        assert done.code == 0, done.err
-        w.emulator.advance(3600)
-        w.emulator.fail_next_snapshot(DATABASE)
-        failed = await desk.types(*CREATE, "--notify", url)
-        assert failed.code == 1
-        assert [at for at, _, _ in monitors.told] == paths
-        assert [headers.get("priority") for _, _, headers in monitors.told] == priorities
-        words = [text for _, text, _ in monitors.told]
-        assert words[:3] == [f"squarecloud-snapshots create: {event}." for event in ("started", "done", "started")]
-        assert "SNAPSHOT_FAILED" in words[3]
-        assert words[3] in failed.err
-        assert "5ec2e7" not in failed.err
-        assert all("authorization" not in headers for _, _, headers in monitors.told)
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors)
+    done = await desk.types(*CREATE, "--notify", url)
+    assert done.code == 0, done.err
+    w.emulator.advance(3600)
+    w.emulator.fail_next_snapshot(DATABASE)
+    failed = await desk.types(*CREATE, "--notify", url)
+    assert failed.code == 1
+    assert [at for at, _, _ in monitors.told] == paths
+    assert [headers.get("priority") for _, _, headers in monitors.told] == priorities
+    words = [text for _, text, _ in monitors.told]
+    assert words[:3] == [f"squarecloud-snapshots create: {event}." for event in ("started", "done", "started")]
+    assert "SNAPSHOT_FAILED" in words[3]
+    assert words[3] in failed.err
+    assert "5ec2e7" not in failed.err
+    assert all("authorization" not in headers for _, _, headers in monitors.told)
 
 
 @pytest.mark.parametrize("command", [CREATE, ("archive", f"{DATABASE}/latest"), ("status",), ("drill", DATABASE)])
-@virtual
-async def test_every_job_of_a_backup_says_what_stopped_it(tmp_path: Path, command: tuple[str, ...]) -> None:
-    async with world() as w:
-        monitors = Monitors()
-        desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word")
-        del desk.environment["SQUARECLOUD_API_KEY"]
-        more = {
-            "archive": (f"{tmp_path}/x.zip",),
-            "drill": (
-                *("--scratch", "b" * 32, "--overwrite-scratch"),
-                *("--password-env", "PASSWORD", "--check", "select 1 == 1"),
-            ),
-        }
-        ended = await desk.types(*command, *more.get(command[0], ()))
-        assert ended.code == 1
-        (start, _, _), (end, why, _) = monitors.told
-        assert (start, end) == (f"{CHECKS}/start", f"{CHECKS}/fail")
-        assert "SQUARECLOUD_API_KEY" in why
+@staged(world)
+async def test_every_job_of_a_backup_says_what_stopped_it(w: World, tmp_path: Path, command: tuple[str, ...]) -> None:
+    monitors = Monitors()
+    desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word")
+    del desk.environment["SQUARECLOUD_API_KEY"]
+    more = {
+        "archive": (f"{tmp_path}/x.zip",),
+        "drill": (
+            *("--scratch", "b" * 32, "--overwrite-scratch"),
+            *("--password-env", "PASSWORD", "--check", "select 1 == 1"),
+        ),
+    }
+    ended = await desk.types(*command, *more.get(command[0], ()))
+    assert ended.code == 1
+    (start, _, _), (end, why, _) = monitors.told
+    assert (start, end) == (f"{CHECKS}/start", f"{CHECKS}/fail")
+    assert "SQUARECLOUD_API_KEY" in why
 
 
-@virtual
-async def test_a_monitor_hears_of_a_job_that_was_interrupted(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300.0) as w:
-        monitors = Monitors()
-        ended = await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)
-        assert ended.code == 130
-        assert monitors.told[-1][0] == f"{CHECKS}/fail"
-        assert "interrupted" in monitors.told[-1][1]
+@staged(world, snapshot_seconds=300.0)
+async def test_a_monitor_hears_of_a_job_that_was_interrupted(w: World, tmp_path: Path) -> None:
+    monitors = Monitors()
+    ended = await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)
+    assert ended.code == 130
+    assert monitors.told[-1][0] == f"{CHECKS}/fail"
+    assert "interrupted" in monitors.told[-1][1]
 
 
 @pytest.mark.parametrize(
@@ -120,29 +117,27 @@ async def test_a_monitor_hears_of_a_job_that_was_interrupted(tmp_path: Path) -> 
         ([1], 3, ""),
     ],
 )
-@virtual
+@staged(world, snapshot_seconds=2.0)
 async def test_a_monitor_that_does_not_hear_it_only_warns_and_its_url_is_not_shown(
-    tmp_path: Path, statuses: list[int], sent: int, why: str
+    w: World, tmp_path: Path, statuses: list[int], sent: int, why: str
 ) -> None:
-    async with world(snapshot_seconds=2.0) as w:
-        monitors = Monitors(statuses)
-        began = anyio.current_time()
-        ended = (await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)).done
-        assert anyio.current_time() - began < 60
-        warning = f"warning: the URL of --notify did not hear that this done: {why}." if why else ""
-        assert [line for line in ended.err.splitlines() if "notify" in line] == [warning] * bool(why)
-        assert len(monitors.told) == sent
-        assert "5ec2e7" not in ended.err + ended.out
+    monitors = Monitors(statuses)
+    began = anyio.current_time()
+    ended = (await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)).done
+    assert anyio.current_time() - began < 60
+    warning = f"warning: the URL of --notify did not hear that this done: {why}." if why else ""
+    assert [line for line in ended.err.splitlines() if "notify" in line] == [warning] * bool(why)
+    assert len(monitors.told) == sent
+    assert "5ec2e7" not in ended.err + ended.out
 
 
 @pytest.mark.parametrize("url", ["hc.example/5ec2e7", "ftp://x/5ec2e7", "https:///5ec2e7", "https://x:99999/5ec2e7"])
-@virtual
-async def test_what_is_no_url_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
-    async with world() as w:
-        ended = await desk_of(w, tmp_path, Monitors()).types(*CREATE, "--notify", url)
-        assert (ended.code, w.emulator.journal) == (2, [])
-        assert "must be a URL that begins with https:// or http://" in ended.err
-        assert "5ec2e7" not in ended.err
+@staged(world)
+async def test_what_is_no_url_is_refused_and_not_shown(w: World, tmp_path: Path, url: str) -> None:
+    ended = await desk_of(w, tmp_path, Monitors()).types(*CREATE, "--notify", url)
+    assert (ended.code, w.emulator.journal) == (2, [])
+    assert "must be a URL that begins with https:// or http://" in ended.err
+    assert "5ec2e7" not in ended.err
 
 
 # A service that does not answer ----------------------------------------------------------------------------------------
@@ -151,18 +146,17 @@ async def test_what_is_no_url_is_refused_and_not_shown(tmp_path: Path, url: str)
 @pytest.mark.parametrize(
     "fault", [{"delay": 1000.0, "when": "before"}, {"status": 503}, {"drop": True}, {"html": 502}, {"no_connect": True}]
 )
-@virtual
+@staged(world)
 async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
-    tmp_path: Path, fault: dict[str, Any]
+    w: World, tmp_path: Path, fault: dict[str, Any]
 ) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(times=None, **fault))
-        began = anyio.current_time()
-        ended = await Desk(w, tmp_path).types("status")
-        assert ended.code == 1
-        assert "GET /users/me" in ended.err
-        assert anyio.current_time() - began < 15
-        assert len(w.emulator.journal) <= 3
+    w.emulator.add_fault(Fault(times=None, **fault))
+    began = anyio.current_time()
+    ended = await Desk(w, tmp_path).types("status")
+    assert ended.code == 1
+    assert "GET /users/me" in ended.err
+    assert anyio.current_time() - began < 15
+    assert len(w.emulator.journal) <= 3
 
 
 @pytest.mark.parametrize(
@@ -179,14 +173,15 @@ async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
         (["degraded"], ""),
     ],
 )
-@virtual
-async def test_an_error_says_if_the_service_itself_reports_an_outage(tmp_path: Path, answer: Any, said: str) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="service status", body=json.dumps(answer), times=None))
-        w.emulator.add_fault(Fault(kind="me", status=503, code="CLUSTER_UNAVAILABLE", times=None))
-        for _ in range(2):
-            ended = await Desk(w, tmp_path).types("status")
-            (error,) = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
-            assert error.endswith(f"cluster is not available{said}.")
-        asked = [each for each in w.emulator.journal if each.kind == "service status"]
-        assert [each.key for each in asked] == ["none", "none"], "the key is not shown to a route that needs none"
+@staged(world)
+async def test_an_error_says_if_the_service_itself_reports_an_outage(
+    w: World, tmp_path: Path, answer: Any, said: str
+) -> None:
+    w.emulator.add_fault(Fault(kind="service status", body=json.dumps(answer), times=None))
+    w.emulator.add_fault(Fault(kind="me", status=503, code="CLUSTER_UNAVAILABLE", times=None))
+    for _ in range(2):
+        ended = await Desk(w, tmp_path).types("status")
+        (error,) = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
+        assert error.endswith(f"cluster is not available{said}.")
+    asked = [each for each in w.emulator.journal if each.kind == "service status"]
+    assert [each.key for each in asked] == ["none", "none"], "the key is not shown to a route that needs none"

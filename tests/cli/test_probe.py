@@ -20,7 +20,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Terminal
 from tests.support.ledger_places import Store
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
 if TYPE_CHECKING:
@@ -247,15 +247,14 @@ async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certa
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", OTHER_DATABASE + "\n"])
-@virtual
-async def test_without_the_typed_id_nothing_is_sent(tmp_path: Path, typed: str) -> None:
-    async with world(databases=ALL) as w:
-        for stdin in (Terminal(typed), None):
-            assert (await at(w, tmp_path).types("probe", DATABASE, typed=stdin)).code == 2
-        ended = await probed(at(w, tmp_path), tmp_path, *RESTORES)
-        assert ended.code == 2
-        assert f"--yes {OTHER_DATABASE} to OVERWRITE" in ended.err
-        assert not w.emulator.journal
+@staged(world, databases=ALL)
+async def test_without_the_typed_id_nothing_is_sent(w: World, tmp_path: Path, typed: str) -> None:
+    for stdin in (Terminal(typed), None):
+        assert (await at(w, tmp_path).types("probe", DATABASE, typed=stdin)).code == 2
+    ended = await probed(at(w, tmp_path), tmp_path, *RESTORES)
+    assert ended.code == 2
+    assert f"--yes {OTHER_DATABASE} to OVERWRITE" in ended.err
+    assert not w.emulator.journal
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240  a test's own
 
 
@@ -382,16 +381,15 @@ async def test_a_run_waits_for_no_snapshot_of_another(tmp_path: Path, when: str)
 
 
 @pytest.mark.parametrize("fault", [{"no_connect": True}, {"html": 503}, {"drop": True}, None], ids=str)
-@virtual
+@staged(world, plan_memory_mb=256)
 async def test_a_service_that_does_not_answer_and_a_small_plan_get_no_create(
-    tmp_path: Path, fault: dict[str, Any] | None
+    w: World, tmp_path: Path, fault: dict[str, Any] | None
 ) -> None:
-    async with world(plan_memory_mb=256) as w:
-        if fault is not None:
-            w.emulator.add_fault(Fault(**fault, times=None))
-        small = "allows 2 snapshots in 24 hours, and this run takes 2"
-        await fails(w, tmp_path, "Nothing was started.", "" if fault else small)
-        assert not w.posts
+    if fault is not None:
+        w.emulator.add_fault(Fault(**fault, times=None))
+    small = "allows 2 snapshots in 24 hours, and this run takes 2"
+    await fails(w, tmp_path, "Nothing was started.", "" if fault else small)
+    assert not w.posts
 
 
 @virtual
@@ -404,24 +402,22 @@ async def test_a_lost_answer_is_resolved_by_the_listing(tmp_path: Path) -> None:
         assert left_is_true(w, report)
 
 
-@virtual
-async def test_a_report_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
-    async with world() as w:
-        file = "/proc/nowhere/report.json"
-        ended = await at(w, tmp_path).types("probe", DATABASE, "--yes", DATABASE, "--report", file)
-        assert ended.code == 1
-        assert "report cannot be written to" in ended.err
-        assert not w.emulator.journal
+@staged(world)
+async def test_a_report_that_cannot_be_written_starts_nothing(w: World, tmp_path: Path) -> None:
+    file = "/proc/nowhere/report.json"
+    ended = await at(w, tmp_path).types("probe", DATABASE, "--yes", DATABASE, "--report", file)
+    assert ended.code == 1
+    assert "report cannot be written to" in ended.err
+    assert not w.emulator.journal
 
 
-@virtual
-async def test_a_run_that_cannot_write_down_what_it_sends_starts_nothing(tmp_path: Path) -> None:
-    async with world() as w:
-        desk, store = at(w, tmp_path), Store(w.clock)
-        desk.place, store.refuses = store.bucket, "no rights"
-        nothing = "Nothing was started: what is sent must be written down there first."
-        assert (await fails(w, tmp_path, "no rights", nothing, desk=desk))["left"] == {}
-        assert not w.posts
+@staged(world)
+async def test_a_run_that_cannot_write_down_what_it_sends_starts_nothing(w: World, tmp_path: Path) -> None:
+    desk, store = at(w, tmp_path), Store(w.clock)
+    desk.place, store.refuses = store.bucket, "no rights"
+    nothing = "Nothing was started: what is sent must be written down there first."
+    assert (await fails(w, tmp_path, "no rights", nothing, desk=desk))["left"] == {}
+    assert not w.posts
 
 
 # Secrets ---------------------------------------------------------------------------------------------------------------

@@ -12,16 +12,18 @@ import pytest
 from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
-from tests.cli.typed import Desk
+from tests.cli.typed import Desk, at_desk
 from tests.ledger.test_machines import Team
 from tests.support.guarding import Machine
 from tests.support.ledger_places import Store
 from tests.support.memory import Memory
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.world import World
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)
@@ -35,38 +37,34 @@ async def listed(desk: Desk) -> list[Any]:
     return found
 
 
-@virtual
-async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300) as w:
-        desk = Desk(w, tmp_path)
-        assert "nothing is under way" in (await desk.types("runs")).done.err
-        async with desk.killed("create", DATABASE, "--timeout", "10m"):
-            await w.clock.sleep(50)
-            (one,) = await listed(desk)
-            assert (one["database_id"], one["by"]) == (DATABASE, "squarecloud-snapshots create")
-            assert one["since"].startswith("2026-03-01T12:00:0")
-            assert one["state"] == "not answered yet"
-            await w.clock.sleep(50)
+@at_desk(snapshot_seconds=300)
+async def test_a_killed_run_is_listed_with_what_resumes_it(desk: Desk, w: World) -> None:
+    assert "nothing is under way" in (await desk.types("runs")).done.err
+    async with desk.killed("create", DATABASE, "--timeout", "10m"):
+        await w.clock.sleep(50)
         (one,) = await listed(desk)
-        assert one["state"] == "accepted, not listed yet"
-        assert one["until"].startswith("2026-03-01T14:00:0"), "by when every listing shows it"
-        resumes = (
-            f"running `squarecloud-snapshots create {DATABASE}` again on this machine resumes it, and sends nothing"
-        )
-        assert one["then"] == f"unless it is still running: {resumes}"
-        shown = (await desk.types("runs")).done.out
-        assert shown.splitlines()[:6] == [
-            DATABASE,
-            "  what   snapshot",
-            "  by     squarecloud-snapshots create",
-            "  since  2026-03-01 12:00:00 UTC",
-            "  until  2026-03-01 14:00:00 UTC at the latest: others wait for it until then",
-            "  state  accepted, not listed yet",
-        ]
-        assert " ".join(shown.split()).endswith(resumes)
-        await w.clock.sleep(3 * 3600)
-        (one,) = await listed(desk)
-        assert one["then"] == "the next snapshot of that database forgets it"
+        assert (one["database_id"], one["by"]) == (DATABASE, "squarecloud-snapshots create")
+        assert one["since"].startswith("2026-03-01T12:00:0")
+        assert one["state"] == "not answered yet"
+        await w.clock.sleep(50)
+    (one,) = await listed(desk)
+    assert one["state"] == "accepted, not listed yet"
+    assert one["until"].startswith("2026-03-01T14:00:0"), "by when every listing shows it"
+    resumes = f"running `squarecloud-snapshots create {DATABASE}` again on this machine resumes it, and sends nothing"
+    assert one["then"] == f"unless it is still running: {resumes}"
+    shown = (await desk.types("runs")).done.out
+    assert shown.splitlines()[:6] == [
+        DATABASE,
+        "  what   snapshot",
+        "  by     squarecloud-snapshots create",
+        "  since  2026-03-01 12:00:00 UTC",
+        "  until  2026-03-01 14:00:00 UTC at the latest: others wait for it until then",
+        "  state  accepted, not listed yet",
+    ]
+    assert " ".join(shown.split()).endswith(resumes)
+    await w.clock.sleep(3 * 3600)
+    (one,) = await listed(desk)
+    assert one["then"] == "the next snapshot of that database forgets it"
 
 
 OWNERS = {
@@ -80,83 +78,80 @@ OWNERS = {
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-@virtual
-async def test_each_owner_of_a_request_reads_what_ends_it(tmp_path: Path, owner: str | None) -> None:
+@staged(world)
+async def test_each_owner_of_a_request_reads_what_ends_it(w: World, tmp_path: Path, owner: str | None) -> None:
     by, then = OWNERS[owner]
-    async with world() as w:
-        store, request = Store(w.clock), Request(START - HOUR, "202", 1800.0, "an id")
-        attempt = Attempt(
-            "snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved="pending" in then, account="a"
-        )
-        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
-        (one,) = await listed(Desk(w, tmp_path, place=store.bucket))
-        assert (one["by"], one["owner"], one["account"]) == (by, owner, "a")
-        assert then in one["then"]
+    store, request = Store(w.clock), Request(START - HOUR, "202", 1800.0, "an id")
+    attempt = Attempt(
+        "snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved="pending" in then, account="a"
+    )
+    await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+    (one,) = await listed(Desk(w, tmp_path, place=store.bucket))
+    assert (one["by"], one["owner"], one["account"]) == (by, owner, "a")
+    assert then in one["then"]
 
 
-@virtual
-async def test_a_drill_and_a_block_are_listed_until_when_others_wait(tmp_path: Path) -> None:
-    async with world() as w:
-        store = Store(w.clock)
-        desk = Desk(w, tmp_path, place=store.bucket)
-        request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
-        attempt = Attempt(
-            "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", "x",
-            held_until=START + timedelta(minutes=1), ended_at=START,
-        )  # fmt: skip
-        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
-        await store.bucket().edit(
-            lambda document: document.update(accounts={"b": {"blocks": {"": (START + HOUR).timestamp(), "read": 5}}})
-        )
-        drill, block = await listed(desk)
-        assert (drill["what"], drill["state"]) == (f"restore of {DATABASE}/v", "its checks are under way")
-        assert (drill["until"], drill["then"]) == ("2026-03-01T12:01:00Z", "nothing to do")
-        assert (block["what"], block["until"], block["account"]) == ("block", "2026-03-01T13:00:00Z", "b")
-        assert "doctor --forget-block" in block["then"]
-        assert "the service has blocked the account" in (await desk.types("runs")).done.out
+@staged(world)
+async def test_a_drill_and_a_block_are_listed_until_when_others_wait(w: World, tmp_path: Path) -> None:
+    store = Store(w.clock)
+    desk = Desk(w, tmp_path, place=store.bucket)
+    request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
+    attempt = Attempt(
+        "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", "x",
+        held_until=START + timedelta(minutes=1), ended_at=START,
+    )  # fmt: skip
+    await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+    await store.bucket().edit(
+        lambda document: document.update(accounts={"b": {"blocks": {"": (START + HOUR).timestamp(), "read": 5}}})
+    )
+    drill, block = await listed(desk)
+    assert (drill["what"], drill["state"]) == (f"restore of {DATABASE}/v", "its checks are under way")
+    assert (drill["until"], drill["then"]) == ("2026-03-01T12:01:00Z", "nothing to do")
+    assert (block["what"], block["until"], block["account"]) == ("block", "2026-03-01T13:00:00Z", "b")
+    assert "doctor --forget-block" in block["then"]
+    assert "the service has blocked the account" in (await desk.types("runs")).done.out
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
-@virtual
-async def test_the_row_of_a_run_that_waits_says_what_runs_says(tmp_path: Path, kind: str) -> None:
+@staged(world, snapshot_seconds=900, restore_seconds=900.0, cache_world="invalidated")
+async def test_the_row_of_a_run_that_waits_says_what_runs_says(w: World, tmp_path: Path, kind: str) -> None:
     """Another machine was killed; this one waits for what it had requested."""
-    async with world(snapshot_seconds=900, restore_seconds=900.0, cache_world="invalidated") as w:
-        team, row = Team(w), Row()
-        version = w.emulator.add_snapshot(DATABASE).version_id
-        await w.clock.sleep(4000)
-        first, other = partial(team.restore, version), partial(team.restore, version, owner=ANOTHER, triggers=["v2"])
-        if kind == "snapshot":
-            first, other = team.create, partial(team.create, owner=ANOTHER, timeout="30m")  # type: ignore[assignment]  # alike
-        assert await w.killed(95, first, team.machine())
-        async with anyio.create_task_group() as waiting:
-            waiting.start_soon(partial(other, row=row))
-            await w.clock.sleep(60)
-            waiting.cancel_scope.cancel()
-        (shown,) = [text for text in row.shown if "waiting for an earlier" in text][-1:]
-        assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
-        (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
-        assert f"{one['by']} requested one ({one['state']}); {one['then']}" in shown
+    team, row = Team(w), Row()
+    version = w.emulator.add_snapshot(DATABASE).version_id
+    await w.clock.sleep(4000)
+    first, other = partial(team.restore, version), partial(team.restore, version, owner=ANOTHER, triggers=["v2"])
+    if kind == "snapshot":
+        first, other = team.create, partial(team.create, owner=ANOTHER, timeout="30m")  # type: ignore[assignment]  # alike
+    assert await w.killed(95, first, team.machine())
+    async with anyio.create_task_group() as waiting:
+        waiting.start_soon(partial(other, row=row))
+        await w.clock.sleep(60)
+        waiting.cancel_scope.cancel()
+    (shown,) = [text for text in row.shown if "waiting for an earlier" in text][-1:]
+    assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
+    (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
+    assert f"{one['by']} requested one ({one['state']}); {one['then']}" in shown
 
 
-@virtual
-async def test_an_up_that_waits_for_an_interrupted_create_names_the_command_that_resumes_it(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=900) as w:
-        place, address = Memory(w.clock), w.emulator.base_url
-        async with Desk(w, tmp_path, place=lambda: place).killed("create", DATABASE):
-            await w.clock.sleep(100)
-        w.emulator.base_url = address
-        up = Machine(w, place).program()
-        await up.change("update of Server shop", timeout=120.0)
-        assert f"`squarecloud-snapshots create {DATABASE}` resumes it." in up.told("update of Server shop")
+@staged(world, snapshot_seconds=900)
+async def test_an_up_that_waits_for_an_interrupted_create_names_the_command_that_resumes_it(
+    w: World, tmp_path: Path
+) -> None:
+    place, address = Memory(w.clock), w.emulator.base_url
+    async with Desk(w, tmp_path, place=lambda: place).killed("create", DATABASE):
+        await w.clock.sleep(100)
+    w.emulator.base_url = address
+    up = Machine(w, place).program()
+    await up.change("update of Server shop", timeout=120.0)
+    assert f"`squarecloud-snapshots create {DATABASE}` resumes it." in up.told("update of Server shop")
 
 
-@virtual
-async def test_no_run_waits_without_an_end() -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=900) as w:
-        row = Row()
-        async with anyio.create_task_group() as runs:
-            for database in (DATABASE, OTHER_DATABASE):
-                runs.start_soon(partial(Team(w).create, w.session, database_id=database, row=row, timeout="30m"))
-            await w.clock.sleep(1)
-            runs.cancel_scope.cancel()
-        assert any(text == "queued, until 12:30:00 UTC at most" for text in row.shown), row.shown
+@staged(world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=900)
+async def test_no_run_waits_without_an_end(w: World) -> None:
+    row = Row()
+    async with anyio.create_task_group() as runs:
+        for database in (DATABASE, OTHER_DATABASE):
+            runs.start_soon(partial(Team(w).create, w.session, database_id=database, row=row, timeout="30m"))
+        await w.clock.sleep(1)
+        runs.cancel_scope.cancel()
+    assert any(text == "queued, until 12:30:00 UTC at most" for text in row.shown), row.shown

@@ -18,7 +18,7 @@ from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, at_desk
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
 
 if TYPE_CHECKING:
@@ -55,32 +55,31 @@ async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(desk
     assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
 
 
-@virtual
-async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(tmp_path: Path) -> None:
-    async with world(databases=BOTH, cache_world="invalidated") as w:
-        place = Memory(w.clock)
-        await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/before")
-        before = w.newest().version_id
-        desk = Desk(w, tmp_path, place=lambda: place)
-        at_once = (await desk.types("status")).out
-        assert (
-            f"from before update of Server shop: 2026-03-01 12:00:00 UTC\n  squarecloud-snapshots restore {DATABASE}/{before}\n"
-            in at_once
-        )
-        assert at_once.count(str(before)) == 1
-        await w.clock.sleep(7200)
-        newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
-        await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, Drilled("2026-02-27T12:00:00Z", 75.0))
-        said = (await desk.types("status")).out.splitlines()[4:-1]
-        assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
-            "NAME: from before update of Server shop: 2026-03-01 12:00:00 UTC\n"
-            f"  squarecloud-snapshots restore {DATABASE}/{before}\n"
-            "NAME: the newest snapshot was taken on 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
-            f"  squarecloud-snapshots restore {DATABASE}/{newest}\n\n"
-            "NAME: there is nothing to go back to\n"
-        )
-        one, other = (await desk.types("status", "--json")).json["databases"]
-        assert (one["before_last_change"], other["before_last_change"]) == (f"{DATABASE}/{before}", None)
+@staged(world, databases=BOTH, cache_world="invalidated")
+async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(w: World, tmp_path: Path) -> None:
+    place = Memory(w.clock)
+    await Machine(w, place).program().change("update of Server shop", guard="acme/shop/dev/before")
+    before = w.newest().version_id
+    desk = Desk(w, tmp_path, place=lambda: place)
+    at_once = (await desk.types("status")).out
+    assert (
+        f"from before update of Server shop: 2026-03-01 12:00:00 UTC\n  squarecloud-snapshots restore {DATABASE}/{before}\n"
+        in at_once
+    )
+    assert at_once.count(str(before)) == 1
+    await w.clock.sleep(7200)
+    newest = w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1)).version_id
+    await note_last_drill(Ledger(place, ServiceClock(w.clock)), DATABASE, Drilled("2026-02-27T12:00:00Z", 75.0))
+    said = (await desk.types("status")).out.splitlines()[4:-1]
+    assert re.sub(r"postgres-\w+", "NAME", "\n".join(said)) == (
+        "NAME: from before update of Server shop: 2026-03-01 12:00:00 UTC\n"
+        f"  squarecloud-snapshots restore {DATABASE}/{before}\n"
+        "NAME: the newest snapshot was taken on 2026-03-01 13:00:00 UTC; a restore was proved on 2026-02-27 12:00:00 UTC, in 1 min 15 s\n"
+        f"  squarecloud-snapshots restore {DATABASE}/{newest}\n\n"
+        "NAME: there is nothing to go back to\n"
+    )
+    one, other = (await desk.types("status", "--json")).json["databases"]
+    assert (one["before_last_change"], other["before_last_change"]) == (f"{DATABASE}/{before}", None)
 
 
 @at_desk(snapshot_seconds=300)

@@ -14,7 +14,7 @@ import pytest
 from pulumi_snapshots.cli.terminal.output import printable
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, at_desk
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
@@ -84,40 +84,39 @@ TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] =
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 @each_command
-@virtual
-async def test_each_trouble_is_one_error_that_says_what_to_do(tmp_path: Path, command: str, trouble: str) -> None:
+@staged(world)
+async def test_each_trouble_is_one_error_that_says_what_to_do(
+    w: World, tmp_path: Path, command: str, trouble: str
+) -> None:
     environment, fault, said, sent = TROUBLE[trouble]
-    async with world() as w:
-        if fault:
-            w.emulator.add_fault(fault)
-        ended = await typed(w, tmp_path, command, **environment)
-        assert ended.code == 1
-        assert all(words in ended.err for words in said)
-        assert sent is None or len(w.emulator.journal) == sent
+    if fault:
+        w.emulator.add_fault(fault)
+    ended = await typed(w, tmp_path, command, **environment)
+    assert ended.code == 1
+    assert all(words in ended.err for words in said)
+    assert sent is None or len(w.emulator.journal) == sent
 
 
 @pytest.mark.parametrize("command", [name for name in ASKING if name not in {"list", "databases", "status"}])
-@virtual
-async def test_an_unknown_database_or_version_is_an_error(tmp_path: Path, command: str) -> None:
-    async with world(databases=(OTHER_DATABASE,)) as w:
+@staged(world, databases=(OTHER_DATABASE,))
+async def test_an_unknown_database_or_version_is_an_error(w: World, tmp_path: Path, command: str) -> None:
+    ended = await typed(w, tmp_path, command)
+    assert (ended.code, "account has no such database" in ended.err) == (1, True)
+    w.emulator.add_database(DATABASE)
+    if SNAPSHOT in ASKING[command]:
         ended = await typed(w, tmp_path, command)
-        assert (ended.code, "account has no such database" in ended.err) == (1, True)
-        w.emulator.add_database(DATABASE)
-        if SNAPSHOT in ASKING[command]:
-            ended = await typed(w, tmp_path, command)
-            assert ended.code == 1
-            assert f"service lists no snapshot {VERSION} of database {DATABASE}" in ended.err
+        assert ended.code == 1
+        assert f"service lists no snapshot {VERSION} of database {DATABASE}" in ended.err
 
 
 @each_command
-@virtual
-async def test_a_signal_ends_a_command_that_gets_no_answer(tmp_path: Path, command: str) -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(delay=10_000, times=None))
-        ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command))
-        assert ended.code == 130
-        assert "interrupted" in ended.err
-        assert w.clock.monotonic() < 10
+@staged(world)
+async def test_a_signal_ends_a_command_that_gets_no_answer(w: World, tmp_path: Path, command: str) -> None:
+    w.emulator.add_fault(Fault(delay=10_000, times=None))
+    ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command))
+    assert ended.code == 130
+    assert "interrupted" in ended.err
+    assert w.clock.monotonic() < 10
 
 
 # Wrong arguments -----------------------------------------------------------------------------------------------------

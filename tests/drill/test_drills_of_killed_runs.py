@@ -14,7 +14,7 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from squarecloud_emulator import Fault
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, drill_scene
 from tests.support.engine_calls import Stack
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
@@ -44,194 +44,183 @@ def slow(at: DrillScene) -> None:
 @pytest.mark.parametrize("later", [1.0, 5 * DAY], ids=["at once", "days later"])
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("first", [True, False], ids=["the first drill", "a later one"])
-@virtual
-async def test_a_killed_drill_is_not_restored_twice(moment: str, later: float, *, first: bool) -> None:
-    async with drill_scene() as at:
-        if not first:
-            await at.up(checks=TWO)
-            await anyio.sleep(HOUR)
-        before = at.accepted
-        given: dict[str, Any] = {"checks": TWO, "triggers": [] if first else ["again"]}
-        slow(at)
-        assert await at.killed(MOMENTS[moment], **given)
-        assert at.accepted == before + (moment != "before its request")
-        assert len(at.databases.asked) == (0 if first else 2) + max(0, list(MOMENTS).index(moment) - 3)
-        await anyio.sleep(later)
-        if later > HOUR and moment in {"before its answer", "while it is restored"}:  # the service has forgotten it
-            again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on."
-            await at.fails("what it holds now is not known", again, restores=before + 1, **given)
-            return
-        kept = await at.passes(restores=before + 1, **given)
-        assert kept["last_good"]["drilled_at"] == kept["drilled_at"]
-        await at.passes(restores=before + 1, **given)
-        assert all(each.proved for each in await at.session.ledger.attempts())
+@staged(drill_scene)
+async def test_a_killed_drill_is_not_restored_twice(at: DrillScene, moment: str, later: float, *, first: bool) -> None:
+    if not first:
+        await at.up(checks=TWO)
+        await anyio.sleep(HOUR)
+    before = at.accepted
+    given: dict[str, Any] = {"checks": TWO, "triggers": [] if first else ["again"]}
+    slow(at)
+    assert await at.killed(MOMENTS[moment], **given)
+    assert at.accepted == before + (moment != "before its request")
+    assert len(at.databases.asked) == (0 if first else 2) + max(0, list(MOMENTS).index(moment) - 3)
+    await anyio.sleep(later)
+    if later > HOUR and moment in {"before its answer", "while it is restored"}:  # the service has forgotten it
+        again = f"`pulumi up --refresh --replace '{DRILLER}'` drills again, from the restore on."
+        await at.fails("what it holds now is not known", again, restores=before + 1, **given)
+        return
+    kept = await at.passes(restores=before + 1, **given)
+    assert kept["last_good"]["drilled_at"] == kept["drilled_at"]
+    await at.passes(restores=before + 1, **given)
+    assert all(each.proved for each in await at.session.ledger.attempts())
 
 
 @pytest.mark.parametrize("moment", [45.0, 128.0], ids=["restoring", "checking"])
-@virtual
-async def test_another_machine_at_the_same_place_resumes_it(moment: float) -> None:
-    async with drill_scene() as at:
-        slow(at)
-        assert await at.killed(moment, checks=TWO)
-        at.on_another_machine()
-        await at.up(checks=TWO, saves=False)
-        assert (at.error, at.accepted) == ("", 1)
-        kept = await at.passes(checks=TWO, restores=1)
-        assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == kept["drilled_at"]
+@staged(drill_scene)
+async def test_another_machine_at_the_same_place_resumes_it(at: DrillScene, moment: float) -> None:
+    slow(at)
+    assert await at.killed(moment, checks=TWO)
+    at.on_another_machine()
+    await at.up(checks=TWO, saves=False)
+    assert (at.error, at.accepted) == ("", 1)
+    kept = await at.passes(checks=TWO, restores=1)
+    assert (await last_drills(at.session.ledger))[DATABASE].drilled_at == kept["drilled_at"]
 
 
 @pytest.mark.parametrize("moment", [45.0, 88.0, 108.0], ids=["restoring", "connecting", "checking"])
-@virtual
-async def test_an_interrupted_drill_keeps_its_restore(moment: float) -> None:
-    async with drill_scene() as at:
-        good = (await at.passes(checks=TWO))["last_good"]
-        await anyio.sleep(HOUR)
-        slow(at)
+@staged(drill_scene)
+async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: float) -> None:
+    good = (await at.passes(checks=TWO))["last_good"]
+    await anyio.sleep(HOUR)
+    slow(at)
 
-        def interrupt() -> None:
-            at.session.stop()  # of the process that runs by then
+    def interrupt() -> None:
+        at.session.stop()  # of the process that runs by then
 
-        await at.at.here.meanwhile(moment, interrupt, at.up(checks=TWO, triggers=["again"]))
-        step = "the next `pulumi up` keeps watching" if moment == 45.0 else "The next `pulumi up` runs the checks again"
-        assert "The wait was interrupted." in at.error
-        assert step in at.error
-        assert at.stack.outputs["last_good"] == good
-        assert "passed" not in at.stack.outputs
-        await at.passes(checks=TWO, triggers=["again"], restores=2)
+    await at.at.here.meanwhile(moment, interrupt, at.up(checks=TWO, triggers=["again"]))
+    step = "the next `pulumi up` keeps watching" if moment == 45.0 else "The next `pulumi up` runs the checks again"
+    assert "The wait was interrupted." in at.error
+    assert step in at.error
+    assert at.stack.outputs["last_good"] == good
+    assert "passed" not in at.stack.outputs
+    await at.passes(checks=TWO, triggers=["again"], restores=2)
 
 
-@virtual
-async def test_a_drill_that_times_out_in_its_checks_is_resumed_there() -> None:
-    async with drill_scene() as at:
-        at.databases.seconds = 1000.0
-        await at.fails("and its checks were not run to their end. The wait ended after 3 min.", timeout="3m")
-        at.databases.seconds = 0.0
-        await at.passes(timeout="3m", restores=1)
+@staged(drill_scene)
+async def test_a_drill_that_times_out_in_its_checks_is_resumed_there(at: DrillScene) -> None:
+    at.databases.seconds = 1000.0
+    await at.fails("and its checks were not run to their end. The wait ended after 3 min.", timeout="3m")
+    at.databases.seconds = 0.0
+    await at.passes(timeout="3m", restores=1)
 
 
 @pytest.mark.parametrize("failed", [False, True], ids=["passed", "failed"])
-@virtual
-async def test_a_drill_whose_state_was_not_saved_restores_once(*, failed: bool) -> None:
-    async with drill_scene() as at:
-        checks = [{"query": ROWS, "at_least": 5 if failed else 1}]
-        await at.up(saves=False, checks=checks)
-        await anyio.sleep(DAY)
-        await at.up(checks=checks)
-        assert (bool(at.error), at.accepted) == (failed, 1)
-        assert at.stack.outputs["drilled_at"].startswith("2026-03-01T12:01:")
-        assert "by an earlier run that may not have saved its state" in at.told
+@staged(drill_scene)
+async def test_a_drill_whose_state_was_not_saved_restores_once(at: DrillScene, *, failed: bool) -> None:
+    checks = [{"query": ROWS, "at_least": 5 if failed else 1}]
+    await at.up(saves=False, checks=checks)
+    await anyio.sleep(DAY)
+    await at.up(checks=checks)
+    assert (bool(at.error), at.accepted) == (failed, 1)
+    assert at.stack.outputs["drilled_at"].startswith("2026-03-01T12:01:")
+    assert "by an earlier run that may not have saved its state" in at.told
 
 
-@virtual
-async def test_what_is_upstream_and_deleted_first_drills_nothing_again() -> None:
-    async with drill_scene() as at:
-        before = await at.passes()
-        at.at.writes("later", SCRATCH)
-        assert await at.passes(cascade=True, restores=1) == before, "what it found then"
-        assert len(at.databases.asked) == 1
+@staged(drill_scene)
+async def test_what_is_upstream_and_deleted_first_drills_nothing_again(at: DrillScene) -> None:
+    before = await at.passes()
+    at.at.writes("later", SCRATCH)
+    assert await at.passes(cascade=True, restores=1) == before, "what it found then"
+    assert len(at.databases.asked) == 1
 
 
 @pytest.mark.parametrize("how", ["killed", "killed in its checks", "deleted by a run that was interrupted"])
-@virtual
-async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(how: str) -> None:
-    async with drill_scene() as at:
-        if how.startswith("killed"):
-            at.databases.seconds = 1000.0
-            assert await at.killed(45.0 if how == "killed" else 150.0)
-            at.databases.seconds = 0.0
-        else:
-            await at.up()
-            at.stack.begin()
-            await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
-        at.takes("now")
-        kept = await at.passes(checks=NOW, restores=2)
-        assert at.at.elapsed < 6 * 60, "a killed run does not hold the scratch database for long"
-        assert kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
+@staged(drill_scene)
+async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(at: DrillScene, how: str) -> None:
+    if how.startswith("killed"):
+        at.databases.seconds = 1000.0
+        assert await at.killed(45.0 if how == "killed" else 150.0)
+        at.databases.seconds = 0.0
+    else:
+        await at.up()
+        at.stack.begin()
+        await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
+    at.takes("now")
+    kept = await at.passes(checks=NOW, restores=2)
+    assert at.at.elapsed < 6 * 60, "a killed run does not hold the scratch database for long"
+    assert kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
 
 
-@virtual
-async def test_other_triggers_drill_again_though_a_killed_run_has_deleted_the_drill_to_make_it_again() -> None:
-    async with drill_scene() as at:
-        await at.passes()
-        stack, values = at.stack, at.values(triggers=["again"])
-        stack.begin()
-        await stack.delete(stack.id, stack.outputs)
-        await anyio.sleep(HOUR)
-        stack.begin()
-        await stack.check(values, in_state=True)
-        assert not (await stack.diff(values)).replaces
-        await stack.check(values)
-        await stack.create(values)
-        assert at.accepted == 2
+@staged(drill_scene)
+async def test_other_triggers_drill_again_though_a_killed_run_has_deleted_the_drill_to_make_it_again(
+    at: DrillScene,
+) -> None:
+    await at.passes()
+    stack, values = at.stack, at.values(triggers=["again"])
+    stack.begin()
+    await stack.delete(stack.id, stack.outputs)
+    await anyio.sleep(HOUR)
+    stack.begin()
+    await stack.check(values, in_state=True)
+    assert not (await stack.diff(values)).replaces
+    await stack.check(values)
+    await stack.create(values)
+    assert at.accepted == 2
 
 
-@virtual
-async def test_a_killed_repetition_is_what_the_next_checks_are_about() -> None:
+@staged(drill_scene)
+async def test_a_killed_repetition_is_what_the_next_checks_are_about(at: DrillScene) -> None:
     """A check had failed, and the scratch database was restored again since: the checks become another drill."""
-    async with drill_scene() as at:
-        await at.up(checks=[{"query": ROWS, "at_least": 5}])
-        await anyio.sleep(600)
-        await at.at.somebody_restores(at.at.stored, SCRATCH)
-        await anyio.sleep(600)
-        at.databases.seconds = 400.0
-        assert await at.killed(300.0)
-        at.databases.seconds = 0.0
-        await anyio.sleep(3 * HOUR)  # the service shows none of these restores any more
-        assert (await at.passes(restores=3))["requested_at"] >= "2026-03-01T12:20:00Z"
+    await at.up(checks=[{"query": ROWS, "at_least": 5}])
+    await anyio.sleep(600)
+    await at.at.somebody_restores(at.at.stored, SCRATCH)
+    await anyio.sleep(600)
+    at.databases.seconds = 400.0
+    assert await at.killed(300.0)
+    at.databases.seconds = 0.0
+    await anyio.sleep(3 * HOUR)  # the service shows none of these restores any more
+    assert (await at.passes(restores=3))["requested_at"] >= "2026-03-01T12:20:00Z"
 
 
-@virtual
-async def test_another_restore_of_the_scratch_database_voids_what_was_found_there() -> None:
-    async with drill_scene() as at:
-        other = at.at.here.emulator.add_snapshot(DATABASE)
-        at.databases.seconds = 400.0
-        async with anyio.create_task_group() as group:
-            group.start_soon(at.up)
-            await anyio.sleep(300)
-            await at.at.somebody_restores(other, SCRATCH)
-        assert "and another restore of that database began meanwhile." in at.error
-        assert "drills it again" in at.error
-        assert "passed" not in at.stack.outputs
-        at.databases.seconds = 0.0
-        await anyio.sleep(10 * 60)
-        await at.passes(restores=3)
-        assert at.at.holds(SCRATCH) == "then"
+@staged(drill_scene)
+async def test_another_restore_of_the_scratch_database_voids_what_was_found_there(at: DrillScene) -> None:
+    other = at.at.here.emulator.add_snapshot(DATABASE)
+    at.databases.seconds = 400.0
+    async with anyio.create_task_group() as group:
+        group.start_soon(at.up)
+        await anyio.sleep(300)
+        await at.at.somebody_restores(other, SCRATCH)
+    assert "and another restore of that database began meanwhile." in at.error
+    assert "drills it again" in at.error
+    assert "passed" not in at.stack.outputs
+    at.databases.seconds = 0.0
+    await anyio.sleep(10 * 60)
+    await at.passes(restores=3)
+    assert at.at.holds(SCRATCH) == "then"
 
 
-@virtual
-async def test_two_drills_that_share_a_scratch_database_do_not_mix() -> None:
+@staged(drill_scene)
+async def test_two_drills_that_share_a_scratch_database_do_not_mix(at: DrillScene) -> None:
     """Each holds it until its checks were run, also if they run in different processes, and longer than a restore holds it."""
-    async with drill_scene() as at:
-        other, checks = at.other_data()
-        second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
-        at.databases.seconds = 100.0
-        values = at.values(version_id=other.version_id, checks=checks)
-        async with anyio.create_task_group() as group:
-            group.start_soon(at.up)
-            group.start_soon(lambda: second.up(**values))
-        assert (at.error, second.error, at.accepted) == ("", None, 2)
-        assert at.stack.outputs["passed"] is second.outputs["passed"] is True
+    other, checks = at.other_data()
+    second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
+    at.databases.seconds = 100.0
+    values = at.values(version_id=other.version_id, checks=checks)
+    async with anyio.create_task_group() as group:
+        group.start_soon(at.up)
+        group.start_soon(lambda: second.up(**values))
+    assert (at.error, second.error, at.accepted) == ("", None, 2)
+    assert at.stack.outputs["passed"] is second.outputs["passed"] is True
 
 
-@virtual
-async def test_a_restore_of_the_same_name_is_another_resource() -> None:
+@staged(drill_scene)
+async def test_a_restore_of_the_same_name_is_another_resource(at: DrillScene) -> None:
     plugins = DRILLER.replace("pulumi-python:dynamic/squarecloud:Drill", "squarecloud:index:Drill")
     assert owner_of(DRILLER) == owner_of(plugins) == "shop::dev::Drill::proof"
-    async with drill_scene() as at:
-        back = Stack(RestoreRules(), at.stack.machine, DRILLER.replace(":Drill::", ":Restore::"))
-        await at.up(saves=False)
-        await anyio.sleep(HOUR)
-        given = {name: at.values()[name] for name in ("database_id", "version_id", "name")}
-        await back.up(**given, overwrite=True, target_database_id=SCRATCH)
-        assert (back.error, at.accepted) == (None, 2)
+    back = Stack(RestoreRules(), at.stack.machine, DRILLER.replace(":Drill::", ":Restore::"))
+    await at.up(saves=False)
+    await anyio.sleep(HOUR)
+    given = {name: at.values()[name] for name in ("database_id", "version_id", "name")}
+    await back.up(**given, overwrite=True, target_database_id=SCRATCH)
+    assert (back.error, at.accepted) == (None, 2)
 
 
-@virtual
-async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one() -> None:
+@staged(drill_scene)
+async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one(at: DrillScene) -> None:
     """A failed check is repeated without a restore, though a request of before, whose answer was lost, has no end yet."""
-    async with drill_scene() as at:
-        at.at.here.emulator.add_fault(Fault(kind="restore", drop=True))
-        await at.up(saves=False, timeout=300.0)
-        wrong = [{"query": "select 1", "equals": 2}]
-        await at.fails("expected 2 and found 1", triggers=["another"], checks=wrong)
-        await at.passes(triggers=["another"], checks=[{"query": "select 1", "equals": 1}], restores=1)
+    at.at.here.emulator.add_fault(Fault(kind="restore", drop=True))
+    await at.up(saves=False, timeout=300.0)
+    wrong = [{"query": "select 1", "equals": 2}]
+    await at.fails("expected 2 and found 1", triggers=["another"], checks=wrong)
+    await at.passes(triggers=["another"], checks=[{"query": "select 1", "equals": 1}], restores=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -11,7 +11,10 @@ import pytest
 from pulumi_snapshots.ledger.drilled import last_drills
 from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, drill_scene
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
+
+if TYPE_CHECKING:
+    from tests.support.drilling import DrillScene
 
 DAY = 86400.0
 TRUE = [{"query": "select 1", "equals": 1}]
@@ -60,28 +63,28 @@ async def test_what_a_drill_proves(
             assert await last_drills(at.session.ledger) == {}, "`status` does not call it drilled"
 
 
-@virtual
-async def test_a_server_that_started_long_after_the_restore_is_another_one_unless_its_address_is_right() -> None:
-    async with drill_scene() as at:
-        at.databases.refuses = 10_000
-        await at.up(checks=TRUE)
-        at.databases.refuses, at.databases.age_is = 0, 5.0
-        await anyio.sleep(3600)
-        await at.fails(ANOTHER, checks=TRUE, connection=ELSEWHERE)
-        await at.passes(checks=TRUE, restores=1)  # its process was started again meanwhile
+@staged(drill_scene)
+async def test_a_server_that_started_long_after_the_restore_is_another_one_unless_its_address_is_right(
+    at: DrillScene,
+) -> None:
+    at.databases.refuses = 10_000
+    await at.up(checks=TRUE)
+    at.databases.refuses, at.databases.age_is = 0, 5.0
+    await anyio.sleep(3600)
+    await at.fails(ANOTHER, checks=TRUE, connection=ELSEWHERE)
+    await at.passes(checks=TRUE, restores=1)  # its process was started again meanwhile
 
 
 @pytest.mark.parametrize("fault", ["a status that is a moment old", "a port that the service does not say"])
-@virtual
-async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(fault: str) -> None:
-    async with drill_scene() as at:
-        await anyio.sleep(600)
-        before = round(at.at.here.emulator.now().timestamp() - 300) * 1000
-        body = f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
-        old = Fault(kind="status", skip=2, times=2, body=body)
-        no_port = Fault(kind="database", status=500, code="NEW_ONE", times=None)
-        at.at.here.emulator.add_fault(no_port if "port" in fault else old)
-        assert (await at.passes(checks=TRUE))["proved_by"] == ["address", "restart"]
+@staged(drill_scene)
+async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(at: DrillScene, fault: str) -> None:
+    await anyio.sleep(600)
+    before = round(at.at.here.emulator.now().timestamp() - 300) * 1000
+    body = f'{{"status": "success", "response": {{"running": true, "uptime": {before}}}}}'
+    old = Fault(kind="status", skip=2, times=2, body=body)
+    no_port = Fault(kind="database", status=500, code="NEW_ONE", times=None)
+    at.at.here.emulator.add_fault(no_port if "port" in fault else old)
+    assert (await at.passes(checks=TRUE))["proved_by"] == ["address", "restart"]
 
 
 @pytest.mark.parametrize(
@@ -104,34 +107,32 @@ async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(fault:
         ({"body": {"running": False, "uptime": None}}, None, "the scratch database does not run, and another one has"),
     ],
 )
-@virtual
+@staged(drill_scene)
 async def test_a_drill_does_not_believe_what_the_service_does_not_say(
-    status: dict[str, Any], ages: float | None, failure: str | None
+    at: DrillScene, status: dict[str, Any], ages: float | None, failure: str | None
 ) -> None:
-    async with drill_scene() as at:
-        at.databases.age_is = ages
-        if "body" in status:
-            status = {"body": json.dumps({"status": "success", "response": status["body"]})}
-        fault = Fault(kind="status", times=None, **status)
-        at.databases.meanwhile = lambda: at.at.here.emulator.add_fault(fault)  # the restore was seen to be over
-        await at.up(checks=TRUE, connection=ELSEWHERE)
-        if failure is None:
-            assert (at.error, at.stack.outputs["proved_by"]) == ("", ["restart"] if ages is None else [])
-            return
-        assert failure in at.error
-        if "status" in status and ages is None:
-            assert f"[GET /databases/{SCRATCH}/status: {status['status']}" in at.error
-        assert at.databases.asked == []
-        at.at.here.emulator.clear_faults()
-        at.databases.age_is = None
-        await at.passes(checks=TRUE, connection=ELSEWHERE, restores=1)  # asked again, without another restore
+    at.databases.age_is = ages
+    if "body" in status:
+        status = {"body": json.dumps({"status": "success", "response": status["body"]})}
+    fault = Fault(kind="status", times=None, **status)
+    at.databases.meanwhile = lambda: at.at.here.emulator.add_fault(fault)  # the restore was seen to be over
+    await at.up(checks=TRUE, connection=ELSEWHERE)
+    if failure is None:
+        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["restart"] if ages is None else [])
+        return
+    assert failure in at.error
+    if "status" in status and ages is None:
+        assert f"[GET /databases/{SCRATCH}/status: {status['status']}" in at.error
+    assert at.databases.asked == []
+    at.at.here.emulator.clear_faults()
+    at.databases.age_is = None
+    await at.passes(checks=TRUE, connection=ELSEWHERE, restores=1)  # asked again, without another restore
 
 
 @pytest.mark.parametrize("port", [":7059", ""], ids=["another", "the usual one"])
-@virtual
-async def test_another_port_is_refused_before_anything_is_overwritten(port: str) -> None:
-    async with drill_scene() as at:
-        wrong = at.values(connection=CONNECTION.replace(":7058", port), checks=TRUE)
-        await at.up(checks=TRUE)
-        why = "Connection must be to port 7058 of the scratch database"
-        await at.fails(why, restores=1, **{**wrong, "triggers": ["again"]})
+@staged(drill_scene)
+async def test_another_port_is_refused_before_anything_is_overwritten(at: DrillScene, port: str) -> None:
+    wrong = at.values(connection=CONNECTION.replace(":7058", port), checks=TRUE)
+    await at.up(checks=TRUE)
+    why = "Connection must be to port 7058 of the scratch database"
+    await at.fails(why, restores=1, **{**wrong, "triggers": ["again"]})

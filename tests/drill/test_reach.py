@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pymongo
@@ -22,8 +22,11 @@ from tests.support.asking import ask, mysql_at
 from tests.support.drilling import CONNECTION, SCRATCH, drill_scene
 from tests.support.real_data import sql_at
 from tests.support.tls_front import Certificates, tls_front
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE
+
+if TYPE_CHECKING:
+    from tests.support.drilling import DrillScene
 
 PASSWORD = "hush-%40/?#:@hush"
 GIVEN: dict[str, Any] = {"connection": None, "password": PASSWORD}
@@ -39,29 +42,27 @@ def _keeps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("_keeps")
-@virtual
-async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate() -> None:
-    async with drill_scene() as at:
-        assert (await at.passes(checks=TRUE, **GIVEN))["proved_by"] == ["address", "restart"]
-        ((dsn, content, mode),) = at.databases.opened
-        assert dsn.startswith(
-            f"postgresql://squarecloud:hush-%2540%2F%3F%23%3A%40hush@{own_host(SCRATCH)}:7058/squarecloud?sslmode=require&sslcert="
-        )
-        assert b"-----BEGIN PRIVATE KEY-----" in content
-        assert mode == 0o600
-        assert not os.path.exists(dsn.rpartition("=")[2]), "it is gone"  # noqa: ASYNC240, PTH110  in virtual time
-        kept = json.dumps(at.stack.outputs) + at.told + json.dumps(await at.session.ledger.read(), default=str)
-        assert "hush" not in kept
-        assert "BEGIN" not in kept
-        assert at.stack.row.warnings == []
+@staged(drill_scene)
+async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate(at: DrillScene) -> None:
+    assert (await at.passes(checks=TRUE, **GIVEN))["proved_by"] == ["address", "restart"]
+    ((dsn, content, mode),) = at.databases.opened
+    assert dsn.startswith(
+        f"postgresql://squarecloud:hush-%2540%2F%3F%23%3A%40hush@{own_host(SCRATCH)}:7058/squarecloud?sslmode=require&sslcert="
+    )
+    assert b"-----BEGIN PRIVATE KEY-----" in content
+    assert mode == 0o600
+    assert not os.path.exists(dsn.rpartition("=")[2]), "it is gone"  # noqa: ASYNC240, PTH110  in virtual time
+    kept = json.dumps(at.stack.outputs) + at.told + json.dumps(await at.session.ledger.read(), default=str)
+    assert "hush" not in kept
+    assert "BEGIN" not in kept
+    assert at.stack.row.warnings == []
 
 
-@virtual
-async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten() -> None:
-    async with drill_scene(scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"})) as at:
-        await at.fails("The API key lacks the scope databases:credentials.", checks=TRUE, **GIVEN)
-        assert not at.at.posts
-        await at.passes(checks=TRUE, connection=CONNECTION)
+@staged(drill_scene, scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"}))
+async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten(at: DrillScene) -> None:
+    await at.fails("The API key lacks the scope databases:credentials.", checks=TRUE, **GIVEN)
+    assert not at.at.posts
+    await at.passes(checks=TRUE, connection=CONNECTION)
 
 
 @pytest.mark.parametrize(
@@ -78,48 +79,44 @@ async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten
         ),
     ],
 )
-@virtual
-async def test_what_the_service_does_not_give_is_said(fault: dict[str, Any], words: str) -> None:
-    async with drill_scene() as at:
-        at.at.here.emulator.add_fault(Fault(times=None, **fault))
-        await at.fails(words, checks=TRUE, runtime=None, **GIVEN)
-        assert ("[GET /databases/" in at.error) == ("does not say" not in words), "the request stands last, in brackets"
-        assert at.databases.asked == []
+@staged(drill_scene)
+async def test_what_the_service_does_not_give_is_said(at: DrillScene, fault: dict[str, Any], words: str) -> None:
+    at.at.here.emulator.add_fault(Fault(times=None, **fault))
+    await at.fails(words, checks=TRUE, runtime=None, **GIVEN)
+    assert ("[GET /databases/" in at.error) == ("does not say" not in words), "the request stands last, in brackets"
+    assert at.databases.asked == []
 
 
-@virtual
-async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it_runs_again() -> None:
-    async with drill_scene() as at:
-        at.at.here.emulator.stop_database(SCRATCH)
-        at.at.here.emulator.add_fault(Fault(kind="certificate", status=502, skip=1, times=4))
-        await at.passes(checks=TRUE, **GIVEN)
-        assert "the service did not give its address and certificate" in at.told
+@staged(drill_scene)
+async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it_runs_again(at: DrillScene) -> None:
+    at.at.here.emulator.stop_database(SCRATCH)
+    at.at.here.emulator.add_fault(Fault(kind="certificate", status=502, skip=1, times=4))
+    await at.passes(checks=TRUE, **GIVEN)
+    assert "the service did not give its address and certificate" in at.told
 
 
-@virtual
-async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port() -> None:
-    async with drill_scene() as at:
-        at.databases.refuses = 3
-        moved = json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}})
-        at.at.here.emulator.add_fault(Fault(kind="database", skip=2, times=None, body=moved))
-        await at.passes(checks=TRUE, **GIVEN)
-        assert ":7058/" in at.databases.opened[0][0]
-        assert ":7999/" in at.databases.opened[-1][0]
+@staged(drill_scene)
+async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port(at: DrillScene) -> None:
+    at.databases.refuses = 3
+    moved = json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}})
+    at.at.here.emulator.add_fault(Fault(kind="database", skip=2, times=None, body=moved))
+    await at.passes(checks=TRUE, **GIVEN)
+    assert ":7058/" in at.databases.opened[0][0]
+    assert ":7999/" in at.databases.opened[-1][0]
 
 
-@virtual
-async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_run_asks_again() -> None:
-    async with drill_scene() as at:
-        at.databases.refuses = 10_000
-        await at.up(checks=TRUE, **GIVEN)
-        at.databases.refuses = 0
-        emulator = at.at.here.emulator
-        emulator.add_fault(Fault(kind="certificate", status=403, code="MISSING_SCOPE", times=None))
-        began = anyio.current_time()
-        await at.fails("lacks the scope databases:credentials", checks=TRUE, **GIVEN)
-        assert anyio.current_time() - began < 30
-        emulator.clear_faults()
-        await at.passes(checks=TRUE, restores=1, **GIVEN)
+@staged(drill_scene)
+async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_run_asks_again(at: DrillScene) -> None:
+    at.databases.refuses = 10_000
+    await at.up(checks=TRUE, **GIVEN)
+    at.databases.refuses = 0
+    emulator = at.at.here.emulator
+    emulator.add_fault(Fault(kind="certificate", status=403, code="MISSING_SCOPE", times=None))
+    began = anyio.current_time()
+    await at.fails("lacks the scope databases:credentials", checks=TRUE, **GIVEN)
+    assert anyio.current_time() - began < 30
+    emulator.clear_faults()
+    await at.passes(checks=TRUE, restores=1, **GIVEN)
 
 
 @virtual

@@ -25,7 +25,7 @@ from tests.support.drilling import CONNECTION, DRILLER, SCRATCH, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.failing import fails_with
 from tests.support.shelved import shelve, zipped
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OWNER
 
 if TYPE_CHECKING:
@@ -72,74 +72,72 @@ def calls(at: DrillScene) -> tuple[Call, Call]:
 
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("first", ["the drill", "the other"])
-@virtual
-async def test_whichever_comes_second_fails_the_preview(use: str, first: str) -> None:
-    async with drill_scene() as at:
-        drill, other = calls(at)
-        rules, values = USES[use]
-        if first == "the other":
-            assert rules.check(other, values) == []
-            (problem,) = DrillRules().check(drill, at.values())
-            assert problem.property == "scratch_database_id"
-            assert str(problem.reason).startswith(
-                f"must be used for drills only, but {use.split(maxsplit=1)[0]} 'other' uses it too: a drill overwrites"
-            )
-        else:
-            assert DrillRules().check(drill, at.values()) == []
-            (problem,) = rules.check(other, values)
-            assert problem.property == ("target_database_id" if use == "Restore onto it" else "database_id")
-            assert problem.reason == "must not be the scratch database of Drill 'proof', which overwrites it"
-
-
-@virtual
-async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request() -> None:
-    async with drill_scene() as at:
-        drill, other = calls(at)
+@staged(drill_scene)
+async def test_whichever_comes_second_fails_the_preview(at: DrillScene, use: str, first: str) -> None:
+    drill, other = calls(at)
+    rules, values = USES[use]
+    if first == "the other":
+        assert rules.check(other, values) == []
+        (problem,) = DrillRules().check(drill, at.values())
+        assert problem.property == "scratch_database_id"
+        assert str(problem.reason).startswith(
+            f"must be used for drills only, but {use.split(maxsplit=1)[0]} 'other' uses it too: a drill overwrites"
+        )
+    else:
         assert DrillRules().check(drill, at.values()) == []
-        SnapshotRules().check(other, {"database_id": SCRATCH})
-        with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be used for drills only"):
-            await DrillRules().calls.create(drill, at.values())
-        assert not at.at.posts
+        (problem,) = rules.check(other, values)
+        assert problem.property == ("target_database_id" if use == "Restore onto it" else "database_id")
+        assert problem.reason == "must not be the scratch database of Drill 'proof', which overwrites it"
 
 
-@virtual
-async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten() -> None:
+@staged(drill_scene)
+async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request(at: DrillScene) -> None:
+    drill, other = calls(at)
+    assert DrillRules().check(drill, at.values()) == []
+    SnapshotRules().check(other, {"database_id": SCRATCH})
+    with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be used for drills only"):
+        await DrillRules().calls.create(drill, at.values())
+    assert not at.at.posts
+
+
+@staged(drill_scene)
+async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten(at: DrillScene) -> None:
     """The guard works in the program's process, and the Drill in another one: the ledger tells."""
-    async with drill_scene() as at:
-        await at.stack.preview(**at.values())
+    await at.stack.preview(**at.values())
 
-        async def guards(name: str, database_id: str) -> None:
-            record = SnapshotRecord(database_id, "v1")
-            await consult(at.session.ledger, lambda book: book.note(name, record), writes=True)
+    async def guards(name: str, database_id: str) -> None:
+        record = SnapshotRecord(database_id, "v1")
+        await consult(at.session.ledger, lambda book: book.note(name, record), writes=True)
 
-        await guards("shop::dev::guard::before", DATABASE)
-        await at.up(saves=False)
-        assert at.error == ""
-        await guards("shop::dev::guard::other", SCRATCH)
-        await at.fails("but Guard 'shop::dev::guard::other' uses it too", triggers=["again"], restores=1)
+    await guards("shop::dev::guard::before", DATABASE)
+    await at.up(saves=False)
+    assert at.error == ""
+    await guards("shop::dev::guard::other", SCRATCH)
+    await at.fails("but Guard 'shop::dev::guard::other' uses it too", triggers=["again"], restores=1)
 
 
 @pytest.mark.parametrize("first", ["the archive's", "the other"])
-@virtual
-async def test_drills_share_a_scratch_database_but_one_of_an_archive_with_none_that_restores(first: str) -> None:
+@staged(drill_scene)
+async def test_drills_share_a_scratch_database_but_one_of_an_archive_with_none_that_restores(
+    at: DrillScene, first: str
+) -> None:
     """The other one could ask its changed checks of what the archive has left."""
-    async with drill_scene() as at:
-        drill, other = calls(at)
-        both = [(drill, at.values(), "scratch_database_id"), (other, ARCHIVED, "connection")]
-        (one, values, _), (another, its, property_) = both if first == "the other" else reversed(both)
-        assert DrillRules().check(one, values) == []
-        (problem,) = DrillRules().check(another, its)
-        assert problem.property == property_
-        assert "too: one of the two loads an archive, the other restores" in str(problem.reason)
-        assert DrillRules().check(another, values) == DrillRules().check(one, values) == []
+    drill, other = calls(at)
+    both = [(drill, at.values(), "scratch_database_id"), (other, ARCHIVED, "connection")]
+    (one, values, _), (another, its, property_) = both if first == "the other" else reversed(both)
+    assert DrillRules().check(one, values) == []
+    (problem,) = DrillRules().check(another, its)
+    assert problem.property == property_
+    assert "too: one of the two loads an archive, the other restores" in str(problem.reason)
+    assert DrillRules().check(another, values) == DrillRules().check(one, values) == []
 
 
 @pytest.mark.parametrize("when", ["before", "checking", "meanwhile"])
-@virtual
+@staged(drill_scene, restore_seconds=60.0)
 async def test_an_archive_is_not_drilled_where_another_run_restores(
-    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: DrillScene, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with drill_scene(restore_seconds=60.0) as at, anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group:
         call, loads = calls(at)[1], list[int]()
         monkeypatch.setattr(call.shared.of(Transfers), "reading", at_once)
 
@@ -165,35 +163,34 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
         assert (await work()).passed is True
 
 
-@virtual
-async def test_a_connection_to_another_engine_is_refused_before_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+@staged(drill_scene)
+async def test_a_connection_to_another_engine_is_refused_before_the_request(
+    at: DrillScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pulumi_snapshots.drill.inputs.missing_extra", lambda _: None)
-    async with drill_scene() as at:
-        why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
-        await at.fails(why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None)
-        assert not at.at.posts
+    why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
+    await at.fails(why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None)
+    assert not at.at.posts
 
 
 @pytest.mark.parametrize("who", ["another drill", "another client, which no ledger shows"])
-@virtual
-async def test_a_drill_is_not_passed_by_what_others_have_restored_since(who: str) -> None:
-    async with drill_scene() as at:
-        other, checks = at.other_data()
-        await at.fails(checks=checks)
-        if who == "another drill":
-            second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
-            await second.up(**at.values(version_id=other.version_id, checks=checks))
-            assert second.outputs["passed"] is True
-        else:
-            await anyio.sleep(HOUR)
-            await at.at.somebody_restores(other, SCRATCH)
-        await anyio.sleep(3 * HOUR)  # the service no longer shows any restore
-        await at.fails(checks=checks, restores=3)  # its own snapshot is restored again before it is asked
+@staged(drill_scene)
+async def test_a_drill_is_not_passed_by_what_others_have_restored_since(at: DrillScene, who: str) -> None:
+    other, checks = at.other_data()
+    await at.fails(checks=checks)
+    if who == "another drill":
+        second = Stack(DrillRules(), at.stack.machine, f"{DRILLER}-2")
+        await second.up(**at.values(version_id=other.version_id, checks=checks))
+        assert second.outputs["passed"] is True
+    else:
+        await anyio.sleep(HOUR)
+        await at.at.somebody_restores(other, SCRATCH)
+    await anyio.sleep(3 * HOUR)  # the service no longer shows any restore
+    await at.fails(checks=checks, restores=3)  # its own snapshot is restored again before it is asked
 
 
-@virtual
-async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again() -> None:
-    async with drill_scene(restore_seconds=2 * HOUR) as at:
-        await at.up(timeout="3m", every="1h")
-        await anyio.sleep(1.5 * HOUR)
-        await at.passes(timeout="2h", every="1h", restores=1)
+@staged(drill_scene, restore_seconds=2 * HOUR)
+async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again(at: DrillScene) -> None:
+    await at.up(timeout="3m", every="1h")
+    await anyio.sleep(1.5 * HOUR)
+    await at.passes(timeout="2h", every="1h", restores=1)

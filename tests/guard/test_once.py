@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -17,8 +17,11 @@ from tests.support.clocks import Shifted, set_clock
 from tests.support.failing import fails_with
 from tests.support.guarding import Machine
 from tests.support.memory import Memory, Mortal
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
+
+if TYPE_CHECKING:
+    from tests.support.world import World
 
 FIRST, LAST = "update of Server 0", "update of Server 19"
 MINUTE = 60.0
@@ -41,15 +44,14 @@ async def test_twenty_guarded_changes_cost_one_snapshot(snapshot_seconds: float,
         assert not program.row.warnings
 
 
-@virtual
-async def test_a_guard_does_not_wait_for_a_url_that_it_does_not_need() -> None:
+@staged(world, snapshot_seconds=20.0, cache_world="kept")
+async def test_a_guard_does_not_wait_for_a_url_that_it_does_not_need(w: World) -> None:
     # A page from before the snapshot is served for 30 minutes, but the answer to the POST has named the version.
-    async with world(snapshot_seconds=20.0, cache_world="kept") as w:
-        program, began = Machine(w).program(), w.clock.monotonic()
-        await program.changes(1)
-        assert program.done == {FIRST: w.started()}
-        assert w.clock.monotonic() - began < MINUTE
-        assert not w.listings, "what other machines do is not known, so there is nothing to reuse"
+    program, began = Machine(w).program(), w.clock.monotonic()
+    await program.changes(1)
+    assert program.done == {FIRST: w.started()}
+    assert w.clock.monotonic() - began < MINUTE
+    assert not w.listings, "what other machines do is not known, so there is nothing to reuse"
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -66,80 +68,74 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-@virtual
-async def test_no_change_goes_past_a_guard_without_a_snapshot(why: str) -> None:
+@staged(world)
+async def test_no_change_goes_past_a_guard_without_a_snapshot(w: World, why: str) -> None:
     fault, said = REFUSED[why]
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="create", times=99, **fault))
-        program = Machine(w).program()
-        await program.changes(20, apart=30.0, timeout=10 * MINUTE)
-        assert not program.done
-        assert len(program.held) == 20
-        told = program.told(FIRST)
-        assert told.startswith(f"The {FIRST} was held back, since no snapshot guards it: ")
-        assert said in told
-        assert program.told(LAST).startswith(
-            f"The {LAST} was held back, since no snapshot guards it: it failed for the {FIRST}"
-        )
-        assert not any(post.accepted for post in w.posts)
+    w.emulator.add_fault(Fault(kind="create", times=99, **fault))
+    program = Machine(w).program()
+    await program.changes(20, apart=30.0, timeout=10 * MINUTE)
+    assert not program.done
+    assert len(program.held) == 20
+    told = program.told(FIRST)
+    assert told.startswith(f"The {FIRST} was held back, since no snapshot guards it: ")
+    assert said in told
+    assert program.told(LAST).startswith(
+        f"The {LAST} was held back, since no snapshot guards it: it failed for the {FIRST}"
+    )
+    assert not any(post.accepted for post in w.posts)
 
 
-@virtual
-async def test_an_interrupted_guard_holds_back_and_says_what_is_next() -> None:
-    async with world(snapshot_seconds=300.0) as w:
-        machine = Machine(w)
-        program = machine.program()
-        await w.meanwhile(200.0, program.session.stop, program.changes(3, apart=1.0))
-        assert not program.done
-        assert "is not listed yet. The wait was interrupted." in program.told(FIRST)
-        assert (
-            "waits for this snapshot until timeout after the request, or reuse_within if that is longer"
-            in program.told(FIRST)
-        )
-        again = machine.program()
-        await again.changes(3)
-        assert set(again.done.values()) == {w.started()}
-        assert any("no new request was sent" in note for note in again.row.notes)
+@staged(world, snapshot_seconds=300.0)
+async def test_an_interrupted_guard_holds_back_and_says_what_is_next(w: World) -> None:
+    machine = Machine(w)
+    program = machine.program()
+    await w.meanwhile(200.0, program.session.stop, program.changes(3, apart=1.0))
+    assert not program.done
+    assert "is not listed yet. The wait was interrupted." in program.told(FIRST)
+    assert "waits for this snapshot until timeout after the request, or reuse_within if that is longer" in program.told(
+        FIRST
+    )
+    again = machine.program()
+    await again.changes(3)
+    assert set(again.done.values()) == {w.started()}
+    assert any("no new request was sent" in note for note in again.row.notes)
 
 
-@virtual
-async def test_a_guard_whose_call_was_cancelled_is_resumed_without_a_second_post() -> None:
+@staged(world, snapshot_seconds=300.0)
+async def test_a_guard_whose_call_was_cancelled_is_resumed_without_a_second_post(w: World) -> None:
     """As with the Automation API: the process lives on."""
-    async with world(snapshot_seconds=300.0) as w:
-        program = Machine(w).program()
+    program = Machine(w).program()
+    with anyio.move_on_after(200.0):
+        await program.changes(2)
+    assert not program.done
+    again = Machine(w).program(program.session)
+    await again.changes(2)
+    assert set(again.done.values()) == {w.started()}
+
+
+@staged(world, snapshot_seconds=30.0)
+async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is(w: World) -> None:
+    machine = Machine(w)
+    first = machine.program()
+    await first.changes(1)
+    await w.clock.sleep(120 * MINUTE)
+    w.emulator.add_fault(Fault(no_connect=True, times=100))
+    with set_clock(w.clock, -timedelta(hours=2)):
+        again = machine.program()
+        await again.change("update of Server shop")
+    assert not again.done
+    assert "could not be reached" in again.told("update of Server shop")
+
+
+@staged(world, snapshot_seconds=300.0)
+async def test_a_change_whose_call_ends_leaves_the_wait_to_the_next(w: World) -> None:
+    program = Machine(w).program()
+    async with anyio.create_task_group() as group:
+        group.start_soon(program.change, "delete of Server last")
         with anyio.move_on_after(200.0):
-            await program.changes(2)
-        assert not program.done
-        again = Machine(w).program(program.session)
-        await again.changes(2)
-        assert set(again.done.values()) == {w.started()}
-
-
-@virtual
-async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is() -> None:
-    async with world(snapshot_seconds=30.0) as w:
-        machine = Machine(w)
-        first = machine.program()
-        await first.changes(1)
-        await w.clock.sleep(120 * MINUTE)
-        w.emulator.add_fault(Fault(no_connect=True, times=100))
-        with set_clock(w.clock, -timedelta(hours=2)):
-            again = machine.program()
-            await again.change("update of Server shop")
-        assert not again.done
-        assert "could not be reached" in again.told("update of Server shop")
-
-
-@virtual
-async def test_a_change_whose_call_ends_leaves_the_wait_to_the_next() -> None:
-    async with world(snapshot_seconds=300.0) as w:
-        program = Machine(w).program()
-        async with anyio.create_task_group() as group:
-            group.start_soon(program.change, "delete of Server last")
-            with anyio.move_on_after(200.0):
-                await program.change("update of Server first")
-        assert program.done.keys() | program.held.keys() <= {"delete of Server last", "update of Server first"}
-        assert set(program.done.values()) == {w.started()}
+            await program.change("update of Server first")
+    assert program.done.keys() | program.held.keys() <= {"delete of Server last", "update of Server first"}
+    assert set(program.done.values()) == {w.started()}
 
 
 @pytest.mark.parametrize(
@@ -165,175 +161,167 @@ async def test_a_guard_shares_its_post_with_a_snapshot_of_the_same_up(
         assert set(program.done.values()) == {w.started()}
 
 
-@virtual
-async def test_each_database_has_its_own_snapshot() -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
-        program = Machine(w).program()
-        async with anyio.create_task_group() as group:
-            for database_id in (DATABASE, OTHER_DATABASE):
-                group.start_soon(partial(program.change, database_id, database_id=database_id))
-        assert program.done == {post.database_id: post.version_id for post in w.posts}
+@staged(world, databases=(DATABASE, OTHER_DATABASE))
+async def test_each_database_has_its_own_snapshot(w: World) -> None:
+    program = Machine(w).program()
+    async with anyio.create_task_group() as group:
+        for database_id in (DATABASE, OTHER_DATABASE):
+            group.start_soon(partial(program.change, database_id, database_id=database_id))
+    assert program.done == {post.database_id: post.version_id for post in w.posts}
 
 
-@virtual
-async def test_a_snapshot_of_the_same_process_may_adopt_what_a_guard_has_taken() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        program = Machine(w).program()
-        await program.changes(2)
-        await w.clock.sleep(MINUTE)  # a process asks for no page again that is so young
-        adopted = await create(program.session, w.inputs(reuse_within=600.0), Row(), "urn:a-snapshot")
-        assert {adopted.version_id} == set(program.done.values()) == {w.started()}
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_a_snapshot_of_the_same_process_may_adopt_what_a_guard_has_taken(w: World) -> None:
+    program = Machine(w).program()
+    await program.changes(2)
+    await w.clock.sleep(MINUTE)  # a process asks for no page again that is so young
+    adopted = await create(program.session, w.inputs(reuse_within=600.0), Row(), "urn:a-snapshot")
+    assert {adopted.version_id} == set(program.done.values()) == {w.started()}
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
 @pytest.mark.parametrize("by_a_guard", [False, True])
-@virtual
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
 async def test_a_change_without_a_guard_spends_the_snapshot_whatever_the_clock_shows(
-    *, is_shared: bool, by_a_guard: bool
+    w: World, *, is_shared: bool, by_a_guard: bool
 ) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        place = Memory(w.clock, is_shared=is_shared)
-        slow = Shifted(w.clock, -3600.0)
-        first = Machine(w, place).program(w.another_run(Mortal(place), clock=None if is_shared else slow))
-        if by_a_guard:
-            await first.change("update of Server 0", fails=True)
-        else:
-            await create(first.session, w.inputs(), Row(), "urn:a-snapshot")
-        await w.clock.sleep(MINUTE)
-        without = Machine(w, place).program(w.another_run(Mortal(place), clock=slow, guard="off"))
-        await without.change("update of Server 1")
-        await w.clock.sleep(MINUTE)
-        again = Machine(w, place).program(w.another_run(Mortal(place), clock=slow))
-        await again.change("update of Server 2")
-        assert again.done["update of Server 2"] not in {"", next(post for post in w.posts if post.accepted).version_id}
+    place = Memory(w.clock, is_shared=is_shared)
+    slow = Shifted(w.clock, -3600.0)
+    first = Machine(w, place).program(w.another_run(Mortal(place), clock=None if is_shared else slow))
+    if by_a_guard:
+        await first.change("update of Server 0", fails=True)
+    else:
+        await create(first.session, w.inputs(), Row(), "urn:a-snapshot")
+    await w.clock.sleep(MINUTE)
+    without = Machine(w, place).program(w.another_run(Mortal(place), clock=slow, guard="off"))
+    await without.change("update of Server 1")
+    await w.clock.sleep(MINUTE)
+    again = Machine(w, place).program(w.another_run(Mortal(place), clock=slow))
+    await again.change("update of Server 2")
+    assert again.done["update of Server 2"] not in {"", next(post for post in w.posts if post.accepted).version_id}
 
 
 @pytest.mark.parametrize(
     "fault", [{"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, {"status": 401, "code": "ACCESS_DENIED"}]
 )
-@virtual
-async def test_a_program_that_lives_on_is_guarded_again_once_the_refusal_is_over(fault: dict[str, Any]) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        session = machine.session()
-        w.emulator.add_fault(Fault(kind="create", times=1, **fault))
-        refused, kept_back, later = (machine.program(session) for _ in range(3))
-        await refused.changes(1)
-        await w.clock.sleep(200.0)
-        await kept_back.changes(1)
-        assert not refused.done
-        assert not kept_back.done
-        assert len(w.posts) == 1
-        await w.clock.sleep(200.0)
-        await later.changes(1)
-        assert set(later.done.values()) == {w.started()}
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_a_program_that_lives_on_is_guarded_again_once_the_refusal_is_over(
+    w: World, fault: dict[str, Any]
+) -> None:
+    machine = Machine(w)
+    session = machine.session()
+    w.emulator.add_fault(Fault(kind="create", times=1, **fault))
+    refused, kept_back, later = (machine.program(session) for _ in range(3))
+    await refused.changes(1)
+    await w.clock.sleep(200.0)
+    await kept_back.changes(1)
+    assert not refused.done
+    assert not kept_back.done
+    assert len(w.posts) == 1
+    await w.clock.sleep(200.0)
+    await later.changes(1)
+    assert set(later.done.values()) == {w.started()}
 
 
-@virtual
-async def test_each_of_several_changes_that_cannot_be_noted_fails() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        program = machine.program()
-        await program.changes(3, fails=True)
-        assert machine.place is not None
-        machine.place.refuses_writes, machine.place.delay = "the disk is full", (0.1, 0.1)
-        failed = []
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_each_of_several_changes_that_cannot_be_noted_fails(w: World) -> None:
+    machine = Machine(w)
+    program = machine.program()
+    await program.changes(3, fails=True)
+    assert machine.place is not None
+    machine.place.refuses_writes, machine.place.delay = "the disk is full", (0.1, 0.1)
+    failed = []
 
-        async def after(what: str) -> None:
-            with fails_with(ChangeNotNoted, f"{what} has happened, but could not be noted: .*the disk is full"):
-                await program.guards.after("shop", DATABASE, what, lambda: program.session)
-            failed.append(what)
+    async def after(what: str) -> None:
+        with fails_with(ChangeNotNoted, f"{what} has happened, but could not be noted: .*the disk is full"):
+            await program.guards.after("shop", DATABASE, what, lambda: program.session)
+        failed.append(what)
 
-        async with anyio.create_task_group() as group:
-            for what in program.done:
-                group.start_soon(after, what)
-        assert sorted(failed) == sorted(program.done)
-
-
-@virtual
-async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_database_is_restored() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-
-        async def foreseen() -> str:
-            foresight = Foresight(DATABASE, ("update",))
-            foresight.show("update", "urn", Row())
-            ledger = machine.session().ledger
-            await consult(ledger, lambda book: foresight.learn(book, DATABASE, 3600.0))
-            return str(foresight.summary())
-
-        await machine.program().changes(1, fails=True)
-        assert f": {DATABASE}/{w.started()}, requested at " in await foreseen()
-        await w.clock.sleep(4 * MINUTE)
-        await machine.restores(w.started())
-        assert (await foreseen()).endswith("which would be a new one")
+    async with anyio.create_task_group() as group:
+        for what in program.done:
+            group.start_soon(after, what)
+    assert sorted(failed) == sorted(program.done)
 
 
-@virtual
-async def test_no_change_goes_past_a_guard_whose_snapshot_cannot_be_noted() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        assert machine.place is not None
-        taken = await machine.snapshot()
-        machine.place.refuses_writes = "the disk is full"
-        program = machine.program()
-        await program.changes(2)
-        assert not program.done
-        assert any("the disk is full" in program.told(what) for what in program.held)
-        machine.place.refuses_writes = ""
-        again = machine.program()
-        await again.changes(2)
-        assert set(again.done.values()) == {taken.version_id} == {w.started()}
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_database_is_restored(w: World) -> None:
+    machine = Machine(w)
+
+    async def foreseen() -> str:
+        foresight = Foresight(DATABASE, ("update",))
+        foresight.show("update", "urn", Row())
+        ledger = machine.session().ledger
+        await consult(ledger, lambda book: foresight.learn(book, DATABASE, 3600.0))
+        return str(foresight.summary())
+
+    await machine.program().changes(1, fails=True)
+    assert f": {DATABASE}/{w.started()}, requested at " in await foreseen()
+    await w.clock.sleep(4 * MINUTE)
+    await machine.restores(w.started())
+    assert (await foreseen()).endswith("which would be a new one")
 
 
-@virtual
-async def test_two_guards_of_one_database_share_the_snapshot_from_before_the_first_change() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        program = Machine(w).program()
-        await program.change("update of Server 0", guard="shop")
-        await program.change("update of Server 1", guard="stock")
-        assert set(program.done.values()) == {w.started()}
-        book = await consult(program.session.ledger, lambda book: book)
-        found = [book.last(guard, DATABASE) for guard in ("shop", "stock")]
-        assert [last and last.version_id for last in found] == [w.started()] * 2
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_no_change_goes_past_a_guard_whose_snapshot_cannot_be_noted(w: World) -> None:
+    machine = Machine(w)
+    assert machine.place is not None
+    taken = await machine.snapshot()
+    machine.place.refuses_writes = "the disk is full"
+    program = machine.program()
+    await program.changes(2)
+    assert not program.done
+    assert any("the disk is full" in program.told(what) for what in program.held)
+    machine.place.refuses_writes = ""
+    again = machine.program()
+    await again.changes(2)
+    assert set(again.done.values()) == {taken.version_id} == {w.started()}
 
 
-@virtual
-async def test_two_hundred_changes_at_once_are_noted_by_few_entries() -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        program = machine.program()
-        await program.change("update of Server first", fails=True)
-        assert machine.place is not None
-        machine.place.delay, before = (0.1, 0.1), machine.place.writes
-        await program.changes(200)
-        assert machine.place.writes - before <= 3
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_two_guards_of_one_database_share_the_snapshot_from_before_the_first_change(w: World) -> None:
+    program = Machine(w).program()
+    await program.change("update of Server 0", guard="shop")
+    await program.change("update of Server 1", guard="stock")
+    assert set(program.done.values()) == {w.started()}
+    book = await consult(program.session.ledger, lambda book: book)
+    found = [book.last(guard, DATABASE) for guard in ("shop", "stock")]
+    assert [last and last.version_id for last in found] == [w.started()] * 2
+
+
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_two_hundred_changes_at_once_are_noted_by_few_entries(w: World) -> None:
+    machine = Machine(w)
+    program = machine.program()
+    await program.change("update of Server first", fails=True)
+    assert machine.place is not None
+    machine.place.delay, before = (0.1, 0.1), machine.place.writes
+    await program.changes(200)
+    assert machine.place.writes - before <= 3
 
 
 @pytest.mark.parametrize("ledger", ["there", "full"])
-@virtual
-async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_entry(ledger: str) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        assert machine.place is not None
-        failed, again = machine.program(), machine.program()
-        await failed.changes(1, fails=True)
-        machine.place.refuses_writes = "the disk is full" if ledger == "full" else ""
-        at_night = machine.program(machine.session(guard="off"))
-        await at_night.changes(2)
-        assert at_night.row.warnings == [
-            f"the {change} has no snapshot, since squarecloud:guard is off" for change in at_night.done
-        ]
-        machine.place.refuses_writes = ""
-        book = await consult(at_night.session.ledger, lambda book: book)
-        last = book.last("shop", DATABASE)
-        assert last is not None
-        assert last.version_id == w.started(), "there is none from before the changes at night"
-        if ledger == "there":
-            newest = book.history("shop")[0]
-            assert (newest.id, len(newest.changes)) == (None, 2)
-            await again.changes(1, reuse_within=DAY)
-            assert set(again.done.values()).isdisjoint(failed.done.values())
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_entry(w: World, ledger: str) -> None:
+    machine = Machine(w)
+    assert machine.place is not None
+    failed, again = machine.program(), machine.program()
+    await failed.changes(1, fails=True)
+    machine.place.refuses_writes = "the disk is full" if ledger == "full" else ""
+    at_night = machine.program(machine.session(guard="off"))
+    await at_night.changes(2)
+    assert at_night.row.warnings == [
+        f"the {change} has no snapshot, since squarecloud:guard is off" for change in at_night.done
+    ]
+    machine.place.refuses_writes = ""
+    book = await consult(at_night.session.ledger, lambda book: book)
+    last = book.last("shop", DATABASE)
+    assert last is not None
+    assert last.version_id == w.started(), "there is none from before the changes at night"
+    if ledger == "there":
+        newest = book.history("shop")[0]
+        assert (newest.id, len(newest.changes)) == (None, 2)
+        await again.changes(1, reuse_within=DAY)
+        assert set(again.done.values()).isdisjoint(failed.done.values())
 
 
 @pytest.mark.parametrize(
@@ -345,78 +333,74 @@ async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_
     ],
 )
 @pytest.mark.parametrize("fallback", [None, 60.0, DAY])
-@virtual
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
 async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_program_allows_its_age(
-    fault: dict[str, Any], guards: str, fallback: float | None
+    w: World, fault: dict[str, Any], guards: str, fallback: float | None
 ) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        first, again = machine.program(), machine.program()
-        await first.changes(1)
-        await w.clock.sleep(3600.0)
-        automatic = w.emulator.add_snapshot(DATABASE, origin="automatic")
-        await w.clock.sleep(600.0)
-        w.emulator.add_fault(Fault(times=999, **fault))
-        await again.changes(2, fallback=fallback)
-        expected = {"the automatic one": automatic.version_id, "the guard's": w.started()}.get(guards)
-        if fallback != DAY or expected is None:
-            assert not again.done
-            return
-        assert set(again.done.values()) == {expected}
-        (warning,) = again.row.warnings
-        assert f"so the newest one guards, {DATABASE}/{expected} of 2" in warning
+    machine = Machine(w)
+    first, again = machine.program(), machine.program()
+    await first.changes(1)
+    await w.clock.sleep(3600.0)
+    automatic = w.emulator.add_snapshot(DATABASE, origin="automatic")
+    await w.clock.sleep(600.0)
+    w.emulator.add_fault(Fault(times=999, **fault))
+    await again.changes(2, fallback=fallback)
+    expected = {"the automatic one": automatic.version_id, "the guard's": w.started()}.get(guards)
+    if fallback != DAY or expected is None:
+        assert not again.done
+        return
+    assert set(again.done.values()) == {expected}
+    (warning,) = again.row.warnings
+    assert f"so the newest one guards, {DATABASE}/{expected} of 2" in warning
 
 
 @pytest.mark.parametrize("at", range(0, 40, 2))
-@virtual
-async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(at: float) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        first, again = machine.program(), machine.program()
-        await first.changes(1)
-        await w.clock.sleep(3600.0)
-        w.emulator.add_fault(Fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=999))
-        for kind in ("list", "list account", "me"):
-            w.emulator.add_fault(Fault(kind=kind, delay=10.0, times=999))
-        began = w.clock.monotonic()
-        async with anyio.create_task_group() as group:
-            group.start_soon(w.later, at, again.session.stop)
-            await again.changes(1, fallback=DAY, reuse_within=0.0)
-            took = w.clock.monotonic() - began
-            group.cancel_scope.cancel()
-        assert bool(again.done) is (took < at)
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(w: World, at: float) -> None:
+    machine = Machine(w)
+    first, again = machine.program(), machine.program()
+    await first.changes(1)
+    await w.clock.sleep(3600.0)
+    w.emulator.add_fault(Fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=999))
+    for kind in ("list", "list account", "me"):
+        w.emulator.add_fault(Fault(kind=kind, delay=10.0, times=999))
+    began = w.clock.monotonic()
+    async with anyio.create_task_group() as group:
+        group.start_soon(w.later, at, again.session.stop)
+        await again.changes(1, fallback=DAY, reuse_within=0.0)
+        took = w.clock.monotonic() - began
+        group.cancel_scope.cancel()
+    assert bool(again.done) is (took < at)
 
 
 @pytest.mark.parametrize(
     ("reuse_within", "fallback", "until"),
     [(600.0, None, 1800.0), (600.0, DAY, 1800.0), (0.0, None, None), (0.0, DAY, 0.0)],
 )
-@virtual
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
 async def test_a_change_waits_for_the_end_of_a_block_or_is_held_back_at_once(
-    reuse_within: float, fallback: float | None, until: float | None
+    w: World, reuse_within: float, fallback: float | None, until: float | None
 ) -> None:
-    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
-        machine = Machine(w, Memory(w.clock))
-        first, again = machine.program(), machine.program()
-        await first.changes(1)
-        await w.clock.sleep(3600.0)
-        w.emulator.block(1800.0)
-        began = w.clock.monotonic()
-        await again.changes(1, reuse_within=reuse_within, fallback=fallback)
-        assert w.clock.monotonic() - began == pytest.approx(until or 0.0, abs=10.0)
-        assert bool(again.done) is (until is not None)
+    machine = Machine(w, Memory(w.clock))
+    first, again = machine.program(), machine.program()
+    await first.changes(1)
+    await w.clock.sleep(3600.0)
+    w.emulator.block(1800.0)
+    began = w.clock.monotonic()
+    await again.changes(1, reuse_within=reuse_within, fallback=fallback)
+    assert w.clock.monotonic() - began == pytest.approx(until or 0.0, abs=10.0)
+    assert bool(again.done) is (until is not None)
 
 
-@virtual
-async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_that_waited_for_it() -> None:
-    async with world(snapshot_seconds=150.0, cache_world="invalidated") as w:
-        machine = Machine(w)
-        first, second = machine.program(), machine.program()
-        async with anyio.create_task_group() as group:
-            group.start_soon(first.changes, 1)
-            await w.clock.sleep(30.0)
-            group.start_soon(second.changes, 1)
-            while not first.done:
-                await w.clock.sleep(1.0)
-        assert first.done != second.done
-        assert len(w.posts) >= 2
+@staged(world, snapshot_seconds=150.0, cache_world="invalidated")
+async def test_a_snapshot_from_before_a_change_elsewhere_does_not_guard_a_run_that_waited_for_it(w: World) -> None:
+    machine = Machine(w)
+    first, second = machine.program(), machine.program()
+    async with anyio.create_task_group() as group:
+        group.start_soon(first.changes, 1)
+        await w.clock.sleep(30.0)
+        group.start_soon(second.changes, 1)
+        while not first.done:
+            await w.clock.sleep(1.0)
+    assert first.done != second.done
+    assert len(w.posts) >= 2

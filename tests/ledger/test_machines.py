@@ -26,7 +26,7 @@ from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import Store
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
 
 if TYPE_CHECKING:
@@ -100,104 +100,101 @@ async def test_two_runs_of_one_resource_send_one_request(
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
 @pytest.mark.parametrize("slept", [11.0, 900.0, 3.5 * 3600])
-@virtual
+@staged(world, snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated")
 async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_the_old_claim(
-    kind: str, slept: float
+    here: World, kind: str, slept: float
 ) -> None:
     """Its monotonic clock stands still meanwhile, and only the time of day shows it."""
-    async with world(snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated") as here:
-        stored, asleep = here.emulator.add_snapshot(DATABASE), [0.0]
-        await anyio.sleep(300)
-        team = Team(here)
-        clock = Clock(here.clock.utc(), lambda: asleep[0])
-        clock.utc()
-        session = here.another_run(team.store.bucket(), clock=clock)
-        edit, claims = session.ledger.edit, list[str]()
+    stored, asleep = here.emulator.add_snapshot(DATABASE), [0.0]
+    await anyio.sleep(300)
+    team = Team(here)
+    clock = Clock(here.clock.utc(), lambda: asleep[0])
+    clock.utc()
+    session = here.another_run(team.store.bucket(), clock=clock)
+    edit, claims = session.ledger.edit, list[str]()
 
-        async def sleeps(change: Callable[[dict[str, Any]], Any]) -> Any:
-            result = await edit(change)
-            claim: Any = result[0] if isinstance(result, tuple) else None
-            if getattr(claim, "role", "") == "new":
-                claims.append(claim.attempt.id)
-                if len(claims) == 1:
-                    asleep[0] = slept
-                    here.emulator.advance(slept)
-            return result
+    async def sleeps(change: Callable[[dict[str, Any]], Any]) -> Any:
+        result = await edit(change)
+        claim: Any = result[0] if isinstance(result, tuple) else None
+        if getattr(claim, "role", "") == "new":
+            claims.append(claim.attempt.id)
+            if len(claims) == 1:
+                asleep[0] = slept
+                here.emulator.advance(slept)
+        return result
 
-        session.ledger.edit = sleeps  # type: ignore[method-assign]
-        done = await (team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session))
-        (post,) = here.posts + here.requests("restore")
-        assert len(claims) == 2
-        assert [each.id for each in await session.ledger.attempts()] == claims[1:]
-        assert abs((datetime.fromisoformat(done.requested_at or "") - post.at).total_seconds()) <= 1
+    session.ledger.edit = sleeps  # type: ignore[method-assign]
+    done = await (team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session))
+    (post,) = here.posts + here.requests("restore")
+    assert len(claims) == 2
+    assert [each.id for each in await session.ledger.attempts()] == claims[1:]
+    assert abs((datetime.fromisoformat(done.requested_at or "") - post.at).total_seconds()) <= 1
 
 
-@virtual
-async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore() -> None:
+@staged(world, snapshot_seconds=10, restore_seconds=30.0)
+async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(here: World) -> None:
     """It was suspended while it claimed, and another run of the same resource has restored something else since."""
-    async with world(snapshot_seconds=10, restore_seconds=30.0) as here:
-        team = Team(here)
-        old, new = (here.emulator.add_snapshot(DATABASE).version_id for _ in "ab")
-        laptop = team.machine()
+    team = Team(here)
+    old, new = (here.emulator.add_snapshot(DATABASE).version_id for _ in "ab")
+    laptop = team.machine()
 
-        async def wakes(_: str) -> None:
+    async def wakes(_: str) -> None:
+        await anyio.sleep(900)
+
+    async def suspended() -> None:
+        with pytest.raises(RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"):
+            await team.restore(old, laptop, triggers=[old])
+
+    async with anyio.create_task_group() as group:
+        with mock.patch.object(laptop, "know_time", wakes):
+            group.start_soon(suspended)
+            await anyio.sleep(300)
+            await team.restore(new, triggers=[new])
             await anyio.sleep(900)
-
-        async def suspended() -> None:
-            with pytest.raises(RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"):
-                await team.restore(old, laptop, triggers=[old])
-
-        async with anyio.create_task_group() as group:
-            with mock.patch.object(laptop, "know_time", wakes):
-                group.start_soon(suspended)
-                await anyio.sleep(300)
-                await team.restore(new, triggers=[new])
-                await anyio.sleep(900)
-        assert [post.version_id for post in here.requests("restore")] == [new]
+    assert [post.version_id for post in here.requests("restore")] == [new]
 
 
-@virtual
-async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing() -> None:
-    async with world(snapshot_seconds=10) as here:
-        team = Team(here, delay=CLAIM_LASTS.total_seconds() + 3)
-        with pytest.raises(Exception, match="this machine slept, or the ledger was slow"):
-            await team.create(timeout="20m")
-        assert not here.posts
-        assert here.clock.monotonic() < 10 * 60, "it went on to its time-out"
-        team.store.delay = 0.05
-        assert await team.machine().ledger.attempts() == []
-        await team.create()
-        assert len(team.accepted) == 1
+@staged(world, snapshot_seconds=10)
+async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing(here: World) -> None:
+    team = Team(here, delay=CLAIM_LASTS.total_seconds() + 3)
+    with pytest.raises(Exception, match="this machine slept, or the ledger was slow"):
+        await team.create(timeout="20m")
+    assert not here.posts
+    assert here.clock.monotonic() < 10 * 60, "it went on to its time-out"
+    team.store.delay = 0.05
+    assert await team.machine().ledger.attempts() == []
+    await team.create()
+    assert len(team.accepted) == 1
 
 
-@virtual
-async def test_a_laptop_suspended_during_the_post_finds_its_own() -> None:
+@staged(world, snapshot_seconds=10, key_of_200_has_version=False)
+async def test_a_laptop_suspended_during_the_post_finds_its_own(here: World) -> None:
     asleep = 0.0
-    async with world(snapshot_seconds=10, key_of_200_has_version=False) as here:
 
-        def suspend() -> None:
-            nonlocal asleep
-            asleep = 3600.0
-            here.emulator.advance(3600.0)
+    def suspend() -> None:
+        nonlocal asleep
+        asleep = 3600.0
+        here.emulator.advance(3600.0)
 
-        session = here.another_run(clock=Clock(START, lambda: asleep))
-        ending = await here.meanwhile(5, suspend, here.create(session=session))
-        assert ending.complete.version_id == here.started()
-        assert ending.complete.requested_at == "2026-03-01T12:00:00Z"
-        await session.close()
+    session = here.another_run(clock=Clock(START, lambda: asleep))
+    ending = await here.meanwhile(5, suspend, here.create(session=session))
+    assert ending.complete.version_id == here.started()
+    assert ending.complete.requested_at == "2026-03-01T12:00:00Z"
+    await session.close()
 
 
 @pytest.mark.parametrize("ahead", [24 * HOUR.total_seconds(), -24 * HOUR.total_seconds()])
 @pytest.mark.parametrize("after", [0.5, 5.0, 95.0, 200.0])
-@virtual
-async def test_a_clock_that_is_set_in_the_middle_of_a_run_changes_nothing(ahead: float, after: float) -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        clock = Shifted(here.clock, 0.0)
-        session = here.another_run(clock=clock)
-        ending = await here.meanwhile(after, lambda: vars(clock).update(ahead=ahead), here.create(session=session))
-        assert ending.complete.version_id == here.started()
-        assert len(here.posts) == 1
-        await session.close()
+@staged(world, snapshot_seconds=300, cache_world="invalidated")
+async def test_a_clock_that_is_set_in_the_middle_of_a_run_changes_nothing(
+    here: World, ahead: float, after: float
+) -> None:
+    clock = Shifted(here.clock, 0.0)
+    session = here.another_run(clock=clock)
+    ending = await here.meanwhile(after, lambda: vars(clock).update(ahead=ahead), here.create(session=session))
+    assert ending.complete.version_id == here.started()
+    assert len(here.posts) == 1
+    await session.close()
 
 
 # A place in trouble
@@ -213,24 +210,23 @@ WELL: dict[str, Any] = {"fails": "", "refuses": "", "ignores_marks": False}
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
-@virtual
-async def test_no_post_leaves_without_its_entry_in_the_place(kind: str, trouble: dict[str, Any]) -> None:
-    async with world(restore_seconds=10.0) as here:
-        team = Team(here, **trouble)
-        version = here.emulator.add_snapshot(DATABASE).version_id
-        await anyio.sleep(300)
-        work = team.create if kind == "snapshot" else partial(team.restore, version)
-        with pytest.raises(LedgerUnavailable, match="Nothing was started") as unavailable:
-            await work()
-        assert str(unavailable.value).count("s3://") == 1
-        steps = {each.step for each in unavailable.value.then}
-        assert steps & {Step.CHECK_SHARED_STATE, Step.USE_OTHER_STORE}
-        assert page_of(unavailable.value) == "ledger-unavailable"
-        assert not here.posts
-        assert not here.requests("restore")
-        vars(team.store).update(WELL)
+@staged(world, restore_seconds=10.0)
+async def test_no_post_leaves_without_its_entry_in_the_place(here: World, kind: str, trouble: dict[str, Any]) -> None:
+    team = Team(here, **trouble)
+    version = here.emulator.add_snapshot(DATABASE).version_id
+    await anyio.sleep(300)
+    work = team.create if kind == "snapshot" else partial(team.restore, version)
+    with pytest.raises(LedgerUnavailable, match="Nothing was started") as unavailable:
         await work()
-        assert len(here.posts) + len(here.requests("restore")) == 1
+    assert str(unavailable.value).count("s3://") == 1
+    steps = {each.step for each in unavailable.value.then}
+    assert steps & {Step.CHECK_SHARED_STATE, Step.USE_OTHER_STORE}
+    assert page_of(unavailable.value) == "ledger-unavailable"
+    assert not here.posts
+    assert not here.requests("restore")
+    vars(team.store).update(WELL)
+    await work()
+    assert len(here.posts) + len(here.requests("restore")) == 1
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
@@ -279,61 +275,58 @@ def causes(error: BaseException | None) -> Any:
 
 @pytest.mark.parametrize("after", [5.0, 100.0], ids=["POST open", "waiting"])
 @pytest.mark.parametrize("fails", ["no answer", "ExpiredToken: the token has expired"])
-@virtual
-async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(fails: str, after: float) -> None:
-    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, cache_world="invalidated") as here:
-        team, row, records = Team(here), Row(), list[Any]()
-        session = team.machine()
+@staged(world, databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, cache_world="invalidated")
+async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(here: World, fails: str, after: float) -> None:
+    team, row, records = Team(here), Row(), list[Any]()
+    session = team.machine()
 
-        async def take() -> None:
-            records.append(await team.create(session, row=row))
+    async def take() -> None:
+        records.append(await team.create(session, row=row))
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(take)
-            await anyio.sleep(after)
-            team.store.fails = fails
-        assert [record.version_id for record in records] == team.accepted
-        assert f"{row.warnings}{session.take_note()}".count(fails) == 1, "it is said once"
-        with pytest.raises(LedgerUnavailable):
-            await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
-        team.store.fails = ""
-        # The state of that run could not be saved either: another machine completes from what the place has.
-        assert (await team.create()).version_id == records[0].version_id
-        assert len(here.posts) == 1
+    async with anyio.create_task_group() as group:
+        group.start_soon(take)
+        await anyio.sleep(after)
+        team.store.fails = fails
+    assert [record.version_id for record in records] == team.accepted
+    assert f"{row.warnings}{session.take_note()}".count(fails) == 1, "it is said once"
+    with pytest.raises(LedgerUnavailable):
+        await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+    team.store.fails = ""
+    # The state of that run could not be saved either: another machine completes from what the place has.
+    assert (await team.create()).version_id == records[0].version_id
+    assert len(here.posts) == 1
 
 
-@virtual
-async def test_a_destroy_waits_once_for_a_place_that_never_answers() -> None:
-    async with world() as here:
-        store = Store(here.clock, hangs=True)
-        stack = Stack(SnapshotRules(), Machine(here, store.bucket()), OWNER)  # type: ignore[arg-type]
-        stack.begin()
-        began = here.clock.monotonic()
-        for number in range(50):
-            stack.urn = f"{OWNER}-{number}"
-            record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
-            await stack.delete(f"{DATABASE}/v{number}", record)
-        assert here.clock.monotonic() - began < 2 * PATIENCE
+@staged(world)
+async def test_a_destroy_waits_once_for_a_place_that_never_answers(here: World) -> None:
+    store = Store(here.clock, hangs=True)
+    stack = Stack(SnapshotRules(), Machine(here, store.bucket()), OWNER)  # type: ignore[arg-type]
+    stack.begin()
+    began = here.clock.monotonic()
+    for number in range(50):
+        stack.urn = f"{OWNER}-{number}"
+        record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
+        await stack.delete(f"{DATABASE}/v{number}", record)
+    assert here.clock.monotonic() - began < 2 * PATIENCE
 
 
 @pytest.mark.parametrize("kind", ["create", "restore"])
-@virtual
-async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(kind: str) -> None:
-    async with world(snapshot_seconds=60, restore_seconds=60.0, cache_world="invalidated") as here:
-        team, ended = Team(here), list[str]()
-        stored = here.emulator.add_snapshot(DATABASE)
-        here.emulator.add_fault(Fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED"))
+@staged(world, snapshot_seconds=60, restore_seconds=60.0, cache_world="invalidated")
+async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(here: World, kind: str) -> None:
+    team, ended = Team(here), list[str]()
+    stored = here.emulator.add_snapshot(DATABASE)
+    here.emulator.add_fault(Fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED"))
 
-        async def run() -> None:
-            try:
-                await (team.create() if kind == "create" else team.restore(stored.version_id))
-                ended.append("done")
-            except SquareCloudError:
-                ended.append("refused")
+    async def run() -> None:
+        try:
+            await (team.create() if kind == "create" else team.restore(stored.version_id))
+            ended.append("done")
+        except SquareCloudError:
+            ended.append("refused")
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(run)
-            await anyio.sleep(10.0)
-            group.start_soon(run)
-        assert ended == ["refused", "done"]
-        assert here.clock.utc() - START < timedelta(minutes=10)
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.sleep(10.0)
+        group.start_soon(run)
+    assert ended == ["refused", "done"]
+    assert here.clock.utc() - START < timedelta(minutes=10)

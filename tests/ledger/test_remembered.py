@@ -22,10 +22,11 @@ from tests.support.clocks import Shifted
 from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.engine_calls import Machine, Stack
 from tests.support.restoring import RESTORER, scene
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
 
 if TYPE_CHECKING:
+    from tests.support.drilling import DrillScene
     from tests.support.memory import Memory
     from tests.support.restoring import Scene
 
@@ -476,140 +477,137 @@ async def made_again(stack: Stack, values: dict[str, Any]) -> dict[str, Any]:
     return made.outputs
 
 
-@virtual
-async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_nothing() -> None:
-    async with scene(snapshot_seconds=10, cache_world="invalidated") as at:
-        restore, snapshot = back(at), of(at.here)
-        restores = given(at, triggers=["v1"])
-        takes: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await restore.up(**restores)
-        await anyio.sleep(300)  # the service refuses a snapshot meanwhile
-        await snapshot.up(**takes)
-        for stack, values in ((restore, restores), (snapshot, takes)):
-            await deleted_first(stack)
-            await anyio.sleep(86400)
-            stack.urn += "-renamed"  # by an alias
-            for _ in range(2):  # the state of the first is not saved
-                again = await made_again(stack, values)
-                same = stack.outputs.keys() - {"download_url", "download_url_expires_at"}
-                assert {name: again[name] for name in same} == {name: stack.outputs[name] for name in same}
-        assert (len(at.posts), len(at.here.posts)) == (1, 1)
+@staged(scene, snapshot_seconds=10, cache_world="invalidated")
+async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_nothing(at: Scene) -> None:
+    restore, snapshot = back(at), of(at.here)
+    restores = given(at, triggers=["v1"])
+    takes: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+    await restore.up(**restores)
+    await anyio.sleep(300)  # the service refuses a snapshot meanwhile
+    await snapshot.up(**takes)
+    for stack, values in ((restore, restores), (snapshot, takes)):
+        await deleted_first(stack)
+        await anyio.sleep(86400)
+        stack.urn += "-renamed"  # by an alias
+        for _ in range(2):  # the state of the first is not saved
+            again = await made_again(stack, values)
+            same = stack.outputs.keys() - {"download_url", "download_url_expires_at"}
+            assert {name: again[name] for name in same} == {name: stack.outputs[name] for name in same}
+    assert (len(at.posts), len(at.here.posts)) == (1, 1)
 
 
 @pytest.mark.parametrize("how", ["compared first", "forced, by another process", "triggers back"])
-@virtual
-async def test_what_is_deleted_first_but_wanted_again_is_taken_again(how: str) -> None:
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_what_is_deleted_first_but_wanted_again_is_taken_again(here: World, how: str) -> None:
     """The old one's provider, which deletes it, may be another process than the new one's."""
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
-        await stack.up(**values)
-        await deleted_first(stack)
-        stack.shared = stack.machine.process()
-        if how == "compared first":  # for what is deleted first, which does not ask whether it stays
-            assert not (await stack.diff(values)).replaces
-        await stack.check(values, in_state=how == "triggers back")
-        if how == "triggers back":  # the state has those of a later release
-            stack.outputs["triggers"] = ["v2"]
-            assert (await stack.diff(values)).replaces
-            await stack.check(values)
-        again = await stack.create(values)
-        assert [again.outputs["version_id"]] == accepted(here)[1:]
+    stack = of(here)
+    values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+    await stack.up(**values)
+    await deleted_first(stack)
+    stack.shared = stack.machine.process()
+    if how == "compared first":  # for what is deleted first, which does not ask whether it stays
+        assert not (await stack.diff(values)).replaces
+    await stack.check(values, in_state=how == "triggers back")
+    if how == "triggers back":  # the state has those of a later release
+        stack.outputs["triggers"] = ["v2"]
+        assert (await stack.diff(values)).replaces
+        await stack.check(values)
+    again = await stack.create(values)
+    assert [again.outputs["version_id"]] == accepted(here)[1:]
 
 
-@virtual
-async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entry_three_times() -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        stack = of(here)
-        entered: list[tuple[str, int]] = []
+@staged(world, snapshot_seconds=300, cache_world="invalidated")
+async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entry_three_times(here: World) -> None:
+    stack = of(here)
+    entered: list[tuple[str, int]] = []
 
-        def note(document: dict[str, Any]) -> str:
-            for attempt in document.get("attempts", {}).values():
-                if not entered or entered[-1][0] != attempt["status"]:
-                    entered.append((attempt["status"], len(here.posts)))
-            return ""
+    def note(document: dict[str, Any]) -> str:
+        for attempt in document.get("attempts", {}).values():
+            if not entered or entered[-1][0] != attempt["status"]:
+                entered.append((attempt["status"], len(here.posts)))
+        return ""
 
-        assert stack.machine.place is not None
-        stack.machine.place.accident = note
-        await stack.up(database_id=DATABASE)
-        assert entered == [("sent", 0), ("accepted", 1), ("found", 1)]
+    assert stack.machine.place is not None
+    stack.machine.place.accident = note
+    await stack.up(database_id=DATABASE)
+    assert entered == [("sent", 0), ("accepted", 1), ("found", 1)]
 
 
-@virtual
-async def test_what_was_destroyed_without_a_key_is_not_handed_out_later() -> None:
-    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        stack = of(here)
-        await stack.up(database_id=DATABASE)
-        stack.begin()
-        assert stack.shared is not None
-        keyless = Call(stack.urn, lambda: replace(here.session.settings, api_key=None), stack.shared, stack.row)
-        await stack.rules.delete(keyless, stack.id, stack.outputs)
-        stack.id, stack.outputs = "", {}
-        await stack.up(database_id=DATABASE)
-        assert [stack.outputs["version_id"]] == accepted(here)[1:]
-        assert not stack.row.warnings
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_what_was_destroyed_without_a_key_is_not_handed_out_later(here: World) -> None:
+    stack = of(here)
+    await stack.up(database_id=DATABASE)
+    stack.begin()
+    assert stack.shared is not None
+    keyless = Call(stack.urn, lambda: replace(here.session.settings, api_key=None), stack.shared, stack.row)
+    await stack.rules.delete(keyless, stack.id, stack.outputs)
+    stack.id, stack.outputs = "", {}
+    await stack.up(database_id=DATABASE)
+    assert [stack.outputs["version_id"]] == accepted(here)[1:]
+    assert not stack.row.warnings
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "restore"])
-@virtual
-async def test_what_was_destroyed_after_a_ledger_could_not_be_read_for_a_moment_is_made_again(kind: str) -> None:
-    async with scene(snapshot_seconds=10, cache_world="invalidated") as at:
-        stack = of(at.here) if kind == "snapshot" else back(at)
-        values: dict[str, Any] = {"database_id": DATABASE} if kind == "snapshot" else given(at)
-        await stack.up(**values)
-        await anyio.sleep(600)
-        stack.begin()
-        assert stack.machine.place is not None
-        stack.machine.place.refuses_reads = "SlowDown"
-        await stack.diff(values)
-        stack.machine.place.refuses_reads = ""
-        await anyio.sleep(120)
-        await stack.delete(stack.id, stack.outputs)
-        stack.id, stack.outputs = "", {}
-        await stack.up(**values)
-        assert not stack.row.warnings
-        assert len(at.here.posts) + len(at.posts) == 2
+@staged(scene, snapshot_seconds=10, cache_world="invalidated")
+async def test_what_was_destroyed_after_a_ledger_could_not_be_read_for_a_moment_is_made_again(
+    at: Scene, kind: str
+) -> None:
+    stack = of(at.here) if kind == "snapshot" else back(at)
+    values: dict[str, Any] = {"database_id": DATABASE} if kind == "snapshot" else given(at)
+    await stack.up(**values)
+    await anyio.sleep(600)
+    stack.begin()
+    assert stack.machine.place is not None
+    stack.machine.place.refuses_reads = "SlowDown"
+    await stack.diff(values)
+    stack.machine.place.refuses_reads = ""
+    await anyio.sleep(120)
+    await stack.delete(stack.id, stack.outputs)
+    stack.id, stack.outputs = "", {}
+    await stack.up(**values)
+    assert not stack.row.warnings
+    assert len(at.here.posts) + len(at.posts) == 2
 
 
-@virtual
-async def test_a_destroy_after_a_ledger_could_not_be_read_lets_go_of_more_than_what_was_noted_meanwhile() -> None:
-    async with scene(snapshot_seconds=600, cache_world="invalidated") as at:
-        restore = back(at)
-        snapshot = Stack(SnapshotRules(), restore.machine, OWNER)
-        await restore.up(**given(at))
-        await anyio.sleep(600)
-        await snapshot.up(database_id=DATABASE, timeout="3m")
-        assert restore.machine.place is not None
-        restore.machine.place.refuses_reads = "SlowDown"
-        restore.begin()
-        snapshot.shared = restore.shared
-        await restore.diff(given(at))
-        restore.machine.place.refuses_reads = ""
-        await snapshot.diff({"database_id": DATABASE})
-        await anyio.sleep(120)
-        await restore.delete(restore.id, restore.outputs)
-        restore.id, restore.outputs = "", {}
-        await anyio.sleep(600)
-        await restore.up(**given(at))
-        assert not restore.row.warnings
-        assert len(at.posts) == 2
+@staged(scene, snapshot_seconds=600, cache_world="invalidated")
+async def test_a_destroy_after_a_ledger_could_not_be_read_lets_go_of_more_than_what_was_noted_meanwhile(
+    at: Scene,
+) -> None:
+    restore = back(at)
+    snapshot = Stack(SnapshotRules(), restore.machine, OWNER)
+    await restore.up(**given(at))
+    await anyio.sleep(600)
+    await snapshot.up(database_id=DATABASE, timeout="3m")
+    assert restore.machine.place is not None
+    restore.machine.place.refuses_reads = "SlowDown"
+    restore.begin()
+    snapshot.shared = restore.shared
+    await restore.diff(given(at))
+    restore.machine.place.refuses_reads = ""
+    await snapshot.diff({"database_id": DATABASE})
+    await anyio.sleep(120)
+    await restore.delete(restore.id, restore.outputs)
+    restore.id, restore.outputs = "", {}
+    await anyio.sleep(600)
+    await restore.up(**given(at))
+    assert not restore.row.warnings
+    assert len(at.posts) == 2
 
 
-@virtual
-async def test_a_ledger_that_vanishes_after_the_request_is_written_again() -> None:
-    async with scene(restore_seconds=100.0) as at:
-        stack = back(at)
-        place = stack.machine.place
-        assert place is not None
-        async with anyio.create_task_group() as group:
-            group.start_soon(partial(stack.up, saves=False, **given(at)))
-            await anyio.sleep(5)
-            place.data = None
-        at.writes("later")
-        await anyio.sleep(300)
-        await stack.up(**given(at))
-        assert len(at.posts) == 1
-        assert at.holds() == "later"
+@staged(scene, restore_seconds=100.0)
+async def test_a_ledger_that_vanishes_after_the_request_is_written_again(at: Scene) -> None:
+    stack = back(at)
+    place = stack.machine.place
+    assert place is not None
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(stack.up, saves=False, **given(at)))
+        await anyio.sleep(5)
+        place.data = None
+    at.writes("later")
+    await anyio.sleep(300)
+    await stack.up(**given(at))
+    assert len(at.posts) == 1
+    assert at.holds() == "later"
 
 
 # Of others
@@ -622,60 +620,56 @@ def beside(here: World, *names: str) -> list[Stack]:
 
 
 @pytest.mark.parametrize(("by", "later"), [("resource", 240.0), ("resource", 12.0), ("command", 0.0), ("guard", 0.0)])
-@virtual
+@staged(world, snapshot_seconds=300, cache_world="invalidated")
 async def test_a_snapshot_of_another_owner_just_before_is_not_ours_after_a_wait_that_ended(
-    by: str, later: float
+    here: World, by: str, later: float
 ) -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        b, a = beside(here, "another", "before-release")
-        session = b.machine.process().session(here.session.settings)
-        if by == "resource":
-            await b.up(database_id=DATABASE)
-        elif by == "command":
-            await here.create(session=session, owner="squarecloud-snapshots create")
-        else:
-            await take(session, SnapshotInputs(DATABASE), Row())
-        await a.up(database_id=DATABASE, timeout="30s" if later else "100s")
-        assert a.pending
-        await anyio.sleep(later)
-        await a.up(database_id=DATABASE)
-        assert [a.outputs["version_id"]] == accepted(here)[1:]
-
-
-@virtual
-async def test_a_third_run_enters_no_other_snapshot_as_ours() -> None:
-    """A is killed, and C waits for A and finds how it has ended."""
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        b, a, c = beside(here, "another", "before-release", "c")
+    b, a = beside(here, "another", "before-release")
+    session = b.machine.process().session(here.session.settings)
+    if by == "resource":
         await b.up(database_id=DATABASE)
-        a.begin()
-        await a.check({"database_id": DATABASE})
+    elif by == "command":
+        await here.create(session=session, owner="squarecloud-snapshots create")
+    else:
+        await take(session, SnapshotInputs(DATABASE), Row())
+    await a.up(database_id=DATABASE, timeout="30s" if later else "100s")
+    assert a.pending
+    await anyio.sleep(later)
+    await a.up(database_id=DATABASE)
+    assert [a.outputs["version_id"]] == accepted(here)[1:]
 
-        async def create(_: Any) -> None:
-            await a.create({"database_id": DATABASE})
 
-        assert await here.killed(100, create, a.session)
-        await c.up(database_id=DATABASE, timeout="2h")
-        await a.up(database_id=DATABASE, timeout="2h")
-        assert a.outputs["version_id"] != b.outputs["version_id"]
+@staged(world, snapshot_seconds=300, cache_world="invalidated")
+async def test_a_third_run_enters_no_other_snapshot_as_ours(here: World) -> None:
+    """A is killed, and C waits for A and finds how it has ended."""
+    b, a, c = beside(here, "another", "before-release", "c")
+    await b.up(database_id=DATABASE)
+    a.begin()
+    await a.check({"database_id": DATABASE})
+
+    async def create(_: Any) -> None:
+        await a.create({"database_id": DATABASE})
+
+    assert await here.killed(100, create, a.session)
+    await c.up(database_id=DATABASE, timeout="2h")
+    await a.up(database_id=DATABASE, timeout="2h")
+    assert a.outputs["version_id"] != b.outputs["version_id"]
 
 
-@virtual
-async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since() -> None:
+@staged(drill_scene)
+async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since(at: DrillScene) -> None:
     """As `test_a_drill_is_not_passed_by_what_another_drill_has_restored_since`, with a Restore of the same ledger."""
-
-    async with drill_scene() as at:
-        other, checks = at.other_data()
-        await at.up(checks=checks)
-        assert at.stack.outputs["passed"] is False
-        await anyio.sleep(600)
-        restore = Stack(RestoreRules(), at.stack.machine, RESTORER)
-        which = {"version_id": other.version_id, "name": other.name, "runtime": other.runtime}
-        await restore.up(database_id=DATABASE, target_database_id=SCRATCH, overwrite=True, **which)
-        assert restore.error is None
-        await anyio.sleep(3 * 3600)
-        await at.up(checks=checks)
-        assert at.stack.outputs["passed"] is False
+    other, checks = at.other_data()
+    await at.up(checks=checks)
+    assert at.stack.outputs["passed"] is False
+    await anyio.sleep(600)
+    restore = Stack(RestoreRules(), at.stack.machine, RESTORER)
+    which = {"version_id": other.version_id, "name": other.name, "runtime": other.runtime}
+    await restore.up(database_id=DATABASE, target_database_id=SCRATCH, overwrite=True, **which)
+    assert restore.error is None
+    await anyio.sleep(3 * 3600)
+    await at.up(checks=checks)
+    assert at.stack.outputs["passed"] is False
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OWNER, Row, World, world
 
 if TYPE_CHECKING:
@@ -52,22 +52,23 @@ def wanted(here: World, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("contended", [0.0, 0.5], ids=["alone", "others are faster"])
-@virtual
-async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(seed: int, contended: float) -> None:
-    async with world(snapshot_seconds=10) as here:
-        place = Memory(here.clock, delay=(0.05, 0.3), chance=random.Random(seed))
-        place.contended = contended
-        session, found = here.another_run(place), dict[str, str | None]()
+@staged(world, snapshot_seconds=10)
+async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(
+    here: World, seed: int, contended: float
+) -> None:
+    place = Memory(here.clock, delay=(0.05, 0.3), chance=random.Random(seed))
+    place.contended = contended
+    session, found = here.another_run(place), dict[str, str | None]()
 
-        async def take(owner: str) -> None:
-            found[owner] = (await create(session, here.inputs(), Row(), owner)).version_id
+    async def take(owner: str) -> None:
+        found[owner] = (await create(session, here.inputs(), Row(), owner)).version_id
 
-        async with anyio.create_task_group() as program:
-            for name in ("first", "second"):
-                program.start_soon(take, OWNER.replace("before-release", name))
-        assert sorted(map(str, found.values())) == sorted(str(post.version_id) for post in here.posts)
-        assert len(set(found.values())) == 2
-        assert here.clock.monotonic() < 10 * 60, "the second waits for the first, and for the limit of the database"
+    async with anyio.create_task_group() as program:
+        for name in ("first", "second"):
+            program.start_soon(take, OWNER.replace("before-release", name))
+    assert sorted(map(str, found.values())) == sorted(str(post.version_id) for post in here.posts)
+    assert len(set(found.values())) == 2
+    assert here.clock.monotonic() < 10 * 60, "the second waits for the first, and for the limit of the database"
 
 
 # The state directory
@@ -101,32 +102,31 @@ def is_a_file(path: Path) -> Iterator[None]:
 @pytest.mark.parametrize("trouble", [is_full, is_read_only, is_a_file], ids=lambda trouble: trouble.__name__)
 @pytest.mark.parametrize("saves", [True, False], ids=["the state is saved", "the state is not saved"])
 @pytest.mark.parametrize("kind", RULES)
-@virtual
+@staged(world, snapshot_seconds=10, restore_seconds=10.0)
 async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
-    tmp_path: Path, kind: str, trouble: Callable[[Path], Iterator[None]], *, saves: bool
+    here: World, tmp_path: Path, kind: str, trouble: Callable[[Path], Iterator[None]], *, saves: bool
 ) -> None:
     path = tmp_path / "state" / "service.ledger"
-    async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
-        here.emulator.add_snapshot(DATABASE)
-        await anyio.sleep(300)
-        place = SqliteFile(path, in_threads=False)
-        stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
-        lasts = trouble(path)
-        next(lasts)
-        for _ in range(2):
-            await stack.up(saves=saves, **wanted(here, kind))
-            assert isinstance(stack.error, LedgerUnavailable)
-            told = stack.row.wording.told(stack.error)
-            assert str(path) in told
-            assert "Nothing was started" in told
-            assert "SQUARECLOUD_STATE_DIR" in told
-            assert not stack.id
-        assert sent(here) == 0
-        assert next(lasts, None) is None
-        stack.machine = Machine(here, SqliteFile(path, in_threads=False))  # type: ignore[arg-type]
-        await stack.up(**wanted(here, kind))
-        assert stack.error is None
-        assert sent(here) == 1
+    here.emulator.add_snapshot(DATABASE)
+    await anyio.sleep(300)
+    place = SqliteFile(path, in_threads=False)
+    stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
+    lasts = trouble(path)
+    next(lasts)
+    for _ in range(2):
+        await stack.up(saves=saves, **wanted(here, kind))
+        assert isinstance(stack.error, LedgerUnavailable)
+        told = stack.row.wording.told(stack.error)
+        assert str(path) in told
+        assert "Nothing was started" in told
+        assert "SQUARECLOUD_STATE_DIR" in told
+        assert not stack.id
+    assert sent(here) == 0
+    assert next(lasts, None) is None
+    stack.machine = Machine(here, SqliteFile(path, in_threads=False))  # type: ignore[arg-type]
+    await stack.up(**wanted(here, kind))
+    assert stack.error is None
+    assert sent(here) == 1
 
 
 # Proof
@@ -135,42 +135,39 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
 # The service
 
 
-@virtual
-async def test_connection_errors_hours_apart_do_not_end_a_create() -> None:
-    async with world(snapshot_seconds=10) as here:
-        for skipped in (0, 40, 80):
-            here.emulator.add_fault(Fault(kind="create", no_connect=True, times=1, skip=skipped))
-        here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=120))
-        ending = await here.create(timeout=12 * HOUR)
-        assert ending.complete.version_id == here.started()
-        assert ending.text.count("not sent; next try") == 3
-        assert here.clock.monotonic() > 6 * HOUR
+@staged(world, snapshot_seconds=10)
+async def test_connection_errors_hours_apart_do_not_end_a_create(here: World) -> None:
+    for skipped in (0, 40, 80):
+        here.emulator.add_fault(Fault(kind="create", no_connect=True, times=1, skip=skipped))
+    here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=120))
+    ending = await here.create(timeout=12 * HOUR)
+    assert ending.complete.version_id == here.started()
+    assert ending.text.count("not sent; next try") == 3
+    assert here.clock.monotonic() > 6 * HOUR
 
 
-@virtual
-async def test_a_refusal_that_says_how_long_is_waited_out() -> None:
-    async with world(snapshot_seconds=10) as here:
-        fault = Fault(kind="create", status=429, code="KEEP_CALM", headers={"retry-after": "70"})
-        here.emulator.add_fault(fault)
-        await here.create()
-        first, second = (post.monotonic for post in here.posts)
-        assert second - first >= 70
+@staged(world, snapshot_seconds=10)
+async def test_a_refusal_that_says_how_long_is_waited_out(here: World) -> None:
+    fault = Fault(kind="create", status=429, code="KEEP_CALM", headers={"retry-after": "70"})
+    here.emulator.add_fault(fault)
+    await here.create()
+    first, second = (post.monotonic for post in here.posts)
+    assert second - first >= 70
 
 
 @pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
 @pytest.mark.parametrize("kind", RULES)
-@virtual
-async def test_a_refusal_without_a_code_is_named_by_its_status(kind: str, status: int) -> None:
-    async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
-        here.emulator.add_snapshot(DATABASE)
-        await anyio.sleep(300)
-        here.emulator.add_fault(Fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1))
-        stack = Stack(RULES[kind], Machine(here), OWNER)
-        await stack.up(**wanted(here, kind))
-        told = stack.row.wording.told(getattr(stack.error, "error", stack.error))  # type: ignore[arg-type]
-        told = "\n".join([*stack.row.shown, told])
-        assert f" {status}" in told or f"({status})" in told
-        assert "None" not in told
+@staged(world, snapshot_seconds=10, restore_seconds=10.0)
+async def test_a_refusal_without_a_code_is_named_by_its_status(here: World, kind: str, status: int) -> None:
+    here.emulator.add_snapshot(DATABASE)
+    await anyio.sleep(300)
+    here.emulator.add_fault(Fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1))
+    stack = Stack(RULES[kind], Machine(here), OWNER)
+    await stack.up(**wanted(here, kind))
+    told = stack.row.wording.told(getattr(stack.error, "error", stack.error))  # type: ignore[arg-type]
+    told = "\n".join([*stack.row.shown, told])
+    assert f" {status}" in told or f"({status})" in told
+    assert "None" not in told
 
 
 # ^C
@@ -178,31 +175,30 @@ async def test_a_refusal_without_a_code_is_named_by_its_status(kind: str, status
 
 @pytest.mark.parametrize("after", [0.05, 0.4, 0.9, 1.4, 3.0, 5.0, 7.0])
 @pytest.mark.parametrize("kind", RULES)
-@virtual
+@staged(world, snapshot_seconds=10, restore_seconds=10.0)
 async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_where_it_was(
-    after: float, kind: str
+    here: World, after: float, kind: str
 ) -> None:
     """Also during the ledger's write, which takes 2 s here."""
-    async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
-        here.emulator.add_snapshot(DATABASE)
-        place = Memory(here.clock, delay=(2.0, 2.0))
-        stack = Stack(RULES[kind], Machine(here, place), OWNER)
-        values = wanted(here, kind)
-        async with anyio.create_task_group() as group:
-            group.start_soon(lambda: stack.up(**values))
-            await anyio.sleep(after)
-            stack.session.stop()
-        told = stack.row.wording.told(getattr(stack.error, "error", stack.error)) if stack.error else ""
-        assert "while ." not in told
-        there = await Machine(here, place).process().ledger(here.session.settings).attempts()
-        if sent(here) == 0:
-            assert isinstance(stack.error, NothingSent)
-            assert "interrupted, while " in told
-            assert not stack.id
-            assert there == []
-        else:
-            assert stack.id
-            assert len(there) == 1
+    here.emulator.add_snapshot(DATABASE)
+    place = Memory(here.clock, delay=(2.0, 2.0))
+    stack = Stack(RULES[kind], Machine(here, place), OWNER)
+    values = wanted(here, kind)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: stack.up(**values))
+        await anyio.sleep(after)
+        stack.session.stop()
+    told = stack.row.wording.told(getattr(stack.error, "error", stack.error)) if stack.error else ""
+    assert "while ." not in told
+    there = await Machine(here, place).process().ledger(here.session.settings).attempts()
+    if sent(here) == 0:
+        assert isinstance(stack.error, NothingSent)
+        assert "interrupted, while " in told
+        assert not stack.id
+        assert there == []
+    else:
+        assert stack.id
+        assert len(there) == 1
 
 
 ANOTHER = OWNER.replace("before-release", "another")
@@ -221,34 +217,32 @@ def accepted(here: World) -> list[str | None]:
     return [post.version_id for post in here.posts if post.accepted]
 
 
-@virtual
-async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for() -> None:
-    async with world(snapshot_seconds=400, cache_world="invalidated", modified_is="end") as here:
-        here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
-        ends: list[SnapshotRecord] = []
+@staged(world, snapshot_seconds=400, cache_world="invalidated", modified_is="end")
+async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for(here: World) -> None:
+    here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
+    ends: list[SnapshotRecord] = []
 
-        async def ours() -> None:
-            # Nobody has sent a request for this database yet. The search for a snapshot to reuse comes next.
-            ends.append(await run(here, replace(RELEASE, reuse_within=60.0)))
+    async def ours() -> None:
+        # Nobody has sent a request for this database yet. The search for a snapshot to reuse comes next.
+        ends.append(await run(here, replace(RELEASE, reuse_within=60.0)))
 
-        async with anyio.create_task_group() as runs:
-            runs.start_soon(ours)
-            await anyio.sleep(1)
-            with pytest.raises(Pending) as pending:
-                await run(here, SHORT, ANOTHER)
-        assert [end.version_id for end in ends] == accepted(here)[1:]
-        theirs = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=ANOTHER)
-        assert theirs.version_id == accepted(here)[0]
+    async with anyio.create_task_group() as runs:
+        runs.start_soon(ours)
+        await anyio.sleep(1)
+        with pytest.raises(Pending) as pending:
+            await run(here, SHORT, ANOTHER)
+    assert [end.version_id for end in ends] == accepted(here)[1:]
+    theirs = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=ANOTHER)
+    assert theirs.version_id == accepted(here)[0]
 
 
-@virtual
-async def test_the_ledger_holds_neither_key_nor_triggers() -> None:
-    async with world(snapshot_seconds=100) as here:
-        place = here.session.ledger.place
-        assert isinstance(place, Memory)
-        secret = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["a secret value"]})
-        await here.killed(20, partial(create, inputs=secret, listener=Row(), owner=OWNER))
-        assert place.data is not None
-        assert DATABASE.encode() in place.data
-        assert b"a secret value" not in place.data
-        assert here.emulator.settings.api_key.encode() not in place.data
+@staged(world, snapshot_seconds=100)
+async def test_the_ledger_holds_neither_key_nor_triggers(here: World) -> None:
+    place = here.session.ledger.place
+    assert isinstance(place, Memory)
+    secret = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["a secret value"]})
+    await here.killed(20, partial(create, inputs=secret, listener=Row(), owner=OWNER))
+    assert place.data is not None
+    assert DATABASE.encode() in place.data
+    assert b"a secret value" not in place.data
+    assert here.emulator.settings.api_key.encode() not in place.data

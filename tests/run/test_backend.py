@@ -12,12 +12,14 @@ from pulumi_snapshots.run import backend
 from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.settings import Settings, SettingsError
 from pulumi_snapshots.storage.credentials import access
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.world import World
 
 BACKEND = {"squarecloud:sharedState": "backend"}
 
@@ -135,12 +137,13 @@ def test_only_a_ci_job_with_a_bucket_hears_that_it_could_share(home: Path) -> No
     assert not could_share({"CI": "true", "HOME": str(home)})
 
 
-@virtual
-async def test_a_ci_job_says_once_that_its_backend_could_keep_what_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+@staged(world)
+async def test_a_ci_job_says_once_that_its_backend_could_keep_what_it_sends(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://team?region=x")
-    async with world() as w:
-        shown = [(await w.create(database_id=each)).text for each in (DATABASE, OTHER_DATABASE)][-1]
+    shown = [(await w.create(database_id=each)).text for each in (DATABASE, OTHER_DATABASE)][-1]
     line = (
         "this runner forgets what it has requested: with squarecloud:sharedState set to `backend`, s3://team keeps it for "
         "the next job"

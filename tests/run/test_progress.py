@@ -16,7 +16,7 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.restoring import knows_time
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import Row, ledger_of, world
 
 if TYPE_CHECKING:
@@ -66,13 +66,12 @@ async def endings_of_all(here: World, seconds: float = 2700.0) -> dict[str, tupl
     return endings
 
 
-@virtual
-async def test_a_fleets_log_shows_every_change_without_a_flood_and_a_summary_per_minute() -> None:
+@staged(fleet)
+async def test_a_fleets_log_shows_every_change_without_a_flood_and_a_summary_per_minute(here: World) -> None:
     announced: list[tuple[float, str]] = []
-    async with fleet() as here:
-        start = here.clock.monotonic()
-        rows = await rows_of_all(here, announced)
-        minutes = (here.clock.monotonic() - start) / 60
+    start = here.clock.monotonic()
+    rows = await rows_of_all(here, announced)
+    minutes = (here.clock.monotonic() - start) / 60
     for row in rows:
         assert len(row.shown) <= 5, "queued, sent, accepted, found: changes only"
         for step in ("sent; answer by 12:", "| accepted |", "found snapshot"):
@@ -106,12 +105,11 @@ async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
     assert {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)} == {60.0}
 
 
-@virtual
-async def test_failing_polls_of_a_fleet_are_shown_once() -> None:
-    async with fleet() as here:
-        for kind in ("list", "list account"):
-            here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
-        rows = await rows_of_all(here, [])
+@staged(fleet)
+async def test_failing_polls_of_a_fleet_are_shown_once(here: World) -> None:
+    for kind in ("list", "list account"):
+        here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
+    rows = await rows_of_all(here, [])
     assert any("last check failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
 
