@@ -23,6 +23,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Seen
+from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Row, World, world
 
@@ -104,6 +105,10 @@ class Scene:
         """The bytes of each file in the folder; None for folders."""
         paths = {name: self.folder / name for name in self.files()}
         return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
+
+    def fault(self, **how: Any) -> None:
+        """Let the next download, or so many `times`, fail like this."""
+        self.here.emulator.add_fault(Fault(**{"kind": "download", **how}))
 
     def stores(self, kind: type[FileStore]) -> None:
         """Let every store from now on be of this kind."""

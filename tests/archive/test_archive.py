@@ -22,6 +22,7 @@ from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.polling import PINNING
+from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.storage.files import FileStore
@@ -85,7 +86,7 @@ async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     outputs, seen = await at.outputs(), len(at.here.emulator.journal)
     by_url = await at.archive(download_url=outputs["download_url"])
     assert [entry.kind for entry in at.here.emulator.journal[seen:]] == ["download"]
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=1_000_000))
+    at.fault(cut_after=1_000_000)
     by_id = await at.archive(
         session=at.here.session,
         database_id=DATABASE,
@@ -138,7 +139,7 @@ async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts
     given = await at.outputs()
     at.here.transport.handle_async_request = noted  # type: ignore[method-assign]
     for cut in cuts:
-        at.here.emulator.add_fault(Fault(kind="download", cut_after=cut))
+        at.fault(cut_after=cut)
     record = await at.archive(**given)
     assert holds(record, at.zip)
     at_bytes = [sum(cuts[: number + 1]) for number in range(len(cuts))]
@@ -154,30 +155,26 @@ async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(kind="download", drop=True, times=3),
-        Fault(kind="download", no_connect=True, times=3),
-        Fault(kind="download", html=502, times=3),
-        Fault(kind="download", status=503, code="SlowDown", times=3),
-        Fault(kind="download", status=429, code="SlowDown", times=3),
-        Fault(kind="download", delay=100, times=3),
+        *({"drop": True}, {"no_connect": True}, {"html": 502}, {"delay": 100}),
+        *({"status": status, "code": "SlowDown"} for status in (503, 429)),
     ],
-    ids=lambda fault: f"{fault.name} {fault.status}",
+    ids=str,
 )
 @in_scene
-async def test_passing_errors_of_the_host_do_not_fail_an_archive(at: Scene, fault: Fault) -> None:
-    at.here.emulator.add_fault(replace(fault))
+async def test_passing_errors_of_the_host_do_not_fail_an_archive(at: Scene, fault: dict[str, Any]) -> None:
+    at.fault(times=3, **fault)
     assert holds(await at.archive(), at.zip)
 
 
 @in_scene
 async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
     url = (await at.outputs())["download_url"]
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-    at.here.emulator.add_fault(Fault(kind="download", delay=25, cut_after=1, times=None))
+    at.fault(cut_after=2_000_000)
+    at.fault(delay=25, cut_after=1, times=None)
     await fails(at, what=r"not whole after 2 min \(timeout\): 40 %, 2.0 MB of 5.0 MB", download_url=url, timeout="2m")
     assert at.here.clock.monotonic() == pytest.approx(120, abs=1)
     at.here.emulator.clear_faults()
-    at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
+    at.fault(status=503, times=None)
     last = r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip: 503"
     await fails(at, what=last, download_url=url, size=SIZE, timeout="20s")
 
@@ -195,8 +192,8 @@ async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up
 async def test_a_url_that_expires_meanwhile_is_renewed(at: Scene) -> None:
     # The cached page shows the expired URL for half an hour; the account's listing has a fresh one.
     outputs = await at.outputs()
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-    at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
+    at.fault(cut_after=2_000_000)
+    at.fault(delay=5, drop=True)
     archived = at.archive(session=at.here.session, **outputs)
     record = await at.here.meanwhile(3, lambda: at.here.emulator.advance(700), archived)
     assert holds(record, at.zip)
@@ -212,7 +209,6 @@ async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(at: Scen
         at.here.emulator.add_fault(Fault(kind=kind, status=503, code="INTERNAL", times=None))
     archived = at.archive(session=session, **outputs)
     assert holds(await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip)
-    await session.close()
 
 
 def forgotten(at: Scene) -> None:
@@ -220,10 +216,8 @@ def forgotten(at: Scene) -> None:
     at.here.emulator.drop_cache()
 
 
-REFUSED = Fault(kind="download", status=403, code="AccessDenied", times=None)
-AWAY = Fault(kind="download", no_connect=True, times=None)
 FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
-    "a host that stays away": (lambda at: at.here.emulator.add_fault(AWAY), True, False, "broke off"),
+    "a host that stays away": (lambda at: at.fault(no_connect=True, times=None), True, False, "broke off"),
     "an expired URL and no key": (
         lambda at: at.here.emulator.advance(700),
         True,
@@ -231,7 +225,7 @@ FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
         "Request has expired.*squarecloud:apiKey.*pulumi refresh",
     ),
     "a URL that stays refused": (
-        lambda at: at.here.emulator.add_fault(REFUSED),
+        lambda at: at.fault(status=403, code="AccessDenied", times=None),
         True,
         True,
         "that the service lists now is refused too",
@@ -251,7 +245,6 @@ async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(at: Scene, why
     began = at.here.clock.monotonic()
     await fails(at, what=told, session=session if has_key else None, **given)
     assert at.here.clock.monotonic() - began < 300
-    await session.close()
 
 
 @asynccontextmanager
@@ -267,8 +260,6 @@ async def unlisted(folder: Path, **settings: Any) -> AsyncIterator[tuple[Scene, 
         record = await create(provider, SnapshotInputs.of({"database_id": DATABASE}), Row())
         assert len(here.posts) == 1
         yield at, record, provider
-        for session in (other, provider):
-            await session.close()
 
 
 @pytest.mark.parametrize("ahead", [0.0, -3600.0, 3600.0], ids=["right", "slow", "fast"])
@@ -295,7 +286,6 @@ async def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_s
         assert at.here.clock.monotonic() - began < SERVICE_CACHE
         assert len(at.here.listings) - asked <= SERVICE_CACHE / session.settings.poll_every + 3
         assert any(text.startswith("listing is old until ") for text in at.row.shown)
-        await session.close()
 
 
 @virtual
@@ -332,6 +322,28 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
             group.start_soon(partial(one, "listed", **listed))
         assert len(ends) == AT_A_TIME + 1
         assert ends["listed"] - began < 120
+
+
+@in_scene
+async def test_the_queue_is_no_part_of_an_archives_time_out(at: Scene, tmp_path: Path) -> None:
+    """Neither that of lookups, as a plan without the account's listing costs a request for each database, nor that of slots."""
+    at.fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000)
+    at.fault(delay=20, times=None)
+    taken = {}
+    for number in range(REQUESTS_PER_MINUTE + 13):
+        at.here.emulator.add_database(database := f"{number:032x}")
+        taken[database] = at.here.emulator.add_snapshot(database).version_id
+    session, done = at.here.another_run(), []
+
+    async def one(database: str, version: str) -> None:
+        ids: dict[str, Any] = {"database_id": database, "version_id": version, "timeout": 45.0}
+        done.append(await at.archive(session=session, destination=f"{tmp_path}/{database}.zip", **ids))
+
+    async with anyio.create_task_group() as group:
+        for each in taken.items():
+            group.start_soon(one, *each)
+    assert len(done) == len(taken)
+    assert at.here.clock.monotonic() == pytest.approx(20 * len(taken) / AT_A_TIME, abs=30)
 
 
 # Never another version ------------------------------------------------------------------------------------------------
@@ -375,19 +387,15 @@ async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
 @in_scene
 async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: bool) -> None:  # noqa: FBT001
     url = await signed_without_version(at)
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
-    at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
+    at.fault(cut_after=2_000_000)
+    at.fault(delay=5, drop=True)
 
     def another() -> None:
         at.here.emulator.settings = replace(at.here.emulator.settings, version_header=version_header)
         at.here.emulator.add_snapshot(DATABASE, size=SIZE)
 
-    ended = at.here.meanwhile(
-        3,
-        another,
-        fails(at, what="serves a different object", download_url=url, version_id=at.snapshot.version_id),
-    )
-    await ended
+    ids = {"download_url": url, "version_id": at.snapshot.version_id}
+    await at.here.meanwhile(3, another, fails(at, what="serves a different object", **ids))
 
 
 @in_scene
@@ -399,7 +407,7 @@ async def test_a_host_that_ignores_ranges_costs_no_bytes(at: Scene) -> None:
         return await send(request)
 
     at.here.transport.handle_async_request = without_range  # type: ignore[method-assign]
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+    at.fault(cut_after=2_000_000)
     assert holds(await at.archive(), at.zip)
 
 
@@ -429,15 +437,6 @@ async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
 
 
 @in_scene
-async def test_a_zip_that_was_cut_short_is_not_archived(at: Scene) -> None:
-    outputs = await at.outputs()
-    at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
-    url, place = outputs["download_url"], f"{at.folder}/x.zip"
-    await fails(at, what="not a readable zip.*truncated", download_url=url, destination=place)
-    await fails(at, what="time is not known.*Give destination a file name", download_url=url)
-
-
-@in_scene
 async def test_a_zip_with_a_damaged_member_is_not_archived(at: Scene) -> None:
     send = at.here.transport.handle_async_request
 
@@ -461,27 +460,26 @@ UNSAFE = (
     "https://[bad",
     "https://h:9999999/x.zip",
 )
-WRONG: dict[str, tuple[Fault | None, dict[str, Any], str]] = {
-    "compressed": (Fault(kind="download", headers={"content-encoding": "gzip"}), {}, "compressed"),
-    "version": (Fault(kind="download", headers={"x-amz-version-id": "another"}), {}, "serves version another"),
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "compressed": ({"headers": {"content-encoding": "gzip"}}, {}, "compressed"),
+    "version": ({"headers": {"x-amz-version-id": "another"}}, {}, "serves version another"),
     "range": (
-        Fault(kind="download", headers={"content-range": f"bytes 0-8/{'9' * 5000}"}, body="PK", body_status=206),
+        {"headers": {"content-range": f"bytes 0-8/{'9' * 5000}"}, "body": "PK", "body_status": 206},
         {},
         "another range than requested",
     ),
-    "size": (None, {"size": SIZE + 1}, "serves 5000000 bytes, but the service announced 5000001"),
-    "no host": (None, {"download_url": "xn--"}, "The download URL is invalid or has expired"),
-    "no key": (None, {"download_url": None}, "no API key is set"),
-    # Not taken for an expired URL, of which another one could be had
-    "proxy": (
-        Fault(kind="download", html=403),
-        {},
-        "proxy in front of the service refused the request.*Run it from another network",
+    "size": ({}, {"size": SIZE + 1}, "serves 5000000 bytes, but the service announced 5000001"),
+    "cut": ({"body": "PK\x03\x04 and no directory"}, {"size": None}, "not a readable zip.*truncated"),
+    "no time": (
+        {"body": "PK"},
+        {"size": None, "created_at": None},
+        "time is not known.*Give destination a file name",
     ),
-    **{
-        target: (Fault(kind="download", redirect=target), {}, "redirects to an address that is not allowed")
-        for target in UNSAFE
-    },
+    "no host": ({}, {"download_url": "xn--"}, "The download URL is invalid or has expired"),
+    "no key": ({}, {"download_url": None}, "no API key is set"),
+    # Not taken for an expired URL, of which another one could be had
+    "proxy": ({"html": 403}, {}, "proxy in front of the service refused the request.*Run it from another network"),
+    **{target: ({"redirect": target}, {}, "redirects to an address that is not allowed") for target in UNSAFE},
 }
 
 
@@ -490,14 +488,24 @@ WRONG: dict[str, tuple[Fault | None, dict[str, Any], str]] = {
 async def test_a_wrong_answer_of_the_host_is_refused(at: Scene, kind: str) -> None:
     outputs = await at.outputs()
     fault, changes, what = WRONG[kind]
-    if fault is not None:
-        at.here.emulator.add_fault(replace(fault, times=None))
+    if fault:
+        at.fault(times=None, **fault)
     if changes.get("download_url"):
         changes = {"download_url": outputs["download_url"].replace("emulator.test", changes["download_url"])}
     session = at.here.session if kind == "proxy" else None
     await fails(at, what=what, session=session, **outputs | changes)
     assert len(at.downloads) <= 1
     assert not at.here.transport.strayed
+
+
+@in_scene
+async def test_a_safe_redirect_is_followed_a_few_times(at: Scene) -> None:
+    outputs = await at.outputs()
+    at.fault(redirect=outputs["download_url"])
+    assert holds(await at.archive(**outputs), at.zip)
+    at.fault(redirect=outputs["download_url"], times=None)
+    await fails(at, what="redirects more than 3 times", destination=f"{at.folder}/x.zip", **outputs)
+    assert {entry.key for entry in at.downloads} == {"none"}
 
 
 # Atomic ---------------------------------------------------------------------------------------------------------------
@@ -509,8 +517,8 @@ async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -
     threads = threading.active_count()
     (at.folder / "x.zip").write_bytes(OLD)
     outputs = await at.outputs()
-    at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
-    at.here.emulator.add_fault(Fault(kind="download", delay=10, cut_after=10, times=None))
+    at.fault(cut_after=1_500_000)
+    at.fault(delay=10, cut_after=10, times=None)
     for destination, keys in (
         (f"{at.folder}/x.zip", None),
         (f"{at.folder}/new/folder/", None),
@@ -539,24 +547,21 @@ async def test_an_interrupt_at_the_very_end_keeps_the_archive(at: Scene) -> None
 
 
 @in_scene
-async def test_a_failed_archive_removes_no_older_one(at: Scene) -> None:
-    first = await at.archive(keep_last=1)
+async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None:
+    first, fixed = await at.archive(keep_last=1), await at.archive(destination=f"{at.folder}/x.zip")
     at.newer()
-    outputs = {**await at.outputs(), "size": 1}
     with pytest.raises(NotArchived):
-        await at.archive(keep_last=1, previous=first, **outputs)
-    assert file_of(first).exists()
-
-
-@in_scene
-async def test_the_delete_of_a_replaced_archive_keeps_the_new_one(at: Scene) -> None:
-    first = await at.archive(destination=f"{at.folder}/x.zip")
-    at.newer()
-    second = await at.archive(destination=f"{at.folder}/x.zip", previous=first)
-    await at.remove(first, delete_object=True)  # by a later run, which does not know the successor
+        await at.archive(keep_last=1, previous=first, **{**await at.outputs(), "size": 1})
+    assert file_of(first).exists(), "a failed archive removes no older one"
+    second = await at.archive(keep_last=2, previous=first)
+    await at.remove(first, delete_object=True, counted=True, successor=second)
+    assert file_of(first).exists(), "the rule counts it"
     await at.remove(first, delete_object=True, successor=second)
-    assert holds(second, at.zip)
-    assert second.earlier == ()
+    assert not file_of(first).exists()
+    again = await at.archive(destination=f"{at.folder}/x.zip", previous=fixed)
+    await at.remove(fixed, delete_object=True)  # by a later run, which does not know the successor
+    await at.remove(fixed, delete_object=True, successor=again)
+    assert (holds(again, at.zip), again.earlier) == (True, ())
 
 
 @in_scene
