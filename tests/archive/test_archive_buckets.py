@@ -201,26 +201,41 @@ def after(number: int, what: Callable[[Request], bool], failure: Failure) -> Cal
     return fails
 
 
-def test_an_object_is_whole_and_named_after_its_snapshot(bucket: Bucket, host: Host) -> None:
-    record = bucket.archive(host.url, "backups of ü/")
-    key = f"backups of ü/database/20261124T230000Z-{VERSION}.zip"
+DATED = f"database/20261124T230000Z-{VERSION}.zip"
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("backups of ü/", f"backups of ü/{DATED}"),
+        ("a b/50% a%2Fb ü+&=@;,~'().zip", "a b/50% a%2Fb ü+&=@;,~'().zip"),
+        ("x" * 200 + ".zip", "x" * 200 + ".zip"),
+    ],
+    ids=["folder", "odd", "long"],
+)
+def test_an_object_is_whole_and_found_again_whatever_its_name(bucket: Bucket, host: Host, given: str, key: str) -> None:
+    record = bucket.archive(host.url, given)
     assert record.uri == bucket.uri(key)
     assert bucket.keys() == [key]
     assert hashlib.sha256(bucket.content(key)).hexdigest() == record.sha256 == host.sha256
-
-
-@pytest.mark.parametrize("key", ["a b/50% a%2Fb ü+&=@;,~'().zip", "x" * 200 + ".zip"])
-def test_an_object_with_an_odd_name_is_found_again(bucket: Bucket, small: Host, key: str) -> None:
-    record = bucket.archive(small.url, key)
-    assert bucket.keys() == [key]
     assert bucket.refresh(record) == record
     bucket.delete(record)
     assert bucket.keys() == []
 
 
-def test_a_bucket_that_does_not_exist_is_an_error(bucket: Bucket, host: Host) -> None:
-    with pytest.raises(NotArchived, match=r"no-such-bucket.*(not exist|no bucket named)"):
-        bucket.archive(host.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")
+def test_a_place_that_cannot_be_is_one_clear_error(bucket: Bucket, small: Host) -> None:
+    with fails_with(NotArchived, r"no-such-bucket.*(not exist|no bucket named)"):
+        bucket.archive(small.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")
+    bucket.put("folder/theirs", OLD)
+    with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
+        bucket.archive(small.url, "folder")
+    assert bucket.keys() == ["folder/theirs"]
+    # A web server in place of the store, as behind a wrong endpoint.
+    bucket.proxy.fails = lambda _: (404, "NotFound")
+    with pytest.raises((NotArchived, StoreTrouble)) as failed:
+        bucket.archive(small.url, "x.zip")
+    assert "Debug source" not in str(failed.value)
+    assert len(str(failed.value)) < 600
 
 
 REFUSED = (403, "ExpiredToken")
@@ -247,24 +262,30 @@ def test_an_upload_that_fails_keeps_the_old_object_and_no_parts(bucket: Bucket, 
     assert bucket.keys() == ["x.zip"]
 
 
-def test_a_slow_store_and_errors_that_pass_do_not_fail_it(bucket: Bucket, host: Host) -> None:
+BRIEF = {**buckets.CLIENT, "read_timeout": timedelta(seconds=0.5)}
+PASSING = {"errors that pass": buckets.CLIENT, "the last answer lost": buckets.CLIENT, "a slow line": BRIEF}
+"""What fails no upload, with the client's limits; on a slow line each part takes longer than a store may be silent."""
+
+
+@pytest.mark.parametrize("how", PASSING)
+def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> None:
     seen: set[str] = set()
 
     def first_of_each(request: Request) -> Failure:
-        time.sleep(0.02)
         again = request.path in seen
         seen.add(request.path)
         return (503, "SlowDown") if writes_a_part(request) and not again else None
 
-    bucket.proxy.fails = first_of_each
-    record = bucket.archive(host.url, "x.zip")
+    bucket.proxy.fails = {
+        "errors that pass": first_of_each,
+        "the last answer lost": after(0, completes, "lose"),
+        "a slow line": lambda request: time.sleep(1.5) if writes_a_part(request) else None,
+    }[how]
+    with patch.object(buckets, "CLIENT", PASSING[how]), patch.object(upload, "SILENCE", 0.3):
+        record = bucket.archive(large.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
-
-
-def test_an_upload_whose_last_answer_was_lost_counts(bucket: Bucket, host: Host) -> None:
-    bucket.proxy.fails = after(0, completes, "lose")
-    record = bucket.archive(host.url, "x.zip")
-    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
+    if how == "a slow line":
+        assert any(request.method == "HEAD" for request in bucket.proxy.requests)
 
 
 @pytest.mark.parametrize("failure", [(400, "InvalidPart"), REFUSED, "drop", (403, "the same bytes")], ids=str)
@@ -283,18 +304,6 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
     with pytest.raises(NotArchived):
         bucket.archive(host.url, "x.zip")
     assert bucket.content("x.zip") == theirs
-
-
-BRIEF = {**buckets.CLIENT, "read_timeout": timedelta(seconds=0.5)}
-
-
-def test_a_slow_line_does_not_fail_it(bucket: Bucket, large: Host) -> None:
-    """Each part takes longer than a store may be silent."""
-    bucket.proxy.fails = lambda request: time.sleep(1.5) if writes_a_part(request) else None
-    with patch.object(buckets, "CLIENT", BRIEF), patch.object(upload, "SILENCE", 0.3):
-        record = bucket.archive(large.url, "x.zip")
-    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
-    assert any(request.method == "HEAD" for request in bucket.proxy.requests)
 
 
 def test_a_part_that_timed_out_is_sent_again(bucket: Bucket, large: Host) -> None:
@@ -367,13 +376,6 @@ def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket, large: Host,
     assert bucket.content("x.zip") == OLD
 
 
-def test_a_folder_without_its_slash_is_an_error(bucket: Bucket, host: Host) -> None:
-    bucket.put("folder/theirs", OLD)
-    with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
-        bucket.archive(host.url, "folder")
-    assert bucket.keys() == ["folder/theirs"]
-
-
 @pytest.mark.parametrize("name", ["moto", "gs", "az"])
 def test_owners_at_once_share_one_object_which_goes_with_the_last_one(name: str, host: Host) -> None:
     """The other server of S3 lets two conditional writes at once both succeed."""
@@ -444,18 +446,13 @@ def test_a_refresh_notices_missing_and_altered_objects(bucket: Bucket, small: Ho
     assert bucket.refresh(record).lost == "missing"
 
 
-def test_a_store_that_is_away_changes_and_deletes_nothing(bucket: Bucket, small: Host) -> None:
+def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket, small: Host) -> None:
     record = bucket.archive(small.url, "x.zip")
-    bucket.proxy.fails = lambda _: "drop"
+    bucket.proxy.fails = lambda _: "drop"  # a store that is away changes and deletes nothing
     assert bucket.refresh(record) == record
     assert "was not checked and stays as it was" in bucket.row.warnings[-1]
     with pytest.raises(NotRemoved, match="was not deleted"):
         bucket.delete(record)
-    assert bucket.keys() == ["x.zip"]
-
-
-def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket, small: Host) -> None:
-    record = bucket.archive(small.url, "x.zip")
     bucket.proxy.fails = lambda request: (403, "AccessDenied") if removes(request) else None
     with pytest.raises(NotRemoved, match=r"was not deleted: .*x\.zip.*AccessDenied"):
         bucket.delete(record)
@@ -547,12 +544,3 @@ def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -
         assert pip_install("archive") in str(problem.reason)
         with fails_with(NotArchived, re.escape(pip_install("archive"))):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
-
-
-def test_a_store_that_only_serves_pages_is_one_clear_error(bucket: Bucket, host: Host) -> None:
-    """A web server in place of the store, as behind a wrong endpoint."""
-    bucket.proxy.fails = lambda _: (404, "NotFound")
-    with pytest.raises((NotArchived, StoreTrouble)) as failed:
-        bucket.archive(host.url, "x.zip")
-    assert "Debug source" not in str(failed.value)
-    assert len(str(failed.value)) < 600

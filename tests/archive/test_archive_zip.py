@@ -27,28 +27,19 @@ def made(members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x0
 @pytest.mark.parametrize("members", [0, 1, 3, 1000, 65_535, 65_536])
 def test_a_zip_of_any_number_of_members_passes(members: int) -> None:
     assert checked(made(members, content=b"")) == 0
-    assert checked(made(members, b"a comment", content=bytes(20_000))) == 0, "its end alone is kept"
+    for comment in (b"a comment", b"x" * 65_535):
+        assert checked(made(members, comment, content=bytes(20_000))) == 0, "its end alone is kept"
 
 
-@pytest.mark.parametrize("comment", [b"hello", b"x" * 65_535])
-def test_a_zip_with_a_comment_passes(comment: bytes) -> None:
-    archive = made(3, comment)
-    assert checked(archive) == 0
-
-
-def test_a_zip_cut_anywhere_is_refused() -> None:
+def test_a_zip_that_was_cut_or_lost_or_got_bytes_is_refused() -> None:
     archive = made(20)
-    for cut in range(1, len(archive)):
+    cut = [archive[:-each] for each in range(1, len(archive))]
+    begins = range(0, len(archive) - 30, 7)
+    lost = [archive[:begin] + archive[begin + 5 :] for begin in begins]
+    got = [archive[:begin] + b"extra" + archive[begin:] for begin in begins]
+    for changed in cut + lost + got:
         with pytest.raises(BrokenZip):
-            checked(archive[:-cut])
-
-
-def test_a_zip_that_lost_or_got_bytes_in_the_middle_is_refused() -> None:
-    archive = made(20)
-    for begin in range(0, len(archive) - 30, 7):
-        for changed in (archive[:begin] + archive[begin + 5 :], archive[:begin] + b"extra" + archive[begin:]):
-            with pytest.raises(BrokenZip):
-                checked(changed)
+            checked(changed)
 
 
 @pytest.mark.parametrize("other", [b"", b"PK", b"<html>502</html>", bytes(100_000)])
@@ -115,19 +106,12 @@ def test_one_changed_byte_in_a_member_is_noticed(method: int, streamed: bool, la
     archive = zipped(method, streamed=streamed, large=large)
     chance = random.Random(1)
     start = archive.index(b"folder/2") + 28
-    for _ in range(20):
+    places = [(chance.randrange(start, start + 290_000), 1 << chance.randrange(8)) for _ in range(20)]
+    in_headers = [(archive.index(b"folder/2") - 30, 1), (archive.index(b"folder/3") - 10, 1)]
+    for place, bit in places + in_headers * (not streamed):
         damaged = bytearray(archive)
-        damaged[chance.randrange(start, start + 290_000)] ^= 1 << chance.randrange(8)
+        damaged[place] ^= bit
         with pytest.raises(BrokenZip, match=r"damaged|not a readable zip"):
-            checked(bytes(damaged), 65_536)
-
-
-def test_a_damaged_header_of_a_member_is_noticed() -> None:
-    archive = zipped(zipfile.ZIP_DEFLATED)
-    for place in (archive.index(b"folder/2") - 30, archive.index(b"folder/3") - 10):
-        damaged = bytearray(archive)
-        damaged[place] ^= 1
-        with pytest.raises(BrokenZip):
             checked(bytes(damaged), 65_536)
 
 
