@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,18 +22,17 @@ from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Seen
 from squarecloud_emulator import Fault
-from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Row, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.run.session import Session
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "in_scene", "put", "scene"]
+__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
@@ -164,33 +161,14 @@ def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
     return file
 
 
-def in_scene(test: Callable[..., Awaitable[None]] | None = None, **service: Any) -> Callable[..., Any]:
-    """Decorate an async test so that it gets a scene `at` of such a service, in a folder of its own and on a virtual clock."""
-    if test is None:
-        return functools.partial(in_scene, **service)
-    wanted = [name for name in inspect.signature(test).parameters if name != "at"]
-
-    @virtual
-    @functools.wraps(test)
-    async def run(tmp_path: Path, **given: Any) -> None:
-        given |= {"tmp_path": tmp_path} if "tmp_path" in wanted else {}
-        async with scene(tmp_path / "a", **service) as at:
-            await test(at, **given)
-
-    names = dict.fromkeys(("tmp_path", *wanted))
-    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
-
-
 @asynccontextmanager
-async def scene(folder: Path, *, size: int | None = SIZE, **service: Any) -> AsyncIterator[Scene]:
-    folder.mkdir()  # noqa: ASYNC240  a test's own
+async def scene(tmp_path: Path, *, folder: str = "a", size: int | None = SIZE, **service: Any) -> AsyncIterator[Scene]:
+    (tmp_path / folder).mkdir()
     async with world(**service) as here:
         # Downloads over http are refused, except from this machine.
         here.emulator.base_url = "https://emulator.test"
         here.session = here.another_run(api_url=here.emulator.api_url, snapshots_url=here.emulator.snapshots_url)
         snapshot = here.emulator.add_snapshot(DATABASE, size=size)
         transfers = Transfers(clock=here.clock, http=here.transport, in_thread=at_once)
-        yield Scene(here, folder, snapshot, transfers)
+        yield Scene(here, tmp_path / folder, snapshot, transfers)
         await here.session.close()

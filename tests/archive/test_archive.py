@@ -28,11 +28,11 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Seen, StoreTrouble
 from squarecloud_emulator import Fault
-from tests.archive.scene import SIZE, Scene, file_of, holds, in_scene, scene
+from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
 from tests.support.failing import flat
 from tests.support.memory import Memory
-from tests.support.virtual import virtual
+from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, Row
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def fails(scene: Scene, *, what: str, **values: Any) -> str:
 # What is archived, and where --------------------------------------------------------------------------------------------
 
 
-@in_scene
+@staged(scene)
 async def test_an_archive_has_every_byte_of_its_snapshot(at: Scene) -> None:
     record = await at.archive()
     assert holds(record, at.zip)
@@ -80,7 +80,7 @@ async def test_an_archive_has_every_byte_of_its_snapshot(at: Scene) -> None:
     assert at.row.shown[-1].startswith("archived ")
 
 
-@in_scene
+@staged(scene)
 async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     """The URL alone needs no API key, and the key is never sent to the snapshot's host."""
     outputs, seen = await at.outputs(), len(at.here.emulator.journal)
@@ -100,7 +100,7 @@ async def test_ids_a_url_and_a_resource_give_the_same_object(at: Scene) -> None:
     assert holds(by_url, at.zip)
 
 
-@in_scene
+@staged(scene)
 async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_the_disk(at: Scene) -> None:
     written: list[bytes] = []
 
@@ -127,7 +127,7 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_th
 
 
 @pytest.mark.parametrize("cuts", [[1], [999_999], [1_048_576], [2_500_000], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
-@in_scene
+@staged(scene)
 async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts: list[int]) -> None:
     ranges: list[tuple[str | None, str | None]] = []
     send = at.here.transport.handle_async_request
@@ -160,13 +160,13 @@ async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts
     ],
     ids=str,
 )
-@in_scene
+@staged(scene)
 async def test_passing_errors_of_the_host_do_not_fail_an_archive(at: Scene, fault: dict[str, Any]) -> None:
     at.fault(times=3, **fault)
     assert holds(await at.archive(), at.zip)
 
 
-@in_scene
+@staged(scene)
 async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
     url = (await at.outputs())["download_url"]
     at.fault(cut_after=2_000_000)
@@ -179,7 +179,7 @@ async def test_a_time_out_shows_how_far_the_transfer_was(at: Scene) -> None:
     await fails(at, what=last, download_url=url, size=SIZE, timeout="20s")
 
 
-@in_scene
+@staged(scene)
 async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up_in_time(at: Scene) -> None:
     """The mount of the folder has died, say."""
     outputs = await at.outputs()
@@ -188,7 +188,7 @@ async def test_an_object_that_is_there_and_cannot_be_read_to_its_end_is_given_up
         await fails(at, what=r"not whole after 2 min \(timeout\)", timeout="2m", **outputs)
 
 
-@in_scene(url_valid_days=600 / 86400, cache_seconds=1800.0)
+@staged(scene, url_valid_days=600 / 86400, cache_seconds=1800.0)
 async def test_a_url_that_expires_meanwhile_is_renewed(at: Scene) -> None:
     # The cached page shows the expired URL for half an hour; the account's listing has a fresh one.
     outputs = await at.outputs()
@@ -201,7 +201,7 @@ async def test_a_url_that_expires_meanwhile_is_renewed(at: Scene) -> None:
     assert at.here.requests("list account")
 
 
-@in_scene(url_valid_days=600 / 86400)
+@staged(scene, url_valid_days=600 / 86400)
 async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(at: Scene) -> None:
     outputs, session = await at.outputs(), at.here.another_run()
     at.here.emulator.advance(700)
@@ -236,7 +236,7 @@ FAILING: dict[str, tuple[Callable[[Scene], object], bool, bool, str]] = {
 
 
 @pytest.mark.parametrize("why", FAILING)
-@in_scene(url_valid_days=600 / 86400)
+@staged(scene, url_valid_days=600 / 86400)
 async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(at: Scene, why: str) -> None:
     happens, has_url, has_key, told = FAILING[why]
     outputs, session = await at.outputs(), at.here.another_run()
@@ -248,9 +248,9 @@ async def test_a_snapshot_that_cannot_be_had_fails_within_minutes(at: Scene, why
 
 
 @asynccontextmanager
-async def unlisted(folder: Path, **settings: Any) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
+async def unlisted(tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
     """A snapshot that was answered with 200 while both pages were old, and the session that archives it."""
-    async with scene(folder, cache_world="kept") as at:
+    async with scene(tmp_path, cache_world="kept") as at:
         here = at.here
         other = here.another_run()
         await other.client.list_snapshots(DATABASE)
@@ -272,7 +272,7 @@ async def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_s
 
     The snapshot's time is the service's, that in the ledger is from before the machine's clock was set.
     """
-    async with unlisted(tmp_path / "a") as (at, record, provider):
+    async with unlisted(tmp_path) as (at, record, provider):
         clock, place = Shifted(at.here.clock, -abs(ahead)), provider.ledger.place
         ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
         if known == "by its time":
@@ -290,7 +290,7 @@ async def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_s
 
 @virtual
 async def test_a_snapshot_that_no_new_listing_shows_is_given_up(tmp_path: Path) -> None:
-    async with unlisted(tmp_path / "a") as (at, record, provider):
+    async with unlisted(tmp_path) as (at, record, provider):
         ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
         again = "lists no snapshot .* yet.*Run it again after .* UTC"
         await fails(at, what=again, session=provider, timeout=60.0, **ids)
@@ -306,7 +306,7 @@ async def test_a_snapshot_that_no_new_listing_shows_is_given_up(tmp_path: Path) 
 
 @virtual
 async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path) -> None:
-    async with unlisted(tmp_path / "a") as (at, record, provider):
+    async with unlisted(tmp_path) as (at, record, provider):
         ends: dict[str, float] = {}
         listed = await at.outputs()
 
@@ -324,7 +324,7 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
         assert ends["listed"] - began < 120
 
 
-@in_scene
+@staged(scene)
 async def test_the_queue_is_no_part_of_an_archives_time_out(at: Scene, tmp_path: Path) -> None:
     """Neither that of lookups, as a plan without the account's listing costs a request for each database, nor that of slots."""
     at.fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000)
@@ -371,7 +371,7 @@ async def signed_without_version(at: Scene) -> str:
 async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
     tmp_path: Path, *, service: dict[str, bool], newer: bool, key: bool, refused: str
 ) -> None:
-    async with scene(tmp_path / "a", **service) as at:
+    async with scene(tmp_path, **service) as at:
         given: dict[str, Any] = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
         given |= {"created_at": "2026-02-01T00:00:00Z", "download_url": await signed_without_version(at)}
         given |= {"session": at.here.session if key else None}
@@ -384,7 +384,7 @@ async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
 
 
 @pytest.mark.parametrize("version_header", [True, False])
-@in_scene
+@staged(scene)
 async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: bool) -> None:  # noqa: FBT001
     url = await signed_without_version(at)
     at.fault(cut_after=2_000_000)
@@ -398,7 +398,7 @@ async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: 
     await at.here.meanwhile(3, another, fails(at, what="serves a different object", **ids))
 
 
-@in_scene
+@staged(scene)
 async def test_a_host_that_ignores_ranges_costs_no_bytes(at: Scene) -> None:
     send = at.here.transport.handle_async_request
 
@@ -428,7 +428,7 @@ class _Endless(httpx.AsyncByteStream):
         return bytes(SIZE // 4)
 
 
-@in_scene
+@staged(scene)
 async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
     outputs, body = await at.outputs(), _Endless()
     at.transfers.http = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
@@ -436,7 +436,7 @@ async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
     assert body.read <= 2 * SIZE
 
 
-@in_scene
+@staged(scene)
 async def test_a_zip_with_a_damaged_member_is_not_archived(at: Scene) -> None:
     send = at.here.transport.handle_async_request
 
@@ -484,7 +484,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-@in_scene
+@staged(scene)
 async def test_a_wrong_answer_of_the_host_is_refused(at: Scene, kind: str) -> None:
     outputs = await at.outputs()
     fault, changes, what = WRONG[kind]
@@ -498,7 +498,7 @@ async def test_a_wrong_answer_of_the_host_is_refused(at: Scene, kind: str) -> No
     assert not at.here.transport.strayed
 
 
-@in_scene
+@staged(scene)
 async def test_a_safe_redirect_is_followed_a_few_times(at: Scene) -> None:
     outputs = await at.outputs()
     at.fault(redirect=outputs["download_url"])
@@ -512,7 +512,7 @@ async def test_a_safe_redirect_is_followed_a_few_times(at: Scene) -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
-@in_scene
+@staged(scene)
 async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -> None:
     threads = threading.active_count()
     (at.folder / "x.zip").write_bytes(OLD)
@@ -530,7 +530,7 @@ async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -
     assert threading.active_count() == threads
 
 
-@in_scene
+@staged(scene)
 async def test_an_interrupt_at_the_very_end_keeps_the_archive(at: Scene) -> None:
     appear = Upload.appear
 
@@ -546,7 +546,7 @@ async def test_an_interrupt_at_the_very_end_keeps_the_archive(at: Scene) -> None
 # keep_last, delete, refresh -------------------------------------------------------------------------------------------
 
 
-@in_scene
+@staged(scene)
 async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None:
     first, fixed = await at.archive(keep_last=1), await at.archive(destination=f"{at.folder}/x.zip")
     at.newer()
@@ -564,7 +564,7 @@ async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None
     assert (holds(again, at.zip), again.earlier) == (True, ())
 
 
-@in_scene
+@staged(scene)
 async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None:
     records = [await at.archive(keep_last=5)]
     for _ in range(2):
@@ -585,7 +585,7 @@ async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None
     assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
 
 
-@in_scene
+@staged(scene)
 async def test_an_object_and_snapshot_both_gone_have_a_next_step(at: Scene) -> None:
     record = await at.archive()
     file_of(record).unlink()

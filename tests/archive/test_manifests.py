@@ -34,9 +34,9 @@ from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
-from tests.archive.scene import Scene, file_of, in_scene, scene
+from tests.archive.scene import Scene, file_of, scene
 from tests.cli.typed import Desk
-from tests.support.virtual import staged, virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def manifest_of(record: ArchiveRecord) -> Path:
     return file.with_name(f"{file.name}.json")
 
 
-@in_scene
+@staged(scene)
 async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> None:
     record = await at.archive(recipients=[KEY])
     said = json.loads(manifest_of(record).read_text())
@@ -81,7 +81,7 @@ async def test_a_manifest_explains_an_archive_without_its_stack(at: Scene) -> No
     assert manifest_of(record).stat().st_mode & 0o077 == 0
 
 
-@in_scene
+@staged(scene)
 async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is_made(
     at: Scene, tmp_path: Path
 ) -> None:
@@ -113,7 +113,7 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
     assert warning.endswith(": no room.")
 
 
-@in_scene
+@staged(scene)
 async def test_a_removed_archive_takes_its_manifest_along(at: Scene) -> None:
     first = await at.archive(keep_last=1)
     theirs = file_of(first).with_name("theirs.zip.json")
@@ -129,7 +129,7 @@ async def test_a_removed_archive_takes_its_manifest_along(at: Scene) -> None:
     assert theirs.exists()
 
 
-@in_scene
+@staged(scene)
 async def test_a_manifest_that_cannot_be_written_only_warns(at: Scene) -> None:
     (at.folder / "x.zip.json").mkdir()
     record = await at.archive(destination=f"{at.folder}/x.zip")
@@ -137,7 +137,7 @@ async def test_a_manifest_that_cannot_be_written_only_warns(at: Scene) -> None:
     assert "is archived, but its manifest was not written: " in at.row.warnings[-1]
 
 
-@in_scene
+@staged(scene)
 async def test_every_kind_of_damage_is_found(at: Scene) -> None:
     records = []
     for _ in range(5):
@@ -175,20 +175,19 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
     assert (one.uri, one.problem) == (whole.uri, "")
 
 
-@virtual
-async def test_a_copy_of_an_archive_elsewhere_is_one_too(tmp_path: Path) -> None:
+@staged(scene, folder="a ü%")
+async def test_a_copy_of_an_archive_elsewhere_is_one_too(at: Scene) -> None:
     """The names in a bucket and in a folder are the same, whatever a URI has to encode."""
-    async with scene(tmp_path / "a ü%") as at:
-        at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=1000, version_id="ab/cd+ef=_01234567890123")
-        for name in ("", "50% ü.zip"):
-            record = await at.archive(destination=f"{at.folder}/{name}")
-            said = json.loads(manifest_of(record).read_text())
-            assert said["object"] == file_of(record).name
-        found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
-        assert [each.problem for each in found] == ["", ""]
+    at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=1000, version_id="ab/cd+ef=_01234567890123")
+    for name in ("", "50% ü.zip"):
+        record = await at.archive(destination=f"{at.folder}/{name}")
+        said = json.loads(manifest_of(record).read_text())
+        assert said["object"] == file_of(record).name
+    found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    assert [each.problem for each in found] == ["", ""]
 
 
-@in_scene
+@staged(scene)
 async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(at: Scene) -> None:
     await at.archive()
 
@@ -237,7 +236,7 @@ async def test_a_download_has_no_manifest(w: World, tmp_path: Path) -> None:
     assert [file.name for file in folder.iterdir()] == ["x.zip"]
 
 
-@in_scene
+@staged(scene)
 async def test_decrypt_opens_an_archive_with_its_private_key(at: Scene, tmp_path: Path) -> None:
     record = await at.archive(recipients=[KEY])
     content = at.zip
@@ -346,7 +345,7 @@ async def test_a_decryption_that_fails_writes_nothing(w: World, tmp_path: Path, 
     assert not content or (tmp_path / "x.age").read_bytes() == content
 
 
-@in_scene
+@staged(scene)
 async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(at: Scene) -> None:
     record = await at.archive()
     said: dict[str, Any] = json.loads(manifest_of(record).read_text())
@@ -359,7 +358,7 @@ async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stay
 
 
 @pytest.mark.parametrize("changes", [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}])
-@in_scene
+@staged(scene)
 async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(at: Scene, changes: dict[str, Any]) -> None:
     record = await at.archive()
     at.newer(size=1000)

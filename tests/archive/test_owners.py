@@ -29,7 +29,7 @@ from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, holds, in_scene, scene
+from tests.archive.scene import Scene, file_of, holds, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with
 from tests.support.virtual import staged, virtual
@@ -53,7 +53,7 @@ def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("recipients", [None, [KEY]])
-@in_scene
+@staged(scene)
 async def test_two_owners_of_one_snapshot_share_one_object(at: Scene, recipients: list[str] | None) -> None:
     first = await at.archive(owner=A, recipients=recipients)
     content = file_of(first).read_bytes()
@@ -64,7 +64,7 @@ async def test_two_owners_of_one_snapshot_share_one_object(at: Scene, recipients
     assert (await at.refresh(first)).lost is None
 
 
-@in_scene
+@staged(scene)
 async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene) -> None:
     pinned = await at.archive(owner=A, pin=True)
     mine = await at.archive(owner=B, keep_last=1)
@@ -76,7 +76,7 @@ async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene)
     assert newer.earlier == ()
 
 
-@in_scene
+@staged(scene)
 async def test_a_deleted_owner_leaves_the_object_to_the_last_one(at: Scene) -> None:
     first, second = await at.archive(owner=A), await at.archive(owner=B)
     await at.remove(second, delete_object=True)
@@ -88,7 +88,7 @@ async def test_a_deleted_owner_leaves_the_object_to_the_last_one(at: Scene) -> N
     assert not list(file_of(first).parent.iterdir())
 
 
-@in_scene
+@staged(scene)
 async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(at: Scene) -> None:
     first, second = await at.archive(owner=A, recipients=[KEY]), await at.archive(owner=B, recipients=[KEY])
     file_of(first).write_bytes(b"damaged")
@@ -98,7 +98,7 @@ async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that
     assert (await at.refresh(again)).lost is None
 
 
-@in_scene
+@staged(scene)
 async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene) -> None:
     first = await at.archive(owner=A, recipients=[KEY])
     content = file_of(first).read_bytes()
@@ -110,7 +110,7 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene)
 
 
 @pytest.mark.parametrize("pin", [False, True])
-@in_scene
+@staged(scene)
 async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, pin: bool) -> None:  # noqa: FBT001
     place = f"{at.folder}/x.zip"
     first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
@@ -142,7 +142,7 @@ async def test_two_databases_with_one_fixed_name_are_an_error(w: World, tmp_path
     assert (await desk.types("archive", f"{DATABASE}/{newer}", place)).code == 0
 
 
-@in_scene
+@staged(scene)
 async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
     record = await at.archive(owner=A, pin=True)
     await at.remove(record, delete_object=True)
@@ -152,7 +152,7 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
     assert file_of(record).exists()
 
 
-@in_scene
+@staged(scene)
 async def test_a_manifest_that_may_not_be_removed_keeps_its_object(at: Scene) -> None:
     class Refusing(FileStore):
         def _remove(self) -> None:
@@ -170,7 +170,7 @@ async def test_a_manifest_that_may_not_be_removed_keeps_its_object(at: Scene) ->
     assert not list(file_of(record).parent.iterdir())
 
 
-@in_scene
+@staged(scene)
 async def test_manifests_that_are_written_at_once_lose_no_owner(at: Scene) -> None:
     record = await at.archive(owner=A)
     drilled = Drilled("2026-03-01T12:00:00Z", 1.0)
@@ -181,7 +181,7 @@ async def test_manifests_that_are_written_at_once_lose_no_owner(at: Scene) -> No
     assert owners(record) == sorted([(A, False), *((f"urn:{number:02}", False) for number in range(20))])
 
 
-@in_scene
+@staged(scene)
 async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(at: Scene) -> None:
     outputs = await at.outputs()
     record = await at.archive(owner=A, **outputs)
@@ -199,7 +199,7 @@ async def test_what_is_there_after_a_lost_state_is_found_again_without_the_servi
 
 @pytest.mark.parametrize("moment", ["while it is written", "right before it appears", "right after it appeared"])
 @pytest.mark.parametrize("recipients", [None, [KEY]], ids=["plain", "sealed"])
-@in_scene
+@staged(scene)
 async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
     at: Scene, moment: str, recipients: list[str] | None
 ) -> None:
@@ -237,7 +237,7 @@ async def test_a_job_that_is_overtaken_records_an_object_that_is_there(
     assert len(list(file_of(record).parent.iterdir())) == 2
 
 
-@in_scene
+@staged(scene)
 async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene) -> None:
     record = await at.archive(owner=B)
     entering = [(Owner(A),)]
@@ -257,7 +257,7 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-@in_scene
+@staged(scene)
 async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, replaced: bool) -> None:  # noqa: FBT001
     place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
     first = await at.archive(owner=B, destination=place)
@@ -287,7 +287,7 @@ async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, re
 
 
 @pytest.mark.parametrize("appeared", [False, True])
-@in_scene
+@staged(scene)
 async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only(
     at: Scene,
     appeared: bool,  # noqa: FBT001
@@ -313,7 +313,7 @@ def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path:
 
     @virtual
     async def body() -> None:
-        async with scene(tmp_path / "a") as at:
+        async with scene(tmp_path) as at:
             place = f"{at.folder}/x.zip"
             if before:
                 await at.archive(owner=A, destination=place)
@@ -330,7 +330,7 @@ def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path:
 # Odd places and bad moments ---------------------------------------------------------------------------------------------
 
 
-@in_scene
+@staged(scene)
 async def test_one_folder_by_a_link_or_two_dots_is_one_place(at: Scene, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(at.folder)
     first = await at.archive(owner=A)
@@ -342,7 +342,7 @@ async def test_one_folder_by_a_link_or_two_dots_is_one_place(at: Scene, tmp_path
     assert at.files() == {DATABASE, f"{DATABASE}/{file_of(first).name}"}
 
 
-@in_scene
+@staged(scene)
 async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> None:
     inner = await at.archive(owner=B, destination=f"{at.folder}/{DATABASE}/ü 50% #1/")
     outer = await at.archive(owner=A, keep_last=1)
@@ -355,7 +355,7 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
     assert not file_of(inner).exists()
 
 
-@in_scene
+@staged(scene)
 async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(at: Scene) -> None:
     record = await at.archive(owner=A)
     file_of(record).with_name(f"{file_of(record).name}.json").unlink()
@@ -395,7 +395,7 @@ def test_one_place_twice_in_a_program_fails_in_preview(
     assert [str(each.reason) for each in found] == ["is also that of a"] * refused
 
 
-@in_scene
+@staged(scene)
 async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene) -> None:
     """The engine deletes what was replaced by the old URN, and shows what replaced it by the new one."""
     first = await at.archive(owner=A, keep_last=3)
@@ -412,7 +412,7 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
     assert [file_of(each).exists() for each in (first, second, third)] == [False, False, True]
 
 
-@in_scene
+@staged(scene)
 async def test_a_changed_pin_stands_in_the_manifest(at: Scene) -> None:
     record = await at.archive(owner=A)
     shared = Shared(lambda _: None)

@@ -31,7 +31,7 @@ from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, in_scene, put
+from tests.archive.scene import Scene, file_of, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, world
@@ -98,7 +98,7 @@ HISTORIES: dict[str, list[tuple[int, dict[str, Any], list[int]]]] = {
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-@in_scene
+@staged(scene)
 async def test_archives_that_a_rule_keeps_stay_and_others_go(at: Scene, history: str) -> None:
     taken, records = [at.snapshot], list[ArchiveRecord]()
     for _ in HISTORIES[history]:
@@ -113,7 +113,7 @@ async def test_archives_that_a_rule_keeps_stay_and_others_go(at: Scene, history:
     assert any(text.startswith("removed /") and ": beyond " in text for text in at.row.notes)
 
 
-@in_scene
+@staged(scene)
 async def test_a_missing_object_takes_no_place(at: Scene) -> None:
     records = await archived(at, 3, keep={"last": 3})
     file_of(records[2]).unlink()
@@ -128,7 +128,7 @@ async def test_a_missing_object_takes_no_place(at: Scene) -> None:
 
 
 @pytest.mark.parametrize("method", ["holds", "load"])
-@in_scene
+@staged(scene)
 async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str) -> None:
     records = await archived(at, 3)
     mine = {each.uri for each in records}
@@ -156,7 +156,7 @@ def drill(record: ArchiveRecord) -> None:
 
 
 @pytest.mark.parametrize("rule", [{"keep": {"last": 2}}, {"keep_last": 2}])
-@in_scene
+@staged(scene)
 async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule: dict[str, Any]) -> None:
     records = await archived(at, 2, **rule)
 
@@ -178,7 +178,7 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule:
     assert await another() == [3, 4, 5]
 
 
-@in_scene
+@staged(scene)
 async def test_a_preview_names_what_would_be_removed(at: Scene) -> None:
     records = await archived(at, 3)
     named = removed_by(records[-1], keep={"last": 2})
@@ -298,7 +298,7 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(w: World, tmp_path:
     assert "its owner is unknown" in ended.out
 
 
-@in_scene
+@staged(scene)
 async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(at: Scene, tmp_path: Path) -> None:
     put(tmp_path, 0)
     old = put(tmp_path, 1)
@@ -350,7 +350,7 @@ async def test_a_database_without_a_good_archive_is_missed(w: World, tmp_path: P
     assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
 
 
-@in_scene
+@staged(scene)
 async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
     mine, theirs = "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly", "urn:pulumi:dev::else::x::y"
     other = await at.archive(owner=theirs)
@@ -374,7 +374,7 @@ async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
     assert not any(file_of(each).exists() for each in records[:-1])
 
 
-@in_scene
+@staged(scene)
 async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_archive(at: Scene) -> None:
     mine, key = "urn:pulumi:dev::shop::squarecloud:index:Archive::a", str(pyrage.x25519.Identity.generate().to_public())
     record = await at.archive(owner=mine, pin=True, recipients=[key])

@@ -149,6 +149,6 @@ async def test_every_file_that_stays_on_the_machine_is_explained(desk: Desk, w: 
         assert ended.code == 0, ended.err
     async with desk.invocation(StringIO(), StringIO()).session() as session:
         await note_last_drill(session.ledger, DATABASE, Drilled("2026-03-01T12:00:00Z"))
-    left = kept_in(tmp_path)
+    left = kept_in(tmp_path / "state")
     assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
     assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.typed import Desk
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, FakeDatabases
-from tests.support.virtual import virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, world
 
 if TYPE_CHECKING:
@@ -37,74 +37,69 @@ class DrillDesk(Desk):
 
 
 @asynccontextmanager
-async def desk(folder: Path, **service: Any) -> AsyncIterator[DrillDesk]:
+async def desk(tmp_path: Path, **service: Any) -> AsyncIterator[DrillDesk]:
     async with world(databases=(DATABASE, SCRATCH), **service) as w:
         w.emulator.execute(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
         w.emulator.add_snapshot(DATABASE)
         with FakeDatabases(w.emulator).instead():
-            yield DrillDesk(w, folder, {"SCRATCH_URL": CONNECTION})
+            yield DrillDesk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION})
 
 
-@virtual
-async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(tmp_path: Path) -> None:
-    async with desk(tmp_path / "state") as at:
-        version = at.w.newest().version_id
-        await at.types("archive", f"{DATABASE}/{version}", f"{tmp_path}/archives/")
-        ended = (
-            await at.drills(DATABASE, "--archives", f"{tmp_path}/archives/", checks=(ROWS, "select 'a >= b' =~ ^a"))
-        ).done
-        assert ended.out.splitlines()[0] == f"drilled   {DATABASE}/{version}"
-        assert f"onto      {SCRATCH}" in ended.out
-        assert "took      1 min" in ended.out
-        assert "proof     address, restart" in ended.out
-        assert "ok  select 'a >= b'" in ended.out
-        assert "drill passed: snapshot" in ended.err
-        assert "never-shown" not in ended.out + ended.err
-        (manifest,) = (tmp_path / "archives").rglob("*.json")
-        proof = json.loads(manifest.read_text())["drill"]
-        assert proof["drilled_at"].startswith("2026-03-01T12:0")
-        assert proof["restore_seconds"] == pytest.approx(60, abs=2)
-        written = [path.read_text() for path in tmp_path.rglob("*.json")]  # noqa: ASYNC240  a test's own
-        assert "never-shown" not in "".join(written)
-        listed = (await at.types("archives", f"{tmp_path}/archives/")).done.out
-        assert "DRILL PASSED" in listed
-        assert re.search(r"2026-03-01 12:0\d.* +2026-03-01 12:0\d", listed)
-        # `status` knows its age, with the archives and without them.
-        await anyio.sleep(2 * DAY)
-        at.w.emulator.add_snapshot(DATABASE)
-        for where in ((), ("--archives", f"{tmp_path}/archives/")):
-            seen = (await at.types("status", DATABASE, *where)).done
-            assert "DRILL" in seen.out
-            assert "2 days" in seen.out
-            late = await at.types("status", DATABASE, "--max-drill-age", "1d", *where)
-            assert late.code == 1
-            assert "the last drill that passed is 2 days" in late.err
+@staged(desk)
+async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(at: DrillDesk, tmp_path: Path) -> None:
+    version = at.w.newest().version_id
+    await at.types("archive", f"{DATABASE}/{version}", f"{tmp_path}/archives/")
+    ended = (
+        await at.drills(DATABASE, "--archives", f"{tmp_path}/archives/", checks=(ROWS, "select 'a >= b' =~ ^a"))
+    ).done
+    assert ended.out.splitlines()[0] == f"drilled   {DATABASE}/{version}"
+    assert f"onto      {SCRATCH}" in ended.out
+    assert "took      1 min" in ended.out
+    assert "proof     address, restart" in ended.out
+    assert "ok  select 'a >= b'" in ended.out
+    assert "drill passed: snapshot" in ended.err
+    assert "never-shown" not in ended.out + ended.err
+    (manifest,) = (tmp_path / "archives").rglob("*.json")
+    proof = json.loads(manifest.read_text())["drill"]
+    assert proof["drilled_at"].startswith("2026-03-01T12:0")
+    assert proof["restore_seconds"] == pytest.approx(60, abs=2)
+    written = [path.read_text() for path in tmp_path.rglob("*.json")]  # noqa: ASYNC240  a test's own
+    assert "never-shown" not in "".join(written)
+    listed = (await at.types("archives", f"{tmp_path}/archives/")).done.out
+    assert "DRILL PASSED" in listed
+    assert re.search(r"2026-03-01 12:0\d.* +2026-03-01 12:0\d", listed)
+    # `status` knows its age, with the archives and without them.
+    await anyio.sleep(2 * DAY)
+    at.w.emulator.add_snapshot(DATABASE)
+    for where in ((), ("--archives", f"{tmp_path}/archives/")):
+        seen = (await at.types("status", DATABASE, *where)).done
+        assert "DRILL" in seen.out
+        assert "2 days" in seen.out
+        late = await at.types("status", DATABASE, "--max-drill-age", "1d", *where)
+        assert late.code == 1
+        assert "the last drill that passed is 2 days" in late.err
 
 
-@virtual
-async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
-        whole, options = (
-            f"{DATABASE}/{at.w.newest().version_id}",
-            ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"),
-        )
-        ended = await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))
-        assert ended.code == 1
-        assert "failed: 'select 3' expected at most 2 and found 3." in ended.err
-        again = (
-            f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
-            f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills it again"
-        )
-        assert again in ended.err
-        assert ended.json["id"] == whole
-        assert ended.json["passed"] is False
-        assert [each["passed"] for each in ended.json["results"]] == [False, True]
-        assert "connection" not in ended.json
-        seen = await at.types("status", DATABASE, "--max-drill-age", "1d")
-        assert "no drill" in seen.err, "one that failed is no proof"
-        # For cron each run is a drill of its own.
-        assert (await at.drills()).code == 0
-        assert len(at.w.requests("restore")) == 2
+@staged(desk)
+async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(at: DrillDesk, tmp_path: Path) -> None:
+    whole, options = (f"{DATABASE}/{at.w.newest().version_id}", ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"))
+    ended = await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))
+    assert ended.code == 1
+    assert "failed: 'select 3' expected at most 2 and found 3." in ended.err
+    again = (
+        f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
+        f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills it again"
+    )
+    assert again in ended.err
+    assert ended.json["id"] == whole
+    assert ended.json["passed"] is False
+    assert [each["passed"] for each in ended.json["results"]] == [False, True]
+    assert "connection" not in ended.json
+    seen = await at.types("status", DATABASE, "--max-drill-age", "1d")
+    assert "no drill" in seen.err, "one that failed is no proof"
+    # For cron each run is a drill of its own.
+    assert (await at.drills()).code == 0
+    assert len(at.w.requests("restore")) == 2
 
 
 CHECKS = {
@@ -118,33 +113,30 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@virtual
-async def test_a_value_is_compared_as_it_is_written(tmp_path: Path, check: str) -> None:
-    async with desk(tmp_path) as at:
-        assert (await at.drills(checks=(check,))).code == CHECKS[check]
+@staged(desk)
+async def test_a_value_is_compared_as_it_is_written(at: DrillDesk, check: str) -> None:
+    assert (await at.drills(checks=(check,))).code == CHECKS[check]
 
 
-@virtual
-async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
-        again = ("--scratch", SCRATCH[:6])
-        assert (await at.drills(DATABASE, *again)).code == 0
-        at.environment["SCRATCH_URL"] = CONNECTION.replace(":7058", ":7059")
-        ended = await at.drills(DATABASE, *again)
-        assert ended.code == 1
-        assert "--connection-env must be to port 7058 of the scratch database" in ended.err
-        assert len(at.w.requests("restore")) == 1
+@staged(desk)
+async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(at: DrillDesk) -> None:
+    again = ("--scratch", SCRATCH[:6])
+    assert (await at.drills(DATABASE, *again)).code == 0
+    at.environment["SCRATCH_URL"] = CONNECTION.replace(":7058", ":7059")
+    ended = await at.drills(DATABASE, *again)
+    assert ended.code == 1
+    assert "--connection-env must be to port 7058 of the scratch database" in ended.err
+    assert len(at.w.requests("restore")) == 1
 
 
-@virtual
-async def test_a_killed_drill_is_resumed_by_the_next_run(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
-        async with anyio.create_task_group() as group:
-            group.start_soon(at.drills)
-            await anyio.sleep(30)
-            group.cancel_scope.cancel()  # the ledger has what it has sent
-        assert (await at.drills()).code == 0
-        assert len(at.w.requests("restore")) == 1
+@staged(desk)
+async def test_a_killed_drill_is_resumed_by_the_next_run(at: DrillDesk) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(at.drills)
+        await anyio.sleep(30)
+        group.cancel_scope.cancel()  # the ledger has what it has sent
+    assert (await at.drills()).code == 0
+    assert len(at.w.requests("restore")) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,20 +155,19 @@ async def test_a_killed_drill_is_resumed_by_the_next_run(tmp_path: Path) -> None
         ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
     ],
 )
-@virtual
-async def test_wrong_arguments_overwrite_nothing(tmp_path: Path, change: dict[str, str | None], words: str) -> None:
-    async with desk(tmp_path) as at:
-        at.environment |= {"BAD": "never-shown", "SCRATCH_URL": ELSEWHERE}
-        given: dict[str, str | None] = {
-            "--scratch": SCRATCH,
-            "--connection-env": "SCRATCH_URL",
-            "--check": ROWS,
-            "--overwrite-scratch": "",
-            **change,
-        }
-        typed = [word for name, value in given.items() if value is not None for word in (name, value) if word]
-        ended = await at.types("drill", DATABASE, *typed)
-        assert ended.code == 2
-        assert words in ended.err
-        assert "never-shown" not in ended.err
-        assert not at.w.requests("restore")
+@staged(desk)
+async def test_wrong_arguments_overwrite_nothing(at: DrillDesk, change: dict[str, str | None], words: str) -> None:
+    at.environment |= {"BAD": "never-shown", "SCRATCH_URL": ELSEWHERE}
+    given: dict[str, str | None] = {
+        "--scratch": SCRATCH,
+        "--connection-env": "SCRATCH_URL",
+        "--check": ROWS,
+        "--overwrite-scratch": "",
+        **change,
+    }
+    typed = [word for name, value in given.items() if value is not None for word in (name, value) if word]
+    ended = await at.types("drill", DATABASE, *typed)
+    assert ended.code == 2
+    assert words in ended.err
+    assert "never-shown" not in ended.err
+    assert not at.w.requests("restore")

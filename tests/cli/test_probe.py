@@ -156,16 +156,15 @@ async def test_a_world_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
         assert len(w.requests("restore")) == bool(options)
 
 
-@virtual
-async def test_the_options_settle_their_facts(tmp_path: Path) -> None:
-    async with quick(databases=ALL, requests_per_minute=30) as w:
-        w.emulator.account.databases[LARGE].snapshot_seconds = 150
-        report = (await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL)).done.json
-        names = ("create-202", "listed-late", "uptime", "restore-answer", "restore-states", "restore-times")
-        assert verdicts(report, *names, "restore-down", "restore-restarts") == ["confirmed"] * 8, report["facts"]
-        assert verdicts(report, "restore-waits") == ["contradicted"]
-        assert len([post for post in w.posts if post.accepted]) == 3
-        assert len(report["left"]) == 4
+@staged(quick, databases=ALL, requests_per_minute=30)
+async def test_the_options_settle_their_facts(w: World, tmp_path: Path) -> None:
+    w.emulator.account.databases[LARGE].snapshot_seconds = 150
+    report = (await probed(at(w, tmp_path), tmp_path, *OPTIONS, confirmed=ALL)).done.json
+    names = ("create-202", "listed-late", "uptime", "restore-answer", "restore-states", "restore-times")
+    assert verdicts(report, *names, "restore-down", "restore-restarts") == ["confirmed"] * 8, report["facts"]
+    assert verdicts(report, "restore-waits") == ["contradicted"]
+    assert len([post for post in w.posts if post.accepted]) == 3
+    assert len(report["left"]) == 4
 
 
 def test_every_fact_is_settled_by_a_step_or_stays_open_for_a_reason() -> None:
@@ -227,20 +226,19 @@ async def test_a_run_believes_only_what_it_saw(
     ("code", "status"), [("SNAPSHOT_IN_PROGRESS", 409), ("SOMETHING_NEW", 409), ("RESTORE_IN_PROGRESS", 403)]
 )
 @pytest.mark.parametrize("skip", [0, 1])
-@virtual
+@staged(quick)
 async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certain(
-    tmp_path: Path, skip: int, code: str, status: int
+    w: World, tmp_path: Path, skip: int, code: str, status: int
 ) -> None:
-    async with quick() as w:
-        w.emulator.add_fault(Fault(kind="create", skip=skip, status=status, code=code))
-        if skip:
-            report = (await probed(at(w, tmp_path), tmp_path)).done.json
-            assert verdicts(report, "cooldown-lasts") == ["open"]
-        else:
-            is_new = code == "SOMETHING_NEW"
-            report = await fails(w, tmp_path, "The report says what it may have" if is_new else "Nothing was started.")
-        told = [one for one in report["left"].values() if "which is new, so it may have been started" in one]
-        assert len(told) == (code == "SOMETHING_NEW")
+    w.emulator.add_fault(Fault(kind="create", skip=skip, status=status, code=code))
+    if skip:
+        report = (await probed(at(w, tmp_path), tmp_path)).done.json
+        assert verdicts(report, "cooldown-lasts") == ["open"]
+    else:
+        is_new = code == "SOMETHING_NEW"
+        report = await fails(w, tmp_path, "The report says what it may have" if is_new else "Nothing was started.")
+    told = [one for one in report["left"].values() if "which is new, so it may have been started" in one]
+    assert len(told) == (code == "SOMETHING_NEW")
 
 
 # Confirmation ----------------------------------------------------------------------------------------------------------
@@ -258,13 +256,12 @@ async def test_without_the_typed_id_nothing_is_sent(w: World, tmp_path: Path, ty
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240  a test's own
 
 
-@virtual
-async def test_a_typed_id_begins_the_run_after_the_costs_were_said(tmp_path: Path) -> None:
-    async with quick() as w:
-        file = str(tmp_path / "report.json")
-        ended = await at(w, tmp_path).types("probe", DATABASE, "--report", file, typed=Terminal(f"{DATABASE}\n"))
-        costs = "takes 2 snapshots of the day's allowance, sends about 30 requests, and takes about 6 minutes, or 36"
-        assert costs in ended.done.err.partition("Type the id")[0]
+@staged(quick)
+async def test_a_typed_id_begins_the_run_after_the_costs_were_said(w: World, tmp_path: Path) -> None:
+    file = str(tmp_path / "report.json")
+    ended = await at(w, tmp_path).types("probe", DATABASE, "--report", file, typed=Terminal(f"{DATABASE}\n"))
+    costs = "takes 2 snapshots of the day's allowance, sends about 30 requests, and takes about 6 minutes, or 36"
+    assert costs in ended.done.err.partition("Type the id")[0]
 
 
 # Trouble ---------------------------------------------------------------------------------------------------------------
@@ -282,16 +279,17 @@ async def test_a_typed_id_begins_the_run_after_the_costs_were_said(tmp_path: Pat
     ],
     ids=str,
 )
-@virtual
-async def test_the_first_refused_key_or_block_ends_the_run(tmp_path: Path, fault: dict[str, Any], said: str) -> None:
-    async with quick() as w:
-        w.emulator.add_fault(Fault(**fault))
-        report = await fails(w, tmp_path, said)
-        assert report["state"] == "stopped"
-        assert said in report["why"]
-        assert left_is_true(w, report)
-        refused = next(one for one in w.emulator.journal if one.code == said)
-        assert [one for one in w.emulator.journal if one.monotonic > refused.monotonic] == []
+@staged(quick)
+async def test_the_first_refused_key_or_block_ends_the_run(
+    w: World, tmp_path: Path, fault: dict[str, Any], said: str
+) -> None:
+    w.emulator.add_fault(Fault(**fault))
+    report = await fails(w, tmp_path, said)
+    assert report["state"] == "stopped"
+    assert said in report["why"]
+    assert left_is_true(w, report)
+    refused = next(one for one in w.emulator.journal if one.code == said)
+    assert [one for one in w.emulator.journal if one.monotonic > refused.monotonic] == []
 
 
 STEPS = re.findall(r'run.begin\("([^"]+)"\)', Path(steps.__file__).read_text())
@@ -341,43 +339,41 @@ async def test_a_cut_run_says_what_it_leaves(tmp_path: Path, step: str, later: i
             assert report["step"] == before["step"]
 
 
-@virtual
-async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(tmp_path: Path) -> None:
-    async with quick(snapshot_seconds=60) as w:
-        desk = at(w, tmp_path, SQUARECLOUD_FIRST_POLL_AFTER="1m")
-        ours: list[Any] = []
+@staged(quick, snapshot_seconds=60)
+async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(w: World, tmp_path: Path) -> None:
+    desk = at(w, tmp_path, SQUARECLOUD_FIRST_POLL_AFTER="1m")
+    ours: list[Any] = []
 
-        async def up() -> None:
-            await w.clock.sleep(30)
-            async with desk.invocation(Terminal(), Terminal()).session() as session:
-                ours.append(await create(session, SnapshotInputs(DATABASE), Row(), "urn:ours"))
+    async def up() -> None:
+        await w.clock.sleep(30)
+        async with desk.invocation(Terminal(), Terminal()).session() as session:
+            ours.append(await create(session, SnapshotInputs(DATABASE), Row(), "urn:ours"))
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(up)
-            await probed(desk, tmp_path)
-        left = str(written(tmp_path)["left"])
-        assert ours[0].version_id in [post.version_id for post in w.posts if post.accepted]
-        assert ours[0].version_id not in left
+    async with anyio.create_task_group() as group:
+        group.start_soon(up)
+        await probed(desk, tmp_path)
+    left = str(written(tmp_path)["left"])
+    assert ours[0].version_id in [post.version_id for post in w.posts if post.accepted]
+    assert ours[0].version_id not in left
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-@virtual
-async def test_a_run_waits_for_no_snapshot_of_another(tmp_path: Path, when: str) -> None:
-    async with quick(snapshot_seconds=300) as w:
-        desk = at(w, tmp_path)
-        take = partial(desk.types, "create", DATABASE)
-        async with anyio.create_task_group() as process:
-            if when == "before":
-                process.start_soon(take)
-                await w.clock.sleep(100)
-                process.cancel_scope.cancel()
-            else:
-                process.start_soon(fails, w, tmp_path, STOPPED)
-                await w.clock.sleep(1)  # the run reads for seconds before its first request
-                process.start_soon(take)
+@staged(quick, snapshot_seconds=300)
+async def test_a_run_waits_for_no_snapshot_of_another(w: World, tmp_path: Path, when: str) -> None:
+    desk = at(w, tmp_path)
+    take = partial(desk.types, "create", DATABASE)
+    async with anyio.create_task_group() as process:
         if when == "before":
-            await fails(w, tmp_path, STOPPED)
-        assert len(w.posts) == 1
+            process.start_soon(take)
+            await w.clock.sleep(100)
+            process.cancel_scope.cancel()
+        else:
+            process.start_soon(fails, w, tmp_path, STOPPED)
+            await w.clock.sleep(1)  # the run reads for seconds before its first request
+            process.start_soon(take)
+    if when == "before":
+        await fails(w, tmp_path, STOPPED)
+    assert len(w.posts) == 1
 
 
 @pytest.mark.parametrize("fault", [{"no_connect": True}, {"html": 503}, {"drop": True}, None], ids=str)
@@ -392,14 +388,13 @@ async def test_a_service_that_does_not_answer_and_a_small_plan_get_no_create(
     assert not w.posts
 
 
-@virtual
-async def test_a_lost_answer_is_resolved_by_the_listing(tmp_path: Path) -> None:
-    async with quick() as w:
-        w.emulator.add_fault(Fault(kind="create", when="after", drop=True))
-        report = (await probed(at(w, tmp_path), tmp_path)).done.json
-        assert len([post for post in w.posts if post.accepted]) == 2
-        assert all("the service keeps it" in left for left in report["left"].values())
-        assert left_is_true(w, report)
+@staged(quick)
+async def test_a_lost_answer_is_resolved_by_the_listing(w: World, tmp_path: Path) -> None:
+    w.emulator.add_fault(Fault(kind="create", when="after", drop=True))
+    report = (await probed(at(w, tmp_path), tmp_path)).done.json
+    assert len([post for post in w.posts if post.accepted]) == 2
+    assert all("the service keeps it" in left for left in report["left"].values())
+    assert left_is_true(w, report)
 
 
 @staged(world)
@@ -423,20 +418,19 @@ async def test_a_run_that_cannot_write_down_what_it_sends_starts_nothing(w: Worl
 # Secrets ---------------------------------------------------------------------------------------------------------------
 
 
-@virtual
-async def test_no_output_holds_a_secret(tmp_path: Path) -> None:
-    async with quick(databases=ALL, cache_world="kept") as w:
-        key = w.emulator.settings.api_key
-        code = '{"status":"error","code":"' + key + '","message":"' + key + '"}'
-        w.emulator.add_fault(Fault(kind="status", body=code, body_status=400, headers={"X-" + key: key}))
-        shown, file = "", tmp_path / "report.json"
-        for words in (["--json"], []):
-            confirmed = [word for one in ALL for word in ("--yes", one)]
-            typed = ("probe", DATABASE, *confirmed, "--report", str(file), *OPTIONS, *words)
-            ended = await at(w, tmp_path).types(*typed)
-            shown += ended.out + ended.err + file.read_text()
-            await w.clock.sleep(86400)
-        for secret in (key, key.lower(), "Signature=", "AWSAccessKeyId", "Expires="):
-            assert secret not in shown
-        for stored in (w.emulator.snapshots(DATABASE))[:2]:
-            assert str(stored.version_id) in shown, "its version is no secret"
+@staged(quick, databases=ALL, cache_world="kept")
+async def test_no_output_holds_a_secret(w: World, tmp_path: Path) -> None:
+    key = w.emulator.settings.api_key
+    code = '{"status":"error","code":"' + key + '","message":"' + key + '"}'
+    w.emulator.add_fault(Fault(kind="status", body=code, body_status=400, headers={"X-" + key: key}))
+    shown, file = "", tmp_path / "report.json"
+    for words in (["--json"], []):
+        confirmed = [word for one in ALL for word in ("--yes", one)]
+        typed = ("probe", DATABASE, *confirmed, "--report", str(file), *OPTIONS, *words)
+        ended = await at(w, tmp_path).types(*typed)
+        shown += ended.out + ended.err + file.read_text()
+        await w.clock.sleep(86400)
+    for secret in (key, key.lower(), "Signature=", "AWSAccessKeyId", "Expires="):
+        assert secret not in shown
+    for stored in (w.emulator.snapshots(DATABASE))[:2]:
+        assert str(stored.version_id) in shown, "its version is no secret"

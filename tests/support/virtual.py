@@ -43,19 +43,29 @@ def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 
 def staged(make: Callable[..., AbstractAsyncContextManager[S]], **service: Any) -> Callable[[Any], Callable[..., None]]:
-    """Decorate an async test so that it runs under the virtual clock, and first gets what `make` has made of these settings."""
+    """Decorate an async test so that it runs under the virtual clock, and first gets what `make` has made of these settings.
+
+    A `make` with a parameter `tmp_path` gets the test's.
+    """
+    in_folder = "tmp_path" in inspect.signature(make).parameters
 
     def decorate(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+        about = inspect.signature(test)
+        _, *wanted = about.parameters.values()
+        names = {each.name for each in wanted}
+
         @functools.wraps(test)
-        def run(*args: Any, **kwargs: Any) -> None:
+        def run(**given: Any) -> None:
             async def body() -> None:
-                async with make(**service) as stage:
-                    await test(stage, *args, **kwargs)
+                own = {"tmp_path": given["tmp_path"]} if in_folder else {}
+                async with make(**own, **service) as stage:
+                    await test(stage, **{name: value for name, value in given.items() if name in names})
 
             run_virtual(body)
 
-        about = inspect.signature(test)
-        run.__signature__ = about.replace(parameters=list(about.parameters.values())[1:])  # type: ignore[attr-defined]  # for pytest
+        if in_folder and "tmp_path" not in names:
+            wanted.append(inspect.Parameter("tmp_path", inspect.Parameter.KEYWORD_ONLY))
+        run.__signature__ = about.replace(parameters=wanted)  # type: ignore[attr-defined]  # for pytest
         return run
 
     return decorate
