@@ -369,7 +369,7 @@ async def signed_without_version(at: Scene) -> str:
 )
 @virtual
 async def test_a_url_that_is_not_pinned_serves_the_right_version_or_nothing(
-    tmp_path: Path, *, service: dict[str, bool], newer: bool, key: bool, refused: str
+    tmp_path: Path, *, service: dict[str, Any], newer: bool, key: bool, refused: str
 ) -> None:
     async with scene(tmp_path, **service) as at:
         given: dict[str, Any] = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
