@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from pulumi.runtime import rpc
-from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, debugging, final, listed, status
-from pulumi_snapshots.engine.messages import Messages, engine_at
+from pulumi_snapshots.engine.errors import debugged, debugging, final
+from pulumi_snapshots.engine.messages import DETAILS_HEADER, Messages, engine_at, status, unfinished
 from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 _PROVIDER_KEY = "__provider"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
-_UNKNOWN_CODE = 2
-"""gRPC's number for UNKNOWN, which is what the SDK ends every failed call with."""
 
 
 class ProviderError(Exception):
@@ -49,9 +46,8 @@ ProviderError.__module__ = "builtins"
 # --- What surrounds a call ---------------------------------------------------------------------------------------
 
 
-def _callers() -> Iterator[FrameType]:
-    """The frames up the stack of this thread, nearest first."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """This frame, and those up its stack."""
     while frame is not None:
         yield frame
         frame = frame.f_back
@@ -62,13 +58,11 @@ def _find_server_state() -> Any:
 
     gRPC's serving thread has it too, but looking at that frame's variables would keep alive an event that gRPC must drop.
     """
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
-    while frame is not None:
+    for frame in _frames(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
         for value in tuple(frame.f_locals.values()):
             state = getattr(value, "_state", None) if hasattr(type(value), "add_generic_rpc_handlers") else None
             if hasattr(state, "generic_handlers"):  # a server, and not just its class in a module's names
                 return state
-        frame = frame.f_back
     return None
 
 
@@ -91,64 +85,63 @@ messages = Messages(_connect)
 
 
 class EngineCall:
-    """The engine's call (create, read, update …) that the servicer is serving in the thread that asked for it."""
+    """The engine's call (create, read, update …) that the servicer is serving in the thread that asked for it.
+
+    Attributes:
+        urn: of the resource that the call is about; None if it cannot be known.
+    """
 
     def __init__(self, request: Any = None, context: Any = None) -> None:
-        self._request = request
-        self._context = context
-
-    @property
-    def urn(self) -> str | None:
-        """URN of the resource that the call is about; None if it cannot be known."""
-        return getattr(self._request, "urn", None) or None
+        self._request, self._context = request, context
+        self.urn: str | None = getattr(request, "urn", None) or None
 
     def keep(self, id_: str, outputs: dict[str, Any], reason: str) -> None:
         """End the call unfinished: the engine saves the resource as far as it got and shows the reason as an error.
 
-        Secrets among the outputs must have their wire form. The next run reads the resource first. Returns if the SDK has no
-        known way for that.
+        Secrets among the outputs must have their wire form. Returns if the SDK has no known way for that.
         """
-        messages.wait()
-        text = final(debugged(reason, sys.exc_info()[1]))
-        if self._send_details(lambda: self._init_failed(id_, outputs, listed(text)), text):
+        text = _ending(reason)
+
+        def detail() -> Any:
+            properties = asyncio.run(rpc.serialize_properties(outputs, {}))
+            # Without its provider the resource could be neither updated nor deleted ever again.
+            bags = (
+                getattr(getattr(self._request, bag, None), "fields", {}) for bag in ("news", "properties", "inputs")
+            )
+            properties.fields[_PROVIDER_KEY].CopyFrom(next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag))
+            return unfinished(self._request, id_, properties, text)
+
+        if self._send_details(text, detail):
             raise ProviderError(text) from None
 
     def fail(self, text: str) -> NoReturn:
         """End the call with exactly this text as the error; with `SQUARECLOUD_DEBUG=1`, with the traceback too."""
-        messages.wait()
-        text = final(debugged(text, sys.exc_info()[1]))
+        text = _ending(text)
         # The SDK formats the error together with its traceback, and nothing else silences it without a context.
-        if not self._send_details(lambda: None, text) and not debugging():
+        if not self._send_details(text, lambda: None) and not debugging():
             sys.tracebacklimit = 0
         raise ProviderError(text) from None
 
-    def _send_details(self, make_detail: Callable[[], Any], text: str) -> bool:
+    def _send_details(self, text: str, make_detail: Callable[[], Any]) -> bool:
         """Attach a status to the end of the call that the engine believes more than the SDK's traceback."""
         try:
-            self._context.set_trailing_metadata(((DETAILS_HEADER, status(_UNKNOWN_CODE, text, make_detail())),))
+            self._context.set_trailing_metadata(((DETAILS_HEADER, status(text, make_detail())),))
         except Exception:  # noqa: BLE001  # no context, or an unknown one
             return False
         return True
 
-    def _init_failed(self, id_: str, outputs: dict[str, Any], reason: str) -> Any:
-        properties = asyncio.run(rpc.serialize_properties(outputs, {}))
-        # Without its provider the resource could be neither updated nor deleted ever again.
-        bags = [getattr(getattr(self._request, bag, None), "fields", {}) for bag in ("news", "properties", "inputs")]
-        properties.fields[_PROVIDER_KEY].CopyFrom(next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag))
-        detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties, reasons=[reason])
-        if hasattr(detail, "refresh_before_update"):
-            detail.refresh_before_update = True
-        if hasattr(self._request, "inputs"):  # a read: the engine takes the inputs from the answer
-            detail.inputs.CopyFrom(self._request.inputs)
-        return detail
+
+def _ending(text: str) -> str:
+    """The text of an error that ends the call, once all messages are sent."""
+    messages.wait()
+    return final(debugged(text, sys.exc_info()[1]))
 
 
 def current_call() -> EngineCall:
     """The call that this thread serves; outside of a servicer, one without any feature."""
-    for frame in _callers():
-        found = frame.f_locals
-        if isinstance(found.get("context"), grpc.ServicerContext):
-            return EngineCall(found.get("request"), found["context"])
+    for frame in _frames(sys._getframe()):  # noqa: SLF001
+        if isinstance(context := frame.f_locals.get("context"), grpc.ServicerContext):
+            return EngineCall(frame.f_locals.get("request"), context)
     return EngineCall()
 
 
@@ -189,14 +182,15 @@ def end_with_engine() -> None:
     The provider's parent is a shell that lives on, so nothing else ends it. It ends at once, not as at ^C: an answer that
     the engine never gets must not be recorded as delivered.
     """
-    if (address := _find_engine_address()) is not None:
-        threading.Thread(target=_watch, args=(address,), name="engine-watch", daemon=True).start()
+    if (address := _find_engine_address()) is None:
+        return
 
+    def watch() -> None:
+        while listens(address) or listens(address):
+            time.sleep(WATCH_EVERY)
+        os._exit(1)
 
-def _watch(address: str) -> None:
-    while listens(address) or listens(address):
-        time.sleep(WATCH_EVERY)
-    os._exit(1)
+    threading.Thread(target=watch, name="engine-watch", daemon=True).start()
 
 
 # --- Width -----------------------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pulumi
 from pulumi.runtime.settings import get_engine
@@ -24,14 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from pulumi_snapshots.guard.book import Foresight
-    from pulumi_snapshots.guard.inputs import GuardInputs
     from pulumi_snapshots.guard.once import OncePerRun
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.run.session import Session
 
 _interrupts = Interrupts(lambda: this_run().stop())
-AT_ONCE = 0.05
-"""Seconds within which a change has what it needs if the snapshot is there. To hear of ^C costs a process."""
 KNOWN_WITHIN = 60.0
 """Seconds within which a change learns its database. It was known when the resource was registered, unless the engine deletes
 one before that."""
@@ -41,22 +38,15 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
     __doc__ = GuardDeclaration.__doc__
 
     def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
-        database_id = self._database_id
-        known = database_id if isinstance(database_id, str) else ""
         self._foresight: Foresight | None = None
         if pulumi.runtime.is_dry_run():
-            before = self._inputs(known or UNKNOWN).before
-            self._foresight = late("guard.book:Foresight")(known, before)
+            known = self._database_id if isinstance(self._database_id, str) else ""
+            self._foresight = late("guard.book:Foresight")(known, self._inputs(known or UNKNOWN).before)
             atexit.register(self._sum_up)  # the last changes of a preview come after the program
         engine = get_engine()
         self._messages = Messages(lambda: engine)
-        self._ready = asyncio.ensure_future(self._until_ready())
-        return {
-            (when, change): _Hook(
-                name, partial(self._at_change, when, change), self._ready, in_previews=when == "before"
-            )
-            for (when, change), name in names.items()
-        }
+        self._ready = asyncio.ensure_future(self._database())
+        return {(when, change): self._hook(name, when, change) for (when, change), name in names.items()}
 
     def _sum_up(self) -> None:
         if self._foresight is not None and (told := self._foresight.summary()):
@@ -66,46 +56,50 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         newest: SnapshotInfo | None = late("dynamic.lookups:get_latest_snapshot")(database_id, "manual")
         return newest
 
-    async def _until_ready(self) -> None:
-        """Wait until the database is known, whether or not what it comes from has failed."""
-        if isinstance(self._database_id, pulumi.Output):
-            with suppress(Exception):
-                await self._database_id.future()
+    async def _database(self) -> str | None:
+        """The database once it is known; None if what it comes from has failed."""
+        if not isinstance(self._database_id, pulumi.Output):
+            return str(self._database_id)
+        with suppress(Exception):
+            return await self._database_id.future()
+        return None
+
+    def _hook(self, name: str, when: str, change: str) -> pulumi.ResourceHook:
+        async def run(args: pulumi.ResourceHookArgs) -> None:  # the SDK reads what only a function has
+            await self._at_change(when, change, args)
+
+        hook = pulumi.ResourceHook(name, run, pulumi.ResourceHookOptions(on_dry_run=when == "before"))
+        registered = hook._registered  # noqa: SLF001  resources wait for it
+
+        async def both() -> None:
+            # A change that waited in the engine for something of the program would hold the step that this may need, and the
+            # engine answers what has failed only after all changes that it has begun.
+            await registered
+            await self._ready
+
+        hook._registered = asyncio.ensure_future(both())  # noqa: SLF001
+        return hook
 
     async def _at_change(self, when: str, change: str, args: pulumi.ResourceHookArgs) -> None:
         """Hold a change until the snapshot is there, or note it after it has happened; an error fails it."""
         # Nothing here may need a thread of the program's executor: each resource whose change waits holds one.
         row = Row(self._messages, args.urn, PYTHON)
-        what: str = late("guard.once:change_of")(args.urn, change)
         try:
             if self._foresight is not None:
                 self._foresee(self._foresight, change, args.urn, row)
                 return
-            inputs = await self._known_inputs(what)
+            what: str = late("guard.once:change_of")(args.urn, change)
+            await asyncio.wait({self._ready}, timeout=KNOWN_WITHIN)
+            if (database_id := self._ready.result() if self._ready.done() else None) is None:
+                why = "its database is not known, since what that comes from has failed, or is not there yet"
+                raise late("guard.once:ChangeHeldBack")(what, why)
             once: OncePerRun = self._program.shared(late("guard.once:OncePerRun"))
-            if when == "before":
-                asked = self._owner, inputs.snapshot, what, self._session, row
-                await _carried_out(lambda: once.before(*asked, fallback=inputs.fallback))
-            else:
-                await _carried_out(lambda: once.after(self._owner, inputs.database_id, what, self._session))
+            inputs = self._inputs(database_id)
+            await _carried_out(partial(once.at, when, self._owner, inputs, what, self._session, row))
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
             await self._messages.flush()
-
-    async def _known_inputs(self, change: str) -> GuardInputs:
-        database_id: Any = self._database_id
-        if isinstance(database_id, pulumi.Output):
-            await asyncio.wait({self._ready}, timeout=KNOWN_WITHIN)
-            known = database_id.future() if self._ready.done() else None
-            try:
-                database_id = await known if known is not None else None
-            except Exception:  # noqa: BLE001  whatever it comes from may fail
-                database_id = None
-            if database_id is None:
-                why = "its database is not known, since what that comes from has failed, or is not there yet"
-                raise late("guard.once:ChangeHeldBack")(change, why)
-        return self._inputs(database_id)
 
     def _foresee(self, foresight: Foresight, change: str, urn: str, row: Row) -> None:
         if isinstance(self._database_id, str) and not foresight.summary():
@@ -119,39 +113,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
 
 
 async def _carried_out(work: Callable[[], Awaitable[object]]) -> None:
-    run = this_run()
-    done = asyncio.wrap_future(run.begin(work))
+    done = asyncio.wrap_future(this_run().begin(work))
     try:
-        await asyncio.wait({done}, timeout=AT_ONCE)
-        with nullcontext() if done.done() else _interrupts.heard():
+        with _interrupts.heard():
             await done
     finally:
         done.cancel()  # if the engine gives up the call, so does the wait: what was sent stays in the ledger for the next one
-
-
-class _Hook(pulumi.ResourceHook):
-    """A hook whose resources are registered once its guard is ready.
-
-    A change that waited in the engine for something of the program would hold the step that this may need, and the engine
-    answers what has failed only after all changes that it has begun.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        function: Callable[[pulumi.ResourceHookArgs], Awaitable[None]],
-        ready: asyncio.Future[None],
-        *,
-        in_previews: bool = False,
-    ) -> None:
-        async def run(args: pulumi.ResourceHookArgs) -> None:  # the SDK reads what only a function has
-            await function(args)
-
-        super().__init__(name, run, pulumi.ResourceHookOptions(on_dry_run=in_previews))
-        registered = self._registered
-
-        async def both() -> None:
-            await registered
-            await ready
-
-        self._registered = asyncio.ensure_future(both())

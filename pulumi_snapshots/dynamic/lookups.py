@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -23,23 +24,27 @@ from pulumi_snapshots.program import (
     warn_of_plain_key,
     warn_once,
 )
-from pulumi_snapshots.program.lookups import Lookups, are_mocked, later, now
+from pulumi_snapshots.program.lookups import Lookups, are_mocked
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.run.session import Session
 
 
 T = TypeVar("T")
+_programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
+"""When each program of this process made its first lookup; with the Automation API, a process runs many."""
 
 
 def _question(
     lookup: Lookup[T], function: str, arguments: Mapping[str, Any], *, lately: bool
 ) -> Callable[[], Awaitable[tuple[T, Words]]]:
-    """What the run's event loop is to do: find the answer, and what the user should know besides."""
+    """What the run's event loop is to do: find the answer, and what the user should know besides.
+
+    With `lately`, an older listing will not do: it does not show what the resources have done that the arguments come from.
+    """
     refuse_outputs(lookup.function, arguments, name=function)
     if problems := lookup.query.problems(arguments):
         told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
@@ -50,16 +55,18 @@ def _question(
 
     async def ask() -> tuple[T, Words]:
         session = this_run().shared.session(settings)
-        since = _since(session, program, lately=lately)
+        since = recent = session.listings.recent
+        if program is not None:
+            begun = _programs.setdefault(program, session.clock.monotonic())
+            since = max(begun, recent) if lately else begun
         answer: T = await late("lookup.find:find")(lookup, session, arguments, since, _tell)
         return answer, session.take_note()
 
     return ask
 
 
-def _refuse_options(function: str, opts: Any) -> None:
-    if opts is not None:
-        raise LookupFailed(function, "opts are for the plugin: import it from pulumi_snapshots.plugin.")
+def _tell(text: str) -> None:
+    pulumi.log.info(f"get_databases: {text}")
 
 
 def _noted(answered: tuple[T, Words]) -> T:
@@ -69,23 +76,15 @@ def _noted(answered: tuple[T, Words]) -> T:
     return answer
 
 
-def _failed(function: str, error: Explained) -> LookupFailed:
-    return LookupFailed(function, debugged(PYTHON.told(error), error), why=error)
-
-
-_programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
-"""When each program of this process made its first lookup; with the Automation API, a process runs many."""
-
-
-def _since(session: Session, program: pulumi.Resource | None, *, lately: bool) -> float:
-    """The age of the oldest listing that is good enough (monotonic); in the event loop only."""
-    recent = session.listings.recent
-    begun = recent if program is None else _programs.setdefault(program, session.clock.monotonic())
-    return max(begun, recent) if lately else begun
-
-
-def _tell(text: str) -> None:
-    pulumi.log.info(f"get_databases: {text}")
+@contextmanager
+def _asking(function: str, opts: Any = None) -> Iterator[None]:
+    """Fail as a lookup does."""
+    if opts is not None:
+        raise LookupFailed(function, "opts are for the plugin: import it from pulumi_snapshots.plugin.")
+    try:
+        yield
+    except Explained as error:
+        raise LookupFailed(function, debugged(PYTHON.told(error), error), why=error) from None
 
 
 class _Direct(Lookups):
@@ -94,45 +93,32 @@ class _Direct(Lookups):
     def _now(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> T:
         """Ask, and wait for the answer."""
         if are_mocked():
-            return now(lookup, opts, **arguments)
-        function = lookup.function
-        _refuse_options(function, opts)
-        try:
-            return _noted(this_run().carry_out(_question(lookup, function, arguments, lately=False)))
-        except Explained as error:
-            raise _failed(function, error) from None
+            return super()._now(lookup, opts=opts, **arguments)
+        with _asking(lookup.function, opts):
+            return _noted(this_run().carry_out(_question(lookup, lookup.function, arguments, lately=False)))
 
     def _later(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> pulumi.Output[T]:
         """Ask once the arguments are known."""
         if are_mocked():
-            return later(lookup, opts, **arguments)
+            return super()._later(lookup, opts=opts, **arguments)
         function = f"{lookup.function}_output"
-        _refuse_options(function, opts)
-        given = pulumi.Output.all(arguments={name: value for name, value in arguments.items() if value is not None})
 
-        async def find(known: dict[str, dict[str, Any]]) -> T:
-            values = known["arguments"]
-            for name, value in values.items():
+        async def find(known: dict[str, Any]) -> T:
+            for name, value in known.items():
                 if value is None:
                     raise LookupFailed(function, f"{name} is an output whose value is None.")
-            try:
-                # An older listing does not show what the resources have done that the arguments come from.
-                ask = _question(lookup, function, arguments | values, lately=True)
+            with _asking(function):
+                ask = _question(lookup, function, arguments | known, lately=True)
                 return _noted(await asyncio.wrap_future(this_run().begin(ask)))
-            except Explained as error:
-                raise _failed(function, error) from None
 
-        return hidden(lookup, given.apply(find), arguments)
+        with _asking(function, opts):
+            given = pulumi.Output.from_input({name: value for name, value in arguments.items() if value is not None})
+            return hidden(lookup, given.apply(find), arguments)
 
 
 _lookups = _Direct()
-get_snapshots = _lookups.get_snapshots
-get_snapshots_output = _lookups.get_snapshots_output
-get_latest_snapshot = _lookups.get_latest_snapshot
-get_latest_snapshot_output = _lookups.get_latest_snapshot_output
-get_download_url = _lookups.get_download_url
-get_download_url_output = _lookups.get_download_url_output
-get_database = _lookups.get_database
-get_database_output = _lookups.get_database_output
-get_databases = _lookups.get_databases
-get_databases_output = _lookups.get_databases_output
+get_snapshots, get_snapshots_output = _lookups.get_snapshots, _lookups.get_snapshots_output
+get_latest_snapshot, get_latest_snapshot_output = _lookups.get_latest_snapshot, _lookups.get_latest_snapshot_output
+get_download_url, get_download_url_output = _lookups.get_download_url, _lookups.get_download_url_output
+get_database, get_database_output = _lookups.get_database, _lookups.get_database_output
+get_databases, get_databases_output = _lookups.get_databases, _lookups.get_databases_output

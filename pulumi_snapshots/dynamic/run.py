@@ -25,51 +25,39 @@ class Run:
 
     def __init__(self) -> None:
         self.shared = Shared(Row(messages, "", PYTHON).progress, run=run_in(sys.argv))
-        self._lock = threading.RLock()  # `stop` may interrupt this very thread
-        self._portal: BlockingPortal | None = None
-        self._stopping = False
+        started = Future[BlockingPortal]()
+
+        async def serve() -> None:
+            async with BlockingPortal() as portal, anyio.create_task_group() as background:
+                self.shared.background = background
+                started.set_result(portal)
+                await portal.sleep_until_stopped()
+
+        # A daemon, so that the process ends when the engine wants it to.
+        threading.Thread(target=anyio.run, args=(serve,), name="snapshots", daemon=True).start()
+        self._portal = started.result()
 
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation on the event loop; the calling thread only waits."""
-        return self._started().call(operation)
+        return self._portal.call(operation)
 
     def begin(self, operation: Callable[[], Awaitable[T]]) -> Future[T]:
         """Start an operation on the event loop, for callers on another one."""
-        return self._started().start_task_soon(operation)
+        return self._portal.start_task_soon(operation)
 
     def stop(self) -> None:
         """End all waiting, from any thread; returns at once."""
-        self._stopping = True
-        with self._lock:
-            portal = self._portal
-        if portal is not None:
-            portal.start_task_soon(self.shared.stop)
-
-    def _started(self) -> BlockingPortal:
-        with self._lock:
-            if self._portal is None:
-                ready = threading.Event()
-
-                async def serve() -> None:
-                    async with BlockingPortal() as portal, anyio.create_task_group() as background:
-                        self.shared.background = background
-                        if self._stopping:
-                            self.shared.stop()
-                        self._portal = portal
-                        ready.set()
-                        await portal.sleep_until_stopped()
-
-                # A daemon, so that the process ends when the engine wants it to.
-                threading.Thread(target=anyio.run, args=(serve,), name="snapshots", daemon=True).start()
-                ready.wait()
-            if self._portal is None:
-                raise AssertionError  # set before `ready`
-            return self._portal
+        self._portal.start_task_soon(self.shared.stop)
 
 
-_run = Run()
+_made: list[Run] = []
+_making = threading.Lock()
 
 
 def this_run() -> Run:
-    """The run of this process."""
-    return _run
+    """The run of this process, made at its first use; a signal's handler must need no lock after that."""
+    if not _made:
+        with _making:
+            if not _made:
+                _made.append(Run())
+    return _made[0]

@@ -1,4 +1,4 @@
-"""What a run says to its Pulumi engine: on the row of a resource, or under the run's Diagnostics."""
+"""What a run says to its Pulumi engine: on the row of a resource, under the run's Diagnostics, and of a resource to keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+from google.protobuf.any_pb2 import Any as Packed
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, LOG_DEADLINE
@@ -18,8 +19,13 @@ from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, LOG_DEADLINE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from google.protobuf.struct_pb2 import Struct
+
     from pulumi_snapshots.errors import Words
     from pulumi_snapshots.errors.wording import Wording
+
+DETAILS_HEADER = "grpc-status-details-bin"
+"""The trailer in which gRPC carries a status with details."""
 
 
 def engine_at(address: str) -> Any:
@@ -114,3 +120,36 @@ class Row:
     def warn(self, text: Words) -> None:
         """Leave a warning under Diagnostics."""
         self._messages.say(self.wording.text(text), self._urn, warning=True)
+
+
+def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
+    """The detail of a status that lets the engine keep a resource as far as it got; the next run reads it first."""
+    # The engine lists reasons: their further lines are indented below the star of the first.
+    detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties, refresh_before_update=True)
+    detail.reasons.append(reason.replace("\n", "\n\t  "))
+    if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
+        detail.inputs.CopyFrom(request.inputs)
+    return detail
+
+
+def status(text: str, detail: Any = None) -> bytes:
+    """A google.rpc.Status of the code UNKNOWN, as the call must have, with at most one detail, a protobuf message.
+
+    It is written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's
+    own clients use), and a process that loads one of them can never load the other.
+    """
+    message = b"\x08\x02" + _field(2, text.encode())
+    if detail is None:
+        return message
+    packed = Packed()
+    packed.Pack(detail)
+    return message + _field(3, packed.SerializeToString())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of a protobuf message: its length has seven bits a byte."""
+    length, head = len(content), [number << 3 | 2]
+    while length > 0x7F:  # noqa: PLR2004
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*head, length]) + content

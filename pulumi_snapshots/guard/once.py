@@ -16,6 +16,7 @@ import anyio
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingSent, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.ledger.attempt import GUARDS
 from pulumi_snapshots.progress import Listener, short_id
 from pulumi_snapshots.run.session import Session
@@ -92,6 +93,15 @@ class OncePerRun:
 
     def __init__(self) -> None:
         self._databases = defaultdict[str, _Guarded](_Guarded)
+
+    async def at(  # noqa: PLR0913, PLR0917  what it is about, and where it acts
+        self, when: str, guard: str, inputs: GuardInputs, what: str, session: Callable[[], Session], row: Listener
+    ) -> None:
+        """Do what the hook of a guard does `before` or `after` a change."""
+        if when == "before":
+            await self.before(guard, inputs.snapshot, what, session, row, fallback=inputs.fallback)
+        else:
+            await self.after(guard, inputs.database_id, what, session)
 
     async def before(  # noqa: PLR0913  what it is about, and where it acts
         self,

@@ -1,11 +1,8 @@
-"""Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names.
-
-The names follow from the declared properties of each resource.
-"""
+"""Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
@@ -36,42 +33,29 @@ def plain(value: Value) -> Any:
     """The value without its marks; `UNKNOWN` if a preview does not know it."""
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
-        fields = value.struct_value.fields
-        mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
-        if mark in MARKED:
-            return MARKED[mark](fields)
-        return {name: plain(item) for name, item in fields.items()}
+        fields, mark = value.struct_value.fields, _mark(value)
+        if mark in {SECRET, OUTPUT}:
+            return plain(fields["value"]) if "value" in fields else UNKNOWN
+        if mark == RESOURCE:  # its id, which a preview may not know; a component has none
+            return (plain(fields["id"]) or UNKNOWN) if "id" in fields else plain(fields["urn"])
+        return FILE if mark in FILES else {name: plain(item) for name, item in fields.items()}
     if kind == "list_value":
         return [plain(item) for item in value.list_value.values]
     if kind is None or kind == "null_value":
         return None
     found = getattr(value, kind)
-    return UNKNOWN if kind == "string_value" and found in UNKNOWNS else found
+    return UNKNOWN if found in UNKNOWNS else found
 
 
-def _of_output(fields: Mapping[str, Value]) -> Any:
-    return plain(fields["value"]) if "value" in fields else UNKNOWN
-
-
-def _of_resource(fields: Mapping[str, Value]) -> Any:
-    """The id, which a preview may not know; a component has none."""
-    return (plain(fields["id"]) or UNKNOWN) if "id" in fields else plain(fields["urn"])
-
-
-MARKED: dict[str, Callable[[Mapping[str, Value]], Any]] = {
-    SECRET: lambda fields: plain(fields["value"]),
-    OUTPUT: _of_output,
-    RESOURCE: _of_resource,
-    **dict.fromkeys(FILES, lambda _: FILE),
-}
-"""What the fields of a marked value are to operations."""
+def _mark(value: Value) -> str:
+    fields = value.struct_value.fields
+    return fields[SIGNATURE].string_value if SIGNATURE in fields else ""
 
 
 def is_secret(value: Value) -> bool:
     """Whether the value is marked as a secret."""
-    fields = value.struct_value.fields
-    mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
-    return mark == SECRET or (mark == OUTPUT and fields["secret"].bool_value)
+    mark = _mark(value)
+    return mark == SECRET or (mark == OUTPUT and value.struct_value.fields["secret"].bool_value)
 
 
 def holds_secret(value: Value) -> bool:
@@ -92,26 +76,20 @@ def as_secret(value: Value) -> Value:
 
 def value_of(value: Any) -> Value:
     """A plain value as the engine takes it; None in an object is left out."""
-    if value is UNKNOWN:
-        return UNKNOWN_VALUE
-    made = Value()
-    if value is None:
-        made.null_value = 0
-    elif isinstance(value, bool):
-        made.bool_value = value
-    elif isinstance(value, int | float):
-        made.number_value = value
-    elif isinstance(value, dict):
-        made.struct_value.SetInParent()
-        for name, item in value.items():
-            if item is not None:
-                made.struct_value.fields[name].CopyFrom(value_of(item))
-    elif isinstance(value, list | tuple):
-        made.list_value.SetInParent()
-        made.list_value.values.extend(value_of(item) for item in value)
-    else:
-        made.string_value = readable(str(value))
-    return made
+    made = ListValue()
+    made.extend([_sendable(value)])
+    return made.values[0]
+
+
+def _sendable(value: Any) -> Any:
+    """A plain value of the types that protobuf knows."""
+    if isinstance(value, dict):
+        return {name: _sendable(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_sendable(item) for item in value]
+    if value is None or isinstance(value, int | float):
+        return value
+    return UNKNOWN_STRING if value is UNKNOWN else readable(str(value))
 
 
 class Names:
@@ -119,18 +97,11 @@ class Names:
 
     def __init__(self, properties: Mapping[str, Property]) -> None:
         self._properties = properties
-        self._wire = {name: each.camel for name, each in properties.items()}
-        records = {name: record_in(each.type) for name, each in properties.items()}
-        self._inner = {name: Names(record.properties()) for name, record in records.items() if record}
-
-    @property
-    def all(self) -> list[str]:
-        """All names on the wire."""
-        return list(self._wire.values())
+        self.all = [each.camel for each in properties.values()]
 
     def wire(self, name: str) -> str:
         """The name of a property on the wire."""
-        return self._wire.get(name, name)
+        return self._properties[name].camel if name in self._properties else name
 
     def unknown_to(self, properties: Struct) -> list[str]:
         """The wire names that are no properties; the engine's own begin with two underscores."""
@@ -138,7 +109,7 @@ class Names:
 
     def are_pythons(self, properties: Struct) -> bool:
         """Whether the properties have Python's names, as the dynamic provider leaves them in the state."""
-        return any(self._wire.get(name, name) != name for name in properties.fields)
+        return any(self.wire(name) != name for name in properties.fields)
 
     def read(self, properties: Struct) -> dict[str, Any]:
         """The properties as plain values by their Python names; null is left out."""
@@ -149,24 +120,23 @@ class Names:
 
         A value that equals the one in `echo`, which the engine has sent, goes back with the marks that it came with.
         """
-        came = echo.fields if echo is not None else {}
-        made = Struct()
+        came, made = (echo or Struct()).fields, Struct()
         for name, value in values.items():
-            wire = self.wire(name)
+            wire, each = self.wire(name), self._properties.get(name)
             if wire in came and plain(came[wire]) == value:
                 put = came[wire]
             elif value is None:
                 continue
             else:
-                put = self._value(name, value)
-            each = self._properties.get(name)
+                put = _written(value, each and record_in(each.type))
             made.fields[wire].CopyFrom(as_secret(put) if each and each.secret else put)
         return made
 
-    def _value(self, name: str, value: Any) -> Value:
-        inner = self._inner.get(name)
-        if inner is None:
-            return value_of(value)
-        if isinstance(value, list):
-            return Value(list_value=ListValue(values=[self._value(name, each) for each in value]))
-        return Value(struct_value=inner.write(value)) if isinstance(value, dict) else value_of(value)
+
+def _written(value: Any, record: Any) -> Value:
+    """A value that may be such a record, or a list of them, whose properties have names and secrets of their own."""
+    if record is not None and isinstance(value, list):
+        return Value(list_value=ListValue(values=[_written(each, record) for each in value]))
+    if record is not None and isinstance(value, dict):
+        return Value(struct_value=Names(record.properties()).write(value))
+    return value_of(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,19 +39,30 @@ def _described(lookup: Lookup[Any]) -> Callable[[F], F]:
     return describe
 
 
-class Lookups(ABC):
-    """The functions that a package gives to programs: each is a method of its one object.
+class Lookups:
+    """The functions that a package gives to programs: each is a method of its one object. The engine asks the plugin.
 
     All take `opts`, such as an explicit provider, which is for the plugin only.
     """
 
-    @abstractmethod
     def _now(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> T:
         """Ask with plain arguments, and wait for the answer."""
+        refuse_outputs(lookup.function, arguments)
+        token = token_of(lookup)
+        try:
+            found = invoke(token, arguments_of(arguments | _optional(lookup)), opts).value
+        except Exception as error:  # noqa: BLE001  the SDK raises nothing else
+            # Without what the engine and the SDK put before what the plugin says, which has its page's address already.
+            text = str(error).removeprefix(f"invoke of {token} failed: ")
+            text = text.removeprefix(f"invocation of {token} returned an error: ")
+            raise LookupFailed(lookup.function, text, why=error) from None
+        return answer_of(lookup, found)
 
-    @abstractmethod
     def _later(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> pulumi.Output[T]:
         """Ask once the arguments, which may be outputs, are known."""
+        asked = arguments_of(arguments | _optional(lookup))
+        found: pulumi.Output[Any] = invoke_output(token_of(lookup), asked, opts)
+        return hidden(lookup, found.apply(partial(answer_of, lookup)), arguments)
 
     @_described(SNAPSHOTS)
     def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
@@ -149,32 +159,14 @@ def _of(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name != "self"}
 
 
-# By the engine, which asks the plugin, or in a test of a program the mocks, for both ways ---------------------------------
+def _optional(lookup: Lookup[Any]) -> dict[str, bool]:
+    """In Python a latest snapshot may be None; in other languages that is an error unless a program says so."""
+    return {"optional": True} if lookup is LATEST else {}
 
 
 def are_mocked() -> bool:
     """Whether a test runs the program with mocks instead of an engine; they must answer all that leaves it."""
     return isinstance(get_monitor(), MockMonitor)
-
-
-def now(lookup: Lookup[T], opts: pulumi.InvokeOptions | None, **arguments: Any) -> T:
-    """Ask, and wait for the answer."""
-    refuse_outputs(lookup.function, arguments)
-    token = token_of(lookup)
-    try:
-        found = invoke(token, arguments_of(arguments), opts).value
-    except Exception as error:  # noqa: BLE001  the SDK raises nothing else
-        # Without what the engine and the SDK put before what the plugin says, which has its page's address already.
-        text = str(error).removeprefix(f"invoke of {token} failed: ")
-        text = text.removeprefix(f"invocation of {token} returned an error: ")
-        raise LookupFailed(lookup.function, text, why=error) from None
-    return answer_of(lookup, found)
-
-
-def later(lookup: Lookup[T], opts: pulumi.InvokeOutputOptions | None, **arguments: Any) -> pulumi.Output[T]:
-    """Ask once the arguments are known."""
-    found: pulumi.Output[Any] = invoke_output(token_of(lookup), arguments_of(arguments), opts)
-    return hidden(lookup, found.apply(partial(answer_of, lookup)), arguments)
 
 
 def token_of(lookup: Lookup[Any]) -> str:

@@ -40,7 +40,7 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     for name in ("API_KEY", "API_URL", "SNAPSHOTS_URL", "DEBUG"):
         monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(run, "_run", run.Run())  # a process of its own
+    monkeypatch.setattr(run, "_made", [])  # a process of its own
     monkeypatch.setattr(program, "_said", set())
     before = CONFIG.get()
     set_all_config({}, [])
@@ -178,7 +178,7 @@ def test_a_key_in_plain_text_is_warned_about(service: Served, capsys: pytest.Cap
     set_all_config({"squarecloud:apiKey": KEY})
     get_databases()
     get_databases()
-    assert capsys.readouterr().err.count("squarecloud:apiKey is configured in plain text") == 1
+    assert capsys.readouterr().err.count("the API key is configured in plain text") == 1
     assert service.control("journal")
 
 

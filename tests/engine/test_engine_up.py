@@ -154,7 +154,7 @@ Snapshot("b", "My-Database")
 """)
     told = diagnostics(app.preview())
     assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
-    assert told.count("squarecloud:apiKey is configured in plain text") == 1
+    assert told.count("the API key is configured in plain text") == 1
 
 
 def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:

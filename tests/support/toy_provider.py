@@ -62,7 +62,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "engine": lambda: sys.argv.__setitem__(slice(1, None), ["127.0.0.1:9"]),  # nobody listens there
     "pool": lambda: setattr(engine_access, "_find_thread_pool", lambda: None),
     "server": lambda: delattr(sys, "_current_frames"),
-    "frames": lambda: setattr(engine_access, "_callers", lambda: iter(())),  # nothing is found up the stack
+    "frames": lambda: setattr(engine_access, "_frames", lambda _: iter(())),  # nothing is found up the stack
     "threads": _six_threads,
 }
 

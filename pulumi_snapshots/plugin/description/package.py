@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.engine.kinds import RULES
 from pulumi_snapshots.errors import Explained, Text
@@ -17,13 +16,14 @@ from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.protobuf.struct_pb2 import Struct
 
     from pulumi_snapshots.lookup.results import Lookup
+    from pulumi_snapshots.properties.catalogue import Property, ResourceSchema
     from pulumi_snapshots.properties.unfit import Problem
     from pulumi_snapshots.run.calls import Call, Rules
-
-T = TypeVar("T")
 
 
 def token(name: str) -> str:
@@ -31,63 +31,23 @@ def token(name: str) -> str:
     return f"{PACKAGE}:index:{name}"
 
 
-class Kind:
-    """One kind of resource: its token is its type in the state, its names are those of its properties.
-
-    Args:
-        rules: the resource's.
-        lists: the name of the function that finds all of its kind; None if the service has no list of them.
-
-    Attributes:
-        refers: whether it takes a Snapshot of the program for its database and version.
-        list_properties: what a list can be asked for; it has ids, so no URLs.
-    """
-
-    def __init__(self, rules: Rules, lists: str | None = None) -> None:
-        self.rules, self.schema = rules, rules.schema
-        self.token = token(self.schema.name)
-        self.names = Names(self.schema.outputs)
-        self.input_names = Names(self.schema.inputs.properties())
-        self.lists = FUNCTIONS[token(lists)] if lists else None
-        self.refers = lists is None
-        every = self.lists.lookup.query.properties() if self.lists else {}
-        self.list_properties = {name: each for name, each in every.items() if name != "with_url"}
-
-    @property
-    def accepted(self) -> list[str]:
-        """All inputs by their names in programs."""
-        return [*([REFERENCE] if self.refers else []), *self.input_names.all]
-
-    def explained(self, problems: list[Problem], olds: Struct) -> list[Problem]:
-        """What is wrong; if the state has a snapshot and the inputs have none, with what `ignoreChanges` must name."""
-        if not self.refers or not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
-            return problems
-        more = Text("{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead")
-        return [
-            replace(each, reason=Text(more.template, reason=each.reason)) if each.property == REFERENCE else each
-            for each in problems
-        ]
-
-
-def _kind(name: str) -> Kind:
-    return Kind(RULES[name]()(), lists="getSnapshots" if name == SNAPSHOT.name else None)
-
-
 class Function:
-    """One function, with the names of its arguments and of its results: it looks something up."""
+    """One function: it looks something up. Loaded at its first use, as kinds are: most runs have few of them."""
 
-    def __init__(self, lookup: Lookup[Any]) -> None:
-        self.lookup = lookup
-        self.token = token(in_camel(lookup.function))
-        self.arguments = Names(lookup.query.properties())
-        self.results = Names(lookup.result.properties())
+    def __init__(self, result: str) -> None:
+        self._result = result
+
+    @cached_property
+    def lookup(self) -> Lookup[Any]:
+        """What it asks and finds."""
+        found: Lookup[Any] = late(f"lookup.results:{self._result}")
+        return found
 
     async def find(self, values: Mapping[str, Any], call: Call) -> Any:
         """What it finds, for arguments that have no problem.
 
-        Raises:
-            Explained: there is no latest snapshot, and the caller does not say that there may be none: that there is one is a
-                promise of its type, so that no language has to ask before each use.
+        That there is a latest snapshot is a promise of its type, so that no language has to ask before each use: `Explained` is
+        raised if there is none, and the caller does not say that there may be none.
         """
         session, lookup = call.session(), self.lookup
         found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, call.listener.progress)
@@ -100,32 +60,68 @@ class Function:
         return found
 
 
-class ByToken(Mapping[str, T]):
-    """The package's resources or functions by their tokens. Each is made at its first use: most runs have few of them."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
-        self._makers = {token(name): make for name, make in makers.items()}
-        self._made: dict[str, T] = {}
-
-    def __getitem__(self, key: str) -> T:
-        if key not in self._made:
-            self._made[key] = self._makers[key]()
-        return self._made[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
+FUNCTIONS = {
+    token("getSnapshots"): Function("SNAPSHOTS"),
+    token("getLatestSnapshot"): Function("SURE_LATEST"),
+    token("getDownloadUrl"): Function("DOWNLOAD_URL"),
+    token("getDatabase"): Function("DATABASE"),
+    token("getDatabases"): Function("DATABASES"),
+}
 
 
-KINDS = ByToken({name: partial(_kind, name) for name in RULES})
-FUNCTIONS = ByToken(
-    {
-        "getSnapshots": lambda: Function(late("lookup.results:SNAPSHOTS")),
-        "getLatestSnapshot": lambda: Function(late("lookup.results:SURE_LATEST")),
-        "getDownloadUrl": lambda: Function(late("lookup.results:DOWNLOAD_URL")),
-        "getDatabase": lambda: Function(late("lookup.results:DATABASE")),
-        "getDatabases": lambda: Function(late("lookup.results:DATABASES")),
-    }
-)
+class Kind:
+    """One kind of resource: its token is its type in the state, its names are those of its properties.
+
+    Attributes:
+        lists: the function that finds all of its kind; None if the service has no list of them.
+        refers: whether it takes a Snapshot of the program for its database and version.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self.token = name, token(name)
+        self.lists = FUNCTIONS[token("getSnapshots")] if name == SNAPSHOT.name else None
+        self.refers = self.lists is None
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The resource's rules."""
+        return RULES[self._name]()()
+
+    @cached_property
+    def schema(self) -> ResourceSchema:
+        """Its properties."""
+        return self.rules.schema
+
+    @cached_property
+    def names(self) -> Names:
+        """The names of its outputs."""
+        return Names(self.schema.outputs)
+
+    @cached_property
+    def input_names(self) -> Names:
+        """The names of its inputs."""
+        return Names(self.schema.inputs.properties())
+
+    @property
+    def list_properties(self) -> dict[str, Property]:
+        """What a list can be asked for; it has ids, so no URLs."""
+        every = self.lists.lookup.query.properties() if self.lists else {}
+        return {name: each for name, each in every.items() if name != "with_url"}
+
+    @property
+    def accepted(self) -> list[str]:
+        """All inputs by their names in programs."""
+        return [*([REFERENCE] if self.refers else []), *self.input_names.all]
+
+    def explained(self, problems: list[Problem], olds: Struct) -> list[Problem]:
+        """What is wrong; if the state has a snapshot and the inputs have none, with what `ignoreChanges` must name."""
+        if not self.refers or not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
+            return problems
+        more = "{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead"
+        return [
+            replace(each, reason=Text(more, reason=each.reason)) if each.property == REFERENCE else each
+            for each in problems
+        ]
+
+
+KINDS = {token(name): Kind(name) for name in RULES}

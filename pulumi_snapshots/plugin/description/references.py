@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "snapshot"
 """The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
+PROVISIONAL = "has the provisional id {id}, which names no version. Give {database_id} and {version_id} instead"
 
 
 class Snapshots:
@@ -33,15 +34,33 @@ class Snapshots:
         if is_provisional(id_):
             self._versions[id_] = outputs.get("version_id") or UNKNOWN
 
-    def named_by(self, given: object) -> tuple[Any, Any]:
-        """The database and the version of a Snapshot; `UNKNOWN` if a preview does not know them.
+    def expanded(self, inputs: Struct, olds: Struct) -> tuple[Struct, list[Problem]]:
+        """The inputs with what a Snapshot among them stands for in its place, and what is wrong with it.
 
-        Args:
-            given: the Snapshot's id, or `UNKNOWN`.
-
-        Raises:
-            ValueError: it is no Snapshot, or its version is not known.
+        What equals `olds`, the inputs in the state, may differ from the Snapshot, since `ignoreChanges` asks for that.
         """
+        expanded, problems = Struct(), list[Problem]()
+        expanded.CopyFrom(inputs)
+        given = _value(inputs, REFERENCE)
+        expanded.fields.pop(REFERENCE, None)
+        if given is None:
+            return expanded, problems
+        try:
+            named = self._named_by(given)
+        except ValueError as error:
+            problems.append(Problem.of(REFERENCE, error))
+            named = UNKNOWN, UNKNOWN
+        for name, value in zip(NAMED_BY, named, strict=True):
+            wire = in_camel(name)
+            stated, old = _value(expanded, wire), _value(olds, wire)
+            if stated is None:
+                expanded.fields[wire].CopyFrom(value_of(value))
+            elif stated is not UNKNOWN and value is not UNKNOWN and stated not in {value, old}:
+                problems.append(Problem(name, Text("differs from that of {snapshot}: give only one of them")))
+        return expanded, problems
+
+    def _named_by(self, given: object) -> tuple[Any, Any]:
+        """The database and the version of a Snapshot by its id, `UNKNOWN` if a preview does not know them; ValueError if it is none."""
         if given is UNKNOWN:
             return UNKNOWN, UNKNOWN
         id_ = given if isinstance(given, str) else ""
@@ -49,39 +68,12 @@ class Snapshots:
             database_id, version_id = split_id(id_)
         except ValueError:
             raise Unfit("must be a Snapshot") from None
-        if not is_provisional(id_):
-            return database_id, version_id
-        if id_ not in self._versions:
-            provisional = (
-                "has the provisional id {id}, which names no version. Give {database_id} and {version_id} instead"
-            )
-            raise Unfit(Text(provisional, id=shown(id_)))
-        return database_id, self._versions[id_]
+        if is_provisional(id_):
+            if id_ not in self._versions:
+                raise Unfit(Text(PROVISIONAL, id=shown(id_)))
+            version_id = self._versions[id_]
+        return database_id, version_id
 
-    def expanded(self, inputs: Struct, olds: Struct) -> tuple[Struct, list[Problem]]:
-        """The inputs with what a Snapshot among them stands for in its place, and what is wrong with it.
 
-        Args:
-            inputs: of a resource that can take a Snapshot.
-            olds: its inputs in the state; what equals them may differ from the Snapshot, since `ignoreChanges` asks for that.
-        """
-        expanded, problems = Struct(), list[Problem]()
-        expanded.CopyFrom(inputs)
-        given = plain(inputs.fields[REFERENCE]) if REFERENCE in inputs.fields else None
-        if REFERENCE in inputs.fields:
-            del expanded.fields[REFERENCE]
-        if given is None:
-            return expanded, problems
-        try:
-            named = self.named_by(given)
-        except ValueError as error:
-            problems.append(Problem.of(REFERENCE, error))
-            named = UNKNOWN, UNKNOWN
-        for name, value in zip(NAMED_BY, named, strict=True):
-            wire = in_camel(name)
-            stated, old = (plain(each.fields[wire]) if wire in each.fields else None for each in (expanded, olds))
-            if stated is None:
-                expanded.fields[wire].CopyFrom(value_of(value))
-            elif stated is not UNKNOWN and value is not UNKNOWN and stated not in {value, old}:
-                problems.append(Problem(name, Text("differs from that of {snapshot}: give only one of them")))
-        return expanded, problems
+def _value(inputs: Struct, name: str) -> Any:
+    return plain(inputs.fields[name]) if name in inputs.fields else None

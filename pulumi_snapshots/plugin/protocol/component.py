@@ -18,7 +18,6 @@ from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_gu
 from pulumi_snapshots.guard.once import OncePerRun, change_of
 from pulumi_snapshots.lookup.find import find
 from pulumi_snapshots.lookup.results import LATEST
-from pulumi_snapshots.plugin.description.package import token
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.service.errors import SquareCloudError
@@ -27,21 +26,18 @@ if TYPE_CHECKING:
     from pulumi_snapshots.plugin.protocol.engine import Callbacks
     from pulumi_snapshots.run.calls import Call
 
-TOKEN = token(GUARD.name)
 INPUTS, OUTPUTS = Names(GUARD.inputs.properties()), Names(GUARD.record.properties())
 UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
 """It hears of no resource that is registered before it."""
 TOO_OLD = "a Guard needs Pulumi 3.182 or later, whose components may have hooks (`pulumi version` shows yours)"
+HANDED_ON = ("type", "name", "parent", "dependencies", "aliases")
+"""What the engine asks for and is asked to register, by the same names."""
 
 
 class Guard:
-    """One guard of a program.
+    """One guard of a program, as the engine asks for it, with inputs that have no problem; a preview may not know the database.
 
-    Args:
-        asked: what the engine asks for.
-        values: the inputs, which have no problem; a preview may not know the database.
-        call: makes a call of the resource with this URN.
-        hooked: runs what a hook does, shown at the resource with this URN; returns why its change must not happen.
+    `hooked` runs what a hook does, shown at the resource with this URN, and returns why its change must not happen.
     """
 
     def __init__(
@@ -51,9 +47,7 @@ class Guard:
         call: Call,
         hooked: Callable[[str, Callable[[Call], Awaitable[object]]], Awaitable[str]],
     ) -> None:
-        self._asked = asked
-        self._call = call
-        self._hooked = hooked
+        self._asked, self._call, self._hooked = asked, call, hooked
         self._database = "" if values["database_id"] is UNKNOWN else values["database_id"]
         known = {name: value for name, value in values.items() if value is not UNKNOWN}
         self._inputs = ComponentInputs.of({**known, "database_id": self._database or "unknown"})
@@ -77,25 +71,18 @@ class Guard:
             monitor = resource_pb2_grpc.ResourceMonitorStub(channel)
             if not (await monitor.SupportsFeature(resource_pb2.SupportsFeatureRequest(id="resourceHooks"))).hasSupport:
                 raise Explained(TOO_OLD)
-            made = await monitor.RegisterResource(
-                resource_pb2.RegisterResourceRequest(
-                    type=asked.type,
-                    name=asked.name,
-                    parent=asked.parent,
-                    object=asked.inputs,
-                    dependencies=asked.dependencies,
-                    aliases=asked.aliases,
-                    protect=asked.protect if asked.HasField("protect") else None,
-                    acceptSecrets=True,
-                    acceptResources=True,
-                    aliasSpecs=True,
-                )
+            wanted = resource_pb2.RegisterResourceRequest(
+                object=asked.inputs,
+                protect=asked.protect if asked.HasField("protect") else None,
+                acceptSecrets=True,
+                acceptResources=True,
+                aliasSpecs=True,
+                **{name: getattr(asked, name) for name in HANDED_ON},
             )
+            made = await monitor.RegisterResource(wanted)
             for (when, change), name in self._hooks.items():
-                callback = callbacks.to(partial(self._hook, when, change))
-                hook = resource_pb2.RegisterResourceHookRequest(
-                    name=name, callback=callback, on_dry_run=when == "before"
-                )
+                to = callbacks.to(partial(self._hook, when, change))
+                hook = resource_pb2.RegisterResourceHookRequest(name=name, callback=to, on_dry_run=when == "before")
                 await monitor.RegisterResourceHook(hook)
             await monitor.RegisterStackTransform(callbacks.to(self._transform))
             done = resource_pb2.RegisterResourceOutputsRequest(urn=made.urn, outputs=outputs)
@@ -121,16 +108,14 @@ class Guard:
                 return book, book.outputs(self._owner, self._database, pin)
 
             book, known = await consult(ledger, look, writes=bool(pin and not self._asked.dryRun))
-            if pin and known.last and (warning := book.warning(known.last, await self._newest())):
-                self._call.listener.warn(warning)
+            if pin and known.last:
+                newest, session, asked = None, self._call.session(), {"database_id": self._database, "origin": "manual"}
+                with suppress(SquareCloudError):
+                    newest = await find(LATEST, session, asked, session.listings.recent, self._call.listener.progress)
+                if warning := book.warning(known.last, newest):
+                    self._call.listener.warn(warning)
             outputs.MergeFrom(OUTPUTS.write(known.to_outputs()))
         return outputs
-
-    async def _newest(self) -> Any:
-        asked = {"database_id": self._database, "origin": "manual"}
-        with suppress(SquareCloudError):
-            session = self._call.session()
-            return await find(LATEST, session, asked, session.listings.recent, self._call.listener.progress)
 
     async def _transform(self, request: bytes) -> Any:
         """Give a resource the hooks."""
@@ -145,17 +130,12 @@ class Guard:
 
     async def _hook(self, when: str, change: str, request: bytes) -> Any:
         urn = resource_pb2.ResourceHookRequest.FromString(request).urn
-        what = change_of(urn, change)
 
         async def act(call: Call) -> None:
-            run, inputs = call.shared.of(OncePerRun), self._inputs
             if self._asked.dryRun:
                 self._foresight.show(change, urn, call.listener)
-            elif when == "before":
-                await run.before(
-                    self._owner, inputs.snapshot, what, call.session, call.listener, fallback=inputs.fallback
-                )
             else:
-                await run.after(self._owner, inputs.database_id, what, call.session)
+                once, what = call.shared.of(OncePerRun), change_of(urn, change)
+                await once.at(when, self._owner, self._inputs, what, call.session, call.listener)
 
         return resource_pb2.ResourceHookResponse(error=await self._hooked(urn, act))

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
 from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Messages, engine_at
@@ -16,9 +15,6 @@ from pulumi_snapshots.engine.process import listens
 
 class Engine(Messages):
     """Gets the messages of one plugin.
-
-    Args:
-        address: the engine's; None if it is not known yet.
 
     Attributes:
         is_quiet: whether it gets warnings only: `pulumi do` prints everything else into its answer, which programs read.
@@ -45,11 +41,7 @@ class Engine(Messages):
 
 
 class Callbacks(callback_pb2_grpc.CallbacksServicer):
-    """The hooks and the transforms of components, by the tokens that the engine calls them with.
-
-    Args:
-        target: the address at which the engine reaches this process.
-    """
+    """The hooks and the transforms of components; `target` is the address at which the engine reaches this process."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -61,9 +53,7 @@ class Callbacks(callback_pb2_grpc.CallbacksServicer):
         self._functions[token] = function
         return callback_pb2.Callback(target=self._target, token=token)
 
-    async def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's name
+    async def Invoke(self, request: Any, _context: Any) -> Any:  # noqa: N802  the protocol's name
         """Call one."""
-        if request.token not in self._functions:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "This plugin has no such callback.")
         message = await self._functions[request.token](request.request)
         return callback_pb2.CallbackInvokeResponse(response=message.SerializeToString())

@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -16,7 +18,6 @@ from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, run_in
-from pulumi_snapshots.plugin.protocol.attached import Attached
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.shared import Shared
@@ -28,6 +29,10 @@ GRACE = 30.0
 BY_HAND = (
     "This is Pulumi's plugin for Square Cloud; `pulumi` starts it by itself. To debug it, run the program with "
     "PULUMI_DEBUG_PROVIDERS=squarecloud:{}"
+)
+NO_HANDSHAKE = (
+    "This connection to the attached plugin did not begin with a handshake: the plugin was started again, or the connection "
+    "was lost. Nothing was sent. Run the command again."
 )
 
 
@@ -43,7 +48,7 @@ async def _serve(address: str | None) -> None:
     callbacks = Callbacks(f"127.0.0.1:{port}")
     async with anyio.create_task_group() as background:
         engine, start = Engine(address), partial(_plugin, background, callbacks)
-        served = Attached(lambda: start(Engine())) if address is None else start(engine)
+        served: Any = Attached(lambda: start(Engine())) if address is None else start(engine)
         callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
         await server.start()
@@ -77,3 +82,41 @@ async def _end_with(engine: Engine) -> None:
     while await anyio.to_thread.run_sync(engine.is_alive) or await anyio.to_thread.run_sync(engine.is_alive):
         await clock.sleep(WATCH_EVERY)
     os._exit(1)
+
+
+class Attached:
+    """A plugin that users started themselves, to debug it, which engines attach to: a plugin for each connection.
+
+    A connection is one provider of one command, with its settings. So an account's key is never used for another provider's
+    resources, and the Cancel at a command's end ends no other's waits.
+    """
+
+    def __init__(self, start: Callable[[], Plugin]) -> None:
+        self._start = start
+        self._plugins: dict[str, Plugin] = {}
+
+    def stop(self) -> None:
+        """End all waits."""
+        for each in self._plugins.values():
+            each.stop()
+
+    def __getattr__(self, method: str) -> Any:
+        """A method of the protocol, of the connection's plugin."""
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            async for each in getattr(await self._of(method, context), method)(request, context):
+                yield each
+
+        async def answer(request: Any, context: Any) -> Any:
+            return await getattr(await self._of(method, context), method)(request, context)
+
+        return stream if method == "List" else answer
+
+    async def _of(self, method: str, context: Any) -> Plugin:
+        """The plugin of a connection, which a handshake starts; older engines only attach."""
+        connection = context.peer()
+        if method == "Handshake" or (method == "Attach" and connection not in self._plugins):
+            self._plugins[connection] = self._start()
+        if connection not in self._plugins:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, NO_HANDSHAKE)
+        return self._plugins[connection]

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import empty_pb2
@@ -15,17 +15,18 @@ from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, final, listed, readable, status
-from pulumi_snapshots.engine.messages import Row
-from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
+from pulumi_snapshots.engine.errors import debugged, final, readable
+from pulumi_snapshots.engine.messages import DETAILS_HEADER, Row, status, unfinished
+from pulumi_snapshots.engine.project import PLAIN_KEY, is_in_files
 from pulumi_snapshots.engine.wording import DO, PLUGIN
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind, token
 from pulumi_snapshots.plugin.description.references import Snapshots
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
+from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
@@ -33,13 +34,10 @@ from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished, noth
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
 from pulumi_snapshots.run.shared import Shared
 
-T = TypeVar("T")
-ENGINE_NEEDED = "3.178"
-"""The first version whose partial state can ask for a read before the next update; without that, a pending snapshot would
-keep its provisional id."""
 TOO_OLD = (
-    f"This plugin ({PACKAGE} {VERSION}) needs Pulumi {ENGINE_NEEDED} or later, and this one is older (`pulumi version` shows "
-    "it). Install a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
+    # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
+    f"This plugin ({PACKAGE} {VERSION}) needs Pulumi 3.178 or later, and this one is older (`pulumi version` shows it). Install "
+    "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
 SETTINGS = Names(Settings.properties())
 SECRET_SETTINGS = frozenset(name for name, each in Settings.properties().items() if each.secret)
@@ -49,34 +47,20 @@ OF_VERSION = f". This plugin is version {VERSION}"
 """What an error ends with about something that another version may have."""
 OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
 """Properties of every provider, for the engine only."""
-PLAIN_KEY_OF_PROVIDER = (
-    "the API key of this provider is in plain text in {}; store it with `pulumi config set --secret`"
-)
-NO_CHANGE = "This {} cannot be changed without a stack. `pulumi do {} create` makes another one. Nothing was changed."
-STAYS = ": the service deletes no snapshot, and keeps each for 30 days"
-NO_DELETE = "This {} cannot be deleted without a stack{}. Nothing was deleted."
-UNKNOWN_SETTINGS = "the settings of this provider are not known in a preview"
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     """Serves one engine with one provider's settings: each explicit provider has a process of its own.
 
     A call of `pulumi do --stateless` is alone: its answer is all that there will be of a resource.
-
-    Attributes:
-        is_over: whether the engine's command has ended, or was interrupted.
     """
 
     def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
-        self.is_over = False
-        self._callbacks = callbacks
+        self._engine, self._shared, self._callbacks = engine, shared, callbacks
         self._guards: list[Any] = []
-        self._engine = engine
-        self._shared = shared
         self._snapshots = Snapshots()
         self._config: dict[str, Any] = {}
-        self._engine_can = False
-        self._is_alone = False
+        self._engine_can = self._is_alone = False
 
     # The package -------------------------------------------------------------------------------------------------------
 
@@ -111,7 +95,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def stop(self) -> None:
         """End all waiting for good."""
-        self.is_over = True
         self._shared.stop()
 
     # The settings ------------------------------------------------------------------------------------------------------
@@ -119,7 +102,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
         config = _config(request.news)
-        await self._warn_of_plain_key(request.urn, config.get(config_key("api_key")))
+        stack = request.urn.removeprefix("urn:pulumi:").partition("::")[0]
+        if (key := config.get(config_key("api_key"))) and isinstance(key, str) and is_in_files(key, stack, Path.cwd()):
+            self._row(request.urn).warn(PLAIN_KEY)
+            await self._engine.flush()
         problems = settings_problems(config)
         if not problems and UNKNOWN not in config.values():
             try:
@@ -145,17 +131,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def _settings(self) -> Settings:
         if not self._is_configured:
-            raise SettingsError(UNKNOWN_SETTINGS)
+            raise SettingsError("the settings of this provider are not known in a preview")
         return Settings.read(self._config, os.environ)
-
-    async def _warn_of_plain_key(self, provider: str, key: Any) -> None:
-        stack = provider.removeprefix("urn:pulumi:").partition("::")[0]
-        found = file_with(key, stack, Path.cwd()) if key and isinstance(key, str) else None
-        if found is not None:
-            of_stack = provider.rpartition("::")[2].startswith("default")
-            row = self._row(provider)
-            row.warn(PLAIN_KEY if of_stack else PLAIN_KEY_OF_PROVIDER.format(found))
-            await self._engine.flush()
 
     def _row(self, urn: str) -> Row:
         return Row(self._engine, urn, DO if self._is_alone else PLUGIN)
@@ -170,15 +147,15 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Check(self, request: Any, context: Any) -> Any:
         """Validate inputs, without a request."""
         kind = await self._kind(request, context)
-        refers = kind.refers
-        inputs, problems = self._snapshots.expanded(request.news, request.olds) if refers else (request.news, [])
+        inputs, problems = request.news, list[Problem]()
+        if kind.refers:
+            inputs, problems = self._snapshots.expanded(inputs, request.olds)
         values = kind.input_names.read(inputs)
-
         async with self._shown(context, request.urn) as call:
-            if not self._is_configured:
-                found = kind.schema.inputs.problems(values)
-            else:
+            if self._is_configured:
                 found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
+            else:
+                found = kind.schema.inputs.problems(values)
         problems += kind.explained(found, request.olds)
         unknown = f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
         checked = _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
@@ -202,9 +179,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         if request.preview:
             return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))
-        values = kind.input_names.read(request.properties)
-        if request.timeout:
-            values["timeout"] = duration_text(request.timeout)
+        values = kind.input_names.read(request.properties) | _timeout(request)
         id_, properties = await self._resource(
             kind, request, context, request.properties, lambda call: kind.rules.calls.create(call, values)
         )
@@ -228,23 +203,15 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             text = f"This package cannot list {request.token}: the service keeps no list of it."
             await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
         names = Names(kind.list_properties)
-        values = names.read(request.query)
+        unknown = f"cannot be asked for in a list; it takes {', '.join(names.all)}"
+        values = await _asked(context, request.query, names, kind.lists.lookup.query, unknown)
         if UNKNOWN in values.values() or not self._is_configured:
             yield answer(computed=answer.Computed())
             return
-        problems = kind.lists.lookup.query.problems(values)
-        unknown = f"cannot be asked for in a list; it takes {', '.join(names.all)}"
-        try:
-            start = int(request.continuation_token or 0)
-        except ValueError:
-            text = "The continuation token is none that this provider has given out."
-            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
-        if wrong := _reasons(request.query, problems, names, unknown, repeated=True):
-            text = "\n".join(f"{wire} {reason}" for wire, reason in wrong)
-            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         async with self._shown(context, "") as call:
             found = await kind.lists.find(values, call)
-        # Those without a time come last. The limit is what is left of it, as `pulumi do` says.
+        # Those without a time come last. The token says how many came before; the limit is what is left of it, as `pulumi do` says.
+        start = int(request.continuation_token or 0)
         left = sorted(found, key=lambda each: each.created_at or "", reverse=True)[start:]
         left = left[: request.limit] if request.limit > 0 else left
         page = left[: request.page_size] if request.page_size > 0 else left
@@ -258,7 +225,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Resume an unfinished resource, or keep its new inputs."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            await _fail(context, NO_CHANGE.format(kind.schema.name, kind.token.replace(":index:", ":")))
+            another = f"`pulumi do {kind.token.replace(':index:', ':')} create` makes another one"
+            told = f"This {kind.schema.name} cannot be changed without a stack. {another}. Nothing was changed."
+            await _fail(context, told)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
             record = kind.schema.record.from_outputs(state)
@@ -267,10 +236,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             stays = kind.names.write(state) if known else None
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
         kept = state.get("timeout")
-        if request.timeout:
-            values["timeout"] = duration_text(request.timeout)
-        elif kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
+        if kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
             values["timeout"] = kept  # the create's custom timeout, which no update gets
+        values |= _timeout(request)
         id_, properties = await self._resource(
             kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
         )
@@ -282,7 +250,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            await _fail(context, NO_DELETE.format(kind.schema.name, STAYS if kind.lists else ""))
+            why = ": the service deletes no snapshot, and keeps each for 30 days" if kind.lists else ""
+            await _fail(
+                context, f"This {kind.schema.name} cannot be deleted without a stack{why}. Nothing was deleted."
+            )
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             await kind.rules.delete(call, request.id, state)
@@ -290,16 +261,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def Construct(self, request: Any, context: Any) -> Any:
         """Register a guard, the one component of the package."""
-        if request.type != late("plugin.protocol.component:TOKEN"):
+        if request.type != token("Guard"):
             text = f"This package has no component {request.type}{OF_VERSION}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
-        component = late("plugin.protocol.component:Guard")
-        inputs, names = late("plugin.protocol.component:ComponentInputs"), late("plugin.protocol.component:INPUTS")
-        values = names.read(request.inputs)
+        component, inputs, names = (
+            late(f"plugin.protocol.component:{name}") for name in ("Guard", "ComponentInputs", "INPUTS")
+        )
         unknown = f"is not an input of a Guard; its inputs are {', '.join(names.all)}"
-        if wrong := _reasons(request.inputs, inputs.problems(values), names, unknown, repeated=True):
-            text = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
-            await _fail(context, f"{text}.", grpc.StatusCode.INVALID_ARGUMENT)
+        values = await _asked(context, request.inputs, names, inputs, unknown)
         if not self._is_configured:
             values["database_id"] = UNKNOWN  # a preview knows as little of the account as of the database
         async with self._shown(context, "") as call:
@@ -334,28 +303,23 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if function is None:
             text = f"This package has no function {request.tok}{OF_VERSION}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
-        names, lookup = function.arguments, function.lookup
-        values = names.read(request.args)
-        if UNKNOWN in values.values() or not self._is_configured:
-            return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
+        lookup = function.lookup
+        names, results = (Names(each.properties()) for each in (lookup.query, lookup.result))
         unknown = f"is not an argument of {request.tok}; its arguments are {_listed(names.all)}"
-        if wrong := _reasons(request.args, lookup.query.problems(values), names, unknown, repeated=True):
-            failures = [provider_pb2.CheckFailure(property=wire, reason=reason) for wire, reason in wrong]
-            return provider_pb2.InvokeResponse(failures=failures)
-        async with self._shown(context, "") as call:
-            found = await function.find(values, call)
-        return _returned(function.results.write(lookup.values(found)))
+        values = await _asked(context, request.args, names, lookup.query, unknown)
+        if UNKNOWN in values.values() or not self._is_configured:
+            found = Struct(fields=dict.fromkeys(results.all, UNKNOWN_VALUE))
+        else:
+            async with self._shown(context, "") as call:
+                found = results.write(lookup.values(await function.find(values, call)))
+        return provider_pb2.InvokeResponse(**{"return": found})
 
     # How a call is answered ------------------------------------------------------------------------------------------------
 
     async def _kind(self, request: Any, context: Any) -> Kind:
         type_ = _type_of(request.urn) or request.type
-        if not type_:
-            text = f"The engine names no resource: the URN is {request.urn!r}."
-            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
-        kind = KINDS.get(type_)
-        if kind is None:
-            text = f"This package has no resource {type_}{OF_VERSION}."
+        if (kind := KINDS.get(type_)) is None:
+            text = f"This package has no resource {type_ or repr(request.urn)}{OF_VERSION}."
             await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         return kind
 
@@ -367,21 +331,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             async with self._shown(context, request.urn) as call:
                 made = await operation(call)
         except Unfinished as end:
+            wording = self._row(request.urn).wording
             if self._is_alone:
-                await _fail(
-                    context, self._row(request.urn).wording.report(end.error, end.steps_if_not_saved), cause=end
-                )
-            told = PLUGIN.about(resource=request.urn).report(end.error)
-            detail = provider_pb2.ErrorResourceInitFailed(
-                id=end.resource.id,
-                properties=kind.names.write(end.resource.outputs, echo=echo),
-                reasons=[listed(final(debugged(told, end)))],
-                refresh_before_update=True,
-            )
-            if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
-                detail.inputs.CopyFrom(request.inputs)
-            code, told = grpc.StatusCode.UNKNOWN, readable(told)
-            await context.abort(code, told, ((DETAILS_HEADER, status(code.value[0], told, detail)),))
+                await _fail(context, wording.report(end.error, end.steps_if_not_saved), cause=end)
+            told = wording.report(end.error)
+            outputs = kind.names.write(end.resource.outputs, echo=echo)
+            detail = unfinished(request, end.resource.id, outputs, final(debugged(told, end)))
+            told = readable(told)
+            await context.abort(grpc.StatusCode.UNKNOWN, told, ((DETAILS_HEADER, status(told, detail)),))
             raise AssertionError from end  # `abort` has ended the call
         return made.id, kind.names.write(made.outputs, echo=echo)
 
@@ -421,6 +378,11 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(names) or 'none'}{OF_VERSION}"
 
 
+def _timeout(request: Any) -> dict[str, str]:
+    """The engine's own time-out for this call, which wins over that of the inputs."""
+    return {"timeout": duration_text(request.timeout)} if request.timeout else {}
+
+
 def _config(properties: Struct) -> dict[str, Any]:
     """Settings by their names in Pulumi config."""
     return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
@@ -450,17 +412,21 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
+async def _asked(context: Any, given: Struct, names: Names, inputs: type[Inputs], unknown: str) -> dict[str, Any]:
+    """The values that a program asks with; the end of the call if one is wrong."""
+    values = names.read(given)
+    if wrong := _reasons(given, inputs.problems(values), names, unknown, repeated=True):
+        told = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
+        await _fail(context, f"{told}.", grpc.StatusCode.INVALID_ARGUMENT)
+    return values
+
+
 def _reasons(
     given: Struct, problems: Iterable[Problem], names: Names, unknown: str, *, repeated: bool = False
 ) -> list[tuple[str, str]]:
-    """What is wrong, by the names of properties.
+    """What is wrong, by the names of properties: `problems`, and `unknown` of each that is none.
 
-    Args:
-        given: what the engine has sent.
-        problems: of its values.
-        names: those that exist.
-        unknown: the reason for each property that does not.
-        repeated: whether the reasons repeat the values that are no secrets, since the engine does not.
+    With `repeated`, the reasons repeat the values that are no secrets, since the engine does not.
     """
     told = [(name, unknown) for name in names.unknown_to(given) if name not in OF_THE_ENGINE]
     for each in problems:
@@ -504,10 +470,6 @@ def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Str
             value = UNKNOWN_VALUE
         foreseen.fields[each.camel].CopyFrom(as_secret(value) if each.secret else value)
     return foreseen
-
-
-def _returned(values: Struct) -> Any:
-    return provider_pb2.InvokeResponse(**{"return": values})
 
 
 async def _refuse(_self: Any, _request: Any, context: Any) -> Any:

@@ -30,9 +30,8 @@ OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
 @inside
 async def test_a_urn_that_names_nothing_is_said_to(name: str) -> None:
     async with plugged() as here:
-        with pytest.raises(CallFailedError, match=f"names no resource: the URN is '{name}'") as caught:
+        with pytest.raises(CallFailedError, match=f"has no resource '{name}'"):
             await here.call("Check", provider_pb2.CheckRequest(urn=name))
-        assert caught.value.code == "INVALID_ARGUMENT"
 
 
 @inside
@@ -88,19 +87,19 @@ KEY = "k3y" * 22
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "provider", "warning"),
+    ("file", "content", "provider", "times"),
     [
-        ("Pulumi.dev.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default_0_1_0", "squarecloud:apiKey is configured in plain text; set"),
-        ("Pulumi.yaml", f"name: app\nconfig:\n  squarecloud:apiKey: '{KEY}'\n", "default", "squarecloud:apiKey is configured in plain text; set"),
-        ("Pulumi.dev.yaml", f"config:\n  app:secondKey: {KEY}\n", "second", "the API key of this provider is in plain text in Pulumi.dev.yaml; st"),
-        ("Pulumi.dev.yaml", "config:\n  squarecloud:apiKey:\n    secure: v1:abc\n", "default", None),
-        ("Pulumi.dev.yaml", f"config:\n  squarecloud:apiKey: {KEY}more\n", "default", None),
-        ("Pulumi.prod.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default", None),
+        ("Pulumi.dev.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default_0_1_0", 1),
+        ("Pulumi.yaml", f"name: app\nconfig:\n  squarecloud:apiKey: '{KEY}'\n", "default", 1),
+        ("Pulumi.dev.yaml", f"config:\n  app:secondKey: {KEY}\n", "second", 1),
+        ("Pulumi.dev.yaml", "config:\n  squarecloud:apiKey:\n    secure: v1:abc\n", "default", 0),
+        ("Pulumi.dev.yaml", f"config:\n  squarecloud:apiKey: {KEY}more\n", "default", 0),
+        ("Pulumi.prod.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default", 0),
     ],
 )  # fmt: skip
 @inside
 async def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the columns of the table, and where it is
-    file: str, content: str, provider: str, warning: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str, content: str, provider: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Pulumi.yaml").write_text("name: app\n")
     (tmp_path / file).write_text(content)
@@ -112,8 +111,8 @@ async def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the 
         )
         checked = await here.call("CheckConfig", request)
         assert values(checked.inputs) == {"apiKey": secret(KEY)}
-        assert [each[: len(warning or "")] for each in here.process.warnings] == ([warning] if warning else [])
-        assert KEY not in str(here.process.warnings)
+        told = "the API key is configured in plain text; set it again with `pulumi config set --secret`"
+        assert here.process.warnings == [told] * times
 
 
 # Trouble
@@ -158,13 +157,13 @@ async def test_what_only_another_version_has_names_the_version_of_this_one() -> 
         for method, request in (
             ("Check", provider_pb2.CheckRequest(urn=NAME, news=bag({"databaseId": DATABASE, "later": 1}))),
             ("CheckConfig", provider_pb2.CheckRequest(news=bag({"later": "1"}))),
-            ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases", args=bag({"later": 1}))),
         ):
             (failure,) = (await here.call(method, request)).failures
             texts.append(failure.reason)
         for method, request in (
             ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Later"))),
             ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:later")),
+            ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases", args=bag({"later": 1}))),
         ):
             with pytest.raises(CallFailedError) as caught:
                 await here.call(method, request)
