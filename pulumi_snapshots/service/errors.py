@@ -1,11 +1,7 @@
-"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning.
-
-The first line of a class's docstring is what its error says.
-"""
+"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
@@ -53,23 +49,19 @@ class SquareCloudError(Explained):
     """
 
     meaning: ClassVar[str]
-    effect: ClassVar[str] = ""
-    """What was done, if that is more than nothing."""
-    unanswered: ClassVar[str] = "no answer"
-    """What the exchange shows in place of an answer."""
-    wait: ClassVar[float] = 0.0
-    """Seconds after which the same request may succeed, if the service does not say; 0 if no time helps."""
+    effect: ClassVar[str] = ""  # what was done, if that is more than nothing
+    unanswered: ClassVar[str] = "no answer"  # what the exchange shows in place of an answer
+    wait: ClassVar[float] = 0.0  # seconds after which it may succeed, if the service does not say; 0 if no time helps
     steps: ClassVar[tuple[Step | Next, ...]] = ()
-    ambiguous: ClassVar[bool] = False
-    """Whether a request that changes something may still have been carried out."""
-    passing: ClassVar[bool] = False
-    """Whether the same request may succeed a little later."""
+    ambiguous: ClassVar[bool] = False  # whether a request that changes something may still have been carried out
+    passing: ClassVar[bool] = False  # whether the same request may succeed a little later
 
-    def __init_subclass__(cls, **attributes: Any) -> None:
+    def __init_subclass__(cls, codes: tuple[str, ...] = (), **attributes: Any) -> None:
         named = re.sub("(?<=[a-z])(?=[A-Z])", " ", cls.__name__).lower()  # `python -OO` drops docstrings
-        first = inspect.cleandoc(cls.__doc__ or named).partition("\n")[0].rstrip(".")
+        first = (cls.__doc__ or named).partition("\n")[0].rstrip(".")
         for name, value in {"meaning": first[:1].lower() + first[1:], **attributes}.items():
             setattr(cls, name, value)
+        _KNOWN.update(dict.fromkeys(codes, _Known(cls)))
 
     def __init__(  # noqa: PLR0913  an answer has this many parts
         self,
@@ -103,33 +95,35 @@ class SquareCloudError(Explained):
         return error
 
 
-class KeyRefused(SquareCloudError, steps=(Step.SET_KEY,)):
+class _Known(NamedTuple):
+    """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
+
+    kind: type[SquareCloudError]
+    meaning: str = ""
+    steps: tuple[Step | Next, ...] = ()
+
+
+_KNOWN = dict[str, _Known]()
+
+
+# The first line of each docstring is what the error says; those with `codes` are what these codes of the service mean.
+class KeyRefused(SquareCloudError, steps=(Step.SET_KEY,), codes=("ACCESS_DENIED", "INVALID_ACCESS_TOKEN")):
     """The API key is unknown, revoked or expired, so nothing more is sent with it."""
 
 
-class NotAllowed(SquareCloudError, steps=(Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE)):
-    """The API key is not allowed to do this.
-
-    It is valid, but lacks a scope, a resource or a permission.
-    """
+class NotAllowed(SquareCloudError, steps=(Step.USE_SCOPES, Step.USE_KEY_OF_DATABASE), codes=("PERMISSION_DENIED",)):
+    """The API key is not allowed to do this."""
 
 
 class ProxyRefused(SquareCloudError, steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPORT)):
     """A proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes this client for a robot. The API key and its scopes are not the reason."""
 
 
-class DatabaseMissing(SquareCloudError, steps=(Step.CHECK_DATABASE_ID,)):
+class DatabaseMissing(SquareCloudError, steps=(Step.CHECK_DATABASE_ID,), codes=("DATABASE_NOT_FOUND",)):
     """This account has no such database."""
 
-    def __init__(self, request: str, **answer: Any) -> None:
-        super().__init__(request, **answer)
-        named = re.search(r"/databases/([^/?]+)", request)
-        if named and not is_usual_database_id(named[1]):  # the service's examples have other ids, so it is asked first
-            self.happened = f"{named[1]!r} is no database id: an id has 32 hexadecimal digits"
-            self.then = (Next(Step.SHOW_DATABASES),)
 
-
-class SnapshotFailed(SquareCloudError, steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN)):
+class SnapshotFailed(SquareCloudError, steps=(Step.CHECK_HEALTH, Step.RUN_AGAIN), codes=("SNAPSHOT_FAILED",)):
     """The service could not capture the snapshot."""
 
 
@@ -137,18 +131,15 @@ class RestoreFailed(
     SquareCloudError,
     effect="What the database holds now is not known.",
     steps=(Step.RESTORES_NEXT, Step.CHECK_DATA, Step.CHECK_HEALTH),
+    codes=("SNAPSHOT_RESTORE_FAILED",),
 ):
     """The service could not restore the snapshot."""
 
     @classmethod
     def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
-        """The error of a restore that was accepted and then failed, as the service's status says.
+        """The error of a restore that was accepted and then failed with a code, in a step, as the service's status says.
 
-        Args:
-            restore: which restore; a clause without its verb.
-            database_id: the database whose snapshot it was.
-            code: the service's code.
-            step: what the service was doing; None if it did not say.
+        `restore` says which one, a clause without its verb; `database_id` is the database whose snapshot it was.
         """
         known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
         steps: list[Step | Next] = [Step.RESTORES_NEXT, Step.CHECK_DATA, *(known.steps or known.kind.steps)]
@@ -161,23 +152,28 @@ class RestoreFailed(
         return error
 
 
-class Cooldown(SquareCloudError, wait=180.0, passing=True):
+class Cooldown(SquareCloudError, wait=180.0, passing=True, codes=("KEEP_CALM",)):
     """A short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, 1 restore per 60 s per account and per 120 s per database)."""
 
 
 class QuotaUsedUp(
-    SquareCloudError, steps=(Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN)
+    SquareCloudError,
+    steps=(Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN),
+    codes=("DAILY_SNAPSHOTS_LIMIT_REACHED",),
 ):
-    """The plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account).
-
-    Attributes:
-        frees: when a slot frees, as far as that is known.
-    """
+    """The plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)."""
 
     frees: datetime | None = None
+    """When a slot frees, as far as that is known."""
 
 
-class Blocked(SquareCloudError, wait=1800.0, steps=(Step.LEAVE_MORE_TO_OTHERS,), passing=True):
+class Blocked(
+    SquareCloudError,
+    wait=1800.0,
+    steps=(Step.LEAVE_MORE_TO_OTHERS,),
+    passing=True,
+    codes=("RATE_LIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"),
+):
     """The account sent too many requests and is blocked."""
 
 
@@ -185,30 +181,24 @@ class ListingBlocked(Blocked, wait=ACCOUNT_LISTING_BLOCK, steps=(Step.GIVE_DATAB
     """The account's listing was requested too often and is blocked, while other requests continue."""
 
 
-class RestoreRunning(SquareCloudError, wait=180.0):
+class RestoreRunning(SquareCloudError, wait=180.0, codes=("RESTORE_IN_PROGRESS",)):
     """A restore of this database is under way, or ended less than about 2 minutes ago."""
 
 
-class SnapshotRunning(SquareCloudError, wait=180.0):
+class SnapshotRunning(SquareCloudError, wait=180.0, codes=("SNAPSHOT_IN_PROGRESS",)):
     """Another snapshot of this database is being taken."""
 
 
-class UpgradeRequired(SquareCloudError, steps=(Step.USE_LARGER_PLAN,)):
+class UpgradeRequired(SquareCloudError, steps=(Step.USE_LARGER_PLAN,), codes=("UPGRADE_REQUIRED",)):
     """The account's plan does not include this."""
 
 
 class RequestRefused(SquareCloudError, steps=(Step.ASK_SUPPORT,)):
-    """The service refused the request.
-
-    For any other reason, such as one with a code that is new; see `is_new`.
-    """
+    """The service refused the request."""
 
 
 class ServiceFailed(SquareCloudError, steps=(Step.RUN_AGAIN_LATER, Step.ASK_SUPPORT), passing=True):
-    """The service failed to carry it out.
-
-    It said so, mostly with a code that is new; see `is_new`.
-    """
+    """The service failed to carry it out."""
 
 
 class Unavailable(SquareCloudError, steps=(Step.RUN_AGAIN_LATER,), ambiguous=True, passing=True):
@@ -241,61 +231,44 @@ class Redirected(SquareCloudError, steps=(Step.SET_ADDRESS,)):
     """The request was redirected, which is never followed with the API key."""
 
 
-class _Known(NamedTuple):
-    """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
-
-    kind: type[SquareCloudError]
-    meaning: str = ""
-    steps: tuple[Step | Next, ...] = ()
-
-
-def _of(kind: type[SquareCloudError], meaning: str = "", *steps: Step | Next) -> _Known:
-    return _Known(kind, meaning, steps)
-
-
-_KNOWN = {
-    "ACCESS_DENIED": _of(KeyRefused),
-    "INVALID_ACCESS_TOKEN": _of(KeyRefused),
-    "MISSING_SCOPE": _of(NotAllowed, "the API key lacks the scope {scope}", Step.USE_KEY_WITH_SCOPE),
-    "RESOURCE_NOT_ALLOWED": _of(NotAllowed, "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
-    "PERMISSION_DENIED": _of(NotAllowed),
-    "DATABASE_NOT_FOUND": _of(DatabaseMissing),
-    "SNAPSHOT_FAILED": _of(SnapshotFailed),
-    "SNAPSHOT_IN_PROGRESS": _of(SnapshotRunning),
-    "KEEP_CALM": _of(Cooldown),
-    "DAILY_SNAPSHOTS_LIMIT_REACHED": _of(QuotaUsedUp),
-    **dict.fromkeys(("RATE_LIMITED", "RATE_LIMIT", "RATE_LIMIT_EXCEEDED"), _of(Blocked)),
-    "RESTORE_IN_PROGRESS": _of(RestoreRunning),
-    "UPGRADE_REQUIRED": _of(UpgradeRequired),
-    "DATABASE_UNAVAILABLE": _of(Unavailable, "the service's own database is unavailable at the moment, not yours"),
-    # None of these says what was carried out until then, whatever its status.
-    "CLUSTER_TIMEOUT": _of(Unavailable, "the database's cluster did not answer in time"),
-    "CLUSTER_UNAVAILABLE": _of(Unavailable, "the database's cluster is not available"),
-    "REQUEST_ABORTED": _of(Unavailable, "the service gave up on the request"),
-    "EMPTY_RESPONSE": _of(Unavailable, "the database's cluster answered with nothing"),
-    "VALIDATION_TIMEOUT": _of(Unavailable, "the service's check of the request took too long"),
-    "SNAPSHOT_RESTORE_FAILED": _of(RestoreFailed),
-    "SNAPSHOT_CORRUPT": _of(RestoreFailed, "the snapshot is damaged", Next(Step.RESTORE_ANOTHER, database="DATABASE")),
-    "RESTORE_INTERRUPTED": _of(
-        RestoreFailed, "the service's node restarted before it was over", Step.RESTORES_NEXT, Step.CHECK_DATA
-    ),
-    "DATABASE_NOT_RUNNING": _of(RequestRefused, "the database is not running", Step.START_DATABASE, Step.RUN_AGAIN),
-    "SNAPSHOT_NOT_FOUND": _of(RequestRefused, "the service has no such snapshot", Step.CHECK_VERSION_ID),
-    "CONTAINER_NOT_FOUND": _of(
-        RequestRefused, "the service does not find the database's container", Step.CHECK_HEALTH, Step.ASK_SUPPORT
-    ),
-    "CLUSTER_MAINTENANCE_TRY_LATER": _of(
-        RequestRefused, "the database's cluster is under maintenance", Step.RUN_AGAIN_LATER
-    ),
-    "SNAPSHOT_DATABASE_MISMATCH": _of(
-        RequestRefused, "the snapshot is of another database engine", Step.USE_SAME_ENGINE
-    ),
-    "INVALID_SNAPSHOT_ID": _of(RequestRefused, "the service does not accept this snapshot name", Step.USE_LISTED_NAME),
-    "INVALID_VERSION_ID": _of(
-        RequestRefused,
-        "the service does not accept this version id (it has 24 to 96 characters)",
-        Step.CHECK_VERSION_ID,
-    ),
+_MEANINGS: dict[type[SquareCloudError], list[tuple[Any, ...]]] = {
+    NotAllowed: [
+        ("MISSING_SCOPE", "the API key lacks the scope {scope}", Step.USE_KEY_WITH_SCOPE),
+        ("RESOURCE_NOT_ALLOWED", "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
+    ],
+    Unavailable: [  # none of them says what was carried out until then, whatever its status
+        ("DATABASE_UNAVAILABLE", "the service's own database is unavailable at the moment, not yours"),
+        ("CLUSTER_TIMEOUT", "the database's cluster did not answer in time"),
+        ("CLUSTER_UNAVAILABLE", "the database's cluster is not available"),
+        ("REQUEST_ABORTED", "the service gave up on the request"),
+        ("EMPTY_RESPONSE", "the database's cluster answered with nothing"),
+        ("VALIDATION_TIMEOUT", "the service's check of the request took too long"),
+    ],
+    RestoreFailed: [
+        ("SNAPSHOT_CORRUPT", "the snapshot is damaged", Next(Step.RESTORE_ANOTHER, database="DATABASE")),
+        ("RESTORE_INTERRUPTED", "the service's node restarted before it was over", Step.RESTORES_NEXT, Step.CHECK_DATA),
+    ],
+    RequestRefused: [
+        ("DATABASE_NOT_RUNNING", "the database is not running", Step.START_DATABASE, Step.RUN_AGAIN),
+        ("SNAPSHOT_NOT_FOUND", "the service has no such snapshot", Step.CHECK_VERSION_ID),
+        (
+            "CONTAINER_NOT_FOUND",
+            "the service does not find the database's container",
+            Step.CHECK_HEALTH,
+            Step.ASK_SUPPORT,
+        ),
+        ("CLUSTER_MAINTENANCE_TRY_LATER", "the database's cluster is under maintenance", Step.RUN_AGAIN_LATER),
+        ("SNAPSHOT_DATABASE_MISMATCH", "the snapshot is of another database engine", Step.USE_SAME_ENGINE),
+        ("INVALID_SNAPSHOT_ID", "the service does not accept this snapshot name", Step.USE_LISTED_NAME),
+        (
+            "INVALID_VERSION_ID",
+            "the version id is not accepted (it has 24 to 96 characters)",
+            Step.CHECK_VERSION_ID,
+        ),
+    ],
+}
+_KNOWN |= {
+    code: _Known(kind, meaning, tuple(steps)) for kind, rows in _MEANINGS.items() for code, meaning, *steps in rows
 }
 
 
@@ -330,4 +303,10 @@ def error_for(request: str, status: int, *, code: str | None, readable: bool, **
     if kind is Blocked and request == ACCOUNT_LISTING_REQUEST:
         kind = ListingBlocked
         answer["retry_after"] = max(answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW)
-    return kind(request, status=status, code=code, **answer)
+    error = kind(request, status=status, code=code, **answer)
+    named = re.search(r"/databases/([^/?]+)", request)
+    if kind is DatabaseMissing and named and not is_usual_database_id(named[1]):
+        # The service's examples have other ids, so it is asked first.
+        error.happened = f"{named[1]!r} is no database id: an id has 32 hexadecimal digits"
+        error.then = (Next(Step.SHOW_DATABASES),)
+    return error

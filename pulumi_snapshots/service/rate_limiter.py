@@ -1,20 +1,20 @@
-"""The rate limiter: delays each request until the service's limits allow it. Sends nothing itself.
+"""The rate limiter: delays requests until the service's limits allow them, in all runs with one account. It sends nothing itself.
 
-Here all times are monotonic seconds of this process; in the ledger, which all runs with one account share, they are the service's.
+Times are monotonic seconds of this process; in the ledger they are the service's.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, NamedTuple, TypeVar
 
 import anyio
-import httpx
+from pydantic import BaseModel, Field, ValidationError
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
@@ -34,29 +34,128 @@ from pulumi_snapshots.service.errors import (
     SnapshotFailed,
     SquareCloudError,
 )
-from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, READ, Lane
-from pulumi_snapshots.service.pacing import ACCOUNTS, KEPT, Pacing, Sent, Slots, pacings
+from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, READ, RESTORE, Lane
 
 T = TypeVar("T")
-Decide = Callable[[Document], tuple[T, Sent | None]]
-"""Decides on the ledger's document: the decision, and what it sends."""
 OnWait = Callable[..., None]
 """Called with what a request waits for, see `Member.waits`."""
+ACCOUNTS = "accounts"
+"""The ledger's key for what is remembered of each account here."""
+BLOCKED = "rate limited"
+"""The state of all requests while the account is blocked."""
+KEPT, LISTED_KEPT = 200.0, 30 * 60.0
+"""Seconds that a request is kept, longer than the longest limit, the 180 s of a database; and that of a database's listing, as
+long as the service may serve the page that it brought."""
+AHEAD, LONGEST_BLOCK = 10.0, 86400.0
+"""Seconds that a request may seem to be in the future, as it is entered before it leaves, by a clock that is unsure; and that a
+block may last by any setting. What is later is nonsense."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the other runs, so that two fleets alternate."""
 STOPPED = 300.0
 """Seconds that nothing is sent which a refused key or a used-up quota forbids. No source says how many refused requests block an
 address; a process that lives on sends 12 an hour."""
-OUTAGE_AFTER = 2
-"""POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds."""
-OUTAGE_PATIENCE = 120.0
-"""Seconds that a POST waits in an outage for a read to succeed."""
-BLOCKED = "rate limited"
-"""The state of all requests while the account is blocked."""
+OUTAGE_AFTER, OUTAGE_PATIENCE = 2, 120.0
+"""POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds; and seconds that one waits
+for that."""
 FADES, LONGEST_TOOK = 0.8, 5.0
 """How fast a slow edit is forgotten, and the longest one that is expected again, in seconds."""
 AGAIN_AFTER = 60.0
 """Seconds after which a ledger that failed a read request is tried again for one."""
+Time = Annotated[float, Field(gt=0, lt=1e12)]
+"""Seconds since 1970, by the service's clock; a later one could overflow."""
+
+
+class Sent(NamedTuple):
+    """A request that counts: when it leaves, which run sends it, and the names of the spacings that count from it."""
+
+    at: Time
+    run: str
+    limits: list[str]
+    unused: bool = True  # older versions read it
+
+
+class Pacing(BaseModel):
+    """What runs know of each other's requests with one account.
+
+    Attributes:
+        sent: those that count.
+        listed: when the listing of each database was requested last.
+        blocks: when the block of each lane ends, of the whole account under an empty name.
+    """
+
+    sent: list[Sent] = []
+    listed: dict[str, Time] = {}
+    blocks: dict[str, Time] = {}
+
+    @classmethod
+    def of(cls, document: Document, account: str) -> Pacing:
+        """What a document has of an account; nothing if no run has written it like that."""
+        there = document.get(ACCOUNTS)
+        with suppress(ValidationError):
+            return cls.model_validate(there.get(account, {}) if isinstance(there, dict) else {})
+        return cls()
+
+    def current(self, now: float, without: str = "") -> Pacing:
+        """What still counts at this time, without the requests of one run."""
+        return self.model_construct(
+            sent=[each for each in self.sent if each.run != without and now - KEPT < each.at < now + AHEAD],
+            listed={name: min(at, now) for name, at in self.listed.items() if at > now - LISTED_KEPT},
+            blocks={lane: at for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK},
+        )
+
+    def moved(self, by: float, unsure: float) -> Pacing:
+        """The same by a clock that is so much ahead; each request as late as it can have been."""
+        return self.model_construct(
+            sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
+            listed={name: round(at + by, 3) for name, at in self.listed.items()},
+            blocks={lane: round(at + by, 3) for lane, at in self.blocks.items()},
+        )
+
+    def plus(self, new: Pacing) -> Pacing:
+        """Both together; the new blocks count."""
+        listed = {name: max(at, self.listed.get(name, at)) for name, at in new.listed.items()}
+        return self.model_construct(
+            sent=[*self.sent, *new.sent], listed=self.listed | listed, blocks=self.blocks | new.blocks
+        )
+
+
+def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
+    """Every block in a document that lasts at this time of the service: the account's name and its end."""
+    there = document.get(ACCOUNTS)
+    accounts = there if isinstance(there, dict) else {}
+    ends = [(name, at) for name in accounts for at in Pacing.of(document, name).blocks.values()]
+    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
+
+
+class Slots:
+    """When requests may leave, by all that have been sent, each with its spacings, and the end of the account's block.
+
+    `budget` is the most requests in any minute, and `waiting` whether each request that waits starts something: while both kinds
+    wait, each leaves to the other what that can use, up to half of the budget.
+    """
+
+    def __init__(
+        self, sent: list[tuple[float, list[str]]], blocked_until: float, budget: int, waiting: list[bool]
+    ) -> None:
+        sent = sorted(sent)
+        self._last = {limit: at for at, limits in sent for limit in limits}
+        self._free = {}
+        for starts in (True, False):
+            same = [at for at, limits in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(limits)]
+            share = budget - min(waiting.count(not starts), budget // 2)
+            full = [
+                times[-most] for times, most in (([at for at, _ in sent], budget), (same, share)) if len(times) >= most
+            ]
+            self._free[starts] = max([blocked_until, *(at + BUDGET_WINDOW for at in full)])
+
+    def free(self, lane: Lane, database_id: str | None) -> float:
+        """When the next request of a lane may leave."""
+        account = self._last.get(lane.name, -math.inf) + lane.per_account
+        return max(account, self.cooldown(lane, database_id), self._free[lane.starts])
+
+    def cooldown(self, lane: Lane, database_id: str | None) -> float:
+        """When the spacing between two requests of a database ends."""
+        return self._last.get(f"{lane.name} {database_id}", -math.inf) + lane.per_database
 
 
 @dataclass(eq=False)
@@ -70,6 +169,16 @@ class _Request:
     waits_out_block: bool = True
     on_wait: OnWait | None = None
     woken: anyio.Event = field(default_factory=anyio.Event)
+
+    def sent(self, at: float, run: str) -> Pacing:
+        """What is to be known of it if it leaves then."""
+        lane, listed = self.lane, {self.database_id: at} if self.database_id and self.lane is READ else {}
+        limits = [lane.name] * (lane.per_account > 0) + [f"{lane.name} {self.database_id}"] * (lane.per_database > 0)
+        return Pacing.model_construct(sent=[Sent(at, run, limits)], listed=listed, blocks={})
+
+
+Decide = Callable[[Document], tuple[T, Pacing] | None]
+"""Decides on the ledger's document: the decision, and what is sent by it; None if there is nothing to decide yet."""
 
 
 class RateLimiter:
@@ -93,9 +202,8 @@ class RateLimiter:
         self._budget, self._block_wait = requests_per_minute, block_wait
         self._run = secrets.token_hex(4)
         self._queue: list[_Request] = []  # oldest first
-        self._there = Pacing()  # what the ledger has of other runs, of listings and of blocks
-        self._own: list[Sent] = []
-        self._new_blocks: dict[str, float] = {}  # as in `Pacing`, those that the ledger does not have yet
+        self._mine = Pacing()  # of this run, and the blocks that the ledger does not have yet
+        self._others = Pacing()  # what the ledger has beside that
         self._editing = anyio.Lock(fast_acquire=True)
         self._took = 0.0  # seconds that an edit of the ledger takes at most, as far as the last ones show
         self._again_at = -math.inf
@@ -112,13 +220,7 @@ class RateLimiter:
         caller does not wait out.
         """
         queued = _Request(request, lane, database_id, self._clock.monotonic(), waits_out_block)
-
-        def decide(_: Document) -> tuple[Sent | None, Sent | None]:
-            sent = self._slot_of(queued)
-            return sent, sent
-
-        _, sent = await self._wait(queued, lambda: self.exchange(decide))
-        async with self._sending(queued, sent):
+        async with (await self._wait(queued, lambda _: True))[1]:
             yield
 
     async def claim(
@@ -126,12 +228,7 @@ class RateLimiter:
     ) -> tuple[Claim, AbstractAsyncContextManager[None]]:
         """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all; see also `slot`.
 
-        Args:
-            request: method and path, for errors.
-            lane: its kind.
-            database_id: the database that it is about.
-            decide: gets the document once the limits allow the request, and enters it; called again if another run was faster.
-            on_wait: called while the request waits.
+        `decide` gets the document once the limits allow the request, and enters it; called again if another run was faster.
 
         Returns:
             The decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
@@ -142,18 +239,11 @@ class RateLimiter:
             LedgerUnavailable: the ledger cannot be written, so nothing may be sent.
         """
         queued = _Request(request, lane, database_id, self._clock.monotonic(), on_wait=on_wait)
-
-        def claimed(document: Document) -> tuple[Claim | None, Sent | None]:
-            sent = self._slot_of(queued)
-            claim = decide(document) if sent else None
-            return claim, sent if claim and claim.role == "new" else None
-
-        claim, sent = await self._wait(queued, lambda: self._edit(claimed))
-        return claim, self._sending(queued, sent)
+        return await self._wait(queued, decide)
 
     def listed_at(self, database_id: str) -> float:
         """When any run last requested the listing of a database; minus infinity for not lately."""
-        return self._there.listed.get(database_id, -math.inf) - self._shift
+        return max(each.listed.get(database_id, -math.inf) for each in (self._mine, self._others))
 
     @property
     def blocked_until(self) -> datetime | None:
@@ -163,14 +253,15 @@ class RateLimiter:
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
 
-        def forget(document: Document) -> tuple[float, None]:
-            longest = max([self._block_ends(lane) for lane in (*self._there.blocks, *self._new_blocks)], default=0.0)
-            self._there.blocks, self._new_blocks = {}, {}
-            if self._account in pacings(document):
-                document[ACCOUNTS][self._account].pop("blocks", None)
-            return longest, None
+        def forget(document: Document) -> None:
+            if Pacing.of(document, self._account).blocks:
+                del document[ACCOUNTS][self._account]["blocks"]
 
-        return self._utc((await self._edit(forget))[0])
+        await self.exchange()
+        longest = max((*self._others.blocks.values(), *self._mine.blocks.values()), default=0.0)
+        self._others.blocks, self._mine.blocks = {}, {}
+        await self._ledger.edit(forget)
+        return self._utc(longest)
 
     def _utc(self, at: float) -> datetime | None:
         """The date and time of a moment to come; None if it is over."""
@@ -180,12 +271,21 @@ class RateLimiter:
     # The queue -------------------------------------------------------------------------------------------------------
 
     async def _wait(
-        self, request: _Request, decide: Callable[[], Awaitable[tuple[T | None, Sent | None]]]
-    ) -> tuple[T, Sent | None]:
-        """Wait until a request is the next and the limits allow it, and until it is decided; returns the decision.
+        self, request: _Request, decide: Callable[[Document], T]
+    ) -> tuple[T, AbstractAsyncContextManager[None]]:
+        """Wait until a request is the next and the limits allow it, and until it is decided; returns the decision and its slot.
 
         Only the first request needs a timer, so that one which finds another one first wakes that.
         """
+
+        def decided(document: Document) -> tuple[T, Pacing] | None:
+            at = self._leaves_at(request)
+            if self._earliest(request, self._slots()) > at:
+                return None  # another run was faster, or reported a block
+            decision = decide(document)
+            is_sent = not isinstance(decision, Claim) or decision.role == "new"
+            return decision, request.sent(at, self._run) if is_sent else Pacing()
+
         self._queue.append(request)
         try:
             while True:
@@ -196,12 +296,11 @@ class RateLimiter:
                     first.woken.set()
                     left = math.inf
                 elif left <= 0:
-                    if request.lane.starts and self._is_outage:
-                        raise Outage(request.text)
-                    decision, sent = await decide()
-                    if decision is not None:
-                        return decision, sent
-                    continue  # another run was faster, or reported a block
+                    # A POST waits for the ledger, and is not sent without it.
+                    result = await (self._edit if request.lane.starts else self.exchange)(decided)
+                    if result is not None:
+                        return result[0], self._sending(request, *result[1].sent)
+                    continue
                 self._show(slots)
                 with anyio.move_on_after(left):
                     await request.woken.wait()
@@ -220,42 +319,31 @@ class RateLimiter:
         return min(self._queue, key=key), slots
 
     def _slots(self) -> Slots:
-        """When requests may leave, by what is known now. A request of another run is taken to be as late as it can have been."""
-        unsure, shift = self._ledger.clock.unsure, self._shift
-        others = [Sent(at - shift + unsure, limits) for at, _, limits, _ in self._there.sent]
-        courtesy = 2 * unsure + COURTESY if others else 0.0  # so much later the others see that a limit is free
-        own = [Sent(at + courtesy, limits) for at, limits in self._own]
-        return Slots([*others, *own], self._block_ends(""), self._budget, [each.lane.starts for each in self._queue])
+        """When requests may leave, by what is known now."""
+        # So much later the others see that a limit is free.
+        courtesy = 2 * self._ledger.clock.unsure + COURTESY if self._others.sent else 0.0
+        sent = [(each.at, each.limits) for each in self._others.sent]
+        sent += [(each.at + courtesy, each.limits) for each in self._mine.sent]
+        return Slots(sent, self._block_ends(""), self._budget, [each.lane.starts for each in self._queue])
 
     def _earliest(self, request: _Request, slots: Slots) -> float:
         """When a request may leave, or has to be given up."""
-        if request.lane.starts and self._is_outage:
-            return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
-        return slots.free(request.lane, request.database_id)
+        is_held = request.lane.starts and self._is_outage
+        return self._outage_ends(request) if is_held else slots.free(request.lane, request.database_id)
+
+    def _outage_ends(self, request: _Request) -> float:
+        return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
 
     @property
     def _is_outage(self) -> bool:
         return len(self._failed_at) >= OUTAGE_AFTER
 
     def _block_ends(self, lane: str) -> float:
-        there = self._there.blocks.get(lane, -math.inf) - self._shift
-        return max(there, self._new_blocks.get(lane, -math.inf))
+        return max(each.blocks.get(lane, -math.inf) for each in (self._mine, self._others))
 
     def _leaves_at(self, request: _Request) -> float:
         """When a request leaves that is decided now: a POST once that is written down."""
         return self._clock.monotonic() + (self._took if request.lane.starts else 0.0)
-
-    def _slot_of(self, request: _Request) -> Sent | None:
-        """The request as it counts, if it gets its slot now; None if the requests of other runs delay it."""
-        lane, database_id, at = request.lane, request.database_id, self._leaves_at(request)
-        if self._earliest(request, self._slots()) > at:
-            return None
-        self._note_listed(request, at)
-        return Sent(at, [lane.name] * (lane.per_account > 0) + [f"{lane.name} {database_id}"] * (lane.per_database > 0))
-
-    def _note_listed(self, request: _Request, at: float) -> None:
-        if request.lane is READ and request.database_id:
-            self._there.listed[request.database_id] = at + self._shift
 
     def _show(self, slots: Slots) -> None:
         """Tell why creates and restores wait."""
@@ -279,6 +367,8 @@ class RateLimiter:
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
+        if lane.starts and self._is_outage and self._outage_ends(request) <= now:
+            raise Outage(request.text)
         for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
             left = self._block_ends(name) - now
             if left > 0 and not waits:  # no caller depends on a kind of request that has a block of its own
@@ -286,29 +376,24 @@ class RateLimiter:
                 raise kind(request.text, status=429, retry_after=left, unsent=True, now=self._clock.utc())
 
     @asynccontextmanager
-    async def _sending(self, request: _Request, sent: Sent | None) -> AsyncIterator[None]:
+    async def _sending(self, request: _Request, sent: Sent | None = None) -> AsyncIterator[None]:
         """Wait for the moment that the limits count, a fraction of a second; learn from the request that the body sends."""
         was_known = self._ledger.clock.offset is not None
         try:
-            if sent is not None:
-                try:
-                    await self._clock.sleep(sent.at - self._clock.monotonic())
-                except anyio.get_cancelled_exc_class() as cancelled:
-                    raise cancelled from NotSent(request.text)
+            try:
+                await self._clock.sleep(sent.at - self._clock.monotonic() if sent else 0.0)
+            except anyio.get_cancelled_exc_class() as cancelled:
+                raise cancelled from NotSent(request.text)
             yield
-        except SquareCloudError as error:
-            self._learn(request.lane, sent, error)
-            await self.exchange()
-            raise
-        except anyio.get_cancelled_exc_class() as cancelled:
-            if isinstance(cancelled.__cause__, NotSent):
-                self._learn(request.lane, sent, cancelled.__cause__)
+        except (SquareCloudError, anyio.get_cancelled_exc_class()) as ended:
+            error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
+            if isinstance(error, SquareCloudError):
+                self._learn(request.lane, sent, error)
                 with anyio.CancelScope(shield=True):
                     await self.exchange()
             raise
         self._learn(request.lane, sent, None)
         if sent is not None and not was_known:  # other runs do not know of it yet
-            self._note_listed(request, sent.at)
             await self.exchange()
 
     def _learn(self, lane: Lane, sent: Sent | None, error: SquareCloudError | None) -> None:
@@ -317,16 +402,16 @@ class RateLimiter:
             self._stops[type(error)] = error, now + STOPPED
         elif isinstance(error, Blocked):
             lasts = self._block_wait if error.retry_after is None else max(error.retry_after, BUDGET_WINDOW)
-            self._new_blocks[lane.name if isinstance(error, ListingBlocked) else ""] = now + lasts
+            self._mine.blocks[lane.name if isinstance(error, ListingBlocked) else ""] = now + lasts
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
-            self._own.append(Sent(now, [lane.name]))
-        ambiguous, status = error is not None and error.ambiguous, error.status or 0 if error else httpx.codes.OK
+            self._mine.sent.append(Sent(now, self._run, [lane.name]))
+        ambiguous, status = error is not None and error.ambiguous, error.status or 0 if error else 200
         if sent and error and not ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
             sent.limits[1:] = []  # it was not accepted, so only the account's cooldown has started
-        if lane.starts and ambiguous and status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if lane.starts and ambiguous and status >= 500:  # noqa: PLR2004  a server's failure
             self._failed_at.append(now)
-        elif not was_outage if lane.starts else not ambiguous and 0 < status < httpx.codes.INTERNAL_SERVER_ERROR:
+        elif not was_outage if lane.starts else not ambiguous and 0 < status < 500:  # noqa: PLR2004
             self._failed_at = []
         if error or was_outage:
             for queued in self._queue:
@@ -334,57 +419,50 @@ class RateLimiter:
 
     # The ledger --------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, decide: Decide[T | None] = lambda _: (None, None)) -> tuple[T | None, Sent | None]:
+    async def exchange(self, decide: Decide[T] = lambda _: None) -> tuple[T, Pacing] | None:
         """Share with other runs what is known, and decide on a read; by this process's own pacing if the ledger cannot be used."""
         if self._clock.monotonic() >= self._again_at:
             try:
                 return await self._edit(decide)
             except LedgerUnavailable:
                 self._again_at = self._clock.monotonic() + AGAIN_AFTER
-        decision, sent = decide({})
-        self._own += [sent] if sent else []
-        return decision, sent
+        decided = decide({})
+        self._mine = self._mine.plus(decided[1] if decided else Pacing())
+        return decided
 
-    async def _edit(self, decide: Decide[T]) -> tuple[T, Sent | None]:
+    async def _edit(self, decide: Decide[T]) -> tuple[T, Pacing] | None:
         """Share in one edit of the ledger what is known, and what a decision is to send; returns the decision."""
-        clock = self._ledger.clock
+        clock, told = self._ledger.clock, dict[str, float]()
 
-        def change(document: Document) -> tuple[T, Sent | None, dict[str, float]]:
-            if not self._ledger.place.is_shared:
+        def change(document: Document) -> tuple[T, Pacing] | None:
+            is_local = not self._ledger.place.is_shared
+            if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
-            before = pacings(document).get(self._account, Pacing())
-            known = before.model_copy(update={"listed": self._there.listed | before.listed})
-            self._there = known.current(clock.now().timestamp(), self._run)
-            decision, sent = decide(document)
+            now, there = clock.now().timestamp(), Pacing.of(document, self._account)
+            ahead, others = now - self._clock.monotonic(), there.current(now, without=self._run)
+            self._others = others.moved(-ahead, clock.unsure)
+            decided = decide(document)
             # Others could not use times by an unknown clock, and what seems to be over may not be.
             if clock.offset is not None:
-                if not self._ledger.place.is_shared:
+                if is_local:
                     document[AHEAD_HERE] = round(clock.offset)
-                self._there.blocks |= {lane: at + self._shift for lane, at in self._new_blocks.items()}
-                after = self._written([sent] if sent else [])
-                if after != before:
-                    there = document.get(ACCOUNTS)
-                    accounts = there if isinstance(there, dict) else {}
-                    document[ACCOUNTS] = {**accounts, self._account: after.model_dump()}
-            return decision, sent, {**self._new_blocks}
+                told.update(self._mine.blocks)
+                mine = self._mine.plus(decided[1] if decided else Pacing())
+                after = others.plus(mine.moved(ahead, clock.unsure)).current(now)
+                if after != there:
+                    accounts = document.get(ACCOUNTS)
+                    kept = accounts if isinstance(accounts, dict) else {}
+                    document[ACCOUNTS] = {**kept, self._account: after.model_dump()}
+            return decided
 
         async with self._editing:  # the next decision needs the result of this one
             began = self._clock.monotonic()
-            decision, sent, told = await self._ledger.edit(change)
-            self._took = min(max(self._clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
-            if clock.offset is not None:
-                self._new_blocks = dict(self._new_blocks.items() - told.items())
-            self._own += [sent] if sent else []
-            return decision, sent
-
-    def _written(self, new: list[Sent]) -> Pacing:
-        """What is entered: what the ledger has of others, and this run's requests, each as late as it can have been."""
-        later = self._shift + self._ledger.clock.unsure
-        self._own = [each for each in self._own if each.at > self._clock.monotonic() - KEPT]
-        mine = [(round(at + later, 3), self._run, limits, True) for at, limits in [*self._own, *new]]
-        return self._there.model_copy(update={"sent": [*self._there.sent, *mine]})
-
-    @property
-    def _shift(self) -> float:
-        """Seconds from monotonic time to the service's."""
-        return self._ledger.clock.now().timestamp() - self._clock.monotonic()
+            decided = await self._ledger.edit(change)
+            now = self._clock.monotonic()
+            self._took = min(max(now - began, FADES * self._took), LONGEST_TOOK)
+            # They are the ledger's now, and forgotten if that forgets them.
+            self._others.blocks |= told
+            self._mine = self._mine.plus(decided[1] if decided else Pacing())
+            self._mine.blocks = dict(self._mine.blocks.items() - told.items())
+            self._mine.sent = [each for each in self._mine.sent if each.at > now - KEPT]
+            return decided

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.service.pacing import ACCOUNTS
+from pulumi_snapshots.service.rate_limiter import ACCOUNTS
 from tests.support.preloaded import commands_of, real, unforked
 from tests.support.secret_keys import PROVIDER
 

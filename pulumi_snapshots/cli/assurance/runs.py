@@ -14,7 +14,7 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import FIELDS, described
-from pulumi_snapshots.service.pacing import blocks_in
+from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
 
