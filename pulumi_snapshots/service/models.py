@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,13 +15,15 @@ from pydantic import (
     AfterValidator,
     AliasPath,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    OnErrorOmit,
     StrictBool,
+    TypeAdapter,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    model_validator,
 )
 
 from pulumi_snapshots.clock import in_utc, is_nonsense
@@ -62,6 +63,8 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
 Address = Annotated[str, AfterValidator(_address)]
+Readable = Annotated[list[OnErrorOmit[T]], BeforeValidator(lambda given: given if isinstance(given, list) else [])]
+"""The items that can be read; none if it is no list."""
 
 
 def version_of_url_or_key(address: str | None) -> str | None:
@@ -73,9 +76,6 @@ def version_of_url_or_key(address: str | None) -> str | None:
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-Model = TypeVar("Model", bound=_Wire)
 
 
 class Finished(_Wire):
@@ -168,12 +168,8 @@ class _Running(DatabaseStatus):
 class RestoreStatus(_Wire):
     """How the last restore of a database stands; times are by the service's clock, on the wire in Unix milliseconds.
 
-    Attributes:
-        state: `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or one that is new.
-        step: what it is doing, or was doing when it failed.
-        code: why it failed.
-        started_at: when it began.
-        finished_at: when it ended.
+    `state` is `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or one that is new; `step`
+    what it is doing, or was doing when it failed, and `code` why it failed.
     """
 
     state: Word
@@ -192,48 +188,26 @@ class RestoreStatus(_Wire):
 
 
 class Account(_Wire):
-    """The answer of `/users/me`.
-
-    Attributes:
-        id: the account's id.
-        plan: the plan's name.
-        plan_memory: the plan's memory in MB, which determines the daily allowance of snapshots.
-        databases: the readable databases.
-        unreadable: the number of unreadable databases; 1 if there was no list of databases.
-    """
+    """The account, by `/users/me`. The plan's memory, in MB, determines the daily allowance of snapshots."""
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
     plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
     plan_memory: Lenient[Count] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
-    databases: tuple[AccountDatabase, ...]
-    unreadable: int
+    databases: Readable[AccountDatabase] = []
+    # How many there are; a list that is none counts as one that is unreadable.
+    listed: Annotated[int, BeforeValidator(lambda given: len(given) if isinstance(given, list) else 1)] = Field(
+        1, validation_alias="databases"
+    )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _count_unreadable(cls, answer: Any) -> Any:
-        """Leave out unreadable databases: one of them must not make the account unreadable."""
-        if not isinstance(answer, dict):
-            return answer
-        items = answer.get("databases")
-        listed = items if isinstance(items, list) else [None]
-        databases, unreadable = _read_all(AccountDatabase, listed)
-        return {**answer, "databases": databases, "unreadable": unreadable}
-
-
-def _read_all(model: type[Model], items: Iterable[Any]) -> tuple[list[Model], int]:
-    """The readable items, and the number of unreadable ones."""
-    read, unreadable = [], 0
-    for item in items:
-        try:
-            read.append(model.model_validate(item))
-        except ValidationError:
-            unreadable += 1
-    return read, unreadable
+    @property
+    def unreadable(self) -> int:
+        """The number of unreadable databases."""
+        return self.listed - len(self.databases)
 
 
 def read_statuses(given: Any) -> dict[str, bool]:
     """Whether each database is running, by id; those that cannot be read are left out."""
-    return {each.id: each.running for each in _read_all(_Running, given if isinstance(given, list) else ())[0]}
+    return {each.id: each.running for each in _STATUSES.validate_python(given)}
 
 
 def read_certificate(given: Any) -> bytes:
@@ -248,9 +222,10 @@ def read_certificate(given: Any) -> bytes:
 
 
 def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
-    """The readable entries of a listing, and the number of unreadable ones; ValueError if it is none."""
-    if not isinstance(items, list):
-        raise ValueError("no listing")  # noqa: TRY004  as for any other content
-    read, unreadable = _read_all(ListedSnapshot, items)
-    entries = tuple(entry for entry in read if entry.version is not None)
-    return entries, unreadable + len(read) - len(entries)
+    """The entries of a listing that can be read and have a version, and the number of others; ValueError if it is none."""
+    entries = tuple(each for each in _ENTRIES.validate_python(items) if each.version is not None)
+    return entries, len(items) - len(entries)
+
+
+_STATUSES = TypeAdapter(Readable[_Running])
+_ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -11,15 +10,17 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from pulumi_snapshots.clock import Clock, in_utc
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import AnswerLost, ClaimTooOld, NotSent, error_for
+from pulumi_snapshots.service.models import Lenient
 from pulumi_snapshots.service.signed_url import is_loopback
 
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
@@ -95,29 +96,24 @@ def http_date(text: str | None) -> datetime | None:
 
 @dataclass
 class Answer:
-    """An answer of the service.
-
-    Attributes:
-        method: HTTP method.
-        path: without the query.
-        sent_at: when the request was sent (monotonic seconds).
-        first_byte: seconds until the answer began.
-        status: HTTP status.
-        headers: its headers, by their names in lower case.
-        content: its body, which may hold secrets; None if it was too large.
-        response: the `response` of the envelope, if the answer is a success.
-        continues: whether what was asked for is still running.
-    """
+    """An answer of the service."""
 
     method: str
-    path: str
-    sent_at: float
-    first_byte: float
+    path: str  # without the query
+    sent_at: float  # when the request was sent, monotonic seconds
+    first_byte: float  # seconds until the answer began
     status: int
-    headers: Mapping[str, str]
-    content: bytes | None = None
+    headers: Mapping[str, str]  # by their names in lower case
+    content: bytes | None = None  # may hold secrets; None if it was too large
+    response: Any = None  # that of the envelope, if the answer is a success
+    continues: bool = False  # whether what was asked for is still running
+
+
+class _Envelope(BaseModel):
+    status: Literal["success", "error"]
+    code: Lenient[str] = None
+    message: Lenient[str] = None
     response: Any = None
-    continues: bool = False
 
 
 class Transport:
@@ -210,23 +206,24 @@ class Transport:
 
     def _understood(self, answer: Answer, received: datetime) -> Answer:
         """The answer, which came at `received`, or its error."""
-        headers, envelope = answer.headers, _envelope(answer.content)
-        code, message, date = envelope.get("code"), envelope.get("message"), http_date(headers.get("date"))
-        code = code if isinstance(code, str) and code else None
+        headers, date, envelope = answer.headers, http_date(answer.headers.get("date")), None
+        with suppress(ValidationError):
+            envelope = _Envelope.model_validate_json(answer.content or b"")
+        code = envelope.code if envelope else None
         if envelope and date is not None and "age" not in headers:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
             # with the time when that got it.
             self.service_clock.observe(date, received - timedelta(seconds=answer.first_byte), received)
         answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
-        if envelope and httpx.codes.is_success(answer.status) and (envelope["status"] == "success" or answer.continues):
-            answer.response = envelope.get("response")
+        if envelope and httpx.codes.is_success(answer.status) and (envelope.status == "success" or answer.continues):
+            answer.response = envelope.response
             return answer
         raise error_for(
             f"{answer.method} {answer.path}",
             answer.status,
             code=self._safe(code)[:CODE_LIMIT] if code else None,
-            message=self._safe(message) if isinstance(message, str) else "",
-            readable=bool(envelope),
+            message=self._safe(envelope.message) if envelope and envelope.message else "",
+            readable=envelope is not None,
             retry_after=_retry_after(headers.get("retry-after", ""), date or self.service_clock.now()),
             now=received,
         )
@@ -244,16 +241,6 @@ async def _read_bounded(response: httpx.Response) -> bytes | None:
         if len(content) > BODY_LIMIT:
             return None
     return bytes(content)
-
-
-def _envelope(content: bytes | None) -> dict[str, Any]:
-    """The service's envelope; empty if the body is something else."""
-    try:
-        body = json.loads(content or b"")
-    except (ValueError, RecursionError):
-        return {}
-    # A tuple, since `status` may be of any type, and a list cannot be looked up in a set.
-    return body if isinstance(body, dict) and body.get("status") in ("success", "error") else {}
 
 
 def _retry_after(text: str, now: datetime) -> float | None:

@@ -17,8 +17,7 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, ACCOUNT_LISTING_BLOCK, CREATE, READ, RESTORE, Lane
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS
-from pulumi_snapshots.service.rate_limiter import AGAIN_AFTER, RateLimiter
+from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, RateLimiter
 from tests.support.memory import SENT, Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
