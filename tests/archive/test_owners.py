@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import anyio
 import pyrage
 import pytest
 
 from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.archive.manifest import Owner, edit_manifest, note_drill
+from pulumi_snapshots.archive.manifest import Owner, edit_manifest
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
 from pulumi_snapshots.archive.upload import Upload
-from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
@@ -32,7 +29,7 @@ from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with
-from tests.support.virtual import staged, virtual
+from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
 if TYPE_CHECKING:
@@ -111,7 +108,7 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(at: Scene)
 
 @pytest.mark.parametrize("pin", [False, True])
 @staged(scene)
-async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, pin: bool) -> None:  # noqa: FBT001
+async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: bool) -> None:
     place = f"{at.folder}/x.zip"
     first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
     at.newer(size=1000)
@@ -161,24 +158,13 @@ async def test_a_manifest_that_may_not_be_removed_keeps_its_object(at: Scene) ->
             super()._remove()
 
     record = await at.archive(owner=A)
-    store, at.transfers.store = at.transfers.store, lambda place: Refusing(place.file)  # type: ignore[method-assign]
+    at.stores(Refusing)
     with pytest.raises(NotRemoved, match="AccessDenied"):
         await at.remove(record, delete_object=True)
     assert file_of(record).exists()
-    at.transfers.store = store  # type: ignore[method-assign]
+    at.stores(FileStore)
     await at.remove(record, delete_object=True)
     assert not list(file_of(record).parent.iterdir())
-
-
-@staged(scene)
-async def test_manifests_that_are_written_at_once_lose_no_owner(at: Scene) -> None:
-    record = await at.archive(owner=A)
-    drilled = Drilled("2026-03-01T12:00:00Z", 1.0)
-    async with anyio.create_task_group() as group:
-        for number in range(20):
-            group.start_soon(partial(at.archive, owner=f"urn:{number:02}"))
-    assert await note_drill(at.transfers, [record.uri], (DATABASE, record.version_id), drilled, at.row) == 1
-    assert owners(record) == sorted([(A, False), *((f"urn:{number:02}", False) for number in range(20))])
 
 
 @staged(scene)
@@ -258,7 +244,7 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(at: Scene)
 
 @pytest.mark.parametrize("replaced", [False, True])
 @staged(scene)
-async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, replaced: bool) -> None:  # noqa: FBT001
+async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, *, replaced: bool) -> None:
     place, outputs, content = f"{at.folder}/x.zip", await at.outputs(), at.zip
     first = await at.archive(owner=B, destination=place)
     files = {path: path.read_bytes() for path in at.folder.iterdir()}
@@ -289,8 +275,7 @@ async def test_an_archive_that_goes_while_it_is_read_is_not_shared(at: Scene, re
 @pytest.mark.parametrize("appeared", [False, True])
 @staged(scene)
 async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only(
-    at: Scene,
-    appeared: bool,  # noqa: FBT001
+    at: Scene, *, appeared: bool
 ) -> None:
     record = await at.archive(owner=A)
     manifest = file_of(record).with_name(f"{file_of(record).name}.json")
@@ -306,25 +291,21 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
 
 
 @pytest.mark.parametrize("before", [False, True])
-def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path: Path, before: bool) -> None:  # noqa: FBT001
+@staged(scene)
+async def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(at: Scene, *, before: bool) -> None:
     def refuses(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield from blocks
         raise StoreTrouble("ExpiredToken")
 
-    @virtual
-    async def body() -> None:
-        async with scene(tmp_path) as at:
-            place = f"{at.folder}/x.zip"
-            if before:
-                await at.archive(owner=A, destination=place)
-                at.newer(size=1000)
-            was = {path.name: path.read_bytes() for path in at.folder.iterdir()}
-            at.passes(refuses)
-            with pytest.raises(NotArchived, match="ExpiredToken"):
-                await at.archive(owner=A, destination=place)
-            assert {path.name: path.read_bytes() for path in at.folder.iterdir()} == was
-
-    body()
+    place = f"{at.folder}/x.zip"
+    if before:
+        await at.archive(owner=A, destination=place)
+        at.newer(size=1000)
+    was = {path.name: path.read_bytes() for path in at.folder.iterdir()}
+    at.passes(refuses)
+    with pytest.raises(NotArchived, match="ExpiredToken"):
+        await at.archive(owner=A, destination=place)
+    assert {path.name: path.read_bytes() for path in at.folder.iterdir()} == was
 
 
 # Odd places and bad moments ---------------------------------------------------------------------------------------------
@@ -383,9 +364,7 @@ def call_of(owner: str, shared: Shared, listener: Row | None = None) -> Call:
     ],
 )
 def test_one_place_twice_in_a_program_fails_in_preview(
-    first: dict[str, Any],
-    second: dict[str, Any],
-    refused: bool,  # noqa: FBT001
+    *, first: dict[str, Any], second: dict[str, Any], refused: bool
 ) -> None:
     shared, rules = Shared(lambda _: None), ArchiveRules()
     good = {"database_id": "d" * 32, "version_id": "v1"}

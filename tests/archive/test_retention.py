@@ -289,10 +289,9 @@ async def test_what_is_not_the_commands_own_is_not_forgotten(w: World, tmp_path:
     put(kept, 7, drill={"drilled_at": "2026-11-26T12:00:00Z"})
     put(kept, 8, created_at=None)
     put(kept, -1).write_bytes(b"of another size, so it takes no good one's place")
-    typed = ("forget", f"{kept}/", "--keep-last", "1")
-    shown = await Desk(w, tmp_path / "state").types(*typed, "--dry-run")
-    assert shown.done.out.count("would be removed") == 2
-    ended = await Desk(w, tmp_path / "state").types(*typed)
+    desk, typed = Desk(w, tmp_path / "state"), ("forget", f"{kept}/", "--keep-last", "1")
+    assert (await desk.types(*typed, "--dry-run")).done.out.count("would be removed") == 2
+    ended = await desk.types(*typed)
     assert left(kept) == [-1, 0, 2, 3, 4, 5, 6, 8]
     assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
     assert "its owner is unknown" in ended.out

@@ -234,6 +234,7 @@ async def test_download_and_archive_write_the_whole_file_and_show_its_digest(
     command = ("download", f"{DATABASE}/{stored.version_id}", "-o", str(file))
     ended = (await desk.types(*command, "--json")).done
     assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
+    assert not file.with_name("one.zip.json").exists(), "a download has no manifest"
     assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
     assert ended.json["id"] == f"{DATABASE}/{stored.version_id}"
     people = (await desk.types(*command, err=Terminal())).done
