@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,177 +12,19 @@ import pytest
 from pulumi_snapshots.guard.once import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Call, Unfinished
-from pulumi_snapshots.run.memory import provisional_id
+from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from squarecloud_emulator import Fault
-from tests.support.clocks import Shifted
+from tests.ledger.play import UNSAVED, accepted, back, given, of, play
 from tests.support.drilling import SCRATCH, drill_scene
-from tests.support.engine_calls import Machine, Stack
+from tests.support.engine_calls import Stack
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
 
 if TYPE_CHECKING:
     from tests.support.drilling import DrillScene
-    from tests.support.memory import Memory
     from tests.support.restoring import Scene
-
-UNSAVED = "by an earlier run that may not have saved its state"
-
-
-def of(here: World) -> Stack:
-    return Stack(SnapshotRules(), Machine(here), OWNER)
-
-
-def back(at: Scene) -> Stack:
-    return Stack(RestoreRules(), Machine(at.here), RESTORER)
-
-
-def given(at: Scene, **changes: Any) -> dict[str, Any]:
-    stored = at.stored
-    usual = {"version_id": stored.version_id, "name": stored.name, "runtime": stored.runtime, "overwrite": True}
-    return {"database_id": DATABASE, **usual, **changes}
-
-
-def accepted(here: World) -> list[str | None]:
-    return [post.version_id for post in here.posts if post.accepted]
-
-
-# Stories
-
-
-class Play:
-    """Plays a story.
-
-    `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
-    is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
-    `killed` follows, or after a colon what it says. `within` is the most seconds that it may take. A `late` one is killed before
-    an engine saves that saves at the end only, as with `PULUMI_SKIP_CHECKPOINTS`.
-    """
-
-    def __init__(self, at: Scene) -> None:
-        self.at = at
-        self.machine = self.new_machine()
-        self.stacks: dict[str, Stack] = {}
-        self.kept: dict[str, tuple[str, dict[str, Any]]] = {}
-
-    def stack(self, who: str) -> Stack:
-        if who not in self.stacks:
-            resource, _, stack = who.partition("@")
-            kind, _, name = resource.partition(".")
-            urn = (OWNER if kind == "S" else RESTORER).replace(":dev:", f":{stack or 'dev'}:")
-            urn = f"{urn.rpartition('::')[0]}::{name}" if name else urn
-            rules = SnapshotRules() if kind == "S" else RestoreRules()
-            self.stacks[who] = Stack(rules, self.machine, urn)
-        return self.stacks[who]
-
-    def new_machine(self, *, place: Memory | None = None, api_key: str | None = None) -> Machine:
-        return Machine(self.at.here, place, Shifted(self.at.here.clock), api_key)
-
-    async def move(self, line: str) -> None:  # noqa: C901, PLR0912  a case for each move
-        line, _, text = line.partition(": ")
-        match line.split():
-            case ["wait", seconds]:
-                await anyio.sleep(float(seconds))
-            case ["rows", "change"]:
-                self.at.writes("later")
-            case ["rows", state]:
-                assert self.at.holds() == state
-            case ["sent", number]:
-                assert len(self.at.here.posts) + len(self.at.posts) == int(number)
-            case [who, "up", *how]:
-                await self.up(self.stack(who), how, text)
-            case [who, "preview", *triggers]:
-                await self.stack(who).preview(**self.values(self.stack(who), triggers))
-            case [who, "refresh"]:
-                self.stack(who).begin()
-                await self.stack(who).read()
-            case [who, "destroy"]:
-                await self.stack(who).destroy()
-            case [who, "keeps", "its", "checkpoint"]:
-                self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
-            case [who, "imports", what]:
-                self.stack(who).id, self.stack(who).outputs = self.kept[who] if what == "it" else ("", {})
-            case [who, "moves", *shares]:
-                stack = self.stack(who)
-                stack.machine = self.new_machine(place=stack.machine.place if shares else None)
-            case [who, "clock", seconds]:
-                vars(self.stack(who).machine.clock).update(ahead=float(seconds))
-            case ["fault", kind, *effects]:
-                self.at.here.emulator.add_fault(Fault(kind=kind.replace("_", " "), **facts_in(effects)))
-            case ["mend"]:
-                self.at.here.emulator.clear_faults()
-            case ["it", "is", "over", seconds]:
-                assert self.at.elapsed > float(seconds)
-            case ["the", "key", "rotates"]:
-                key = "rotated" * 9
-                self.at.here.emulator.settings = replace(self.at.here.emulator.settings, api_key=key)
-                for stack in self.stacks.values():
-                    stack.machine = self.new_machine(place=self.machine.place, api_key=key)
-            case [who, "comes", "back"]:
-                self.stack(who).machine = self.machine
-            case [who, "becomes", urn]:
-                self.stack(who).urn = urn
-            case [who, "has", number]:
-                assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
-            case [who, "has", "the", "first"]:
-                assert self.stack(who).outputs["requested_at"] == "2026-03-01T12:00:00Z"
-            case [who, "is", "proved"]:
-                assert all(each.proved for each in await self.stack(who).session.ledger.attempts())
-            case _:
-                raise AssertionError(line)
-
-    def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
-        options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
-        options = {name: value for name, value in options.items() if name not in {"killed", "within"}}
-        triggers = [each for each in how if each.startswith("v")]
-        options |= {"triggers": triggers} if triggers else {}
-        return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
-
-    async def up(self, stack: Stack, how: list[str], text: str) -> None:
-        engine: dict[str, Any] = {
-            each: True for each in ("replace", "trigger", "cascade", "first", "late") if each in how
-        }
-        engine |= {"cascade": "apart"} if "apart" in how else {}
-        up = partial(stack.up, saves=not {"unsaved", "late"} & set(how), **engine, **self.values(stack, how))
-        for after in (float(each.removeprefix("killed=")) for each in how if each.startswith("killed=")):
-            async with anyio.create_task_group() as process:
-                process.start_soon(up)
-                await anyio.sleep(after)
-                stack.session.ledger.place.killed = True  # type: ignore[attr-defined]
-                process.cancel_scope.cancel()
-            return
-        began = self.at.elapsed
-        await up()
-        for most in (float(each.removeprefix("within=")) for each in how if each.startswith("within=")):
-            assert self.at.elapsed - began <= most
-        told = "".join(stack.row.warnings)
-        if "refused" in how:
-            assert stack.error is not None
-            told = stack.row.wording.told(stack.error)
-        elif "pending" in how:
-            assert isinstance(stack.error, Unfinished)
-            told = told or str(stack.error.error)
-            moment = stack.outputs.get("requested_at")
-            assert stack.rules.kind == "restore" or moment is None or stack.id == provisional_id(DATABASE, moment)
-        else:
-            assert stack.error is None
-        assert (text in told) if text else not stack.row.warnings
-
-
-def facts_in(words: list[str]) -> dict[str, Any]:
-    """What `name=value` says, with numbers and the like as such."""
-
-    def read(value: str) -> Any:
-        try:
-            return ast.literal_eval(value)
-        except ValueError:
-            return value
-
-    return {name: read(value) for name, _, value in (each.partition("=") for each in words)}
-
 
 HOUR, DAY = 3600, 86400
 STORIES = {
@@ -438,6 +279,16 @@ STORIES = {
         S up unsaved; wait 300; S.b up reuse_within=1h; wait 300; S.b preview reuse_within=1h; S up: {UNSAVED};
         S has 1; S.b has 1; sent 1
     """,
+    **{
+        f"another resource's snapshot just before ours is not ours after a wait that ended, {later} s later": f"""
+            service snapshot_seconds=300; wait 400; S.b up; S up pending timeout=30s; wait {later}; S up; S.b has 1; S has 2
+        """
+        for later in (240, 12)
+    },
+    "a third run, which finds how a killed one has ended, enters no other snapshot for it": """
+        service snapshot_seconds=300; wait 400; S.b up; S up killed=100; S.c up timeout=2h; S up timeout=2h: by an earlier run;
+        S.b has 1; S has 2
+    """,
     "a snapshot just before ours is not ours once the ledger has forgotten it": """
         service snapshot_seconds=300; wait 400; S.b up; S up pending timeout=100s; S.b preview; wait 86400; S.c up; S up;
         S.b has 1; S has 2
@@ -448,14 +299,7 @@ STORIES = {
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 @virtual
 async def test_a_story_of_several_runs(story: str) -> None:
-    moves = " ".join(story.split()).split("; ")
-    options: dict[str, Any] = {"snapshot_seconds": 10, "cache_world": "invalidated"}
-    if moves[0].startswith("service "):
-        options |= facts_in(moves.pop(0).split()[1:])
-    async with scene(**options) as at:
-        play = Play(at)
-        for move in filter(None, moves):
-            await play.move(move)
+    await play(story)
 
 
 # Calls of the engine one by one
@@ -613,47 +457,21 @@ async def test_a_ledger_that_vanishes_after_the_request_is_written_again(at: Sce
 # Of others
 
 
-def beside(here: World, *names: str) -> list[Stack]:
-    """Snapshots of one stack, each run by a process of its own on one machine."""
-    place = Machine(here).place
-    return [Stack(SnapshotRules(), Machine(here, place), OWNER.replace("before-release", name)) for name in names]
-
-
-@pytest.mark.parametrize(("by", "later"), [("resource", 240.0), ("resource", 12.0), ("command", 0.0), ("guard", 0.0)])
+@pytest.mark.parametrize("by", ["command", "guard"])
 @staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_snapshot_of_another_owner_just_before_is_not_ours_after_a_wait_that_ended(
-    here: World, by: str, later: float
+async def test_a_snapshot_of_a_command_or_guard_just_before_is_not_ours_after_a_wait_that_ended(
+    here: World, by: str
 ) -> None:
-    b, a = beside(here, "another", "before-release")
-    session = b.machine.process().session(here.session.settings)
-    if by == "resource":
-        await b.up(database_id=DATABASE)
-    elif by == "command":
+    stack = of(here)
+    session = stack.machine.process().session(here.session.settings)
+    if by == "command":
         await here.create(session=session, owner="squarecloud-snapshots create")
     else:
         await take(session, SnapshotInputs(DATABASE), Row())
-    await a.up(database_id=DATABASE, timeout="30s" if later else "100s")
-    assert a.pending
-    await anyio.sleep(later)
-    await a.up(database_id=DATABASE)
-    assert [a.outputs["version_id"]] == accepted(here)[1:]
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_third_run_enters_no_other_snapshot_as_ours(here: World) -> None:
-    """A is killed, and C waits for A and finds how it has ended."""
-    b, a, c = beside(here, "another", "before-release", "c")
-    await b.up(database_id=DATABASE)
-    a.begin()
-    await a.check({"database_id": DATABASE})
-
-    async def create(_: Any) -> None:
-        await a.create({"database_id": DATABASE})
-
-    assert await here.killed(100, create, a.session)
-    await c.up(database_id=DATABASE, timeout="2h")
-    await a.up(database_id=DATABASE, timeout="2h")
-    assert a.outputs["version_id"] != b.outputs["version_id"]
+    await stack.up(database_id=DATABASE, timeout="100s")
+    assert stack.pending
+    await stack.up(database_id=DATABASE)
+    assert [stack.outputs["version_id"]] == accepted(here)[1:]
 
 
 @staged(drill_scene)

@@ -6,83 +6,57 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import anyio
 import pytest
 
-from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import proves_failure
-from pulumi_snapshots.run.calls import Unfinished
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
-from pulumi_snapshots.snapshot.difference import SnapshotRules
-from squarecloud_emulator import Fault
-from tests.support.engine_calls import Machine, Stack
-from tests.support.virtual import staged
-from tests.support.world import DATABASE, OWNER, START, World, world
+from tests.ledger.play import play
+from tests.support.virtual import virtual
+from tests.support.world import START
 
-HOUR = 3600.0
-
-
-def of(here: World) -> Stack:
-    return Stack(SnapshotRules(), Machine(here), OWNER)
-
-
-def accepted(here: World) -> list[str | None]:
-    return [post.version_id for post in here.posts if post.accepted]
-
-
-async def failed(here: World, stack: Stack, **values: Any) -> None:
-    """One that was accepted and never came, three hours ago."""
-    here.emulator.fail_next_snapshot(DATABASE)
-    await stack.up(database_id=DATABASE, timeout="3m", **values)
-    assert stack.pending
-    await anyio.sleep(3 * HOUR)
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_snapshot_from_after_its_time_keeps_no_other_from_being_requested(here: World) -> None:
-    stack = of(here)
-    await failed(here, stack)
-    here.emulator.add_snapshot(DATABASE)
-    await anyio.sleep(300)
-    await stack.up(database_id=DATABASE)
-    assert stack.error is None
-    assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_two_that_could_be_it_are_named_instead_of_a_second_request_and_leave_a_way_out(here: World) -> None:
-    stack = of(here)
-    await failed(here, stack)
-    posted = here.posts[0].at
-    others = [here.emulator.add_snapshot(DATABASE, modified=posted + timedelta(minutes=each)) for each in (5, 6)]
-    await stack.up(database_id=DATABASE)
-    assert isinstance(stack.error, Unfinished)
-    told = stack.row.wording.told(stack.error.error)
-    assert all(each.version_id in told for each in others)
-    assert "`pulumi up --refresh --replace" in told
-    assert stack.pending
-    assert len(here.posts) == 1
-    await stack.up(database_id=DATABASE, replace=True)
-    assert stack.error is None
-    assert [stack.outputs["version_id"]] == accepted(here)[1:]
+FAILED = "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
+"""One was accepted and never came, three hours ago."""
+UNREAD = " ".join(
+    f"""fault {kind} times=None body='{{"status":"success","response":[{{"key":7}}]}}';"""
+    for kind in ("list", "list_account")
+)
+STORIES = {
+    "one from after its time keeps no other from being requested": f"{FAILED}; somebody takes; wait 300; S up v1; S has 2",
+    "two that could be it are named instead of a second request, and leave a way out": f"""
+        {FAILED}; somebody takes 5; somebody takes 6; S up v1 pending: theirs & `pulumi up --refresh --replace; sent 1;
+        S up v1 replace; S has 2
+    """,
+    "a listing that proves nothing lets no second request leave": f"""
+        {FAILED}; {UNREAD} S up v1 pending: The service's listing is not whole; sent 1; mend; S up v1; S has 2
+    """,
+    "one that comes after the page that proved its failure is taken": f"""
+        {FAILED}; S refresh; somebody takes 5; S up v1; S has theirs; sent 1
+    """,
+    "other triggers get none that comes after the proof": f"""
+        {FAILED}; S refresh; somebody takes 5; S up v2; S has 2
+    """,
+    "one that was given up is not mistaken for the next": """
+        service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m;
+        S up v2 timeout=30m refused: while waiting for an earlier snapshot of this database; sent 1;
+        wait 7200; S up v2; S has 2
+    """,
+    "a forced one that never came is not completed by the one that it was to replace": """
+        service snapshot_seconds=300; wait 400; S up; wait 3600; the next fails; S up trigger pending timeout=3m;
+        wait 10800; S up; S has 3
+    """,
+    "one that never came is not found in what the machine to which its stack moves has taken": """
+        service snapshot_seconds=200; wait 400; the next fails; S up pending timeout=3m; wait 3600; S.b moves; S.b up;
+        S joins S.b; S up pending timeout=3m; S.b has 2
+    """,
+}
 
 
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_listing_that_proves_nothing_lets_no_second_request_leave(here: World) -> None:
-    stack = of(here)
-    await failed(here, stack)
-    for kind in ("list", "list account"):
-        here.emulator.add_fault(Fault(kind=kind, body='{"status": "success", "response": [{"key": 7}]}', times=None))
-    await stack.up(database_id=DATABASE)
-    assert isinstance(stack.error, Unfinished)
-    assert "The service's listing is not whole" in stack.row.wording.told(stack.error.error)
-    assert stack.pending
-    assert len(here.posts) == 1
-    here.emulator.clear_faults()
-    await stack.up(database_id=DATABASE)
-    assert [stack.outputs["version_id"]] == accepted(here)[1:]
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+@virtual
+async def test_whatever_leaves_a_doubt_sends_no_second_request(story: str) -> None:
+    await play(story)
 
 
 NOW = START + timedelta(hours=3)
@@ -127,76 +101,3 @@ def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> N
     assert not proves_failure(replace(page, is_own=False), *about)
     early = replace(page, listing=replace(page.listing, service_time=START + timedelta(hours=1)))
     assert not proves_failure(early, *about)
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_one_that_comes_after_the_proof_is_not_replaced(here: World) -> None:
-    """The page that proved its failure was a slip of the service's."""
-    stack = of(here)
-    await failed(here, stack)
-    stack.begin()
-    await stack.read()
-    assert stack.pending
-    posted = here.posts[0].at
-    late = here.emulator.add_snapshot(DATABASE, modified=posted + timedelta(minutes=5))
-    await stack.up(database_id=DATABASE)
-    assert stack.error is None
-    assert stack.outputs["version_id"] == late.version_id
-    assert len(here.posts) == 1
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_other_triggers_get_no_snapshot_that_comes_after_the_proof(here: World) -> None:
-    stack = of(here)
-    await failed(here, stack, triggers=["v1"])
-    stack.begin()
-    await stack.read()
-    here.emulator.add_snapshot(DATABASE, modified=here.posts[0].at + timedelta(minutes=5))
-    await stack.up(database_id=DATABASE, triggers=["v2"])
-    assert stack.error is None
-    assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_one_that_was_given_up_is_not_mistaken_for_the_next(here: World) -> None:
-    here.emulator.add_snapshot(DATABASE, modified=here.clock.utc() - timedelta(days=2))
-    stack = of(here)
-    here.emulator.fail_next_snapshot(DATABASE)
-    await stack.up(database_id=DATABASE, timeout="3m", triggers=["v1"])
-    await stack.up(database_id=DATABASE, timeout="30m", triggers=["v2"])
-    assert isinstance(stack.error, NothingSent)
-    assert len(here.posts) == 1
-    await anyio.sleep(2 * HOUR)
-    await stack.up(database_id=DATABASE, triggers=["v2"])
-    assert stack.error is None
-    assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_forced_one_that_never_came_is_not_completed_by_the_one_that_it_was_to_replace(here: World) -> None:
-    stack = of(here)
-    await stack.up(database_id=DATABASE)
-    await anyio.sleep(HOUR)
-    here.emulator.fail_next_snapshot(DATABASE)
-    await stack.up(database_id=DATABASE, timeout="3m", trigger=True)
-    assert stack.pending
-    await anyio.sleep(3 * HOUR)
-    await stack.up(database_id=DATABASE)
-    assert stack.error is None
-    assert [stack.outputs["version_id"]] == accepted(here)[2:]
-
-
-@staged(world, snapshot_seconds=200, cache_world="invalidated")
-async def test_one_that_never_came_is_not_found_in_what_the_machine_to_which_its_stack_moves_has_taken(
-    here: World,
-) -> None:
-    await anyio.sleep(400)
-    stack, other = of(here), Stack(SnapshotRules(), Machine(here), OWNER.replace("before-release", "nightly"))
-    here.emulator.fail_next_snapshot(DATABASE)
-    await stack.up(database_id=DATABASE, timeout="3m")
-    await anyio.sleep(HOUR)
-    await other.up(database_id=DATABASE)
-    stack.machine = other.machine
-    await stack.up(database_id=DATABASE, timeout="3m")
-    assert stack.pending
-    assert other.outputs["version_id"] in accepted(here)

@@ -12,7 +12,7 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.run.memory import RunMemory, is_provisional
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
-from tests.ledger.test_remembered import back, given, of
+from tests.ledger.play import back, given, of
 from tests.support.restoring import Scene, scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, World, world
