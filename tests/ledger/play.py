@@ -88,6 +88,10 @@ class Play:
                 here, since = self.at.here, timedelta(minutes=sum(map(float, minutes)))
                 at = (here.posts[0].at if minutes and here.posts else here.emulator.now()) + since
                 self.theirs.append(here.emulator.add_snapshot(DATABASE, modified=at).version_id)
+            case ["somebody", "restores"]:
+                await self.at.somebody_restores(self.at.stored)
+            case ["the", "next", "restore", "fails", code]:
+                self.at.here.emulator.databases[DATABASE].next_restore_error = code
             case ["the", "next", "fails"]:
                 self.at.here.emulator.fail_next_snapshot(DATABASE)
             case ["accepted", number]:
@@ -135,6 +139,8 @@ class Play:
                 assert self.stack(who).outputs["version_id"] == accepted(self.at.here)[int(number) - 1]
             case [who, "has", "the", "first"]:
                 assert self.stack(who).outputs["requested_at"] == "2026-03-01T12:00:00Z"
+            case [who, "is", "undecided"]:
+                assert getattr(getattr(self.stack(who).error, "error", None), "undecided", False)
             case [who, "is", "proved"]:
                 assert all(each.proved for each in await self.stack(who).session.ledger.attempts())
             case _:

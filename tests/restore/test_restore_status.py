@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.restore.restore import RestorePending
 from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
 from squarecloud_emulator import Fault
+from tests.ledger.play import play
 from tests.support.restoring import says, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
@@ -49,26 +49,6 @@ async def test_a_restore_takes_few_requests(at: Scene) -> None:
     assert len(at.here.emulator.journal) == 8
 
 
-@staged(scene, restore_seconds=300.0, restore_holds=True)
-async def test_a_202_is_followed_and_never_sent_again(at: Scene) -> None:
-    record = (await at.interrupted(100)).pending
-    assert (await at.resume(record)).how == "complete"
-    assert [post.code for post in at.posts] == ["SNAPSHOT_RESTORE_PROCESSING"]
-    assert at.holds() == "then"
-
-
-@staged(scene)
-async def test_a_success_is_known_after_its_hour_though_the_database_did_not_run(at: Scene) -> None:
-    stopped = '{"status": "success", "response": {"running": false}}'
-    at.here.emulator.add_fault(Fault(kind="status", skip=1, times=None, body=stopped))
-    ending = await at.restore()
-    assert "and succeeded, but the database was not seen running since. The wait ended after 15 min." in ending.text
-    at.here.emulator.clear_faults()
-    await anyio.sleep(3 * HOUR)
-    assert (await at.resume(ending.pending)).how == "complete"
-    assert len(at.posts) == 1
-
-
 @staged(scene)
 async def test_polls_of_the_status_that_fail_do_not_end_the_watch(at: Scene) -> None:
     at.here.emulator.add_fault(Fault(kind="restore status", status=500, code="BROKEN", skip=1, times=12))
@@ -76,6 +56,44 @@ async def test_polls_of_the_status_that_fail_do_not_end_the_watch(at: Scene) -> 
     assert ending.how == "complete"
     assert "last check failed (BROKEN)" in ending.text
     assert len(at.posts) == 1
+
+
+NOT_RUNNING = """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
+NONE = "The service has shown no restore of the database since, so what it holds now is not known"
+STORIES = {
+    "a 202 is followed and never sent again": """
+        service restore_seconds=300.0 restore_holds=True; R up pending timeout=100s; R up; rows then; sent 1
+    """,
+    "a success is known after its hour, though the database did not run": f"""
+        fault status {NOT_RUNNING}; R up timeout=15m pending: and succeeded, but the database was not seen running since. The
+        wait ended after 15 min.; mend; wait {3 * HOUR}; R up; sent 1
+    """,
+    **{
+        f"one from right before a lost one is not ours, in a later run either: {pause} s, {code}": f"""
+            service restore_seconds=0.0 restore_tail_seconds=0.0; {code and f"the next restore fails {code}; "}somebody restores;
+            wait {pause}; fault restore drop=True; R up pending timeout=5m: {NONE}; R up pending timeout=5m: {NONE}
+        """
+        for pause in (1, 140)
+        for code in ("", "RESTORE_INTERRUPTED")
+    },
+    **{
+        f"the success of a later one is not ours: {which}": f"""
+            service restore_seconds=5.0 restore_tail_seconds=0.0; {fault}R up pending timeout=1s; wait 400; somebody restores;
+            wait 100; R up pending: {which} restore of the database began at 2026-03-01T12:06:41Z; R is undecided; sent 2
+        """
+        for which, fault in (("nother", ""), ("A", "fault restore drop=True; "))
+    },
+    "one that no run has followed is not called another's": """
+        service restore_queue_seconds=400.0; R up timeout=3m pending; wait 1800;
+        R up pending: a restore of the database began at 2026-03-01T12:06:40Z, which may be this one or a later one
+    """,
+}
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+@virtual
+async def test_a_story_of_several_runs(story: str) -> None:
+    await play(story)
 
 
 # Failure -------------------------------------------------------------------------------------------------------------
@@ -168,43 +186,6 @@ async def test_without_times_the_outcome_of_an_earlier_restore_is_not_ours(at: S
 # Somebody else's -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pause", [1.0, 140.0])
-@pytest.mark.parametrize("code", [None, "RESTORE_INTERRUPTED"])
-@staged(scene, restore_seconds=0.0, restore_tail_seconds=0.0)
-async def test_a_restore_from_right_before_a_lost_one_is_not_ours_in_a_later_run_either(
-    at: Scene, code: str | None, pause: float
-) -> None:
-    at.here.emulator.databases[DATABASE].next_restore_error = code
-    await at.somebody_restores(at.stored)
-    await anyio.sleep(pause)
-    at.here.emulator.add_fault(Fault(kind="restore", drop=True))
-    ending = await at.restore(timeout=300.0)
-    for again in (ending, await at.resume(ending.pending)):
-        assert again.how == "pending"
-        assert "service has shown no restore of the database since, so what it holds now is not known" in again.text
-
-
-@pytest.mark.parametrize("lost", [False, True], ids=["accepted", "lost"])
-@staged(scene, restore_seconds=5.0, restore_tail_seconds=0.0)
-async def test_the_success_of_a_later_restore_is_not_ours(at: Scene, *, lost: bool) -> None:
-    if lost:
-        at.here.emulator.add_fault(Fault(kind="restore", drop=True))
-    record = (await at.interrupted(1, name=at.stored.name)).pending
-    await anyio.sleep(400)
-    await at.somebody_restores(at.stored)
-    await anyio.sleep(100)
-    ending = await at.resume(record)
-    assert isinstance(ending.error, RestorePending)
-    assert ending.error.undecided
-    which = (
-        "a restore of the database began at {at}, which may be"
-        if lost
-        else "another restore of the database began at {at}"
-    )
-    assert which.format(at="2026-03-01T12:06:41Z") in ending.text.replace("A restore", "a restore")
-    assert len(at.posts) == 2
-
-
 # No such route -------------------------------------------------------------------------------------------------------
 
 
@@ -225,12 +206,3 @@ async def test_a_status_that_is_refused_starts_no_restore() -> None:
     async with scene(resources=frozenset({OTHER_DATABASE})) as at:
         assert isinstance((await at.restore()).nothing, NotAllowed)
         assert not at.posts
-
-
-@staged(scene, restore_queue_seconds=400.0)
-async def test_a_restore_that_no_run_has_followed_is_not_called_anothers(at: Scene) -> None:
-    ending = await at.restore(timeout=180.0)
-    await anyio.sleep(HOUR / 2)
-    again = await at.resume(ending.pending)
-    assert again.how == "pending"
-    assert "a restore of the database began at 2026-03-01T12:06:40Z, which may be this one or a later one" in again.text

@@ -17,6 +17,7 @@ from pulumi_snapshots.service.errors import QuotaUsedUp
 from pulumi_snapshots.service.rate_limiter import STOPPED
 from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Fault
+from tests.ledger.play import play
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OWNER, START, Ending, World, world
 
@@ -235,29 +236,6 @@ async def test_reuse_counts_the_age_by_the_clock_of_the_service(offset: float, a
         assert len(w.posts) == posts
 
 
-@staged(world)
-async def test_reuse_never_takes_a_snapshot_from_before_another_clients_restore(w: World) -> None:
-    stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=20))
-    other = w.another_run()
-    await other.client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id)
-    await other.close()
-    await w.clock.sleep(5 * MINUTE)
-    ending = await w.create(reuse_within=HOUR)
-    assert ending.complete.version_id == w.started() != stored.version_id
-    assert "is not used again: the database was restored since" in ending.text
-
-
-@staged(world)
-async def test_reuse_never_takes_the_snapshot_that_is_to_be_replaced(w: World) -> None:
-    record = (await w.create()).complete
-    await w.clock.sleep(10 * MINUTE)
-    session = w.another_run()
-    record.remember_in(session.memory, replaced=True)
-    again = (await w.create(session=session, reuse_within=HOUR)).complete
-    assert again.version_id != record.version_id
-    assert len(w.posts) == 2
-
-
 @staged(world, cache_world="invalidated")
 async def test_reuse_never_takes_what_another_resource_of_this_run_has(w: World) -> None:
     w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
@@ -267,23 +245,24 @@ async def test_reuse_never_takes_what_another_resource_of_this_run_has(w: World)
     assert len(w.posts) == 1
 
 
-@staged(world, snapshot_seconds=200, cache_world="invalidated")
-async def test_reuse_never_takes_what_another_resource_still_waits_for(w: World) -> None:
-    pending = (await w.interrupted(120, w.create())).pending
-    theirs = w.started()
-    session = w.next_run()
-    second = (await w.create(session=session, reuse_within=HOUR, owner=ANOTHER)).complete
-    assert second.version_id != theirs
-    assert (await w.resume(pending, session=session)).complete.version_id == theirs
+REUSE = {
+    "none from before another client's restore": """
+        wait 400; S.b up; wait 300; somebody restores; wait 300; S up reuse_within=15m; S has 2
+    """,
+    "none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
+    "none that another resource still waits for": """
+        service snapshot_seconds=200; wait 700; S.b up pending timeout=2m; S up reuse_within=10m; S.b up; S.b has 1; S has 2
+    """,
+    "what a run that was killed elsewhere has started": """
+        service snapshot_seconds=80; wait 400; S up killed=10; S moves; S up reuse_within=4m; S has 1; accepted 1
+    """,
+}
 
 
-@staged(world, snapshot_seconds=80, cache_world="invalidated")
-async def test_a_run_killed_elsewhere_is_recovered_while_its_snapshot_runs(w: World) -> None:
-    await w.interrupted(10, w.create())  # its state is lost
-    theirs = w.started()
-    ending = await w.create(session=w.another_run(), reuse_within=HOUR)
-    assert ending.complete.version_id == theirs
-    assert sum(post.accepted for post in w.posts) == 1
+@pytest.mark.parametrize("story", REUSE.values(), ids=REUSE)
+@virtual
+async def test_reuse_takes(story: str) -> None:
+    await play(story)
 
 
 # Earlier attempts --------------------------------------------------------------------------------------------------
