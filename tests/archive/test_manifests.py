@@ -214,14 +214,12 @@ async def test_archives_lists_and_verifies_without_a_key(w: World, tmp_path: Pat
     (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     assert (await desk.types("archives", f"{tmp_path}/kept/")).code == 0
-    ended = await desk.types("archives", "--deep", "--json", f"{tmp_path}/kept/")
-    assert ended.code == 1
+    ended = (await desk.types("archives", "--deep", "--json", f"{tmp_path}/kept/")).failed()
     (one,) = ended.json
     assert one["problem"].startswith("was changed")
     assert one["manifest"]["version_id"] == stored.version_id
     assert "squarecloud-snapshots archive DATABASE/VERSION DESTINATION" in ended.err
-    ended = await desk.types("archives", f"{tmp_path}/nowhere/")
-    assert (ended.code, "nowhere does not exist" in ended.err) == (1, True)
+    (await desk.types("archives", f"{tmp_path}/nowhere/")).failed("nowhere does not exist")
     assert (await desk.types("archives", "ftp://x")).code == 2
     (tmp_path / "empty").mkdir()
     assert (await desk.types("archives", f"{tmp_path}/empty/")).done.err.endswith("no archives\n")
@@ -283,9 +281,7 @@ async def test_what_is_encrypted_for_typed_keys_is_opened_by_one_of_them(w: Worl
     ended = await desk.types("decrypt", str(file), "--identity", str(key), "--output", str(target), "--json")
     assert target.read_bytes() == w.emulator.archive_of(stored.version_id)
     assert ended.done.json["sha256"] == sha256(target.read_bytes()).hexdigest()
-    ended = await desk.types(*command, str(IDENTITY))
-    assert ended.code == 2
-    assert "--recipient holds a private key" in ended.err
+    ended = (await desk.types(*command, str(IDENTITY))).failed("--recipient holds a private key", code=2)
     assert str(IDENTITY) not in ended.err
 
 
@@ -317,8 +313,7 @@ async def test_a_decryption_that_fails_writes_nothing(w: World, tmp_path: Path, 
     if identity:
         (tmp_path / "key.txt").write_text(identity)
     given = (f"{tmp_path}/x.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
-    ended = await Desk(w, tmp_path / "state").types("decrypt", *given)
-    assert (ended.code, told in ended.err) == (1, True), ended.err
+    ended = (await Desk(w, tmp_path / "state").types("decrypt", *given)).failed(told)
     assert ("Nothing was written." in ended.err) == bool(content)
     assert "AGE-SECRET-KEY-1" not in ended.err
     assert not (tmp_path / "new").exists()

@@ -336,8 +336,9 @@ async def test_a_database_without_a_good_archive_is_missed(w: World, tmp_path: P
     put(tmp_path / "kept", 0)
     put(tmp_path / "kept", 1, OTHER_DATABASE, size=8)
     desk = Desk(w, tmp_path / "state")
-    ended = await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
-    assert ended.code == 1
+    ended = (
+        await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
+    ).failed()
     hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
     assert f"has no good archive of database {OTHER_DATABASE}.{hint}" in ended.err
     assert f"database {DATABASE}" not in ended.err

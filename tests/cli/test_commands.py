@@ -279,8 +279,7 @@ async def test_the_newest_snapshot_is_downloaded_and_named(desk: Desk, w: World,
     assert old.version_id not in ended.err
     assert f"the newest snapshot is {DATABASE}/{new.version_id}, taken on 2026-03-01 11:00:00 UTC" in ended.err
     assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
-    none = await desk.types("download", "unknown/latest", "--output", str(file))
-    assert none.code == 1
+    (await desk.types("download", "unknown/latest", "--output", str(file))).failed()
     assert file.read_bytes() == w.emulator.archive_of(new.version_id)
 
 
@@ -292,10 +291,11 @@ async def test_an_interrupted_download_leaves_no_partial_file(desk: Desk, w: Wor
     stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
     w.emulator.add_fault(Fault(kind="download", cut_after=600_000, times=None))
     where = ("--output", str(folder / "one.zip"))
-    ended = await desk.interrupted(5, "download", f"{DATABASE}/{stored.version_id}", *where)
-    assert ended.code == 130
-    assert f"Error: Snapshot {DATABASE}/{stored.version_id} was not downloaded to {folder}/one.zip: " in ended.err
-    assert "it was interrupted at" in ended.err
+    ended = (await desk.interrupted(5, "download", f"{DATABASE}/{stored.version_id}", *where)).failed(
+        f"Error: Snapshot {DATABASE}/{stored.version_id} was not downloaded to {folder}/one.zip: ",
+        "it was interrupted at",
+        code=130,
+    )
     assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("one.zip", "what was there before")]
     assert ended.out == ""
 
@@ -323,8 +323,7 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
         command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
         await desk.interrupted(45, *command)
         await w.clock.sleep(days * 86400)
-        again = await desk.types(*command)
-        assert again.code == 1
+        again = (await desk.types(*command)).failed()
         assert again.out == ""
         (error,) = [line for line in again.err.splitlines() if line.startswith("Error: ")]
         if route == "there":  # what the service said of it is forgotten

@@ -52,9 +52,7 @@ async def test_only_the_typed_name_or_id_starts_the_restore(desk: Desk, w: World
 async def test_the_database_that_is_overwritten_is_to_be_typed(desk: Desk, w: World) -> None:
     shop(w)
     command = ("restore", "ccc/45ec0b49", "--onto", "b25")
-    wrong = await desk.types(*command, typed=Terminal("shop\n"), err=Terminal())
-    assert wrong.code == 2
-    assert f"{OTHER_DATABASE}) holds" in wrong.err
+    (await desk.types(*command, typed=Terminal("shop\n"), err=Terminal())).failed(f"{OTHER_DATABASE}) holds", code=2)
     right = await desk.types(*command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal())
     assert right.code == 0
     assert [one.database_id for one in w.requests("restore")] == [OTHER_DATABASE]
@@ -67,9 +65,9 @@ async def test_without_a_terminal_only_yes_restores_and_asks_nothing(desk: Desk,
     typed = Terminal("shop\n") if terminal == "input" else StringIO("shop\n")
     err = Terminal() if terminal == "error" else StringIO()
     command = ("restore", f"{SHOP}/{VERSION}")
-    ended = await desk.types(*command, typed=typed, err=err)
-    assert ended.code == 2
-    assert f"restore overwrites everything that database {SHOP} holds: add --yes" in ended.err
+    (await desk.types(*command, typed=typed, err=err)).failed(
+        f"restore overwrites everything that database {SHOP} holds: add --yes", code=2
+    )
     assert not w.emulator.journal
     ended = (await desk.types(*command, "--yes", typed=typed, err=err)).done
     assert "This overwrites" not in ended.err
@@ -80,9 +78,9 @@ async def test_without_a_terminal_only_yes_restores_and_asks_nothing(desk: Desk,
 async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(desk: Desk, w: World) -> None:
     shop(w)
     unknown = VERSION.replace("4", "5")
-    ended = await desk.types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())
-    assert ended.code == 1
-    assert f"service lists no snapshot {unknown}" in ended.err
+    ended = (await desk.types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())).failed(
+        f"service lists no snapshot {unknown}"
+    )
     assert "Type the name" not in ended.err
 
 

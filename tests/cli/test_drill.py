@@ -75,17 +75,17 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(a
         seen = (await at.types("status", DATABASE, *where)).done
         assert "DRILL" in seen.out
         assert "2 days" in seen.out
-        late = await at.types("status", DATABASE, "--max-drill-age", "1d", *where)
-        assert late.code == 1
-        assert "the last drill that passed is 2 days" in late.err
+        (await at.types("status", DATABASE, "--max-drill-age", "1d", *where)).failed(
+            "the last drill that passed is 2 days"
+        )
 
 
 @staged(desk)
 async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(at: DrillDesk, tmp_path: Path) -> None:
     whole, options = (f"{DATABASE}/{at.w.newest().version_id}", ("--archives", f"{tmp_path}/a b/", "--timeout", "40m"))
-    ended = await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))
-    assert ended.code == 1
-    assert "failed: 'select 3' expected at most 2 and found 3." in ended.err
+    ended = (await at.drills(DATABASE, "--json", *options, checks=("select 3 <= 2", "select 1 == 1"))).failed(
+        "failed: 'select 3' expected at most 2 and found 3."
+    )
     again = (
         f"hint: `squarecloud-snapshots drill {whole} --scratch {SCRATCH} --connection-env SCRATCH_URL --overwrite-scratch "
         f"--check 'select 3 <= 2' --check 'select 1 == 1' --json --archives '{tmp_path}/a b/' --timeout 40m` drills it again"
@@ -123,9 +123,7 @@ async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(
     again = ("--scratch", SCRATCH[:6])
     assert (await at.drills(DATABASE, *again)).code == 0
     at.environment["SCRATCH_URL"] = CONNECTION.replace(":7058", ":7059")
-    ended = await at.drills(DATABASE, *again)
-    assert ended.code == 1
-    assert "--connection-env must be to port 7058 of the scratch database" in ended.err
+    (await at.drills(DATABASE, *again)).failed("--connection-env must be to port 7058 of the scratch database")
     assert len(at.w.requests("restore")) == 1
 
 
@@ -166,8 +164,6 @@ async def test_wrong_arguments_overwrite_nothing(at: DrillDesk, change: dict[str
         **change,
     }
     typed = [word for name, value in given.items() if value is not None for word in (name, value) if word]
-    ended = await at.types("drill", DATABASE, *typed)
-    assert ended.code == 2
-    assert words in ended.err
+    ended = (await at.types("drill", DATABASE, *typed)).failed(words, code=2)
     assert "never-shown" not in ended.err
     assert not at.w.requests("restore")

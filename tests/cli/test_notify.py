@@ -65,8 +65,7 @@ async def test_a_monitor_hears_the_start_the_end_and_the_reason(
     assert done.code == 0, done.err
     w.emulator.advance(3600)
     w.emulator.fail_next_snapshot(DATABASE)
-    failed = await desk.types(*CREATE, "--notify", url)
-    assert failed.code == 1
+    failed = (await desk.types(*CREATE, "--notify", url)).failed()
     assert [at for at, _, _ in monitors.told] == paths
     assert [headers.get("priority") for _, _, headers in monitors.told] == priorities
     words = [text for _, text, _ in monitors.told]
@@ -90,8 +89,7 @@ async def test_every_job_of_a_backup_says_what_stopped_it(w: World, tmp_path: Pa
             *("--password-env", "PASSWORD", "--check", "select 1 == 1"),
         ),
     }
-    ended = await desk.types(*command, *more.get(command[0], ()))
-    assert ended.code == 1
+    (await desk.types(*command, *more.get(command[0], ()))).failed()
     (start, _, _), (end, why, _) = monitors.told
     assert (start, end) == (f"{CHECKS}/start", f"{CHECKS}/fail")
     assert "SQUARECLOUD_API_KEY" in why
@@ -100,8 +98,7 @@ async def test_every_job_of_a_backup_says_what_stopped_it(w: World, tmp_path: Pa
 @staged(world, snapshot_seconds=300.0)
 async def test_a_monitor_hears_of_a_job_that_was_interrupted(w: World, tmp_path: Path) -> None:
     monitors = Monitors()
-    ended = await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)
-    assert ended.code == 130
+    (await desk_of(w, tmp_path, monitors).interrupted(30.0, *CREATE, "--notify", CHECKS)).failed(code=130)
     assert monitors.told[-1][0] == f"{CHECKS}/fail"
     assert "interrupted" in monitors.told[-1][1]
 
@@ -152,9 +149,7 @@ async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
 ) -> None:
     w.emulator.add_fault(Fault(times=None, **fault))
     began = anyio.current_time()
-    ended = await Desk(w, tmp_path).types("status")
-    assert ended.code == 1
-    assert "GET /users/me" in ended.err
+    (await Desk(w, tmp_path).types("status")).failed("GET /users/me")
     assert anyio.current_time() - began < 15
     assert len(w.emulator.journal) <= 3
 

@@ -53,8 +53,7 @@ async def probed(desk: Desk, tmp_path: Path, *arguments: str, confirmed: tuple[s
 
 async def fails(w: World, tmp_path: Path, *words: str, desk: Desk | None = None) -> dict[str, Any]:
     """The report of a run that ends early, and whose error has these words."""
-    ended = await probed(desk or at(w, tmp_path), tmp_path)
-    assert ended.code == 1
+    ended = (await probed(desk or at(w, tmp_path), tmp_path)).failed()
     assert [each for each in words if each not in ended.err] == [], ended.err
     return written(tmp_path)
 
@@ -249,9 +248,7 @@ async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certa
 async def test_without_the_typed_id_nothing_is_sent(w: World, tmp_path: Path, typed: str) -> None:
     for stdin in (Terminal(typed), None):
         assert (await at(w, tmp_path).types("probe", DATABASE, typed=stdin)).code == 2
-    ended = await probed(at(w, tmp_path), tmp_path, *RESTORES)
-    assert ended.code == 2
-    assert f"--yes {OTHER_DATABASE} to OVERWRITE" in ended.err
+    (await probed(at(w, tmp_path), tmp_path, *RESTORES)).failed(f"--yes {OTHER_DATABASE} to OVERWRITE", code=2)
     assert not w.emulator.journal
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240  a test's own
 
@@ -400,9 +397,9 @@ async def test_a_lost_answer_is_resolved_by_the_listing(w: World, tmp_path: Path
 @staged(world)
 async def test_a_report_that_cannot_be_written_starts_nothing(w: World, tmp_path: Path) -> None:
     file = "/proc/nowhere/report.json"
-    ended = await at(w, tmp_path).types("probe", DATABASE, "--yes", DATABASE, "--report", file)
-    assert ended.code == 1
-    assert "report cannot be written to" in ended.err
+    (await at(w, tmp_path).types("probe", DATABASE, "--yes", DATABASE, "--report", file)).failed(
+        "report cannot be written to"
+    )
     assert not w.emulator.journal
 
 

@@ -86,8 +86,7 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(w: Wor
 async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -> None:
     async with desk.killed("create", DATABASE):
         await w.clock.sleep(100)
-    ended = await desk.types("status")
-    assert ended.code == 1
+    ended = (await desk.types("status")).failed()
     said = "there is nothing to go back to yet\n  a snapshot was requested at 2026-03-01 12:00:00 UTC and is not listed yet\n"
     assert said in ended.out
     await desk.types("create", DATABASE)
@@ -97,8 +96,7 @@ async def test_status_says_that_a_snapshot_is_on_its_way(desk: Desk, w: World) -
 @at_desk(databases=BOTH)
 async def test_one_old_snapshot_fails_and_names_its_database(desk: Desk, w: World) -> None:
     two_snapshots(w, 27, 3)
-    ended = await desk.types("status")
-    assert ended.code == 1
+    ended = (await desk.types("status")).failed()
     (said,) = ended.err.splitlines()
     assert said.startswith(f"Error: database {DATABASE} (")
     assert said.endswith("): the newest snapshot is 1 day 3 h old, more than 1 day 2 h.")
@@ -190,8 +188,8 @@ async def test_a_service_that_does_not_answer_is_no_green(desk: Desk, w: World, 
     await w.clock.sleep(60)
     kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[trouble]
     w.emulator.add_fault(Fault(kind=kind, html=502, times=None))
-    ended = await desk.types("status", "--metrics", str(file))
-    assert (ended.code, ended.out) == (1, "")
+    ended = (await desk.types("status", "--metrics", str(file))).failed()
+    assert ended.out == ""
     assert ended.err.startswith("Error: ")
     assert sample(file.read_text(), "status_success") == {"": 0}
     assert sample(file.read_text(), "database_ok") == {}
@@ -204,9 +202,7 @@ async def test_named_databases_need_no_scope_to_read_the_account(desk: Desk, w: 
     assert (await desk.types("status", DATABASE)).code == 0
     ended = await desk.types("status", DATABASE, OTHER_DATABASE, "--json")
     assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}
-    ended = await desk.types("status")
-    assert ended.code == 1
-    assert f"The API key lacks the scope {ACCOUNT_READ}" in ended.err
+    (await desk.types("status")).failed(f"The API key lacks the scope {ACCOUNT_READ}")
 
 
 # Archives and drills ---------------------------------------------------------------------------------------------------
@@ -271,15 +267,16 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(
     shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
     shelve(tmp_path / "more", OTHER_DATABASE, None)
     places = ("--archives", f"{tmp_path}/kept/", "--archives", f"{tmp_path}/more/")
-    ended = await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
-    assert ended.code == 1
+    ended = (
+        await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
+    ).failed()
     assert problems(ended) == {
         DATABASE: ["the newest archive is 1 day 6 h old, more than 1 day"],
         OTHER_DATABASE: ["no archive of a known age", "no drill that passed"],
     }
-    gone = await desk.types("status", "--archives", f"{tmp_path}/gone/")
-    assert gone.code == 1
-    assert "gone does not exist.\nhint: Check the path or URI" in gone.err
+    (await desk.types("status", "--archives", f"{tmp_path}/gone/")).failed(
+        "gone does not exist.\nhint: Check the path or URI"
+    )
 
 
 # The file of metrics ---------------------------------------------------------------------------------------------------

@@ -58,6 +58,12 @@ class Ended:
         assert self.code == 0, self.err
         return self
 
+    def failed(self, *says: str, code: int = 1) -> Ended:
+        """It has ended with this code, and standard error has each of these texts."""
+        assert self.code == code, self.err
+        assert [each for each in says if each not in self.err] == [], self.err
+        return self
+
 
 class Terminal(StringIO):
     """A stream that says that it is a terminal."""

@@ -124,9 +124,9 @@ async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path)
     async with desk(tmp_path) as at:
         at.environment["SCRATCH_PASSWORD"] = PASSWORD
         typed = ("drill", DATABASE, "--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 2")
-        ended = await at.types(*typed, "--password-env", "SCRATCH_PASSWORD")
-        assert ended.code == 1
-        assert "--check 'select 1 == 2' --password-env SCRATCH_PASSWORD" in ended.err
+        ended = (await at.types(*typed, "--password-env", "SCRATCH_PASSWORD")).failed(
+            "--check 'select 1 == 2' --password-env SCRATCH_PASSWORD"
+        )
         assert "hush" not in ended.out + ended.err
         for more, words in (
             ((), "--password-env is required, or --connection-env"),
@@ -139,9 +139,7 @@ async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path)
                 "--password-env must not be given beside --connection-env",
             ),
         ):
-            ended = await at.types(*typed, *more)
-            assert ended.code == 2
-            assert words in ended.err
+            (await at.types(*typed, *more)).failed(words, code=2)
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,10 @@ async def test_what_is_no_single_id_is_refused_with_the_candidates(
     desk: Desk, w: World, tmp_path: Path, command: str
 ) -> None:
     two_versions(w)
-    ended = await desk.types(*typed(command, tmp_path))
-    assert (ended.code, ended.out) == (1, "")
-    assert "Error: The ids of 2 databases begin with a14:\n" in ended.err
-    assert f"\n  {DATABASE}  " in ended.err
-    assert f"\n  {SIBLING}  " in ended.err
+    ended = (await desk.types(*typed(command, tmp_path))).failed(
+        "Error: The ids of 2 databases begin with a14:\n", f"\n  {DATABASE}  ", f"\n  {SIBLING}  "
+    )
+    assert ended.out == ""
     assert OTHER_DATABASE not in ended.err
     assert "Nothing was done." in ended.err
     assert "Give more of the id" in ended.err
@@ -112,8 +111,8 @@ async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(des
     for database_id, name in {**named, **{f"{number:032x}": "" for number in range(18)}}.items():
         w.emulator.add_database(database_id, name=name)
     two_versions(w)
-    ended = await desk.types(*line.split())
-    assert (ended.code, ended.out) == (1, "")
+    ended = (await desk.types(*line.split())).failed()
+    assert ended.out == ""
     assert [words for words in UNCLEAR[line] if words not in ended.err] == []
     assert "fff" not in line or "Give more" not in ended.err
     assert {entry.method for entry in w.emulator.journal} == {"GET"}
@@ -124,10 +123,10 @@ async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(des
 async def test_too_little_of_a_version_acts_on_no_older_one(desk: Desk, w: World, tmp_path: Path, command: str) -> None:
     two_versions(w)
     short = [part.replace("45ec0b49", "45ec0b4") for part in typed(command, tmp_path)]
-    ended = await desk.types(*short)
-    assert (ended.code, ended.out) == (1, "")
-    assert "45ec0b4 is shorter than the 8 characters that are needed" in ended.err
-    assert f"\n  {FIRST}  " in ended.err
+    ended = (await desk.types(*short)).failed(
+        "45ec0b4 is shorter than the 8 characters that are needed", f"\n  {FIRST}  "
+    )
+    assert ended.out == ""
     assert {one.kind for one in w.emulator.journal} == {"me", "list"}
 
 
@@ -153,10 +152,10 @@ async def test_a_key_that_may_not_list_databases_finds_those_with_snapshots_and_
     two_versions(w)
     w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE}))
     assert FIRST in (await desk.types("download", "a14/45ec0b49", "--output", f"{tmp_path}/a.zip", "--json")).done.out
-    ended = await desk.types("create", "a14")
-    assert ended.code == 1
-    assert "a14 is only the beginning of a database's id, and the API key may not list the databases" in ended.err
-    assert f"Give the whole id, or use a key with the scope {ACCOUNT_READ}" in ended.err
+    (await desk.types("create", "a14")).failed(
+        "a14 is only the beginning of a database's id, and the API key may not list the databases",
+        f"Give the whole id, or use a key with the scope {ACCOUNT_READ}",
+    )
     assert not w.posts
 
 
@@ -172,10 +171,9 @@ async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids
 
 @at_desk(databases=BOTH)
 async def test_probe_asks_for_the_whole_id(desk: Desk, w: World) -> None:
-    ended = await desk.types("probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))
-    assert ended.code == 2
-    assert f"Type the id of database {DATABASE} to" in ended.err
-    assert "that is not its id. Nothing was sent." in ended.err
+    (await desk.types("probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))).failed(
+        f"Type the id of database {DATABASE} to", "that is not its id. Nothing was sent.", code=2
+    )
     assert [one.kind for one in w.emulator.journal] == ["me"]
 
 
