@@ -187,50 +187,55 @@ def test_a_restore_acts_once(expected: Any, wanted: dict[str, Any], earlier: dic
     assert decided([attempt(**{"kind": "restore", **earlier})], intent("restore", **wanted)) == expected
 
 
-def test_a_restore_of_the_same_name_in_another_account_is_another_one() -> None:
-    theirs = attempt("restore", -MINUTE, id_="theirs", database_id=OTHER_DATABASE, account="b", result=RESTORED)
-    ours = attempt("restore", account="a", result=RESTORED)
-    wanted = intent("restore", account="a")
-    assert decided([ours, theirs], wanted) == RESUMED, "restored again, since another account has restored since"
-    assert decided([theirs], wanted) == NEW, "refused for what another account does"
-    rotated = intent("restore", account="whole key", carried=frozenset())
-    assert decided([replace(ours, proved=True)], rotated) == DONE, "restored again after the key was rotated"
+LATER = attempt("restore", MINUTE, id_="later", purpose="v2", result=RESTORED, proved=True)
+ELSEWHERE = replace(LATER, database_id=OTHER_DATABASE)
+OF_RESTORE, DONE_UNSAVED = attempt("restore"), attempt("restore", result=RESTORED)
+THEIRS = attempt("restore", -MINUTE, id_="theirs", database_id=OTHER_DATABASE, account="b", result=RESTORED)
+OF_A = replace(DONE_UNSAVED, account="a")
+TWO = [attempt(ago=2 * HOUR, id_="first", result="v1"), attempt(result="v2")]
+SEVERAL: dict[str, tuple[list[Attempt], Intent, tuple[Any, str]]] = {
+    "another account has restored since by this name": ([OF_A, THEIRS], intent("restore", account="a"), RESUMED),
+    "another account alone has restored by this name": ([THEIRS], intent("restore", account="a"), NEW),
+    "the key was rotated since": ([replace(OF_A, proved=True)], intent("restore", account="whole key"), DONE),
+    # Its rows are gone, or its program was about something else since: going back to it restores again.
+    **{
+        f"unsaved, and a later one was done {where}": (there, intent("restore"), expected)
+        for where, there, expected in (
+            ("onto the database", [DONE_UNSAVED, LATER], NEW),
+            ("onto another", [DONE_UNSAVED, ELSEWHERE], NEW),
+            ("onto the database while it is under way", [OF_RESTORE, LATER], IN_THE_WAY),
+            ("onto another while it is under way", [OF_RESTORE, ELSEWHERE], IN_THE_WAY),
+        )
+    },
+    **{
+        f"{what}, and a later one has failed": ([one, replace(LATER, status=Status.FAILED)], intent("restore"), RESUMED)
+        for what, one in (("unsaved", DONE_UNSAVED), ("under way", OF_RESTORE))
+    },
+    "a command has begun another one since onto another database": (
+        [
+            replace(OF_RESTORE, owner=COMMAND),
+            replace(OF_RESTORE, owner=COMMAND, database_id=OTHER_DATABASE, request=LATER.request),
+        ],
+        intent("restore", owner=COMMAND),
+        RESUMED,
+    ),
+    "two unsaved snapshots": (TWO, intent(), RESUMED),
+    "two unsaved snapshots, in another order": (TWO[::-1], intent(), RESUMED),
+}
 
 
-@pytest.mark.parametrize("where", [DATABASE, OTHER_DATABASE], ids=["of the database", "of another one"])
-@pytest.mark.parametrize("done", [True, False])
-def test_an_unsaved_restore_is_not_what_a_later_one_is_followed_by(where: str, *, done: bool) -> None:
-    """Its rows are gone, or its program was about something else since: going back to it restores again."""
-    changes: dict[str, Any] = {"result": RESTORED} if done else {}
-    later = attempt("restore", MINUTE, id_="later", purpose="v2", database_id=where, result=RESTORED, proved=True)
-    expected = NEW if done else IN_THE_WAY
-    assert decided([attempt("restore", **changes), later], intent("restore")) == expected
-    failed = replace(later, status=Status.FAILED)
-    assert decided([attempt("restore", **changes), failed], intent("restore")) == RESUMED
-
-
-def test_a_command_resumes_each_database_for_itself() -> None:
-    later = attempt("restore", MINUTE, id_="later", owner=COMMAND, database_id=OTHER_DATABASE)
-    assert decided([attempt("restore", owner=COMMAND), later], intent("restore", owner=COMMAND)) == RESUMED
-
-
-def test_of_two_unsaved_snapshots_the_last_one_is_handed_out() -> None:
-    there = [attempt(ago=2 * HOUR, id_="first", result="v1"), attempt(result="v2")]
-    assert decided(there, intent()) == RESUMED
-    assert decided(there[::-1], intent()) == RESUMED
+@pytest.mark.parametrize(("there", "wanted", "expected"), SEVERAL.values(), ids=SEVERAL)
+def test_the_right_one_of_several_decides(there: list[Attempt], wanted: Intent, expected: Any) -> None:
+    assert decided(there, wanted) == expected
 
 
 def test_a_new_one_says_what_it_is_for() -> None:
     wanted = intent("restore", fresh=True, previous=START)
     new = decide([], wanted, START + timedelta(microseconds=1999)).attempt
-    assert (new.kind, new.owner, new.database_id, new.purpose, new.source) == ("restore", OURS, DATABASE, "v1", SOURCE)
-    assert (new.status, new.request.answered, new.request.timeout, new.request.previous) == (
-        Status.SENT,
-        NOT_AWAITED,
-        600.0,
-        START,
+    sent = Request(START + timedelta(milliseconds=1), NOT_AWAITED, 600.0, new.request.id, previous=START)
+    assert new == Attempt("restore", OURS, DATABASE, "v1", sent, Status.SENT, SOURCE, fresh=True), (
+        "as a state and the ledger have it"
     )
-    assert new.request.posted_at == START + timedelta(milliseconds=1), "as a state and the ledger can have it"
     assert new.id != decide([], wanted, START).attempt.id
     assert Attempt.from_outputs(new.to_outputs()) == new
 
@@ -257,59 +262,34 @@ def test_the_end_counts_and_not_the_request() -> None:
     assert not one.is_past(START + FOUND_KEPT)
 
 
-@pytest.mark.parametrize(
-    ("answered", "status"),
-    [
-        (NOT_AWAITED, Status.SENT),
-        ("202", Status.ACCEPTED),
-        ("200", Status.ACCEPTED),
-        ("502", Status.LOST),
-        ("no answer", Status.LOST),
-    ],
-)
-def test_how_a_request_was_answered_is_its_status(answered: str, status: Status) -> None:
-    assert unresolved(Request(START, answered, 1.0, "x")) is status
-
-
-def test_the_result_of_one_that_may_still_be_answered_is_not_looked_for() -> None:
+def test_how_a_request_was_answered_is_its_status() -> None:
+    lost, accepted = ("502", "no answer"), ("202", "200")
+    expected = {
+        NOT_AWAITED: Status.SENT,
+        **dict.fromkeys(accepted, Status.ACCEPTED),
+        **dict.fromkeys(lost, Status.LOST),
+    }
+    assert {answered: unresolved(Request(START, answered, 1.0, "x")) for answered in expected} == expected
     sent = attempt(answered=NOT_AWAITED, ago=timedelta(0))
-    assert sent.awaits_answer(START + ANSWER_WITHIN - MINUTE)
+    assert sent.awaits_answer(START + ANSWER_WITHIN - MINUTE), "its result is not looked for"
     assert not sent.awaits_answer(START + ANSWER_WITHIN)
     assert not attempt(ago=timedelta(0)).awaits_answer(START)
 
 
+AT, FOUND = "2026-03-01T11:00:00Z", {"result": VERSION}
+OTHER_REQUEST = Request(START - HOUR, "202", 1.0, "other")
 PROOFS: dict[str, tuple[Proof, dict[str, Any], bool]] = {
-    "its version": (
-        Proof("snapshot", DATABASE, VERSION, requested_at="2026-03-01T11:00:00Z"),
-        {"result": VERSION},
-        True,
-    ),
-    "its version, which another resource has adopted": (
-        Proof("snapshot", DATABASE, VERSION),
-        {"result": VERSION},
-        False,
-    ),
-    "another version": (Proof("snapshot", DATABASE, "old"), {"result": VERSION}, False),
-    "the same of another database": (Proof("snapshot", OTHER_DATABASE, VERSION), {"result": VERSION}, False),
-    "the same of another kind": (Proof("restore", DATABASE, VERSION), {"result": VERSION}, False),
+    "its version": (Proof("snapshot", DATABASE, VERSION, requested_at=AT), FOUND, True),
+    "its version, which another resource has adopted": (Proof("snapshot", DATABASE, VERSION), FOUND, False),
+    "another version": (Proof("snapshot", DATABASE, "old"), FOUND, False),
+    "the same of another database": (Proof("snapshot", OTHER_DATABASE, VERSION), FOUND, False),
+    "the same of another kind": (Proof("restore", DATABASE, VERSION), FOUND, False),
     "nothing yet": (Proof("snapshot", DATABASE), {}, False),
     "its id": (Proof("snapshot", DATABASE, request=Request(START, "202", 1.0, "earlier")), {}, True),
-    "another id": (Proof("snapshot", DATABASE, request=Request(START - HOUR, "202", 1.0, "other")), {}, False),
-    "a version that another ledger's run has found": (
-        Proof("snapshot", DATABASE, VERSION, requested_at="2026-03-01T11:00:00Z"),
-        {},
-        True,
-    ),
-    "a version of another request": (
-        Proof("snapshot", DATABASE, VERSION, requested_at="2026-03-01T11:00:01Z"),
-        {},
-        False,
-    ),
-    "another version of the same second": (
-        Proof("snapshot", DATABASE, "old", requested_at="2026-03-01T11:00:00Z"),
-        {"result": VERSION},
-        False,
-    ),
+    "another id": (Proof("snapshot", DATABASE, request=OTHER_REQUEST), {}, False),
+    "one that another ledger's run has found": (Proof("snapshot", DATABASE, VERSION, requested_at=AT), {}, True),
+    "of another request": (Proof("snapshot", DATABASE, VERSION, requested_at="2026-03-01T11:00:01Z"), {}, False),
+    "another of the same second": (Proof("snapshot", DATABASE, "old", requested_at=AT), FOUND, False),
 }
 
 

@@ -290,7 +290,7 @@ def test_a_folder_that_only_one_may_write_tells_the_other_what_to_do(folder: Pat
 
 def test_resources_of_a_first_run_that_begin_at_once_all_use_the_file(tmp_path: Path) -> None:
     async def play() -> None:
-        for number in range(60):
+        for number in range(30):
             place = SqliteFile(tmp_path / str(number) / "new.ledger")
             async with anyio.create_task_group() as group:
                 for each in range(12):

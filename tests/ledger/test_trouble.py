@@ -129,9 +129,6 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
     assert sent(here) == 1
 
 
-# Proof
-
-
 # The service
 
 
