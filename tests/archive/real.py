@@ -18,11 +18,12 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -30,9 +31,6 @@ from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from tests.support.preloaded import python_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 PIECE = os.urandom(1024 * 1024)

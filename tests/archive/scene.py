@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import FORMAT
+from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
 from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Seen
-from squarecloud_emulator import Fault
+from squarecloud_emulator import Fault, JournalEntry
+from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-
-    from pulumi_snapshots.archive.record import ArchiveRecord
-    from pulumi_snapshots.run.session import Session
-    from squarecloud_emulator import JournalEntry
-    from squarecloud_emulator.service.resources import StoredSnapshot
 
 __all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
 

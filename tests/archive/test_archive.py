@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import anyio
@@ -22,9 +24,11 @@ from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.polling import PINNING
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Seen, StoreTrouble
 from squarecloud_emulator import Fault
@@ -34,13 +38,6 @@ from tests.support.failing import flat
 from tests.support.memory import Memory
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, Row
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
-
-    from pulumi_snapshots.run.session import Session
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 IDENTITY, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
 KEYS = [str(IDENTITY.to_public()), str(OTHER.to_public())]

@@ -9,10 +9,12 @@ import re
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 from urllib.parse import unquote
 
@@ -24,6 +26,7 @@ import pytest
 from pulumi_snapshots.archive import shelf, source, upload
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
@@ -39,12 +42,6 @@ from tests.support.object_stores import ObjectStore, serving
 from tests.support.unreliable import Failure, Request, Unreliable, unreliable
 from tests.support.world import Row
 from tools.engine import Closed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from pulumi_snapshots.archive.record import ArchiveRecord
 
 MIB = 1024**2
 OLD = b"an archive that was there before"

@@ -7,8 +7,8 @@ import resource
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 import pyrage
@@ -21,9 +21,6 @@ from pulumi_snapshots.storage.files import PART, FileStore
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 from tests.support.world import Row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MIB = 1024**2
 OLD = b"an archive that was there before"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -18,9 +19,6 @@ from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.storage import encryption
 from pulumi_snapshots.storage.destination import Destination
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"

@@ -7,9 +7,10 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -22,10 +23,6 @@ from pulumi_snapshots.storage.credentials import MACHINE, access
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.support.identities import Identities, identities
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 Environment = dict[str, str]
 S3, TEMPORARY, BEARER = "s3", "Credential=TEMPORARY/", "Bearer TOKEN"

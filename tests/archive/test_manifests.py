@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import pyrage
@@ -22,7 +24,7 @@ from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.record import ArchiveMemory
+from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved
@@ -37,14 +39,7 @@ from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.scene import Scene, file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, world
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pulumi_snapshots.archive.record import ArchiveRecord
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
 IDENTITY = pyrage.x25519.Identity.generate()
 KEY = str(IDENTITY.to_public())

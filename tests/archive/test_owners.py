@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pyrage
@@ -15,7 +17,7 @@ from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
-from pulumi_snapshots.archive.record import ArchiveMemory
+from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
@@ -30,14 +32,7 @@ from tests.archive.scene import Scene, file_of, holds, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pulumi_snapshots.archive.record import ArchiveRecord
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
 A = "urn:pulumi:prod::shop::squarecloud:index:Archive::a"
 B = "urn:pulumi:prod::shop::squarecloud:index:Archive::b"

@@ -10,12 +10,13 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import anyio
@@ -34,13 +35,8 @@ from tests.cli.typed import Ended
 from tests.support.failing import fails_with
 from tests.support.real_data import content_of, filled, fresh, sql_at
 from tests.support.shelved import IDENTITY, dumped, manifest_of, program, shelve, zipped
-from tools.servers import debian, unpacked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tools.servers import Server
-    from tools.servers import Server as Postgres
+from tools.servers import Server, debian, unpacked
+from tools.servers import Server as Postgres
 
 MONGODUMP = base64.b64decode(
     "H4sIAAAAAAAA/7RTvY7TTBQ98feh3RVNtAUdErpCiMKJYsdxQoSgiECiYSUaJNDKsj1jdkQys4zHYUNwARWvgHgBEM3WlFDzApQU8BhB45CfFasA"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import MagicMock, patch
 
 import anyio
@@ -34,14 +35,7 @@ from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, world
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from pulumi_snapshots.archive.record import ArchiveRecord
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
 STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
 """Histories, tiers, and what restic kept: `python -m bench.restic_oracle --store` writes such a file."""

@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -22,10 +21,7 @@ from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.preloaded import commands_of
 from tests.support.virtual import staged
-from tests.support.world import world
-
-if TYPE_CHECKING:
-    from tests.support.world import World
+from tests.support.world import World, world
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "cli.md").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from datetime import timedelta, timezone
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,15 +13,9 @@ import pytest
 from pulumi_snapshots.cli.terminal.output import zoned
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
-from tests.cli.typed import Desk, Terminal, at_desk
+from tests.cli.typed import Desk, Ended, Terminal, at_desk
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, START, world
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.typed import Ended
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 BOTH = (DATABASE, OTHER_DATABASE)
 SIZE = 5_000_000

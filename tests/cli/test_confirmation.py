@@ -7,15 +7,11 @@ import signal
 from datetime import timedelta
 from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.typed import Desk, Terminal, at_desk
-from tests.support.world import DATABASE, OTHER_DATABASE, START
-
-if TYPE_CHECKING:
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World
 
 SHOP = "c" * 32
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"

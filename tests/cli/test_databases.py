@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +14,7 @@ from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSH
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, START, world
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 BOTH = (DATABASE, OTHER_DATABASE)
 

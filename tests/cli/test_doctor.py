@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -15,13 +16,8 @@ from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, START, world
+from tests.support.world import DATABASE, START, World, world
 from tools.engine import OLDEST_INSTALLED
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
 
 HERE = [Finding("package", "ok", "pulumi-snapshots 1.2.3")]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,13 +15,7 @@ from pulumi_snapshots.run import backend
 from tests.cli.typed import Desk
 from tests.support.ledger_places import Store
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, world
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, World, world
 
 PULUMI = """#!/bin/sh
 case "$*" in

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from tests.cli.typed import Desk
+from tests.cli.typed import Desk, Ended
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, FakeDatabases
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, world
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.cli.typed import Ended
 
 ROWS = "select count(*) from rows where state = 'then' >= 1"
 DAY = 86400.0

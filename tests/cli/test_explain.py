@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from io import StringIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +15,7 @@ from pulumi_snapshots.engine import errors as engine_errors
 from pulumi_snapshots.errors.pages import keep_last, last_error, page_names, pages_about, summary
 from pulumi_snapshots.service import errors
 from tests.cli.typed import Desk, Terminal, at_desk
-from tests.support.world import DATABASE
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, World
 
 
 def test_every_code_of_the_service_and_every_error_is_explained() -> None:

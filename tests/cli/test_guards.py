@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.cli.typed import Desk
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, world
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, World, world
 
 
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")

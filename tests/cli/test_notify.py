@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -13,13 +15,7 @@ import pytest
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, world
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, World, world
 
 CHECKS, NTFY = "https://hc.example/ping/5ec2e7-uuid", "https://ntfy.sh/5ec2e7-topic"
 CREATE = ("create", DATABASE)

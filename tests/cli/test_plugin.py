@@ -7,17 +7,12 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_snapshots.cli.setup.plugin import launcher as launcher_text
 from tests.cli.test_processes import MODULE
 from tests.support.preloaded import python_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 PROJECT = Path(__file__).parents[2]
 

@@ -6,9 +6,10 @@ import itertools
 import json
 import re
 import signal
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -18,16 +19,10 @@ from pulumi_snapshots.probe.facts import FACTS, NEVER
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
-from tests.cli.typed import Desk, Terminal
+from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import Store
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from tests.cli.typed import Ended
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
 LARGE = "c36d0f703ed9627c073fd6e297728343"
 ALL = (DATABASE, OTHER_DATABASE, LARGE)

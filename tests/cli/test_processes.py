@@ -9,19 +9,16 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pulumi_snapshots.errors import pip_install
 from tests.emulator.served import KEY, Served, served
 from tests.support.preloaded import python_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 MODULE = ("-W", "error", "-m", "pulumi_snapshots.cli")

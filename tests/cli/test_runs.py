@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -18,12 +19,7 @@ from tests.support.guarding import Machine
 from tests.support.ledger_places import Store
 from tests.support.memory import Memory
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, world
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,18 +17,11 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
-from tests.cli.typed import Desk, at_desk
+from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, START, world
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from tests.cli.typed import Ended
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 BOTH = (DATABASE, OTHER_DATABASE)
 HOURS = 3600.0

@@ -7,7 +7,7 @@ import re
 import signal
 from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +15,7 @@ from pulumi_snapshots.cli.terminal.output import printable
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, world
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 SNAPSHOT = f"{DATABASE}/{VERSION}"

@@ -7,38 +7,33 @@ import inspect
 import json
 import random
 import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import partial
 from io import StringIO
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 import anyio
 import click
+import httpx
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.service.monitor import Monitor
 from tests.archive.scene import at_once
 from tests.support.virtual import run_virtual
-from tests.support.world import world
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
-
-    import httpx
-
-    from pulumi_snapshots.ledger.place import Place
-    from pulumi_snapshots.run.settings import Settings
-    from tests.support.world import World
+from tests.support.world import World, world
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import anyio
 import bson
@@ -26,9 +26,7 @@ from pulumi_snapshots.databases.database import ENGINES, Database
 from tests.support.asking import SECONDS, Why, ask, asked, mysql_at, unreachable
 from tests.support.real_data import fresh, sql_at
 from tests.support.tls_front import Certificates, tls_front
-
-if TYPE_CHECKING:
-    from tools.servers import Server
+from tools.servers import Server
 
 MULTIPLE = "its result has more than one row"
 READ_ONLY = "Cannot execute statement in a READ ONLY transaction"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -13,12 +13,10 @@ from pulumi_snapshots.drill.drill import DrillFailed, Drilling
 from pulumi_snapshots.drill.inputs import DrillInputs
 from squarecloud_emulator import Damage
 from squarecloud_emulator.data.postgres_store import PostgresStore
+from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.real_data import sql_at
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
-
-if TYPE_CHECKING:
-    from squarecloud_emulator.service.resources import StoredSnapshot
-    from tools.servers import Server
+from tools.servers import Server
 
 SCRATCH = OTHER_DATABASE
 PLENTY = 100_000

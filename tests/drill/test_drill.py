@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 
-from tests.support.drilling import CONNECTION, ROWS, SCRATCH, drill_scene
+from tests.support.drilling import CONNECTION, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
-
-if TYPE_CHECKING:
-    from tests.support.drilling import DrillScene
 
 HOUR, DAY = 3600.0, 86400.0
 FIVE = [{"query": ROWS, "at_least": 5}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -12,13 +12,10 @@ from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.drilled import last_drills
 from pulumi_snapshots.restore.difference import RestoreRules
 from squarecloud_emulator import Fault
-from tests.support.drilling import DRILLER, ROWS, SCRATCH, drill_scene
+from tests.support.drilling import DRILLER, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
-
-if TYPE_CHECKING:
-    from tests.support.drilling import DrillScene
 
 HOUR, DAY = 3600.0, 86400.0
 MOMENTS = {

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 
 from pulumi_snapshots.ledger.drilled import last_drills
 from squarecloud_emulator.service.faults import Fault
-from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, drill_scene
+from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, DrillScene, drill_scene
 from tests.support.virtual import staged, virtual
-
-if TYPE_CHECKING:
-    from tests.support.drilling import DrillScene
 
 DAY = 86400.0
 TRUE = [{"query": "select 1", "equals": 1}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pymongo
@@ -19,14 +19,11 @@ from pulumi_snapshots.service.models import read_certificate
 from squarecloud_emulator.service.faults import Fault
 from tests.cli.test_drill import desk
 from tests.support.asking import ask, mysql_at
-from tests.support.drilling import CONNECTION, SCRATCH, drill_scene
+from tests.support.drilling import CONNECTION, SCRATCH, DrillScene, drill_scene
 from tests.support.real_data import sql_at
 from tests.support.tls_front import Certificates, tls_front
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE
-
-if TYPE_CHECKING:
-    from tests.support.drilling import DrillScene
 
 PASSWORD = "hush-%40/?#:@hush"
 GIVEN: dict[str, Any] = {"connection": None, "password": PASSWORD}

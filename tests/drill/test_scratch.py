@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -17,22 +18,16 @@ from pulumi_snapshots.drill.of_archive import ArchiveNotDrilled, Loaded
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
-from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.calls import Call, Rules
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.archive.scene import at_once
-from tests.support.drilling import CONNECTION, DRILLER, SCRATCH, drill_scene
+from tests.support.drilling import CONNECTION, DRILLER, SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.failing import fails_with
 from tests.support.shelved import shelve, zipped
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OWNER
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pulumi_snapshots.run.calls import Rules
-    from tests.support.drilling import DrillScene
 
 HOUR = 3600.0
 URL = f"https://snapshots.squarecloud.app/databases/account/{SCRATCH}.zip?versionId=v1"

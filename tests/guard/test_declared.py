@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 import pytest
@@ -13,9 +13,6 @@ from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import change_of
 from pulumi_snapshots.properties.durations import parse_duration
 from tests.support.world import DATABASE
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -18,10 +18,7 @@ from tests.support.failing import fails_with
 from tests.support.guarding import Machine
 from tests.support.memory import Memory, Mortal
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
-
-if TYPE_CHECKING:
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
 FIRST, LAST = "update of Server 0", "update of Server 19"
 MINUTE = 60.0

@@ -6,7 +6,7 @@ import ast
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -18,12 +18,9 @@ from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
-from tests.support.restoring import RESTORER, scene
+from tests.support.memory import Memory
+from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.world import DATABASE, OWNER, World
-
-if TYPE_CHECKING:
-    from tests.support.memory import Memory
-    from tests.support.restoring import Scene
 
 UNSAVED = "by an earlier run that may not have saved its state"
 

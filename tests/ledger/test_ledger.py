@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -14,13 +14,11 @@ from pulumi_snapshots.clock import Clock, rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Request, Status
 from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.ledger.place import Document
 
 OURS, OTHER = "shop::dev::ours", "shop::dev::other"
 COMMAND = "squarecloud-snapshots create"

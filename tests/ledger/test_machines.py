@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import anyio
@@ -17,6 +18,7 @@ from pulumi_snapshots.ledger.bucket import PATIENCE
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.once import CLAIM_LASTS
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
@@ -28,11 +30,6 @@ from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import Store
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pulumi_snapshots.run.session import Session
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,18 +16,13 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.errors.pages import page_of
+from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.store import Held
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from pulumi_snapshots.ledger.place import Place
 
 
 @dataclass

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
@@ -17,22 +18,14 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.bucket import CHECKSUM, place_of
-from pulumi_snapshots.ledger.place import destination_of
+from pulumi_snapshots.ledger.place import Place, destination_of
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.store import Overtaken
 from tests.ledger.racing import count
-from tests.support.object_stores import serving
+from tests.support.object_stores import ObjectStore, serving
 from tests.support.preloaded import python_of
-from tests.support.unreliable import Forwarder, served, unreliable
+from tests.support.unreliable import Failure, Forwarder, Request, Unreliable, served, unreliable
 from tools.engine import Closed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from pulumi_snapshots.ledger.place import Place
-    from tests.support.object_stores import ObjectStore
-    from tests.support.unreliable import Failure, Request, Unreliable
 
 TIMES = 15
 

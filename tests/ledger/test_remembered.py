@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -16,15 +16,11 @@ from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.ledger.play import UNSAVED, accepted, back, given, of, play
-from tests.support.drilling import SCRATCH, drill_scene
+from tests.support.drilling import SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack
-from tests.support.restoring import RESTORER, scene
+from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
-
-if TYPE_CHECKING:
-    from tests.support.drilling import DrillScene
-    from tests.support.restoring import Scene
 
 HOUR, DAY = 3600, 86400
 STORIES = {

@@ -8,10 +8,11 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -19,15 +20,11 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.bucket import place_of
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from tests.ledger.racing import count
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pulumi_snapshots.ledger.place import Document
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import anyio
@@ -16,20 +17,16 @@ import pytest
 from pulumi_snapshots.errors import LedgerUnavailable, NothingSent
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OWNER, Row, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pulumi_snapshots.run.calls import Rules
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HOUR = 3600.0
 RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}

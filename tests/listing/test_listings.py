@@ -5,19 +5,17 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import ListingBlocked
 from squarecloud_emulator import Fault
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.run.session import Session
 
 MINUTE = 60.0
 

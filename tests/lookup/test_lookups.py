@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,22 +15,17 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import CannotTell, Next, NoSuchSnapshot, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
-from pulumi_snapshots.lookup.results import LatestQuery, SnapshotQuery
+from pulumi_snapshots.lookup.results import LatestQuery, SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import get
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.support.failing import fails_with
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from pulumi_snapshots.lookup.results import SnapshotInfo
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HOUR, DAY = 3600.0, 86400.0
 BOTH = (DATABASE, OTHER_DATABASE)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,6 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from tests.support.world import DATABASE, OTHER_DATABASE, START
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}
 RECORD = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", "2026-03-01T12:01:30Z")

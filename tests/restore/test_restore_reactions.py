@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from pulumi_snapshots.restore.record import RestoreRecord
 from squarecloud_emulator import Fault
 from tests.support.reactions import Reaction, Scenario, Table
 from tests.support.restoring import RestoreEnding, Scene, milliseconds, says, scene
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.restore.record import RestoreRecord
 
 TABLE = Table(Path(__file__).with_name("reactions.md"))
 event = TABLE.event

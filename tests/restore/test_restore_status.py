@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -11,12 +11,9 @@ import pytest
 from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
 from squarecloud_emulator import Fault
 from tests.ledger.play import play
-from tests.support.restoring import says, scene
+from tests.support.restoring import Scene, says, scene
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
-
-if TYPE_CHECKING:
-    from tests.support.restoring import Scene
 
 HOUR, DAY = 3600.0, 86400.0
 

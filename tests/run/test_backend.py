@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,7 @@ from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.settings import Settings, SettingsError
 from pulumi_snapshots.storage.credentials import access
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, world
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
 BACKEND = {"squarecloud:sharedState": "backend"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import pytest
@@ -17,12 +17,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.restoring import knows_time
 from tests.support.virtual import staged, virtual
-from tests.support.world import Row, ledger_of, world
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
-    from tests.support.world import Ending, World
+from tests.support.world import Ending, Row, World, ledger_of, world
 
 FLEET = tuple(f"{number:032x}" for number in range(50))
 BLOCK = 1800.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.service.errors import Blocked
@@ -17,11 +18,6 @@ from pulumi_snapshots.service.limits import CREATE, READ, SNAPSHOT_PER_ACCOUNT
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pulumi_snapshots.run.session import Session
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import httpcore
@@ -12,9 +13,6 @@ import pytest
 
 from pulumi_snapshots.service.download import READ_SIZE, open_download
 from tests.support.virtual import virtual
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 BODY = b"data"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)

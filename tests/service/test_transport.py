@@ -8,12 +8,13 @@ import json
 import socket
 import ssl
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -33,9 +34,6 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.service.transport import Answer, Transport
 from tests.support.virtual import virtual
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
 
 KEY = "sq-" + "k3y" * 30
 API = "https://api.example/v2"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -17,9 +18,6 @@ from squarecloud_emulator import Fault
 from tests.support.reactions import Reaction, Scenario, Table
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TABLE = Table(Path(__file__).parents[2] / "docs" / "answers.md", Path(__file__).with_name("rarer_reactions.md"))
 event = TABLE.event

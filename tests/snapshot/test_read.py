@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,13 +15,11 @@ from pulumi_snapshots.errors import NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.read import get
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.support.clocks import set_clock
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, START, Ending, World, world
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 UNREADABLE_ENTRY = '{"status": "success", "response": [{"name": "x", "size": 1}]}'

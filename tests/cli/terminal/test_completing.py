@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -20,12 +22,6 @@ from squarecloud_emulator import EmulatorSettings as Service
 from tests.cli.typed import Desk
 from tests.support.wire import EmulatorTransport
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import httpx
 
 OLD, NEW, OTHERS = (f"45e{letter}0b49-9af6-445e-a55c-abd7ec5278b2" for letter in "cde")
 

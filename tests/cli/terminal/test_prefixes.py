@@ -5,19 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from pulumi_snapshots.lookup.prefix import is_part_of_version
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from tests.cli.typed import Desk, Terminal, at_desk
-from tests.support.world import DATABASE, OTHER_DATABASE, START
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.support.world import World
+from tests.support.world import DATABASE, OTHER_DATABASE, START, World
 
 BOTH = (DATABASE, OTHER_DATABASE)
 SIBLING = f"a14c{'0' * 28}"
