@@ -79,7 +79,7 @@ class Source:
         self._listener.progress("looking up its download URL")
         session, which = self._session, (self._database_id, self._version_id)
         member, patience = Member(session.fleet, self._listener), self._inputs.timeout
-        way = (session.complete_listings, session.poll_plan, *which, member.waits)
+        way = (session.poll_plan, *which, member.waits)
         entry, by = await wait_for_version(*way, patience=patience, created=self.created)
         if entry is None or not await self._use(session, entry):
             happened, then = not_listed(*which, by)

@@ -14,34 +14,28 @@ from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import is_nonsense
+from pulumi_snapshots.clock import Clock, is_nonsense
 from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.listing.databases import Databases
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
-from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
-from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings
+from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT, Client
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Listing
 
 T = TypeVar("T")
-Entries = dict[str, "ListedSnapshot"]
+Entries = dict[str, ListedSnapshot]
 """Entries by version."""
 
 
-class CompleteListings:
-    """Gets complete lists, or raises an error that says why there is none.
+class CompleteListings(Listings):
+    """Gets complete lists, or raises a `CannotTell` if what the service lists may be incomplete.
 
-    In all methods `since` is in monotonic seconds: a page that was requested then or later is used again. `origin` is
-    `manual`, `automatic`, or None for both; `unlisted` whether a snapshot that a run has found may stand for its entry. All
-    methods raise `CannotTell` if what the service lists may be incomplete, and a `SquareCloudError` if there is no answer.
+    `origin` is `manual`, `automatic`, or None for both; `unlisted` whether a snapshot that a run has found may stand for its entry.
     """
 
-    def __init__(self, listings: Listings, databases: Databases, ledger: Ledger, *, requests_per_minute: int) -> None:
-        self._listings = listings
-        self._databases = databases
-        self._ledger = ledger
-        self._budget = requests_per_minute
+    def __init__(self, client: Client, clock: Clock, ledger: Ledger, *, requests_per_minute: int) -> None:
+        super().__init__(client, clock)
+        self._ledger, self._budget = ledger, requests_per_minute
 
     async def found_lately(self, database_id: str | None = None, origin: str | None = None) -> list[Attempt]:
         """Which requests have found a version so lately that an old page may lack it; all of them are manual.
@@ -68,23 +62,21 @@ class CompleteListings:
 
         The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
         """
-        return max(since, self._listings.clock.monotonic() - min(map(self._age, lacking)))
+        return max(since, self.clock.monotonic() - min(map(self._age, lacking)))
 
     async def of_database(
         self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> Entries:
         """Get all snapshots of one database."""
-        listings = self._listings
-        page = await listings.page(database_id, since, patience=BRIEF)
+        page = await self.page(database_id, since, patience=BRIEF)
         if not page.shows_all:
-            page = await listings.own_page(database_id, since, patience=BRIEF)
-        entries = _complete(page)
-        lacking = await self.found_lately(database_id, origin)
-        for page_of in (None, listings.own_page, listings.account_page):
-            if lacking and page_of is not None:
-                renewed = await page_of(database_id, self._renewed(since, lacking), patience=BRIEF)
-                entries = (_complete(renewed) if renewed else {}) | entries
-            lacking = [each for each in lacking if each.result not in entries]
+            page = await self.own_page(database_id, since, patience=BRIEF)
+        entries = _by_version(page.entries, page.listing)
+        lacking = [each for each in await self.found_lately(database_id, origin) if each.result not in entries]
+        for page_of in (self.own_page, self.account_page):
+            if lacking and (renewed := await page_of(database_id, self._renewed(since, lacking), patience=BRIEF)):
+                entries = _by_version(renewed.entries, renewed.listing) | entries
+                lacking = [each for each in lacking if each.result not in entries]
         if lacking and not unlisted:
             raise _old_page(lacking[-1])
         return entries | {each.result or "": entry_of(each) for each in lacking}
@@ -92,38 +84,41 @@ class CompleteListings:
     async def of_account(
         self, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> dict[str, Entries]:
-        """Get all snapshots of each database of the account."""
-        listing = await self._listings.account_listing(since, patience=BRIEF)
+        """Get all snapshots of each database of the account, by a listing of each if plan or key do not allow the account's."""
+        ask = partial(self.of_database, since=since, origin=origin, unlisted=unlisted)
+        listing = await self.account_listing(since, patience=BRIEF)
         if listing is None:
-            ask = partial(self.of_database, since=since, origin=origin, unlisted=unlisted)
-            return await self._of_each_database(ask, since)
+            ids = [each.id for each in await self.databases(since)]
+            if len(ids) + 2 > self._budget:  # two were used already: the refused listing and the account
+                raise CannotTell(
+                    f"{self.account_refusal} A listing for each of its {len(ids)} databases takes more than the "
+                    f"{self._budget} requests of a minute",
+                    then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
+                )
+            return dict(zip(ids, await ask_all([partial(ask, each) for each in ids]), strict=True))
         of_each = by_database(listing)
         found = await self.found_lately(origin=origin)
         if lacking := [each for each in found if each.result not in of_each.get(each.database_id, {})]:
-            renewed = await self._listings.account_listing(self._renewed(since, lacking), patience=BRIEF)
+            renewed = await self.account_listing(self._renewed(since, lacking), patience=BRIEF)
             of_each = by_database(renewed or listing)
         for one in {each.database_id for each in lacking}:
-            of_each[one] = await self.of_database(one, since, origin=origin, unlisted=unlisted) | of_each.get(one, {})
+            of_each[one] = await ask(one) | of_each.get(one, {})
         return of_each
 
     async def databases(self, since: float) -> list[AccountDatabase]:
         """Get the databases of the account, in the service's order."""
-        account = await self._databases.account(since, patience=BRIEF)
+        account = await self.account(since, patience=BRIEF)
         if account.unreadable:
             raise CannotTell(
-                f"{account.unreadable} of {account.unreadable + len(account.databases)} entries of the service's list of the "
-                "account's databases are unreadable",
+                f"{account.unreadable} of {account.listed} entries of the service's list of the account's databases are unreadable",
                 then=[Next(Step.LOOK_UP_DATABASE)],
             )
-        return list(account.databases)
+        return account.databases
 
     async def listed_by(self, database_id: str, version_id: str, created: datetime | None = None) -> datetime | None:
         """When every page must show a snapshot that no page shows yet; None if that time is over, or not known.
 
-        Args:
-            database_id: the snapshot's database.
-            version_id: its version.
-            created: when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
+        `created` is when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
         """
         ages = [self._age(each) for each in await self.found_lately(database_id) if each.result == version_id]
         if created is not None and not is_nonsense(created):
@@ -131,19 +126,7 @@ class CompleteListings:
             ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
         # It exists by now: a time in the future is that of a clock that was set back.
         left = [end for age in ages if (end := SERVICE_CACHE - max(0.0, age)) > 0]
-        return self._listings.clock.utc() + timedelta(seconds=min(left)) if left else None
-
-    async def _of_each_database(self, ask: Callable[[str], Awaitable[Entries]], since: float) -> dict[str, Entries]:
-        """Get one listing for each database, if plan or key do not allow the account's listing."""
-        databases = await self.databases(since)
-        if len(databases) + 2 > self._budget:  # two were used already: the refused listing and the account
-            raise CannotTell(
-                f"{self._listings.account_refusal} A listing for each of its {len(databases)} databases takes more than the "
-                f"{self._budget} requests of a minute",
-                then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
-            )
-        listed = await ask_all([partial(ask, each.id) for each in databases])
-        return {each.id: entries for each, entries in zip(databases, listed, strict=True)}
+        return self.clock.utc() + timedelta(seconds=min(left)) if left else None
 
 
 def entry_of(found: Attempt) -> ListedSnapshot:
@@ -168,42 +151,32 @@ def by_database(listing: Listing) -> dict[str, Entries]:
     Raises:
         CannotTell: the listing may be incomplete, or an entry may belong to any database.
     """
-    of_each: dict[str, Entries] = {}
-    for database_id, entries in _readable(listing, "of the account").of_each.items():
-        if database_id is None:
-            raise CannotTell(
-                f"the service's listing of the account does not say whose snapshot {entries[0].version} is",
-                then=[Next(Step.GIVE_DATABASE)],
-            )
-        of_each[database_id] = _by_version(entries)
-    return of_each
-
-
-def _complete(page: Page) -> Entries:
-    _readable(page.listing, "of the database" if page.is_own else "of the account")
-    return _by_version(page.entries)
-
-
-def _readable(listing: Listing, whose: str) -> Listing:
-    if listing.unreadable:
+    _check(listing)
+    if unknown := listing.of_each.get(None):
         raise CannotTell(
-            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing {whose} are "
-            "unreadable, so it may be incomplete",
-            then=[Next(Step.OPEN_VERSION)],
+            f"the service's listing of the account does not say whose snapshot {unknown[0].version} is",
+            then=[Next(Step.GIVE_DATABASE)],
         )
-    return listing
+    return {database_id or "": _by_version(entries, listing) for database_id, entries in listing.of_each.items()}
 
 
-def _by_version(entries: Iterable[ListedSnapshot]) -> Entries:
+def _by_version(entries: Iterable[ListedSnapshot], listing: Listing) -> Entries:
+    _check(listing)
     return {entry.version or "": entry for entry in entries}
 
 
-def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
-    """Sort entries by time, newest first.
+def _check(listing: Listing) -> None:
+    """Raise CannotTell if a listing may have more entries."""
+    if listing.unreadable:
+        raise CannotTell(
+            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing are "
+            "unreadable, so it may be incomplete",
+            then=[Next(Step.OPEN_VERSION)],
+        )
 
-    Raises:
-        CannotTell: an entry has no time.
-    """
+
+def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
+    """Sort entries by time, newest first; CannotTell if one has no time."""
     return sorted(entries, key=time_of, reverse=True)
 
 
@@ -220,18 +193,16 @@ def time_of(entry: ListedSnapshot) -> datetime:
 async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
     """Ask all questions at once; the first failure cancels the others and is raised."""
     answers: dict[int, T] = {}
-    failures: list[Exception] = []
 
     async def ask(number: int, question: Callable[[], Awaitable[T]]) -> None:
-        try:
-            answers[number] = await question()
-        except (SquareCloudError, CannotTell) as failure:  # a task group would wrap it
-            failures.append(failure)
-            group.cancel_scope.cancel()
+        answers[number] = await question()
 
-    async with anyio.create_task_group() as group:
-        for numbered in enumerate(questions):
-            group.start_soon(ask, *numbered)
-    if failures:
-        raise failures[0]
-    return [answers[number] for number in sorted(answers)]
+    try:
+        async with anyio.create_task_group() as group:
+            for numbered in enumerate(questions):
+                group.start_soon(ask, *numbered)
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+    else:
+        return [answers[number] for number in sorted(answers)]
+    raise failure

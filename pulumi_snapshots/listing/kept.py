@@ -40,13 +40,10 @@ class Kept(BaseModel):
 
 
 class KeptPages:
-    """The newest pages of the account, shared by the commands of one machine.
+    """The newest pages of the account, shared by the commands of one machine, in a file.
 
-    A file that cannot be read counts as empty, and what cannot be written is not kept. If two commands end at the same moment,
-    the pages of one may be lost.
-
-    Args:
-        path: the file that holds them; without one, or with a relative one, nothing is kept.
+    One that cannot be read counts as empty, and what cannot be written is not kept; without a path, or with a relative one,
+    nothing is. If two commands end at the same moment, the pages of one may be lost.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -73,14 +70,12 @@ class KeptPages:
 
     def _write(self, **changes: Any) -> bool:
         """Replace a part of the file; returns whether it could be written."""
-        if self._path is None:
-            return False
         content = self.read().model_copy(update=changes)
         secret = {"snapshots": {"__all__": {"__all__": SECRET}}}
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with written_whole(self._path) as file:
-                file.write(content.model_dump_json(exclude=secret, exclude_defaults=True).encode())
-        except OSError:
-            return False
-        return True
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with written_whole(self._path) as file:
+                    file.write(content.model_dump_json(exclude=secret, exclude_defaults=True).encode())
+                return True
+        return False

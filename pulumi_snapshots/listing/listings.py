@@ -1,19 +1,22 @@
-"""The fetched listings of a process: one request serves all callers."""
+"""What the service answers about the account, fetched once for all callers of a process."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.listing.newest import Newest
-from pulumi_snapshots.service.client import BRIEF, PATIENT, Client, Patience
-from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError
-from pulumi_snapshots.service.models import ListedSnapshot, Listing
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
+from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
+from pulumi_snapshots.service.models import Account, AccountDatabase, DatabaseStatus, ListedSnapshot, Listing
 
+T = TypeVar("T")
 GATHER = 0.2
 """Seconds that a read waits for the other reads of its run."""
 READS_SHARE = 60.0
@@ -26,18 +29,14 @@ SERVICE_CACHE = 30 * 60.0
 """Seconds for which the service may serve the same page."""
 CLOCK_ROOM = 60.0
 """Seconds by which the clocks of the service's parts may differ."""
-ACCOUNT = "GET /users/snapshots"
+FAILURE_LASTS, TOO_LONG = 60.0, 5.0
+"""Seconds for which a failure may serve later callers, too; and after which a request that is given up counts as failed."""
+ACCOUNT, ACCOUNT_LISTING = "GET /users/me", "GET /users/snapshots"
 
 
 @dataclass(frozen=True)
 class Page:
-    """The part of a listing about one database.
-
-    Attributes:
-        entries: the database's snapshots.
-        listing: the listing that contains them.
-        is_own: whether that is the database's own, not the account's.
-    """
+    """The part of a listing about one database; `is_own` if that is the database's own, not the account's."""
 
     entries: tuple[ListedSnapshot, ...]
     listing: Listing
@@ -65,24 +64,33 @@ class Page:
         return next((entry for entry in self.entries if entry.version == version_id), None)
 
 
+@dataclass(eq=False)
+class _Asked:
+    """The newest answer to a request, and a failure since; times in monotonic seconds."""
+
+    answer: Any = None
+    at: float = -math.inf
+    failure: SquareCloudError | None = None
+    failed_at: float = -math.inf
+    patience: Patience = ONCE
+    asking: anyio.Lock = field(default_factory=anyio.Lock)
+
+
 class Listings:
-    """Fetches listings for a whole process.
+    """Fetches listings, and what else the service says of the account.
 
     Each database has its own listing, and the account has one; the service caches each of them apart. In all methods `since`
-    is in monotonic seconds: a page that was requested then or later is used again, without a request. All that fetch raise a
-    `SquareCloudError` if there is no listing.
+    is in monotonic seconds: what was requested then or later is used again, without a request. All that fetch raise a
+    `SquareCloudError` if there is no answer, or if it is unreadable.
 
     Attributes:
-        client: sends the requests.
-        clock: the time.
         changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.changed = anyio.Event()
-        self.client = client
-        self.clock = clock
-        self._newest = Newest(clock, self.announce_change)
+        self.client, self.clock = client, clock
+        self._asked = defaultdict[str, _Asked](_Asked)
         self._requested_alone: dict[str, float] = {}
         self._reading = 0
         self._refusal: SquareCloudError | None = None
@@ -93,10 +101,67 @@ class Listings:
         self.changed.set()
         self.changed = anyio.Event()
 
+    async def _newest(self, request: str, since: float, ask: Callable[..., Awaitable[T]], patience: Patience) -> T:
+        """The newest answer to a request; `ask` the client now, with this patience, unless that was done at `since` or later.
+
+        A request that failed, or was given up because the service takes too long, also serves all callers that are as patient.
+        Otherwise each of hundreds of reads would wait for a service that is down.
+        """
+        asked = self._asked[request]
+        async with asked.asking:
+            if asked.answer is not None and asked.at >= since:
+                known: T = asked.answer
+                return known
+            began, failure = self.clock.monotonic(), asked.failure
+            if failure and asked.failed_at >= max(since, began - FAILURE_LASTS) and asked.patience == patience:
+                raise failure.with_traceback(None)
+            asked.failure, asked.patience = None, patience
+            try:
+                answer = asked.answer = await ask(patience=patience)
+            except SquareCloudError as error:
+                asked.failure = error if error.passing else None
+                raise
+            except anyio.get_cancelled_exc_class():
+                asked.failure = Unavailable(request) if self.clock.monotonic() - began >= TOO_LONG else None
+                raise
+            finally:
+                asked.failed_at = self.clock.monotonic()
+            asked.at = answer.sent_at if isinstance(answer, Listing) else began  # it may have waited for its slot
+        if isinstance(answer, Listing):
+            self.announce_change()
+        return answer
+
+    def _known(self, request: str, since: float = -math.inf) -> Any:
+        """The newest answer to a request; None without one that was requested at `since` or later."""
+        asked = self._asked[request]
+        return asked.answer if asked.at >= since else None
+
+    # Databases ---------------------------------------------------------------------------------------------------------
+
+    async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
+        """Get the account, with all its databases."""
+        return await self._newest(ACCOUNT, since, self.client.account, patience)
+
+    async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
+        """Get one database, from the account if that was requested at `since` or later."""
+        account: Account | None = self._known(ACCOUNT, since)
+        for database in account.databases if account else ():
+            if database.id == database_id:
+                return database
+        ask = partial(self.client.database, database_id)
+        return await self._newest(f"GET /databases/{database_id}", since, ask, patience)
+
+    async def database_status(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> DatabaseStatus:
+        """Get whether a database is running, and since when."""
+        ask = partial(self.client.database_status, database_id)
+        return await self._newest(f"GET /databases/{database_id}/status", since, ask, patience)
+
+    # Listings ----------------------------------------------------------------------------------------------------------
+
     async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get the database's own listing."""
         ask = partial(self.client.list_snapshots, database_id)
-        return _own(await self._newest.get(_request(database_id), since, ask, patience))
+        return _own(await self._newest(_request(database_id), since, ask, patience))
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
         """Get the account's listing; None if plan or key do not allow it, or while the service blocks it.
@@ -113,7 +178,7 @@ class Listings:
         if self.account_refusal is not None:
             return None
         try:
-            return await self._newest.get(ACCOUNT, since, ask, patience)
+            return await self._newest(ACCOUNT_LISTING, since, ask, patience)
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
@@ -136,12 +201,11 @@ class Listings:
     @property
     def account_requested_at(self) -> float:
         """When the account's page was last requested (monotonic seconds)."""
-        account: Listing | None = self._newest.known(ACCOUNT)
-        return -math.inf if account is None else account.sent_at
+        return self._asked[ACCOUNT_LISTING].at
 
     def known_pages(self, database_id: str, since: float) -> list[Page]:
         """The newest pages, the database's own first, that were requested at `since` or later. Sends no request."""
-        own, account = self._newest.known(_request(database_id), since), self._newest.known(ACCOUNT, since)
+        own, account = self._known(_request(database_id), since), self._known(ACCOUNT_LISTING, since)
         return [*([_own(own)] if own else []), *([_of_account(account, database_id)] if account else [])]
 
     def may_be_old(self, database_id: str, since: float) -> bool:

@@ -1,9 +1,4 @@
-"""Finding the entry of a listing that a POST started, by its time. Sends no request.
-
-What is known besides: `finished` is when a 200 came, since the snapshot was complete by then; `excluded` are versions of other
-requests; `behind` whether the POST was refused before, since another snapshot of the database was running. Times are by the
-service's clock.
-"""
+"""Finding the entry of a listing that a POST started, by its time, which is by the service's clock. Sends no request."""
 
 from __future__ import annotations
 
@@ -63,7 +58,11 @@ def may_be_ours(
     *,
     behind: bool = False,
 ) -> list[ListedSnapshot]:
-    """Find the entries that speak against a failure: manual, of no other request, and not too early or too late, if they have a time."""
+    """Find the entries that speak against a failure: manual, of no other request, and not too early or too late, if they have a time.
+
+    What is known besides: `excluded` are versions of other requests, `finished` is when a 200 came, since the snapshot was complete
+    by then, and `behind` whether the POST was refused before, since another snapshot of the database was running.
+    """
     posted, skew = request.posted_at, SKEW_BEHIND if behind else SKEW
     latest = posted + (request.longest if request.accepted else LATE) if finished is None else finished + skew
     return [
@@ -76,18 +75,11 @@ def may_be_ours(
 
 
 def earliest(candidates: Iterable[ListedSnapshot]) -> ListedSnapshot | None:
-    """Find ours, the earliest of those that may be it and have a time.
-
-    Raises:
-        AmbiguousSnapshot: another entry is so close to it that either could be the snapshot.
-    """
+    """Find ours, the earliest of those that may be it and have a time; AmbiguousSnapshot if another one is as likely by its time."""
     dated = sorted(((each.modified, each) for each in candidates if each.modified), key=lambda each: each[0])
-    if not dated:
-        return None
-    (modified, ours), *others = dated
-    if others and others[0][0] - modified < CREATE_COOLDOWN:
-        raise AmbiguousSnapshot((ours, others[0][1]))
-    return ours
+    if len(dated) > 1 and dated[1][0] - dated[0][0] < CREATE_COOLDOWN:
+        raise AmbiguousSnapshot((dated[0][1], dated[1][1]))
+    return dated[0][1] if dated else None
 
 
 def proves_failure(page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]) -> bool:

@@ -18,7 +18,7 @@ import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.complete import CompleteListings
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
@@ -43,43 +43,29 @@ class Poll(NamedTuple):
 
 @dataclass(eq=False)
 class Pending:
-    """A pending snapshot and the polls of its database's own page.
+    """A pending snapshot and the polls of its database's own page."""
 
-    Attributes:
-        began: when this run began to poll.
-        answered: when the wait for it began, in this run or an earlier one.
-        first_at: when it should be listed; then it is polled by itself, whatever is known of others.
-        in_turn: whether both pages are polled in turn, since the own page is likely an old one, or the snapshot a quick one.
-        own_tried: when the last poll ended.
-        own_since: when the page was last certainly a new one.
-    """
-
-    began: float
-    answered: float
-    first_at: float | None = None
-    in_turn: bool = False
-    own_tried: float = NEVER
-    own_since: float = NEVER
+    began: float  # when this run began to poll
+    answered: float  # when the wait for it began, in this run or an earlier one
+    first_at: float | None  # when it should be listed; then it is polled by itself, whatever is known of others
+    in_turn: bool  # whether both pages are polled in turn, since the own one is likely old, or the snapshot a quick one
+    own_tried: float = NEVER  # when the last poll ended
+    own_since: float = NEVER  # when the page was last certainly a new one
 
 
 class PollPlan:
-    """Plans the polls of a process.
+    """Plans the polls of a process: the first one `first_after` seconds from an answer, and then one `every` so many.
 
-    Args:
-        listings: fetches the listings.
-        first_after: seconds from an answer to the first poll.
-        every: seconds between two polls.
-        ends: whether a new snapshot ends the caching of a page; None if that is not known.
-
-    Attributes:
-        account_tried: when the last poll of the account's page ended, or the current one began.
+    `ends` says whether a new snapshot ends the caching of a page; None if that is not known.
     """
 
-    def __init__(self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None) -> None:
+    def __init__(
+        self, listings: CompleteListings, *, first_after: float, every: float, ends: bool | None = None
+    ) -> None:
         self.listings, self.clock = listings, listings.clock
         self.first_after, self.every = first_after, every
         self.first_alone = min(first_after, every) if ends else first_after
-        self.account_tried = NEVER
+        self.account_tried = NEVER  # when the last poll of the account's page ended, or the current one began
         self._ends = ends
         self._most = 0
         self._all: list[Pending | None] = []  # None for a POST that is to come
@@ -194,10 +180,10 @@ async def until_listed(  # noqa: PLR0913  what is known of it
         AmbiguousSnapshot: raised by `find`.
     """
     listings, clock, began = plan.listings, plan.clock, plan.clock.monotonic()
-    pending = Pending(began, began - age, None if first_after is None else began + first_after)
     lost = "" if request is None or request.accepted else request.answered
     # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
-    pending.in_turn = first_after is not None or bool(lost) or listings.may_be_old(database_id, pending.answered)
+    in_turn = first_after is not None or bool(lost) or listings.may_be_old(database_id, began - age)
+    pending = Pending(began, began - age, None if first_after is None else began + first_after, in_turn)
     state, until = "listing is old" if request is None else STATES.get(request.answered, "answer lost"), None
     if request is None and shown_by < math.inf:
         until = clock.utc() + timedelta(seconds=shown_by)
@@ -230,7 +216,6 @@ async def until_listed(  # noqa: PLR0913  what is known of it
 
 
 async def wait_for_version(  # noqa: PLR0913  what is known of it
-    complete: CompleteListings,
     plan: PollPlan,
     database_id: str,
     version_id: str,
@@ -241,7 +226,7 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
 ) -> tuple[ListedSnapshot | None, datetime | None]:
     """Find the entry of a snapshot, and wait for it if the listings are too old to show it, unless that takes more than `patience`.
 
-    `complete` knows what runs have found lately; `created` is when it was taken, by the service's clock, if that is known.
+    `created` is when it was taken, by the service's clock, if that is known.
 
     Returns:
         The entry, or None; and when every listing must show one that was not waited for, UTC, if that is known.
@@ -250,7 +235,7 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
         SquareCloudError: a request was refused, and will be refused again; or the wait has ended while requests failed.
     """
     entry = await plan.listings.find_version(database_id, version_id)
-    listed_by = None if entry else await complete.listed_by(database_id, version_id, created)
+    listed_by = None if entry else await plan.listings.listed_by(database_id, version_id, created)
     left = math.inf if listed_by is None else (listed_by - plan.clock.utc()).total_seconds()
     if entry is not None or left >= patience:
         return entry, listed_by

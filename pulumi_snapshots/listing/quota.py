@@ -9,7 +9,6 @@ import anyio
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import Listings
 from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError
@@ -27,28 +26,22 @@ def allowance_of(plan_memory: int) -> int:
     return plan_memory // MEMORY_PER_PAIR * 2
 
 
-async def explain_quota(error: QuotaUsedUp, database_id: str, databases: Databases, listings: Listings) -> None:
+async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings) -> None:
     """Tell the allowance, the next steps, and when a slot frees, as far as the service says: asked once for all that are refused."""
-
-    def add(sentence: str) -> None:
-        if sentence not in str(
-            error.happened
-        ):  # as in the error of a request that was kept back because of an earlier one
-            error.happened = f"{error.happened}. {sentence}"
-
-    since = listings.recent
+    since, told = listings.recent, [error.meaning]
     # An interrupt comes just when a user reads of the quota. The error must come through whatever else fails.
     with anyio.move_on_after(HINT_PATIENCE, shield=True), suppress(SquareCloudError):
-        memory = (await databases.account(since, patience=ONCE)).plan_memory or 0
+        memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
-            add(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours")
+            told.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours")
+            error.happened = ". ".join(told)
         listing = await listings.account_listing(since, patience=ONCE)
         if listing is None:
             listing = (await listings.own_page(database_id, since, patience=ONCE)).listing
-        times = counted(listing, listings.client.service_clock.now())
-        error.frees = slot_frees(times, allowance_of(memory))
+        error.frees = slot_frees(counted(listing, listings.client.service_clock.now()), allowance_of(memory))
         if error.frees:
-            add(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}")
+            told.append(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}")
+            error.happened = ". ".join(told)
             when = f"at about {to_the_second(error.frees)}"
             error.then = (Next(Step.WAIT_FOR_SLOT, when=when), Next(Step.USE_LARGER_PLAN))
 

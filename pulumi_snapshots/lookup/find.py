@@ -65,7 +65,7 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
 
 async def find_url(session: Session, query: UrlQuery, since: float) -> str:
     """The download URL of one snapshot; an error if the service does not list it."""
-    entry = (await session.complete_listings.of_database(query.database_id, since)).get(query.version_id)
+    entry = (await session.listings.of_database(query.database_id, since)).get(query.version_id)
     url = (await describe(session, query.database_id, entry)).download_url if entry is not None else None
     if url is None:
         raise Explained(f"database {query.database_id} has no snapshot {query.version_id} to download")
@@ -74,7 +74,7 @@ async def find_url(session: Session, query: UrlQuery, since: float) -> str:
 
 async def find_database(session: Session, database_id: str, since: float) -> DatabaseInfo:
     """One database, and whether it runs."""
-    database = await session.databases.database(database_id, since, patience=BRIEF)
+    database = await session.listings.database(database_id, since, patience=BRIEF)
     if database.id != database_id:
         raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}")
     return await _with_status(session, database, since)
@@ -84,7 +84,7 @@ async def find_databases(
     session: Session, since: float, *, tell: Callable[[str], None] = lambda _: None
 ) -> list[DatabaseInfo]:
     """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes."""
-    databases = await session.complete_listings.databases(since)
+    databases = await session.listings.databases(since)
     budget = session.settings.own_requests
     if len(databases) >= budget:
         count, minutes = len(databases), len(databases) // budget + 1
@@ -112,7 +112,7 @@ async def _fitting(
     session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
 ) -> list[tuple[str, ListedSnapshot]]:
     """Each entry that fits, with the id of its database."""
-    listings, wanted = session.complete_listings, query.database_id
+    listings, wanted = session.listings, query.database_id
     if of_each is None and wanted is not None:
         of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
     elif of_each is None:
@@ -133,7 +133,7 @@ async def _fitting(
 async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
     if database.name is None or database.type is None:
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
-    status = await session.databases.status(database.id, since, patience=BRIEF)
+    status = await session.listings.database_status(database.id, since, patience=BRIEF)
     return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, status.running)
 
 
@@ -160,7 +160,7 @@ async def snapshots_of_account(session: Session, *, origin: str | None = None, m
     if may_be_kept and (page := await _kept_lately(session)) is not None:
         return page
     since = session.clock.monotonic()
-    of_each = await session.complete_listings.of_account(since, origin=origin, unlisted=True)
+    of_each = await session.listings.of_account(since, origin=origin, unlisted=True)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
     _keep(session, of_each, age)
     return Page(of_each, age, kept=False)
@@ -168,14 +168,14 @@ async def snapshots_of_account(session: Session, *, origin: str | None = None, m
 
 async def databases_of_account(session: Session) -> list[AccountDatabase]:
     """Get the databases of the account, in the service's order, and keep them for later commands."""
-    databases = await session.complete_listings.databases(session.listings.recent)
+    databases = await session.listings.databases(session.listings.recent)
     session.kept_pages.keep(session.clock.utc(), databases=databases)
     return databases
 
 
 async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
     """Request the databases of the account and keep them."""
-    account = await session.databases.account(session.clock.monotonic(), patience=patience)
+    account = await session.listings.account(session.clock.monotonic(), patience=patience)
     session.kept_pages.keep(session.clock.utc(), databases=list(account.databases))
 
 
@@ -210,7 +210,7 @@ async def _kept_lately(session: Session) -> Page | None:
     age = kept.age("snapshots", session.clock.utc())
     if not 0 <= age < FRESH:
         return None
-    found = await session.complete_listings.found_lately()
+    found = await session.listings.found_lately()
     if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
         return None
     session.service_clock.assume(kept.offset)
@@ -224,6 +224,6 @@ async def running_databases(session: Session, databases: Sequence[AccountDatabas
         return running
     if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
         return {}
-    ask, now = partial(session.databases.status, patience=BRIEF), session.clock.monotonic()
+    ask, now = partial(session.listings.database_status, patience=BRIEF), session.clock.monotonic()
     each = await ask_all([partial(ask, database.id, now) for database in databases])
     return {database.id: status.running for database, status in zip(databases, each, strict=True)}

@@ -84,7 +84,7 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     if not is_part_of_version(typed):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    found = await session.complete_listings.found_lately(database_id)
+    found = await session.listings.found_lately(database_id)
     entries = [*map(entry_of, found), *page.entries]
     known = {each.version or "": _about_snapshot(each) for each in entries}
     return _only("snapshot", typed, known)

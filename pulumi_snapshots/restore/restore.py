@@ -192,7 +192,7 @@ class Restoring:
         name, runtime = inputs.name, inputs.runtime
         if name is None:
             operation.show("looking up the snapshot")
-            where: Any = session.complete_listings, session.poll_plan, database_id, version_id, self.member.waits
+            where: Any = session.poll_plan, database_id, version_id, self.member.waits
             entry, by = await session.listings.find_version(database_id, version_id) or await self._unlisted(), None
             if entry is None:
                 entry, by = await wait_for_version(*where, patience=inputs.timeout)
@@ -203,7 +203,7 @@ class Restoring:
         if runtime is not None and database_id != inputs.target:
             operation.does("comparing the engines")
             with suppress(SquareCloudError):  # the service compares them too
-                target = await session.databases.database(inputs.target, session.clock.monotonic())
+                target = await session.listings.database(inputs.target, session.clock.monotonic())
                 if target.type not in {None, runtime}:
                     happened = f"snapshot {inputs.snapshot} is of a {runtime} database, and database {inputs.target} is {target.type}"
                     raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.USE_SAME_ENGINE)])
@@ -220,7 +220,7 @@ class Restoring:
         session, database_id = self.session, self.inputs.database_id
         pages = session.listings.known_pages(database_id, session.listings.recent)
         others = {each.name: each.runtime for page in pages for each in page.entries if each.origin == "manual"}
-        ours = await session.complete_listings.unlisted(database_id, self.inputs.version_id)
+        ours = await session.listings.unlisted(database_id, self.inputs.version_id)
         if ours is None or len(others) != 1:
             return None
         ((name, runtime),) = others.items()

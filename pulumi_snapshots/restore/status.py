@@ -179,7 +179,7 @@ class StatusWatch:
 
     async def _database(self, patience: Patience) -> DatabaseStatus | None:
         """The database's own status; None if it is not known."""
-        ask = self.session.databases.status(self.database_id, self.session.clock.monotonic(), patience=patience)
+        ask = self.session.listings.database_status(self.database_id, self.session.clock.monotonic(), patience=patience)
         return await self._answer(ask, DatabaseStatus(running=False))
 
     async def _answer(self, ask: Awaitable[T], while_restored: T) -> T | None:

@@ -16,9 +16,8 @@ from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.complete import CompleteListings
-from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
-from pulumi_snapshots.listing.listings import READS_SHARE, Listings
+from pulumi_snapshots.listing.listings import READS_SHARE
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.memory import RunMemory
@@ -83,12 +82,8 @@ class Session(Stoppable):
             service_clock=self.service_clock,
             http=http,
         )
-        self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
-        self.listings = Listings(self.client, self.clock)
-        self.complete_listings = CompleteListings(
-            self.listings, self.databases, ledger, requests_per_minute=settings.own_requests
-        )
+        self.listings = CompleteListings(self.client, self.clock, ledger, requests_per_minute=settings.own_requests)
         self.poll_plan = PollPlan(
             self.listings,
             first_after=settings.first_poll_after,

@@ -209,7 +209,7 @@ class Taking:
                             self.finished = await session.client.start_snapshot(self.database_id, leave_by=leave_by)
                             operation.how = "200" if self.finished else "202"
                 except QuotaUsedUp as error:
-                    await explain_quota(error, self.database_id, session.databases, session.listings)
+                    await explain_quota(error, self.database_id, session.listings)
                     raise
                 except PASSING as error:
                     refusal = error

@@ -56,7 +56,7 @@ async def describe(
         # An old entry: the signature is in `key`, only the address before it is missing.
         address = (url or base_url or "").partition("?")[0]
         if not address:
-            account_id = (await session.databases.account(since=-math.inf)).id  # one request for all callers
+            account_id = (await session.listings.account(since=-math.inf)).id  # one request for all callers
             address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
         url = f"{address}?{entry.key.removeprefix('?')}"
     record = SnapshotRecord.of(database_id, version_id, url, entry, requested=requested)

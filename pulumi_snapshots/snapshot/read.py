@@ -92,7 +92,7 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
             recent = session.listings.recent
-            entries = await session.complete_listings.of_database(database_id, recent, unlisted=unlisted)
+            entries = await session.listings.of_database(database_id, recent, unlisted=unlisted)
             for entry in newest_first(entries.values()):
                 record = await describe(session, database_id, entry)
                 if record.available:
@@ -101,9 +101,9 @@ async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> 
             raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}", then=then)
         listed = await session.listings.find_version(database_id, version_id)
         if listed is None and unlisted:
-            listed = await session.complete_listings.unlisted(database_id, version_id)
+            listed = await session.listings.unlisted(database_id, version_id)
         if listed is None:
-            by = await session.complete_listings.listed_by(database_id, version_id)
+            by = await session.listings.listed_by(database_id, version_id)
             happened, then = not_listed(database_id, version_id, by)
             raise NoSuchSnapshot(happened, then=then)
         return await describe(session, database_id, listed)

@@ -109,7 +109,7 @@ async def status(
     try:
         async with invocation.asking() as session:
             with suppress(NotAllowed):  # within 15 s, whether the service answers
-                await session.databases.account(session.clock.monotonic(), patience=BRISK)
+                await session.listings.account(session.clock.monotonic(), patience=BRISK)
             page, found, ways = await _examined(invocation, session, databases, archives, limits)
     except Explained:
         if metrics:

@@ -227,7 +227,7 @@ class Examination:
             return "unknown", "the plan and the account's listing are needed"
         allowance = allowance_of(self.account.plan_memory)
         listed = {entry.version for entry in self.listing.entries}
-        lacking = sum(each.result not in listed for each in await self.session.complete_listings.found_lately())
+        lacking = sum(each.result not in listed for each in await self.session.listings.found_lately())
         taken = counted(self.listing, self.session.service_clock.now())
         left = max(0, allowance - len(taken) - lacking)
         text = f"{left} of {allowance} left, as far as the listing shows"

@@ -37,7 +37,7 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
         since, origin = session.clock.monotonic(), query.origin
         if typed["database_id"] is not None:
             one = await invocation.database(session, typed["database_id"])
-            query, listings = replace(query, database_id=one), session.complete_listings
+            query, listings = replace(query, database_id=one), session.listings
             of_each = {one: await listings.of_database(one, since, origin=origin, unlisted=True)}
         else:  # a program gets no earlier page, since a list has no room for its age
             page = await snapshots_of_account(session, origin=origin, may_be_kept=not invocation.as_json)

@@ -75,7 +75,7 @@ async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInpu
     """Say what is overwritten with what, and let the database's name or id be typed."""
     with invocation.working(logged=False):
         invocation.progress(ASKING)
-        database = await session.databases.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
+        database = await session.listings.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
         snapshot = await get(session, inputs.snapshot, unlisted=True)
     taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""
     target = f"{database.name} ({inputs.target})" if database.name else inputs.target
