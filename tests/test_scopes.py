@@ -140,7 +140,12 @@ async def _restore(at: At) -> None:
 async def _drill(at: At) -> None:
     checks = [Check("select count(*) from orders", equals=0)]
     given = DrillInputs(
-        DATABASE, at.stored.version_id, OTHER_DATABASE, checks=checks, connection=CONNECTION, overwrite_scratch=True
+        DATABASE,
+        at.stored.version_id,
+        scratch_database_id=OTHER_DATABASE,
+        checks=checks,
+        connection=CONNECTION,
+        overwrite_scratch=True,
     )
     with FakeDatabases(at.w.emulator).instead():
         await Drilling(at.w.session, given, at.w.row).carry_out()

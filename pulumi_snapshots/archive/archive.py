@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from types import MappingProxyType
 
 import anyio
@@ -18,7 +19,7 @@ from pulumi_snapshots.archive.shelf import own_objects
 from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import prune
-from pulumi_snapshots.archive.upload import Upload
+from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.drilled import Drilled
@@ -27,12 +28,17 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.encryption import encrypt
+from pulumi_snapshots.storage.flow import Flow
+from pulumi_snapshots.storage.store import Buffer, Held, Overtaken, Seen, Store, StoreTrouble, sha256_of
 
 CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead: the request that lets an object appear takes less."""
 TRIES = 3
 """Transfers of one archive while other writers put their own object under its name."""
+SILENCE = 120.0
+"""Seconds without progress of an upload after which the store is asked whether it still answers: the library cannot tell a
+slow upload from a silent store."""
 Proofs = Mapping[tuple[str | None, str], Drilled]
 """Drills of this run, by database and version."""
 
@@ -215,7 +221,7 @@ class _Job:
             await anext(blocks)  # the host has described the snapshot
             if self.place.folder and (there := await self._there()) is not None:
                 return there
-            upload = Upload(self.transfers.store(self.place), self.source.total, self.inputs.recipients or ())
+            upload = Upload(self.transfers.store(self.place), self.inputs.recipients or ())
             try:
                 async for block in blocks:
                     await self.transfers.blocking(upload.push, block)
@@ -234,10 +240,7 @@ class _Job:
         return record
 
     def _commit(self, upload: Upload, now: str) -> ArchiveRecord:
-        """Check it and let it appear, in one call that a cancellation does not end.
-
-        Before that its name is claimed in its manifest, which only one of several writers can; raises `Overtaken` for the others.
-        """
+        """Claim its name in its manifest, which only one writer can, and let it appear; raises `Overtaken` for the others."""
         upload.end()
         record = ArchiveRecord(
             uri=self.place.uri,
@@ -268,3 +271,74 @@ class _Job:
                 elif mark is not None and (seen := store.stat()) is not None:
                     store.remove(seen.mark)
             raise
+
+
+class Upload:
+    """An object that does not exist yet, and how many of the zip's members were `passed_over`, unchecked. Each method blocks."""
+
+    sha256 = ""  # these two are known at the end
+    plain_sha256: str | None = None
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self.size = self.passed_over = 0
+        self._store, self._written_hash, self._plain_hash = store, sha256(), sha256()
+        # Each in a thread of its own; unpacking takes longer than all the rest.
+        self._checked = Flow(check_zip)
+        self._written = Flow(store.write, SILENCE, self._ask)
+        self._sealed = Flow(lambda blocks: encrypt(blocks, keys, self._take)) if keys else None
+
+    def push(self, block: Buffer) -> None:
+        """Take the next block of the zip; raises `BrokenZip`, or `StoreTrouble`."""
+        self._checked.push(block)
+        if self._sealed:
+            self._plain_hash.update(block)
+            self._sealed.push(block)
+        else:
+            self._take(block)
+
+    def _take(self, block: Buffer) -> None:
+        self._written.push(block)
+        self._written_hash.update(block)
+        self.size += len(block)
+
+    def end(self) -> None:
+        """Take it that the zip was whole; raises `BrokenZip`, or `StoreTrouble`. The object does not appear yet."""
+        self.passed_over = self._checked.finish()
+        if self._sealed:
+            self._sealed.finish()
+            self.plain_sha256 = self._plain_hash.hexdigest()
+        self.sha256 = self._written_hash.hexdigest()
+
+    def appear(self) -> str:
+        """Let the object appear; returns its mark, empty for a key that only writes. Raises `StoreTrouble` or `Overtaken`."""
+        try:
+            seen = self._written.finish()
+        except StoreTrouble as trouble:
+            if trouble.status or (seen := self._found()) is None:
+                raise
+        if seen is not None and seen.size != self.size:
+            raise Overtaken(f"{self._store.where}: {self.size} bytes were written, but {seen.size} are there")
+        return seen.mark if seen else ""
+
+    def _found(self) -> Seen | None:
+        """The object, if only the answer was lost. Another writer's object may be as large, so the bytes prove it."""
+        with suppress(StoreTrouble):
+            seen = self._store.stat()
+            return seen if seen and seen.size == self.size and sha256_of(self._store.read()) == self.sha256 else None
+        return None
+
+    def _ask(self) -> None:
+        """Raise `StoreTrouble` if the store does not answer; a refusal is an answer too."""
+        try:
+            self._store.stat()
+        except StoreTrouble as silence:
+            if not silence.status:
+                raise
+
+    def discard(self) -> None:
+        """Leave nothing of it; raises `StoreTrouble` if a part may be left."""
+        for flow in (self._checked, self._sealed):
+            with suppress(Exception):  # it was raised before, or has nothing to do with what is left
+                if flow is not None:
+                    flow.stop()
+        self._written.stop()

@@ -36,42 +36,27 @@ class ArchiveCalls(Calls):
 
     async def update(self, call: Call, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Archive again what a refresh found lost; otherwise only keep the new inputs."""
-        record = ArchiveRecord.from_outputs(state)
+        record, pin = ArchiveRecord.from_outputs(state), bool(values.get("pin"))
         if record.lost is not None:
             record = await _archive(call, values, record)
-        elif bool(record.pinned) != bool(values.get("pin")):
-            await note_pin(call.shared.of(Transfers), record, call.listener, pin=bool(values.get("pin")))
-        record = replace(record, pinned=values.get("pin") or None)
+        elif bool(record.pinned) != pin:
+            await note_pin(call.shared.of(Transfers), record, call.listener, pin=pin)
+        record = replace(record, pinned=pin or None)
         return Resource(record.id, ARCHIVE.state(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object or remove it, as `delete_object` says."""
         record = ArchiveRecord.from_outputs(state)
-        successor, counted = call.shared.of(ArchiveMemory).successor(call.owner, record)
-        await remove(
-            call.shared.of(Transfers),
-            record,
-            call.listener,
-            delete_object=bool(state.get("delete_object")),
-            counted=counted,
-            successor=successor,
-        )
+        known = call.shared.of(ArchiveMemory).successor(call.owner, record)
+        delete = bool(state.get("delete_object"))
+        await remove(call.shared.of(Transfers), record, call.listener, *known, delete_object=delete)
 
 
 async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecord | None) -> ArchiveRecord:
-    inputs = ArchiveInputs.of(values)
-    settings = call.settings()
+    inputs, settings, memory = ArchiveInputs.of(values), call.settings(), call.shared.of(ArchiveMemory)
     # Without a key, a URL is enough.
     session = None if settings.api_key is None else call.shared.session(settings)
-    memory = call.shared.of(ArchiveMemory)
-    record = await archive(
-        session,
-        call.shared.of(Transfers),
-        inputs,
-        call.listener,
-        owner=call.owner,
-        previous=previous,
-        proofs=memory.proofs,
-    )
+    known: Any = {"owner": call.owner, "previous": previous, "proofs": memory.proofs}
+    record = await archive(session, call.shared.of(Transfers), inputs, call.listener, **known)
     memory.current[call.owner] = record, inputs.rule is not None
     return record

@@ -77,10 +77,7 @@ class ArchiveRules(Rules):
 
 
 def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
-    """Compare by value: another version or place replaces; another signature, expiry or time-out changes nothing.
-
-    A value that is `UNKNOWN` is no change, since an update decides it.
-    """
+    """Compare by value: another version or place replaces, unless it is `UNKNOWN`: an update decides that."""
     database_id, version_id = which_snapshot(new)
     # The URL of an unusual host does not show its database; the version alone decides then.
     other_database = None not in {record.database_id, database_id} and differs(record.database_id, database_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Self
@@ -45,13 +45,9 @@ def _keep(given: object) -> Keep:
     known = given if isinstance(given, Mapping) and not given.keys() - tiers.keys() else {}
     if all(number is None for number in known.values()):
         raise Unfit(f"must be an object with some of {', '.join(tiers)}")
-    counts = {}
-    for name, number in known.items():
-        try:
-            counts[name] = None if number in {None, UNKNOWN} else tiers[name].read(number)
-        except ValueError as error:
-            raise Unfit(f"has {name}, which {error}") from None
-    return Keep(**counts)
+    for problem in filter(None, (tiers[name].problem(number) for name, number in known.items())):
+        raise Unfit(f"has {problem.property}, which {problem.reason}")
+    return Keep.from_outputs({name: number for name, number in known.items() if number is not UNKNOWN})
 
 
 def _destination(given: object) -> Destination:
@@ -174,14 +170,10 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
 
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
     """The database and version that the inputs name, each `UNKNOWN` if a preview does not know it, None if absent."""
-    url = values.get("download_url")
-
-    def of(name: str, read: Callable[[str], str | None]) -> Any:
-        if (given := values.get(name)) is not None or url is None:
-            return given
-        return UNKNOWN if url is UNKNOWN else read(url)
-
-    return of("database_id", database_of), of("version_id", version_of)
+    database_id, version_id, url = (values.get(name) for name in ("database_id", "version_id", "download_url"))
+    if isinstance(url, str):
+        return database_id or database_of(url), version_id or version_of(url)
+    return database_id or url, version_id or url
 
 
 def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -185,12 +185,9 @@ async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listen
 async def note_drill(
     transfers: Transfers, uris: Iterable[str], snapshot: tuple[str | None, str], drilled: Drilled, listener: Listener
 ) -> int:
-    """Note in the manifests of objects that a drill has proved their snapshot; returns how many say so now.
+    """Note in the manifests of objects that a drill has proved this database and version; returns how many say so now."""
 
-    `snapshot` is its database and version: another archive may have taken the object's name while it was drilled.
-    """
-
-    def edit(found: Manifest | None) -> Manifest | None:
+    def edit(found: Manifest | None) -> Manifest | None:  # another archive may have taken the object's name meanwhile
         return found and (replace(found, drill=drilled) if found.snapshot == snapshot else None)
 
     lost = "the drill was not noted in the manifest of"

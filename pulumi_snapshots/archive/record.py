@@ -120,10 +120,9 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 
 
 def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
-    """The numbers of the objects that at least one tier keeps, of all that were taken at these times, in any order.
+    """The numbers of the objects, taken at these times in any order, that at least one tier keeps, as restic does.
 
-    As restic does: from the newest on, each tier keeps an object that is the first of its period, until it has kept its
-    number; a tier that is not used up by then keeps the oldest object too.
+    From the newest on, a tier keeps the first of each period until it has kept its number, or else the oldest object too.
     """
     newest = sorted(range(len(times)), key=lambda number: times[number], reverse=True)
     kept: set[int] = set()
@@ -149,15 +148,14 @@ def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredOb
 
 
 class ArchiveMemory:
-    """What the archives of a run know of each other: a create does not get what it replaces, nor a delete what replaced it.
-
-    By owner, the archive that it has and whether earlier ones are counted; by place, its first owner; by snapshot, its drill.
-    """
+    """What the archives of a run know of each other: a create does not get what it replaces, nor a delete what replaced it."""
 
     def __init__(self) -> None:
-        self.current: dict[str | None, tuple[ArchiveRecord, bool]] = {}
-        self.declared: dict[Hashable, str | None] = {}
-        self.proofs: dict[tuple[str | None, str], Drilled] = {}
+        self.current: dict[
+            str | None, tuple[ArchiveRecord, bool]
+        ] = {}  # by owner, and whether earlier ones are counted
+        self.declared: dict[Hashable, str | None] = {}  # by place, its first owner
+        self.proofs: dict[tuple[str | None, str], Drilled] = {}  # by snapshot
 
     def successor(self, owner: str | None, record: ArchiveRecord) -> tuple[ArchiveRecord | None, bool]:
         """What has replaced an archive, and whether that one counts it; a renamed resource has another owner since."""

@@ -46,11 +46,7 @@ class Shelved:
 
 
 async def shelved(transfers: Transfers, place: Destination, *, deep: bool = False) -> list[Shelved]:
-    """The archives in a folder with everything below it, or one object; by name.
-
-    Each is compared with its manifest by its size, or `deep` by every byte. What is named like an archive and has no manifest is
-    one too. Raises `StoreTrouble` if the destination cannot be listed.
-    """
+    """The archives below a folder, or one object, by name, also without a manifest; `deep` compares every byte, not only sizes."""
     sizes = await transfers.reading(transfers.store(place).listing)
     if not place.folder and place.uri in sizes:  # of one object, the listing is only that
         sizes.setdefault(place.uri + SUFFIX, 0)
@@ -145,11 +141,7 @@ class Verdict:
 async def forget(
     transfers: Transfers, place: Destination, keep: Keep, owner: str, *, dry_run: bool = False
 ) -> list[Verdict]:
-    """Remove the archives at a destination that a rule does not keep, database by database, or only say which.
-
-    An archive that is damaged takes no place, and stays; so do those of others, pinned ones, and the last one that a drill
-    has proved.
-    """
+    """Remove an owner's archives that a rule does not keep, by database, or only say which; a damaged one takes no place, and stays."""
     found, stored = await shelved(transfers, place), defaultdict[str | None, list[StoredObject]](list)
     for each in found:
         if (about := each.manifest) is not None and not each.problem:

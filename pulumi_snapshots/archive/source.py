@@ -86,10 +86,9 @@ class Source:
             raise NoUrl(happened, then=then)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Yield all bytes in blocks, however often the connection breaks or the URL expires.
+        """Yield all bytes in blocks, however often the connection breaks or the URL expires; raises `Explained`.
 
-        The first block is empty: `total` and `created` are known by then. Raises `Explained` if the host serves another
-        snapshot, or nothing proves that it does not, if no URL is fresh, and if the host cannot be reached.
+        The first block is empty: `total` and `created` are known by then.
         """
         pauses = iter(PAUSES)
         pieces: list[bytes] = []

@@ -14,8 +14,7 @@ import anyio.to_thread
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Store, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, Store, StoreTrouble
 
 if TYPE_CHECKING:
     import httpx  # spoken in `service` only

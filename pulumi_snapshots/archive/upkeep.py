@@ -71,11 +71,7 @@ async def prune(
     inputs: ArchiveInputs,
     listener: Listener,
 ) -> ArchiveRecord:
-    """Give a new record the objects of its resource from before, and remove what its rule does not keep.
-
-    It removes only objects that this resource has written, that are unchanged since and no one else's too, and never the
-    last one that a drill has proved.
-    """
+    """Give a new record the objects of its resource from before, and remove those, unchanged since, that its rule does not keep."""
     left = [each for each in before if each.uri != record.uri]
     rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
     with transfers.until(PRUNING):
@@ -98,10 +94,7 @@ async def prune(
 async def _surplus(
     transfers: Transfers, new: StoredObject, left: list[StoredObject], rule: Keep | None, listener: Listener
 ) -> list[StoredObject]:
-    """The objects that a rule does not keep; those that a drill has proved are marked so in `left`.
-
-    One that is missing or was changed is no archive, and takes no place.
-    """
+    """The objects that a rule does not keep; those that a drill has proved are marked so in `left`."""
     if len(kept_of([new, *left], rule)) > len(left):
         return []
     good, doubts = [new], list[StoreTrouble]()
@@ -110,7 +103,7 @@ async def _surplus(
         try:
             about = manifest_at(transfers, one.uri)
             left[number] = replace(one, drilled=about is not None and about.drill is not None)
-            if transfers.at(one.uri).holds(one.mark):
+            if transfers.at(one.uri).holds(one.mark):  # else it takes no place
                 good.append(left[number])
         except StoreTrouble as trouble:
             doubts.append(trouble)
@@ -129,12 +122,12 @@ async def remove(  # noqa: PLR0913  what decides about an object
     transfers: Transfers,
     record: ArchiveRecord,
     listener: Listener,
+    successor: ArchiveRecord | None = None,
+    counted: bool = False,  # noqa: FBT001, FBT002
     *,
     delete_object: bool,
-    counted: bool = False,
-    successor: ArchiveRecord | None = None,
 ) -> None:
-    """Keep or remove the object of a resource that is deleted, or that `successor` has replaced; raises `NotRemoved`."""
+    """Keep or remove the object of a resource that is deleted, or replaced by `successor`, which may count it; raises `NotRemoved`."""
     name, removed = place_text(record.uri), False
     kept: Words = PINNED if record.pinned else ""
     among = successor is not None and successor.has_had(record)
@@ -161,10 +154,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tuple[bool, Words]:
-    """Remove an object that has this mark, and its manifest, unless that says that others or a pin keep it: whether, and why not.
-
-    The manifest goes first: one that stays behind would say for ever that its object is missing.
-    """
+    """Remove an object that has this mark, and its manifest, unless that says that others or a pin keep it: whether, and why not."""
     store, manifest = transfers.at(uri), manifest_of(transfers, uri)
     seen = manifest.stat()  # before it is read: an owner who enters later changes it
     found = manifest_at(transfers, uri)
@@ -175,6 +165,7 @@ def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tup
         return False, ""
     if found is not None and found.pinned_by(owner):
         return False, PINNED
+    # One that stayed behind would say for ever that its object is missing.
     if found is not None and not (seen and manifest.remove(seen.mark)):
         return release(transfers, uri, mark, owner)
     return store.remove(mark), ""

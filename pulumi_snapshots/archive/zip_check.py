@@ -34,10 +34,7 @@ class BrokenZip(Explained):
 
 
 def check_zip(blocks: Iterator[Buffer]) -> int:
-    """Read a zip to its end; raises `BrokenZip` if a member is damaged, or the directory is not whole.
-
-    Returns how many members were not read: encrypted, compressed in another way, or without a size.
-    """
+    """Read a zip to its end; returns how many members could not be read. Raises `BrokenZip` if it is damaged or not whole."""
     file = file_of(blocks)
     try:
         passed_over, tail = _members(file)

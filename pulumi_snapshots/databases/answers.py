@@ -1,25 +1,23 @@
-"""What asking a database gives: one value, as a state can hold it, or an error. No error of ours shows the connection string.
-
-Programs load it, so it loads no library of a database.
-"""
+"""What asking a database gives: one value or an error, neither with the connection string. Programs load it, without a library."""
 
 from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 from uuid import UUID
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pulumi_snapshots.databases.loading import Loading
+    from pulumi_snapshots.databases.dumps import Loading
 
 T = TypeVar("T")
 NOT_TEXT = "its result is not text in UTF-8"
@@ -30,11 +28,7 @@ NOISE = re.compile(r" \(configured timeouts|, Timeout: |, full error: ")
 
 
 class DatabaseUnreachable(Explained):
-    """A database could not be connected to, or the connection broke, and `why`. That proves nothing about its data.
-
-    Attributes:
-        lasting: whether it will be the same a little later, as with a wrong password.
-    """
+    """No connection, and `why`, which is `lasting` as with a wrong password. That proves nothing about the data."""
 
     def __init__(
         self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),), *, lasting: bool = False
@@ -53,30 +47,28 @@ class CheckNotRun(Explained):
         self.why = why
 
 
-# What a connection offers, and how it fails, for `database` alone -------------------------------------------------------
-
-
 class Refused(Exception):
-    """A command gave no value; the text is the reason, and may hold secrets."""
+    """A command gave no value; the text is the reason, for `database` alone, since it may hold secrets."""
 
 
 class Lost(Exception):
-    """There is no connection, or no more; the text is the reason, and may hold secrets."""
+    """There is no connection, or no more; the text as of `Refused`."""
 
 
-class Session(Protocol):
+class Session(ABC):
     """A connection that blocks, made of its string and the seconds that connecting, and then each command, may take.
 
     All but `load` may raise `Refused`, `Lost`, `TimeoutError`, and any error of its library.
-
-    Attributes:
-        counts: the command by which `holds` counts.
-        ages: the commands that say for how many seconds the server has run, each for a server that refuses the one before.
     """
 
     counts: ClassVar[str]
+    """The command by which `holds` counts."""
     ages: ClassVar[tuple[str, ...]] = ()
+    """The commands that say for how many seconds the server has run, each for a server that refuses the one before."""
+    end: Callable[[], object]
+    """Ends the connection."""
 
+    @abstractmethod
     def ask(self, command: str) -> Scalar:
         """The one value that a command results in."""
 
@@ -92,13 +84,17 @@ class Session(Protocol):
         return None
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection, whatever became of it."""
+        with suppress(Exception):
+            self.end()
 
     @staticmethod
+    @abstractmethod
     def empty(dsn: str) -> None:
         """Remove everything that the database holds."""
 
     @staticmethod
+    @abstractmethod
     async def load(loading: Loading) -> None:
         """Load a dump; see `database.load`."""
 
@@ -106,9 +102,6 @@ class Session(Protocol):
 def said(error: BaseException) -> str:
     """What a library's error says, without codes and what its other arguments are."""
     return NOISE.split(str(error.args[-1]))[0] if error.args else type(error).__name__
-
-
-# One value -------------------------------------------------------------------------------------------------------------
 
 
 def scalar(value: object) -> Scalar:  # noqa: C901, PLR0911  one for each kind of value
@@ -139,9 +132,10 @@ def scalar(value: object) -> Scalar:  # noqa: C901, PLR0911  one for each kind o
                 return bytes(value).decode()
             except UnicodeDecodeError:
                 raise Refused(NOT_TEXT) from None
-    size = f" with {len(value)} " if isinstance(value, dict | list | tuple | set) else ""
-    kind = f"a document{size}fields" if isinstance(value, dict) else f"a list{size}elements"
-    raise Refused(f"its result is {kind if size else f'of the kind {type(value).__name__}'}, not one value")
+    kind = f"of the kind {type(value).__name__}"
+    if isinstance(value, dict | list | tuple | set):
+        kind = f"a {'document' if isinstance(value, dict) else 'list'} with {len(value)} elements"
+    raise Refused(f"its result is {kind}, not one value")
 
 
 def as_number(value: Scalar) -> float | None:

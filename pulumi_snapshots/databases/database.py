@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
-from contextlib import closing
+from concurrent.futures import Future, InvalidStateError
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Lost, Scalar, Session, said
-from pulumi_snapshots.databases.dumps import Dump, NotLoaded
-from pulumi_snapshots.databases.hiding import without
-from pulumi_snapshots.databases.kinds import KINDS, kind_of
-from pulumi_snapshots.databases.loading import Loading
+from pulumi_snapshots.databases.dumps import Dump, Loading, NotLoaded
+from pulumi_snapshots.databases.kinds import KINDS, kind_of, without
 from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
 
@@ -41,11 +40,7 @@ T = TypeVar("T")
 class Database:
     """A database that is asked over a new connection each time, so that no command changes what the next one finds.
 
-    Each method raises `DatabaseUnreachable` if the server cannot be reached or refuses the login, or its library is missing.
-
-    Args:
-        dsn: its connection string, whose own parameters say how TLS is used. One that is none raises `Unfit`.
-        timeout: seconds that connecting may take, and then each command.
+    `timeout` is the seconds that connecting may take, and then each command. Each method may raise `DatabaseUnreachable`.
     """
 
     def __init__(self, dsn: str, *, timeout: float) -> None:
@@ -67,20 +62,18 @@ class Database:
             return None
 
     async def _answered(self, question: Callable[[Session], T]) -> T:
-        is_there = False
+        session: Session | None = None
 
         def answer() -> T:
-            nonlocal is_there
-            session: Session = ENGINES[self._kind]()(self._dsn, self._timeout)
-            is_there = True
-            with closing(session):
+            nonlocal session
+            with closing(ENGINES[self._kind]()(self._dsn, self._timeout)) as session:
                 return question(session)
 
         try:
             with anyio.fail_after(self._timeout + GRACE):
                 return await _in_thread(answer)
         except Exception as error:  # noqa: BLE001  a library's, of any kind
-            failed = self._explained(error, is_there=is_there)
+            failed = self._explained(error, is_there=session is not None)
         raise failed  # outside of the handler: a library's error, which may hold the connection string, is not its context
 
     def _explained(self, error: Exception, *, is_there: bool) -> Explained:
@@ -89,28 +82,26 @@ class Database:
             extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
             return DatabaseUnreachable(kind.title, why, extra, lasting=True)
-        is_late = any(isinstance(each, TimeoutError) for each in _causes(error))
+        is_late = _is_late(error)
         if not is_there or (isinstance(error, Lost) and not is_late):
             why = f"no answer within {self._timeout:g} s" if is_late else why
             return DatabaseUnreachable(kind.title, why, lasting=LASTING.search(why) is not None)
         return CheckNotRun(f"no result within {self._timeout:g} s" if is_late else why)
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None:
-        found.append(error)
-        # PyMySQL keeps the first error in an attribute only.
-        error = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
-    return found
+def _is_late(error: BaseException | None) -> bool:
+    """Whether a time-out is among the causes; PyMySQL keeps the first error in an attribute only."""
+    if error is None or isinstance(error, TimeoutError):
+        return error is not None
+    return _is_late(getattr(error, "original_exception", None) or error.__cause__ or error.__context__)
 
 
 async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrite: bool) -> None:
     """Load a dump; with `overwrite` it replaces what the database has of it. Raises `NotLoaded` if that fails."""
     kind = kind_of(dsn)
     whole = "The database is as it was: PostgreSQL loads everything or nothing." if kind == "postgres" else PARTLY
-    loading = Loading(dump, dsn, environment, overwrite)
-    await _told(lambda: ENGINES[kind]().load(loading), dsn, f"{KINDS[kind].title} did not take the dump", whole)
+    work = partial(ENGINES[kind]().load, Loading(dump, dsn, environment, overwrite))
+    await _told(work, dsn, f"{KINDS[kind].title} did not take the dump", whole)
 
 
 async def empty(dsn: str) -> None:
@@ -136,18 +127,17 @@ async def _told(work: Callable[[], Awaitable[None]], dsn: str, what: str, done: 
 
 async def _in_thread(call: Callable[[], T]) -> T:
     """Call a function that blocks, in a daemon thread: a library that waits for a server does not keep a process alive."""
-    work, ended = Future[T](), threading.Event()
+    work = Future[T]()
 
     def run() -> None:
-        try:
-            work.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - `result` raises it again
-            work.set_exception(error)
-        ended.set()
+        with suppress(InvalidStateError):  # no caller waits any more
+            try:
+                work.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - `result` raises it again
+                work.set_exception(error)
 
     threading.Thread(target=run, name="drill", daemon=True).start()
     try:
-        await anyio.to_thread.run_sync(ended.wait, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(work.result, abandon_on_cancel=True)
     finally:
-        ended.set()  # a cancelled wait ends too: its thread is no daemon
-    return work.result()
+        work.cancel()  # a cancelled wait ends too: its thread is no daemon

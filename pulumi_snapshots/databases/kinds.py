@@ -1,4 +1,4 @@
-"""The kinds of databases that a connection can be to, and what a connection string must look like. It loads no HTTP stack."""
+"""The kinds of databases, their connection strings, and what no error may show of one. It loads no HTTP stack."""
 
 from __future__ import annotations
 
@@ -9,33 +9,28 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.service.signed_url import DATABASE_TYPES
+from pulumi_snapshots.service.signed_url import DATABASE_TYPES as TITLES
 
-KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
-"""How PostgreSQL's other form of a connection string begins: `host=db.example dbname=shop`."""
+HIDDEN = "…"
+LONGEST = 300
+"""Characters of a library's message that an error repeats."""
+_KEYWORD = re.compile(r"\b(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How to speak to a kind of database.
-
-    Attributes:
-        schemes: of its connection strings, the usual one first.
-        library: the Python module that speaks to it.
-        things: what a database consists of.
-        last: what the path of its connection strings names.
-        needs_database: whether the string must name the database.
-        parameters: those that may follow a `?`, with `-` for `_`; None if the library knows them and checks them itself.
-    """
+    """How to speak to a kind of database."""
 
     title: str
-    schemes: tuple[str, ...]
+    schemes: tuple[str, ...]  # the usual one first
     library: str
     port: int
     things: str = "tables"
-    last: str = "DATABASE"
+    last: str = "DATABASE"  # what the path of a connection string names
     needs_database: bool = False
-    parameters: frozenset[str] | None = None
+    parameters: frozenset[str] | None = (
+        None  # those after a `?`, with `-` for `_`; None if the library checks them itself
+    )
 
     @property
     def form(self) -> str:
@@ -48,35 +43,20 @@ class Kind:
         return f"drill-{self.title.lower()}"
 
 
+_MYSQL = frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"})
+_REDIS = frozenset({"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"})
 KINDS = {
-    "postgres": Kind(DATABASE_TYPES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
-    "mysql": Kind(
-        DATABASE_TYPES["mysql"],
-        ("mysql", "mariadb"),
-        "pymysql",
-        3306,
-        needs_database=True,
-        parameters=frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"}),
-    ),
-    "mongo": Kind(
-        DATABASE_TYPES["mongo"], ("mongodb", "mongodb+srv"), "pymongo", 27017, "collections", needs_database=True
-    ),
-    "redis": Kind(
-        DATABASE_TYPES["redis"],
-        ("redis", "rediss"),
-        "redis",
-        6379,
-        "keys",
-        last="NUMBER",
-        parameters=frozenset({"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}),
-    ),
+    "postgres": Kind(TITLES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
+    "mysql": Kind(TITLES["mysql"], ("mysql", "mariadb"), "pymysql", 3306, needs_database=True, parameters=_MYSQL),
+    "mongo": Kind(TITLES["mongo"], ("mongodb", "mongodb+srv"), "pymongo", 27017, "collections", needs_database=True),
+    "redis": Kind(TITLES["redis"], ("redis", "rediss"), "redis", 6379, "keys", last="NUMBER", parameters=_REDIS),
 }
 """By the service's names."""
 
 
 def kind_of(dsn: str) -> str:
     """The kind of database that a connection string is for; raises `Unfit`, whose text never holds any of it."""
-    if KEYWORDS.match(dsn):
+    if re.match(r"\s*[a-z_]+\s*=", dsn):
         return "postgres"
     scheme = dsn.partition(":")[0]
     name, kind = next((each for each in KINDS.items() if scheme in each[1].schemes), ("", None))
@@ -101,6 +81,12 @@ def kind_of(dsn: str) -> str:
     return name
 
 
+def keywords(dsn: str) -> list[tuple[str, str]]:
+    """What PostgreSQL's other form of a connection string holds: `host=db.example dbname=shop`."""
+    found = () if "://" in dsn else _KEYWORD.findall(dsn)
+    return [(name.lower(), quoted or plain) for name, quoted, plain in found]
+
+
 def parameters(dsn: str) -> dict[str, str]:
     """What follows the `?` of a connection string, with `-` for `_` in each name."""
     return {name.replace("_", "-"): value for name, value in parse_qsl(urlsplit(dsn).query, keep_blank_values=True)}
@@ -117,3 +103,30 @@ def login(dsn: str) -> dict[str, Any]:
 def missing_extra(kind: str) -> str | None:
     """The extra that must be installed to speak to a kind of database; None if all that it needs is there."""
     return None if find_spec(KINDS[kind].library) else KINDS[kind].extra
+
+
+def without(dsn: str, message: object) -> str:
+    """The first line of a message, without a part of a connection string, and not too long."""
+    secret, place = {dsn}, set[str]()
+    if "://" in dsn:
+        rest = dsn.partition("://")[2]
+        # Not `urlsplit`: what cannot be read as a URL, such as a password with an @ or a slash, is hidden too.
+        for at in (found.start() for found in re.finditer("@", rest)):
+            user, _, password = rest[:at].partition(":")
+            secret |= {rest[:at], password, unquote(password)} if password else set()
+            place |= {user, unquote(user)}
+        hosts = re.split("[/#]", rest.partition("?")[0].rpartition("@")[2])[0]
+        place |= {re.sub(r":\d*$", "", host).strip("[]") for host in hosts.split(",")}
+        for name, value in parse_qsl(rest.partition("?")[2]):
+            if re.search("pass|secret", name.lower()) or "\n" in value or "-----BEGIN" in value:
+                secret |= {value, *value.splitlines()}
+    for name, value in keywords(dsn):
+        if name.endswith("password") or name in {"host", "hostaddr", "user"}:
+            (secret if name.endswith("password") else place).add(value)
+    said = str(message)
+    for each in sorted(filter(None, secret), key=len, reverse=True):
+        said = said.replace(each, HIDDEN)
+    for each in sorted(filter(None, place), key=len, reverse=True):
+        said = re.sub(rf"(?<![\w.-]){re.escape(each)}(?![\w-]|\.\w)", HIDDEN, said)
+    line = " ".join((said.strip().splitlines() or [""])[0].split()).rstrip(".")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}{HIDDEN}"

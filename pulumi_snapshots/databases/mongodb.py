@@ -21,7 +21,7 @@ from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pulumi_snapshots.databases.loading import Loading
+    from pulumi_snapshots.databases.dumps import Loading
 
 COMMANDS = ("aggregate", "count", "distinct", "find")
 """Commands that are sent; each only reads."""
@@ -40,14 +40,10 @@ class MongoDB(Session):
     """A connection that sends only commands of a closed set."""
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        milliseconds = int(seconds * 1000)
-        client = _client(
-            dsn,
-            serverSelectionTimeoutMS=min(milliseconds, SELECTING),
-            connectTimeoutMS=milliseconds,
-            socketTimeoutMS=milliseconds,
-            tz_aware=True,
-        )
+        most = int(seconds * 1000)
+        limits = {"serverSelectionTimeoutMS": min(most, SELECTING), "connectTimeoutMS": most, "socketTimeoutMS": most}
+        client = _client(dsn, tz_aware=True, **limits)
+        self.end = client.close
         try:
             self._database = client.get_default_database()
             self._database.command("ping")
@@ -81,10 +77,6 @@ class MongoDB(Session):
         except OperationFailure:
             return None  # this user may not ask for it
         return float(uptime) if isinstance(uptime, int | float) else None
-
-    def close(self) -> None:
-        """End the connections."""
-        self._database.client.close()
 
     @staticmethod
     def empty(dsn: str) -> None:
@@ -170,11 +162,9 @@ def _load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threa
             while batch := list(islice(content, BATCH)):
                 target[name].insert_many(batch)
         for name, about in described.items():
-            for each in about.get("indexes", ()):
-                # Drivers want whole numbers for directions, and dumps may have others.
-                keys = [(key, int(way) if isinstance(way, int | float) else way) for key, way in each["key"].items()]
-                if each["name"] != "_id_":
-                    target[name].create_index(keys, **{of: each[of] for of in each if of not in {"v", "key", "ns"}})
+            given = [each for each in about.get("indexes", ()) if each["name"] != "_id_"]
+            if indexes := [{of: each[of] for of in each if of not in {"v", "ns"}} for each in given]:
+                target.command("createIndexes", name, indexes=indexes)
 
 
 def _described(dump: Dump) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -15,7 +14,7 @@ from pulumi_snapshots.databases.dumps import BLOCK, NotLoaded
 from pulumi_snapshots.databases.kinds import login, parameters
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.databases.loading import Loading
+    from pulumi_snapshots.databases.dumps import Loading
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
@@ -23,14 +22,10 @@ READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VA
 """First words of commands that are sent: others, such as CALL, may begin transactions of their own that write."""
 # Times in UTC, and no more rows than it takes to see that there are too many.
 PREPARE = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
+LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
 READ_ONLY = "START TRANSACTION READ ONLY"
-# MySQL's, and MariaDB's.
-AGES = (
-    "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'",
-    "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Uptime'",
-)
-TABLES = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = database()"
-OBJECTS = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()"
+AGE = "SELECT variable_value FROM {}.global_status WHERE variable_name = 'Uptime'"
+TABLES = "SELECT {} FROM information_schema.tables WHERE table_schema = database()"
 ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNORECASE)
 """A line at the beginning of a dump that leads to another database than that of the connection."""
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
@@ -39,18 +34,13 @@ INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 class MySQL(Session):
     """A connection on which every command is a single statement in a read-only transaction of its own."""
 
-    counts, ages = OBJECTS, AGES
+    counts = TABLES.format("count(*)")
+    ages = AGE.format("performance_schema"), AGE.format("information_schema")  # MySQL's, and MariaDB's
 
     def __init__(self, dsn: str, seconds: float) -> None:
-        self._connection: Any = pymysql.connect(
-            **login(dsn),
-            **tls(parameters(dsn)),
-            charset="utf8mb4",
-            connect_timeout=seconds,
-            read_timeout=seconds,
-            write_timeout=seconds,
-            init_command=PREPARE,
-        )
+        given = login(dsn) | tls(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
+        self._connection: Any = pymysql.connect(**given, charset="utf8mb4", init_command=PREPARE)
+        self.end = self._connection.close
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
@@ -69,17 +59,12 @@ class MySQL(Session):
         except (pymysql.Error, OSError) as error:
             raise (Refused if self._connection.open else Lost)(said(error)) from error
 
-    def close(self) -> None:
-        """End the connection."""
-        with suppress(pymysql.Error):
-            self._connection.close()
-
     @staticmethod
     def empty(dsn: str) -> None:
         """Drop all tables and views."""
         with pymysql.connect(**login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
             cursor.execute("SET foreign_key_checks = 0")
-            cursor.execute(TABLES)
+            cursor.execute(TABLES.format("table_name, table_type"))
             for name, kind in cursor.fetchall():
                 cursor.execute(f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`")
 
@@ -89,12 +74,9 @@ class MySQL(Session):
         to, given = login(loading.dsn), parameters(loading.dsn)
         mode = mode_of(given)
         # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
-        options = [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
-        options.append(f"--loose-ssl-mode={mode}")
-        if mode != "PREFERRED":
-            options.append("--loose-skip-ssl" if mode == "DISABLED" else "--loose-ssl")
-        verify = "--loose-ssl-verify-server-cert"
-        options.append(verify if mode.startswith("VERIFY") else "--loose-skip-ssl-verify-server-cert")
+        options = [f"--loose-ssl-mode={mode}", f"--loose-ssl-verify-server-cert={int(mode.startswith('VERIFY'))}"]
+        options += [f"--loose-ssl={int(mode != 'DISABLED')}"] if mode != "PREFERRED" else []
+        options += [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
         options += [f"--{name}={to[name]}" for name in ("host", "port", "user")]
         # Without `binary-mode` a dump may hold commands for this machine.
         options += ["--default-character-set=utf8mb4", "--binary-mode", to["database"]]

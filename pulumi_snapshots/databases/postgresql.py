@@ -12,9 +12,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, Session, only_column, said
 from pulumi_snapshots.databases.dumps import NotLoaded
+from pulumi_snapshots.errors import PACKAGE
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.databases.loading import Loading
+    from pulumi_snapshots.databases.dumps import Loading
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
@@ -44,23 +45,16 @@ class Postgres(Session):
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
-        defaults: dict[str, Any] = {
-            "connect_timeout": math.ceil(seconds),
-            "client_encoding": "UTF8",
-            "application_name": "pulumi-snapshots",
-            **ALIVE,
-        }
+        usual = {"connect_timeout": math.ceil(seconds), "client_encoding": "UTF8", "application_name": PACKAGE, **ALIVE}
         try:
-            parameters: dict[str, Any] = {**defaults, **conninfo_to_dict(dsn)}
+            parameters: dict[str, Any] = {**usual, **conninfo_to_dict(dsn)}
             # Without prepared statements it works through a connection pooler too.
-            self._connection: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(
-                **parameters, prepare_threshold=None
-            )
+            self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters, prepare_threshold=None)
         except psycopg.ProgrammingError:
             raise Lost("the connection string has a parameter or a form that PostgreSQL does not know") from None
         except psycopg.Error as error:
             raise Lost(BEFORE_REASON.sub("", str(error))) from None
-        self._connection.read_only = True
+        self._connection.read_only, self.end = True, self._connection.close
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
@@ -79,10 +73,6 @@ class Postgres(Session):
             own = isinstance(error, psycopg.ProgrammingError | psycopg.InternalError) and error.sqlstate is None
             raise (Lost if self._connection.broken else Refused)("it gives no rows" if own else said(error)) from None
 
-    def close(self) -> None:
-        """End the connection."""
-        self._connection.close()
-
     @staticmethod
     def empty(dsn: str) -> None:
         """Drop every schema with all that it holds, and large objects."""
@@ -95,14 +85,14 @@ class Postgres(Session):
         given: dict[str, Any] = dict(conninfo_to_dict(loading.dsn))
         if given.get("sslpassword"):
             raise NotLoaded("a connection with sslpassword would show it to others: use a key without a password")
-        password = given.pop("password", None)
+        password, form = given.pop("password", None), loading.dump.form
         options = [f"--dbname={make_conninfo(**given)}", "--single-transaction"]
-        if loading.dump.form == "sql":
-            await loading.fed("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", *options, PGPASSWORD=password)
-            return
-        options += ["--exit-on-error", "--no-owner", "--no-privileges"]
-        options += ["--clean", "--if-exists"] if loading.overwrite else []
-        if loading.dump.form == "file":
+        if form == "sql":
+            options += ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
+        else:
+            options += ["--exit-on-error", "--no-owner", "--no-privileges"]
+            options += ["--clean", "--if-exists"] if loading.overwrite else []
+        if form != "folder":
             await loading.fed(*options, PGPASSWORD=password)
             return
         async with loading.unpacked() as folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,7 @@ from pulumi_snapshots.databases.dumps import NotLoaded
 from pulumi_snapshots.databases.kinds import login, parameters
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.databases.loading import Loading
+    from pulumi_snapshots.databases.dumps import Loading
 
 BATCH = 500
 """Keys that are copied at once."""
@@ -38,6 +37,7 @@ class Redis(Session):
         limits = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "health_check_interval": 0}
         self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
         self._connection.connect()
+        self.end = self._connection.disconnect
         self._send("PING")
 
     def ask(self, command: str) -> Scalar:
@@ -69,11 +69,6 @@ class Redis(Session):
         except redis.ResponseError:
             return None
         return as_number(dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds"))
-
-    def close(self) -> None:
-        """End the connection."""
-        with suppress(redis.RedisError, OSError):
-            self._connection.disconnect()
 
     def _send(self, *words: str) -> Any:
         self._connection.send_command(*words)

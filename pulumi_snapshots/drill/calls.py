@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, DrillUnchecked, failed
+from pulumi_snapshots.drill.drill import DrillFailed, Drilling, DrillPending, failed, unfinished
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, Words
-from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, steps_if_not_saved
+from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, ending_unfinished
 
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
@@ -31,38 +30,39 @@ class DrillCalls(Calls):
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore onto the scratch database, and check what came back."""
         inputs, memory = DrillInputs.of(values), call.shared.memory
-        kept: DrillRecord | None = None
-        if inputs.archive is None:
-            kept = memory.kept("restore", call.owner, inputs.restore.triggers)
+        kept: Any = None if inputs.archive else memory.kept("restore", call.owner, inputs.restore.triggers)
         is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
-        if kept is not None and is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
+        if is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
             if kept.passed or (kept.passed is False and _only_warns(values)):
                 return _resource(kept, values, None)
-            return await _ended(call, values, partial(_continued, call, kept, inputs), kept.id, kept)
+            return await _ended(call, values, _continued(call, kept, inputs), kept.id, kept)
         fresh = memory.is_forced("restore", call.owner)
-        return await _ended(call, values, partial(_drilled, call, inputs, fresh=fresh))
+        return await _ended(call, values, _drilled(call, inputs, fresh=fresh))
 
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act."""
         if "requested_at" not in state:
             raise Explained(NO_LOOKUP)
         record = DrillRecord.from_outputs(state)
-        resource = Resource(id_, DRILL.state(record, state))
-        if (end := _unfinished(record)) is not None and not (record.passed is False and _only_warns(state)):
-            raise Unfinished(resource, end)
-        return resource
+        resource = _resource(record, state, id_)
+        if record.passed or (record.passed is False and _only_warns(state)):
+            return resource
+        if record.passed is False:
+            raise Unfinished(resource, failed(record))
+        unseen = f"The end of the restore that was requested at {record.requested_at} was not seen."
+        unchecked = f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
+        raise Unfinished(resource, unfinished(record, unseen if record.pending else unchecked))
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
         todo = self.compare(call, record, state, values).updates
         if DRILLS in todo:
-            return await _ended(call, values, partial(_drilled, call, inputs, record.last_good), id_)
+            return await _ended(call, values, _drilled(call, inputs, record.last_good), id_)
         if not {RESUMES, ASKS} & {*todo}:
             return _resource(record, values, id_)
-        then = record.next_drill(values.get("every")) if record.passed else None
-        rest = partial(_continued, call, record, inputs, then)
-        return await _ended(call, values, rest, id_, None if record.passed else record)
+        then, kept = (record.next_drill(values.get("every")), None) if record.passed else (None, record)
+        return await _ended(call, values, _continued(call, record, inputs, then), id_, kept)
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the scratch database keeps what it holds."""
@@ -95,32 +95,22 @@ def _only_warns(values: Mapping[str, Any]) -> bool:
 async def _ended(
     call: Call,
     values: Mapping[str, Any],
-    operation: Callable[[], Awaitable[DrillRecord]],
+    operation: Awaitable[DrillRecord],
     id_: str | None = None,
     kept: DrillRecord | None = None,
 ) -> Resource:
     """The resource after an operation; `kept` is what the state must keep, also if that could not even begin.
 
-    Raises:
-        Unfinished: something must be kept, and has failed.
-        Explained: it failed, and the state stays as it is.
+    Raises `Unfinished` if something must be kept and has failed, and `Explained` if it failed and the state stays as it is.
     """
-    try:
-        record = await operation()
-    except DrillFailed as error:
-        record = error.record
-        if not _only_warns(values):
-            raise Unfinished(_resource(record, values, id_), error, error.then) from error
-        call.listener.warn(record.still_failed)
-    except Explained as error:
-        end = error
-        if kept is not None and not isinstance(error, DrillPending):
-            # It could not even begin, as without a key.
-            end = (DrillPending if kept.pending else DrillUnchecked)(kept, cause=error)
-        if not isinstance(end, DrillPending):
-            raise
-        steps = steps_if_not_saved(call, end) if id_ is None else end.then
-        raise Unfinished(_resource(end.record, values, id_), end, steps) from error
+    with ending_unfinished(call, DRILL, values, DrillPending, id_, kept, unfinished):
+        try:
+            record = await operation
+        except DrillFailed as error:
+            record = error.record
+            if not _only_warns(values):
+                raise Unfinished(_resource(record, values, id_), error, error.then) from error
+            call.listener.warn(record.still_failed)
     if record.passed:
         await note_in_archives(call, record)
     return _resource(record, values, id_)
@@ -140,13 +130,3 @@ async def note_in_archives(call: Call, record: DrillRecord) -> None:
 
 def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:
     return Resource(id_ or record.id, DRILL.state(record, values))
-
-
-def _unfinished(record: DrillRecord) -> Explained | None:
-    """What a refresh says of a drill that has not passed; None for one that has."""
-    if record.passed is not None:
-        return None if record.passed else failed(record)
-    if record.pending:
-        happened = f"The end of the restore that was requested at {record.requested_at} was not seen."
-        return DrillPending(record, happened)
-    return DrillUnchecked(record, f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked.")

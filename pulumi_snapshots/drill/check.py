@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -64,21 +65,15 @@ class Check(Record, sparse=True):
         read=_query,
         needed="what the database is asked",
     )
-    name: str | None = declare("How results and errors name it; its query unless given.", default=None, kw_only=True)
-    equals: Any = declare(
-        "What the answer must be: a number, a text, true or false.", default=None, read=_value, kw_only=True
-    )
-    at_least: float | None = declare(
-        "The least that the answer may be, a number.", default=None, read=_limit, kw_only=True
-    )
-    at_most: float | None = declare(
-        "The most that the answer may be, a number.", default=None, read=_limit, kw_only=True
-    )
+    _: KW_ONLY
+    name: str | None = declare("How results and errors name it; its query unless given.", default=None)
+    equals: Any = declare("What the answer must be: a number, a text, true or false.", default=None, read=_value)
+    at_least: float | None = declare("The least that the answer may be, a number.", default=None, read=_limit)
+    at_most: float | None = declare("The most that the answer may be, a number.", default=None, read=_limit)
     matches: str | None = declare(
         "A regular expression that the answer, as text, must contain; `^` and `$` stand for its beginning and its end.",
         default=None,
         read=_pattern,
-        kw_only=True,
     )
 
     @property

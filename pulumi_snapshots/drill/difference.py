@@ -1,7 +1,4 @@
-"""What inputs may be, and what a change of them, or time, means for a drill that has acted. Sends no request.
-
-A drill is never replaced: an update knows the last good one, which stays beside one that failed.
-"""
+"""What inputs may be, and what a change of them, or time, means for a drill, which is never replaced. Sends no request."""
 
 from __future__ import annotations
 

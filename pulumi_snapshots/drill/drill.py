@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 
@@ -66,6 +66,11 @@ class DrillUnchecked(DrillPending):
     steps_if_undecided = (Next(Step.DRILLS_NEXT),)
 
 
+def unfinished(record: DrillRecord, happened: Words = "", **more: Any) -> DrillPending:
+    """The error of a drill that has not come to its end, by how far it is."""
+    return (DrillPending if record.pending else DrillUnchecked)(record, happened, **more)
+
+
 class DrillFailed(Explained):
     """The drill came to its end, and has not proved that the snapshot restores, as its record says. It must be kept."""
 
@@ -94,13 +99,9 @@ class Drilling:
         self.restored: DrillRecord | None = None
 
     async def carry_out(self, earlier: DrillRecord | None = None, *, fresh: bool = False) -> DrillRecord:
-        """Restore a snapshot onto the scratch database, or watch the restore of an earlier run, and check what came back.
+        """Restore onto the scratch database, or watch an earlier run's restore, and check what came back.
 
-        With `fresh` another restore is wanted, whatever earlier runs have left.
-
-        Raises:
-            DrillPending, DrillFailed: its end was not seen, or it failed; keep the record.
-            RestoreRefused, NothingSent, SquareCloudError: nothing was started.
+        Raises `DrillPending` or `DrillFailed`, whose record is to be kept, or another `Explained` if nothing was started.
         """
         restoring = Restoring(
             self.session,
@@ -176,31 +177,25 @@ class Drilling:
                     await hold(None)
 
     def _drilled(self, restoring: Restoring, restored: RestoreRecord) -> DrillRecord:
-        record = DrillRecord(
-            restored.database_id,
-            restored.version_id,
-            restored.target_database_id,
-            restored.requested_at,
-            restored.restored_at,
-            last_good=self.last_good,
-            attempt=restored.attempt,
-        )
+        names = ("database_id", "version_id", "requested_at", "restored_at", "attempt")
+        same: Any = {each: getattr(restored, each) for each in names}
+        record = DrillRecord(**same, scratch_database_id=restored.target_database_id, last_good=self.last_good)
         if restored.restored_at is None:
             return record
-        shown, ended = restoring.status.shown, parse_rfc3339(restored.restored_at)
-        if shown is not None and shown.state == SUCCESS and shown.finished_at is not None:
-            ended = shown.finished_at
-        took = max(0.0, round((ended - parse_rfc3339(restored.requested_at)).total_seconds(), 1))
+        shown = restoring.status.shown
+        ended = shown.finished_at if shown is not None and shown.state == SUCCESS else None
+        seconds = (
+            (ended or parse_rfc3339(restored.restored_at)) - parse_rfc3339(restored.requested_at)
+        ).total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
-        return replace(record, restore_seconds=took if took <= self.inputs.timeout else None)
+        return replace(record, restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None)
 
     # The checks ----------------------------------------------------------------------------------------------------------
 
     async def check_again(self, record: DrillRecord, then: Words | None = None) -> DrillRecord:
-        """Run the checks of a drill again, without another restore unless the scratch database was restored again since.
+        """Run the checks of a drill again, after another restore only if the scratch database was restored again since.
 
-        `then` is given for changed checks of a drill that has passed: when they run if they cannot run now, as a warning says.
-        It is not restored again for them. Raises as `carry_out`.
+        `then` says when changed checks of a drill that has passed run if they cannot run now; they restore nothing.
         """
         found, why = None, ""
         with self.session.until(self.inputs.timeout):
@@ -258,18 +253,14 @@ class Drilling:
         return Explained(happened, then=[Next(Step.CHECK_AGAIN)]) if record.passed else DrillUnchecked(record, happened)
 
     async def _lost(self, record: DrillRecord, *, doubts: bool) -> str:
-        """Why the scratch database may hold what another restore has brought; empty if nothing shows that.
-
-        A restore starts the database again, also one of a run that has another ledger. With `doubts` it also says if the
-        service does not show that the database holds this drill's restore.
-        """
+        """Why the scratch database may hold what another restore has brought, or with `doubts`, why nothing shows that it does not."""
         if await self._is_overtaken(record):
             return "the scratch database was restored again since"
         try:
             status = await self.session.client.database_status(record.scratch_database_id, patience=BRIEF)
         except SquareCloudError as error:
             return f"the service does not say how the scratch database is ({error.happened})" if doubts else ""
-        # An emulator that cannot start a server of yours again leaves it empty.
+        # A restore of another ledger's run starts it again; an emulator that cannot start a server of yours leaves it empty.
         if status.uptime and status.uptime > parse_rfc3339(record.restored_at or record.requested_at) + APART:
             return "the scratch database was started again since, so it may have been restored"
         if not doubts or (status.running and "uptime" in status.model_fields_set):
@@ -278,10 +269,7 @@ class Drilling:
         return silent if status.running else "the scratch database does not run"
 
     async def _is_overtaken(self, record: DrillRecord) -> bool:
-        """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
-
-        The service shows one for an hour; later only the ledger shows those of runs.
-        """
+        """Whether another restore has begun since; the service shows one for an hour, later only the ledger shows those of runs."""
         scratch, requested = record.scratch_database_id, parse_rfc3339(record.requested_at)
         if any(each.request.requested > requested for each in await restores(self.session.ledger, {scratch})):
             return True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
-from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.errors import Text, not_installed
 from pulumi_snapshots.properties import checks as fit
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
+_KEYWORD = re.compile(r"\b(host|hostaddr|port|service)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
+ANOTHER = "must be to the scratch database, and its host is that of another database"
 DEFAULT_TIMEOUT = 30 * 60.0
 """Seconds: those of a restore, and as many for the checks."""
 PURPOSE = "drill a snapshot of"
@@ -72,20 +77,19 @@ class DrillInputs(Inputs):
     version_id: str = declare(
         "The snapshot's version id. Another one is drilled.", default="", read=fit.version_id, repeats=True
     )
+    _: KW_ONLY
     archive: str | None = declare(
         "In place of a snapshot, the path or URI of an archive of one: it is loaded into the database of `connection`, at any "
         "host, by its engine's own programs. Another one is drilled.",
         default=None,
         read=archive_uri,
         repeats=True,
-        kw_only=True,
     )
     identity_file: str | None = declare(
         "The file of the private key that opens an encrypted archive, as `age-keygen` writes it, on the machine that runs "
         "`pulumi`.",
         default=None,
         read=_identity_file,
-        kw_only=True,
     )
     scratch_database_id: str = declare(
         "The database that is overwritten: yours, of the same engine, and for drills only. Required, unless an archive is "
@@ -99,12 +103,10 @@ class DrillInputs(Inputs):
         "still holds the restore, otherwise with the next drill.",
         read=read_checks,
         needed="what the restored database is asked",
-        kw_only=True,
     )
     overwrite_scratch: bool = declare(
         "Must be true, else the preview fails: everything that the scratch database holds is overwritten.",
         read=said(DRILLS_OVERWRITE),
-        kw_only=True,
     )
     password: str | None = declare(
         "The password of the scratch database, as the service shows it: host, port, user and client certificate follow from "
@@ -113,7 +115,6 @@ class DrillInputs(Inputs):
         secret=True,
         kept=False,
         read=_password,
-        kw_only=True,
     )
     connection: str | None = declare(
         "How to connect to the scratch database, in place of `password`, such as "
@@ -122,30 +123,26 @@ class DrillInputs(Inputs):
         secret=True,
         kept=False,
         read=_connection,
-        kw_only=True,
     )
     every: Duration | None = declare(
         "An update this long after the last drill drills again, also if nothing else has changed.",
         default=None,
         read=fit.duration(most=YEAR),
-        kw_only=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any drills again.", default=None, read=fit.triggers, repeats=True, kw_only=True
+        "Any values. A change of any drills again.", default=None, read=fit.triggers, repeats=True
     )
     on_failure: str = declare(
         "What a drill that fails does: `error` fails the update, `warn` only warns.",
         default="error",
         read=ON_FAILURE.read,
         choices=ON_FAILURE,
-        kw_only=True,
     )
     timeout: Duration = declare(
         "How long the restore and the checks may take, and each resume again. The resource's custom timeout for creates "
         "wins.",
         default=DEFAULT_TIMEOUT,
         read=fit.timeout,
-        kw_only=True,
     )
     name: str | None = declare(
         "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless given.",
@@ -202,16 +199,9 @@ class DrillInputs(Inputs):
     @property
     def restore(self) -> RestoreInputs:
         """The restore that it begins with."""
-        return RestoreInputs(
-            self.database_id,
-            self.version_id,
-            self.scratch_database_id,
-            overwrite=True,
-            triggers=marks(self.snapshot, self.triggers),
-            timeout=self.timeout,
-            name=self.name,
-            runtime=self.runtime,
-        )
+        same: Any = {each: getattr(self, each) for each in ("database_id", "version_id", "timeout", "name", "runtime")}
+        target, triggers = self.scratch_database_id, marks(self.snapshot, self.triggers)
+        return RestoreInputs(**same, target_database_id=target, overwrite=True, triggers=triggers)
 
 
 def databases_of(connection: Any) -> set[str]:
@@ -232,3 +222,66 @@ def misfit(connection: str, runtime: str | None) -> str:
     if runtime not in KINDS or (given := kind_of(connection)) == runtime:
         return ""
     return f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"
+
+
+# Where a connection leads ---------------------------------------------------------------------------------------------
+
+
+def own_host(database_id: str) -> str:
+    """The service's host of a database."""
+    return f"square-cloud-db-{database_id}.squareweb.app"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a connection leads; `is_direct` says whether the server is found by nothing but these hosts and ports."""
+
+    hosts: tuple[str, ...]
+    ports: tuple[int, ...]
+    is_direct: bool
+
+    @classmethod
+    def of(cls, dsn: str) -> Address:
+        """Read a connection string that `kind_of` takes."""
+        usual = KINDS[kind_of(dsn)].port
+        if "://" not in dsn:
+            more = {name: quoted or plain for name, quoted, plain in _KEYWORD.findall(dsn)}
+            hosts, ports = more.get("host", ""), more.get("port", "")
+        else:
+            parts = urlsplit(dsn)
+            more = dict(parse_qsl(parts.query))
+            each = [place.rpartition(":") for place in parts.netloc.rpartition("@")[2].split(",")]
+            split = [
+                (host, port) if colon and port.isdecimal() else (f"{host}{colon}{port}", "")
+                for host, colon, port in each
+            ]
+            # PostgreSQL takes both from the parameters too.
+            hosts = more.get("host") or ",".join(host for host, _ in split)
+            ports = more.get("port") or ",".join(port for _, port in split)
+        names = tuple(unquote(host).strip() for host in hosts.split(","))
+        numbers = [int(port) if port.strip().isdecimal() else usual for port in ports.split(",")]
+        if len(numbers) == 1:  # one for all
+            numbers *= len(names)
+        is_direct = not dsn.startswith("mongodb+srv:") and not {"hostaddr", "service"} & more.keys()
+        return cls(names, tuple(numbers), is_direct)
+
+    @property
+    def databases(self) -> set[str]:
+        """The ids of the service's databases to whose own hosts it leads."""
+        return {own[1].lower() for host in self.hosts if (own := OWN_HOST.fullmatch(host)) is not None}
+
+    def misfit(self, database_id: str, port: int | None = None) -> str:
+        """Why it cannot lead to a database, or one whose id begins so, at its port, if that is known; empty if it may."""
+        for host, its_port in zip(self.hosts, self.ports, strict=False):
+            if (own := OWN_HOST.fullmatch(host)) is None:
+                continue
+            if not own[1].lower().startswith(database_id.lower()):
+                return ANOTHER
+            if self.is_direct and port is not None and its_port != port:
+                return f"must be to port {port} of the scratch database, as the service says"
+        return ""
+
+    def is_own(self, database_id: str) -> bool:
+        """Whether it can only lead to this database, if its port is right too."""
+        own = (OWN_HOST.fullmatch(host) for host in self.hosts)
+        return self.is_direct and all(one is not None and one[1].lower() == database_id.lower() for one in own)

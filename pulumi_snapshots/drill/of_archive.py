@@ -1,7 +1,4 @@
-"""Drill an archive: load it into an emptied database of any host by its server's own programs, and check what came back.
-
-Needs neither the service nor a key of it. Whatever ends a drill, the next one begins with an emptied database.
-"""
+"""Drill an archive: load it into an emptied database of any host by its server's own programs, and check what came back."""
 
 from __future__ import annotations
 
@@ -22,9 +19,9 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.database import Database, empty, load
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
-from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, CheckResult, results_of
 from pulumi_snapshots.drill.drill import concluded, failed, misuse, restores
+from pulumi_snapshots.drill.inputs import Address
 from pulumi_snapshots.drill.record import LOAD, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.properties.durations import spoken
@@ -66,11 +63,7 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     empties: bool = False,
     overwrite: bool = False,
 ) -> Loaded:
-    """Load an archive into a database, and ask the checks.
-
-    `identity` is the file of the private key, for an archive that is encrypted. With `empties` everything that the database
-    holds is removed first, with `overwrite` only what the dump holds too.
-    """
+    """Load an archive, opened by the private key's file, into a database that is emptied first or partly overwritten, and check it."""
     kind, began = kind_of(dsn), transfers.clock.monotonic()
     title, things, database = KINDS[kind].title, KINDS[kind].things, Database(dsn, timeout=PATIENCE)
     keys = identities(Path(identity)) if found.sealed and identity else []

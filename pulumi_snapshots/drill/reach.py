@@ -1,7 +1,4 @@
-"""How the checks of a drill reach the scratch database, and what shows that they have, and that its restore has acted.
-
-The way is as the user says, or follows from the database's id, its password and its certificate.
-"""
+"""How the checks of a drill reach the scratch database, and what shows that they have, and that its restore has acted."""
 
 from __future__ import annotations
 
@@ -17,8 +14,7 @@ from urllib.parse import quote
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import missing_extra
-from pulumi_snapshots.drill.address import Address, own_host
-from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit
+from pulumi_snapshots.drill.inputs import Address, DrillInputs, lacks, misfit, own_host
 from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillRecord
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
@@ -149,11 +145,7 @@ class Reach:
         return ""
 
     async def proofs(self, record: DrillRecord, age: float | None) -> list[str]:
-        """Find what shows that the scratch database is asked, and that its restore has acted; raises `ProvesNothing`.
-
-        A service restores a database by starting it again, and says when that was. The server that is asked says the same of
-        itself: `age` is for how many seconds it has run, None if it does not say.
-        """
+        """Find what shows that the scratch database is asked, and was restored, as the server's `age` tells; raises `ProvesNothing`."""
         requested = parse_rfc3339(record.requested_at) - SLACK
         theirs = None if age is None else self.session.service_clock.now() - timedelta(seconds=age)
         started, restarts = await self._started(requested)
@@ -175,10 +167,9 @@ class Reach:
         return [*shown, RESTART] if theirs >= requested else shown
 
     async def _started(self, since: datetime) -> tuple[datetime | None, bool]:
-        """When the database was last started, None if the service does not say; and whether a restore starts its server again.
+        """When the database was last started, if the service says it; and whether a restore, which starts it, starts its server.
 
-        A time before the restore was requested, and that it does not run, are believed only if they stay: the status may be a
-        moment old.
+        A time from before the restore, and that it does not run, are believed only if they stay: the status may be old.
         """
         until = self.session.clock.monotonic() + STAYS
         while True:

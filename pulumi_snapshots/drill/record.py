@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from datetime import timedelta
 from typing import Any
 
@@ -50,43 +51,34 @@ class DrillRecord(Record):
     restored_at: Moment | None = declare(
         "When the scratch database was seen running again, by the service's clock; absent until then.", default=None
     )
+    _: KW_ONLY
     drilled_at: Moment | None = declare(
-        "That same time, which the proof is of; absent until the checks were run.", default=None, kw_only=True
+        "That same time, which the proof is of; absent until the checks were run.", default=None
     )
     restore_seconds: float | None = declare(
         "How long the restore took, as a real recovery would. Absent until then, and if an interrupted run does not "
         "know.",
         default=None,
-        kw_only=True,
     )
-    passed: bool | None = declare(
-        "Whether all checks passed; absent until they were run.", default=None, settled=True, kw_only=True
-    )
+    passed: bool | None = declare("Whether all checks passed; absent until they were run.", default=None, settled=True)
     results: list[CheckResult] | None = declare(
-        "What each check found; absent until then, and empty if none could be run.",
-        default=None,
-        settled=True,
-        kw_only=True,
+        "What each check found; absent until then, and empty if none could be run.", default=None, settled=True
     )
     failure: str | None = declare(
         "The code with which the restore failed, or why the scratch database could not be reached; absent otherwise.",
         default=None,
-        kw_only=True,
     )
     proved_by: list[str] | None = declare(
         "What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a "
         "server that has started since the restore was requested, `load` that an archive was loaded over the same connection. "
         "Absent until then, and empty if nothing does.",
         default=None,
-        kw_only=True,
     )
-    archive: str | None = declare(
-        "The URI of the archive that was drilled; absent for a snapshot.", default=None, kw_only=True
-    )
+    archive: str | None = declare("The URI of the archive that was drilled; absent for a snapshot.", default=None)
     last_good: GoodDrill | None = declare(
-        "The last drill that has passed, this one or an earlier one; absent if none has.", default=None, kw_only=True
+        "The last drill that has passed, this one or an earlier one; absent if none has.", default=None
     )
-    attempt: Request | None = declare("The request, only until its end is known.", default=None, kw_only=True)
+    attempt: Request | None = declare("The request, only until its end is known.", default=None)
 
     @property
     def id(self) -> str:
@@ -139,15 +131,7 @@ class DrillRecord(Record):
     @property
     def good(self) -> GoodDrill | None:
         """This drill, if it has passed."""
-        if not self.passed or self.drilled_at is None:
-            return None
-        return GoodDrill(
-            self.drilled_at,
-            self.database_id,
-            self.version_id,
-            self.restore_seconds,
-            results=self.results or [],
-        )
+        return GoodDrill.from_outputs(self.to_outputs()) if self.passed and self.drilled_at else None
 
 
 DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)

@@ -153,7 +153,7 @@ class Property:
         return None
 
 
-def declare(doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: bool = False, **more: Any) -> Any:
+def declare(doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: Any = MISSING, **more: Any) -> Any:
     """Declare a property; see `Property` for the arguments, of which `read` is the reader."""
     more |= {"doc": doc, "secret": secret, "reader": more.pop("read", None)}
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)

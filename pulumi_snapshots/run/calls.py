@@ -307,7 +307,7 @@ class ActCalls(Calls):
         """The resource, once its act has ended."""
         if record.pending:
             schema = self.rules.schema
-            with ending_unfinished(call, schema, values, self.ends, kept=(id_, record)):
+            with ending_unfinished(call, schema, values, self.ends, id_, record):
                 inputs = schema.inputs.of(values)
                 record = await self.resume(call.session(), record, inputs, call.listener, owner=call.owner)
         return self.resource(record, values, id_)
@@ -327,12 +327,14 @@ def nothing_sent(reason: str) -> str:
 
 
 @contextmanager
-def ending_unfinished(
+def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
     call: Call,
     schema: ResourceSchema,
     values: Mapping[str, Any],
     ends: type[Unresolved[Any]],
-    kept: tuple[str, Any] | None = None,
+    id_: str | None = None,
+    kept: Any = None,
+    make: Callable[..., Unresolved[Any]] | None = None,
 ) -> Iterator[None]:
     """End the call unfinished if the body leaves something that must be kept.
 
@@ -341,7 +343,9 @@ def ending_unfinished(
         schema: the kind of resource.
         values: its inputs.
         ends: the error of the body if something must be kept.
-        kept: the id and the record that the state must keep, whatever happens; None if it has none yet.
+        id_: the resource's id in the state; None if that has none yet.
+        kept: the record that the state must keep, whatever happens; None for none.
+        make: makes the error of such a record, if it is not always `ends`.
     """
     try:
         yield
@@ -349,11 +353,11 @@ def ending_unfinished(
         if isinstance(error, ends):
             end = error
         elif kept is not None:
-            end = ends(kept[1], cause=error)  # a resume that could not even begin (no key)
+            end = (make or ends)(kept, cause=error)  # a resume that could not even begin (no key)
         else:
             raise
-        id_, steps = (kept[0], end.then) if kept else (end.record.id, steps_if_not_saved(call, end))
-        raise Unfinished(Resource(id_, schema.state(end.record, values)), end, steps) from error
+        steps = steps_if_not_saved(call, end) if id_ is None else end.then
+        raise Unfinished(Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps) from error
 
 
 def steps_if_not_saved(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:

@@ -16,12 +16,10 @@ from pulumi_snapshots.storage.credentials import NoCredentials, access
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
-PART_SIZE = 5 * 1024 * 1024
-"""Bytes of one part of an upload: the least that S3 and Google allow."""
+PART_SIZE = 8 * 1024 * 1024
+"""Bytes of one part of an upload: S3 and Google allow 10,000 of them, so an object has 80 GB at most."""
 PARTS_AT_ONCE = 3
 """Parts that are under way; each is in memory."""
-PARTS_LIMIT = 9_000
-"""Parts of one upload that are used; S3 and Google allow 10,000, Azure 50,000."""
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=10),
@@ -29,7 +27,7 @@ CLIENT: dict[str, Any] = {
     "timeout": timedelta(hours=1),
 }
 LONGEST_PART = timedelta(minutes=15)
-"""The most time of a part of an upload, after which it is sent again: all parts of all transfers get through at 70 kB/s."""
+"""The most time of a part of an upload, after which it is sent again: all parts of all transfers get through at 115 kB/s."""
 RETRIES: dict[str, Any] = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=60),
@@ -89,14 +87,12 @@ class BucketStore(Store):
         self._scheme = place.scheme
         self._name, _, self._key = place.path.partition("/")
 
-    def write(self, blocks: Iterator[Buffer], size: int | None = None) -> Seen | None:
+    def write(self, blocks: Iterator[Buffer]) -> Seen | None:
         """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
         if self._is_folder():
             raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
         with self._reached(uploads=True) as (library, bucket):
-            # The number of parts is limited, so a larger object needs larger ones.
-            part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
-            library.put(bucket, self._key, blocks, chunk_size=part_size, max_concurrency=PARTS_AT_ONCE)
+            library.put(bucket, self._key, blocks, chunk_size=PART_SIZE, max_concurrency=PARTS_AT_ONCE)
         with contextlib.suppress(StoreTrouble):
             return self.stat()
         return None

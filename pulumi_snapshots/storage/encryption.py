@@ -50,11 +50,6 @@ def _recipient(one: str) -> Any:
     return import_module(LIBRARY).x25519.Recipient.from_str(one)
 
 
-def sealed_size(plain: int, keys: int) -> int:
-    """The most bytes that so many plain ones take, for so many recipients."""
-    return plain + (plain // 65536 + 1) * 16 + 200 + 100 * keys
-
-
 def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes], None]) -> None:
     """Encrypt blocks for these public keys; `take` gets what is to be written. Plain bytes are in memory only."""
     to = [_recipient(one) for one in keys]

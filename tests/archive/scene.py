@@ -22,8 +22,7 @@ from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.read import get
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Seen
+from pulumi_snapshots.storage.store import FileStore, Seen
 from squarecloud_emulator import Fault, JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
@@ -111,8 +110,8 @@ class Scene:
         """Let the bytes of objects, not of manifests, pass through this on their way to the disk."""
 
         class Store(FileStore):
-            def write(self, blocks: Iterator[bytes], size: int | None = None) -> Seen:
-                return super().write(blocks if self._path.suffix == ".json" else through(blocks), size)
+            def write(self, blocks: Iterator[bytes]) -> Seen:
+                return super().write(blocks if self._path.suffix == ".json" else through(blocks))
 
         self.stores(Store)
 

@@ -18,9 +18,8 @@ import httpx
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive.archive import NotArchived
+from pulumi_snapshots.archive.archive import NotArchived, Upload
 from pulumi_snapshots.archive.transfers import AT_A_TIME
-from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.polling import PINNING
@@ -29,8 +28,7 @@ from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Seen, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, Seen, StoreTrouble
 from squarecloud_emulator import Fault
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted

@@ -23,7 +23,8 @@ import obstore
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import shelf, source, upload
+from pulumi_snapshots.archive import archive as archives
+from pulumi_snapshots.archive import shelf, source
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
@@ -34,8 +35,7 @@ from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.storage import buckets, flow
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import opened
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
 from tests.support.object_stores import ObjectStore, serving
@@ -102,6 +102,7 @@ def made_in(server: ObjectStore) -> Iterator[Bucket]:
         unreliable(server.url) as proxy,
         patch.dict(os.environ, server.reached_at(proxy.url)),
         patch.object(buckets, "RETRIES", QUICK),
+        patch.object(buckets, "PART_SIZE", 5 * MIB),
         patch.object(source, "PAUSES", (0.01,) * len(source.PAUSES)),
     ):
         one = Bucket(server, proxy, name)
@@ -278,7 +279,7 @@ def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> N
         "the last answer lost": after(0, completes, "lose"),
         "a slow line": lambda request: time.sleep(1.5) if writes_a_part(request) else None,
     }[how]
-    with patch.object(buckets, "CLIENT", PASSING[how]), patch.object(upload, "SILENCE", 0.3):
+    with patch.object(buckets, "CLIENT", PASSING[how]), patch.object(archives, "SILENCE", 0.3):
         record = bucket.archive(large.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
     if how == "a slow line":
@@ -330,7 +331,7 @@ def test_a_store_that_falls_silent_fails_it_soon(bucket: Bucket, large: Host) ->
     bucket.proxy.fails = falls_silent
     with (
         patch.object(buckets, "CLIENT", BRIEF),
-        patch.object(upload, "SILENCE", 0.3),
+        patch.object(archives, "SILENCE", 0.3),
         patch.object(flow, "TIDYING", 0.5),
         pytest.raises(NotArchived, match="an unfinished part may be left"),
     ):

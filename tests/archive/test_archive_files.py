@@ -17,8 +17,7 @@ import pytest
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.storage.files import PART, FileStore
-from pulumi_snapshots.storage.store import StoreTrouble
+from pulumi_snapshots.storage.store import PART, FileStore, StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 from tests.support.world import Row
 

@@ -34,8 +34,7 @@ from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 from tests.archive.scene import Scene, file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
+from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived, Upload
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
@@ -21,13 +21,11 @@ from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
-from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Held, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with

@@ -30,8 +30,7 @@ from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.files import FileStore
-from pulumi_snapshots.storage.store import Held, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged

@@ -13,8 +13,7 @@ import pytest
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.database import ENGINES, Database, empty
 from pulumi_snapshots.databases.dumps import NotLoaded
-from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, without
-from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
+from pulumi_snapshots.databases.kinds import HIDDEN, KINDS, LONGEST, kind_of, missing_extra, without
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 from tests.support.failing import fails_with

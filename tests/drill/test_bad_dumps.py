@@ -64,7 +64,9 @@ class Drills:
             "connection": self.server.url(SCRATCH),
             "overwrite_scratch": True,
         }
-        inputs = DrillInputs(DATABASE, stored.version_id, SCRATCH, **given, name=stored.name, runtime=stored.runtime)
+        inputs = DrillInputs(
+            DATABASE, stored.version_id, scratch_database_id=SCRATCH, **given, name=stored.name, runtime=stored.runtime
+        )
         try:
             record = await Drilling(session, inputs, Row()).carry_out()
         except DrillFailed as error:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.drill.address import ANOTHER, Address, own_host
 from pulumi_snapshots.drill.check import Check, CheckResult, read_checks
-from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.inputs import ANOTHER, Address, DrillInputs, own_host
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Unfit
 from tests.support.drilling import CONNECTION, SCRATCH

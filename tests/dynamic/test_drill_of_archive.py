@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.drill.address import own_host
-from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.inputs import DrillInputs, own_host
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from tests.support.real_data import fresh, sql_at
 from tests.support.servicer import CallFailedError, Servicer, kept, urn

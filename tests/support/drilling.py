@@ -17,8 +17,8 @@ import anyio
 import anyio.lowlevel
 
 from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
-from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.drill.inputs import own_host
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
 from tests.support.engine_calls import Machine, Stack

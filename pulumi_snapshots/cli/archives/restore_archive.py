@@ -20,8 +20,8 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.database import Database
+from pulumi_snapshots.databases.dumps import PROGRAMS, program
 from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
-from pulumi_snapshots.databases.loading import PROGRAMS, program
 from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.drill.inputs import lacks
 from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
