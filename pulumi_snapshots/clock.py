@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import anyio
 
-FIRST_YEAR, END_YEAR = 2000, 9000
-
 REFRESH_PATIENCE = 110.0
 """Seconds for the refresh, get or delete of one resource, so that it ends within 2 minutes."""
-SHORT_SLEEP = 1.0
-"""Seconds. A shorter difference between two clocks of the system is no suspension: they are not read at the same instant."""
+YEARS = range(2000, 9000)
+"""No snapshot is of another one, to which no duration can be added without an overflow."""
+DATE_RESOLUTION = 1.0
+"""Seconds. `Date` is cut to whole seconds, so the service's time is at most this much later."""
+PLAUSIBLE = 10 * 365 * 86400.0
+"""The largest difference in seconds between two clocks that is believed. A larger one comes from a nonsensical date."""
+COUNTING = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
+"""The system's monotonic clock that counts while the machine is suspended; None if there is no other one than Python's. There a
+POST that was under way meanwhile may not be matched to its snapshot."""
 
 
 def system_utc() -> datetime:
@@ -28,19 +35,6 @@ def system_monotonic() -> float:
     return time.monotonic()
 
 
-def system_suspended() -> float:
-    """The seconds for which this machine was suspended since it started, which monotonic time leaves out.
-
-    0 on a system that does not tell: there a POST that was under way meanwhile may not be matched to its snapshot.
-    """
-    counting, stopping = "CLOCK_BOOTTIME", "CLOCK_MONOTONIC"
-    if sys.platform == "darwin":
-        counting, stopping = "CLOCK_MONOTONIC", "CLOCK_UPTIME_RAW"
-    if not hasattr(time, counting):
-        return 0.0
-    return time.clock_gettime(getattr(time, counting)) - time.clock_gettime(getattr(time, stopping))
-
-
 def rfc3339(moment: datetime) -> str:
     """Format a time as in the outputs: UTC, with milliseconds if there are any (`2025-08-13T13:29:11.263Z`)."""
     moment = moment.astimezone(UTC)
@@ -49,16 +43,14 @@ def rfc3339(moment: datetime) -> str:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Parse a time; a text without a zone is UTC.
-
-    Raises:
-        ValueError: `text` is not a date.
-    """
+    """Parse a time; a text without a zone is UTC. Raises `ValueError` for one that is no date, or not of this age."""
     return in_utc(datetime.fromisoformat(text))
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Convert a time to UTC; a time without a zone is UTC already, like all times of the service."""
+    """Convert a time to UTC; one without a zone is UTC already, like all times of the service. `ValueError` for nonsense."""
+    if moment.year not in YEARS:
+        raise ValueError("no snapshot is of that year")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -75,42 +67,77 @@ def time_text(moment: datetime, now: datetime | None = None) -> str:
     return moment.strftime(spec)
 
 
-def is_nonsense(moment: datetime) -> bool:
-    """Whether no snapshot is of that time; it could overflow when a time zone or a duration is added."""
-    return not FIRST_YEAR <= moment.year < END_YEAR
-
-
 class Clock:
     """The time of one run.
 
-    Monotonic time and sleeping come from the event loop. UTC is a start time plus monotonic time and the time for which the
-    machine was suspended. So a test's virtual clock moves both, and a change of the machine's clock during a wait moves
-    neither.
+    Monotonic time and sleeping come from the event loop. UTC is a start time plus the seconds of a clock that counts while the
+    machine is suspended. So a change of the machine's clock during a wait moves neither.
 
     Args:
         start: the UTC time at the first use; this machine's time if not given.
-        suspended: counts the seconds for which the machine was suspended; the system's unless given, none with a `start`.
+        ticks: counts the seconds since; the event loop's clock with a `start`, so that a virtual one moves UTC too.
     """
 
-    def __init__(self, start: datetime | None = None, suspended: Callable[[], float] | None = None) -> None:
+    def __init__(self, start: datetime | None = None, ticks: Callable[[], float] | None = None) -> None:
+        counting = time.monotonic if COUNTING is None else partial(time.clock_gettime, COUNTING)
+        self._ticks = ticks or (anyio.current_time if start else counting)
         self._start = start
-        self._suspended = suspended or (system_suspended if start is None else lambda: 0.0)
-        self._began: tuple[float, float] | None = None  # monotonic time and suspensions at the first use
+        self._began: tuple[datetime, float] | None = None
 
     monotonic = staticmethod(anyio.current_time)
     """Seconds on the event loop's clock; only differences are meaningful."""
 
     def utc(self) -> datetime:
         """The date and time in UTC."""
-        now, suspended = self.monotonic(), self._suspended()
-        self._start = self._start or system_utc()
-        self._began = self._began or (now, suspended)
-        slept = suspended - self._began[1]
-        return self._start + timedelta(seconds=now - self._began[0] + (slept if slept >= SHORT_SLEEP else 0.0))
+        now = self._ticks()
+        if self._began is None:
+            self._began = self._start or system_utc(), now
+        start, began = self._began
+        return start + timedelta(seconds=now - began)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop's clock. Nothing else in this project sleeps."""
         await anyio.sleep(max(0.0, seconds))
+
+
+class ServiceClock:
+    """The service's clock, whose difference from this machine's, which may be hours, the `Date` headers of its answers show.
+
+    Each answer shows it to a second, and each further one narrows that: the difference of two clocks stays the same. `clock` is
+    this machine's time.
+
+    Attributes:
+        offset: seconds that the service's clock is ahead of this machine's; negative if behind, None until the service has
+            answered.
+        unsure: seconds by which `now` may be wrong, in either direction.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.offset: float | None = None
+        self.unsure = 0.0
+        self._clock = clock
+        self._range = -math.inf, math.inf
+        self._assumed = 0.0
+
+    def observe(self, date: datetime, sent: datetime, received: datetime) -> None:
+        """Learn from the `Date` header of an answer; when its request was sent and it came is by this machine's clock."""
+        seen = (date - received).total_seconds(), (date - sent).total_seconds() + DATE_RESOLUTION
+        if max(map(abs, seen)) > PLAUSIBLE:
+            return
+        both = max(seen[0], self._range[0]), min(seen[1], self._range[1])
+        least, most = self._range = (
+            both if both[0] <= both[1] else seen
+        )  # if nothing is left, one of the clocks was set
+        self.offset, self.unsure = (least + most) / 2, (most - least) / 2
+
+    def assume(self, offset: object) -> None:
+        """Let `now` use the offset that an earlier command has seen, until the service answers; `offset` stays unknown."""
+        if isinstance(offset, int | float) and abs(offset) <= PLAUSIBLE:
+            self._assumed = offset
+
+    def now(self) -> datetime:
+        """The service's time; this machine's time until the offset is known or assumed."""
+        return self._clock.utc() + timedelta(seconds=self._assumed if self.offset is None else self.offset)
 
 
 class Stoppable:

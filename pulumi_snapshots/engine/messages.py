@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.struct_pb2 import Struct
 
-    from pulumi_snapshots.errors import Words
-    from pulumi_snapshots.errors.wording import Wording
+    from pulumi_snapshots.errors import Wording, Words
 
 DETAILS_HEADER = "grpc-status-details-bin"
 """The trailer in which gRPC carries a status with details."""

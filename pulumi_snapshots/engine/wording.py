@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pulumi_snapshots.errors import Step
-from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 

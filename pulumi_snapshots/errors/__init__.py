@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.clock import time_text
+from pulumi_snapshots.errors.pages import with_pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
 
@@ -28,7 +29,7 @@ NOTHING_LOADED = "Nothing was loaded."
 
 @dataclass(init=False)
 class Text:
-    """A template and its values. `str()` spells every name as Python does.
+    """A template and its values. `str()` spells every name as Python does, and times of day in UTC.
 
     A `{name}` in the template stands for the value of that name. Without such a value, it is the name of a property or a
     setting, which each edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`.
@@ -46,13 +47,8 @@ class Text:
     def __hash__(self) -> int:
         return hash(self.template)
 
-    def worded(self, spell: Callable[[str], str], word: Callable[[object], str]) -> str:
-        """The text as it is shown: `spell` spells a name, `word` words a value."""
-        values = self.values
-        return _NAME.sub(lambda found: word(values[found[1]]) if found[1] in values else spell(found[1]), self.template)
-
     def __str__(self) -> str:
-        return self.worded(str, lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        return NEUTRAL.text(self)
 
 
 Words = str | Text
@@ -61,12 +57,9 @@ Words = str | Text
 
 @dataclass(frozen=True)
 class TimeOfDay:
-    """A time of day, which each edge shows in its own zone; `str()` is in UTC."""
+    """A time of day, which each edge shows in its own zone."""
 
     moment: datetime
-
-    def __str__(self) -> str:
-        return time_text(self.moment)
 
 
 def sentence(text: str) -> str:
@@ -276,10 +269,6 @@ class Explained(Exception):
         self.done = done
         self.then = next_steps(then)
 
-    def worded(self, word: Callable[[object], str]) -> str:
-        """What happened and what was done, in sentences, as another error's text holds it; `word` words each text."""
-        return " ".join([sentence(word(self.happened)), word(self.done)]).strip()
-
     @property
     def evidence(self) -> str:
         """The exchange in brackets, of this error or of its first cause that has one; it stands last, whatever wraps it."""
@@ -291,7 +280,63 @@ class Explained(Exception):
         return ""
 
     def __str__(self) -> str:
-        return f"{self.worded(str)} {self.evidence}".rstrip()
+        return f"{NEUTRAL.text(self)} {self.evidence}".rstrip()
+
+
+class Wording:
+    """The words of one edge.
+
+    Args:
+        spell: spells the name of a property or a setting as this edge's users write it.
+        steps: templates of next steps; a step without one has the words of `Step` itself.
+        time: words a time of day; in UTC unless given.
+    """
+
+    def __init__(
+        self, spell: Callable[[str], str], steps: Mapping[Step, str], time: Callable[[datetime], str] = time_text
+    ) -> None:
+        self.spell = spell
+        self._steps = steps
+        self._time = time
+
+    def about(self, **facts: str | None) -> Wording:
+        """The same words, with facts that next steps name as if they were properties; None adds none."""
+        return Wording(lambda name: facts.get(name) or self.spell(name), self._steps, self._time)
+
+    def in_zone(self, time: Callable[[datetime], str]) -> Wording:
+        """The same words, with times of day as `time` words them."""
+        return Wording(self.spell, self._steps, time)
+
+    def text(self, words: object) -> str:
+        """A text, a next step, an error, or a tuple of these, as it is shown."""
+        if isinstance(words, Text):
+            template, values = words.template, words.values
+            if isinstance(words, Next):
+                template = self._steps.get(words.step, template)
+            return _NAME.sub(lambda it: self.text(values[it[1]]) if it[1] in values else self.spell(it[1]), template)
+        if isinstance(words, TimeOfDay):
+            return self._time(words.moment)
+        if isinstance(words, tuple):
+            return " ".join(map(self.text, words))
+        if isinstance(words, Explained):
+            return f"{sentence(self.text(words.happened))} {self.text(words.done)}".strip()
+        return str(words)
+
+    def told(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+        """What happened, what was done, and the next steps: `then`, or else the error's own; a line for each."""
+        if not isinstance(error, Explained):
+            return sentence(str(error))
+        steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
+        done = f"{self.text(error.done)} {error.evidence}".strip()
+        return "\n".join(filter(None, [sentence(self.text(error.happened)), done, *steps]))
+
+    def report(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+        """All that a user reads of an error: see `told`, then the command that explains it."""
+        return with_pointer(self.told(error, then), error)
+
+
+NEUTRAL = Wording(str, {})
+"""For logs and for programs that catch an error."""
 
 
 R = TypeVar("R")

@@ -13,8 +13,7 @@ from pulumi_snapshots.errors import Explained, Text, Words
 from pulumi_snapshots.guard.inputs import ComponentInputs
 from pulumi_snapshots.ledger.attempt import Attempt, Status
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.place import Document
-from pulumi_snapshots.ledger.service_clock import AHEAD_HERE
+from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties import checks
@@ -129,7 +128,7 @@ class GuardBook:
     @cached_property
     def attempts(self) -> list[Attempt]:
         """All requests in the ledger."""
-        return self._ledger.attempts_in(self._document)
+        return [*self._ledger.attempts_in(self._document).values()]
 
     # What is noted -------------------------------------------------------------------------------------------------------
 

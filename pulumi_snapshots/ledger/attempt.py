@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
-from pulumi_snapshots.clock import is_nonsense, rfc3339
-from pulumi_snapshots.properties import checks
+from pulumi_snapshots.clock import YEARS, rfc3339
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import RETENTION
 
@@ -42,7 +41,6 @@ GUARDS = "guard"
 """The owner of every guard's request, with the database: whichever guard of it comes next completes what a killed run has
 started."""
 Kind = Literal["snapshot", "restore"]
-KINDS = ("snapshot", "restore")
 ANSWER_WITHIN = timedelta(seconds=130)
 """How long an answer may take: the time-out of a POST, with room. An older attempt without an answer is LOST."""
 FOUND_KEPT = timedelta(hours=2)
@@ -53,6 +51,8 @@ SECOND = timedelta(seconds=1)
 """How exactly two processes know the service's time."""
 APART_FROM_LOST = LATEST_OF_LOST + CLEAR
 """How much later than one whose answer was lost the next one is sent, without waiting for the proof that it never came."""
+ERA = datetime(YEARS.start, 1, 1, tzinfo=UTC), datetime(YEARS.stop, 1, 1, tzinfo=UTC)
+"""Between these are all times."""
 NEVER = datetime.fromtimestamp(0, UTC)
 """Until when one that is over is in the way if nothing holds its database."""
 NOT_AWAITED = "not awaited"
@@ -223,23 +223,18 @@ class Attempt(Record, sparse=True):
         last = max(filter(None, (self.request.posted_at, self.ended_at)))
         return now > last + (FOUND_KEPT if is_forgotten else KEPT)
 
-    @classmethod
-    def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
-        """Read the form in the ledger.
 
-        Raises:
-            LookupError, TypeError, ValueError, AttributeError, OverflowError: no run has written it like that.
-        """
-        there = super().from_outputs(outputs)
-        attempt = replace(there, status=Status(there.status))
-        given = (attempt.owner, attempt.account, attempt.source, attempt.result)
-        texts = (attempt.purpose, attempt.request.answered, *(each or "" for each in given))
-        times = filter(None, (attempt.request.posted_at, attempt.ended_at, attempt.held_until))
-        is_strange = attempt.kind not in KINDS or not all(isinstance(each, str) for each in texts)
-        if is_strange or any(map(is_nonsense, times)) or not outputs.keys() <= cls.properties().keys():
-            raise ValueError(attempt.id)
-        checks.database_id()(attempt.database_id)
-        return attempt
+def is_sound(attempt: Attempt) -> bool:
+    """Whether the values of an attempt are such as runs write; TypeError for a time without a zone."""
+    request = attempt.request
+    texts = (attempt.owner, attempt.account, attempt.source, attempt.result)
+    times = (request.posted_at, attempt.ended_at, attempt.held_until)
+    return (
+        attempt.kind in get_args(Kind)
+        and all(isinstance(each, str) for each in (attempt.database_id, attempt.purpose, request.answered))
+        and all(isinstance(each, str) for each in texts if each is not None)
+        and all(ERA[0] <= each < ERA[1] for each in times if each)
+    )
 
 
 def unresolved(request: Request) -> Status:
@@ -251,34 +246,31 @@ def unresolved(request: Request) -> Status:
 
 @dataclass(frozen=True)
 class Intent:
-    """What an operation is about to send a request for; see `Attempt` and `Request` for the rest.
-
-    Attributes:
-        timeout: seconds that the operation may take.
-        began: when the operation began.
-        fresh: whether another one is wanted, whatever earlier runs have left.
-        carried: results and ids that calls of this run have shown its states to have.
-        oldest: how old an earlier attempt may be that is resumed; None for any age.
-        ignored: ids of attempts whose end no run will ever see.
-        purposes: the digests that the same triggers may have had in earlier runs.
-        run: the run of which its process is one, as `Attempt.let_go` has it; empty if unknown.
-    """
+    """What an operation is about to send a request for; see `Attempt` and `Request` for the rest."""
 
     kind: Kind
     owner: str | None
     database_id: str
     purpose: str
     timeout: float
+    """Seconds that the operation may take."""
     began: datetime
+    """When it began."""
     source: str | None = None
     fresh: bool = False
+    """Whether another one is wanted, whatever earlier runs have left."""
     carried: frozenset[str] = frozenset()
+    """Results and ids that calls of this run have shown its states to have."""
     oldest: timedelta | None = None
+    """How old an earlier attempt may be that is resumed; None for any age."""
     ignored: frozenset[str] = frozenset()
+    """Ids of attempts whose end no run will ever see."""
     purposes: frozenset[str] = frozenset()
+    """The digests that the same triggers may have had in earlier runs."""
     previous: datetime | None = None
     account: str | None = None
     run: str = ""
+    """The run of which its process is one, as `Attempt.let_go` has it; empty if unknown."""
 
     def is_mine(self, attempt: Attempt) -> bool:
         """Whether an attempt was made by the operation itself, in this or an earlier run.
@@ -322,7 +314,8 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
     By all `attempts` of the ledger, at this time of the service; raises `ClaimRefused` if nothing may be sent.
     """
-    newest = _newest(attempts, intent, now)
+    kept = [each for each in attempts if not each.is_past(now)]
+    newest = _newest(kept, intent)
     if newest is not None:
         if _is_left(newest, intent, now):
             return Claim(newest, "resumed")
@@ -332,9 +325,8 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
         is_lost = has_ended and not newest.let_go and not newest.names & intent.carried and intent.is_for_same(newest)
         if intent.kind == "restore" and is_lost and is_resource(intent.owner) and not intent.fresh:
             raise ClaimRefused("done", newest)
-    about = intent.kind, intent.database_id
-    there = [each for each in attempts if (each.kind, each.database_id) == about and not each.is_past(now)]
-    here = sorted(there, key=lambda each: each.request.posted_at, reverse=True)
+    here = [each for each in kept if (each.kind, each.database_id) == (intent.kind, intent.database_id)]
+    here.sort(key=lambda each: each.request.posted_at, reverse=True)
     for each in here:
         is_open = not each.proved and each.status is not Status.FAILED
         is_same = intent.is_for_same(each) and each.source == intent.source
@@ -348,20 +340,20 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
             return Claim(each, "in the way")
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
     request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), previous=intent.previous)
-    new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, Status.SENT, intent.source)
-    return Claim(replace(new, fresh=intent.fresh, account=intent.account), "new")
+    about = intent.kind, intent.owner, intent.database_id, intent.purpose, request, Status.SENT, intent.source
+    return Claim(Attempt(*about, fresh=intent.fresh, account=intent.account), "new")
 
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
     """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
-    newest = _newest(attempts, intent, now)
+    newest = _newest([each for each in attempts if not each.is_past(now)], intent)
     return newest if newest is not None and _is_left(newest, intent, now) else None
 
 
-def _newest(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
+def _newest(kept: list[Attempt], intent: Intent) -> Attempt | None:
     """The last attempt of the operation itself that has not failed: its state has been about that since."""
-    mine = [each for each in attempts if intent.is_mine(each) and each.status is not Status.FAILED]
-    return max((each for each in mine if not each.is_past(now)), key=lambda each: each.request.posted_at, default=None)
+    mine = [each for each in kept if intent.is_mine(each) and each.status is not Status.FAILED]
+    return max(mine, key=lambda each: each.request.posted_at, default=None)
 
 
 def _is_left(newest: Attempt, intent: Intent, now: datetime) -> bool:
@@ -379,23 +371,20 @@ def _is_left(newest: Attempt, intent: Intent, now: datetime) -> bool:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a call of the engine shows of the state; see `Attempt` for the rest.
-
-    Attributes:
-        result: None while it is pending.
-        request: the one that the state has as pending; None if it is complete.
-        requested_at: when the request was sent of what the state has as complete, as the state has it.
-        record: the resource.
-    """
+    """What a call of the engine shows of the state; see `Attempt` for the rest."""
 
     kind: Kind
     database_id: str
     result: str | None = None
+    """None while it is pending."""
     request: Request | None = None
+    """The one that the state has as pending; None if it is complete."""
     requested_at: str | None = None
+    """When the request was sent of what the state has as complete, as the state has it."""
     purpose: str = ""
     source: str | None = None
     record: Any = None
+    """The resource."""
 
     def shows(self, attempt: Attempt) -> bool:
         """Whether it shows that the state has this attempt."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import anyio
 
+from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import (
     NEVER,
@@ -20,10 +20,10 @@ from pulumi_snapshots.ledger.attempt import (
     Status,
     decide,
     is_resource,
+    is_sound,
     unresolved,
 )
 from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 
 T = TypeVar("T")
 ATTEMPTS = "attempts"
@@ -37,62 +37,71 @@ class Ledger:
     """The ledger of one service, shared by all runs that use the same place.
 
     Every method raises `LedgerUnavailable` if the `place` of its document cannot be used; what it was to change is as before
-    then, and `trouble` says why, for a warning, until the place can be used again. All times are by the `clock`, the service's.
+    then, and `trouble` says why, for a warning, until an edit succeeds. All times are by the `clock`, the service's.
     """
 
     def __init__(self, place: Place, clock: ServiceClock) -> None:
         self.place = place
+        self.read = place.read
         self.clock = clock
         self.trouble = ""
         self._writing = anyio.Lock(fast_acquire=True)
         self._reading = anyio.Lock()
-        self._seen: tuple[Attempt, ...] | None = None
+        self._seen: dict[str, Attempt] | None = (
+            None  # as attempts were once in this process, replaced and never changed
+        )
         self._tried_at = NEVER
         self._marking = anyio.Lock(fast_acquire=True)
-        self._marks: list[tuple[Attempt, str | None, str | None]] = []
-
-    async def read(self) -> Document:
-        """Read the document."""
-        with self._noting():
-            return await self.place.read()
+        self._marks: dict[str, tuple[Attempt, str | None, str | None]] = {}
 
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document, see `Place.edit`."""
         async with self._writing:
-            with self._noting():
+            try:
                 result = await self.place.edit(change)
-        return result
-
-    @contextmanager
-    def _noting(self) -> Iterator[None]:
-        try:
-            yield
-        except LedgerUnavailable as error:
-            self.trouble = error.trouble
-            raise
+            except LedgerUnavailable as error:
+                self.trouble = error.trouble
+                raise
         self.trouble = ""
+        return result
 
     async def attempts(self) -> list[Attempt]:
         """Read all attempts, oldest first."""
-        return self.attempts_in(await self.read())
+        return [*self.attempts_in(await self.read()).values()]
 
     async def get(self, id_: str) -> Attempt | None:
         """Read one attempt; None if it is not there."""
-        return next((each for each in await self.attempts() if each.id == id_), None)
+        return self.attempts_in(await self.read()).get(id_)
 
     async def snapshots(self, database_id: str | None = None) -> list[Attempt]:
         """Read which requests have a snapshot, of a database or of all, oldest request first."""
         return [each for each in await self.attempts() if each.has_snapshot and database_id in {None, each.database_id}]
 
+    def attempts_in(self, document: Document) -> dict[str, Attempt]:
+        """The attempts of a document by their ids, oldest first.
+
+        Raises `LedgerUnavailable` for one that cannot be read: another version may have written it, and it may be of a request.
+        """
+        stored = document.get(ATTEMPTS, {})
+        try:
+            found = {id_: Attempt.from_outputs(each) for id_, each in stored.items()}
+            names = {name for each in stored.values() for name in each}
+            is_known = names <= Attempt.properties().keys() and all(map(is_sound, found.values()))
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+            found, is_known = {}, False
+        if not is_known:  # no run has written it like that
+            raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
+        return dict(sorted(found.items(), key=lambda each: each[1].request.posted_at))
+
     # A request -----------------------------------------------------------------------------------------------------------
 
     def decided(self, document: Document, intent: Intent) -> Claim:
         """Decide on a document what an operation has to act on, and enter a new attempt; see `decide`."""
-        now = self.clock.now()
-        kept = [each for each in self.attempts_in(document) if not each.is_past(now)]
-        claim = decide(kept, intent, now)
+        now, there = self.clock.now(), self.attempts_in(document)
+        claim = decide(there.values(), intent, now)
         if claim.role == "new":
-            document[ATTEMPTS] = {each.id: each.to_outputs() for each in (*kept, claim.attempt)}
+            kept = {id_: each for id_, each in document.get(ATTEMPTS, {}).items() if not there[id_].is_past(now)}
+            document[ATTEMPTS] = {**kept, claim.attempt.id: claim.attempt.to_outputs()}
         return claim
 
     async def withdraw(self, attempt: Attempt) -> None:
@@ -103,7 +112,7 @@ class Ledger:
         """Change fields of an attempt; one that another run has seen the end of meanwhile stays as it is there."""
 
         def change(document: Document) -> Attempt:
-            there = self._one(document, attempt.id)
+            there = self.attempts_in(document).get(attempt.id)
             if there is not None and there.is_over and not attempt.is_over:
                 return there
             changed = replace(there or attempt, **changes)
@@ -111,7 +120,7 @@ class Ledger:
                 changed = replace(changed, request=replace(changed.request, answered=there.request.answered))
             # One without an answer that is gone was withdrawn: it has started nothing.
             if there is not None or changed.status not in {Status.SENT, Status.LOST}:
-                self._put(document, changed)
+                _put(document, changed)
             return changed
 
         return await self.edit(change)
@@ -126,18 +135,19 @@ class Ledger:
         now = self.clock.now()
 
         def change(document: Document) -> Attempt:
-            there = self._one(document, attempt.id) or attempt
+            known = self.attempts_in(document)
+            there = known.get(attempt.id, attempt)
             if there.is_over:
                 return there
-            for each in self.attempts_in(document) if not failed else ():  # it may be forgotten before them
+            for each in () if failed else known.values():  # it may be forgotten before them
                 same = (each.owner, each.kind, each.database_id) == (there.owner, there.kind, there.database_id)
                 if same and each.is_over and each.request.posted_at < there.request.posted_at:
-                    self._put(document, replace(each, proved=True))
+                    _put(document, replace(each, proved=True))
             status = Status.FAILED if failed else Status.FOUND
             proved = failed or there.proved or not is_resource(there.owner)
             until = now + holds if holds else None
             done = replace(there, status=status, result=result, ended_at=now, proved=proved, held_until=until)
-            self._put(document, done)
+            _put(document, done)
             return done
 
         return await self.edit(change)
@@ -145,11 +155,11 @@ class Ledger:
     # What states have ----------------------------------------------------------------------------------------------------
 
     def has_noted(self, proof: Proof) -> bool:
-        """Whether `note` has nothing to do; from any thread, since what was seen is replaced and never changed."""
+        """Whether `note` has nothing to do; from any thread."""
         seen = self._seen
-        if seen is None or (proof.request is not None and all(each.id != proof.request.id for each in seen)):
+        if seen is None or (proof.request is not None and proof.request.id not in seen):
             return False
-        return not any((each.let_go or not each.proved) and proof.shows(each) for each in seen)
+        return not any((each.let_go or not each.proved) and proof.shows(each) for each in seen.values())
 
     async def note(self, proof: Proof, owner: str | None) -> None:
         """Note that the state has what a call has carried; a pending request that the ledger lacks is entered.
@@ -171,56 +181,33 @@ class Ledger:
         """Enter that a state has these attempts, or has let them go in a run; all that wait for it in one edit."""
 
         def change(document: Document) -> dict[str, Attempt]:
-            marked = {}
-            for attempt, result, let_go in marks:
-                there = replace(self._one(document, attempt.id) or attempt, proved=True, let_go=let_go)
-                if result and not there.is_over:
-                    there = replace(there, status=Status.FOUND, result=result)
-                self._put(document, there)
-                marked[there.id] = there
+            there, marked = self.attempts_in(document), dict[str, Attempt]()
+            for id_, (attempt, result, let_go) in marks.items():
+                one = replace(there.get(id_, attempt), proved=True, let_go=let_go)
+                if result and not one.is_over:
+                    one = replace(one, status=Status.FOUND, result=result)
+                _put(document, one)
+                marked[id_] = one
             return marked
 
-        mine = [(each, proof.result, run) for each in shown]
-        self._marks += mine
+        self._marks |= {each.id: (each, proof.result, run) for each in shown}
         async with self._marking:
-            if mine and mine[0] in self._marks:  # otherwise another call has taken it along
-                marks, self._marks = self._marks, []
+            if any(each.id in self._marks for each in shown):  # otherwise another call has taken them along
+                marks, self._marks = self._marks, {}
                 marked = await self.edit(change)
                 if self._seen is not None:  # all of them, or none
-                    rest = (each for each in self._seen if each.id not in marked)
-                    self._seen = (*rest, *marked.values())
+                    self._seen = self._seen | marked
 
-    async def _once_seen(self) -> tuple[Attempt, ...]:
+    async def _once_seen(self) -> list[Attempt]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""
         async with self._reading:
             if self._seen is None and abs(self.clock.now() - self._tried_at) >= AGAIN_AFTER:
                 try:
-                    self._seen = tuple(await self.attempts())
+                    self._seen = self.attempts_in(await self.read())
                 finally:
                     self._tried_at = self.clock.now()
-            return self._seen or ()
+            return [*(self._seen or {}).values()]
 
-    # The document ----------------------------------------------------------------------------------------------------------
 
-    def attempts_in(self, document: Document) -> list[Attempt]:
-        """The attempts of a document, oldest first."""
-        with self._readable():
-            read = [Attempt.from_outputs(each) for each in document.get(ATTEMPTS, {}).values()]
-        return sorted(read, key=lambda each: each.request.posted_at)
-
-    def _one(self, document: Document, id_: str) -> Attempt | None:
-        with self._readable():
-            stored = document.get(ATTEMPTS, {}).get(id_)
-            return None if stored is None else Attempt.from_outputs(stored)
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        """Raise `LedgerUnavailable` for an entry that cannot be read: another version may have written it, and it may be of a request."""
-        try:
-            yield
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):  # no run has written it like that
-            raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE) from None
-
-    @staticmethod
-    def _put(document: Document, attempt: Attempt) -> None:
-        document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
+def _put(document: Document, attempt: Attempt) -> None:
+    document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()

@@ -25,6 +25,8 @@ DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
 UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
 """The next steps with what another version may have written."""
+AHEAD_HERE = "service_ahead"
+"""The document's key for the seconds that the service's clock was ahead of this machine's, if only this machine uses it."""
 BACKEND = "backend"
 """The setting that stands for the backend in which Pulumi keeps the states."""
 OWN = ".pulumi-snapshots"

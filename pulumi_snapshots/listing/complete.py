@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import Clock, is_nonsense
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -121,7 +121,7 @@ class CompleteListings(Listings):
         `created` is when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
         """
         ages = [self._age(each) for each in await self.found_lately(database_id) if each.result == version_id]
-        if created is not None and not is_nonsense(created):
+        if created is not None:
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
             ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
         # It exists by now: a time in the future is that of a clock that was set back.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
+from enum import Enum
 from functools import cache, cached_property
 from typing import (
     TYPE_CHECKING,
@@ -28,7 +29,7 @@ from typing import (
     get_type_hints,
 )
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.properties.checks import UNKNOWN, flag, one_of, text
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
@@ -130,11 +131,6 @@ class Property:
         parts = (self.doc, default, AS_WRITTEN.get(self.type, ""), "A secret." if self.secret else "")
         return " ".join(filter(None, parts))
 
-    @cached_property
-    def restore(self) -> Callable[[Any], Any]:
-        """Makes the value of what the state returns."""
-        return _restoring(self.type)
-
     def read(self, given: Any) -> Any:
         """The value of what a program gave; ValueError says what would be right."""
         reader = self.reader or (flag if self.type is bool else text)
@@ -159,17 +155,24 @@ def declare(doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: 
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
 
 
+class _Kept:
+    """A value that has no `repr`, and that no converter takes apart."""
+
+    __slots__ = ("value",)
+
+
 class _Hidden:
-    """A secret field, which nothing shows that goes through all attributes: its value has a private name, and is in a function."""
+    """A secret field, which nothing shows that goes through all attributes."""
 
     def __init__(self, name: str) -> None:
         self._name = f"_{name}"
 
     def __get__(self, record: object, _class: type) -> Any:
-        return self if record is None else record.__dict__[self._name]()
+        return self if record is None else record.__dict__[self._name].value
 
     def __set__(self, record: object, value: Any) -> None:
-        record.__dict__[self._name] = lambda: value
+        record.__dict__[self._name] = _Kept()
+        record.__dict__[self._name].value = value
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(declare, field))
@@ -210,20 +213,19 @@ class Record:
     def to_outputs(self) -> dict[str, Any]:
         """The plain values that the state keeps."""
         known = ((name, each.default, getattr(self, name)) for name, each in self.properties().items())
-        return {name: _plain(value) for name, default, value in known if not self._sparse or value != default}
+        return {
+            name: value if value is None or isinstance(value, str | int | float) else _plain(value)
+            for name, default, value in known
+            if not self._sparse or value != default
+        }
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
-        """From the state, which returns whole numbers as floats and drops None; KeyError if it lacks a property."""
-        known = {}
-        for name, each in cls.properties().items():
-            value = outputs.get(name)
-            if name in cls._computed or (value is None and not each.required):
-                continue
-            if value is None and not each.optional:
-                raise KeyError(name)
-            known[name] = None if value is None else each.restore(value)
-        return cls(**known)
+        """From the state, which returns whole numbers as floats and drops None; TypeError if it lacks a property."""
+        nothing, restoring = _restoring(cls)  # type: ignore[arg-type]  # a class has a hash
+        given = ((name, restore, outputs.get(name)) for name, restore in restoring.items())
+        known = {name: restore(value) if restore else value for name, restore, value in given if value is not None}
+        return cls(**nothing | known)
 
 
 class Inputs(Record):
@@ -368,15 +370,23 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _restoring(kind: Any) -> Callable[[Any], Any]:
+@cache
+def _restoring(cls: Any) -> tuple[dict[str, None], dict[str, Callable[[Any], Any] | None]]:
+    """What a record has of properties that must be given and may be None; and what makes each value of what the state returns."""
+    stored = {name: each for name, each in cls.properties().items() if name not in cls._computed}
+    nothing = {name: None for name, each in stored.items() if each.required and each.optional}
+    return nothing, {name: _from_state(each.type) for name, each in stored.items()}
+
+
+def _from_state(kind: Any) -> Callable[[Any], Any] | None:
+    if kind is datetime:
+        return datetime.fromisoformat
     if kind == Bytes:
         return int
-    if kind in {int, float, bool}:
+    if kind in {int, float, bool} or (isinstance(kind, type) and issubclass(kind, Enum)):
         return cast("Callable[[Any], Any]", kind)
-    if kind is datetime:
-        return parse_rfc3339
     record = record_in(kind)
     if record is None:
-        return lambda value: value
+        return None
     restore = record.from_outputs
     return restore if kind is record else lambda values: get_origin(kind)(map(restore, values))

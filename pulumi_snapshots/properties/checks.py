@@ -6,9 +6,9 @@ import hashlib
 import json
 import math
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Unfit
 
@@ -125,7 +125,7 @@ def one_of(*choices: str) -> Callable[[object], str]:
 def moment(given: object) -> str:
     """A time in one of the forms of ISO 8601."""
     try:
-        datetime.fromisoformat(given if isinstance(given, str) else "")
+        parse_rfc3339(given if isinstance(given, str) else "")
     except ValueError:
         raise Unfit("must be a time such as 2026-11-24T23:00:00Z", given) from None
     return str(given)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.clock import Clock, Stoppable
+from pulumi_snapshots.clock import Clock, ServiceClock, Stoppable
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory
 
 if TYPE_CHECKING:

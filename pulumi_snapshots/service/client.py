@@ -13,8 +13,7 @@ from urllib.parse import quote
 import anyio
 import httpx
 
-from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,

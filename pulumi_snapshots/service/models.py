@@ -26,7 +26,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from pulumi_snapshots.clock import in_utc, is_nonsense
+from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.service.signed_url import database_of, database_of_name, version_of
 
 PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
@@ -40,13 +40,6 @@ def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         return None
 
 
-def _utc(moment: datetime) -> datetime:
-    """The time in UTC; a date without a zone is UTC, like all dates of the service."""
-    if is_nonsense(moment):
-        raise ValueError("no snapshot is of that year")
-    return in_utc(moment)
-
-
 def _address(url: str) -> str:
     """The URL unchanged; ValueError if it cannot be parsed."""
     parts = urlsplit(url)
@@ -57,7 +50,7 @@ def _address(url: str) -> str:
 
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
-Utc = Annotated[datetime, AfterValidator(_utc)]
+Utc = Annotated[datetime, AfterValidator(in_utc)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 """A word of the service that users read; no API key is as short."""
 Count = Annotated[int, Field(ge=0, lt=2**53)]

@@ -20,8 +20,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.place import Document
-from pulumi_snapshots.ledger.service_clock import AHEAD_HERE
+from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.service.errors import (
     Blocked,
     Cooldown,

@@ -17,8 +17,7 @@ import anyio
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from pulumi_snapshots.clock import Clock, in_utc
-from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.clock import Clock, ServiceClock, in_utc
 from pulumi_snapshots.service.errors import AnswerLost, ClaimTooOld, NotSent, error_for
 from pulumi_snapshots.service.models import Lenient
 from pulumi_snapshots.service.signed_url import is_loopback

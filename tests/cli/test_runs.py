@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.ledger.attempt import Attempt, Request, Status
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.cli.typed import Desk, at_desk
 from tests.ledger.test_machines import Team
 from tests.support.guarding import Machine

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, at_desk

@@ -23,10 +23,10 @@ import httpx
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Place
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings

@@ -12,8 +12,7 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.cli.terminal.wording import STEPS as COMMAND_STEPS
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
-from pulumi_snapshots.errors import _NAME, Explained, Next, Step, Text, sentence
-from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.errors import _NAME, Explained, Next, Step, Text, Wording, sentence
 from pulumi_snapshots.lookup.results import SnapshotQuery
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.clock import Clock, parse_rfc3339
+from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, Guarded, consult
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.memory import Memory

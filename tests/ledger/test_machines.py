@@ -105,7 +105,7 @@ async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_
     stored, asleep = here.emulator.add_snapshot(DATABASE), [0.0]
     await anyio.sleep(300)
     team = Team(here)
-    clock = Clock(here.clock.utc(), lambda: asleep[0])
+    clock = Clock(here.clock.utc(), lambda: anyio.current_time() + asleep[0])
     clock.utc()
     session = here.another_run(team.store.bucket(), clock=clock)
     edit, claims = session.ledger.edit, list[str]()
@@ -173,7 +173,7 @@ async def test_a_laptop_suspended_during_the_post_finds_its_own(here: World) -> 
         asleep = 3600.0
         here.emulator.advance(3600.0)
 
-    session = here.another_run(clock=Clock(START, lambda: asleep))
+    session = here.another_run(clock=Clock(START, lambda: anyio.current_time() + asleep))
     ending = await here.meanwhile(5, suspend, here.create(session=session))
     assert ending.complete.version_id == here.started()
     assert ending.complete.requested_at == "2026-03-01T12:00:00Z"

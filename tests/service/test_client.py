@@ -11,9 +11,8 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane

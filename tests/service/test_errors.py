@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service import errors
 from pulumi_snapshots.service.errors import SquareCloudError, error_for
 from pulumi_snapshots.service.transport import Transport

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import (
     Blocked,
     KeyRefused,
@@ -29,6 +28,7 @@ from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTO
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 from tests.support.memory import SENT, Memory
 from tests.support.virtual import run_virtual, virtual
+from tests.support.world import START
 
 A, B, C, D = "a" * 32, "b" * 32, "c" * 32, "d" * 32
 
@@ -64,7 +64,7 @@ class Sender:
     """Sends requests through a rate limiter, and records when each was sent."""
 
     def __init__(self, *, requests_per_minute: int = 30) -> None:
-        self.clock = Clock()
+        self.clock = Clock(START)
         ledger = Ledger(Memory(self.clock), ServiceClock(self.clock))
         self.limiter = RateLimiter(
             self.clock, ledger, "account", requests_per_minute=requests_per_minute, block_wait=1800

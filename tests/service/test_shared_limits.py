@@ -11,10 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, ACCOUNT_LISTING_BLOCK, CREATE, READ, RESTORE, Lane
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, RateLimiter

@@ -21,8 +21,7 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.service.download import open_download
 from pulumi_snapshots.service.errors import (
     AnswerLost,

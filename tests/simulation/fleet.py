@@ -16,9 +16,8 @@ import trio
 from trio._core import _run as trio_run
 from trio._core._run import _r as task_order
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings

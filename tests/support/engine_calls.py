@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey

@@ -28,14 +28,13 @@ import grpc
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.clock import Clock, parse_rfc3339
+from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
 from pulumi_snapshots.dynamic import translate
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.session import Session

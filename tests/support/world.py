@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 import anyio
 import httpx
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained, Unresolved
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
@@ -32,8 +31,7 @@ from tests.support.wire import EmulatorTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from pulumi_snapshots.errors import Words
-    from pulumi_snapshots.errors.wording import Wording
+    from pulumi_snapshots.errors import Wording, Words
     from pulumi_snapshots.ledger.place import Place
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.data.store import Store

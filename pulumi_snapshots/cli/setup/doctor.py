@@ -27,8 +27,7 @@ from pulumi_snapshots.cli.terminal.output import MARKS
 from pulumi_snapshots.cli.terminal.pulumi import PulumiTrouble, pulumi, stack_option
 from pulumi_snapshots.cli.terminal.wording import COMMANDS, in_stack
 from pulumi_snapshots.clock import rfc3339, to_the_second
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, pip_install
-from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Wording, pip_install
 from pulumi_snapshots.ledger.attempt import Claim, Intent
 from pulumi_snapshots.ledger.bucket import Bucket
 from pulumi_snapshots.ledger.ledger import Ledger

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.errors import Step
-from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 TYPED = {
