@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ HOUR = 3600.0
 NO_STATUS: dict[str, Any] = {"restore_status_route": "404"}
 
 
-def refuses(at: Scene, code: str, status: int = 404, kind: str = "restore", **rule: Any) -> None:
-    at.here.emulator.add_fault(Fault(kind=kind, status=status, code=code, **rule))
+Happens = Callable[[Scene], object]
 
 
 async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
@@ -34,7 +34,7 @@ async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
     return await at.resume(record)
 
 
-# Accepted ------------------------------------------------------------------------------------------------------------
+# Accepted, or after something has happened -----------------------------------------------------------------------------
 
 
 @event("200, then `running` and `success`")
@@ -49,24 +49,59 @@ async def plain(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore()
 
 
-@event("200, and `none` at first")
-async def not_yet(at: Scene, _: Any) -> RestoreEnding:
-    says(at, state="none")
+def errs(code: str) -> Happens:
+    return lambda at: at.here.emulator.next_restore_fails_with(DATABASE, code)
+
+
+def says_error(**code: str) -> Happens:
+    def happens(at: Scene) -> None:
+        errs("SOMETHING_NEW")(at)
+        says(at, state="error", started_at=milliseconds(at), finished_at=milliseconds(at), **code)
+
+    return happens
+
+
+def lost_and_failed(at: Scene) -> None:
+    errs("SNAPSHOT_CORRUPT")(at)
+    at.here.emulator.add_fault(Fault(kind="restore", when="after", drop=True))
+
+
+@event("200, and `none` at first", lambda at: says(at, state="none"))
+@event(
+    "a state that is not known, until `timeout`",
+    lambda at: says(at, times=None, state="verifying", started_at=milliseconds(at)),
+)
+@event("`error` with `SNAPSHOT_CORRUPT`", errs("SNAPSHOT_CORRUPT"))
+@event("`error` with `RESTORE_INTERRUPTED`", errs("RESTORE_INTERRUPTED"))
+@event("`error` with `CONTAINER_NOT_FOUND`", errs("CONTAINER_NOT_FOUND"))
+@event("`error` with `CLUSTER_MAINTENANCE_TRY_LATER`", errs("CLUSTER_MAINTENANCE_TRY_LATER"))
+@event("`error` with `SNAPSHOT_DATABASE_MISMATCH`", errs("SNAPSHOT_DATABASE_MISMATCH"))
+@event("`error` with `UPGRADE_REQUIRED`", errs("UPGRADE_REQUIRED"))
+@event("`error` with `SNAPSHOT_NOT_FOUND`", errs("SNAPSHOT_NOT_FOUND"))
+@event("`error` with a code that is not known, or without one", says_error(code="SOMETHING_NEW"), says_error())
+@event("the answer is lost, and the restore failed", lost_and_failed)
+@event("`SNAPSHOT_NOT_FOUND`", lambda at: at.here.emulator.remove_snapshot(at.stored.version_id))
+@event("`SNAPSHOT_RESTORE_FAILED`", lambda at: at.here.emulator.fail_next_restore(DATABASE))
+@event(
+    "the snapshot was taken by the same run, onto its own database",
+    lambda at: at.here.session.memory.of(DATABASE).claimed.add(at.stored.version_id),
+)
+async def afterwards(at: Scene, happens: Happens) -> RestoreEnding:
+    happens(at)
     return await at.restore()
 
 
-@event("a state that is not known, until `timeout`")
-async def new_state(at: Scene, _: Any) -> RestoreEnding:
-    says(at, times=None, state="verifying", started_at=milliseconds(at))
-    return await at.restore()
+@event("a version that is not listed, named by its ids", lambda _: {"name": None, "version_id": "v" * 32})
+@event("the engines differ", lambda at: {"target": at.here.emulator.add_database(type="mysql").id})
+@event(
+    "`SNAPSHOT_DATABASE_MISMATCH`",
+    lambda at: {"target": at.here.emulator.add_database(type="mysql").id, "runtime": None},
+)
+async def given(at: Scene, inputs: Callable[[Scene], dict[str, Any]]) -> RestoreEnding:
+    return await at.restore(**inputs(at))
 
 
-@event("`success`, and the database does not run yet", 3)
-@event("`success`, and the database does not run until `timeout`", None)
-async def not_running(at: Scene, times: int | None) -> RestoreEnding:
-    stopped = '{"status": "success", "response": {"running": false}}'
-    at.here.emulator.add_fault(Fault(kind="status", skip=1, times=times, body=stopped))
-    return await at.restore()
+# Several runs ----------------------------------------------------------------------------------------------------------
 
 
 @event("the next `up` while pending", restore_seconds=1000.0)
@@ -75,78 +110,17 @@ async def resumed(at: Scene, _: Any) -> RestoreEnding:
     return await next_up(at, (await at.restore()).pending)
 
 
-@event("the next `up` while pending, hours later")
-async def forgotten(at: Scene, _: Any) -> RestoreEnding:
+@event("the next `up` while pending, hours later", 2 * HOUR)
+@event("the next `up` while pending, after somebody else's restore", HOUR / 2)
+@event("the next `up` while pending learns that it failed", 100.0)
+async def later(at: Scene, seconds: float) -> RestoreEnding:
+    if seconds == 100.0:
+        errs("SNAPSHOT_CORRUPT")(at)
     record = (await at.interrupted(20)).pending
-    await anyio.sleep(2 * HOUR)
+    await anyio.sleep(seconds)
+    if seconds == HOUR / 2:
+        await at.somebody_restores(at.stored)
     return await next_up(at, record)
-
-
-@event("the next `up` while pending, after somebody else's restore")
-async def overwritten(at: Scene, _: Any) -> RestoreEnding:
-    record = (await at.interrupted(20)).pending
-    await anyio.sleep(HOUR / 2)
-    await at.somebody_restores(at.stored)
-    return await next_up(at, record)
-
-
-# Failed --------------------------------------------------------------------------------------------------------------
-
-
-@event("`error` with `SNAPSHOT_CORRUPT`", "SNAPSHOT_CORRUPT")
-@event("`error` with `RESTORE_INTERRUPTED`", "RESTORE_INTERRUPTED")
-@event("`error` with `CONTAINER_NOT_FOUND`", "CONTAINER_NOT_FOUND")
-@event("`error` with `CLUSTER_MAINTENANCE_TRY_LATER`", "CLUSTER_MAINTENANCE_TRY_LATER")
-@event("`error` with `SNAPSHOT_DATABASE_MISMATCH`", "SNAPSHOT_DATABASE_MISMATCH")
-@event("`error` with `UPGRADE_REQUIRED`", "UPGRADE_REQUIRED")
-@event("`error` with `SNAPSHOT_NOT_FOUND`", "SNAPSHOT_NOT_FOUND")
-async def fails_later(at: Scene, code: str) -> RestoreEnding:
-    at.here.emulator.next_restore_fails_with(DATABASE, code)
-    return await at.restore()
-
-
-@event("`error` with a code that is not known, or without one", {"code": "SOMETHING_NEW"}, {})
-async def fails_somehow(at: Scene, code: dict[str, Any]) -> RestoreEnding:
-    at.here.emulator.next_restore_fails_with(DATABASE, "SOMETHING_NEW")
-    says(at, state="error", started_at=milliseconds(at), finished_at=milliseconds(at), **code)
-    return await at.restore()
-
-
-@event("the answer is lost, and the restore failed")
-async def lost_and_failed(at: Scene, _: Any) -> RestoreEnding:
-    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
-    at.here.emulator.add_fault(Fault(kind="restore", when="after", drop=True))
-    return await at.restore()
-
-
-@event("the next `up` while pending learns that it failed")
-async def failed_meanwhile(at: Scene, _: Any) -> RestoreEnding:
-    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
-    record = (await at.interrupted(20)).pending
-    await anyio.sleep(100)
-    return await next_up(at, record)
-
-
-# Interrupted ---------------------------------------------------------------------------------------------------------
-
-
-@event("^C before the POST was sent")
-async def stopped_early(at: Scene, _: Any) -> RestoreEnding:
-    session = at.process()
-    session.stop()
-    return await at.restore(session)
-
-
-@event("^C while it connects to the service")
-async def stopped_connecting(at: Scene, _: Any) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(kind="restore", no_connect=True, delay=1000))
-    return await at.interrupted(5)
-
-
-@event("^C while the POST is open", restore_holds=True)
-@event("^C while it is restored")
-async def stopped(at: Scene, _: Any) -> RestoreEnding:
-    return await at.interrupted(20)
 
 
 @event("kill -9 after the POST, and the next `up`", 20.0, 45.0)
@@ -155,7 +129,21 @@ async def killed(at: Scene, after: float) -> RestoreEnding:
     return await at.restore(at.process())
 
 
-# In doubt ------------------------------------------------------------------------------------------------------------
+@event("^C before the POST was sent", 0.0)
+@event("^C while it connects to the service", 5.0)
+@event("^C while the POST is open", 20.0, restore_holds=True)
+@event("^C while it is restored", 20.0)
+async def stopped(at: Scene, after: float) -> RestoreEnding:
+    if after == 5.0:
+        at.here.emulator.add_fault(Fault(kind="restore", no_connect=True, delay=1000))
+    if after == 0.0:
+        session = at.process()
+        session.stop()
+        return await at.restore(session)
+    return await at.interrupted(after)
+
+
+# One answer ------------------------------------------------------------------------------------------------------------
 
 LOST: tuple[dict[str, Any], ...] = (
     *({"drop": True}, {"drop": True, "delay": 400.0}, {"malformed": True}),
@@ -168,36 +156,26 @@ NEW_CODES: tuple[dict[str, Any], ...] = (
 )
 
 
-@event("the answer is lost, and it was carried out", *LOST)
-@event("no status: the answer is lost", *LOST, **NO_STATUS)
-async def lost(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(kind="restore", when="after", **fault))
-    return await at.restore()
+def done(*faults: dict[str, Any]) -> list[dict[str, Any]]:
+    """The restore was carried out all the same."""
+    return [{**fault, "when": "after"} for fault in faults]
 
 
+def unseen(kind: str, *codes: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"status": 403, "code": code, "kind": kind, **more} for code in codes]
+
+
+STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response": {"running": false}}'}
+
+
+@event("the answer is lost, and it was carried out", *done(*LOST))
 @event("the answer is lost, and nothing was started", *LOST)
-@event("no status: the answer is lost", *LOST, **NO_STATUS)
-async def lost_before(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(kind="restore", **fault))
-    return await at.restore()
-
-
-@event("the next `up` after that, when `timeout` is over")
-async def unknown(at: Scene, _: Any) -> RestoreEnding:
-    return await next_up(at, (await lost_before(at, LOST[0])).pending)
-
-
-@event("an answer with a code that is new, and it was carried out", *({**each, "when": "after"} for each in NEW_CODES))
+@event("no status: the answer is lost", *LOST, *done(*LOST), **NO_STATUS)
+@event("an answer with a code that is new, and it was carried out", *done(*NEW_CODES))
 @event("an answer with a code that is new, and nothing was started", *NEW_CODES)
 @event("no status: an answer with a code that is new", *NEW_CODES, restore_seconds=0.0, **NO_STATUS)
-async def new_code(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(kind="restore", **fault))
-    return await at.restore()
-
-
-# Refused -------------------------------------------------------------------------------------------------------------
-
-
+@event("`success`, and the database does not run yet", {**STOPPED, "times": 3})
+@event("`success`, and the database does not run until `timeout`", {**STOPPED, "times": None})
 @event("`KEEP_CALM`", {"status": 429, "code": "KEEP_CALM"})
 @event("`RESTORE_IN_PROGRESS` until `timeout`", {"status": 409, "code": "RESTORE_IN_PROGRESS", "times": None})
 @event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"})
@@ -214,29 +192,35 @@ async def new_code(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
 )
 @event(
     "the key may not see the restore's status",
-    *(
-        {"status": 403, "code": code, "kind": "restore status", "times": None}
-        for code in ("MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW")
-    ),
+    *unseen("restore status", "MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW", times=None),
 )
 @event(
     "the key may not see the database's status",
-    *(
-        {"status": 403, "code": code, "kind": "status"}
-        for code in ("MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED")
-    ),
+    *unseen("status", "MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED"),
 )
 async def answered(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
     at.here.emulator.add_fault(Fault(**{"kind": "restore", **fault}))
     return await at.restore()
 
 
+@event("the next `up` after that, when `timeout` is over")
+async def unknown(at: Scene, _: Any) -> RestoreEnding:
+    return await next_up(at, (await answered(at, LOST[0])).pending)
+
+
+# Of others -------------------------------------------------------------------------------------------------------------
+
+
 @event("`RESTORE_IN_PROGRESS`")
+@event("no status: `RESTORE_IN_PROGRESS`", **NO_STATUS)
 async def running(at: Scene, _: Any) -> RestoreEnding:
     """Somebody else's restore begins right before ours."""
-    refuses(at, "RESTORE_IN_PROGRESS", 409)
-    says(at, times=3, state="running", step="unzip")
-    return await at.restore()
+    at.here.emulator.add_fault(Fault(kind="restore", status=409, code="RESTORE_IN_PROGRESS"))
+    if at.here.emulator.settings.restore_status_route == "there":
+        says(at, times=3, state="running", step="unzip")
+        return await at.restore()
+    at.here.emulator.stop_database(DATABASE)
+    return await at.here.meanwhile(90, lambda: at.here.emulator.start_database(DATABASE), at.restore())
 
 
 @event("another restore of the database runs before the POST", 300.0)
@@ -248,50 +232,6 @@ async def theirs_first(at: Scene, seconds: float) -> RestoreEnding:
     await anyio.sleep(200)
     at.here.emulator.journal.clear()
     at.here.emulator.settings = replace(at.here.emulator.settings, restore_seconds=60.0)
-    return await at.restore()
-
-
-@event("no status: `RESTORE_IN_PROGRESS`", **NO_STATUS)
-async def running_without_status(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "RESTORE_IN_PROGRESS", 409)
-    at.here.emulator.stop_database(DATABASE)
-    async with anyio.create_task_group() as group:
-        group.start_soon(at.later, 90, lambda: at.here.emulator.start_database(DATABASE))
-        ending = await at.restore()
-        group.cancel_scope.cancel()
-    return ending
-
-
-@event("`SNAPSHOT_NOT_FOUND`")
-async def vanished(at: Scene, _: Any) -> RestoreEnding:
-    at.here.emulator.remove_snapshot(at.stored.version_id)
-    return await at.restore()
-
-
-@event("a version that is not listed, named by its ids")
-async def not_listed(at: Scene, _: Any) -> RestoreEnding:
-    return await at.restore(name=None, version_id="v" * 32)
-
-
-@event("the engines differ")
-async def engines_differ(at: Scene, _: Any) -> RestoreEnding:
-    return await at.restore(target=at.here.emulator.add_database(type="mysql").id)
-
-
-@event("`SNAPSHOT_DATABASE_MISMATCH`")
-async def mismatch(at: Scene, _: Any) -> RestoreEnding:
-    return await at.restore(target=at.here.emulator.add_database(type="mysql").id, runtime=None)
-
-
-@event("`SNAPSHOT_RESTORE_FAILED`")
-async def failed(at: Scene, _: Any) -> RestoreEnding:
-    at.here.emulator.fail_next_restore(DATABASE)
-    return await at.restore()
-
-
-@event("the snapshot was taken by the same run, onto its own database")
-async def just_taken(at: Scene, _: Any) -> RestoreEnding:
-    at.here.session.memory.of(DATABASE).claimed.add(at.stored.version_id)
     return await at.restore()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -56,19 +56,6 @@ async def freeze_listings(w: World) -> None:
     other = w.another_run()
     await other.client.list_snapshots(DATABASE)
     await other.client.list_account()
-    await other.close()
-
-
-@event("200 with the version, not listed for 5 minutes")
-async def not_listed(w: World, _: Any) -> Ending:
-    await freeze_listings(w)
-    return await w.create()
-
-
-@event("200 without a version, not listed until `timeout`", key_of_200_has_version=False)
-async def nothing_to_hold_on_to(w: World, _: Any) -> Ending:
-    await freeze_listings(w)
-    return await w.create(timeout=20 * 60.0)
 
 
 @event("the next `up` while pending", snapshot_seconds=3600)
@@ -96,15 +83,12 @@ async def proven_failed(w: World, _: Any) -> Seen:
 # Interrupted -------------------------------------------------------------------------------------------------------
 
 
-@event("^C while it connects to the service")
-async def interrupted_connecting(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(on_post(no_connect=True, delay=1000))
-    return await w.interrupted(5, w.create())
-
-
+@event("^C while it connects to the service", 5.0)
 @event("^C while the POST is open", 60.0, snapshot_seconds=200)
 @event("^C while pending", 150.0, snapshot_seconds=200)
 async def interrupted(w: World, after: float) -> Ending:
+    if after == 5.0:
+        w.emulator.add_fault(on_post(no_connect=True, delay=1000))
     return await w.interrupted(after, w.create())
 
 
@@ -157,6 +141,29 @@ def just_taken(w: World) -> None:
     w.emulator.account.cooldowns.start("snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177))
 
 
+async def somebody_restores(w: World) -> None:
+    """Another client restores the database, a moment ago."""
+    stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
+    await w.another_run().client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id)
+
+
+def polls_fail(**fault: Any) -> Callable[[World], None]:
+    def happens(w: World) -> None:
+        for kind in ("list", "list account"):
+            w.emulator.add_fault(Fault(kind=kind, times=7, **fault))
+        w.emulator.next_snapshot_takes(DATABASE, 200)
+
+    return happens
+
+
+def a_young_one(w: World) -> None:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10))
+
+
+def no_listing(w: World, **fault: Any) -> None:
+    w.emulator.add_fault(Fault(kind="list", **{"html": 502, "times": None, **fault}))
+
+
 @event("`KEEP_CALM`", just_taken)
 @event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", used_up, plan_memory_mb=256)
 @event("`DATABASE_NOT_FOUND`", lambda w: w.emulator.remove_database(DATABASE))
@@ -164,9 +171,42 @@ def just_taken(w: World) -> None:
 @event("`DATABASE_NOT_RUNNING`", lambda w: w.emulator.stop_database(DATABASE))
 @event("401", lambda w: w.emulator.revoke_key())
 @event("^C before the POST was sent", lambda w: w.session.stop())
-async def afterwards(w: World, happens: Callable[[World], object]) -> Ending:
-    happens(w)
-    return await w.create()
+@event("200 with the version, not listed for 5 minutes", freeze_listings)
+@event("`RESTORE_IN_PROGRESS`", somebody_restores)
+@event(
+    "`RESTORE_IN_PROGRESS`, and the service does not say how a restore stands",
+    somebody_restores,
+    restore_status_route="404",
+)
+@event(
+    "`DATABASE_UNAVAILABLE` while pending",
+    lambda w: no_listing(w, html=None, status=503, code="DATABASE_UNAVAILABLE", times=2),
+    snapshot_seconds=200,
+)
+@event(
+    "polls fail for a while, while pending",
+    *(polls_fail(**fault) for fault in ({"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})),
+)
+async def afterwards(w: World, happens: Callable[[World], object], **inputs: Any) -> Ending:
+    if isinstance(going_on := happens(w), Awaitable):
+        await going_on
+    return await w.create(**inputs)
+
+
+@event("`RESTORE_IN_PROGRESS` until a `timeout` of 5 minutes", somebody_restores, restore_seconds=3600)
+async def for_5_minutes(w: World, happens: Callable[[World], object]) -> Ending:
+    return await afterwards(w, happens, timeout=FIVE_MINUTES)
+
+
+@event("200 without a version, not listed until `timeout`", freeze_listings, key_of_200_has_version=False)
+async def for_20_minutes(w: World, happens: Callable[[World], object]) -> Ending:
+    return await afterwards(w, happens, timeout=20 * 60.0)
+
+
+@event("`reuse_within`, and there is one young enough", a_young_one)
+@event("`reuse_within`, and the listing request fails", no_listing)
+async def reused(w: World, happens: Callable[[World], object]) -> Ending:
+    return await afterwards(w, happens, reuse_within=3600.0)
 
 
 @event(
@@ -178,56 +218,27 @@ async def while_pending(w: World, happens: Callable[[World], object]) -> Ending:
     return await w.meanwhile(150, lambda: happens(w), w.create())
 
 
-async def somebody_restores(w: World) -> None:
-    """Another client restores the database, a moment ago."""
-    stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
-    other = w.another_run()
-    await other.client.restore_snapshot(DATABASE, name=stored.name, version_id=stored.version_id)
-    await other.close()
-
-
-@event("`RESTORE_IN_PROGRESS`")
-@event("`RESTORE_IN_PROGRESS`, and the service does not say how a restore stands", restore_status_route="404")
-async def restore_running(w: World, _: Any) -> Ending:
-    await somebody_restores(w)
-    return await w.create()
-
-
-@event("`RESTORE_IN_PROGRESS` until a `timeout` of 5 minutes", restore_seconds=3600)
-async def restore_running_on(w: World, _: Any) -> Ending:
-    await somebody_restores(w)
-    return await w.create(timeout=FIVE_MINUTES)
-
-
 @event("`SNAPSHOT_IN_PROGRESS`", 300.0)
 @event("`SNAPSHOT_IN_PROGRESS` until a `timeout` of 5 minutes", 3600.0)
 @event("`SNAPSHOT_IN_PROGRESS` with `reuse_within`", 300.0, cache_world="invalidated")
 async def snapshot_running(w: World, seconds: float) -> Ending:
     """Another client's snapshot takes longer than the cooldown."""
     w.emulator.next_snapshot_takes(DATABASE, seconds)
-    other = w.another_run()
-    await other.client.start_snapshot(DATABASE)
-    await other.close()
+    await w.another_run().client.start_snapshot(DATABASE)
     await w.clock.sleep(150)
     w.emulator.journal.clear()
     reuse = 600.0 if w.emulator.settings.cache_world == "invalidated" else 0.0
     return await w.create(timeout=FIVE_MINUTES if seconds > FIVE_MINUTES else 1800.0, reuse_within=reuse)
 
 
-@event("401 for another resource of the same run")
-async def wrong_key_elsewhere(w: World, _: Any) -> Seen:
-    w.emulator.revoke_key()
-    before = (await w.create()).nothing
-    assert str(before)
+@event("401 for another resource of the same run", lambda w: w.emulator.revoke_key())
+@event("`RATE_LIMITED` for another resource of the same run", lambda w: w.emulator.block())
+async def elsewhere(w: World, happens: Callable[[World], object]) -> Seen:
+    happens(w)
+    assert str((await w.create(database_id=OTHER_DATABASE)).nothing)
     w.row.shown.clear()
     sent = len(w.posts)
-    return Seen(await w.create(database_id=OTHER_DATABASE), len(w.posts) - sent)
-
-
-@event("`DATABASE_UNAVAILABLE` while pending", snapshot_seconds=200)
-async def unavailable_while_pending(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(Fault(kind="list", status=503, code="DATABASE_UNAVAILABLE", times=2))
-    return await w.create()
+    return Seen(await w.create(), len(w.posts) - sent)
 
 
 @event("no API key")
@@ -238,24 +249,6 @@ async def no_key(w: World, _: Any) -> Ending:
 
 
 # The network and the others ----------------------------------------------------------------------------------------
-
-
-@event("polls fail for a while, while pending", {"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
-async def looks_fail(w: World, fault: dict[str, Any]) -> Ending:
-    for kind in ("list", "list account"):
-        w.emulator.add_fault(Fault(kind=kind, times=7, **fault))
-    w.emulator.next_snapshot_takes(DATABASE, 200)
-    return await w.create()
-
-
-@event("`RATE_LIMITED` for another resource of the same run")
-async def blocked_elsewhere(w: World, _: Any) -> Seen:
-    w.emulator.block()
-    blocked = (await w.create(database_id=OTHER_DATABASE)).nothing
-    assert str(blocked)
-    w.row.shown.clear()
-    sent = len(w.posts)
-    return Seen(await w.create(), len(w.posts) - sent)
 
 
 @event("the two POSTs before it and every poll are answered with errors")
@@ -271,21 +264,6 @@ async def outage(w: World, _: Any) -> Seen:
         for number, database_id in enumerate((OTHER_DATABASE, THIRD_DATABASE, DATABASE)):
             group.start_soon(w.later, number, lambda one=database_id: group.start_soon(take, one))
     return Seen(endings[DATABASE], sum(post.database_id == DATABASE for post in w.posts))
-
-
-# reuse_within ------------------------------------------------------------------------------------------------------
-
-
-@event("`reuse_within`, and there is one young enough")
-async def reused(w: World, _: Any) -> Ending:
-    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10))
-    return await w.create(reuse_within=3600.0)
-
-
-@event("`reuse_within`, and the listing request fails")
-async def reuse_in_vain(w: World, _: Any) -> Ending:
-    w.emulator.add_fault(Fault(kind="list", html=502, times=None))
-    return await w.create(reuse_within=3600.0)
 
 
 # Refresh -----------------------------------------------------------------------------------------------------------
