@@ -23,7 +23,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.store import FileStore, Seen
-from squarecloud_emulator import Fault, JournalEntry
+from squarecloud_emulator import JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
 
@@ -100,7 +100,7 @@ class Scene:
 
     def fault(self, **how: Any) -> None:
         """Let the next download, or so many `times`, fail like this."""
-        self.here.emulator.add_fault(Fault(**{"kind": "download", **how}))
+        self.here.fault(**{"kind": "download", **how})
 
     def stores(self, kind: type[FileStore]) -> None:
         """Let every store from now on be of this kind."""

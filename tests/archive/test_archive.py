@@ -29,7 +29,6 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from pulumi_snapshots.storage.store import FileStore, Seen, StoreTrouble
-from squarecloud_emulator import Fault
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
 from tests.support.failing import flat
@@ -201,7 +200,7 @@ async def test_an_expired_url_is_renewed_after_an_outage_of_the_service(at: Scen
     outputs, session = await at.outputs(), at.here.another_run()
     at.here.emulator.advance(700)
     for kind in ("list", "list account"):
-        at.here.emulator.add_fault(Fault(kind=kind, status=503, code="INTERNAL", times=None))
+        at.here.fault(kind=kind, status=503, code="INTERNAL", times=None)
     archived = at.archive(session=session, **outputs)
     assert holds(await at.here.meanwhile(600, at.here.emulator.clear_faults, archived), at.zip)
 

@@ -12,7 +12,6 @@ import pytest
 
 from pulumi_snapshots.cli.terminal.output import zoned
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal, at_desk
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
@@ -283,7 +282,7 @@ async def test_an_interrupted_download_leaves_no_partial_file(desk: Desk, w: Wor
     folder.mkdir()
     (folder / "one.zip").write_text("what was there before")
     stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
-    w.emulator.add_fault(Fault(kind="download", cut_after=600_000, times=None))
+    w.fault(kind="download", cut_after=600_000, times=None)
     where = ("--output", str(folder / "one.zip"))
     ended = (await desk.interrupted(5, "download", f"{DATABASE}/{stored.version_id}", *where)).failed(
         f"Error: Snapshot {DATABASE}/{stored.version_id} was not downloaded to {folder}/one.zip: ",

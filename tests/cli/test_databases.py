@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
-from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
@@ -79,7 +78,7 @@ async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
 @pytest.mark.parametrize("code", ["ROUTE_NOT_FOUND", "INVALID_ID"])
 @staged(world, databases=BOTH)
 async def test_a_service_without_the_list_of_statuses_is_asked_for_each(w: World, tmp_path: Path, code: str) -> None:
-    w.emulator.add_fault(Fault(kind="statuses", status=404, code=code, times=None))
+    w.fault(kind="statuses", status=404, code=code, times=None)
     w.emulator.stop_database(OTHER_DATABASE)
     ended = (await Desk(w, tmp_path).types("databases")).done
     assert [line.split()[3] for line in ended.out.splitlines()[1:]] == ["yes", "no"]

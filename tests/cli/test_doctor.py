@@ -12,7 +12,6 @@ import pytest
 
 from pulumi_snapshots.cli.setup import doctor
 from pulumi_snapshots.cli.setup.doctor import OLDEST_ENGINE, UNSHARED, Finding, look_at_installation
-from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import staged, virtual
@@ -119,7 +118,7 @@ async def test_doctor_names_what_stands_in_the_way_and_what_to_do(tmp_path: Path
     environment = {name: value for name, value in given.items() if name.isupper()}
     async with world(**{name: given[name] for name in given.keys() - environment - {"fault", "empty"}}) as w:
         if "fault" in given:
-            w.emulator.add_fault(Fault(times=None, **given["fault"]))
+            w.fault(times=None, **given["fault"])
         if "empty" not in given:
             (full if case == "used-up quota" else one)(w)
         found = await checked(desk_of(w, tmp_path, **environment))

@@ -12,7 +12,6 @@ import anyio
 import httpx
 import pytest
 
-from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, World, world
@@ -143,7 +142,7 @@ async def test_what_is_no_url_is_refused_and_not_shown(w: World, tmp_path: Path,
 async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
     w: World, tmp_path: Path, fault: dict[str, Any]
 ) -> None:
-    w.emulator.add_fault(Fault(times=None, **fault))
+    w.fault(times=None, **fault)
     began = anyio.current_time()
     (await Desk(w, tmp_path).types("status")).failed("GET /users/me")
     assert anyio.current_time() - began < 15
@@ -168,8 +167,8 @@ async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
 async def test_an_error_says_if_the_service_itself_reports_an_outage(
     w: World, tmp_path: Path, answer: Any, said: str
 ) -> None:
-    w.emulator.add_fault(Fault(kind="service status", body=json.dumps(answer), times=None))
-    w.emulator.add_fault(Fault(kind="me", status=503, code="CLUSTER_UNAVAILABLE", times=None))
+    w.fault(kind="service status", body=json.dumps(answer), times=None)
+    w.fault(kind="me", status=503, code="CLUSTER_UNAVAILABLE", times=None)
     for _ in range(2):
         ended = await Desk(w, tmp_path).types("status")
         (error,) = [line for line in ended.err.splitlines() if line.startswith("Error: ")]

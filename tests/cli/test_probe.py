@@ -224,7 +224,7 @@ async def test_a_run_believes_only_what_it_saw(
 async def test_another_refusal_than_that_of_the_cooldown_says_only_what_is_certain(
     w: World, tmp_path: Path, skip: int, code: str, status: int
 ) -> None:
-    w.emulator.add_fault(Fault(kind="create", skip=skip, status=status, code=code))
+    w.fault(kind="create", skip=skip, status=status, code=code)
     if skip:
         report = (await probed(at(w, tmp_path), tmp_path)).done.json
         assert verdicts(report, "cooldown-lasts") == ["open"]
@@ -275,7 +275,7 @@ async def test_a_typed_id_begins_the_run_after_the_costs_were_said(w: World, tmp
 async def test_the_first_refused_key_or_block_ends_the_run(
     w: World, tmp_path: Path, fault: dict[str, Any], said: str
 ) -> None:
-    w.emulator.add_fault(Fault(**fault))
+    w.fault(**fault)
     report = await fails(w, tmp_path, said)
     assert report["state"] == "stopped"
     assert said in report["why"]
@@ -374,7 +374,7 @@ async def test_a_service_that_does_not_answer_and_a_small_plan_get_no_create(
     w: World, tmp_path: Path, fault: dict[str, Any] | None
 ) -> None:
     if fault is not None:
-        w.emulator.add_fault(Fault(**fault, times=None))
+        w.fault(**fault, times=None)
     small = "allows 2 snapshots in 24 hours, and this run takes 2"
     await fails(w, tmp_path, "Nothing was started.", "" if fault else small)
     assert not w.posts
@@ -382,7 +382,7 @@ async def test_a_service_that_does_not_answer_and_a_small_plan_get_no_create(
 
 @staged(quick)
 async def test_a_lost_answer_is_resolved_by_the_listing(w: World, tmp_path: Path) -> None:
-    w.emulator.add_fault(Fault(kind="create", when="after", drop=True))
+    w.fault(kind="create", when="after", drop=True)
     report = (await probed(at(w, tmp_path), tmp_path)).done.json
     assert len([post for post in w.posts if post.accepted]) == 2
     assert all("the service keeps it" in left for left in report["left"].values())
@@ -414,7 +414,7 @@ async def test_a_run_that_cannot_write_down_what_it_sends_starts_nothing(w: Worl
 async def test_no_output_holds_a_secret(w: World, tmp_path: Path) -> None:
     key = w.emulator.settings.api_key
     code = '{"status":"error","code":"' + key + '","message":"' + key + '"}'
-    w.emulator.add_fault(Fault(kind="status", body=code, body_status=400, headers={"X-" + key: key}))
+    w.fault(kind="status", body=code, body_status=400, headers={"X-" + key: key})
     shown, file = "", tmp_path / "report.json"
     for words in (["--json"], []):
         confirmed = [word for one in ALL for word in ("--yes", one)]

@@ -16,7 +16,6 @@ from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
-from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
@@ -182,7 +181,7 @@ async def test_a_service_that_does_not_answer_is_no_green(desk: Desk, w: World, 
     await desk.types("status", "--metrics", str(file))
     await w.clock.sleep(60)
     kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[trouble]
-    w.emulator.add_fault(Fault(kind=kind, html=502, times=None))
+    w.fault(kind=kind, html=502, times=None)
     ended = (await desk.types("status", "--metrics", str(file))).failed()
     assert ended.out == ""
     assert ended.err.startswith("Error: ")

@@ -103,7 +103,7 @@ async def test_an_unknown_database_or_version_is_an_error(w: World, tmp_path: Pa
 @each_command
 @staged(world)
 async def test_a_signal_ends_a_command_that_gets_no_answer(w: World, tmp_path: Path, command: str) -> None:
-    w.emulator.add_fault(Fault(delay=10_000, times=None))
+    w.fault(delay=10_000, times=None)
     (await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command))).failed(
         "interrupted", code=130
     )

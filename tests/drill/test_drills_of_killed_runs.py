@@ -11,7 +11,6 @@ from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.drilled import last_drills
 from pulumi_snapshots.restore.difference import RestoreRules
-from squarecloud_emulator import Fault
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.virtual import staged
@@ -34,8 +33,8 @@ NOW = [{"query": "select state from rows", "equals": "now"}]
 def slow(at: DrillScene) -> None:
     """Let it take 3 s until the request, 10 s until its answer, 20 s until a connection is accepted, and as long for a check."""
     at.databases.refuses, at.databases.seconds = 4, 20.0
-    at.at.here.emulator.add_fault(Fault(kind="status", delay=3.0))
-    at.at.here.emulator.add_fault(Fault(kind="restore", delay=10.0, when="after"))
+    at.at.here.fault(kind="status", delay=3.0)
+    at.at.here.fault(kind="restore", delay=10.0, when="after")
 
 
 @pytest.mark.parametrize("later", [1.0, 5 * DAY], ids=["at once", "days later"])
@@ -216,7 +215,7 @@ async def test_a_restore_of_the_same_name_is_another_resource(at: DrillScene) ->
 @staged(drill_scene)
 async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one(at: DrillScene) -> None:
     """A failed check is repeated without a restore, though a request of before, whose answer was lost, has no end yet."""
-    at.at.here.emulator.add_fault(Fault(kind="restore", drop=True))
+    at.at.here.fault(kind="restore", drop=True)
     await at.up(saves=False, timeout=300.0)
     wrong = [{"query": "select 1", "equals": 2}]
     await at.fails("expected 2 and found 1", triggers=["another"], checks=wrong)

@@ -78,7 +78,7 @@ async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten
 )
 @staged(drill_scene)
 async def test_what_the_service_does_not_give_is_said(at: DrillScene, fault: dict[str, Any], words: str) -> None:
-    at.at.here.emulator.add_fault(Fault(times=None, **fault))
+    at.at.here.fault(times=None, **fault)
     await at.fails(words, checks=TRUE, runtime=None, **GIVEN)
     assert ("[GET /databases/" in at.error) == ("does not say" not in words), "the request stands last, in brackets"
     assert at.databases.asked == []
@@ -87,7 +87,7 @@ async def test_what_the_service_does_not_give_is_said(at: DrillScene, fault: dic
 @staged(drill_scene)
 async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it_runs_again(at: DrillScene) -> None:
     at.at.here.emulator.stop_database(SCRATCH)
-    at.at.here.emulator.add_fault(Fault(kind="certificate", status=502, skip=1, times=4))
+    at.at.here.fault(kind="certificate", status=502, skip=1, times=4)
     await at.passes(checks=TRUE, **GIVEN)
     assert "the service did not give its address and certificate" in at.told
 
@@ -96,7 +96,7 @@ async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it
 async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port(at: DrillScene) -> None:
     at.databases.refuses = 3
     moved = json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}})
-    at.at.here.emulator.add_fault(Fault(kind="database", skip=2, times=None, body=moved))
+    at.at.here.fault(kind="database", skip=2, times=None, body=moved)
     await at.passes(checks=TRUE, **GIVEN)
     assert ":7058/" in at.databases.opened[0][0]
     assert ":7999/" in at.databases.opened[-1][0]

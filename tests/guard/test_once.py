@@ -12,7 +12,6 @@ import pytest
 from pulumi_snapshots.guard.book import Foresight, consult
 from pulumi_snapshots.guard.once import ChangeNotNoted
 from pulumi_snapshots.snapshot.create import create
-from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted, set_clock
 from tests.support.failing import fails_with
 from tests.support.guarding import Machine
@@ -68,7 +67,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @staged(world)
 async def test_no_change_goes_past_a_guard_without_a_snapshot(w: World, why: str) -> None:
     fault, said = REFUSED[why]
-    w.emulator.add_fault(Fault(kind="create", times=99, **fault))
+    w.fault(kind="create", times=99, **fault)
     program = Machine(w).program()
     await program.changes(20, apart=30.0, timeout=10 * MINUTE)
     assert not program.done
@@ -116,7 +115,7 @@ async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_o
     first = machine.program()
     await first.changes(1)
     await w.clock.sleep(120 * MINUTE)
-    w.emulator.add_fault(Fault(no_connect=True, times=100))
+    w.fault(no_connect=True, times=100)
     with set_clock(w.clock, -timedelta(hours=2)):
         again = machine.program()
         await again.change("update of Server shop")
@@ -207,7 +206,7 @@ async def test_a_program_that_lives_on_is_guarded_again_once_the_refusal_is_over
 ) -> None:
     machine = Machine(w)
     session = machine.session()
-    w.emulator.add_fault(Fault(kind="create", times=1, **fault))
+    w.fault(kind="create", times=1, **fault)
     refused, kept_back, later = (machine.program(session) for _ in range(3))
     await refused.changes(1)
     await w.clock.sleep(200.0)
@@ -340,7 +339,7 @@ async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_progra
     await w.clock.sleep(3600.0)
     automatic = w.emulator.add_snapshot(DATABASE, origin="automatic")
     await w.clock.sleep(600.0)
-    w.emulator.add_fault(Fault(times=999, **fault))
+    w.fault(times=999, **fault)
     await again.changes(2, fallback=fallback)
     expected = {"the automatic one": automatic.version_id, "the guard's": w.started()}.get(guards)
     if fallback != DAY or expected is None:
@@ -358,9 +357,9 @@ async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(w: World, at
     first, again = machine.program(), machine.program()
     await first.changes(1)
     await w.clock.sleep(3600.0)
-    w.emulator.add_fault(Fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=999))
+    w.fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=999)
     for kind in ("list", "list account", "me"):
-        w.emulator.add_fault(Fault(kind=kind, delay=10.0, times=999))
+        w.fault(kind=kind, delay=10.0, times=999)
     began = w.clock.monotonic()
     async with anyio.create_task_group() as group:
         group.start_soon(w.later, at, again.session.stop)

@@ -14,7 +14,6 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Unfinished
 from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
@@ -116,7 +115,7 @@ class Play:
             case [who, "clock", seconds]:
                 vars(self.stack(who).machine.clock).update(ahead=float(seconds))
             case ["fault", kind, *effects]:
-                self.at.here.emulator.add_fault(Fault(kind=kind.replace("_", " "), **facts_in(effects)))
+                self.at.here.fault(kind=kind.replace("_", " "), **facts_in(effects))
             case ["mend"]:
                 self.at.here.emulator.clear_faults()
             case ["it", "is", "over", seconds]:

@@ -24,7 +24,6 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from squarecloud_emulator import Fault
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import Store
@@ -312,7 +311,7 @@ async def test_a_destroy_waits_once_for_a_place_that_never_answers(here: World) 
 async def test_a_second_run_sees_that_the_request_of_the_first_was_refused(here: World, kind: str) -> None:
     team, ended = Team(here), list[str]()
     stored = here.emulator.add_snapshot(DATABASE)
-    here.emulator.add_fault(Fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED"))
+    here.fault(kind=kind, delay=20.0, status=403, code="RESOURCE_NOT_ALLOWED")
 
     async def run() -> None:
         try:

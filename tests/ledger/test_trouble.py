@@ -132,8 +132,8 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
 @staged(world, snapshot_seconds=10)
 async def test_connection_errors_hours_apart_do_not_end_a_create(here: World) -> None:
     for skipped in (0, 40, 80):
-        here.emulator.add_fault(Fault(kind="create", no_connect=True, times=1, skip=skipped))
-    here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=120))
+        here.fault(kind="create", no_connect=True, times=1, skip=skipped)
+    here.fault(kind="create", status=429, code="KEEP_CALM", times=120)
     ending = await here.create(timeout=12 * HOUR)
     assert ending.complete.version_id == here.started()
     assert ending.text.count("not sent; next try") == 3
@@ -155,7 +155,7 @@ async def test_a_refusal_that_says_how_long_is_waited_out(here: World) -> None:
 async def test_a_refusal_without_a_code_is_named_by_its_status(here: World, kind: str, status: int) -> None:
     here.emulator.add_snapshot(DATABASE)
     await anyio.sleep(300)
-    here.emulator.add_fault(Fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1))
+    here.fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1)
     stack = Stack(RULES[kind], Machine(here), OWNER)
     await stack.up(**wanted(here, kind))
     told = stack.row.wording.told(getattr(stack.error, "error", stack.error))  # type: ignore[arg-type]
@@ -213,7 +213,7 @@ def accepted(here: World) -> list[str | None]:
 
 @staged(world, snapshot_seconds=400, cache_world="invalidated", modified_is="end")
 async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for(here: World) -> None:
-    here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
+    here.fault(kind="list", delay=10, times=1)
     ends: list[SnapshotRecord] = []
 
     async def ours() -> None:

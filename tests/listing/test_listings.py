@@ -36,7 +36,7 @@ async def versions(w: World) -> set[str | None]:
 )
 @staged(world, snapshot_seconds=700, cache_world="invalidated")
 async def test_a_refused_account_listing_is_requested_once_and_no_error(w: World, refusal: dict[str, Any]) -> None:
-    w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
+    w.fault(kind="list account", times=None, **refusal)
     assert (await w.create()).complete.version_id == w.started()
     assert len(w.requests("list account")) == 1
 
@@ -70,7 +70,7 @@ async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(w: Worl
     await w.clock.sleep(20 * MINUTE)
     again = w.another_run()
     w.emulator.drop_cache()
-    w.emulator.add_fault(Fault(kind="list", status=500, code="INTERNAL", times=None))
+    w.fault(kind="list", status=500, code="INTERNAL", times=None)
     begun = w.clock.monotonic()
     assert (await w.resume(pending, session=again)).complete.version_id == w.started()
     assert w.clock.monotonic() - begun <= MINUTE
@@ -90,7 +90,7 @@ async def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_wo
 
 @staged(world, cache_world="kept", snapshot_seconds=300, settings={"listing_cache": "kept"})
 async def test_polls_that_fail_keep_their_distance_though_pages_are_known_to_be_kept(w: World) -> None:
-    w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
+    w.fault(kind="list", times=None, status=500, code="INTERNAL")
     polls = await polled(w)
     assert polls[-1] == ("list account", 360)
     assert len(polls) <= 1 + 3 * (360 - 120) / 30, "a poll that fails is tried three times"
@@ -208,7 +208,7 @@ async def test_the_last_of_many_is_found_soon_though_it_is_slow(w: World, listed
     if listed == "own":
         w.emulator.add_fault(refusal)
     if listed == "account":
-        w.emulator.add_fault(Fault(kind="list", times=None, status=500, code="INTERNAL"))
+        w.fault(kind="list", times=None, status=500, code="INTERNAL")
     begun = w.clock.monotonic()
     await lateness(w)
     (post,) = (one for one in w.posts if one.database_id == FLEET[7])

@@ -14,7 +14,6 @@ from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from squarecloud_emulator import Fault
 from tests.support.virtual import staged
 from tests.support.world import Ending, Row, World, world
 
@@ -92,7 +91,7 @@ async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_resto
 @staged(world, databases=FLEET)
 async def test_a_service_that_is_down_does_not_delay_each_snapshot(here: World, fault: dict[str, Any]) -> None:
     records, row = records_of(here), Row()
-    here.emulator.add_fault(Fault(times=None, **fault))
+    here.fault(times=None, **fault)
     start = here.clock.monotonic()
     assert set(await refreshed(here, records, 8, row)) == set(records)
     assert here.clock.monotonic() - start <= 120
@@ -103,7 +102,7 @@ async def test_a_service_that_is_down_does_not_delay_each_snapshot(here: World, 
 @staged(world, databases=FLEET)
 async def test_a_failed_listing_is_requested_again_after_a_minute(here: World) -> None:
     records, session = records_of(here), here.another_run()
-    here.emulator.add_fault(Fault(times=3, html=503))
+    here.fault(times=3, html=503)
     for wait, warnings in ((0, 1), (30, 2), (31, 2)):
         await here.clock.sleep(wait)
         await read(session, records[0], here.row)
@@ -133,7 +132,7 @@ def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRe
 @staged(world, databases=FLEET[:6])
 async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another(here: World) -> None:
     pending, session = pending_fleet(here, 1, listed=True)[:4], here.another_run()
-    here.emulator.add_fault(Fault(kind="list account", html=503))
+    here.fault(kind="list account", html=503)
     async with anyio.create_task_group() as group:
         for record in pending:
             group.start_soon(read, session, record, here.row)
@@ -176,7 +175,7 @@ async def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(
     # Without a fault none is listed, and the budget is far too small for a listing of each database.
     records = pending_fleet(here, 5, listed=False)
     if fault:
-        here.emulator.add_fault(Fault(times=None, **fault))
+        here.fault(times=None, **fault)
     start = here.clock.monotonic()
     results = await refreshed(here, records, 8)
     assert all(record.pending for record in results)

@@ -301,7 +301,7 @@ QUESTIONS: list[Callable[[World], Awaitable[Any]]] = [
 async def test_failures_say_what_happened_and_end_soon(
     w: World, question: Callable[[World], Awaitable[Any]], fault: dict[str, Any], reaction: type[Exception], words: str
 ) -> None:
-    w.emulator.add_fault(Fault(method="GET", times=None, **fault))
+    w.fault(method="GET", times=None, **fault)
     with pytest.raises(reaction, match=words):
         await question(w)
     assert w.clock.monotonic() < 120
@@ -354,14 +354,14 @@ STRANGE: list[tuple[Any, str]] = [
 @staged(world)
 async def test_databases_that_cannot_be_read_are_never_left_out(w: World, databases: Any, words: str) -> None:
     body = json.dumps({"status": "success", "response": {"user": {"id": "u"}, "databases": databases}})
-    w.emulator.add_fault(Fault(kind="me", times=None, body=body))
+    w.fault(kind="me", times=None, body=body)
     with fails_with(CannotTell, words):
         await find_databases(w.session, 0.0)
 
 
 @staged(world, databases=MANY, settings={"requests_per_minute": 4})
 async def test_one_status_that_fails_fails_the_list_at_once(w: World) -> None:
-    w.emulator.add_fault(Fault(kind="status", status=404, code="DATABASE_NOT_FOUND"))
+    w.fault(kind="status", status=404, code="DATABASE_NOT_FOUND")
     with pytest.raises(DatabaseMissing):
         await find_databases(w.session, 0.0)
     assert w.clock.monotonic() < 5
@@ -372,7 +372,7 @@ async def test_one_status_that_fails_fails_the_list_at_once(w: World) -> None:
 @staged(world)
 async def test_an_answer_about_another_database_is_an_error(w: World) -> None:
     body = '{"status":"success","response":{"id":"another","name":"shop","type":"redis"}}'
-    w.emulator.add_fault(Fault(kind="database", body=body))
+    w.fault(kind="database", body=body)
     with pytest.raises(CannotTell, match="another"):
         await find_database(w.session, DATABASE, 0.0)
 

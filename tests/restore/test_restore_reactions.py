@@ -12,7 +12,6 @@ import anyio.lowlevel
 import pytest
 
 from pulumi_snapshots.restore.record import RestoreRecord
-from squarecloud_emulator import Fault
 from tests.support.reactions import Reaction, Scenario, Table
 from tests.support.restoring import RestoreEnding, Scene, milliseconds, says, scene
 from tests.support.virtual import run_virtual
@@ -53,7 +52,7 @@ def errs(code: str) -> Happens:
     return lambda at: at.here.emulator.next_restore_fails_with(DATABASE, code)
 
 
-def says_error(**code: str) -> Happens:
+def says_error(**code: Any) -> Happens:
     def happens(at: Scene) -> None:
         errs("SOMETHING_NEW")(at)
         says(at, state="error", started_at=milliseconds(at), finished_at=milliseconds(at), **code)
@@ -63,7 +62,7 @@ def says_error(**code: str) -> Happens:
 
 def lost_and_failed(at: Scene) -> None:
     errs("SNAPSHOT_CORRUPT")(at)
-    at.here.emulator.add_fault(Fault(kind="restore", when="after", drop=True))
+    at.here.fault(kind="restore", when="after", drop=True)
 
 
 @event("200, and `none` at first", lambda at: says(at, state="none"))
@@ -135,7 +134,7 @@ async def killed(at: Scene, after: float) -> RestoreEnding:
 @event("^C while it is restored", 20.0)
 async def stopped(at: Scene, after: float) -> RestoreEnding:
     if after == 5.0:
-        at.here.emulator.add_fault(Fault(kind="restore", no_connect=True, delay=1000))
+        at.here.fault(kind="restore", no_connect=True, delay=1000)
     if after == 0.0:
         session = at.process()
         session.stop()
@@ -199,7 +198,7 @@ STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response
     *unseen("status", "MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED"),
 )
 async def answered(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
-    at.here.emulator.add_fault(Fault(**{"kind": "restore", **fault}))
+    at.here.fault(**{"kind": "restore", **fault})
     return await at.restore()
 
 
@@ -215,7 +214,7 @@ async def unknown(at: Scene, _: Any) -> RestoreEnding:
 @event("no status: `RESTORE_IN_PROGRESS`", **NO_STATUS)
 async def running(at: Scene, _: Any) -> RestoreEnding:
     """Somebody else's restore begins right before ours."""
-    at.here.emulator.add_fault(Fault(kind="restore", status=409, code="RESTORE_IN_PROGRESS"))
+    at.here.fault(kind="restore", status=409, code="RESTORE_IN_PROGRESS")
     if at.here.emulator.settings.restore_status_route == "there":
         says(at, times=3, state="running", step="unzip")
         return await at.restore()

@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
-from squarecloud_emulator import Fault
 from tests.ledger.play import play
 from tests.support.restoring import Scene, says, scene
 from tests.support.virtual import staged, virtual
@@ -48,7 +47,7 @@ async def test_a_restore_takes_few_requests(at: Scene) -> None:
 
 @staged(scene)
 async def test_polls_of_the_status_that_fail_do_not_end_the_watch(at: Scene) -> None:
-    at.here.emulator.add_fault(Fault(kind="restore status", status=500, code="BROKEN", skip=1, times=12))
+    at.here.fault(kind="restore status", status=500, code="BROKEN", skip=1, times=12)
     ending = await at.restore()
     assert ending.how == "complete"
     assert "last check failed (BROKEN)" in ending.text
@@ -114,7 +113,7 @@ async def test_a_failed_restore_says_why_and_what_to_do_and_leaves_no_state(at: 
 @virtual
 async def test_a_new_code_stays_pending_while_it_may_hide_a_restore(route: str) -> None:
     async with scene(restore_status_route=route) as at:
-        at.here.emulator.add_fault(Fault(kind="restore", status=404, code="SOMETHING_NEW"))
+        at.here.fault(kind="restore", status=404, code="SOMETHING_NEW")
         record = (await at.interrupted(10)).pending if route == "there" else (await at.restore()).pending
         ending = await at.resume(record)
         assert ending.how == "pending"
@@ -145,7 +144,7 @@ async def test_the_failure_of_a_killed_run_s_restore_is_shown_once(at: Scene) ->
 @staged(scene)
 async def test_a_status_that_cannot_be_read_proves_nothing(at: Scene, response: Any) -> None:
     body = json.dumps({"status": "success", "response": response})
-    at.here.emulator.add_fault(Fault(kind="restore status", skip=1, times=None, body=body))
+    at.here.fault(kind="restore status", skip=1, times=None, body=body)
     assert (await at.restore()).how == "pending"
     assert len(at.posts) == 1
 
@@ -168,7 +167,7 @@ async def test_without_usable_times_only_an_accepted_restore_that_was_followed_i
         assert (await at.restore()).how == "complete"
         assert at.elapsed == 60, "when the database runs"
     async with scene() as at:
-        at.here.emulator.add_fault(Fault(kind="restore", drop=True))
+        at.here.fault(kind="restore", drop=True)
         says(at, times=None, state="success", **times)
         assert (await at.restore()).how == "pending"
 
@@ -189,7 +188,7 @@ async def test_without_times_the_outcome_of_an_earlier_restore_is_not_ours(at: S
 @pytest.mark.parametrize("fault", [{"html": 404}, {"status": 404, "code": "NOT_FOUND"}, {"html": 405}], ids=repr)
 @staged(scene)
 async def test_one_answer_that_the_route_is_missing_hides_no_failure(at: Scene, fault: dict[str, Any]) -> None:
-    at.here.emulator.add_fault(Fault(kind="restore status", **fault))
+    at.here.fault(kind="restore status", **fault)
     at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
     assert isinstance((await at.restore()).nothing, RestoreFailed)
 
@@ -197,7 +196,7 @@ async def test_one_answer_that_the_route_is_missing_hides_no_failure(at: Scene, 
 @virtual
 async def test_a_status_that_is_refused_starts_no_restore() -> None:
     async with scene() as at:
-        at.here.emulator.add_fault(Fault(kind="restore status", status=404, code="DATABASE_NOT_FOUND", times=None))
+        at.here.fault(kind="restore status", status=404, code="DATABASE_NOT_FOUND", times=None)
         assert isinstance((await at.restore()).nothing, DatabaseMissing)
         assert not at.posts
     async with scene(resources=frozenset({OTHER_DATABASE})) as at:

@@ -20,7 +20,7 @@ HOUR = 3600.0
 def says_no_start(at: Scene) -> None:
     """Have the service say that the database runs, and not since when."""
     body = '{"status": "success", "response": {"running": true}}'
-    at.here.emulator.add_fault(Fault(kind="status", body=body, times=None))
+    at.here.fault(kind="status", body=body, times=None)
 
 
 def on_restore(**fault: Any) -> Fault:

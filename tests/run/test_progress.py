@@ -92,7 +92,7 @@ async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
     announced: list[tuple[float, str]] = []
     async with fleet(20, "kept") as here:
         for kind in ("list", "list account"):
-            here.emulator.add_fault(Fault(kind=kind, status=429, code="RATE_LIMITED", times=1))
+            here.fault(kind=kind, status=429, code="RATE_LIMITED", times=1)
         await rows_of_all(here, announced)
     times = [at for at, _ in announced[:-1]]
     assert times[-1] - times[0] > BLOCK, "the run waited out a block"
@@ -103,7 +103,7 @@ async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
 @staged(fleet)
 async def test_failing_polls_of_a_fleet_are_shown_once(here: World) -> None:
     for kind in ("list", "list account"):
-        here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
+        here.fault(kind=kind, html=503, times=60)
     rows = await rows_of_all(here, [])
     assert any("last check failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
@@ -164,7 +164,7 @@ async def test_an_outage_leaves_two_pending_snapshots_and_none_before_the_first_
     async with fleet(40, "kept") as here:
         if has_answered:
             knows_time(here)
-        here.emulator.add_fault(Fault(times=None, **fault))  # type: ignore[arg-type]
+        here.fault(times=None, **fault)
         began = here.clock.monotonic()
         endings = await endings_of_all(here, seconds=300.0)
         sent = 2 if has_answered else 0

@@ -16,7 +16,6 @@ from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.service.errors import QuotaUsedUp
 from pulumi_snapshots.service.rate_limiter import STOPPED
 from pulumi_snapshots.snapshot.describe import is_pinned
-from squarecloud_emulator import Fault
 from tests.ledger.play import play
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OWNER, START, Ending, World, world
@@ -125,7 +124,7 @@ async def test_warning_says_why_the_url_is_not_pinned(w: World) -> None:
 
 @staged(world)
 async def test_pauses_after_keep_calm_grow_to_3_minutes_with_jitter(w: World) -> None:
-    w.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
+    w.fault(kind="create", status=429, code="KEEP_CALM", times=None)
     ending = await w.create(timeout=20 * MINUTE)
     assert isinstance(ending.nothing, NothingSent)
     pauses = [later.monotonic - earlier.monotonic for earlier, later in pairwise(w.posts)]
@@ -138,7 +137,7 @@ async def test_pauses_after_keep_calm_grow_to_3_minutes_with_jitter(w: World) ->
 @virtual
 async def test_an_interrupt_does_not_hide_when_a_slot_frees() -> None:
     async with used_up() as (w, taken):
-        w.emulator.add_fault(Fault(kind="me", delay=4.0))
+        w.fault(kind="me", delay=4.0)
         session = w.session
 
         async def interrupted() -> None:
@@ -271,7 +270,7 @@ async def test_reuse_takes(story: str) -> None:
 @pytest.mark.parametrize("appears", [True, False])
 @staged(world, snapshot_seconds=200, cache_world="invalidated")
 async def test_a_given_up_lost_attempt_delays_the_next_post_by_15_minutes(w: World, *, appears: bool) -> None:
-    w.emulator.add_fault(Fault(kind="create", drop=True, when="after" if appears else "before"))
+    w.fault(kind="create", drop=True, when="after" if appears else "before")
     await w.interrupted(60, w.create())
     record = (await w.create(session=w.next_run(), fresh=True)).complete
     accepted = [post for post in w.posts if post.accepted]

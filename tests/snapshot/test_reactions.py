@@ -150,7 +150,7 @@ async def somebody_restores(w: World) -> None:
 def polls_fail(**fault: Any) -> Callable[[World], None]:
     def happens(w: World) -> None:
         for kind in ("list", "list account"):
-            w.emulator.add_fault(Fault(kind=kind, times=7, **fault))
+            w.fault(kind=kind, times=7, **fault)
         w.emulator.next_snapshot_takes(DATABASE, 200)
 
     return happens
@@ -161,7 +161,7 @@ def a_young_one(w: World) -> None:
 
 
 def no_listing(w: World, **fault: Any) -> None:
-    w.emulator.add_fault(Fault(kind="list", **{"html": 502, "times": None, **fault}))
+    w.fault(kind="list", **{"html": 502, "times": None, **fault})
 
 
 @event("`KEEP_CALM`", just_taken)
@@ -187,26 +187,23 @@ def no_listing(w: World, **fault: Any) -> None:
     "polls fail for a while, while pending",
     *(polls_fail(**fault) for fault in ({"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})),
 )
-async def afterwards(w: World, happens: Callable[[World], object], **inputs: Any) -> Ending:
+@event(
+    "`RESTORE_IN_PROGRESS` until a `timeout` of 5 minutes",
+    (somebody_restores, {"timeout": FIVE_MINUTES}),
+    restore_seconds=3600,
+)
+@event(
+    "200 without a version, not listed until `timeout`",
+    (freeze_listings, {"timeout": 20 * 60.0}),
+    key_of_200_has_version=False,
+)
+@event("`reuse_within`, and there is one young enough", (a_young_one, {"reuse_within": 3600.0}))
+@event("`reuse_within`, and the listing request fails", (no_listing, {"reuse_within": 3600.0}))
+async def afterwards(w: World, variant: Any) -> Ending:
+    happens, inputs = variant if isinstance(variant, tuple) else (variant, {})
     if isinstance(going_on := happens(w), Awaitable):
         await going_on
     return await w.create(**inputs)
-
-
-@event("`RESTORE_IN_PROGRESS` until a `timeout` of 5 minutes", somebody_restores, restore_seconds=3600)
-async def for_5_minutes(w: World, happens: Callable[[World], object]) -> Ending:
-    return await afterwards(w, happens, timeout=FIVE_MINUTES)
-
-
-@event("200 without a version, not listed until `timeout`", freeze_listings, key_of_200_has_version=False)
-async def for_20_minutes(w: World, happens: Callable[[World], object]) -> Ending:
-    return await afterwards(w, happens, timeout=20 * 60.0)
-
-
-@event("`reuse_within`, and there is one young enough", a_young_one)
-@event("`reuse_within`, and the listing request fails", no_listing)
-async def reused(w: World, happens: Callable[[World], object]) -> Ending:
-    return await afterwards(w, happens, reuse_within=3600.0)
 
 
 @event(
@@ -254,7 +251,7 @@ async def no_key(w: World, _: Any) -> Ending:
 @event("the two POSTs before it and every poll are answered with errors")
 async def outage(w: World, _: Any) -> Seen:
     await w.session.know_time(DATABASE)
-    w.emulator.add_fault(Fault(html=502, times=None))
+    w.fault(html=502, times=None)
     endings: dict[str, Ending] = {}
 
     async def take(database_id: str) -> None:
@@ -323,7 +320,7 @@ async def refresh_refused(w: World, variant: str) -> Seen:
 )
 async def refresh_fails(w: World, fault: dict[str, Any]) -> Seen:
     ending = await taken_and_old(w)
-    w.emulator.add_fault(Fault(times=None, **fault))
+    w.fault(times=None, **fault)
     seen = await refreshed(w, ending)
     assert seen.ending.error is None, "a fleet's refresh must not fail because of one database"
     return seen

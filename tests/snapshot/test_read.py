@@ -16,7 +16,6 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from squarecloud_emulator import Fault
 from tests.support.clocks import set_clock
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, START, Ending, World, world
@@ -66,7 +65,7 @@ async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(w: World, liste
     }
     known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
     body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
-    w.emulator.add_fault(Fault(kind="list", body=body, times=None))
+    w.fault(kind="list", body=body, times=None)
     renewed = (await refreshed(w, record)).complete
     assert renewed.size == 7
     assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
@@ -104,7 +103,7 @@ async def test_a_snapshot_that_is_not_listed_stays_in_the_state(
     record = await taken(w)
     await w.clock.sleep(days * DAY)
     if body:
-        w.emulator.add_fault(Fault(kind="list", body=body, times=None))
+        w.fault(kind="list", body=body, times=None)
     ending = await refreshed(w, record)
     assert ending.complete == replace(record, available=available)
     assert [each for each in words if each not in ending.text] == []
@@ -136,7 +135,7 @@ async def test_refresh_does_not_wait_for_the_end_of_a_block(w: World) -> None:
 async def test_interrupted_refresh_says_so_and_changes_nothing(w: World) -> None:
     record = await taken(w)
     await w.clock.sleep(HOUR)
-    w.emulator.add_fault(Fault(drop=True, delay=500, times=None))
+    w.fault(drop=True, delay=500, times=None)
     ending = await w.interrupted(10, w.read(record))
     assert ending.complete == record
     assert "it was interrupted" in ending.text
@@ -207,7 +206,7 @@ async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache(
 async def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(w: World, fault: dict[str, Any]) -> None:
     record = await pending_of(w)
     await w.clock.sleep(200)
-    w.emulator.add_fault(Fault(times=None, **fault))
+    w.fault(times=None, **fault)
     before, began = len(w.emulator.journal), w.clock.monotonic()
     ending = await w.read(record, session=w.another_run())
     assert ending.error is None

@@ -11,7 +11,6 @@ import pytest
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.run.memory import RunMemory, is_provisional
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from squarecloud_emulator import Fault
 from tests.ledger.play import back, given, of
 from tests.support.restoring import Scene, scene
 from tests.support.virtual import staged
@@ -94,7 +93,7 @@ async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_
 async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known(here: World) -> None:
     """The machine's clock is ahead, and a run was cut off before any answer had shown the service's."""
     snapshot = of(here)
-    here.emulator.add_fault(Fault(kind="create", when="after", delay=7200.0, times=1))
+    here.fault(kind="create", when="after", delay=7200.0, times=1)
     await snapshot.up(timeout="30s", database_id=DATABASE)
     provisional = snapshot.id
     assert is_provisional(provisional)

@@ -23,7 +23,7 @@ from pulumi_snapshots.snapshot.create import create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from squarecloud_emulator import Emulator
+from squarecloud_emulator import Emulator, Fault
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory, Mortal
 from tests.support.wire import EmulatorTransport
@@ -150,6 +150,10 @@ class World:
     clock: Clock
     session: Session
     row: Row = field(default_factory=Row)
+
+    def fault(self, **how: Any) -> None:
+        """Let the next answer, or so many `times`, fail like this."""
+        self.emulator.add_fault(Fault(**how))
 
     def inputs(self, **changes: Any) -> SnapshotInputs:
         return replace(SnapshotInputs(DATABASE), **changes)
