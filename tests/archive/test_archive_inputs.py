@@ -101,7 +101,7 @@ PLACES = {
         ({"keep_last": 0}, "keep_last", "from 1 to 500"),
         ({"keep_last": 501}, "keep_last", "from 1 to 500"),
         ({"size": "big"}, "size", "whole number of bytes, not 'big'"),
-        ({"created_at": "yesterday"}, "created_at", "must be a time such as"),
+        *(({"created_at": bad}, "created_at", "a time such as") for bad in ("yesterday", "9999-12-31T23:59:59Z")),
         ({"delete_object": "yes"}, "delete_object", "true or false"),
         ({"timeout": "8d"}, "timeout", "at most 7d"),
     ],
