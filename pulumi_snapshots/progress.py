@@ -26,9 +26,7 @@ SUMMARY_EVERY = 60.0
 class Fleet:
     """All snapshots of a session.
 
-    Args:
-        clock: the time.
-        announce: gets a summary every minute while there are many and `keep_announcing` runs, and one of their end.
+    `announce` gets a summary every minute while there are many and `keep_announcing` runs, and one of their end.
     """
 
     def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
@@ -103,30 +101,20 @@ class Member:
     ) -> None:
         """Show what the snapshot waits for: at once if that has changed, otherwise every `ROUTINE_EVERY` seconds.
 
-        A terminal of 120 columns leaves 34 for it, so the state comes first, and one time, the first that is given. It is
-        absolute, since a row is not redrawn.
-
-        Args:
-            text: what it waits for, the state in its first two words.
-            detail: follows the text and changes while it waits, such as how many are ahead; not shown in a fleet.
-            until: when the wait ends.
-            next_check: when it may end next; not shown in a fleet.
-            at_most: when it is given up, if it is not known when it ends.
-            why: why it waits.
-            phase: the phase now; None if it has not changed.
+        A terminal of 120 columns leaves 34 for it, so the state comes first, in two words, and one time, the first that is
+        given. It is absolute, since a row is not redrawn. `detail` and `next_check` change while it waits; a fleet shows neither.
         """
         now, state = self._fleet.clock.monotonic(), text + why
         if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
             return
         if self._fleet.is_many:  # the text is shown once, without what would soon be out of date
             detail, next_check = "", None
-        form, time = "{text}{detail}{reason}", until or next_check or at_most
-        if until:
-            form = "{text} until {time}{detail}{reason}"
-        elif next_check:
-            form = "{text}; next check {time}{detail}{reason}"
-        elif at_most:
-            form = "{text}{detail}, until {time} at most{reason}"
+        forms = {
+            "{text} until {time}{detail}{reason}": until,
+            "{text}; next check {time}{detail}{reason}": next_check,
+            "{text}{detail}, until {time} at most{reason}": at_most,
+        }
+        form, time = next((each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None))
         shown = TimeOfDay(time) if time else ""
         self.progress(Text(form, text=text, time=shown, detail=detail, reason=f": {why}" if why else ""), phase)
         self._waits_for, self._shown = state, now

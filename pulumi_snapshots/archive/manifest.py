@@ -13,7 +13,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.ledger.drilled import Drilled
+from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 from pulumi_snapshots.storage.destination import name_of, place_text

@@ -15,7 +15,7 @@ from pulumi_snapshots.storage.encryption import SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
-    from pulumi_snapshots.ledger.drilled import Drilled
+    from pulumi_snapshots.ledger.ledger import Drilled
     from pulumi_snapshots.storage.destination import Destination
 
 

@@ -20,8 +20,7 @@ from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.drilled import note_last_drill
-from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.ledger import Ledger, note_last_drill
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord

@@ -11,7 +11,7 @@ from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.ledger.drilled import Drilled
+from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import parse_duration

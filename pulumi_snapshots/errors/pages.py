@@ -52,13 +52,9 @@ def page_names() -> list[str]:
 
 
 def page_text(name: str) -> str | None:
-    """The section about an error, in Markdown without links; None if there is none of this name.
-
-    Args:
-        name: of the error, in any case: `key-refused` or `KeyRefused`.
-    """
-    sections = {_plain(each): f"# {each}\n{text}" for each, text in _sections().items()}
-    section = sections.get(_plain(name))
+    """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links; None if there is none."""
+    plain = re.sub("[-_ ]", "", name).lower()
+    section = next((f"# {each}\n{text}" for each, text in _sections().items() if each.lower() == plain), None)
     return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
 
 
@@ -99,10 +95,6 @@ def _sections() -> dict[str, str]:
     # Before the first heading of a page stands what its errors have in common.
     parts = (part.partition("\n") for page in pages for part in page.split("\n## ")[1:])
     return {name: text for name, _, text in parts}
-
-
-def _plain(name: str) -> str:
-    return re.sub("[-_ ]", "", name).lower()
 
 
 def page_name(name: str) -> str:

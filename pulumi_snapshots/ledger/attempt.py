@@ -104,16 +104,10 @@ class Request(Record, sparse=True):
     answered: str = declare("`202`, `200`, or how the answer was lost.")
     timeout: float = declare("Seconds that the create was to wait.")
     id: str = declare("Identifies the request among those that runs remember.", default="")
-    service_clock_offset: float | None = declare(
-        "In states of versions before 0.1: seconds that the service's clock was ahead of the one that `posted_at` is by.",
-        default=None,
-        internal=True,
-    )
-    previous: datetime | None = declare(
-        "Of a restore: when the one before it began, as the service's status said before the request.",
-        default=None,
-        internal=True,
-    )
+    # In states of versions before 0.1: seconds that the service's clock was ahead of the one that `posted_at` is by.
+    service_clock_offset: float | None = declare("", default=None, internal=True)
+    # Of a restore: when the one before it began, as the service's status said before the request.
+    previous: datetime | None = declare("", default=None, internal=True)
     began: datetime | None = declare(
         "Of a restore: when it began, as the service's status says, by the service's clock.", default=None
     )
@@ -165,14 +159,11 @@ class Attempt(Record, sparse=True):
     request: Request = declare("The request itself, also in the state while it is pending.")
     status: Status = declare("Where it stands.")
     source: str | None = declare("Of a restore, the snapshot as DATABASE_ID/VERSION_ID.", default=None)
-    result: str | None = declare(
-        "The version, or the time of the restore, or the code with which it failed.", default=None
-    )
+    result: str | None = declare("The version, or the time of the restore, or the code of its failure.", default=None)
     ended_at: datetime | None = declare("When the result was found.", default=None)
     proved: bool = declare("Whether a call has shown that the state has it, or it was given up.", default=False)
     let_go: str | None = declare(
-        "The run in which the state has dropped it since, so that the same owner may do it again in a later one.",
-        default=None,
+        "The run in which the state has dropped it: a later one may do it again.", default=None
     )
     held_until: datetime | None = declare("Until when others must stay away although it is over.", default=None)
     fresh: bool = declare("See `Intent`.", default=False)
@@ -298,9 +289,8 @@ class Claim(NamedTuple):
 class ClaimRefused(Exception):
     """An operation must not send its request, because of this attempt.
 
-    Attributes:
-        why: `overtaken`: another run of the same owner has sent it since the operation began; `renamed`: an earlier run may have
-            sent it under another name; `done`: it was done already, and the state does not know of it.
+    Another run of the same owner has sent it since the operation began; an earlier run may have sent it under another name; or it
+    was done already, and the state does not know of it.
     """
 
     def __init__(self, why: Literal["overtaken", "renamed", "done"], attempt: Attempt) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import anyio
@@ -24,9 +26,12 @@ from pulumi_snapshots.ledger.attempt import (
     unresolved,
 )
 from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
+from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 
 T = TypeVar("T")
 ATTEMPTS = "attempts"
+FIELDS = Attempt.properties().keys()
+DRILLS = "drills"
 AGAIN_AFTER = timedelta(minutes=1)
 """How long no call reads a ledger for what its state shows after one could not: a stack may have a thousand of them."""
 UNKNOWN_RUN = "unknown"
@@ -67,7 +72,7 @@ class Ledger:
 
     async def attempts(self) -> list[Attempt]:
         """Read all attempts, oldest first."""
-        return [*self.attempts_in(await self.read()).values()]
+        return sorted(self.attempts_in(await self.read()).values(), key=attrgetter("request.posted_at"))
 
     async def get(self, id_: str) -> Attempt | None:
         """Read one attempt; None if it is not there."""
@@ -78,7 +83,7 @@ class Ledger:
         return [each for each in await self.attempts() if each.has_snapshot and database_id in {None, each.database_id}]
 
     def attempts_in(self, document: Document) -> dict[str, Attempt]:
-        """The attempts of a document by their ids, oldest first.
+        """The attempts of a document by their ids.
 
         Raises `LedgerUnavailable` for one that cannot be read: another version may have written it, and it may be of a request.
         """
@@ -86,12 +91,12 @@ class Ledger:
         try:
             found = {id_: Attempt.from_outputs(each) for id_, each in stored.items()}
             names = {name for each in stored.values() for name in each}
-            is_known = names <= Attempt.properties().keys() and all(map(is_sound, found.values()))
+            is_known = names <= FIELDS and all(map(is_sound, found.values()))
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             found, is_known = {}, False
         if not is_known:  # no run has written it like that
             raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
-        return dict(sorted(found.items(), key=lambda each: each[1].request.posted_at))
+        return found
 
     # A request -----------------------------------------------------------------------------------------------------------
 
@@ -211,3 +216,30 @@ class Ledger:
 
 def _put(document: Document, attempt: Attempt) -> None:
     document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
+
+
+class Drilled(Record):
+    """What a drill has proved: this snapshot was restored, and its checks passed."""
+
+    drilled_at: Moment = declare("When.")
+    restore_seconds: float | None = declare("How long the restore took; absent if that is not known.", default=None)
+
+
+async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) -> None:
+    """Remember a drill that has passed, unless a later one is known. It may be lost: it is no proof."""
+
+    def edit(document: Document) -> None:
+        known = document.setdefault(DRILLS, {})
+        if known.get(database_id, {}).get("drilled_at", "") <= drilled.drilled_at:
+            known[database_id] = drilled.to_outputs()
+
+    with suppress(LedgerUnavailable):
+        await ledger.edit(edit)
+
+
+async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
+    """The last drill of each database by its id; none if the ledger cannot be read."""
+    with suppress(LedgerUnavailable):
+        stored = (await ledger.read()).get(DRILLS, {})
+        return {database_id: Drilled.from_outputs(each) for database_id, each in stored.items()}
+    return {}

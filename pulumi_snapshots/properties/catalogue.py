@@ -212,7 +212,8 @@ class Record:
 
     def to_outputs(self) -> dict[str, Any]:
         """The plain values that the state keeps."""
-        known = ((name, each.default, getattr(self, name)) for name, each in self.properties().items())
+        properties = _properties(type(self))  # type: ignore[arg-type]  # a class has a hash
+        known = ((name, each.default, getattr(self, name)) for name, each in properties.items())
         return {
             name: value if value is None or isinstance(value, str | int | float) else _plain(value)
             for name, default, value in known

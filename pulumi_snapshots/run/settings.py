@@ -255,9 +255,9 @@ class Settings(Inputs):
 
     def required_key(self) -> ApiKey:
         """The API key; raises `MissingKey` if there is none."""
-        if self.api_key is None:
+        if (key := self.api_key) is None:
             raise MissingKey
-        return self.api_key
+        return key
 
 
 def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:

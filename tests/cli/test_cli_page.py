@@ -15,7 +15,7 @@ import click
 import pytest
 
 from pulumi_snapshots.cli.commands import GROUPS, commands
-from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
+from pulumi_snapshots.ledger.ledger import Drilled, note_last_drill
 from tests.cli.typed import Desk, Terminal, at_desk
 from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import ServiceClock
-from pulumi_snapshots.ledger.drilled import Drilled, note_last_drill
-from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.ledger import Drilled, Ledger, note_last_drill
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ
 from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.guarding import Machine

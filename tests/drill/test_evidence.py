@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.ledger.drilled import last_drills
+from pulumi_snapshots.ledger.ledger import last_drills
 from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, DrillScene, drill_scene
 from tests.support.virtual import staged, virtual

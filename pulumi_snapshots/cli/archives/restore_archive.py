@@ -26,7 +26,7 @@ from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.drill.inputs import lacks
 from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.ledger.drilled import Drilled
+from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.destination import Destination, place_text

@@ -23,7 +23,7 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.errors import Explained, LedgerUnavailable
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.drilled import Drilled, last_drills
+from pulumi_snapshots.ledger.ledger import Drilled, last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.find import Page, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.prefix import whole_database
