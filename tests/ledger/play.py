@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Unfinished
+from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support.clocks import Shifted
@@ -103,6 +103,24 @@ class Play:
                 await self.stack(who).read()
             case [who, "destroy"]:
                 await self.stack(who).destroy()
+            # Calls of one process
+            case [who, "begins", *of]:
+                self.stack(who).begin()
+                self.stack(who).shared = self.stack(of[-1] if of else who).shared
+            case [who, "compares"]:
+                await self.stack(who).diff(self.values(self.stack(who), []))
+            case [who, "deletes", *how]:
+                stack = self.stack(who)
+                call = stack._call()
+                if how:
+                    call = Call(
+                        stack.urn, lambda: replace(self.at.here.session.settings, api_key=None), call.shared, stack.row
+                    )
+                await stack.rules.delete(call, stack.id, stack.outputs)
+                stack.id, stack.outputs = "", {}
+            case ["the", "ledger", *how]:
+                assert self.machine.place is not None
+                self.machine.place.refuses_reads = "SlowDown" if how == ["fails"] else ""
             case [who, "keeps", "its", "checkpoint"]:
                 self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
             case [who, "imports", what]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,15 +11,13 @@ import pytest
 from pulumi_snapshots.guard.once import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Call
-from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.ledger.play import UNSAVED, accepted, back, given, of, play
 from tests.support.drilling import SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
 HOUR, DAY = 3600, 86400
 STORIES = {
@@ -260,6 +257,19 @@ STORIES = {
         R up v2; R up v2; R imports it; wait 86400; rows change;
         R up v2 refused: an older checkpoint was imported; rows later; sent 2
     """,
+    # What was destroyed
+    "what was destroyed without a key is not handed out later": "S up; S begins; S deletes keyless; S up; S has 2",
+    **{
+        f"what was destroyed after a ledger could not be read for a moment is made again: {who}": f"""
+            {who} up; wait 600; {who} begins; the ledger fails; {who} compares; the ledger works; wait 120; {who} deletes;
+            {who} up; sent 2
+        """
+        for who in "SR"
+    },
+    "a destroy after a ledger could not be read lets go of more than what was noted meanwhile": """
+        service snapshot_seconds=600; R up; wait 600; S up pending timeout=3m; R begins; S begins with R;
+        the ledger fails; R compares; the ledger works; S compares; wait 120; R deletes; wait 600; R up; sent 3
+    """,
     # Another resource
     "a snapshot that a resumed run has found delays no other one": """
         service snapshot_seconds=600; wait 400; S up pending timeout=4m; S up; S.b up within=650; S.b has 2
@@ -371,67 +381,6 @@ async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entr
     stack.machine.place.accident = note
     await stack.up(database_id=DATABASE)
     assert entered == [("sent", 0), ("accepted", 1), ("found", 1)]
-
-
-@staged(world, snapshot_seconds=10, cache_world="invalidated")
-async def test_what_was_destroyed_without_a_key_is_not_handed_out_later(here: World) -> None:
-    stack = of(here)
-    await stack.up(database_id=DATABASE)
-    stack.begin()
-    assert stack.shared is not None
-    keyless = Call(stack.urn, lambda: replace(here.session.settings, api_key=None), stack.shared, stack.row)
-    await stack.rules.delete(keyless, stack.id, stack.outputs)
-    stack.id, stack.outputs = "", {}
-    await stack.up(database_id=DATABASE)
-    assert [stack.outputs["version_id"]] == accepted(here)[1:]
-    assert not stack.row.warnings
-
-
-@pytest.mark.parametrize("kind", ["snapshot", "restore"])
-@staged(scene, snapshot_seconds=10, cache_world="invalidated")
-async def test_what_was_destroyed_after_a_ledger_could_not_be_read_for_a_moment_is_made_again(
-    at: Scene, kind: str
-) -> None:
-    stack = of(at.here) if kind == "snapshot" else back(at)
-    values: dict[str, Any] = {"database_id": DATABASE} if kind == "snapshot" else given(at)
-    await stack.up(**values)
-    await anyio.sleep(600)
-    stack.begin()
-    assert stack.machine.place is not None
-    stack.machine.place.refuses_reads = "SlowDown"
-    await stack.diff(values)
-    stack.machine.place.refuses_reads = ""
-    await anyio.sleep(120)
-    await stack.delete(stack.id, stack.outputs)
-    stack.id, stack.outputs = "", {}
-    await stack.up(**values)
-    assert not stack.row.warnings
-    assert len(at.here.posts) + len(at.posts) == 2
-
-
-@staged(scene, snapshot_seconds=600, cache_world="invalidated")
-async def test_a_destroy_after_a_ledger_could_not_be_read_lets_go_of_more_than_what_was_noted_meanwhile(
-    at: Scene,
-) -> None:
-    restore = back(at)
-    snapshot = Stack(SnapshotRules(), restore.machine, OWNER)
-    await restore.up(**given(at))
-    await anyio.sleep(600)
-    await snapshot.up(database_id=DATABASE, timeout="3m")
-    assert restore.machine.place is not None
-    restore.machine.place.refuses_reads = "SlowDown"
-    restore.begin()
-    snapshot.shared = restore.shared
-    await restore.diff(given(at))
-    restore.machine.place.refuses_reads = ""
-    await snapshot.diff({"database_id": DATABASE})
-    await anyio.sleep(120)
-    await restore.delete(restore.id, restore.outputs)
-    restore.id, restore.outputs = "", {}
-    await anyio.sleep(600)
-    await restore.up(**given(at))
-    assert not restore.row.warnings
-    assert len(at.posts) == 2
 
 
 @staged(scene, restore_seconds=100.0)
