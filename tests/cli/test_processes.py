@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -74,9 +73,8 @@ def posts(emulator: Served) -> list[str]:
     return [entry["version_id"] for entry in emulator.control("journal") if entry["kind"] == "create"]
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_the_next_create_resumes_one_that_a_signal_ended(
-    emulator: Served, start: Callable[..., subprocess.Popen[str]], forks: dict[str, str], end: signal.Signals
+def test_the_next_create_resumes_one_that_was_killed(
+    emulator: Served, start: Callable[..., subprocess.Popen[str]], forks: dict[str, str]
 ) -> None:
     before = len(posts(emulator))
     emulator.control("clock", {"advance": 300})
@@ -84,27 +82,13 @@ def test_the_next_create_resumes_one_that_a_signal_ended(
     assert process.stderr is not None
     lines = iter(process.stderr.readline, "")
     assert any("accepted" in line for line in lines)
-    process.send_signal(end)
-    out, err = process.communicate(timeout=90)
-    assert (process.returncode, out) == (-9 if end is signal.SIGKILL else 128 + end, "")
-    assert ("The wait was interrupted." in err) == (end is not signal.SIGKILL)
+    process.kill()
+    assert process.communicate(timeout=90)[0] == ""
     again = start("create", DATABASE, "--json", forks=forks)
     out, err = again.communicate(timeout=90)
     assert again.returncode == 0, err
     assert json.loads(out)["version_id"] == posts(emulator)[-1]
     assert len(posts(emulator)) == before + 1
-
-
-def test_a_closed_pipe_is_one_short_error(start: Callable[..., subprocess.Popen[str]], forks: dict[str, str]) -> None:
-    readable, writable = os.pipe()
-    os.close(readable)
-    process = start("list", "--json", forks=forks, stdout=writable)
-    os.close(writable)
-    _, err = process.communicate(timeout=90)
-    assert process.returncode == 1
-    error, more = err.splitlines()
-    assert error == "Error: Not all of the result was written to standard output: Broken pipe."
-    assert more.startswith("more: ")
 
 
 @pytest.mark.parametrize(
