@@ -50,8 +50,6 @@ async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory)
     with pytest.raises(Blocked, match="not sent"):
         async with sessions[1].rate_limiter.slot("GET /x", READ, waits_out_block=False):
             pass
-    for session in sessions:
-        await session.close()
 
 
 @virtual
@@ -61,5 +59,3 @@ async def test_sessions_with_two_ledgers_claim_each_in_its_own(place: Memory, tm
     sessions = [shared.session(each) for each in (settings, replace(settings, state_dir=str(tmp_path)))]
     assert sessions[0].ledger is not sessions[1].ledger
     assert [each.rate_limiter._ledger for each in sessions] == [each.ledger for each in sessions]
-    for session in sessions:
-        await session.close()
