@@ -73,70 +73,42 @@ def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
 
 # Changes -------------------------------------------------------------------------------------------------------------
 
+UNKNOWN_IDS = {"database_id": UNKNOWN, "version_id": UNKNOWN}
+ONTO = {"database_id": OTHER_DATABASE, "target_database_id": DATABASE}
+NOTHING: list[dict[str, Any]] = [
+    *({}, {"timeout": "1h"}, {"version_id": UNKNOWN}, {"triggers": UNKNOWN}, {"target_database_id": UNKNOWN}),
+    *({"name": "another name"}, {"runtime": "redis"}, {"target_database_id": DATABASE}, {"triggers": []}),
+]
+CHANGES: list[tuple[dict[str, Any], str, str | None, bool]] = [
+    # A change, what restores again because of it, the unknown values that a preview names, and whether it warns.
+    *((each, "", None, False) for each in NOTHING),
+    # A Snapshot that is about to be replaced has unknown ids, and beside a target that is given they decide nothing.
+    (UNKNOWN_IDS, "", "{database_id}", False),
+    ({"target_database_id": UNKNOWN, "triggers": UNKNOWN}, "", "{triggers} and {target_database_id}", False),
+    ({**UNKNOWN_IDS, "target_database_id": DATABASE}, "", "", False),
+    # A changed snapshot alone restores nothing.
+    ({"version_id": "v2"}, "", None, True),
+    ({"version_id": "v2", **ONTO}, "", None, True),
+    ({"version_id": UNKNOWN, **ONTO}, "", None, True),
+    ({"triggers": ["v2"]}, "triggers", None, False),
+    ({"triggers": ["v2"], "version_id": "v2"}, "triggers", None, False),
+    ({"triggers": [UNKNOWN]}, "triggers", None, False),
+    ({"target_database_id": OTHER_DATABASE}, "target_database_id", None, False),
+    ({"database_id": OTHER_DATABASE}, "database_id", None, False),
+]
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"timeout": "1h"},
-        {"version_id": UNKNOWN},
-        {"triggers": UNKNOWN},
-        {"target_database_id": UNKNOWN},
-        {"database_id": UNKNOWN, "version_id": UNKNOWN},
-        {"name": "another name"},
-        {"runtime": "redis"},
-        {"target_database_id": DATABASE},
-        {"triggers": []},
-    ],
-)
-def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -> None:
+
+@pytest.mark.parametrize(("change", "replaces", "unknown", "warns"), CHANGES)
+def test_only_triggers_or_another_target_restore_again(
+    change: Mapping[str, Any], replaces: str, unknown: str | None, *, warns: bool
+) -> None:
     found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
-    assert (found.replaces, found.updates, found.warning) == ((), (), "")
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"database_id": UNKNOWN, "version_id": UNKNOWN}, "{database_id}"),
-        ({"target_database_id": UNKNOWN, "triggers": UNKNOWN}, "{triggers} and {target_database_id}"),
-        ({"database_id": UNKNOWN, "version_id": UNKNOWN, "target_database_id": DATABASE}, ""),
-    ],
-)
-def test_a_preview_names_only_unknown_values_that_could_restore_again(change: Mapping[str, Any], named: str) -> None:
-    """A Snapshot that is about to be replaced has unknown ids, and beside a target that is given they decide nothing."""
-    reason = PYTHON.text(RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START).reason)
-    expected = f"decided in the update, since a preview does not know {PYTHON.text(Text(named))}"
-    assert reason == (expected if named else "")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"version_id": "v2"},
-        {"version_id": "v2", "database_id": OTHER_DATABASE, "target_database_id": DATABASE},
-        {"version_id": UNKNOWN, "database_id": OTHER_DATABASE, "target_database_id": DATABASE},
-    ],
-)
-def test_a_changed_snapshot_alone_restores_nothing_and_warns(change: Mapping[str, Any]) -> None:
-    found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
-    assert (found.replaces, found.updates) == ((), ())
-    assert str(found.warning).startswith("the snapshot changed; set triggers to restore again.")
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"triggers": ["v2"]}, "triggers"),
-        ({"triggers": ["v2"], "version_id": "v2"}, "triggers"),
-        ({"triggers": [UNKNOWN]}, "triggers"),
-        ({"target_database_id": OTHER_DATABASE}, "target_database_id"),
-        ({"database_id": OTHER_DATABASE}, "database_id"),
-    ],
-)
-def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any], name: str) -> None:
-    found = RestoreRules().changes(RECORD, GOOD, {**GOOD, **change}, START)
-    assert found.replaces == (name,)
-    assert not found.warning
+    assert (found.replaces, found.updates) == ((replaces,) if replaces else (), ())
+    assert str(found.warning).startswith("the snapshot changed; set triggers to restore again.") is warns
+    assert warns or not found.warning
+    if unknown is not None:
+        decided = f"decided in the update, since a preview does not know {PYTHON.text(Text(unknown))}"
+        assert PYTHON.text(found.reason) == (decided if unknown else "")
 
 
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
