@@ -8,7 +8,7 @@ if the service's answer leaves open what was looked up, or the service's own err
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -215,15 +215,3 @@ async def _kept_lately(session: Session) -> Page | None:
         return None
     session.service_clock.assume(kept.offset)
     return Page(kept.snapshots, age, kept=True)
-
-
-async def running_databases(session: Session, databases: Sequence[AccountDatabase]) -> Mapping[str, bool]:
-    """Whether each database runs, as far as the service says: in one request, or in one for each if it has no such route."""
-    running = await session.client.database_statuses(patience=BRIEF)
-    if running is not None:
-        return running
-    if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
-        return {}
-    ask, now = partial(session.listings.database_status, patience=BRIEF), session.clock.monotonic()
-    each = await ask_all([partial(ask, database.id, now) for database in databases])
-    return {database.id: status.running for database, status in zip(databases, each, strict=True)}

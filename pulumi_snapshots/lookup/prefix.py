@@ -13,11 +13,10 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.complete import entry_of
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.lookup.find import databases_of_account, snapshots_of_account
+from pulumi_snapshots.lookup.find import databases_of_account
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
-from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import LATEST
 
 DATABASE_ID = re.compile(r"[a-f0-9]{32}")
@@ -49,11 +48,8 @@ def is_part_of_version(typed: str) -> bool:
     return typed != LATEST and (len(typed) < SHORTEST_VERSION or PART_OF_UUID.fullmatch(typed) is not None)
 
 
-async def whole_database(session: Session, typed: str, *, has_snapshots: bool = False) -> str:
-    """The id of the database of which an id, its beginning or its name was typed; UnclearId if that means several, or none.
-
-    With `has_snapshots` only a database with snapshots can be meant: a key that may not list databases is enough then.
-    """
+async def whole_database(session: Session, typed: str) -> str:
+    """The id of the database of which an id, its beginning or its name was typed; UnclearId if that means several, or none."""
     if is_whole_database(typed):
         return typed
     is_part = PART_OF_DATABASE.fullmatch(typed) is not None
@@ -62,16 +58,9 @@ async def whole_database(session: Session, typed: str, *, has_snapshots: bool = 
     except NotAllowed as refused:
         if not is_part:
             return typed  # the service knows whether it is an id
-        if not has_snapshots:
-            # The listing of snapshots lacks databases that have none: one of them may be meant.
-            raise UnclearId(
-                f"{typed} is only the beginning of a database's id, and the API key may not list the databases",
-                NOTHING_DONE,
-                [Next(Step.GIVE_WHOLE_ID)],
-            ) from refused
-        page = await snapshots_of_account(session)
-        return _only("database", typed, dict.fromkeys(page.of_each, ""))
-    known = {each.id: _about_database(each) for each in databases}
+        happened = f"{typed} is only the beginning of a database's id, and the API key may not list the databases"
+        raise UnclearId(happened, NOTHING_DONE, [Next(Step.GIVE_WHOLE_ID)]) from refused
+    known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
     named = [each.id for each in databases if each.name == typed]
     return _only("database", typed, known, named, by_beginning=is_part)
 
@@ -85,8 +74,10 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
     found = await session.listings.found_lately(database_id)
-    entries = [*map(entry_of, found), *page.entries]
-    known = {each.version or "": _about_snapshot(each) for each in entries}
+    known = {}
+    for each in (*map(entry_of, found), *page.entries):
+        taken = rfc3339(each.modified.replace(microsecond=0)) if each.modified else None
+        known[each.version or ""] = ", ".join(filter(None, (taken, each.origin)))
     return _only("snapshot", typed, known)
 
 
@@ -94,32 +85,23 @@ def _only(
     what: str, typed: str, candidates: Mapping[str, str], named: Sequence[str] = (), *, by_beginning: bool = True
 ) -> str:
     """The candidate that is meant: the id itself, or else the only one that begins like this or has this name."""
-    if typed in candidates:
-        return typed
     begin = [each for each in candidates if each in named or (by_beginning and each.startswith(typed))]
-    if len(begin) == 1 and not (what == "snapshot" and len(typed) < SHORTEST_PART):
-        return begin[0]
-    listed = begin or list(candidates)
+    is_long = what == "database" or len(typed) >= SHORTEST_PART
+    if typed in candidates or (len(begin) == 1 and is_long):
+        return typed if typed in candidates else begin[0]
     if len(begin) == 1:
         happened = f"the beginning {typed} is shorter than the {SHORTEST_PART} characters that are needed: a snapshot that is not listed yet may begin like that"
+    elif named and begin:
+        happened = f"{len(begin)} {what}s have the name {typed}, or ids that begin like it"
     elif begin:
-        by_id = f"the ids of {len(begin)} {what}s begin with {typed}"
-        happened = f"{len(begin)} {what}s have the name {typed}, or ids that begin like it" if named else by_id
+        happened = f"the ids of {len(begin)} {what}s begin with {typed}"
     else:
         no_such = f"no {what}'s id begins with {typed}" if by_beginning else f"no {what} has the name or id {typed}"
-        happened = f"{no_such}{f'. Known {what}s' if listed else ''}"
+        happened = f"{no_such}{f'. Known {what}s' if candidates else ''}"
+    listed = begin or list(candidates)
     lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
     if len(listed) > SHOWN:
         lines.append(f"\n  and {len(listed) - SHOWN} more")
     done = NOTHING_DONE if begin or what == "database" else f"{NOTHING_DONE} {UNLISTED}"
     then = Next(Step.GIVE_MORE_OF_ID if begin else Step.CHECK_ID)
     raise UnclearId(f"{happened}{':' if lines else ''}{''.join(lines)}", done, [then])
-
-
-def _about_database(each: AccountDatabase) -> str:
-    return ", ".join(filter(None, (each.name, each.type)))
-
-
-def _about_snapshot(each: ListedSnapshot) -> str:
-    taken = None if each.modified is None else rfc3339(each.modified.replace(microsecond=0))
-    return ", ".join(filter(None, (taken, each.origin)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -47,7 +46,6 @@ LISTS_EVERY = 60.0
 OK = 200
 DOUBTFUL = ("cooldown-lasts", "refusal-restarts", "modified-end", "listed-late", "own-cache-ends", "account-cache-ends")
 """Facts about which a snapshot of another client, taken meanwhile, can deceive."""
-_SAFE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
 
 class VerifyStopped(Explained):
@@ -166,7 +164,7 @@ class Run:
             body = json.loads(answer.content or b"", object_hook=self.report.hide_urls)
         what, known = f"{answer.status} for {answer.method} {answer.path}", isinstance(body, dict)
         code = body.get("code") if known else None
-        self.report.heard(answer, code if isinstance(code, str) and _SAFE_CODE.fullmatch(code) else None)
+        self.report.heard(answer, code if isinstance(code, str) else None)
         self.judge("json", known, "" if known else f"{what} was no JSON")
         if known and answer.status == OK:
             self.judge("envelope", body.get("status") == "success" and "response" in body, what)

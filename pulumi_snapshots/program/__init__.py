@@ -40,6 +40,7 @@ LAST_OF_GUARD = (
 
 OTHER_ARGUMENTS = {
     "resource_name": "the resource's name in the program.",
+    "name": "the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.",
     "snapshot": "a Snapshot, or what a lookup has found; instead of it the inputs that say which one. "
     "`pulumi.RunError` if neither is given, or both.",
     "opts": "as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.",
@@ -99,11 +100,7 @@ class Declared(pulumi.CustomResource):
         self._register(given["resource_name"], inputs, opts)
 
     def _source(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs that the argument `snapshot` stands for, which may be an output, or those that are given instead of one.
-
-        Raises:
-            pulumi.RunError: the source is not given, or given twice.
-        """
+        """The inputs that the argument `snapshot`, or an output of it, stands for, or those that are given instead: not both."""
         instead = {name: given[name] for name in ("database_id", "version_id", "download_url") if name in given}
         known = {name: value for name, value in instead.items() if value is not None}
         names = [name for name in self.schema.inputs.properties() if name in ListedProperties.properties()]

@@ -6,6 +6,7 @@ import contextlib
 import os
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
+from inspect import getdoc
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -23,6 +24,7 @@ from pulumi_snapshots.program import (
     warn_of_plain_key,
     warn_of_unusual_id,
     warn_once,
+    with_arguments,
 )
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import lacks_unit
@@ -45,19 +47,6 @@ class GuardDeclaration(ABC):
     many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A preview, a refresh and an `up` without
     a change take none. If the snapshot cannot be had, the change does not happen.
 
-    Args:
-        name: the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.
-        database_id: the database to take a snapshot of.
-        reuse_within: use the newest manual snapshot of the database instead of taking one if it was taken or found at most
-            this long before the first change, and since then nothing guarded has happened and the database was not restored:
-            repeating an `up` that failed takes no further snapshot. 0 takes one in each `up` that changes something. A string
-            such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        before: which changes wait for the snapshot: any of `create`, `update` and `delete`. A replacement is a create and a
-            delete.
-        timeout: how long the changes wait for the snapshot at most. A string or a number, as `reuse_within`.
-        fallback: if no snapshot can be taken now, since the quota is used up or the service is down, the newest one that is at
-            most this old will do, also an automatic one, with a warning. A string or a number, as `reuse_within`.
-
     Raises:
         pulumi.RunError: an argument or a setting cannot be used, or the program has another guard of this name.
     """
@@ -72,15 +61,11 @@ class GuardDeclaration(ABC):
         *,
         fallback: str | float | None = None,
     ) -> None:
+        given = locals()
         if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # programs give anything
             raise pulumi.RunError("Guard: name must be a text that is not empty.")
         self._name, self._database_id = name, database_id
-        self._given: dict[str, Any] = {
-            "reuse_within": reuse_within,
-            "before": before,
-            "timeout": timeout,
-            "fallback": fallback,
-        }
+        self._given = {each: given[each] for each in GuardInputs.properties() if each != "database_id"}
         guarded = self._inputs(UNKNOWN if isinstance(database_id, pulumi.Output) else database_id).before
         self._program = this_program()
         if name in self._program.guards:
@@ -191,11 +176,7 @@ class GuardDeclaration(ABC):
         """The newest manual snapshot that the service lists."""
 
     def _inputs(self, database_id: object) -> GuardInputs:
-        """The inputs for a database, which is `UNKNOWN` until it is known.
-
-        Raises:
-            pulumi.RunError: one is wrong.
-        """
+        """The inputs for a database, which is `UNKNOWN` until it is known; raises `pulumi.RunError` if one is wrong."""
         values = {"database_id": database_id, **self._given}
         texts = {name: given for name, given in self._given.items() if isinstance(given, str)}
         unclear = [Problem(name, why) for name, given in texts.items() if (why := lacks_unit(given))]
@@ -225,3 +206,6 @@ class GuardDeclaration(ABC):
                 return thread.submit(anyio.run, consult).result()
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
+
+
+GuardDeclaration.__doc__ = with_arguments(getdoc(GuardDeclaration) or "", GuardDeclaration.__init__, GuardInputs)

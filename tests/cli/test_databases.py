@@ -75,21 +75,6 @@ async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
     assert f"The API key lacks the scope {missing}" in ended.err
 
 
-@pytest.mark.parametrize("code", ["ROUTE_NOT_FOUND", "INVALID_ID"])
-@staged(world, databases=BOTH)
-async def test_a_service_without_the_list_of_statuses_is_asked_for_each(w: World, tmp_path: Path, code: str) -> None:
-    w.fault(kind="statuses", status=404, code=code, times=None)
-    w.emulator.stop_database(OTHER_DATABASE)
-    ended = (await Desk(w, tmp_path).types("databases")).done
-    assert [line.split()[3] for line in ended.out.splitlines()[1:]] == ["yes", "no"]
-    # One that has more databases than requests left is not asked for minutes.
-    w.emulator.advance(100)
-    before = len(w.requests("status"))
-    ended = (await Desk(w, tmp_path, {"SQUARECLOUD_REQUESTS_PER_MINUTE": "4"}).types("databases", "--json")).done
-    assert [one["running"] for one in ended.json] == [None, None]
-    assert len(w.requests("status")) == before
-
-
 # The page of a moment ago ----------------------------------------------------------------------------------------------
 
 

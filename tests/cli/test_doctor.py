@@ -195,8 +195,8 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(w: World, t
     assert ": not sent, since another" in text
     assert "`squarecloud-snapshots doctor --forget-block`" in advice
     store.refuses = "no right to write"
-    state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
-    assert (state, "no right to write" in text, "again" in advice) == ("problem", True, True)
+    state, text, _ = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
+    assert (state, "no right to write" in text) == ("problem", True)
     store.refuses = ""
     for said in ("forgotten: runs took it to last until 2026-03-01T12:30:", "no run remembers one"):
         found = findings(await desk.types("doctor", "--json", "--forget-block"))

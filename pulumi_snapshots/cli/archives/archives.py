@@ -28,8 +28,7 @@ async def archives(invocation: Invocation, /, *, destination: Destination, deep:
     The exit code is 1 if anything is wrong with an archive.
     """
     at = place_text(destination.uri)
-    with invocation.working(logged=deep):
-        invocation.progress(f"{'reading' if deep else 'listing'} {at}")
+    with invocation.working(doing=f"{'reading' if deep else 'listing'} {at}", logged=deep):
         found = await shelved(invocation.transfers, destination, deep=deep)
 
     def row(each: Shelved) -> tuple[str | None, ...]:

@@ -28,8 +28,7 @@ async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: 
     if files and all(each.exists() for each in files) and files[0].samefile(files[1]):
         raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
     keys, (here, there) = identities(Path(identity)), map(transfers.store, (archive, output))
-    with invocation.working(transfers):
-        invocation.progress(f"decrypting {name}")
+    with invocation.working(transfers, doing=f"decrypting {name}"):
         size, digest = await transfers.blocking(
             lambda: opened(here, there.write, keys, name=name, stopping=lambda: transfers.stopping)
         )

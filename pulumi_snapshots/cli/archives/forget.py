@@ -30,8 +30,7 @@ async def forget(invocation: Invocation, /, *, destination: Destination, dry_run
     """
     if not any(tiers.values()):
         invocation.wrong("Give at least one of " + ", ".join(f"--keep-{name}" for name in tiers) + ".")
-    with invocation.working():
-        invocation.progress(f"listing {place_text(destination.uri)}")
+    with invocation.working(doing=f"listing {place_text(destination.uri)}"):
         found = await forget_archives(invocation.transfers, destination, Keep(**tiers), OWNER, dry_run=dry_run)
     gone = "would be removed" if dry_run else "removed"
     rows, fields = [], []

@@ -21,7 +21,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.answers import DatabaseUnreachable
 from pulumi_snapshots.databases.database import Database
 from pulumi_snapshots.databases.dumps import PROGRAMS, program
-from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
+from pulumi_snapshots.databases.kinds import KINDS, Kind, kind_of, missing_extra
 from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.drill.inputs import lacks
 from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
@@ -71,8 +71,7 @@ async def restore_archive(
         kind = kind_of(dsn)
     except Unfit as error:
         invocation.wrong(f"{named} {error}.")
-    extra = missing_extra(kind)
-    lacking = lacks(kind, extra) if extra else ""
+    lacking = lacks(kind, extra) if (extra := missing_extra(kind)) else ""
     if lacking and not dry_run:
         invocation.wrong(f"{named} {lacking}.", helps=False)
     try:
@@ -80,21 +79,20 @@ async def restore_archive(
     except Unfit as error:
         invocation.wrong(f"--check {COMMANDS.text(error.reason)}.")
     transfers, about, at = invocation.transfers, KINDS[kind], place_text(archive.uri)
-    with invocation.working():
-        invocation.progress(f"reading {at}")
+    database = Database(dsn, timeout=PATIENCE)
+    with invocation.working(doing=f"reading {at}"):
         found = await find(transfers, archive)
-        if found.sealed and identity is None and not dry_run:
-            invocation.wrong(f"{at} is encrypted: give its private key with --identity.")
-        invocation.progress(f"connecting to {about.title}")
-        holds, lacking = await _seen(dsn, lacking, dry_run=dry_run)
         if dry_run:
-            empty = f"has {holds} {about.things}, which --overwrite replaces" if holds else "empty"
-            usable = "ok" if not lacking and (overwrite or not holds) else "problem"
-            needs = [(usable, f"{about.title} database", lacking or empty), *_needs(invocation, found, kind, identity)]
+            invocation.progress(f"connecting to {about.title}")
+            usable = await _usable(database, about, lacking, overwrite=overwrite)
+            needs = [usable, *_needs(invocation, found, kind, identity)]
             shown = [{"need": need, "found": said, "state": state} for state, need, said in needs]
             invocation.result(shown, [(MARKS[state], *said) for state, *said in needs])
             return any(state == "problem" for state, *_ in needs)
-        if holds and not overwrite:
+        if found.sealed and identity is None:
+            invocation.wrong(f"{at} is encrypted: give its private key with --identity.")
+        invocation.progress(f"connecting to {about.title}")
+        if (holds := await database.holds()) and not overwrite:
             invocation.wrong(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
         load = partial(loaded, environment=invocation.environment, overwrite=overwrite)
         took, holds, results = await load(transfers, found, identity, dsn, wanted, invocation.progress)
@@ -109,16 +107,15 @@ async def restore_archive(
     return not passed
 
 
-async def _seen(dsn: str, lacking: str, *, dry_run: bool) -> tuple[int, str]:
-    """How many things the database has, and in a dry run why it cannot be used, if it cannot."""
+async def _usable(database: Database, about: Kind, lacking: str, *, overwrite: bool) -> tuple[str, str, str]:
+    """Whether the database can be restored into, and what it holds or what is `lacking`."""
+    holds = 0
     try:
-        if not lacking:
-            return await Database(dsn, timeout=PATIENCE).holds(), ""
+        holds = 0 if lacking else await database.holds()
     except DatabaseUnreachable as error:
-        if not dry_run:
-            raise
         lacking = f"cannot be reached: {error.why}"
-    return 0, lacking
+    said = f"has {holds} {about.things}, which --overwrite replaces" if holds else "empty"
+    return "ok" if not lacking and (overwrite or not holds) else "problem", f"{about.title} database", lacking or said
 
 
 def _needs(invocation: Invocation, found: Shelved, kind: str, identity: str | None) -> Iterator[tuple[str, str, str]]:

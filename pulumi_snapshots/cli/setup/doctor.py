@@ -90,8 +90,7 @@ async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: 
     If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
     """
     words, found = in_stack(stack) if stack else invocation.wording, []
-    with invocation.working(logged=False):
-        invocation.progress("checking the installation")
+    with invocation.working(doing="checking the installation", logged=False):
         installed = await invocation.in_thread(look_at_installation, invocation.environment)
         invocation.progress(ASKING)
         try:
@@ -160,11 +159,7 @@ class Examination:
 
     async def forget_block(self) -> Told:
         """Let runs forget a block that they remember."""
-        try:
-            until = await self.session.rate_limiter.forget_blocks()
-        except LedgerUnavailable as error:
-            found = f"not forgotten, since that cannot be written down ({error.trouble})"
-            return "problem", found, f"Run {FORGET_BLOCK} again once it can be."
+        until = await self.session.rate_limiter.forget_blocks()
         return (
             "ok",
             f"forgotten: runs took it to last until {to_the_second(until)}" if until else "no run remembers one",
@@ -210,8 +205,6 @@ class Examination:
             await self.session.client.database(known[0], patience=ONCE)
         except refusals.NotAllowed as error:
             return "note", f"{error}", "Only a Restore and lookups of databases need it."
-        except refusals.SquareCloudError as error:
-            return "unknown", f"{error}"
         return "ok", "databases can be read"
 
     async def _plan(self) -> Told:
@@ -249,9 +242,6 @@ class Examination:
     async def _page(self) -> Told:
         if self.listing is None:
             return "unknown", "it could not be read"
-        if self.listing.unreadable:
-            found = f"{self.listing.unreadable} of its entries cannot be read"
-            return "note", found, "A newer version of this package may read them."
         return "ok", f"at most {spoken(SERVICE_CACHE)} old: the service may serve the same page for that long"
 
     async def _ledger(self) -> Told:

@@ -12,6 +12,7 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.lookup import find
 from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
@@ -30,7 +31,7 @@ async def databases(invocation: Invocation, /) -> None:
     async with invocation.asking() as session:
         every = await find.databases_of_account(session)  # a key that may not list them is an error
         try:
-            running = await find.running_databases(session, every)
+            running = await session.client.database_statuses(patience=BRIEF) or {}
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
         try:

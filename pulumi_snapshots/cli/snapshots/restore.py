@@ -73,8 +73,7 @@ async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None
 
 async def _confirm(invocation: Invocation, session: Session, inputs: RestoreInputs) -> None:
     """Say what is overwritten with what, and let the database's name or id be typed."""
-    with invocation.working(logged=False):
-        invocation.progress(ASKING)
+    with invocation.working(doing=ASKING, logged=False):
         database = await session.listings.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
         snapshot = await get(session, inputs.snapshot, unlisted=True)
     taken = f" of {invocation.moment(snapshot.created_at)}" if snapshot.created_at else ""

@@ -168,7 +168,7 @@ class Invocation:
     # Progress ------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def working(self, *stoppable: Stoppable, logged: bool = True) -> Iterator[None]:
+    def working(self, *stoppable: Stoppable, doing: str = "", logged: bool = True) -> Iterator[None]:
         """Show the progress while the body runs: one live line on a terminal, lines of a log elsewhere.
 
         The first signal stops what is `stoppable`, and the body comes to its own end. A short question is not `logged`.
@@ -178,6 +178,8 @@ class Invocation:
             if self._console.is_interactive and not self.quiet:
                 self._live = Status("", console=self._console, spinner="line")  # others need more than ASCII
                 self._live.start()
+            if doing:
+                self.progress(doing)
             yield
         finally:
             live, self._live, self.stoppable = self._live, None, ()
@@ -215,13 +217,12 @@ class Invocation:
     async def asking(self) -> AsyncIterator[Session]:
         """The service for a short question, with a line on a terminal while it is asked."""
         async with self.session() as session:
-            with self.working(logged=False):
-                self.progress(ASKING)
+            with self.working(doing=ASKING, logged=False):
                 yield session
 
-    async def database(self, session: Session, typed: str, *, has_snapshots: bool = False) -> str:
+    async def database(self, session: Session, typed: str) -> str:
         """The id of the database that was typed; see `whole_database`. The id of one that was named is shown."""
-        whole = await whole_database(session, typed, has_snapshots=has_snapshots)
+        whole = await whole_database(session, typed)
         if not whole.startswith(typed):
             self.note(f"{typed} is database {whole}")
         return whole
@@ -230,7 +231,7 @@ class Invocation:
         self, session: Session, database_id: str, version_id: str, *, shown: bool = False
     ) -> SnapshotRecord:
         """The snapshot that was typed; see `whole_version`. Only the newest one is looked up, or one that is to be `shown`."""
-        whole = await self.database(session, database_id, has_snapshots=True)
+        whole = await self.database(session, database_id)
         version = await whole_version(session, whole, version_id)
         if version != LATEST and not shown:
             return SnapshotRecord(whole, version_id=version)
