@@ -7,7 +7,7 @@ import random
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -57,13 +57,8 @@ CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}
 class Bucket(Place):
     """A `Place` in a bucket.
 
-    Args:
-        where: the URI of bucket and prefix.
-        at: gets the object of a name below it.
-        name: names the document.
-        clock: the time.
-        in_thread: runs a blocking call, and leaves it alone if it is cancelled; in a worker thread unless given.
-        chance: the source of the pauses while other machines are faster.
+    `where` is the URI of bucket and prefix, `at` gets the object of a name below it, and `name` names the document. `in_thread`
+    runs a blocking call, and leaves it alone if it is cancelled; `chance` is the source of the pauses while others are faster.
     """
 
     is_shared = True
@@ -120,20 +115,18 @@ class Bucket(Place):
         # With contents that differ: some stores make an object's mark from its content.
         stale = await self._call(check.overwrite, secrets.token_bytes())
         await self._call(check.overwrite, secrets.token_bytes())
-        try:
+        with suppress(Overtaken):
             await self._call(check.replace, secrets.token_bytes(), stale)
-        except Overtaken:
-            self._is_checked = True
-        else:
             why = "the store writes an object although another one has written it meanwhile"
             raise self.unavailable(why, Next(Step.USE_OTHER_STORE))
+        self._is_checked = True
 
     async def _edit(self, change: Callable[[Document], T]) -> T:
         await self._check()
         failures = faster = 0
         tries: dict[str, T] = {}  # by the ids of their writes, of which one may be in though its answer was lost
         while True:
-            began = self._clock.monotonic()
+            began, pause = self._clock.monotonic(), PAUSE
             try:
                 held, document = await self._loaded()
                 writes = document.pop(WRITES, [])
@@ -150,15 +143,13 @@ class Bucket(Place):
                 self._was_there = True
             except Overtaken:
                 # One other writer is let by without a pause; many would only refuse each other.
+                longest = (self._clock.monotonic() - began) * 2.0 ** min(faster, 10) if faster else 0.0
+                pause = self._chance.uniform(0.0, min(longest, LONGEST_PAUSE))
                 faster += 1
-                took = self._clock.monotonic() - began
-                longest = min(took * 2.0 ** min(faster - 1, 10), LONGEST_PAUSE) if faster > 1 else 0.0
-                pause = self._chance.uniform(0.0, longest)
             except LedgerUnavailable:
                 failures += 1
                 if failures == TRIES or not tries:  # a read that failed proves that nothing was written
                     raise
-                pause = PAUSE
             else:
                 return result
             await self._clock.sleep(pause)

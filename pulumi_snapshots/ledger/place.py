@@ -60,15 +60,12 @@ def packed(document: Document) -> bytes:
 
 
 class Place(ABC):
-    """A place for one document, which several processes read and edit.
-
-    Attributes:
-        where: names it in texts: the file's path, or the object's URI.
-        is_shared: whether several machines share it.
-    """
+    """A place for one document, which several processes read and edit."""
 
     where: str
+    """The file's path, or the object's URI."""
     is_shared: bool
+    """Whether several machines share it."""
 
     @abstractmethod
     async def read(self) -> Document:
@@ -79,10 +76,7 @@ class Place(ABC):
         """Read the document, let `change` modify it in place, and write it durably if it differs; returns the result of `change`.
 
         That is called in the event loop, and again if another writer was faster: it must not wait, and has no effect but its
-        result, of the last call. If it raises, nothing is written.
-
-        Raises:
-            LedgerUnavailable: the document cannot be read or written.
+        result, of the last call. If it raises, nothing is written. `LedgerUnavailable` if the document cannot be read or written.
         """
 
     def parsed(self, data: bytes | str) -> Document:

@@ -7,7 +7,6 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,15 +29,10 @@ REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.S
 
 
 class SqliteFile(Place):
-    """A `Place` in an SQLite file with one row.
+    """A `Place` in an SQLite file with one row, whose path is absolute.
 
-    It has a rollback journal, not a write-ahead log, which needs memory that no network file system shares.
-
-    Args:
-        path: the file, absolute.
-        is_shared: whether its folder is one that machines share, and that must exist: one that is not mounted would be
-            another one on each machine. Otherwise it is made.
-        in_threads: whether what blocks is done in worker threads.
+    It has a rollback journal, not a write-ahead log, which needs memory that no network file system shares. A folder that machines
+    share must exist, since one that is not mounted would be another one on each machine; any other is made.
     """
 
     def __init__(self, path: Path, *, is_shared: bool = False, in_threads: bool = True) -> None:
@@ -55,16 +49,11 @@ class SqliteFile(Place):
 
     async def read(self) -> Document:
         """Read the document; does not create the file."""
-        return await self._done(self._read, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True) if self._in_threads else self._read()
 
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document under SQLite's lock; what is begun ends, also if the caller is cancelled."""
-        return await self._done(partial(self._edit, change), abandon_on_cancel=False)
-
-    async def _done(self, work: Callable[[], T], *, abandon_on_cancel: bool) -> T:
-        if not self._in_threads:
-            return work()
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=abandon_on_cancel)
+        return await anyio.to_thread.run_sync(self._edit, change) if self._in_threads else self._edit(change)
 
     def _read(self) -> Document:
         with self._plain_reasons():
