@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from pulumi_snapshots.properties.checks import DATABASE_TYPES as TITLES
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.service.signed_url import DATABASE_TYPES as TITLES
 
 HIDDEN = "…"
 LONGEST = 300

@@ -24,10 +24,10 @@ from pulumi_snapshots.probe.run import (
     Shot,
     VerifyStopped,
 )
+from pulumi_snapshots.properties.checks import database_of, expiry_of, version_of
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
-from pulumi_snapshots.service.signed_url import database_of, expiry_of, version_of
 from pulumi_snapshots.service.transport import Answer
 
 PARTIAL, REFUSED = 206, 403

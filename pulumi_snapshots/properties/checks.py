@@ -1,4 +1,4 @@
-"""Checks of one input each: return its value, or raise Unfit, which says what would be right. It loads no HTTP stack."""
+"""Checks of one value each, which return it or raise Unfit, and what a signed download URL says. It loads no HTTP stack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
@@ -22,6 +24,12 @@ TRIGGERS_LIMIT = 2**20
 """Characters of JSON. The engine takes a pending resource in a message's trailer, of 16 MiB at most."""
 TIMEOUT_LIMIT = 7 * 86400.0
 """Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the unit."""
+DATABASE_TYPES = {"postgres": "PostgreSQL", "mongo": "MongoDB", "mysql": "MySQL", "redis": "Redis"}
+"""The service's database engines, as it and as people write them."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The rest of 127.0.0.0/8 is left out, since some systems route it elsewhere."""
+_KIND = re.compile(rf"_({'|'.join(DATABASE_TYPES)})(_(automatic|manual))?$")
+"""The suffix after the database's id in newer names of storage objects."""
 _USUAL_ID = re.compile(r"[a-f0-9]{32}")
 _ID = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,100}")
 """What can be an id: one segment of a path, and no name with spaces, nothing that was to be filled in, as `${id}` or `<id>`."""
@@ -158,3 +166,57 @@ def duration(*, most: float, may_be_zero: bool = False, because: str = "") -> Ca
 
 timeout = duration(most=TIMEOUT_LIMIT)
 """How long something may take, in seconds."""
+
+
+# Download URLs
+
+
+def version_of(url: str) -> str | None:
+    """The version that a URL is pinned to; None if the URL serves the latest snapshot."""
+    # A plus in a query usually means a space. A version id may contain a plus but never a space.
+    return _in_query(url.replace("+", "%2B"), "versionId")
+
+
+def expiry_of(url: str) -> datetime | None:
+    """When the URL expires, from its `Expires` (Unix seconds); None if it has none."""
+    try:
+        return datetime.fromtimestamp(float(_in_query(url, "Expires") or ""), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def database_of(url: str) -> str | None:
+    """The database in the path `/databases/ACCOUNT/DATABASE.zip`; None if the path has another form."""
+    try:
+        *_, family, _account, name = unquote(urlsplit(url).path).split("/")
+    except ValueError:
+        return None
+    return database_of_name(name.removesuffix(".zip")) if family == "databases" else None
+
+
+def database_of_name(name: str) -> str | None:
+    """The database in a storage object's name, which is its id, in newer names followed by engine and origin."""
+    return _KIND.sub("", name) or None
+
+
+def problem_of_url(url: str) -> str | None:
+    """Why a URL must not be downloaded; None if it may be. The text never repeats the URL, which gives access to the data."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in {"https", "http"} or not url.isprintable() or " " in url:
+        return "must be a URL such as https://host/path"
+    if "@" in parts.netloc:
+        return "must not hold a user or a password"
+    if parts.scheme == "http" and host not in LOOPBACK:
+        return "must use https: over http the data could be read on the way (http is for loopback only)"
+    return None
+
+
+def _in_query(url: str, name: str) -> str | None:
+    try:
+        return next((value for value in parse_qs(urlsplit(url).query).get(name, ()) if value), None)
+    except ValueError:
+        return None

@@ -14,9 +14,9 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.place import BACKEND, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
+from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.run.backend import backend_place
-from pulumi_snapshots.service.signed_url import is_loopback
 from pulumi_snapshots.state_directory import state_directory
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _url(value: object) -> str:
     parts = _ADDRESS.fullmatch(text) if text.isascii() else None
     if parts is None or not 0 < int(parts["port"] or 443) <= LAST_PORT:
         raise Unfit("must be an address such as https://host/path, without user, query or fragment")
-    if parts["scheme"].lower() == "http" and not is_loopback(parts["host"].strip("[]").lower()):
+    if parts["scheme"].lower() == "http" and parts["host"].strip("[]").lower() not in LOOPBACK:
         raise Unfit("must use https: over http the API key could be read on the way (http is for loopback only)")
     return text
 

@@ -14,8 +14,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from httpcore import AsyncNetworkStream
 
+from pulumi_snapshots.properties.checks import problem_of_url, version_of
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
-from pulumi_snapshots.service.signed_url import problem_of_url, version_of
 from pulumi_snapshots.service.transport import CONNECT_TIMEOUT, READ_TIMEOUT, http_date, one_line, open_client
 
 READ_SIZE = 1024 * 1024

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.service.signed_url import database_of, database_of_name, version_of
+from pulumi_snapshots.properties.checks import database_of, database_of_name, version_of
 
 PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
 

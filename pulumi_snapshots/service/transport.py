@@ -18,9 +18,9 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from pulumi_snapshots.clock import Clock, ServiceClock, in_utc
+from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import AnswerLost, ClaimTooOld, NotSent, error_for
 from pulumi_snapshots.service.models import Lenient
-from pulumi_snapshots.service.signed_url import is_loopback
 
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
@@ -64,7 +64,7 @@ def open_client(
     return httpx.AsyncClient(
         transport=http,
         headers={"Accept": "*/*", "User-Agent": user_agent(), **(headers or {})},
-        trust_env=not is_loopback(urlsplit(url).hostname or ""),
+        trust_env=urlsplit(url).hostname not in LOOPBACK,
         event_hooks={"response": [_leave_redirect]},
         **settings,
     )

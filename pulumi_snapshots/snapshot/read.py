@@ -23,12 +23,12 @@ from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
 from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.properties.checks import expiry_of
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, ONCE
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.service.signed_url import expiry_of
 from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, split_id
 

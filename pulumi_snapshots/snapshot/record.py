@@ -10,9 +10,9 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.properties.checks import DATABASE_TYPES, expiry_of
 from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.run.memory import provisional_id
-from pulumi_snapshots.service.signed_url import DATABASE_TYPES, expiry_of
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
