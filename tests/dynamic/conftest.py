@@ -1,19 +1,26 @@
-"""What the tests of each resource's calls share: a provider process, by each way to the engine, and a service of the module.
+"""What the tests of the resources' calls share: a provider's process by each way to the engine, and a service of the module.
 
-A module says which resource it is about with `PROVIDER`, and how its service is with `SERVICE`, the emulator's options.
+A module says with `KIND` which resource it is about, with `SERVICE` how its service is, and with `PACE` how often it polls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
+from pulumi_snapshots.dynamic.drill_provider import DrillProvider
+from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import ADAPTERS
-from tests.support.servicer import NO_KEY, Servicer
+from tests.support.servicer import NO_KEY, Servicer, urn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +29,27 @@ if TYPE_CHECKING:
     from tools.sandbox import Service
 
 Serve = Callable[..., Servicer]
+PROVIDERS = {
+    "Snapshot": SnapshotProvider(),
+    "Restore": RestoreProvider(),
+    "Archive": ArchiveProvider(),
+    "Drill": DrillProvider(),
+}
+NAMES = {kind: urn("x", f"squarecloud:index:{kind}") for kind in PROVIDERS}
+DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+SERVICE = ("--no-automatic", "--cache-world", "invalidated", "--requests-per-minute", "10000")
+_numbers = count(1)
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
 def serve(request: pytest.FixtureRequest, forks: dict[str, str]) -> Serve:
     """Starts a provider, by each way to the engine."""
-    return partial(ADAPTERS[request.param], request.module.PROVIDER, forks=forks)
+    return partial(ADAPTERS[request.param], PROVIDERS[request.module.KIND], forks=forks)
 
 
 @pytest.fixture(scope="module")
 def emulator(request: pytest.FixtureRequest) -> Iterator[Service]:
-    with near_emulator(*request.module.SERVICE) as running:
+    with near_emulator(*SERVICE, *request.module.SERVICE) as running:
         yield running
 
 
@@ -47,3 +64,47 @@ def idle(serve: Serve) -> Iterator[Servicer]:
     """A provider that has no key and no service, and needs none."""
     with serve(env=NO_KEY) as servicer:
         yield servicer
+
+
+@dataclass
+class Place:
+    """A database of its own at the service, a provider's process, and the URN of a resource."""
+
+    emulator: Service
+    servicer: Servicer
+    database: str
+    name: str
+
+    def requests(self, *kinds: str) -> list[dict[str, Any]]:
+        """Those about the database; of some kinds only, if any is given."""
+        mine = [one for one in self.emulator.journal() if one["database_id"] == self.database]
+        return [one for one in mine if not kinds or one["kind"] in kinds]
+
+    def fault(self, kind: str, **effect: Any) -> None:
+        self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
+
+    def waits(self, text: str) -> None:
+        """Wait until the resource's row shows that."""
+        self.servicer.wait_for(lambda: any(text in shown for shown in self.servicer.progress(self.name)), text)
+
+
+@contextmanager
+def placed(module: Any, serve: Serve, emulator: Service, **how: Any) -> Iterator[Place]:
+    emulator.control("faults", method="DELETE")
+    emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
+    database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
+    with serve(env={**emulator.environment, **module.PACE}, **how) as servicer:
+        yield Place(emulator, servicer, database, NAMES[module.KIND])
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, serve: Serve, emulator: Service) -> Iterator[Place]:
+    with placed(request.module, serve, emulator) as one:
+        yield one
+
+
+@pytest.fixture
+def started_place(request: pytest.FixtureRequest, serve: Serve, emulator: Service) -> Iterator[Place]:
+    """One whose process was really started."""
+    with placed(request.module, serve, emulator, forks={}) as one:
+        yield one

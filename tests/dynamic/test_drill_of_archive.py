@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.drill.inputs import DrillInputs, own_host
-from pulumi_snapshots.dynamic.drill_provider import DrillProvider
+from tests.dynamic.conftest import DATABASE, NAMES, OTHER
 from tests.support.real_data import fresh, sql_at
 from tests.support.servicer import CallFailedError, Servicer, kept, urn
 from tests.support.shelved import IDENTITY, dumped, manifest_of, shelve, zipped
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
     from tools.servers import Server as Postgres
 
-NAME = urn("proof", "squarecloud:index:Drill")
-PROVIDER = DrillProvider()
-SERVICE = ()
-DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+KIND, NAME = "Drill", NAMES["Drill"]
 ROWS = "select count(*) from orders"
 LEFT = "select count(*) from left_over"
 

@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
-from tests.support.servicer import CallFailedError, Kept, Servicer, urn
+from tests.support.servicer import CallFailedError, Servicer, failure, kept, urn
 from tests.support.toy_provider import ToyProvider
 
 if TYPE_CHECKING:
@@ -54,18 +54,6 @@ def own(toy: Toy) -> Iterator[Servicer]:
 def broken(toy: Toy) -> Toy:
     """Starts a process whose SDK lacks something."""
     return lambda what, **env: toy(env={"TOY_BREAK": what, **env}, config={"toy:width": "10"})
-
-
-def failure(call: Callable[..., Any], *args: Any) -> CallFailedError:
-    with pytest.raises(CallFailedError) as caught:
-        call(*args)
-    return caught.value
-
-
-def kept(call: Callable[..., Any], *args: Any) -> Kept:
-    partial = failure(call, *args).kept
-    assert partial is not None, "no state was kept"
-    return partial
 
 
 CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
@@ -132,9 +120,8 @@ def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None
 
 def test_a_bug_keeps_its_traceback_even_after_plain_errors(servicer: Servicer) -> None:
     failure(servicer.create, A, {"fail": "refused"})
-    message = failure(servicer.create, A, {"bug": True}).message
-    assert "toy_provider.py" in message
-    assert "ZeroDivisionError: a bug" in message
+    with pytest.raises(CallFailedError, match=r"toy_provider\.py(.|\n)*ZeroDivisionError: a bug"):
+        servicer.create(A, {"bug": True})
 
 
 # Partial state

@@ -9,27 +9,17 @@ import pulumi
 import pytest
 from pulumi.runtime.config import CONFIG, set_all_config
 
-import pulumi_snapshots
-from pulumi_snapshots import (
-    LookupFailed,
-    get_database,
-    get_database_output,
-    get_databases,
-    get_databases_output,
-    get_download_url_output,
-    get_latest_snapshot,
-    get_latest_snapshot_output,
-    get_snapshots,
-    get_snapshots_output,
-    program,
-)
+import pulumi_snapshots as ours
+from pulumi_snapshots import LookupFailed, program
 from pulumi_snapshots.dynamic import lookups, run
 from pulumi_snapshots.listing import listings as looks
-from tests.emulator.served import KEY, Served, served
+from tests.support.near_emulator import near_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tools.sandbox import Service
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 VERSION = "v" * 24
@@ -49,18 +39,16 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 
 
 @pytest.fixture(scope="module")
-def emulator(forks: dict[str, str]) -> Iterator[Served]:
-    options = ("--no-automatic", "--database", DATABASE, "--requests-per-minute", "10000")
-    with served(*options, forks=forks) as emulator:
+def emulator() -> Iterator[Service]:
+    with near_emulator("--database", DATABASE, "--requests-per-minute", "10000") as emulator:
         emulator.control("snapshots", {"database_id": DATABASE, "version_id": VERSION})
         yield emulator
 
 
 @pytest.fixture
-def service(emulator: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
-    monkeypatch.setenv("SQUARECLOUD_API_KEY", KEY)
-    monkeypatch.setenv("SQUARECLOUD_API_URL", emulator.api)
-    monkeypatch.setenv("SQUARECLOUD_REQUESTS_PER_MINUTE", "10000")
+def service(emulator: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
+    for name, text in {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000"}.items():
+        monkeypatch.setenv(name, text)
     emulator.control("journal", method="DELETE")
     emulator.control("faults", method="DELETE")
     return emulator
@@ -78,7 +66,7 @@ def resolved(make: Callable[[], pulumi.Output[Any]]) -> tuple[Any, bool]:
 
 def outcome_of(name: str, *arguments: Any, **named: Any) -> str:
     """The text with which a lookup ends a program."""
-    function = getattr(pulumi_snapshots, name)
+    function = getattr(ours, name)
 
     def call() -> Any:
         return function(*arguments, **named)
@@ -120,27 +108,27 @@ def test_an_output_belongs_to_the_twin() -> None:
         with pytest.raises(
             LookupFailed, match=r"get_database: database_id is an output.*Call get_database_output instead"
         ):
-            get_database(pulumi.Output.from_input(DATABASE))  # type: ignore[arg-type]  # the mistake itself
+            ours.get_database(pulumi.Output.from_input(DATABASE))  # type: ignore[arg-type]  # the mistake itself
 
     asyncio.run(call())
 
 
 def test_an_output_without_a_value_does_not_ask_for_everything() -> None:
     async def call() -> None:
-        twin = get_snapshots_output(database_id=pulumi.Output.from_input(None))  # type: ignore[arg-type]  # as an unset one
+        twin = ours.get_snapshots_output(database_id=pulumi.Output.from_input(None))  # type: ignore[arg-type]  # as an unset one
         with pytest.raises(LookupFailed, match="get_snapshots_output: database_id is an output whose value is None"):
             await twin.future()
 
     asyncio.run(call())
 
 
-def test_an_unknown_argument_sends_nothing_in_preview(service: Served) -> None:
+def test_an_unknown_argument_sends_nothing_in_preview(service: Service) -> None:
     async def call() -> None:
         unknown: pulumi.Output[str] = pulumi.Output(set(), _later(None), _later(False), _later(False))  # noqa: FBT003  as the SDK has it
-        for twin in (get_latest_snapshot_output(unknown), get_database_output(unknown)):
+        for twin in (ours.get_latest_snapshot_output(unknown), ours.get_database_output(unknown)):
             assert not await twin.is_known()
             assert not await twin.is_secret()
-        assert await get_latest_snapshot_output(unknown, with_url=True).is_secret()
+        assert await ours.get_latest_snapshot_output(unknown, with_url=True).is_secret()
 
     asyncio.run(call())
     assert service.control("journal") == []
@@ -161,23 +149,23 @@ def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     )
 
 
-def test_the_stacks_config_wins_over_the_environment(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stacks_config_wins_over_the_environment(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "another")
     monkeypatch.setenv("SQUARECLOUD_API_URL", "http://127.0.0.1:9/v2")
-    set_all_config({"squarecloud:apiKey": KEY, "squarecloud:apiUrl": service.api}, ["squarecloud:apiKey"])
-    assert [one.version_id for one in get_snapshots(DATABASE)] == [VERSION]
-    set_all_config({"squarecloud:apiKey": KEY, "squarecloud:lookEvery": "often"})
+    set_all_config({"squarecloud:apiKey": service.key, "squarecloud:apiUrl": service.api}, ["squarecloud:apiKey"])
+    assert [one.version_id for one in ours.get_snapshots(DATABASE)] == [VERSION]
+    set_all_config({"squarecloud:apiKey": service.key, "squarecloud:lookEvery": "often"})
     assert outcome_of("get_databases").startswith("get_databases: squarecloud:lookEvery must be a duration")
 
 
-def test_a_key_in_plain_text_is_warned_about(service: Served, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_in_plain_text_is_warned_about(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     # An empty one is none: the environment's is used.
     set_all_config({"squarecloud:apiKey": ""})
-    get_databases()
+    ours.get_databases()
     assert capsys.readouterr().err == ""
-    set_all_config({"squarecloud:apiKey": KEY})
-    get_databases()
-    get_databases()
+    set_all_config({"squarecloud:apiKey": service.key})
+    ours.get_databases()
+    ours.get_databases()
     assert capsys.readouterr().err.count("the API key is configured in plain text") == 1
     assert service.control("journal")
 
@@ -185,69 +173,71 @@ def test_a_key_in_plain_text_is_warned_about(service: Served, capsys: pytest.Cap
 # Answers -----------------------------------------------------------------------------------------------------------------
 
 
-def test_every_lookup_answers_and_asks_once(service: Served) -> None:
+def test_every_lookup_answers_and_asks_once(service: Service) -> None:
     for _ in range(2):
-        (one,) = get_snapshots()
-        assert get_snapshots(DATABASE, "manual", "1h", None) == [one]
-        assert get_snapshots(older_than=3600) == []
-        assert get_latest_snapshot(DATABASE) == get_latest_snapshot(DATABASE, max_age="1h") == one
-        assert get_latest_snapshot(DATABASE, origin="automatic") is None
-        (database,) = get_databases()
+        (one,) = ours.get_snapshots()
+        assert ours.get_snapshots(DATABASE, "manual", "1h", None) == [one]
+        assert ours.get_snapshots(older_than=3600) == []
+        assert ours.get_latest_snapshot(DATABASE) == ours.get_latest_snapshot(DATABASE, max_age="1h") == one
+        assert ours.get_latest_snapshot(DATABASE, origin="automatic") is None
+        (database,) = ours.get_databases()
         assert (database.id, database.type, database.running) == (DATABASE, "postgres", True)
-        assert get_database(DATABASE) == database
+        assert ours.get_database(DATABASE) == database
     kinds = [entry["kind"] for entry in service.control("journal")]
     assert sorted(kinds) == ["list account", "me", "status"]
 
 
-def test_a_program_asks_once_and_the_next_one_asks_again(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_asks_once_and_the_next_one_asks_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "READS_SHARE", 0.0)  # as if a minute had passed each time
     for number in (1, 2):
         program = pulumi.Resource.__new__(pulumi.Resource)
         monkeypatch.setattr(lookups, "get_root_resource", lambda: program)  # noqa: B023  called within this turn
         for _ in range(3):
-            get_latest_snapshot(DATABASE)
-            get_database(DATABASE)
+            ours.get_latest_snapshot(DATABASE)
+            ours.get_database(DATABASE)
         kinds = [entry["kind"] for entry in service.control("journal")]
         assert sorted(kinds) == sorted(["database", "list", "status"] * number)
     # A twin may depend on what happened since.
-    resolved(lambda: get_latest_snapshot_output(DATABASE))
+    resolved(lambda: ours.get_latest_snapshot_output(DATABASE))
     assert [entry["kind"] for entry in service.control("journal")].count("list") == 3
 
 
-def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Served) -> None:
+def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Service) -> None:
     def database_id() -> pulumi.Output[str]:
         return pulumi.Output.from_input(DATABASE)
 
-    (found,), secret = resolved(lambda: get_snapshots_output(database_id(), newer_than=pulumi.Output.from_input("1h")))
+    (found,), secret = resolved(
+        lambda: ours.get_snapshots_output(database_id(), newer_than=pulumi.Output.from_input("1h"))
+    )
     assert (found.version_id, found.download_url, secret) == (VERSION, None, False)
-    assert resolved(lambda: get_latest_snapshot_output(database_id())) == (found, False)
+    assert resolved(lambda: ours.get_latest_snapshot_output(database_id())) == (found, False)
     asked = {"with_url": True}
     (whole,), secret = resolved(
-        lambda: get_snapshots_output(database_id(), with_url=pulumi.Output.from_input(asked)["with_url"])
+        lambda: ours.get_snapshots_output(database_id(), with_url=pulumi.Output.from_input(asked)["with_url"])
     )
     assert (whole.version_id, secret) == (VERSION, True)
-    for_download = get_latest_snapshot(DATABASE, with_url=True)
+    for_download = ours.get_latest_snapshot(DATABASE, with_url=True)
     assert for_download is not None
     assert for_download.download_url == whole.download_url is not None
-    assert resolved(lambda: get_latest_snapshot_output(database_id(), with_url=True)) == (whole, True)
-    assert resolved(lambda: get_latest_snapshot_output(database_id(), with_url=True).download_url) == (
+    assert resolved(lambda: ours.get_latest_snapshot_output(database_id(), with_url=True)) == (whole, True)
+    assert resolved(lambda: ours.get_latest_snapshot_output(database_id(), with_url=True).download_url) == (
         whole.download_url,
         True,
     )
-    assert resolved(lambda: get_download_url_output(database_id(), VERSION)) == (whole.download_url, True)
-    nothing = resolved(lambda: get_latest_snapshot_output(database_id(), origin="automatic", with_url=True))
+    assert resolved(lambda: ours.get_download_url_output(database_id(), VERSION)) == (whole.download_url, True)
+    nothing = resolved(lambda: ours.get_latest_snapshot_output(database_id(), origin="automatic", with_url=True))
     assert nothing == (None, True)
-    assert resolved(lambda: get_database_output(database_id()).type) == ("postgres", False)
-    assert resolved(lambda: get_databases_output()[0].id) == (DATABASE, False)
-    assert resolved(lambda: get_database_output(pulumi.Output.secret(DATABASE)))[1] is True
+    assert resolved(lambda: ours.get_database_output(database_id()).type) == ("postgres", False)
+    assert resolved(lambda: ours.get_databases_output()[0].id) == (DATABASE, False)
+    assert resolved(lambda: ours.get_database_output(pulumi.Output.secret(DATABASE)))[1] is True
     assert service.control("journal")
 
 
-def test_twins_do_not_hold_up_the_programs_event_loop(service: Served) -> None:
+def test_twins_do_not_hold_up_the_programs_event_loop(service: Service) -> None:
     service.control("faults", {"kind": "list", "delay": 1.0})
 
     async def call() -> int:
-        twin = asyncio.ensure_future(get_latest_snapshot_output(DATABASE).future())
+        twin = asyncio.ensure_future(ours.get_latest_snapshot_output(DATABASE).future())
         ticks = 0
         while not twin.done():
             await asyncio.sleep(0.01)
@@ -258,7 +248,7 @@ def test_twins_do_not_hold_up_the_programs_event_loop(service: Served) -> None:
     assert asyncio.run(call()) > 20
 
 
-def test_a_failure_names_function_and_code_and_can_be_caught(service: Served) -> None:
+def test_a_failure_names_function_and_code_and_can_be_caught(service: Service) -> None:
     for name in ("get_database", "get_latest_snapshot", "get_database_output", "get_latest_snapshot_output"):
         text = outcome_of(name, "b" * 32)
         assert text.startswith(f"{name}: This account has no such database.\n[GET /databases/{'b' * 32}")
@@ -267,13 +257,13 @@ def test_a_failure_names_function_and_code_and_can_be_caught(service: Served) ->
         f"get_download_url: Database {DATABASE} has no snapshot other to download."
     )
     with pytest.raises(LookupFailed) as failure:
-        get_database("b" * 32)
+        ours.get_database("b" * 32)
     assert (failure.value.code, failure.value.status) == ("DATABASE_NOT_FOUND", 404)
     assert failure.value.__cause__ is None
     assert service.control("journal")
 
 
-def test_a_refused_key_is_never_shown_or_used_again(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_never_shown_or_used_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
     for words in (": 401 ACCESS_DENIED]", ": not sent, since another request was answered with 401"):
         text = outcome_of("get_databases")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,37 +56,16 @@ def service() -> tuple[str, ...]:
     return ()
 
 
-@contextmanager
-def staged(folder: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]) -> Iterator[App]:
+@pytest.fixture
+def app(tmp_path: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]) -> Iterator[App]:
     """An app in a folder of its own, with a service of its own."""
-    shutil.copytree(fresh / "project", folder / "project")
+    shutil.copytree(fresh / "project", tmp_path / "project")
     with near_emulator(*SERVICE, *service) as emulator:
-        stack = Stack(folder, folder / "project", engine, {**quick, **emulator.environment, **PACE})
+        stack = Stack(tmp_path, tmp_path / "project", engine, {**quick, **emulator.environment, **PACE})
         stack.environment["PATH"] = os.pathsep.join([commands_of(quick), stack.environment["PATH"]])
-        shutil.copytree(fresh / "backend", folder / "backend", dirs_exist_ok=True)
-        staged = App(folder, stack, emulator)
+        shutil.copytree(fresh / "backend", tmp_path / "backend", dirs_exist_ok=True)
+        staged = App(tmp_path, stack, emulator)
         yield staged
         for command in staged.commands:
             command.end_family()
             command.process.wait()
-
-
-@pytest.fixture
-def app(tmp_path: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]) -> Iterator[App]:
-    with staged(tmp_path, fresh, engine, quick, service) as one:
-        yield one
-
-
-@pytest.fixture
-def both_apps(
-    tmp_path: Path, fresh: Path, engine: Path, quick: dict[str, str], service: tuple[str, ...]
-) -> Iterator[tuple[App, App]]:
-    """One whose programs use the dynamic provider, and one whose programs use the plugin."""
-    folders = tmp_path / "dynamic", tmp_path / "plugin"
-    for folder in folders:
-        folder.mkdir()
-    with (
-        staged(folders[0], fresh, engine, quick, service) as one,
-        staged(folders[1], fresh, engine, quick, service) as other,
-    ):
-        yield one, other

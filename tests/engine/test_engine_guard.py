@@ -331,40 +331,21 @@ def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_
 
 
 DRILLED = f"""
-from pulumi_snapshotsWAY import Drill, Guard, Snapshot
+from pulumi_snapshots import Drill, Guard
 
-
-def used():
-    USED
-
-
-def overwritten():
-    checks = [{{"query": "select 1", "equals": 1}}]
-    connection = pulumi.Output.secret("postgresql://nobody@127.0.0.1:1/x")
-    Drill(
-        "weekly", database_id="{OTHER_DATABASE}", version_id="v", scratch_database_id="{DATABASE}", connection=connection,
-        checks=checks, overwrite_scratch=True,
-    )
+Drill(
+    "weekly", database_id="{OTHER_DATABASE}", version_id="v", scratch_database_id="{DATABASE}", overwrite_scratch=True,
+    connection=pulumi.Output.secret("postgresql://nobody@127.0.0.1:1/x"), checks=[{{"query": "select 1", "equals": 1}}],
+)
+Guard("guard", "{DATABASE}")
 """
-IN_USE = {
-    "guard": (f'Guard("guard", "{DATABASE}")', "Guard 'guard'"),
-    "snapshot": (f'Snapshot("before-release", "{DATABASE}")', "Snapshot 'before-release'"),
-}
 
 
-@pytest.mark.parametrize(("way", "what"), [("", "guard"), (".plugin", "snapshot")])
-def test_a_drill_that_would_overwrite_a_database_in_use_is_refused_before_anything_happens(
-    app: App, way: str, what: str
-) -> None:
-    used, named = IN_USE[what]
-    text = DRILLED.replace("WAY", way).replace("USED", used)
-    app.plug()
+def test_a_drill_that_would_overwrite_a_database_in_use_is_refused_before_anything_happens(app: App) -> None:
+    app.program(DRILLED)
     # What is targeted is all that a provider sees.
-    targeted = ("--target", "urn:pulumi:dev::app::**Drill::weekly")
-    for order in ("overwritten()\nused()", "used()\noverwritten()"):
-        app.program(f"{text}{order}\n")
-        printed = app.up(*targeted, fails=True)
-        assert f"Drill 'weekly': scratch_database_id must be used for drills only, but {named} uses it too" in printed
+    printed = app.up("--target", "urn:pulumi:dev::app::**Drill::weekly", fails=True)
+    assert "Drill 'weekly': scratch_database_id must be used for drills only, but Guard 'guard' uses it too" in printed
     assert not any(each["kind"] == "restore" for each in app.requests())
     assert not any("Drill" in each["type"] for each in app.resources())
 
@@ -383,7 +364,7 @@ pulumi.export("history", [[len(each.changes), each.version_id] for each in guard
 """.replace("DATABASE", DATABASE)
 
 
-@pytest.mark.parametrize("way", ["", ".plugin"])
+@pytest.mark.parametrize("way", ["", pytest.param(".plugin", marks=pytest.mark.nightly)])
 def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhile(shop: App, way: str) -> None:
     shop.plug()
     program = BACK.replace("WAY", way)
@@ -420,7 +401,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     assert [count for count, _ in shop.stack.outputs()["history"]][-1] == 1
 
 
-@pytest.mark.parametrize("way", ["", ".plugin"])
+@pytest.mark.parametrize("way", [pytest.param("", marks=pytest.mark.nightly), ".plugin"])
 def test_there_is_a_way_round_a_guard_at_night_that_leaves_a_warning(shop: App, way: str) -> None:
     shop.plug()
     shop.program(MANY.replace("WAY", way).replace(")\nconfig", ', fallback="24h")\nconfig'))
@@ -454,9 +435,11 @@ ENDS = {
     ("way", "who", "sign"),
     [
         ("", "pulumi", signal.SIGTERM),
-        (".plugin", "pulumi", signal.SIGTERM),
         (".plugin", PLUGIN, signal.SIGKILL),
-        (".plugin", PLUGIN, signal.SIGSTOP),
+        *(
+            pytest.param(*each, marks=pytest.mark.nightly)
+            for each in ((".plugin", "pulumi", signal.SIGTERM), (".plugin", PLUGIN, signal.SIGSTOP))
+        ),
         ("", "pulumi", signal.SIGSTOP),
     ],
 )

@@ -169,6 +169,7 @@ GO_URL = """ctx.Export("url", squarecloud.GetDownloadUrlOutput(ctx, squarecloud.
 """
 
 
+@pytest.mark.nightly  # the guard's example starts Go programs by day
 @by_default
 def test_the_go_example_runs(app: App, automatic: str, generated: Path) -> None:
     in_go(app, "go", generated)
@@ -209,9 +210,6 @@ class NodeHost(language_pb2_grpc.LanguageRuntimeServicer):
     """A language host for compiled TypeScript in this process, which serves one engine after the other.
 
     Pulumi's last one in a Go module stands between the program and the engine, and passes on no resource hooks.
-
-    Args:
-        environment: of the programs.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -266,6 +264,7 @@ class NodeHost(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.RunResponse(bail=ended.returncode != 0)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("generated")
 def test_a_guard_in_typescript_holds_changes_and_leads_back(app: App) -> None:
     in_typescript(app, "guard-typescript")

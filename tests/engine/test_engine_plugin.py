@@ -1,9 +1,13 @@
-"""The plugin at a real engine: found by `plugins.providers`, with the whole life of a snapshot and an archive."""
+"""The plugin at a real engine: how a project finds it, the whole life of its resources, and `pulumi do`."""
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
+PAGE = (Path(__file__).parents[2] / "docs" / "plugin.md").read_text()
 HEAD = "import pulumi\nfrom pulumi_snapshots import plugin\nfrom pulumi_snapshots.plugin import Archive, Snapshot\n"
 SNAPSHOT = f"""
 config = pulumi.Config()
@@ -41,7 +46,7 @@ def in_state(app: App, kind: str) -> list[dict[str, Any]]:
 
 
 def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> None:
-    """What each leaves behind is the same by both ways: `test_engine_parity.py`, `test_engine_promises.py`."""
+    """What each leaves behind is the same by both ways: `test_engine_promises.py`."""
     app = plugged
     app.program(HEAD + SNAPSHOT)
     app.slow()
@@ -128,6 +133,7 @@ WRONG_SETTINGS = {
 }
 
 
+@pytest.mark.nightly  # `tests/plugin/protocol/test_attached.py` plays what the engine calls
 def test_an_attached_plugin_works_for_one_command_after_the_other(app: App) -> None:
     code = "from pulumi_snapshots.plugin.serve import main; main()"
     with subprocess.Popen(  # noqa: S603  this very interpreter
@@ -211,3 +217,123 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
     assert app.url() == url
     assert "4 unchanged" in app.up()
     assert app.requests() == []
+
+
+# How a project finds it
+
+SCRIPTS = Path(sys.executable).parent
+INSTALLED = f"""
+from pulumi_snapshots import plugin
+plugin.Snapshot("before-release", "{DATABASE}")
+"""
+
+
+def types(app: App, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Type a command of this environment, which need not be on PATH."""
+    command = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", *arguments]
+    return subprocess.run(  # noqa: S603  this environment's own
+        command, env=app.environment, capture_output=True, text=True, check=True, timeout=90
+    )
+
+
+def fails(app: App, quoted: str) -> str:
+    """A preview that fails with the engine's words that the page quotes; the program may add its traceback."""
+    assert re.search(rf"^\|.*`{re.escape(quoted)}`.*\|.*\|$", PAGE, re.MULTILINE), "a reader does not find it"
+    result = app.stack.run("preview", check=False)
+    assert result.returncode
+    assert quoted in result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.fixture
+def outside(app: App, engine: Path, tmp_path: Path) -> str:
+    """A PATH with a python3 and nothing of its environment, as where the project is in another language."""
+    app.be_real()
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (plain / "python3").chmod(0o700)
+    return f"{plain}:{engine}:/usr/bin:/bin"
+
+
+def test_a_project_finds_the_plugin_where_the_page_says(app: App, outside: str, tmp_path: Path) -> None:
+    app.program(INSTALLED)
+    activated = app.environment["PATH"]
+    app.environment["PATH"] = outside
+    fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
+
+    done = types(app, "install")
+    assert done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
+    assert done.stderr == ""
+    printed = app.up()
+    assert f"found snapshot {app.started()[0]}" in printed
+    assert "warning" not in printed
+
+    app.environment["PATH"] = activated
+    shadowed = f"{SCRIPTS}/pulumi-resource-squarecloud"
+    assert f"warning: using pulumi-resource-squarecloud from $PATH at {shadowed}" in app.preview()
+    app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
+    assert "warning" not in app.preview()
+    del app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"]
+
+    app.environment["PATH"] = outside
+    (installed,) = (tmp_path / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
+    text = installed.read_text()
+    installed.write_text(text.replace(str(SCRIPTS), f"{SCRIPTS}/gone"))
+    assert f"its Python environment is gone ({SCRIPTS}/gone/" in fails(app, "could not read plugin")
+    types(app, "install")  # in place of the one of the same version
+    assert installed.read_text() == text
+    assert types(app, "uninstall").stdout == "uninstalled pulumi-resource-squarecloud 0.1.0\n"
+    assert types(app, "uninstall").stdout == "no pulumi-resource-squarecloud is installed\n"
+    fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
+
+    project = app.stack.project
+    (snippet,) = re.findall(r"```yaml\n(plugins:.*?)```", PAGE, re.DOTALL)
+    (project / "Pulumi.yaml").write_text(f"name: app\nruntime: python\n{snippet}")
+    fails(app, "no folder at path")
+    (project / ".venv").symlink_to(SCRIPTS.parent)
+    app.environment["PATH"] = activated
+    assert "warning" not in app.preview()
+
+
+# Without a program
+
+SECTION = PAGE.partition("\n## Without a program\n")[2].partition("\n## ")[0]
+
+
+def test_each_command_of_the_page_works(app: App) -> None:
+    (app.stack.project / "Pulumi.yaml").write_text("name: app\n")
+    types(app, "install")
+    app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
+    stored = app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "manual"})["version_id"]
+    latest = f"{DATABASE}/{stored}"
+    asked: list[str] = []
+
+    def done(command: str) -> Any:
+        """What it prints on stdout, which has nothing but its answer; later, what was asked."""
+        app.forget_requests()
+        result = app.stack.run(*shlex.split(command), check=False)
+        sys.stdout.write(f"$ pulumi {command}\n{result.stdout}\n{result.stderr}\n")
+        assert result.returncode == 0, result.stderr
+        asked[:] = [one["kind"] for one in app.requests()]
+        return json.loads(result.stdout) if "create before" not in command else result.stdout
+
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL))
+    databases, newest, listed, read, create, keep = re.findall(r"^pulumi (do .*)$", blocks, re.MULTILINE)
+    assert DATABASE in {one["id"] for one in done(databases)["databases"]}
+    assert done(newest)["snapshot"]["id"] == latest
+    (only,) = done(listed)
+    assert only["id"] == latest
+    assert re.fullmatch(rf"{DATABASE}-\d{{8}}T\d{{6}}Z", only["name"])
+    assert asked == ["list"]
+    found = done(read)
+    assert (found["id"], found["downloadUrl"]) == (latest, "[secret]")
+
+    taken = done(create)["versionId"]
+    assert asked.count("create") == 1
+
+    app.pass_time(200)
+    assert "Created before-release" in done(keep)
+    (kept,) = [one for one in app.resources() if one["type"] == "squarecloud:index:Snapshot"]
+    assert kept["urn"].endswith("::before-release")
+    assert kept["outputs"]["versionId"] not in {stored, taken}

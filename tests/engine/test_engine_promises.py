@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
@@ -52,7 +55,12 @@ def service() -> tuple[str, ...]:
     return ("--restore-seconds", "0.5", "--database", RESTORED)
 
 
-@pytest.fixture(params=["dynamic", "plugin"])
+DYNAMIC_BY_DAY = ["dynamic", pytest.param("plugin", marks=pytest.mark.nightly)]
+PLUGIN_BY_DAY = [pytest.param("dynamic", marks=pytest.mark.nightly), "plugin"]
+"""The stories of `tests/simulation` play each promise by both ways in virtual time; the real engine does so at night."""
+
+
+@pytest.fixture
 def way(app: App, request: pytest.FixtureRequest) -> str:
     """The package whose classes a program imports."""
     (app.stack.project / "upstream.py").write_text(UPSTREAM)
@@ -73,6 +81,7 @@ def of(app: App, name: str) -> dict[str, Any]:
     return dict(found["outputs"])
 
 
+@pytest.mark.parametrize("way", PLUGIN_BY_DAY, indirect=True)
 def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: App, way: str) -> None:
     name = "version_id" if way == "pulumi_snapshots" else "versionId"
     version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
@@ -120,6 +129,7 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     assert "5 unchanged" in app.preview("-c", "size=2", "-c", "hasty=false")
 
 
+@pytest.mark.parametrize("way", PLUGIN_BY_DAY, indirect=True)
 def test_a_replacement_trigger_takes_a_new_snapshot_directly_after_a_run(app: App, way: str) -> None:
     options = 'opts=pulumi.ResourceOptions(replacement_trigger=pulumi.Config().require("release"))'
     app.program(f'from {way} import Snapshot\n\nSnapshot("before-release", "{DATABASE}", {options})\n')
@@ -173,6 +183,7 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
 
 
 @pytest.mark.parametrize("service", [("--clock-offset", "1200", "--database", RESTORED)])
+@pytest.mark.parametrize("way", DYNAMIC_BY_DAY, indirect=True)
 def test_only_proof_ends_an_attempt_whose_answer_was_lost(app: App, way: str) -> None:
     """The service's clock is 20 minutes ahead and moves on alone; it stood two hours back in the other stories."""
     version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
@@ -198,3 +209,63 @@ pulumi.export("version_id", snapshot.version_id)
     app.up("-c", "timeout=40s")
     assert (len(app.posts()), len(restores(app))) == (1, 1)
     assert [app.stack.outputs()["version_id"]] == app.started()
+
+
+# Machines that share a place
+
+SHARED = f"""
+from {{package}} import Restore, Snapshot
+
+Snapshot("before-release", "{DATABASE}", triggers=["v1"])
+Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "package", ["pulumi_snapshots", pytest.param("pulumi_snapshots.plugin", marks=pytest.mark.nightly)]
+)
+def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package: str, tmp_path: Path) -> None:
+    name = "version_id" if package == "pulumi_snapshots" else "versionId"
+    if name == "versionId":
+        app.plug()
+    app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
+    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    app.program(SHARED.format(package=package, version=version))
+    shared, setting = tmp_path / "shared", "squarecloud:sharedState"
+
+    if name == "version_id":  # the plugin words an error alike, and each run takes seconds
+        printed = diagnostics(app.up("-c", f"{setting}={shared}", fails=True))
+        assert f"{setting} cannot be used: {shared}" in printed
+        assert "there is no such folder." in printed
+        assert "Nothing was started: what is sent must be written down there first." in printed
+        assert "squarecloud-snapshots explain ledger-unavailable" in printed
+        assert not app.posts()
+
+    # The state of the first machine is lost; the second one completes from the place.
+    shared.mkdir()
+    saved = app.state_file.read_text()
+    app.up("-c", f"{setting}={shared}")
+    app.state_file.write_text(saved)
+    app.environment["XDG_STATE_HOME"] = str(tmp_path / "another machine")
+    printed = app.up("-c", f"{setting}={shared}")
+    assert "by an earlier run that" in diagnostics(printed)
+    assert [of(app, "before-release")[name]] == app.started()
+    assert len(restores(app)) == 1
+    assert {path.suffix for path in shared.iterdir()} <= {".ledger", ".ledger-journal"}
+    assert len(list(shared.glob("*.ledger"))) == 1
+
+
+@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"], ids=["dynamic", "plugin"])
+def test_the_backend_that_a_project_names_is_where_a_run_writes_down_what_it_sends(app: App, package: str) -> None:
+    if package != "pulumi_snapshots":
+        app.plug()
+    project = app.stack.project / "Pulumi.yaml"
+    (app.stack.project / "src").mkdir()
+    url = app.environment.pop("PULUMI_BACKEND_URL")
+    project.write_text(f"{project.read_text()}main: src\nbackend: {{url: '{url}'}}\n")
+    program = f'from {package} import Snapshot\nSnapshot("before-release", "{DATABASE}")\n'
+    (app.stack.project / "src" / "__main__.py").write_text(program)
+    app.up("-c", "squarecloud:sharedState=backend")
+    assert len(app.posts()) == 1
+    assert list((app.folder / "backend" / ".pulumi-snapshots").glob("*.ledger"))
+    assert not list((app.folder / "state").rglob("*.ledger"))

@@ -1,19 +1,22 @@
-"""What `pulumi up`, `preview` and `destroy` do, print and store, at a real engine."""
+"""The life of a snapshot at a real engine: what `up`, `preview`, `refresh` and `destroy` do, print and store, and what ends a run early."""
 
 from __future__ import annotations
 
+import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_snapshots.clock import to_the_second
-from tests.engine.stage import DATABASE, diagnostics
+from tests.engine.stage import DATABASE, diagnostics, joined, wait_for
 
 if TYPE_CHECKING:
-    from tests.engine.stage import App
+    from tests.engine.stage import App, Command
 
 pytestmark = pytest.mark.engine
 
+URN = "urn:pulumi:dev::app::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
 PROGRAM = f"""
 from dependant import Dependant
 
@@ -97,7 +100,15 @@ WRONG_INPUTS = {
 }
 
 
-def test_wrong_inputs_fail_in_the_preview_on_their_property(app: App) -> None:
+def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: App) -> None:
+    app.emulator.control("databases", {"id": "My-Database"})
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    app.program('Snapshot("a", "My-Database")\nSnapshot("b", "My-Database")\n')
+    assert "configured in plain text" not in app.preview(), "a preview needs no key"
+    app.stack.run("config", "set", "--plaintext", "squarecloud:apiKey", key)
+    told = diagnostics(app.preview())
+    assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
+    assert told.count("the API key is configured in plain text") == 1
     for arguments, problems in WRONG_INPUTS.items():
         app.program(f'Snapshot("before-release", {arguments})')
         printed = app.preview(fails=True)
@@ -144,36 +155,179 @@ Snapshot("before-release", later.apply(lambda values: values[1]),
     assert len(app.posts()) == 1
 
 
-def test_unusual_ids_and_keys_in_plain_text_are_warned_of_once(app: App) -> None:
-    app.emulator.control("databases", {"id": "My-Database"})
-    key = app.environment.pop("SQUARECLOUD_API_KEY")
-    app.stack.run("config", "set", "--plaintext", "squarecloud:apiKey", key)
-    app.program("""
-Snapshot("a", "My-Database")
-Snapshot("b", "My-Database")
-""")
-    told = diagnostics(app.preview())
-    assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
-    assert told.count("the API key is configured in plain text") == 1
+# What happens to a snapshot whose run ends before it is there
+
+WITH_TIMEOUT = f"""
+from dependant import Dependant
+
+config = pulumi.Config()
+snapshot = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")], reuse_within=config.get("reuse"),
+                    opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=config.get("timeout"))))
+Dependant("dependant", snapshot.download_url)
+pulumi.export("download_url", snapshot.download_url)
+pulumi.export("version_id", snapshot.version_id)
+"""
 
 
-def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
-    app.program(f'Snapshot("before-release", "{DATABASE}")')
-    key = app.environment.pop("SQUARECLOUD_API_KEY")
-    assert "before-release create" in app.preview()
-    told = diagnostics(app.up(fails=True))
-    assert (
-        "    error: No API key is set.\n"
-        "    Nothing was sent.\n"
-        "    hint: Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
-        "    more: squarecloud-snapshots explain missing-key\n"
-    ) in told
-    app.environment["SQUARECLOUD_API_KEY"] = key
-    app.program(f'Snapshot("before-release", "{DATABASE}", timeout="3s")')
-    told = diagnostics(app.up("-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2", fails=True))
-    assert (
-        f"No snapshot of database {DATABASE} was taken. The wait ended after 3 s, while connecting to the service"
-        in told
+def waiting(app: App, *arguments: str, real: bool = False) -> Command:
+    """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
+    app.slow()
+    up = app.start_up(*arguments, real=real)
+    up.shows("accepted; next check ")
+    return up
+
+
+def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
+    app.program(WITH_TIMEOUT)
+    up = waiting(app, real=True)
+    up.process.send_signal(signal.SIGINT)
+    printed = app.ends(up, fails=True)
+
+    kept = app.snapshot()
+    assert kept["id"].startswith(f"{DATABASE}/pending:2")
+    assert kept["outputs"]["attempt"]["answered"] == "202"
+    (reason,) = kept["initErrors"]
+    assert joined(reason) == (
+        f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
+        "not listed yet. The wait was interrupted. The request is kept in the state: the next `pulumi up` keeps waiting and sends no "
+        f"second request. `pulumi up --refresh --replace '{URN}'` gives up on it instead, and may use another of today's snapshots. "
+        "more: squarecloud-snapshots explain pending"
     )
-    assert app.snapshots() == []
-    assert app.requests() == []
+    assert joined(reason) in joined(diagnostics(printed))
+    assert not any(one["urn"].endswith("::dependant") for one in app.resources())
+
+    again = app.start_up()
+    again.shows("accepted; next check ")
+    app.pass_time(600)
+    told = diagnostics(app.ends(again))
+    (version,) = app.started()
+    assert re.search(r" pending since [\d: -]+ UTC; will keep waiting, no new request\n", told)
+    assert re.search(rf" found {DATABASE}/{version}, taken .* ago; no new request was sent\n", told)
+    assert len(app.posts()) == 1
+    assert app.outputs()["version_id"] == version
+    assert "attempt" not in app.outputs()
+    assert app.stack.outputs()["version_id"] == version
+    app.refresh()
+    assert app.snapshot()["id"] == f"{DATABASE}/{version}"
+    assert len(app.posts()) == 1
+
+
+def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None:
+    app.program(WITH_TIMEOUT)
+    app.up()
+    (old,) = app.started()
+    before = app.stack.outputs(show_secrets=True)
+    app.pass_time(200)
+
+    up = waiting(app, "-c", "release=2", real=True)
+    up.terminate()  # as a CI system ends a job
+    printed = app.ends(up, fails=True)
+    assert "The wait was interrupted." in joined(printed)
+    assert "forgotten" not in printed
+    assert app.stack.outputs(show_secrets=True) == before
+    assert "dependant" not in printed
+    pending, kept = app.snapshots()
+    assert kept["delete"] is True
+    assert kept["outputs"]["version_id"] == old
+    assert "pending:" in pending["id"]
+
+    app.pass_time(600)
+    printed = app.up("-c", "release=2")
+    told = diagnostics(printed)
+    assert re.search(r" found \S+, taken .* ago; no new request was sent\n", told)
+    assert f"forgotten: the old record {DATABASE}/{old}" in told
+    assert "its replacement, which an earlier run began, is there: nothing is taken again." in told
+    assert app.started() == [old, app.outputs()["version_id"]]
+    assert len(app.posts()) == 2
+
+
+def test_a_killed_run_is_not_paid_for_twice(app: App) -> None:
+    app.program(WITH_TIMEOUT)
+    up = waiting(app, real=True)
+    up.kill()
+    up.process.wait()
+    wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
+    app.pass_time(600)
+    app.stack.run("cancel", "--yes")
+    printed = app.up()
+    assert "Attempting to deploy or update resources with 1 pending operations" in printed
+    assert [app.outputs()["version_id"]] == app.started()
+    assert len(app.posts()) == 1
+
+
+# Refreshes and look-ups
+
+PLAIN = f"""
+from dependant import Dependant
+
+snapshot = Snapshot("before-release", "{DATABASE}")
+Dependant("dependant", snapshot.download_url)
+pulumi.export("download_url", snapshot.download_url)
+"""
+
+
+def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
+    app.program(PLAIN)
+    app.up()
+    (version,) = app.started()
+    app.emulator.control(f"snapshots/{version}", method="DELETE")
+    app.pass_time(3600)
+    printed = app.refresh()
+    assert f"warning: snapshot {DATABASE}/{version} is not in the service's listing" in diagnostics(printed)
+    assert app.outputs()["available"] is False
+    assert "3 unchanged" in app.up()
+    printed = app.up("--refresh", "--replace", URN)
+    assert f"forgotten: {DATABASE}/{version}, which the service no longer listed" in diagnostics(printed)
+    assert app.started() == [version, app.outputs()["version_id"]]
+
+
+def test_a_changed_key_reaches_a_refresh_that_runs_the_program(app: App) -> None:
+    app.program(PLAIN)
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    app.stack.run("config", "set", "--secret", "squarecloud:apiKey", key)
+    app.up()
+    new_key = "new-key-" * 8
+    app.change_key(new_key)
+    app.stack.run("config", "set", "--secret", "squarecloud:apiKey", new_key)
+    refused = "The API key is unknown, revoked or expired"
+    told = diagnostics(app.refresh(fails=True))
+    assert refused in told
+    advice = "if it was changed since, run `pulumi refresh --run-program`."
+    assert any(line.endswith(advice) for line in told.splitlines())
+    app.refresh("--run-program")
+    assert app.outputs()["available"] is True
+
+
+def test_an_existing_snapshot_is_looked_up_by_its_id(app: App) -> None:
+    stored = app.emulator.control("snapshots", {"database_id": DATABASE, "size": 30_000_001})
+    found = f"{DATABASE}/{stored['version_id']}"
+    program = """
+snapshot = Snapshot.get("existing", "{}")
+pulumi.export("download_url", snapshot.download_url)
+pulumi.export("size", snapshot.size.apply(lambda size: [type(size).__name__, str(size)]))
+pulumi.export("requested_at", snapshot.requested_at.apply(repr))
+"""
+    app.program(program.format(found))
+    printed = app.preview()
+    assert "read pulumi-python:dynamic/squarecloud:Snapshot existing" in printed
+    app.up()
+    assert app.snapshot("existing")["id"] == found
+    assert app.stack.outputs() == {
+        "download_url": "[secret]",
+        "size": ["int", str(stored["size"])],
+        "requested_at": "None",
+    }
+    assert f"versionId={stored['version_id']}" in app.url()
+    assert app.url() not in app.state_file.read_text()
+    app.refresh()
+    assert app.snapshot("existing")["outputs"]["available"] is True
+    assert "forgotten" not in app.destroy()
+
+    for wrong, reason in {
+        f"{DATABASE}/nothing": f"The service lists no snapshot nothing of database {DATABASE}.",
+        f"{DATABASE}/pending:20260101T000000Z": f"error: {DATABASE}/pending:20260101T000000Z is the provisional id of a pending snapshot",
+        DATABASE: f"The id of a snapshot is DATABASE_ID/VERSION_ID, not '{DATABASE}'.",
+    }.items():
+        app.program(program.format(wrong))
+        assert reason in diagnostics(app.up(fails=True))
+    assert app.posts() == []

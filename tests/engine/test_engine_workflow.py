@@ -53,7 +53,7 @@ GITHUB, GITLAB = blocks("github-actions"), blocks("gitlab-ci")
 def test_the_workflows_of_the_page_are_right(tmp_path: Path) -> None:
     module = "github.com/rhysd/actionlint"
     try:
-        program = compiled({"actionlint": f"{module}/cmd/actionlint"}, module, "1.7.12") / "actionlint"
+        program = compiled(f"{module}/cmd/actionlint", module, "1.7.12")
     except Closed as reason:
         pytest.skip(f"the workflows are not checked: {reason}")
     folder = tmp_path / ".github" / "workflows"

@@ -97,13 +97,7 @@ def forms(node: dict[str, Any], whole: dict[str, Any]) -> set[str]:
 
 
 def unrecorded(changelog: str, version: str, recorded: Mapping[str, set[str]]) -> list[str]:
-    """What `make states` has not recorded of the versions that the changelog calls released.
-
-    Args:
-        changelog: its text.
-        version: that of this code, whose record must have each kind of resource.
-        recorded: the kinds of resources in the record of each version.
-    """
+    """What `make states` has not recorded of the versions that the changelog calls released."""
     released = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
     lacking = set(KINDS) - recorded.get(version, set()) if version in released else set()
     return [*(each for each in released if each not in recorded), *sorted(lacking)]

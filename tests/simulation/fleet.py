@@ -28,15 +28,13 @@ from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory, Mortal
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
-from tests.support.world import START, Row
+from tests.support.world import START, Row, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
     from typing import Self
 
     from squarecloud_emulator import JournalEntry
-
-__all__ = ["PARALLEL", "SPACING", "Client", "Fleet", "Machine", "Measure", "limit_of", "measure", "ours"]
 
 SOFT_DEADLINE = 90.0
 SPACING = 5.0
@@ -61,12 +59,7 @@ def standard_durations(count: int, seed: int) -> list[float]:
 
 
 def limit_of(durations: Sequence[float], parallel: int | None = None) -> float:
-    """Seconds until the last snapshot is ready if each POST is sent as soon as the service's limits allow.
-
-    Args:
-        durations: seconds that each snapshot takes, in the order of the POSTs.
-        parallel: how many may be under way at once; None for any number.
-    """
+    """Seconds until the last snapshot is ready if each POST is sent as soon as the service's limits allow."""
     free = [0.0] * (len(durations) if parallel is None else parallel)
     earliest = last = 0.0
     for seconds in durations:
@@ -98,21 +91,13 @@ class Wire(EmulatorTransport):
 
 @dataclass
 class Fleet:
-    """The databases and their service.
+    """The databases and their service."""
 
-    Attributes:
-        emulator: the service.
-        clock: the time.
-        databases: the ids, in the order of the program.
-        chance: the source of all chance.
-        automatic: whether each database gets one automatic snapshot, halfway between a 202 and the end of its snapshot,
-            when it is easiest to confuse with that one.
-    """
-
-    emulator: Emulator
-    clock: Clock
-    databases: list[str]
-    chance: random.Random
+    emulator: Emulator  # the service
+    clock: Clock  # the time
+    databases: list[str]  # the ids, in the order of the program
+    chance: random.Random  # the source of all chance
+    # whether each database gets an automatic snapshot between a 202 and its own, when it is easiest to confuse
     automatic: bool = False
     _given: set[str] = field(default_factory=set)
 
@@ -140,7 +125,7 @@ class Machine:
 
     def __init__(self, fleet: Fleet, place: Memory | None = None, off: timedelta = timedelta()) -> None:
         self.fleet = fleet
-        self._clock = Clock(fleet.clock.utc() + off)
+        self._clock = VirtualClock(fleet.clock.utc() + off)
         self._clock.utc()  # it runs from now on
         self._place = Mortal(place or Memory(self._clock, is_shared=False))
 
@@ -168,15 +153,8 @@ class Machine:
 async def fleet(
     durations: Sequence[float], *, seed: int = 0, automatic: bool = False, **service: Any
 ) -> AsyncIterator[Fleet]:
-    """Make a fleet.
-
-    Args:
-        durations: seconds that a snapshot of each database takes.
-        seed: the seed of all chance.
-        automatic: see `Fleet`.
-        service: the service's behaviour.
-    """
-    clock = Clock(START)
+    """Make a fleet."""
+    clock = VirtualClock(START)
     emulator = Emulator(Service(**{"plan_memory_mb": PLENTY_OF_MEMORY, "seed": seed, **service}), clock=clock)
     databases = [emulator.add_database(snapshot_seconds=seconds).id for seconds in durations]
     yield Fleet(emulator, clock, databases, random.Random(f"fleet of {seed}"), automatic)
@@ -209,17 +187,11 @@ async def each(work: Callable[[str], Awaitable[None]], databases: Sequence[str],
 
 @dataclass(frozen=True)
 class Client:
-    """A client that takes snapshots.
+    """A client that takes snapshots."""
 
-    Attributes:
-        name: shown in the results.
-        begin: gets a machine, and returns a function that takes a snapshot of a database and returns its version.
-        parallel: how many snapshots it takes at a time.
-    """
-
-    name: str
+    name: str  # shown in the results
     begin: Callable[[Machine], Callable[[str], Awaitable[str]]]
-    parallel: int
+    parallel: int  # how many snapshots it takes at a time
 
 
 def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any) -> Client:
@@ -239,60 +211,34 @@ def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any)
 
 @dataclass(frozen=True)
 class Track:
-    """The times of one database, in seconds from the start.
+    """The times of one database, in seconds from the start."""
 
-    Attributes:
-        posted: when its last accepted POST was sent.
-        answered: when that POST was answered.
-        ready: when its snapshot was ready.
-        done: when the client got the version; None if it never did.
-    """
-
-    posted: float
-    answered: float
-    ready: float
-    done: float | None
+    posted: float  # when its last accepted POST was sent
+    answered: float  # when that POST was answered
+    ready: float  # when its snapshot was ready
+    done: float | None  # when the client got the version; None if it never did
 
 
 @dataclass
 class Measure:
-    """The result of a measurement.
+    """The result of a measurement."""
 
-    Attributes:
-        client: the client's name.
-        databases: the number of databases.
-        makespan: seconds until the last snapshot was done.
-        limit: the shortest possible makespan.
-        limit_at_parallel: the shortest possible makespan with as many snapshots at a time as this client takes.
-        requests: the number of requests of each kind.
-        refused: the number of answers with status 429.
-        blocked: seconds in which the account was blocked.
-        wrong: the number of databases whose version is not that of their POST.
-        lost: the number of accepted POSTs whose snapshot no client got.
-        unfinished: the number of databases without a version after a week.
-        tracks: the times of each database.
-        closest: seconds between the two POSTs that were closest to each other.
-        busiest: the most requests in any minute.
-        posts: of each database.
-        writes: of the shared ledger, for each database.
-    """
-
-    client: str
-    databases: int
-    makespan: float
-    limit: float
-    limit_at_parallel: float
-    requests: dict[str, int] = field(default_factory=dict)
-    refused: int = 0
-    blocked: float = 0.0
-    wrong: int = 0
-    lost: int = 0
-    unfinished: int = 0
-    tracks: list[Track] = field(default_factory=list)
-    closest: float = 0.0
-    busiest: int = 0
-    posts: list[int] = field(default_factory=list)
-    writes: float = 0.0
+    client: str  # the client's name
+    databases: int  # the number of databases
+    makespan: float  # seconds until the last snapshot was done
+    limit: float  # the shortest possible makespan
+    limit_at_parallel: float  # the shortest possible makespan with as many snapshots at a time as this client takes
+    requests: dict[str, int] = field(default_factory=dict)  # the number of requests of each kind
+    refused: int = 0  # the number of answers with status 429
+    blocked: float = 0.0  # seconds in which the account was blocked
+    wrong: int = 0  # the number of databases whose version is not that of their POST
+    lost: int = 0  # the number of accepted POSTs whose snapshot no client got
+    unfinished: int = 0  # the number of databases without a version after a week
+    tracks: list[Track] = field(default_factory=list)  # the times of each database
+    closest: float = 0.0  # seconds between the two POSTs that were closest to each other
+    busiest: int = 0  # the most requests in any minute
+    posts: list[int] = field(default_factory=list)  # of each database
+    writes: float = 0.0  # of the shared ledger, for each database
 
     @property
     def requests_per_snapshot(self) -> float:
@@ -351,30 +297,18 @@ def blocked_seconds(journal: Sequence[JournalEntry], end: float) -> float:
 
 
 def measure(  # noqa: PLR0913  what differs between measurements
-    client: Client,
-    databases: int,
+    client: Client,  # the client
+    databases: int,  # of all machines together
     *,
-    seed: int = 1,
-    machines: Sequence[timedelta] = (timedelta(),),
-    delay: float | None = None,
+    seed: int = 1,  # of all chance
+    machines: Sequence[timedelta] = (timedelta(),),  # how far the clock of each is off
+    delay: float | None = None,  # seconds that each edit of the ledger takes that they share; None if nothing is shared
     dies_after: float | None = None,
-    automatic: bool = False,
-    durations: Sequence[float] | None = None,
+    automatic: bool = False,  # see `Fleet`
+    durations: Sequence[float] | None = None,  # seconds of each snapshot; the standard scenario's unless given
     **service: Any,
 ) -> Measure:
-    """Measure a client that takes a snapshot of each database.
-
-    Args:
-        client: the client.
-        databases: of all machines together.
-        seed: of all chance.
-        machines: how far the clock of each is off.
-        delay: seconds that each edit of the ledger takes that they share; None if nothing is shared.
-        dies_after: seconds after which the first machine is killed; another one then does its work again.
-        automatic: see `Fleet`.
-        durations: seconds of each snapshot; the standard scenario's unless given.
-        service: the service's behaviour.
-    """
+    """Measure a client that takes a snapshot of each database."""
     seconds = standard_durations(databases, seed) if durations is None else durations
 
     async def run() -> Measure:

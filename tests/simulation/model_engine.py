@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from tests.support.inside import Computer
 
-__all__ = ["SCHEMAS", "TOKENS", "Declared", "Engine", "Held", "Ref", "RunEndedError", "Stack"]
-
 SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE, "Drill": DRILL}
 TOKENS = {
     "dynamic": "pulumi-python:dynamic/squarecloud:{kind}",
@@ -54,27 +52,16 @@ class Ref:
 
 @dataclass(frozen=True)
 class Declared:
-    """A resource in a program.
+    """A resource in a program."""
 
-    Attributes:
-        kind: `Upstream` is somebody else's, whose replacement is deleted first.
-        name: in the program.
-        inputs: by Python names; a `Ref` in the place of an output.
-        aliases: earlier names.
-        first: its option `delete_before_replace`.
-        release: its option `replacement_trigger`.
-        role: which of the program's resources it is, whatever it is called.
-        cascades: whether it is replaced with what it depends on without a comparison, as with a provider that is replaced.
-    """
-
-    kind: str
-    name: str
-    inputs: dict[str, Any]
-    aliases: tuple[str, ...] = ()
-    first: bool = False
-    release: int = 0
+    kind: str  # `Upstream` is somebody else's, whose replacement is deleted first
+    name: str  # in the program
+    inputs: dict[str, Any]  # by Python names; a `Ref` in the place of an output
+    aliases: tuple[str, ...] = ()  # earlier names
+    first: bool = False  # its option `delete_before_replace`
+    release: int = 0  # its option `replacement_trigger`
     cascades: bool = False
-    role: str = ""
+    role: str = ""  # which of the program's resources it is, whatever it is called
 
     @property
     def needs(self) -> set[str]:
@@ -84,31 +71,21 @@ class Declared:
 
 @dataclass(eq=False)
 class Held:
-    """A resource in the state.
-
-    Attributes:
-        outputs: as the provider has named them.
-        unfinished: whether it is to be read before the next update, and updated.
-        tainted: by `pulumi state taint`.
-        gone: whether it was deleted, to be made again in the same run ("pending replacement").
-        replaced: whether it waits for its deletion, and another one has taken its place.
-        release: see `Declared`.
-        role: see `Declared`.
-    """
+    """A resource in the state."""
 
     kind: str
     name: str
-    role: str
+    role: str  # see `Declared`
     way: str
     id: str
     inputs: dict[str, Any]
-    outputs: Raw
+    outputs: Raw  # as the provider has named them
     needs: set[str]
-    unfinished: bool = False
-    tainted: bool = False
-    gone: bool = False
-    replaced: bool = False
-    release: int = 0
+    unfinished: bool = False  # whether it is to be read before the next update, and updated
+    tainted: bool = False  # by `pulumi state taint`
+    gone: bool = False  # whether it was deleted, to be made again in the same run ("pending replacement")
+    replaced: bool = False  # whether it waits for its deletion, and another one has taken its place
+    release: int = 0  # see `Declared`
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -119,23 +96,14 @@ class Held:
 
 @dataclass
 class Stack:
-    """A stack: its program and its state.
+    """A stack: its program and its state."""
 
-    Attributes:
-        name: of the stack.
-        state: in the order of dependencies.
-        program: what the user has written.
-        way: the package that it imports.
-        release: a value in the triggers.
-        size: an input of what is upstream; another one replaces that.
-    """
-
-    name: str
-    state: list[Held] = field(default_factory=list)
-    program: list[Declared] = field(default_factory=list)
-    way: str = "dynamic"
-    release: int = 1
-    size: int = 1
+    name: str  # of the stack
+    state: list[Held] = field(default_factory=list)  # in the order of dependencies
+    program: list[Declared] = field(default_factory=list)  # what the user has written
+    way: str = "dynamic"  # the package that it imports
+    release: int = 1  # a value in the triggers
+    size: int = 1  # an input of what is upstream; another one replaces that
 
     def urn(self, kind: str, name: str, way: str | None = None) -> str:
         return f"urn:pulumi:{self.name}::shop::{TOKENS[way or self.way].format(kind=kind)}::{name}"
@@ -148,17 +116,7 @@ class Stack:
 
 
 class Engine:
-    """One run of a command.
-
-    Args:
-        stack: the stack; its state is changed when the engine saves.
-        computer: where it runs.
-        config: the provider's settings.
-        replace: the URNs that `--replace` names.
-        saves: how many steps the backend can store before it is gone; None for all.
-        at_end: whether it stores the state only at the end, as with `PULUMI_SKIP_CHECKPOINTS`.
-        books: hears of what happens.
-    """
+    """One run of a command."""
 
     def __init__(  # noqa: PLR0913  each is a fact of its own
         self,
@@ -171,15 +129,16 @@ class Engine:
         at_end: bool = False,
         books: Any = None,
     ) -> None:
-        self.stack = stack
-        self.computer = computer
-        self.replace = replace
+        self.stack = stack  # the stack; its state is changed when the engine saves
+        self.computer = computer  # where it runs
+        self.replace = replace  # the URNs that `--replace` names
         self.errors: list[str] = []
         self.warnings: list[str] = []
         self.unsaved = False
-        self.working = copy.deepcopy(stack.state)
+        self.working = copied(stack.state)
         self.deleted: set[str] = set()
         self._config = config
+        # how many steps the backend can store before it is gone
         self._saves = saves
         self._at_end = at_end
         self._books = books
@@ -224,11 +183,7 @@ class Engine:
     # The state -----------------------------------------------------------------------------------------------------------
 
     def save(self, *, last: bool = False) -> bool:
-        """Store the state after a step; returns whether it is stored by now.
-
-        Raises:
-            RunEndedError: the backend is gone.
-        """
+        """Store the state after a step; returns whether it is stored by now."""
         if self._at_end and not last:
             return False
         if self._saves is not None and self._saves <= 0:
@@ -237,7 +192,7 @@ class Engine:
             raise RunEndedError
         if self._saves is not None:
             self._saves -= 1
-        self.stack.state = copy.deepcopy(self.working)
+        self.stack.state = copied(self.working)
         return True
 
     def _put(self, held: Held, old: Held | None = None) -> None:
@@ -251,7 +206,7 @@ class Engine:
 
     async def preview(self) -> None:
         """Check and compare, without a change; its provider processes are its own."""
-        kept, self._live = copy.deepcopy(self.working), {}
+        kept, self._live = copied(self.working), {}
         for declared in self.stack.program:
             await self._guarded(self._previewed, declared)
         self.working, self.deleted = kept, set()
@@ -534,6 +489,11 @@ class Engine:
         self.working.remove(held)
         self.save()
         self._books.deleted(self, held)
+
+
+def copied(state: list[Held]) -> list[Held]:
+    """The same resources, which another run may change; nobody changes what is inside their properties."""
+    return [copy.copy(held) for held in state]
 
 
 def _references(value: Any) -> list[str]:

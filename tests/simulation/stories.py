@@ -6,7 +6,6 @@ A seed gives one story. `Story.told` is its text, step by step.
 from __future__ import annotations
 
 import asyncio
-import copy
 import random
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault
 from squarecloud_emulator.service.refusals import RefusedError
 from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
-from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
-from tests.support.inside import Computer, run_inside
+from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack, copied
+from tests.support.inside import Computer, MachineClock, run_inside
 from tests.support.memory import Memory
 from tests.support.servicer import CallFailedError
 from tests.support.world import START
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import Restore
-
-__all__ = ["Story", "Violation", "played"]
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 APART = 130.0
@@ -79,28 +76,18 @@ class Violation(AssertionError):
 
 @dataclass(eq=False)
 class Want:
-    """One thing that the user wants: a snapshot, or a restore.
-
-    Attributes:
-        purpose: with an equal one, an unsaved run is the same wish.
-        forced: whether the user wants it though the state has one.
-        posts: what was sent for it.
-        machines: where it was asked for; without shared state each of them may send once.
-        shown_on: where a later run has shown that the state has it.
-        more: how many more may be sent for it, as documented.
-        version: of a snapshot, as the state has it.
-    """
+    """One thing that the user wants: a snapshot, or a restore."""
 
     number: int
     kind: str
-    purpose: Any
-    forced: bool
+    purpose: Any  # with an equal one, an unsaved run is the same wish
+    forced: bool  # whether the user wants it though the state has one
     database_id: str
-    posts: list[JournalEntry] = field(default_factory=list)
+    posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
-    shown_on: set[str] = field(default_factory=set)
-    more: int = 0
-    version: str | None = None
+    shown_on: set[str] = field(default_factory=set)  # where a later run has shown that the state has it
+    more: int = 0  # how many more may be sent for it, as documented
+    version: str | None = None  # of a snapshot, as the state has it
 
     @property
     def snapshot(self) -> str:
@@ -111,18 +98,12 @@ class Want:
 
 @dataclass
 class Page:
-    """What the books say of one resource.
+    """What the books say of one resource."""
 
-    Attributes:
-        saved: what the state has.
-        made: what a run has made, which its own state may have only at its end.
-        unsaved: what was asked for since then, and no state has.
-        lingering: what the state had before the user dropped it, and some machine was never shown that.
-    """
-
-    saved: Want | None = None
-    made: tuple[Engine, Want] | None = None
-    unsaved: list[Want] = field(default_factory=list)
+    saved: Want | None = None  # what the state has
+    made: tuple[Engine, Want] | None = None  # what a run has made, which its own state may have only at its end
+    unsaved: list[Want] = field(default_factory=list)  # what was asked for since then, and no state has
+    # what the state had before the user dropped it, and some machine was never shown that
     lingering: list[Want] = field(default_factory=list)
 
 
@@ -133,7 +114,6 @@ class Books:
         self.story = story
         self.pages: dict[tuple[int, str], Page] = {}
         self.wants: list[Want] = []
-        self.limits = 0
 
     def page(self, stack: Stack, role: str) -> Page:
         return self.pages.setdefault((id(stack), role), Page())
@@ -332,9 +312,6 @@ class Books:
         for old in page.lingering:
             known = engine.computer.memory in old.machines - old.shown_on
             if old.purpose == want.purpose and known and self._may_be_of(held, old):
-                self.limits += 1
-                if self.story.strict:
-                    break
                 # As documented: no call has shown this machine that the state had it.
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number, want.more = old.number, max(want.more, old.more)
@@ -374,11 +351,7 @@ class Books:
 
 
 class Told:
-    """What a create or update does, for the books.
-
-    Attributes:
-        want: what it is for.
-    """
+    """What a create or update does, for the books."""
 
     def __init__(  # noqa: PLR0913  each is a fact of its own
         self,
@@ -391,7 +364,7 @@ class Told:
         resumes: bool = False,
         proof: dict[str, Any] | None = None,
     ) -> None:
-        self.want = want
+        self.want = want  # what it is for
         self._proof = proof
         self._or_else = or_else
         self._books, self._engine, self._declared = books, engine, declared
@@ -456,33 +429,20 @@ class Told:
 
 @dataclass(frozen=True)
 class Up:
-    """What is special about one `up`.
+    """What is special about one `up`."""
 
-    Attributes:
-        cut: how it ends early, and after how many seconds.
-        saves: how many steps the backend stores.
-        replace: the role of what `--replace` names.
-        preview: whether it has one.
-        refresh: whether it has `--refresh`.
-        at_end: whether its state is stored at the end only.
-        nap: seconds for which the machine sleeps right before a POST leaves.
-        trouble: what the ledger's place refuses, from when on, and for how many seconds.
-        post_fault: the fault of the POSTs.
-        read_fault: the fault of everything else.
-        automatic: after how many seconds the service takes snapshots of all databases by itself.
-    """
-
-    cut: tuple[str, float] | None = None
-    saves: int | None = None
-    replace: str = ""
-    preview: bool = True
-    refresh: bool = False
-    at_end: bool = False
-    nap: float = 0.0
+    cut: tuple[str, float] | None = None  # how it ends early, and after how many seconds
+    saves: int | None = None  # how many steps the backend stores
+    replace: str = ""  # the role of what `--replace` names
+    preview: bool = True  # whether it has one
+    refresh: bool = False  # whether it has `--refresh`
+    at_end: bool = False  # whether its state is stored at the end only
+    nap: float = 0.0  # seconds for which the machine sleeps right before a POST leaves
+    # what the ledger's place refuses, from when on, and for how many seconds
     trouble: tuple[str, float, float] | None = None
-    post_fault: dict[str, Any] | None = None
-    read_fault: dict[str, Any] | None = None
-    automatic: float | None = None
+    post_fault: dict[str, Any] | None = None  # the fault of the POSTs
+    read_fault: dict[str, Any] | None = None  # the fault of everything else
+    automatic: float | None = None  # after how many seconds the service takes snapshots of all databases by itself
 
 
 def target_of(inputs: dict[str, Any]) -> str:
@@ -511,17 +471,11 @@ class Scratch:
 
 
 class Story:
-    """A story.
+    """A story."""
 
-    Attributes:
-        told: what happened so far.
-        strict: whether what is documented as a limit counts as broken too.
-    """
-
-    def __init__(self, seed: int, *, strict: bool = False) -> None:
+    def __init__(self, seed: int) -> None:
         self.chance = random.Random(f"story {seed}")
         self.seed = seed
-        self.strict = strict
         self.told: list[str] = []
         self.restores: list[tuple[str, Restore]] = []
         self.books = Books(self)
@@ -551,7 +505,9 @@ class Story:
             "old_style_entries": chance.random() < 0.25,
             "retry_after_header": chance.random() < 0.3,
         }
-        self.emulator = Emulator(EmulatorSettings(**self.service), clock=Clock(START), base_url="http://127.0.0.1:1")
+        self.emulator = Emulator(
+            EmulatorSettings(**self.service), clock=MachineClock(0.0), base_url="http://127.0.0.1:1"
+        )
         start = self.start_restore = self.emulator.account.start_restore
 
         def recorded(resource: Any, *args: Any) -> Restore:
@@ -941,14 +897,14 @@ class Story:
     def _keep_checkpoint(self, stack: Stack) -> None:
         """Remember what the backend's history has, and what it was in the books."""
         saved = {role: self.books.page(stack, role).saved for role in self.roles}
-        self.checkpoints.append((stack, copy.deepcopy(stack.state), saved))
+        self.checkpoints.append((stack, copied(stack.state), saved))
 
     async def _import(self, stack: Stack) -> None:
         older = [each for each in self.checkpoints if each[0] is stack]
         if not older:
             return
         _, state, saved = self.chance.choice(older)
-        stack.state = copy.deepcopy(state)
+        stack.state = copied(state)
         for role, want in saved.items():
             self.books.imported(stack, role, want)
         self.say(f"an older checkpoint of {stack.name} is imported: {[f'{held.name} {held.id}' for held in state]}")
@@ -1081,12 +1037,13 @@ class Story:
         return errors
 
 
-def played(seed: int, *, strict: bool = False) -> Story:
-    """Play a story; raises `Violation`."""
-    story = Story(seed, strict=strict)
+def played(seed: int) -> Story:
+    """Play a story; raises `Violation`, and prints how it came to that."""
+    story = Story(seed)
     try:
         run_inside(story.play)
-    except Exception as error:
-        error.story = story  # type: ignore[attr-defined]
+    except BaseException:
+        print(f"replay: STORY={seed} python -m pytest -s tests/simulation/test_stories.py")  # noqa: T201
+        print("\n".join(story.told))  # noqa: T201
         raise
     return story

@@ -15,7 +15,7 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Ending, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -26,23 +26,14 @@ MINUTE, HOUR = 60.0, 3600.0
 
 @dataclass(frozen=True)
 class PostCase:
-    """A result of the POST.
+    """A result of the POST."""
 
-    Attributes:
-        faults: the faults, one for each try.
-        when: whether a fault happens before or after the service handles the POST.
-        service: the service's settings.
-        posts: the number of requests that reach the service.
-        started: whether a snapshot is started.
-        names_it: whether the answer contains the version.
-    """
-
-    faults: tuple[dict[str, Any], ...] = ()
-    when: str = BEFORE
-    service: dict[str, Any] = field(default_factory=dict)
-    posts: int = 1
-    started: bool = True
-    names_it: bool = False
+    faults: tuple[dict[str, Any], ...] = ()  # the faults, one for each try
+    when: str = BEFORE  # whether a fault happens before or after the service handles the POST
+    service: dict[str, Any] = field(default_factory=dict)  # the service's settings
+    posts: int = 1  # the number of requests that reach the service
+    started: bool = True  # whether a snapshot is started
+    names_it: bool = False  # whether the answer contains the version
 
 
 ANSWERED = {
@@ -97,19 +88,11 @@ POSTS = ANSWERED | IN_DOUBT
 
 @dataclass(frozen=True)
 class ListingCase:
-    """A failure of the polls after the POST.
+    """A failure of the polls after the POST."""
 
-    Attributes:
-        faults: the faults, for both listings.
-        slow: whether no poll succeeds within 5 minutes, in which a URL must be pinned after a 200.
-        lasts: whether the faults last until the time-out, so that the wait ends without the snapshot.
-        frozen: whether another client requested the listings right before the POST, so that the service may serve those
-            pages for 30 minutes.
-    """
-
-    faults: tuple[dict[str, Any], ...] = ()
-    slow: bool = False
-    lasts: bool = False
+    faults: tuple[dict[str, Any], ...] = ()  # the faults, for both listings
+    slow: bool = False  # whether no poll succeeds within 5 minutes, in which a URL must be pinned after a 200
+    lasts: bool = False  # whether the faults last until the time-out, so that the wait ends without the snapshot
     frozen: bool = False
 
 
@@ -208,39 +191,42 @@ async def check_is_requested_again(w: World, pending: SnapshotRecord, run: Calla
     assert "never came" in ending.text
 
 
-CACHE_WORLDS = pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
+WORLDS = ("invalidated", "kept")
 TIMES = [("start", 0.0), ("end", 0.0), ("start", HOUR), ("end", HOUR), ("start", -HOUR), ("end", -HOUR)]
 """The meaning of `modified`, and the seconds that the service's clock is ahead."""
-SOME_IN_DOUBT = [f"{name}, {when} applying" for name, when in product(("dropped", "502 page", "503"), (BEFORE, AFTER))]
+SOME = [
+    *ANSWERED,
+    *(f"{name}, {when} applying" for name, when in product(("dropped", "502 page", "503"), (BEFORE, AFTER))),
+]
 
 
-@CACHE_WORLDS
-@pytest.mark.parametrize("post", POSTS)
+def one_of(number: int, *columns: Iterable[Any]) -> list[Any]:
+    """All combinations of the columns, one of so many by day, in which each value meets the others, and the rest at night."""
+    rows = product(*map(enumerate, columns))
+    return [
+        pytest.param(*(value for _, value in row), marks=[pytest.mark.nightly] * bool(sum(i for i, _ in row) % number))
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize(("post", "cache_world"), one_of(1, POSTS, WORLDS))
 @virtual
 async def test_each_answer_to_the_post_gives_the_right_version_or_error(post: str, cache_world: Any) -> None:
     async with world(cache_world=cache_world, **POSTS[post].service) as w:
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
-@CACHE_WORLDS
-@pytest.mark.parametrize(("modified_is", "clock_offset"), TIMES)
-@pytest.mark.parametrize("post", [*ANSWERED, *SOME_IN_DOUBT])
+@pytest.mark.parametrize(("post", "times", "cache_world"), one_of(2, SOME, TIMES, WORLDS))
 @virtual
 async def test_the_version_is_right_with_all_meanings_of_the_times(
-    post: str, modified_is: Any, clock_offset: float, cache_world: Any
+    post: str, times: tuple[Any, float], cache_world: Any
 ) -> None:
-    async with world(
-        cache_world=cache_world,
-        modified_is=modified_is,
-        clock_offset_seconds=clock_offset,
-        **POSTS[post].service,
-    ) as w:
+    service = {"cache_world": cache_world, "modified_is": times[0], "clock_offset_seconds": times[1]}
+    async with world(**service, **POSTS[post].service) as w:
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
-@CACHE_WORLDS
-@pytest.mark.parametrize("listings", LISTINGS)
-@pytest.mark.parametrize("post", [*ANSWERED, *SOME_IN_DOUBT])
+@pytest.mark.parametrize(("post", "listings", "cache_world"), one_of(4, SOME, LISTINGS, WORLDS))
 @virtual
 async def test_a_snapshot_is_found_or_kept_however_the_polls_fail(post: str, listings: str, cache_world: Any) -> None:
     async with world(cache_world=cache_world, **POSTS[post].service) as w:

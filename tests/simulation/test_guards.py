@@ -40,23 +40,14 @@ def seeds() -> range:
 
 @dataclass
 class Story:
-    """Some `pulumi up` of one program, one after the other.
+    """Some `pulumi up` of one program, one after the other."""
 
-    Attributes:
-        here: the service.
-        machine: where the program runs.
-        chance: decides everything.
-        last: the version of the last snapshot that has guarded a change.
-        written: when a guarded change has last happened and was noted, or the database was restored.
-        counted: what happened, for the summary.
-    """
-
-    here: World
-    machine: Machine
-    chance: random.Random
-    last: str | None = None
+    here: World  # the service
+    machine: Machine  # where the program runs
+    chance: random.Random  # decides everything
+    last: str | None = None  # the version of the last snapshot that has guarded a change
     written: datetime | None = None
-    counted: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)  # what happened, for the summary
 
     async def play(self) -> None:
         for _ in range(self.chance.randint(1, 3)):

@@ -10,8 +10,7 @@ import os
 
 import pytest
 
-from tests.simulation.stories import Story, played
-from tests.support.inside import run_inside
+from tests.simulation.stories import played
 
 STORIES = int(os.environ.get("STORIES", "40"))
 ONLY = os.environ.get("STORY")
@@ -20,13 +19,7 @@ SEEDS = range(STORIES) if ONLY is None else [int(ONLY)]
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_story_of_several_runs_breaks_a_promise(seed: int) -> None:
-    story = Story(seed)
-    try:
-        run_inside(story.play)
-    except BaseException:
-        print(f"replay: STORY={seed} python -m pytest -s tests/simulation/test_stories.py")  # noqa: T201
-        print("\n".join(story.told))  # noqa: T201
-        raise
+    story = played(seed)
     if ONLY is not None:
         print("\n".join(story.told))  # noqa: T201
 

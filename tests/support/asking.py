@@ -51,13 +51,7 @@ def ask(dsn: str, command: str) -> Scalar | Why:
 
 
 def unreachable(places: Mapping[str, str], secrets: Iterable[str], seconds: float = SECONDS) -> None:
-    """Check that no connection string connects, that each error has its reason, and that none shows a secret.
-
-    Args:
-        places: connection strings, each with a pattern of the reason.
-        secrets: what no error may hold, beside the connection strings.
-        seconds: the time-out.
-    """
+    """Check that no connection string connects, that each error has its reason, and that none shows a secret."""
 
     async def body() -> None:
         for dsn, why in places.items():

@@ -42,28 +42,18 @@ ROWS = "select count(*) from rows where state = 'then'"
 
 @dataclass
 class FakeDatabases:
-    """Stands for the libraries that speak to databases: it asks what the emulator holds of the scratch database.
+    """Stands for the libraries that speak to databases: it asks what the emulator holds of the scratch database."""
 
-    Attributes:
-        emulator: holds it.
-        refuses: how many connections are refused before one is accepted.
-        lasting: whether the refusals are such that come again.
-        seconds: that each command takes.
-        age_is: seconds for which the server that is asked has run; as long as the scratch database unless given.
-        says_age: whether it says that.
-        meanwhile: happens once, when the first connection is there.
-        asked: the commands, in order.
-        opened: connections of a password: the connection string, and its certificate's content and mode.
-    """
-
-    emulator: Emulator
-    refuses: int = 0
-    lasting: bool = False
-    seconds: float = 0.0
+    emulator: Emulator  # holds it
+    refuses: int = 0  # how many connections are refused before one is accepted
+    lasting: bool = False  # whether the refusals are such that come again
+    seconds: float = 0.0  # that each command takes
+    # seconds for which the server that is asked has run; as long as the scratch database unless given
     age_is: float | None = None
-    says_age: bool = True
-    meanwhile: Callable[[], object] | None = None
-    asked: list[str] = field(default_factory=list)
+    says_age: bool = True  # whether it says that
+    meanwhile: Callable[[], object] | None = None  # happens once, when the first connection is there
+    asked: list[str] = field(default_factory=list)  # the commands, in order
+    # connections of a password: the connection string, and its certificate's content and mode
     opened: list[tuple[str, bytes, int]] = field(default_factory=list)
 
     def opens(self, dsn: str, *, timeout: float) -> FakeDatabases:
@@ -108,17 +98,11 @@ def _certificate_in(dsn: str) -> tuple[bytes, int]:
 
 @dataclass
 class DrillScene:
-    """A snapshot whose rows say `then`, a scratch database whose rows say `now`, and a stack with a Drill.
+    """A snapshot whose rows say `then`, a scratch database whose rows say `now`, and a stack with a Drill."""
 
-    Attributes:
-        at: the service.
-        databases: what checks ask.
-        stack: the resource, and the runs of `pulumi` on it.
-    """
-
-    at: Scene
-    databases: FakeDatabases
-    stack: Stack
+    at: Scene  # the service
+    databases: FakeDatabases  # what checks ask
+    stack: Stack  # the resource, and the runs of `pulumi` on it
 
     def values(self, **changes: Any) -> dict[str, Any]:
         stored = self.at.stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,8 @@ from tests.support.memory import Memory, Mortal
 from tests.support.world import Row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.run.calls import Resource, Rules
     from pulumi_snapshots.run.settings import Settings
@@ -40,19 +43,12 @@ class _Shared(Shared):
 
 @dataclass
 class Machine:
-    """A machine, whose processes share a ledger, perhaps with other machines.
+    """A machine, whose processes share a ledger, perhaps with other machines."""
 
-    Attributes:
-        here: the service.
-        place: of the ledger; one of its own unless given.
-        clock: the machine's.
-        api_key: its user's.
-    """
-
-    here: World
-    place: Memory | None = None
-    clock: Clock | None = None
-    api_key: str | None = None
+    here: World  # the service
+    place: Memory | None = None  # of the ledger; one of its own unless given
+    clock: Clock | None = None  # the machine's
+    api_key: str | None = None  # its user's
 
     def __post_init__(self) -> None:
         self.place = self.place or Memory(self.here.clock, is_shared=False)
@@ -69,27 +65,16 @@ class Machine:
 
 @dataclass
 class Stack:
-    """The stack's state of one resource, and the runs of `pulumi` on it.
+    """The stack's state of one resource, and the runs of `pulumi` on it."""
 
-    Attributes:
-        rules: the resource's.
-        machine: runs it.
-        urn: the resource's.
-        id: in the state; empty without a resource.
-        outputs: in the state.
-        inputs: in the state.
-        row: what the last run showed.
-        error: how the last run failed; None if it did not.
-    """
-
-    rules: Rules
-    machine: Machine
-    urn: str
-    id: str = ""
-    outputs: dict[str, Any] = field(default_factory=dict)
-    inputs: dict[str, Any] = field(default_factory=dict)
-    row: Row = field(default_factory=Row)
-    error: Exception | None = None
+    rules: Rules  # the resource's
+    machine: Machine  # runs it
+    urn: str  # the resource's
+    id: str = ""  # in the state; empty without a resource
+    outputs: dict[str, Any] = field(default_factory=dict)  # in the state
+    inputs: dict[str, Any] = field(default_factory=dict)  # in the state
+    row: Row = field(default_factory=Row)  # what the last run showed
+    error: Exception | None = None  # how the last run failed; None if it did not
     shared: Shared | None = None
     runs: int = 0
 
@@ -126,78 +111,54 @@ class Stack:
     async def up(  # noqa: PLR0913  each is a fact of its own
         self,
         *,
-        saves: bool = True,
-        replace: bool = False,
-        trigger: bool = False,
+        saves: bool = True,  # whether the engine can store what the provider answers
+        replace: bool = False,  # whether the user gives `--replace`
+        trigger: bool = False,  # whether the resource's option `replacement_trigger` has another value
         cascade: bool | Literal["apart"] = False,
-        first: bool = False,
-        late: bool = False,
+        first: bool = False,  # whether it is itself deleted before it is made again
+        late: bool = False,  # whether the engine deletes what was replaced although it has not saved
         **values: Any,
     ) -> None:
-        """One `pulumi up`.
-
-        Args:
-            saves: whether the engine can store what the provider answers.
-            replace: whether the user gives `--replace`.
-            trigger: whether the resource's option `replacement_trigger` has another value.
-            cascade: whether something that it depends on is deleted before it is made again; `apart` if another process makes
-                it again than the one that deletes it, as that of another provider.
-            first: whether it is itself deleted before it is made again.
-            late: whether the engine deletes what was replaced although it has not saved.
-            values: the inputs.
-        """
+        """One `pulumi up`; with `apart`, another process makes it again than the one that deletes it, as of another provider."""
         self.begin()
+        with self._failing(values if saves else None):
+            if self.pending:
+                await self.read()
+            if self.id and cascade:
+                # As the engine does it with what has a provider that is replaced; other dependants are compared first.
+                await self.delete(self.id, self.outputs)
+                self.id, self.outputs = "", {}
+                if cascade == "apart":
+                    self.begin(same_run=True)
+            # The engine ignores what the state has of a resource that `--replace` names, or that is tainted.
+            await self.check(values, in_state=bool(self.id) and not replace)
+            made: Resource | None = None
+            old, outputs = self.id, self.outputs
+            changes = None if not old or replace or trigger else await self.diff(values)
+            if not old or changes is None or changes.replaces:
+                if old and first:
+                    await self.delete(old, outputs)
+                elif old and not replace:
+                    await self.check(values)
+                made = await self.create(values)
+            elif changes.updates:
+                made = await self.rules.update(self._call(), self.id, self.outputs, values)
+            if made is not None and saves:
+                self._keep(made, values)
+            if old and made is not None and (changes is None or changes.replaces) and (saves or late) and not first:
+                await self.delete(old, outputs)
+
+    @contextmanager
+    def _failing(self, kept: dict[str, Any] | None) -> Iterator[None]:
+        """Note how the run fails; what is unfinished is kept with these inputs, if any."""
         try:
-            await self._up(
-                values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first, late=late
-            )
+            yield
         except Explained as error:
             self.error = error
         except Unfinished as end:
             self.error = end
-            if saves:
-                self._keep(end.resource, values)
-
-    async def _up(  # noqa: PLR0913  as those of `up`
-        self,
-        values: dict[str, Any],
-        *,
-        saves: bool,
-        replace: bool,
-        trigger: bool,
-        cascade: bool | str,
-        first: bool,
-        late: bool,
-    ) -> None:
-        if self.pending:
-            await self.read()
-        if self.id and cascade:
-            # As the engine does it with what has a provider that is replaced; other dependants are compared first.
-            await self.delete(self.id, self.outputs)
-            self.id, self.outputs = "", {}
-            if cascade == "apart":
-                self.begin(same_run=True)
-        # The engine ignores what the state has of a resource that `--replace` names, or that is tainted.
-        await self.check(values, in_state=bool(self.id) and not replace)
-        if not self.id:
-            return self._save(await self.create(values), values, saves=saves)
-        changes = None if replace or trigger else await self.diff(values)
-        if changes is None or changes.replaces:
-            old, outputs = self.id, self.outputs
-            if first:
-                await self.delete(old, outputs)
-            elif not replace:
-                await self.check(values)
-            self._save(await self.create(values), values, saves=saves)
-            if (saves or late) and not first:
-                await self.delete(old, outputs)
-        elif changes.updates:
-            self._save(await self.rules.update(self._call(), self.id, self.outputs, values), values, saves=saves)
-        return None
-
-    def _save(self, made: Resource, inputs: dict[str, Any], *, saves: bool) -> None:
-        if saves:
-            self._keep(made, inputs)
+            if kept is not None:
+                self._keep(end.resource, kept)
 
     def _keep(self, made: Resource, inputs: dict[str, Any]) -> None:
         self.id, self.inputs = made.id, dict(inputs)

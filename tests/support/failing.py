@@ -23,12 +23,7 @@ def flat(text: str) -> str:
 
 @contextmanager
 def fails_with(kind: type[Explained], words: str) -> Iterator[None]:
-    """Expect that the body raises an error.
-
-    Args:
-        kind: its class.
-        words: a pattern that its text in programs contains, next steps included.
-    """
+    """Expect that the body raises an error."""
     with pytest.raises(kind) as caught:
         yield
     text = flat(PYTHON.told(caught.value))

@@ -62,20 +62,14 @@ class Machine:
 
 @dataclass
 class Program:
-    """One run of a program.
-
-    Attributes:
-        done: the changes that have happened, each with the version that guards it.
-        held: the changes that have not, each with its error.
-        row: what the user sees of all of them.
-    """
+    """One run of a program."""
 
     here: World
     session: Session
     guards: OncePerRun = field(default_factory=OncePerRun)
     done: dict[str, str] = field(default_factory=dict)
-    held: dict[str, ChangeHeldBack] = field(default_factory=dict)
-    row: Row = field(default_factory=Row)
+    held: dict[str, ChangeHeldBack] = field(default_factory=dict)  # the changes that have not, each with its error
+    row: Row = field(default_factory=Row)  # what the user sees of all of them
 
     async def change(
         self,

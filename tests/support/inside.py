@@ -106,6 +106,9 @@ class MachineClock(Clock):
         self.ahead = ahead
         self._loop = asyncio.get_running_loop()
 
+    def monotonic(self) -> float:  # anyio looks first which loop runs, which takes ten times as long
+        return self._loop.time()
+
     def utc(self) -> datetime:
         return START + timedelta(seconds=self._loop.time() + self.ahead)
 
@@ -222,24 +225,16 @@ class _Wire(EmulatorTransport):
 
 @dataclass
 class Computer:
-    """A machine: what its processes share.
+    """A machine: what its processes share."""
 
-    Attributes:
-        name: for the story.
-        emulator: the service.
-        ahead: seconds by which its clock is ahead of the true time.
-        place: of its ledger; machines may share one.
-        places: of all services, by the services' names.
-        naps: seconds for which it sleeps after the claim of one of the next requests, before that leaves.
-        unwritten: the POSTs that were not in the ledger when they left, or since too long.
-    """
-
-    name: str
-    emulator: Emulator
-    ahead: float = 0.0
+    name: str  # for the story
+    emulator: Emulator  # the service
+    ahead: float = 0.0  # seconds by which its clock is ahead of the true time
     place: Memory = field(default_factory=lambda: Memory(Clock(START), is_shared=False))
-    places: dict[str, Memory] = field(default_factory=dict)
+    places: dict[str, Memory] = field(default_factory=dict)  # of all services, by the services' names
+    # seconds for which it sleeps after the claim of one of the next requests, before that leaves
     naps: list[float] = field(default_factory=list)
+    # the POSTs that were not in the ledger when they left, or since too long
     unwritten: list[str] = field(default_factory=list)
 
     def place_of(self, service: str) -> Memory:
@@ -298,12 +293,7 @@ class _Shared(Shared):
 
 
 class Provider:
-    """A provider's process, by one way to the engine.
-
-    Attributes:
-        warnings: what stands under Diagnostics.
-        progress: what the rows have shown.
-    """
+    """A provider's process, by one way to the engine."""
 
     way = ""
 

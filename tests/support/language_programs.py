@@ -18,24 +18,13 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def generated() -> Path:
-    """The folder of the SDKs of the present schema, one folder for each language.
-
-    Raises:
-        Closed: this machine cannot have them.
-    """
+    """The folder of the SDKs of the present schema, one folder for each language."""
     name = f"sdks-{_digest(sdks.SOURCE.read_bytes())}"
     return engine.kept(os.environ, name, lambda into, environment: sdks.generate(environment, into))
 
 
 def typescript(*projects: Path) -> Path:
-    """A folder with `node_modules`, in which the SDK is as npm would install it, and the compiled files of each project.
-
-    Args:
-        projects: folders with a `tsconfig.json`; what is compiled is in a folder of the same name, in `bin`.
-
-    Raises:
-        Closed: this machine cannot compile TypeScript, or a project does not compile.
-    """
+    """A folder with `node_modules`, in which the SDK is as npm would install it, and the compiled files of each project."""
     packages, sdk = sdks.node_modules(os.environ), generated() / "nodejs"
     sources = sorted(file for project in projects for file in project.glob("*.*s*") if file.is_file())
     texts = [sdks.SOURCE.read_bytes(), str(packages).encode(), *(file.read_bytes() for file in sources)]
@@ -57,17 +46,7 @@ def typescript(*projects: Path) -> Path:
 
 
 def go_package(folder: Path, example: Path, what: str = "build") -> None:
-    """Compile a Go package that is no program, with the packages that an example asks for.
-
-    Args:
-        folder: with the package's files.
-        example: with a `go.mod`, which names the folder of the SDK.
-        what: `build`, or `test` to run its tests too.
-
-    Raises:
-        Closed: this machine has no Go.
-        AssertionError: it does not compile.
-    """
+    """Compile a Go package that is no program, with the packages that an example asks for."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         for each in (*folder.glob("*.go"), *example.glob("go.*")):
@@ -88,11 +67,7 @@ def go_package(folder: Path, example: Path, what: str = "build") -> None:
 
 
 def python_sdk() -> Path:
-    """A folder for PYTHONPATH with the generated SDK, as pip installs it from its folder.
-
-    Raises:
-        Closed: this machine cannot have it.
-    """
+    """A folder for PYTHONPATH with the generated SDK, as pip installs it from its folder."""
     sdk = generated() / "python"
 
     def install(into: Path, environment: engine.Environment) -> None:
@@ -107,11 +82,7 @@ def python_sdk() -> Path:
 
 
 def python_program(text: str) -> None:
-    """Check the types of a Python program that uses the generated SDK; once for what it is made of.
-
-    Raises:
-        Closed: a type does not fit.
-    """
+    """Check the types of a Python program that uses the generated SDK; once for what it is made of."""
     sdk = generated() / "python"
 
     def check(into: Path, environment: engine.Environment) -> None:

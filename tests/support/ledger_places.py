@@ -21,38 +21,22 @@ NAME = "service.ledger.json"
 
 @dataclass
 class Store:
-    """A bucket in memory.
+    """A bucket in memory."""
 
-    Attributes:
-        clock: the store's.
-        delay: seconds that each call takes.
-        fails: why each call fails; empty if none does.
-        refuses: why each write fails; empty if none does.
-        loses: how many of the next writes are done, though their answers are lost.
-        after_lost: is called once after such a write.
-        repeats: how many of the next writes arrive twice, so that the second is refused.
-        ignores_marks: whether it writes an object whatever its mark is.
-        hangs: whether calls never end.
-        unlisted: whether an object that does not exist looks like a refusal.
-        writes: how often the document was written.
-        refused: how many writes of it were refused.
-        calls: how many calls there were.
-    """
-
-    clock: Clock
+    clock: Clock  # the store's
     where: str = "s3://shared/here"
-    delay: float = 0.05
-    fails: str = ""
-    refuses: str = ""
-    loses: int = 0
-    after_lost: Callable[[], None] = field(default=lambda: None)
-    repeats: int = 0
-    ignores_marks: bool = False
-    hangs: bool = False
-    unlisted: bool = False
-    writes: int = 0
-    refused: int = 0
-    calls: int = 0
+    delay: float = 0.05  # seconds that each call takes
+    fails: str = ""  # why each call fails; empty if none does
+    refuses: str = ""  # why each write fails; empty if none does
+    loses: int = 0  # how many of the next writes are done, though their answers are lost
+    after_lost: Callable[[], None] = field(default=lambda: None)  # is called once after such a write
+    repeats: int = 0  # how many of the next writes arrive twice, so that the second is refused
+    ignores_marks: bool = False  # whether it writes an object whatever its mark is
+    hangs: bool = False  # whether calls never end
+    unlisted: bool = False  # whether an object that does not exist looks like a refusal
+    writes: int = 0  # how often the document was written
+    refused: int = 0  # how many writes of it were refused
+    calls: int = 0  # how many calls there were
     held: dict[str, Held] = field(default_factory=dict)
     _marks: int = 0
     _machines: int = 0

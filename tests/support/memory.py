@@ -22,23 +22,7 @@ SENT = Claim(
 
 
 class Memory(Place):
-    """A `Place` of this process, as if its machines shared it.
-
-    Args:
-        clock: the time.
-        delay: the least and the most seconds that a call takes.
-        chance: the source of the delays, and of writers that are faster.
-        where: names it in texts.
-        is_shared: whether it passes for a place of several machines.
-
-    Attributes:
-        data: the serialised document; None if there is none.
-        refuses_reads: why it cannot be read; empty if it can.
-        refuses_writes: why it cannot be written; empty if it can.
-        contended: the probability that another writer is faster, so that a change is made again.
-        accident: is called with the document after each write; what it returns is why the answer is lost, if not empty.
-        writes: how often it was written.
-    """
+    """A `Place` of this process, as if its machines shared it."""
 
     def __init__(
         self,
@@ -49,14 +33,15 @@ class Memory(Place):
         where: str = "memory",
         is_shared: bool = True,
     ) -> None:
-        self.where = where
-        self.is_shared = is_shared
+        self.where = where  # names it in texts
+        self.is_shared = is_shared  # whether it passes for a place of several machines
         self.data: bytes | None = None
-        self.delay = delay
-        self.refuses_reads = self.refuses_writes = ""
-        self.contended = 0.0
+        self.delay = delay  # the least and the most seconds that a call takes
+        self.refuses_reads = self.refuses_writes = ""  # why it cannot be read; empty if it can
+        self.contended = 0.0  # the probability that another writer is faster, so that a change is made again
+        # called with the document after each write; what it returns is why the answer is lost, if not empty
         self.accident: Callable[[Document], str] = lambda _: ""
-        self.writes = 0
+        self.writes = 0  # how often it was written
         self._clock = clock
         self._chance = chance or random.Random(0)
 
@@ -101,16 +86,12 @@ class Memory(Place):
 
 
 class Mortal(Place):
-    """A `Place` that ends with its process.
-
-    Attributes:
-        killed: whether it has ended.
-    """
+    """A `Place` that ends with its process."""
 
     def __init__(self, place: Place) -> None:
         self.where = place.where
         self.is_shared = place.is_shared
-        self.killed = False
+        self.killed = False  # whether it has ended
         self._place = place
 
     async def read(self) -> Document:

@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import tempfile
-import urllib.error
+import threading
 import urllib.request
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,8 +27,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from urllib.parse import quote, unquote
 
 from tests.support.unreliable import Forwarder, served
 from tools import engine
@@ -38,8 +37,6 @@ from tools.servers import started
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-FAKE_GCS = "1.56.1"
-"""Earlier ones ignore conditions of a write."""
 VERSITY = "1.7.0"
 """The last one that asks for no later library of Amazon's than the engine, whose is compiled already."""
 AZURITE = "3.37.0"
@@ -58,15 +55,10 @@ signal.pause()
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """One that runs.
+    """One that runs."""
 
-    Attributes:
-        name: of its kind, as in `STORES`.
-        url: its address, without a path.
-    """
-
-    name: str
-    url: str
+    name: str  # of its kind, as in `STORES`
+    url: str  # its address, without a path
 
     @property
     def scheme(self) -> str:
@@ -95,11 +87,7 @@ class ObjectStore:
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket, or a container of Azure's."""
-        if self.scheme == "gs":
-            body = json.dumps({"name": name}).encode()
-            headers = {"Content-Type": "application/json"}
-            self._send("POST", f"{self.url}/storage/v1/b?project=tests", headers, body)
-        elif self.scheme == "az":
+        if self.scheme == "az":
             path = f"/{ACCOUNT}/{name}"
             headers = {
                 "x-ms-date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}",
@@ -145,30 +133,21 @@ class Kind:
     environment: Mapping[str, str]
 
 
-def compiled(packages: dict[str, str], module: str, version: str) -> Path:
-    """The folder of a Go module's programs.
-
-    Args:
-        packages: of each program, by its name; the first names the folder.
-        module: that they are in.
-        version: of the module.
-
-    Raises:
-        Closed: this machine cannot have them.
-    """
-    first = next(iter(packages))
+def compiled(package: str, module: str, version: str) -> Path:
+    """A program of a Go module; raises `Closed` if this machine cannot have it."""
+    name = package.rpartition("/")[2]
 
     def make(into: Path, environment: engine.Environment) -> None:
         # With what the engine is made of in its versions, which Go's cache has compiled already: that halves the longest build.
-        requires = f"require {module} v{version}\n{engine.MODULES}"
-        work = engine.module(into / "work" / first, requires, engine.needing(packages[first]))
+        work = engine.module(
+            into / "work" / name, f"require {module} v{version}\n{engine.MODULES}", engine.needing(package)
+        )
         go = engine.new_enough(work, environment)
-        say(f"building {first} {version}: up to two minutes, once")
-        for name, package in packages.items():
-            engine.build(go, work, package, into / name, version, environment)
+        say(f"building {name} {version}: up to two minutes, once")
+        engine.build(go, work, package, into / name, version, environment)
         engine.remove(into / "work")
 
-    return engine.kept(os.environ, f"{first}-{version}", make)
+    return engine.kept(os.environ, f"{name}-{version}", make) / name
 
 
 def say(text: str) -> None:
@@ -178,17 +157,14 @@ def say(text: str) -> None:
 
 def _versity(port: int, folder: Path) -> list[str | Path]:
     module = "github.com/versity/versitygw"
-    program = compiled({"versitygw": f"{module}/cmd/versitygw"}, module, VERSITY) / "versitygw"
+    program = compiled(f"{module}/cmd/versitygw", module, VERSITY)
     (folder / "data").mkdir(exist_ok=True)
     keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
     return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
 
 
-def _fake_gcs(port: int, _folder: Path) -> list[str | Path]:
-    module = "github.com/fsouza/fake-gcs-server"
-    program = compiled({"fake-gcs-server": module}, module, FAKE_GCS) / "fake-gcs-server"
-    here = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", f"http://127.0.0.1:{port}")
-    return [program, *here, "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"]
+def _moto(port: int, _folder: Path) -> list[str | Path]:
+    return [sys.executable, "-c", MOTO, str(port)]
 
 
 def _azurite(port: int, room: Path) -> list[str | Path]:
@@ -219,92 +195,34 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
     return [node, home / script, "--blobPort", str(port), *quiet, "--location", room]
 
 
-class _GoogleUploads(Forwarder):
-    """Writing in Google's XML way for fake-gcs-server, which can only read in it: a proxy before it, in this process.
+class _Generations(Forwarder):
+    """Google's way to write under a condition, before a server of S3's protocol, which Google's storage speaks beside it."""
 
-    It keeps the parts of an upload, lists unfinished ones, and writes the whole object at once when one is completed, as Google
-    documents it, and honours `x-goog-if-generation-match`.
-    """
-
-    uploads: dict[str, dict[int, bytes]]
-    keys: dict[str, str]
     numbers: itertools.count[int]
+    generations: dict[str, int]
+    turn: threading.Lock
 
     def handle_any(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        body = self.rfile.read(length) if length else b""
-        path, query = self.path.partition("?")[::2]
-        given = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
-        upload = given.get("uploadId", "")
-        if self.command == "GET" and "uploads" in given:
-            self._list(unquote(path).strip("/"), given.get("prefix", ""))
-        elif upload and upload not in self.uploads:
-            self.answer(404, {}, b"<Error><Code>NoSuchUpload</Code></Error>")
-        elif self.command == "POST" and "uploads" in given:
-            if self.forwarded("GET", path.rpartition("/")[0])[0] != 200:
-                self.answer(404, {}, b"<Error><Code>NoSuchBucket</Code><Message>It does not exist</Message></Error>")
+        length = self.headers.get("content-length")
+        body = self.rfile.read(int(length)) if length else None
+        path, mark, query = self.path.partition("?")
+        key = unquote(path)
+        writes = (self.command, query[:8]) in {("PUT", ""), ("POST", "uploadId"), ("DELETE", "")}
+        with self.turn if writes else nullcontext():
+            wanted = self.headers.get("x-goog-if-generation-match")
+            if writes and wanted is not None and int(wanted) != self.generations.get(key, 0):
+                self.answer(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
                 return
-            upload = f"upload-{next(self.numbers)}"
-            self.uploads[upload], self.keys[upload] = {}, unquote(path).lstrip("/")
-            text = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
-            self.answer(200, {}, text.encode())
-        elif self.command == "PUT" and upload:
-            self.uploads[upload][int(given["partNumber"])] = body
-            self.answer(200, {"ETag": f'"{given["partNumber"]}"'}, b"")
-        elif self.command == "DELETE" and upload:
-            del self.uploads[upload]
-            self.answer(204, {}, b"")
-        elif self.command == "POST" and upload:
-            parts = self.uploads.pop(upload)
-            whole = b"".join(parts[number] for number in sorted(parts))
-            text = "<CompleteMultipartUploadResult><ETag>&quot;whole&quot;</ETag></CompleteMultipartUploadResult>"
-            self._write(path, whole, text.encode())
-        elif self.command == "PUT":
-            self._write(path, body)
-        else:
-            self.answer(*self.forwarded(self.command, self.path, body))
-
-    def _write(self, path: str, content: bytes, body: bytes = b"") -> None:
-        """Write an object, if the condition of the request is true, and answer with this body."""
-        bucket, _, key = path.lstrip("/").partition("/")
-        condition = self.headers.get("x-goog-if-generation-match")
-        wanted = f"&ifGenerationMatch={condition}" if condition else ""
-        address = f"http://{self.host}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={key}{wanted}"
-        sent = urllib.request.Request(address, content, {"Content-Type": "application/zip"})
-        try:
-            with urllib.request.urlopen(sent, timeout=30) as response:  # noqa: S310
-                made = json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            self.answer(error.code, {}, error.read())
-            return
-        self.answer(200, {"ETag": f'"{made["etag"]}"', "x-goog-generation": str(made["generation"])}, body)
-
-    def _list(self, bucket: str, prefix: str) -> None:
-        """Answer with the unfinished uploads of a bucket."""
-        found = [(upload, key) for upload, key in self.keys.items() if key.startswith(f"{bucket}/{prefix}")]
-        each = "<Upload><Key>{}</Key><UploadId>{}</UploadId><Initiated>{:%Y-%m-%dT%H:%M:%SZ}</Initiated></Upload>"
-        now = datetime.now(UTC)
-        text = "".join(
-            each.format(escape(key.removeprefix(f"{bucket}/")), upload, now)
-            for upload, key in found
-            if upload in self.uploads
-        )
-        name = "ListMultipartUploadsResult"
-        self.answer(200, {}, f'<{name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{text}</{name}>'.encode())
-
-
-@contextmanager
-def _with_uploads(target: str) -> Iterator[str]:
-    """The address of a proxy before the server at this address."""
-    facts = {"host": urlsplit(target).netloc, "uploads": {}, "keys": {}, "numbers": itertools.count()}
-    with served(_GoogleUploads, **facts) as address:
-        yield address
+            status, headers, content = self.forwarded(self.command, f"{quote(key)}{mark}{query}", body)
+            if writes and status < 300:
+                self.generations[key] = 0 if self.command == "DELETE" else next(self.numbers)
+        self.answer(status, headers | {"x-goog-generation": str(self.generations.get(key, 0))}, content)
 
 
 STORES = {
-    "moto": Kind("s3", lambda port, _: [sys.executable, "-c", MOTO, str(port)], {}),
+    "moto": Kind("s3", _moto, {}),
     "s3": Kind("s3", _versity, {}),
-    "gs": Kind("gs", _fake_gcs, {}),
+    "gs": Kind("gs", _moto, {}),
     "az": Kind("az", _azurite, {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}),
 }
 """By name. `moto` is made in Python and at hand wherever the tests run; `s3` is another S3 server, which checks signatures."""
@@ -312,11 +230,7 @@ STORES = {
 
 @contextmanager
 def serving(name: str) -> Iterator[ObjectStore]:
-    """Start a server with nothing in it; it is gone at the end, with all that it kept.
-
-    Raises:
-        Closed: this machine cannot have it.
-    """
+    """Start a server with nothing in it; it is gone at the end, with all that it kept."""
     kind = STORES[name]
     ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
@@ -327,7 +241,9 @@ def serving(name: str) -> Iterator[ObjectStore]:
 
         with started(command, place, {**os.environ, **kind.environment}) as port:
             address = f"http://127.0.0.1:{port}"
-            with _with_uploads(address) if kind.scheme == "gs" else nullcontext(address) as url:
+            facts = {"host": address.removeprefix("http://"), "numbers": itertools.count(1), "generations": {}}
+            before = served(_Generations, turn=threading.Lock(), **facts) if name == "gs" else nullcontext(address)
+            with before as url:
                 yield ObjectStore(name, url)
 
 

@@ -17,13 +17,11 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.plugin.protocol.engine import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire
-from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process, run_inside
-from tests.support.world import START
+from tests.support.inside import Computer, MachineClock, Native, _AsyncContext, _InsideEngine, _process, run_inside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -42,15 +40,10 @@ def values(struct: Any) -> dict[str, Any]:
 
 @dataclass
 class Plugged:
-    """A plugin's process, and the service.
+    """A plugin's process, and the service."""
 
-    Attributes:
-        emulator: the service.
-        process: what it has told the engine, as `warnings` and `progress`.
-    """
-
-    emulator: Emulator
-    process: Native
+    emulator: Emulator  # the service
+    process: Native  # what it has told the engine, as `warnings` and `progress`
     plugin: Plugin
 
     async def call(self, method: str, request: Any) -> Any:
@@ -88,14 +81,8 @@ def _started(emulator: Emulator, computer: Computer) -> Plugged:
 async def plugged(
     config: Mapping[str, Any] | None = None, *, provider: str = OF_STACK, **service: Any
 ) -> AsyncIterator[Plugged]:
-    """A plugin that has a key of the emulated service.
-
-    Args:
-        config: more settings of the provider.
-        provider: its URN.
-        service: the service's behaviour.
-    """
-    emulator = Emulator(EmulatorSettings(**service), clock=Clock(START), base_url="http://127.0.0.1:1")
+    """A plugin that has a key of the emulated service."""
+    emulator = Emulator(EmulatorSettings(**service), clock=MachineClock(0.0), base_url="http://127.0.0.1:1")
     here = _started(emulator, Computer("laptop", emulator))
     await here.ready(config, provider)
     yield here

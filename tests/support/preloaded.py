@@ -108,11 +108,7 @@ os._exit(ended)
 
 @contextmanager
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
-    """Serve until the end; what engines whose Python processes are to be forked have in their environment.
-
-    Args:
-        folder: an empty one, for the socket and the commands; its path must be short.
-    """
+    """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
     listed = subprocess.run([sys.executable, *LISTING], capture_output=True, text=True, check=True).stdout  # noqa: S603
     (folder / "listed.json").write_text(listed)
     address = str(folder / "socket")

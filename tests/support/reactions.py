@@ -15,19 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reaction:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        event: what happens.
-        posts: the number of POSTs that the service receives.
-        state: what the state holds afterwards.
-        reads: texts that the user reads.
-    """
-
-    event: str
-    posts: int
-    state: str
-    reads: tuple[str, ...]
+    event: str  # what happens
+    posts: int  # the number of POSTs that the service receives
+    state: str  # what the state holds afterwards
+    reads: tuple[str, ...]  # texts that the user reads
 
 
 def reactions_in(page: Path) -> list[Reaction]:

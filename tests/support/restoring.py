@@ -31,18 +31,11 @@ RestoreEnding = EndingOf[RestoreRecord]
 
 @dataclass
 class Scene:
-    """Databases whose rows say `now`, and a snapshot of the first one from when its rows said `then`.
+    """Databases whose rows say `now`, and a snapshot of the first one from when its rows said `then`."""
 
-    Attributes:
-        here: the service, and a session.
-        stored: the snapshot.
-        place: what the runs of this machine share.
-        row: the resource's row on the terminal.
-    """
-
-    here: World
-    stored: StoredSnapshot
-    place: Memory
+    here: World  # the service, and a session
+    stored: StoredSnapshot  # the snapshot
+    place: Memory  # what the runs of this machine share
     row: Row = field(default_factory=lambda: Row(wording=PYTHON.about(resource=RESTORER)))
 
     def inputs(self, **changes: Any) -> RestoreInputs:
@@ -81,11 +74,7 @@ class Scene:
         return await self.here.meanwhile(after, session.stop, self.restore(session, **inputs))
 
     async def killed(self, after: float, **inputs: Any) -> RestoreEnding | None:
-        """Run a restore, with kill -9 after some seconds, so that it leaves only the files that it has written.
-
-        Returns:
-            Its ending, if it ended before the kill.
-        """
+        """Run a restore, with kill -9 after some seconds, so that it leaves only the files that it has written."""
         endings: list[RestoreEnding] = []
 
         async def run(session: Session) -> None:

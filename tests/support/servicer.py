@@ -10,6 +10,7 @@ with Servicer(SnapshotProvider(), config={"squarecloud:apiKey": "k"}) as service
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import subprocess
 import threading
@@ -137,19 +138,13 @@ class Kept:
 
 
 class CallFailedError(Exception):
-    """A call ended with an error.
-
-    Attributes:
-        code: gRPC's code, by name.
-        message: What the engine takes for the error's text, the details' own where there are details.
-        kept: The partial state, if one came with it.
-    """
+    """A call ended with an error."""
 
     def __init__(self, code: str, message: str, kept: Kept | None) -> None:
         super().__init__(f"{code}: {message}" + (f" (kept {kept.id}: {kept.reasons})" if kept else ""))
-        self.code = code
-        self.message = message
-        self.kept = kept
+        self.code = code  # gRPC's code, by name
+        self.message = message  # What the engine takes for the error's text, the details' own where there are details
+        self.kept = kept  # The partial state, if one came with it
 
 
 @dataclass(frozen=True)
@@ -274,22 +269,14 @@ class Servicer:
     """One provider process, from its start to its end; a context manager.
 
     Every call raises `CallFailedError` where the provider answers with an error, and may be made from any thread.
-
-    Args:
-        provider: What is pickled into the state; its class must be importable by name.
-        config: The stack's configuration, keys with their namespace; a value may be a `secret`.
-        env: Environment variables on top of this process's; None removes one.
-        forks: Where a Python is that has loaded its libraries, as the fixture of this name knows; a real start without it.
-        cwd: Where the process runs, the project's directory in real life.
-        deadline: Seconds after which a call fails with DEADLINE_EXCEEDED.
     """
 
-    provider: ResourceProvider
+    provider: ResourceProvider  # What is pickled into the state; its class must be importable by name
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
     forks: Mapping[str, str] = field(default_factory=dict)
-    cwd: Path = ROOT
-    deadline: float = 60.0
+    cwd: Path = ROOT  # Where the process runs, the project's directory in real life
+    deadline: float = 60.0  # Seconds after which a call fails with DEADLINE_EXCEEDED
 
     def __enter__(self) -> Self:
         self.serialized_provider: str = serialize_provider(self.provider)
@@ -472,6 +459,12 @@ class Servicer:
     def cancel(self) -> None:
         """What the engine sends at ^C, and twice at a normal end."""
         self._call("Cancel", empty_pb2.Empty())
+
+    def of(self, provider: ResourceProvider) -> Self:
+        """The same process, asked for resources of another provider."""
+        other = copy.copy(self)
+        other.provider, other.serialized_provider = provider, serialize_provider(provider)
+        return other
 
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
         return _struct({**values, _PROVIDER_KEY: self.serialized_provider})

@@ -46,13 +46,7 @@ def certificates(folder: Path) -> Certificates:
 
 @contextlib.contextmanager
 def tls_front(made: Certificates, port: int, *, client: bool = False) -> Iterator[int]:
-    """A port that speaks TLS, for a server's port that does not.
-
-    Args:
-        made: the certificates.
-        port: the server's.
-        client: whether clients need a certificate.
-    """
+    """A port that speaks TLS, for a server's port that does not."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.server)
     if client:

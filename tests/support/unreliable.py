@@ -28,17 +28,11 @@ class Request:
 
 @dataclass
 class Unreliable:
-    """The proxy.
+    """The proxy."""
 
-    Attributes:
-        url: its address.
-        fails: decides what becomes of a request; nothing fails until a test gives another.
-        requests: those that came.
-    """
-
-    url: str = ""
+    url: str = ""  # its address
     fails: Callable[[Request], Failure] = lambda _: None
-    requests: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)  # those that came
     over: threading.Event = field(default_factory=threading.Event)
 
 

@@ -28,12 +28,6 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
     """Sends requests directly into an emulator's app, under the clock of the event loop.
 
     The app runs in its own task, so it still handles a request whose client has given up.
-
-    Args:
-        emulator: the emulator.
-
-    Attributes:
-        strayed: requests to other hosts, which fail to connect.
     """
 
     def __init__(self, emulator: Emulator) -> None:

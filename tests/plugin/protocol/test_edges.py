@@ -20,8 +20,6 @@ DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d18
 SNAPSHOT = "squarecloud:index:Snapshot"
 NAME = urn("x")
 OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
-# What the plugin does not have
-
 
 # A URN that names nothing
 
@@ -263,3 +261,35 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         told = await refused(here, "Delete", of_archive)
         assert "This Archive cannot be deleted without a stack. Nothing was deleted." in told
         assert here.process.computer.attempts() == []
+
+
+# Reads and resumes
+
+
+@pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
+@inside
+async def test_an_id_that_no_snapshot_has_is_not_asked_for(id_: str) -> None:
+    async with plugged() as here:
+        told = await refused(here, "Read", provider_pb2.ReadRequest(urn=NAME, id=id_))
+        assert told.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}.\n")
+        assert here.kinds == []
+
+
+@inside
+async def test_the_creates_own_timeout_is_kept_for_a_resume() -> None:
+    async with plugged(snapshot_seconds=6000) as here:
+        here.emulator.add_database(DATABASE)
+        inputs = bag({"databaseId": DATABASE, "timeout": "1h"})
+
+        async def waits(method: str, request: Any, minutes: int) -> dict[str, Any]:
+            with pytest.raises(CallFailedError, match=rf"The wait ended after {minutes} min\.") as caught:
+                await here.call(method, request)
+            assert caught.value.kept is not None
+            return caught.value.kept.outputs
+
+        outputs = await waits("Create", provider_pb2.CreateRequest(urn=NAME, properties=inputs, timeout=120), 2)
+        assert outputs["timeout"] == "2m", "a text, as its type is in every language"
+        update = provider_pb2.UpdateRequest(urn=NAME, id="x", olds=bag(outputs), old_inputs=inputs, news=inputs)
+        await waits("Update", update, 2)
+        update.timeout = 180
+        await waits("Update", update, 3)

@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.protobuf import empty_pb2
-from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.support.near_emulator import near_emulator
+from tests.support.plugin_inside import bag, values
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from tools.sandbox import Service
 
 NAME, OFFSITE, BACK, PROOF = (
     urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore", "Drill")
@@ -61,23 +59,6 @@ def idle() -> Iterator[PluginServicer]:
     nothing: dict[str, str | None] = dict.fromkeys(("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL"))
     with PluginServicer(SnapshotProvider(), env=nothing) as servicer:
         yield servicer
-
-
-def bag(values: dict[str, Any]) -> Struct:
-    made = Struct()
-    made.update(values)
-    return made
-
-
-def plain(struct: Struct) -> dict[str, Any]:
-    """As it is on the wire, marks included."""
-    return json.loads(_json(struct))  # type: ignore[no-any-return]
-
-
-def _json(struct: Struct) -> str:
-    from google.protobuf.json_format import MessageToJson  # noqa: PLC0415
-
-    return str(MessageToJson(struct))
 
 
 def call(servicer: PluginServicer, method: str, request: Any) -> Any:
@@ -152,10 +133,10 @@ def test_a_check_keeps_the_marks_of_unknowns_and_secrets(idle: PluginServicer) -
     inputs = {"databaseId": UNKNOWN, "triggers": triggers, "timeout": secret(UNKNOWN)}
     answer = check(idle, NAME, inputs)
     assert not answer.failures
-    assert plain(answer.inputs) == inputs
+    assert values(answer.inputs) == inputs
     # What opens the data is a secret also where a program forgot to say so.
     checked = check(idle, OFFSITE, {"destination": "/x/", "downloadUrl": URL})
-    assert plain(checked.inputs)["downloadUrl"] == secret(URL)
+    assert values(checked.inputs)["downloadUrl"] == secret(URL)
 
 
 def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) -> None:
@@ -164,7 +145,7 @@ def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) ->
         urn=NAME, properties=bag({"databaseId": DATABASE, "triggers": triggers}), preview=True
     )
     answer = call(idle, "Create", request)
-    outputs = plain(answer.properties)
+    outputs = values(answer.properties)
     assert answer.id == ""
     assert outputs["databaseId"] == DATABASE
     assert outputs["triggers"] == triggers
@@ -172,7 +153,7 @@ def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) ->
     assert outputs["versionId"] == outputs["available"] == UNKNOWN
     assert "rotateAfter" not in outputs
     inputs = bag({"downloadUrl": secret(URL), "destination": "/x/"})
-    archive = plain(
+    archive = values(
         call(idle, "Create", provider_pb2.CreateRequest(urn=OFFSITE, properties=inputs, preview=True)).properties
     )
     assert archive["versionId"] == archive["uri"] == UNKNOWN
@@ -180,7 +161,7 @@ def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) ->
     pending = provider_pb2.UpdateRequest(
         urn=NAME, id=f"{DATABASE}/pending:x", olds=bag(PENDING), news=bag({"databaseId": DATABASE}), preview=True
     )
-    assert plain(call(idle, "Update", pending).properties)["versionId"] == UNKNOWN
+    assert values(call(idle, "Update", pending).properties)["versionId"] == UNKNOWN
 
 
 def diff(servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], now: dict[str, Any]) -> Any:
@@ -246,7 +227,7 @@ def test_a_snapshot_can_be_passed_for_its_database_and_version(
     answer = check(idle, name, {**others, **given})
     assert not answer.failures
     # The state keeps what it stands for, so that a program may change from one to the other.
-    assert plain(answer.inputs) == {**others, "databaseId": named[0], "versionId": named[1]}
+    assert values(answer.inputs) == {**others, "databaseId": named[0], "versionId": named[1]}
 
 
 @pytest.mark.parametrize(
@@ -276,7 +257,7 @@ def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> N
     request = provider_pb2.CheckRequest(urn=OFFSITE, olds=bag(kept), news=bag({**kept, "snapshot": SNAPSHOT_ID}))
     answer = call(idle, "Check", request)
     assert not answer.failures
-    assert plain(answer.inputs) == kept
+    assert values(answer.inputs) == kept
 
 
 @pytest.mark.parametrize(("name", "others"), TAKERS, ids=["archive", "restore"])
@@ -299,9 +280,9 @@ def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(idle: P
     asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID}
     news = bag({"databaseId": DATABASE})
     call(idle, "Diff", provider_pb2.DiffRequest(olds=bag(PENDING), news=news, **asked))
-    assert plain(check(idle, OFFSITE, inputs).inputs)["versionId"] == UNKNOWN  # a preview
+    assert values(check(idle, OFFSITE, inputs).inputs)["versionId"] == UNKNOWN  # a preview
     call(idle, "Update", provider_pb2.UpdateRequest(olds=bag(STATE), news=news, **asked))
-    assert plain(check(idle, OFFSITE, inputs).inputs)["versionId"] == VERSION_ID
+    assert values(check(idle, OFFSITE, inputs).inputs)["versionId"] == VERSION_ID
 
 
 # The package
@@ -337,7 +318,7 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     assert "open" not in reason
     # Encrypted in the state, however it came.
     answer = call(idle, "CheckConfig", provider_pb2.CheckRequest(news=bag({"apiKey": "k" * 64})))
-    assert plain(answer.inputs) == {"apiKey": secret("k" * 64)}
+    assert values(answer.inputs) == {"apiKey": secret("k" * 64)}
     wrong = {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s", "sharedState": "s3:/x"}
     assert {name for name, _ in check_config(idle, wrong)} == set(wrong)
     ((name, reason),) = check_config(idle, {"requestsPerMinute": "3", "requestsForOthers": "3"})
@@ -391,38 +372,17 @@ def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
 
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
            "--memory", "65536", "--requests-per-minute", "10000")  # fmt: skip
-PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}
+PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "30s"}
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    with near_emulator(*SERVICE, "--database", DATABASE) as running:
-        yield running
-
-
-@pytest.fixture
-def waiting(service: Service, forks: dict[str, str]) -> Iterator[PluginServicer]:
-    """A plugin whose snapshots are accepted and not there yet."""
-    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}, forks=forks) as servicer:
+def alone() -> Iterator[PluginServicer]:
+    """A plugin whose snapshots are accepted and not there yet, really started, for signals; it polls as rarely as in real life."""
+    with (
+        near_emulator(*SERVICE, "--database", DATABASE) as service,
+        PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as servicer,
+    ):
         yield servicer
-
-
-@pytest.fixture
-def alone(service: Service) -> Iterator[PluginServicer]:
-    """The same, really started, for signals and measures; it polls as rarely as in real life."""
-    environment = {**service.environment, **PACE, "SQUARECLOUD_POLL_EVERY": "30s"}
-    with PluginServicer(SnapshotProvider(), env=environment) as servicer:
-        yield servicer
-
-
-@pytest.fixture(scope="module")
-def asking(tmp_path_factory: pytest.TempPathFactory, forks: dict[str, str]) -> Iterator[tuple[Service, PluginServicer]]:
-    """A service and a plugin of it, for tests that only look snapshots up."""
-    folder = tmp_path_factory.mktemp("asking")
-    with near_emulator(*SERVICE, "--database", DATABASE) as service:
-        environment = {**service.environment, **PACE, "XDG_STATE_HOME": str(folder / "state")}
-        with PluginServicer(SnapshotProvider(), env=environment, forks=forks) as plugin:
-            yield service, plugin
 
 
 def looks(servicer: PluginServicer) -> bool:
@@ -439,16 +399,6 @@ def test_sigterm_ends_waits_with_their_state(alone: PluginServicer) -> None:
     assert caught.value.kept.outputs["attempt"]["answered"] == "202"
     alone.wait_for(lambda: alone.process.poll() is not None, "the plugin's end")
     assert alone.process.returncode == 0
-
-
-@pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
-def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Service, PluginServicer], id_: str) -> None:
-    service, plugin = asking
-    service.control("journal", method="DELETE")
-    with pytest.raises(CallFailedError) as caught:
-        plugin.read(NAME, id_)
-    assert caught.value.message.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}.\n")
-    assert service.journal() == []
 
 
 def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginServicer, tmp_path: Path) -> None:
@@ -517,20 +467,3 @@ def test_a_guarded_database_is_overwritten_by_no_drill_whichever_comes_first(
         construct(guarded)
     (failure,) = check(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).failures
     assert "must be used for drills only, but Guard 'guard' uses it too" in failure.reason
-
-
-def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -> None:
-    inputs = bag({"databaseId": DATABASE, "timeout": "1h"})
-    request = provider_pb2.CreateRequest(urn=NAME, properties=inputs, timeout=1)
-    with pytest.raises(CallFailedError, match=r"The wait ended after 1 s\.") as caught:
-        call(waiting, "Create", request)
-    assert caught.value.kept is not None
-    assert caught.value.kept.outputs["timeout"] == "1s", "a text, as its type is in every language"
-    update = provider_pb2.UpdateRequest(
-        urn=NAME, id="x", olds=bag(caught.value.kept.outputs), old_inputs=inputs, news=inputs
-    )
-    with pytest.raises(CallFailedError, match=r"The wait ended after 1 s\."):
-        call(waiting, "Update", update)
-    update.timeout = 2
-    with pytest.raises(CallFailedError, match=r"The wait ended after 2 s\."):
-        call(waiting, "Update", update)
