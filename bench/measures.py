@@ -361,7 +361,7 @@ def buckets() -> Iterable[list[object]]:
     by_hand: dict[str, list[float]] = {"s3cmd": [], "aws": []}
     with (
         tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name,
-        serving("s3") as server,
+        serving("versity") as server,
         hosted(BUCKET_SIZE) as host,
     ):
         server.make_bucket("bench")
@@ -417,7 +417,7 @@ def listing() -> Iterable[list[object]]:
             for number in range(SHELVED):
                 group.start_soon(put, number)
 
-    with serving("s3") as server, unreliable(server.url) as proxy:
+    with serving("versity") as server, unreliable(server.url) as proxy:
         server.make_bucket("listed")
         with mock.patch.dict(os.environ, server.environment):
             asyncio.run(fill(Buckets().bucket("s3", "listed")[0]))

@@ -101,7 +101,7 @@ class Runner:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[ObjectStore]:
-    with serving("moto") as store:
+    with serving("s3") as store:
         store.make_bucket("my-bucket")
         yield store
 

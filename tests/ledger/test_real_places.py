@@ -59,7 +59,9 @@ def in_turn(target: str) -> AbstractContextManager[str]:
     return served(InTurn, host=urlsplit(target).netloc, turn=threading.Lock())
 
 
-@pytest.fixture(scope="module", params=["machine", "folder", "moto", "s3", "gs", "az"])
+@pytest.fixture(
+    scope="module", params=["machine", "folder", "s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)]
+)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     if request.param == "machine":
         yield Real("", "")
@@ -120,7 +122,7 @@ PREFIX = "of team/ä+%41='(&)"
 @pytest.fixture(scope="module")
 def store() -> Iterator[ObjectStore]:
     with ExitStack() as stack:
-        there = stack.enter_context(serving("moto"))
+        there = stack.enter_context(serving("s3"))
         stack.enter_context(patch.dict(os.environ, there.environment))
         there.make_bucket("shared")
         yield there
