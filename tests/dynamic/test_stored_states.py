@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
@@ -14,7 +15,7 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from tests.support.earlier import VERSIONS, read
 from tests.support.plugin_servicer import ADAPTERS
-from tests.support.servicer import NO_KEY, CallFailedError, Servicer
+from tests.support.servicer import NO_KEY, Servicer, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,9 +102,11 @@ def test_a_stored_pending_resource_is_kept_as_it_is(
     idle: dict[str, Servicer], way: str, stored: dict[str, Any]
 ) -> None:
     """Without a key nothing can be resumed, and the state keeps what it has; of a request, when it was sent by the service."""
-    with pytest.raises(CallFailedError, match="o API key is set") as caught:
-        Servicer._call(idle[way], "Update", update_of(way, stored))  # the plugin's own names
-    assert caught.value.kept is not None
-    assert caught.value.kept.id == stored["id"]
-    kept = {"__provider": caught.value.kept.provider, **caught.value.kept.outputs}
+    with pytest.raises(grpc.RpcError) as caught:
+        idle[way]._stub.Update(update_of(way, stored))
+    failed = failure_of(caught.value)
+    assert failed.kept is not None
+    assert "o API key is set" in failed.kept.reasons[0]
+    assert failed.kept.id == stored["id"]
+    kept = {"__provider": failed.kept.provider, **failed.kept.outputs}
     assert kept == {"__provider": "", **stored["outputs"], "attempt": by_the_service(stored["outputs"]["attempt"])}

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -22,12 +23,9 @@ from tests.support.preloaded import commands_of, real, unforked
 from tests.support.secret_keys import PROVIDER
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tools.sandbox import Service, Stack
-
-__all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "joined", "wait_for"]
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
@@ -114,50 +112,18 @@ class Command:
         """What a terminal does at ^C: the provider is in a process group of its own, so it is not told."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def terminate(self) -> None:
-        """What a CI system does to a job that it cancels."""
-        self.process.terminate()
-
-    def kill(self) -> None:
-        """The machine is gone, as far as the engine is concerned."""
-        self.process.kill()
-
-    def ends(self, *, seconds: float = PATIENCE) -> str:
-        """Wait for its end; everything that it has printed."""
-        wait_for(lambda: self.process.poll() is not None, f"the command's end; it has printed:\n{self.text}", seconds)
-        return self.text
-
-    def providers(self) -> list[int]:
-        """The dynamic providers that still run in its session."""
-        return self.processes("pulumi.dynamic")
-
-    def processes(self, called: str) -> list[int]:
+    def processes(self, called: str = "") -> list[int]:
         """What still runs in its session with this in its command line."""
-        return [process for process in _session(self.process.pid) if called in _command_line(process)]
+        asked = ["ps", "-ww", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)]
+        lines = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()  # noqa: S603
+        found = [line.split(maxsplit=2) for line in lines]
+        return [int(pid) for pid, state, *words in found if state[0] != "Z" and called in " ".join(words)]
 
     def end_family(self) -> None:
         """End whatever a killed engine has left behind: providers, the language host, the program."""
-        for process in _session(self.process.pid):
+        for process in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-
-
-def _command_line(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_text()
-    except OSError:
-        return ""
-
-
-def _session(session: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == session and fields[0] != "Z":
-                yield int(entry.name)
 
 
 class App:
@@ -249,7 +215,8 @@ class App:
 
     def ends(self, command: Command, *, fails: bool = False) -> str:
         """Wait for a started command's end; everything that it has printed."""
-        printed = command.ends()
+        wait_for(lambda: command.process.poll() is not None, f"the command's end; it has printed:\n{command.text}")
+        printed = command.text
         sys.stdout.write(f"$ {' '.join(map(str, command.process.args))}\n{printed}\n")  # type: ignore[arg-type]
         self._is_decent(printed)
         assert (command.process.returncode != 0) is fails, printed

@@ -88,18 +88,6 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
     assert app.resources() == []
 
 
-WRONG_INPUTS = {
-    f'"{DATABASE}", timeout="soon", rotate_after="31d", triggers="release"': [
-        "property timeout value {soon} has a problem: must be a duration such as 90s, 45m, 1h30m or 7d",
-        "property rotate_after value {31d} has a problem: must be at most 30d",
-        "property triggers value {release} has a problem: must be a list, not str",
-    ],
-    f'"{DATABASE}", opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="never"))': [
-        "property timeout value {never} has a problem: must be a duration",
-    ],
-}
-
-
 def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: App) -> None:
     app.emulator.control("databases", {"id": "My-Database"})
     key = app.environment.pop("SQUARECLOUD_API_KEY")
@@ -109,11 +97,11 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: Ap
     told = diagnostics(app.preview())
     assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
     assert told.count("the API key is configured in plain text") == 1
-    for arguments, problems in WRONG_INPUTS.items():
-        app.program(f'Snapshot("before-release", {arguments})')
-        printed = app.preview(fails=True)
-        for problem in problems:
-            assert problem in diagnostics(printed)
+    never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
+    app.program(f'Snapshot("before-release", "{DATABASE}", rotate_after="31d", {never})')
+    told = diagnostics(app.preview(fails=True))
+    assert "property timeout value {never} has a problem: must be a duration" in told
+    assert "property rotate_after value {31d} has a problem: must be at most 30d" in told
     app.program(f'Snapshot("before-release", "{DATABASE}")')
     app.environment["SQUARECLOUD_POLL_EVERY"] = "often"
     assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(app.preview(fails=True))
@@ -220,7 +208,7 @@ def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None
     app.pass_time(200)
 
     up = waiting(app, "-c", "release=2", real=True)
-    up.terminate()  # as a CI system ends a job
+    up.process.terminate()  # as a CI system ends a job
     printed = app.ends(up, fails=True)
     assert "The wait was interrupted." in joined(printed)
     assert "forgotten" not in printed
@@ -244,9 +232,9 @@ def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None
 def test_a_killed_run_is_not_paid_for_twice(app: App) -> None:
     app.program(WITH_TIMEOUT)
     up = waiting(app, real=True)
-    up.kill()
+    up.process.kill()
     up.process.wait()
-    wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
+    wait_for(lambda: not up.processes("pulumi.dynamic"), "the end of the provider that nobody listens to any more")
     app.pass_time(600)
     app.stack.run("cancel", "--yes")
     printed = app.up()

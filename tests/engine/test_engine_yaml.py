@@ -130,49 +130,6 @@ def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
     assert "Property trigger does not exist on" in printed
 
 
-LOOKUPS = f"""name: app
-runtime: yaml
-variables:
-  latest:
-    fn::invoke: {{function: squarecloud:getLatestSnapshot, arguments: {{databaseId: {DATABASE}}}}}
-  withUrl:
-    fn::invoke: {{function: squarecloud:getLatestSnapshot, arguments: {{databaseId: {DATABASE}, withUrl: true}}}}
-  alone:
-    fn::invoke:
-      function: squarecloud:getDownloadUrl
-      arguments: {{databaseId: {DATABASE}, versionId: "${{latest.snapshot.versionId}}"}}
-resources:
-  taken:
-    type: squarecloud:Snapshot
-    get: {{id: {DATABASE}/latest}}
-outputs:
-  found: ${{latest.snapshot}}
-  url: ${{withUrl.snapshot.downloadUrl}}
-  urlAlone: ${{alone.downloadUrl}}
-  withUrl: ${{withUrl.snapshot.versionId}}
-  read: ${{taken.versionId}}
-  readUrl: ${{taken.downloadUrl}}
-"""
-
-
-def test_only_what_has_the_url_is_a_secret_in_yaml(app: App) -> None:
-    version = app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})["version_id"]
-    speak_yaml(app, LOOKUPS)
-    app.up()
-    outputs = app.stack.outputs()
-    assert outputs["found"]["versionId"] == outputs["read"] == version
-    assert "downloadUrl" not in outputs["found"]
-    # Pulumi's SDKs make one secret of a lookup's whole result, so the schema names the function for the URL alone.
-    arguments = schema()["functions"]["squarecloud:index:getLatestSnapshot"]["inputs"]["properties"]
-    assert "`getDownloadUrl` brings the URL alone" in arguments["withUrl"]["deprecationMessage"]
-    assert {outputs[name] for name in ("url", "urlAlone", "readUrl", "withUrl")} == {"[secret]"}
-    shown = app.stack.outputs(show_secrets=True)
-    assert shown["url"] == shown["urlAlone"]
-    assert f"versionId={version}" in shown["url"]
-    assert shown["withUrl"] == version
-    assert "Signature=" not in app.state_file.read_text()
-
-
 KEEPS = """name: app
 runtime: yaml
 config: {{release: {{type: string, default: a}}}}

@@ -52,7 +52,7 @@ class Plugged:
             answering = getattr(self.plugin, method)(request, _AsyncContext())
             return [each async for each in answering] if method == "List" else await answering
         except grpc.RpcError as error:
-            raise wire._failure(error) from None
+            raise wire.failure_of(error) from None
 
     async def ready(self, config: Mapping[str, Any] | None = None, provider: str = OF_STACK) -> None:
         """What an engine says first."""

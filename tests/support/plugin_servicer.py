@@ -5,7 +5,6 @@ What a test says of the one must hold for the other, up to the names of properti
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2
 from pulumi_snapshots.plugin.description.package import KINDS
 from pulumi_snapshots.properties.catalogue import record_in
 from tests.support import servicer as wire
-from tests.support.servicer import Answer, CallFailedError, CheckAnswer, Kept, Message, Servicer
+from tests.support.servicer import Servicer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,60 +68,15 @@ class PluginServicer(Servicer):
         settings = {name.partition(":")[2]: value for name, value in config.items()}
         self._call("Configure", provider_pb2.ConfigureRequest(args=wire._struct(settings), acceptSecrets=True))
 
-    def check(self, urn: str, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None) -> CheckAnswer:
-        answer = super().check(urn, news, olds)
-        failures = [(NAMES.get(name, name), in_python(reason)) for name, reason in answer.failures]
-        return CheckAnswer(renamed(answer.inputs, NAMES), _of(answer.secrets), failures)
-
-    def diff(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any], *args: Any) -> Any:
-        answer = super().diff(urn, id_, olds, news, *args)
-        return dataclasses.replace(answer, replaces=[NAMES.get(name, name) for name in answer.replaces])
-
-    def create(self, urn: str, inputs: Mapping[str, Any]) -> Answer:
-        answer: Answer = _answer(super().create(urn, inputs))
-        return answer
-
-    def update(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Answer:
-        answer: Answer = _answer(super().update(urn, id_, olds, news))
-        return answer
-
-    def read(self, *args: Any, **kwargs: Any) -> Any:
-        answer = super().read(*args, **kwargs)
-        inputs = None if answer.inputs is None else renamed(answer.inputs, NAMES)
-        return dataclasses.replace(_answer(answer), inputs=inputs)
-
-    @property
-    def messages(self) -> list[Message]:
-        return [dataclasses.replace(message, text=in_python(message.text)) for message in super().messages]
-
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
         return wire._struct(renamed(values, CAMEL))
 
-    def _call(self, method: str, request: Any) -> Any:
-        try:
-            return super()._call(method, request)
-        except CallFailedError as error:
-            raise CallFailedError(error.code, in_python(error.message), _kept(error.kept)) from None
+    def _values(self, struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
+        values, secrets = super()._values(struct)
+        return renamed(values, NAMES), frozenset(NAMES.get(path, path) for path in secrets)
 
-
-def _answer(answer: Any) -> Any:
-    return dataclasses.replace(answer, outputs=renamed(answer.outputs, NAMES), secrets=_of(answer.secrets))
-
-
-def _of(secrets: frozenset[str]) -> frozenset[str]:
-    return frozenset(NAMES.get(path, path) for path in secrets)
-
-
-def _kept(kept: Kept | None) -> Kept | None:
-    if kept is None:
-        return None
-    return dataclasses.replace(
-        kept,
-        outputs=renamed(kept.outputs, NAMES),
-        inputs=renamed(kept.inputs, NAMES),
-        secrets=_of(kept.secrets),
-        reasons=[in_python(reason) for reason in kept.reasons],
-    )
+    def _text(self, text: str) -> str:
+        return in_python(text)
 
 
 ADAPTERS = {"dynamic": Servicer, "plugin": PluginServicer}

@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
@@ -215,12 +215,14 @@ def _status_class() -> Any:
 _Status = _status_class()
 
 
-def _failure(error: grpc.RpcError) -> CallFailedError:
+def failure_of(
+    error: grpc.RpcError, values: Callable[[Any], Any] = _values, text: Callable[[str], str] = str
+) -> CallFailedError:
     """The error as Go's gRPC and the engine read it: the details win if they carry the call's own code."""
     code = error.code()
     headers = [value for key, value in error.trailing_metadata() or () if key == _HEADER]
     if len(headers) != 1:
-        return CallFailedError(code.name, error.details() or "", None)
+        return CallFailedError(code.name, text(error.details() or ""), None)
     status = _Status.FromString(headers[0])
     if status.code != code.value[0]:
         return CallFailedError("INTERNAL", f"details carry code {status.code}, the call {code.value[0]}", None)
@@ -228,17 +230,11 @@ def _failure(error: grpc.RpcError) -> CallFailedError:
     for detail in status.details:
         if detail.type_url.rpartition("/")[2] == provider_pb2.ErrorResourceInitFailed.DESCRIPTOR.full_name:
             failed = provider_pb2.ErrorResourceInitFailed.FromString(detail.value)
-            outputs, secrets = _values(failed.properties)
-            kept = Kept(
-                id=failed.id,
-                outputs=outputs,
-                secrets=secrets,
-                inputs=_values(failed.inputs)[0],
-                reasons=list(failed.reasons),
-                refresh_before_update=failed.refresh_before_update,
-                provider=failed.properties.fields[_PROVIDER_KEY].string_value,
-            )
-    return CallFailedError(code.name, status.message, kept)
+            (outputs, secrets), (inputs, _) = values(failed.properties), values(failed.inputs)
+            reasons = [text(reason) for reason in failed.reasons]
+            provider = failed.properties.fields[_PROVIDER_KEY].string_value
+            kept = Kept(failed.id, outputs, secrets, inputs, reasons, failed.refresh_before_update, provider)
+    return CallFailedError(code.name, text(status.message), kept)
 
 
 # --- The engine's side -----------------------------------------------------------------------------------------------
@@ -356,7 +352,7 @@ class Servicer:
     @property
     def messages(self) -> list[Message]:
         """Everything sent to the engine so far, in the order of arrival."""
-        return list(self._engine.messages)
+        return [replace(message, text=self._text(message.text)) for message in self._engine.messages]
 
     def progress(self, urn: str = "") -> list[str]:
         """What the resource's row has shown so far, one text after the other (no URN: the stack's row)."""
@@ -401,10 +397,10 @@ class Servicer:
             urn=urn, news=self._bag(news), olds=None if olds is None else self._bag(olds)
         )
         answer = self._call("Check", request)
-        inputs, secrets = _values(answer.inputs)
+        inputs, secrets = self._values(answer.inputs)
         # One that names no property (the engine would print its value) begins with the name.
         named = [tuple(f"{each.property} {each.reason}".lstrip().split(" ", 1)) for each in answer.failures]
-        return CheckAnswer(inputs, secrets, [(name, reason) for name, reason in named])
+        return CheckAnswer(inputs, secrets, [(self._text(name), self._text(reason)) for name, reason in named])
 
     def diff(
         self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any], ignore_changes: Sequence[str] = ()
@@ -420,19 +416,20 @@ class Servicer:
         )
         answer = self._call("Diff", request)
         changes = {provider_pb2.DiffResponse.DIFF_SOME: True, provider_pb2.DiffResponse.DIFF_NONE: False}
-        return DiffAnswer(changes.get(answer.changes), list(answer.replaces), answer.deleteBeforeReplace)
+        replaces = [self._text(name) for name in answer.replaces]
+        return DiffAnswer(changes.get(answer.changes), replaces, answer.deleteBeforeReplace)
 
     def create(self, urn: str, inputs: Mapping[str, Any]) -> Answer:
         """Create the resource."""
         answer = self._call("Create", provider_pb2.CreateRequest(urn=urn, properties=self._bag(inputs)))
-        return Answer(answer.id, *_values(answer.properties))
+        return Answer(answer.id, *self._values(answer.properties))
 
     def update(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Answer:
         """Update the resource whose outputs are `olds` to the inputs `news`; its id cannot change."""
         request = provider_pb2.UpdateRequest(
             urn=urn, id=id_, olds=self._bag(olds), news=self._bag(news), old_inputs=self._bag(olds)
         )
-        return Answer(id_, *_values(self._call("Update", request).properties))
+        return Answer(id_, *self._values(self._call("Update", request).properties))
 
     def read(
         self,
@@ -449,8 +446,8 @@ class Servicer:
             inputs=self._bag(inputs or {}),
         )
         answer = self._call("Read", request)
-        given = _values(answer.inputs)[0] if answer.HasField("inputs") else None
-        return ReadAnswer(answer.id, *_values(answer.properties), given)
+        given = self._values(answer.inputs)[0] if answer.HasField("inputs") else None
+        return ReadAnswer(answer.id, *self._values(answer.properties), given)
 
     def delete(self, urn: str, id_: str, outputs: Mapping[str, Any]) -> None:
         """Delete the resource whose outputs are given."""
@@ -469,11 +466,17 @@ class Servicer:
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
         return _struct({**values, _PROVIDER_KEY: self.serialized_provider})
 
+    def _values(self, struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
+        return _values(struct)
+
+    def _text(self, text: str) -> str:
+        return text
+
     def _call(self, method: str, request: Any) -> Any:
         try:
             return getattr(self._stub, method)(request, timeout=self.deadline)
         except grpc.RpcError as error:
-            raise _failure(error) from None
+            raise failure_of(error, self._values, self._text) from None
 
 
 def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> CallFailedError:

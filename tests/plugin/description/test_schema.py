@@ -25,6 +25,12 @@ def test_what_is_secret_is_marked_as_such() -> None:
     }
 
 
+def test_who_asks_for_a_url_learns_what_brings_it_alone() -> None:
+    """Pulumi's SDKs make one secret of a lookup's whole result."""
+    arguments = schema()["functions"]["squarecloud:index:getLatestSnapshot"]["inputs"]["properties"]
+    assert "`getDownloadUrl` brings the URL alone" in arguments["withUrl"]["deprecationMessage"]
+
+
 def test_bytes_are_no_integers_which_end_at_2_gib_in_some_languages() -> None:
     made = schema()
     every = [
