@@ -26,7 +26,7 @@ from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import encrypt
 from pulumi_snapshots.storage.flow import Flow

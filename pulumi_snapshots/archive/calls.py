@@ -13,10 +13,10 @@ from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecor
 from pulumi_snapshots.archive.shelf import imported
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
-from pulumi_snapshots.run.calls import Call, Calls, Resource
+from pulumi_snapshots.run.calls import Call, Resource
 
 
-class ArchiveCalls(Calls):
+class ArchiveCalls:
     """Create, read, update and delete."""
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:

@@ -27,7 +27,7 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.run.calls import Call, Calls
+    from pulumi_snapshots.run.calls import Call
 
 
 WISHES = ("keep_last", "keep", "pin", "delete_object")
@@ -44,10 +44,9 @@ class ArchiveRules(Rules):
         return {"database_id": which_snapshot(values)[0]}
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> Any:
         """Create, read, update and delete."""
-        calls: Calls = late("archive.calls:ArchiveCalls")()
-        return calls
+        return late("archive.calls:ArchiveCalls")()
 
     def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, or with two resources that would archive to one place."""

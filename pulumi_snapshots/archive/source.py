@@ -17,7 +17,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.snapshot.describe import describe
+from pulumi_snapshots.snapshot.record import describe
 
 BLOCK = 1024 * 1024
 """Bytes that go to the writer at once: with fewer, handing over costs more than hashing."""

@@ -14,14 +14,14 @@ from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, Words
-from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, ending_unfinished
+from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished, ending_unfinished
 
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
 )
 
 
-class DrillCalls(Calls):
+class DrillCalls:
     """Create, read, update and delete; `compare` says what a change of inputs means."""
 
     def __init__(self, compare: Callable[[Call, DrillRecord, Mapping[str, Any], Mapping[str, Any]], Changes]) -> None:

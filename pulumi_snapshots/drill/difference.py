@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.run.calls import Call, Calls
+    from pulumi_snapshots.run.calls import Call
 
 
 MAY_RUN = timedelta(days=1)
@@ -66,10 +66,9 @@ class DrillRules(Rules):
         return Proof("restore", record.scratch_database_id, *known, purpose, record.snapshot, record)
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> Any:
         """Create, read, update and delete."""
-        calls: Calls = late("drill.calls:DrillCalls")(self.compare)
-        return calls
+        return late("drill.calls:DrillCalls")(self.compare)
 
     def others(self, record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same) -> list[str]:
         """As declared; an archive names its own snapshot, and two spellings of one archive are equal."""

@@ -16,7 +16,7 @@ from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit
-from pulumi_snapshots.restore.inputs import RestoreInputs, said, with_snapshot_missing
+from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_missing
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 from pulumi_snapshots.storage import encryption

@@ -15,7 +15,7 @@ from pulumi_snapshots.dynamic.engine_access import messages
 from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.process import run_in
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.run.calls import Shared
 
 T = TypeVar("T")
 

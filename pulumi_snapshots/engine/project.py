@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.run.backend import project_files
+from pulumi_snapshots.run.settings import project_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.errors import Explained, Text, Words
 from pulumi_snapshots.guard.inputs import ComponentInputs
-from pulumi_snapshots.ledger.attempt import Attempt, Status
+from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -38,6 +38,7 @@ NEW_ONE_FIRST = Text(
     "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
     'as a migration does, give the guard {before}=["create", "update", "delete"]'
 )
+NEW_ONE = ", which would be a new one"
 NEWER = (
     "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If it is from "
     "before a release on another machine, restore that one by its {version_id}."
@@ -185,13 +186,7 @@ class GuardBook:
     def last(self, guard: str, database_id: str, pin: str | None = None) -> SnapshotInfo | None:
         """The snapshot of this database that guarded last, as the service described it then; None if the book has none.
 
-        Args:
-            guard: its name.
-            database_id: the database that it must be of.
-            pin: a value of a roll-back, which gets the same answer every time once the book is written.
-
-        Raises:
-            Explained: a pin is given, and there is none.
+        A `pin`, a value of a roll-back, gets the same answer every time once the book is written; `Explained` without any.
         """
         mine = (each for each in self.history(guard) if each.database_id == database_id and each.version_id)
         found = next(mine, None)
@@ -243,16 +238,12 @@ def _read(entries: object, now: datetime) -> list[Guarded]:
     return read
 
 
-# What a preview says ---------------------------------------------------------------------------------------------------
-
-
 class Foresight:
     """The guarded changes of one preview, by the database, empty if it is not known yet, and by which changes wait."""
 
     def __init__(self, database: str, before: tuple[str, ...]) -> None:
-        self._reused: str | None = None
-        self._used_up: datetime | None = None
         self._of = f"a snapshot of database {database or 'that is not known yet'}"
+        self._which = NEW_ONE
         self._before = before
         self._waiting: set[str] = set()
         self._created: set[str] = set()
@@ -260,13 +251,14 @@ class Foresight:
     def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
         """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for."""
         young = book.now - timedelta(seconds=reuse_within)
-        oldest, self._used_up = max(young, book.spent(database_id) or young), book.used_up
-        for each in book.attempts:
-            at = each.request.posted_at
-            if each.database_id == database_id and each.kind == "restore":
-                oldest, self._reused = max(oldest, each.ended_at or at), None
-            elif each.database_id == database_id and each.status is Status.FOUND and at >= oldest:
-                self._reused = f"{database_id}/{each.result}, requested at {to_the_second(at)},"
+        here = [each for each in book.attempts if each.database_id == database_id]
+        restored = [each.ended_at or each.request.posted_at for each in here if each.kind == "restore"]
+        oldest = max([young, book.spent(database_id) or young, *restored])
+        if fitting := [each for each in here if each.has_snapshot and each.request.posted_at >= oldest]:
+            which = f"{database_id}/{fitting[-1].result}, requested at {to_the_second(fitting[-1].request.posted_at)}"
+            self._which = f": {which}, would be used again"
+        elif book.used_up:
+            self._which = f"{NEW_ONE}; the daily quota is used up until about {to_the_second(book.used_up)}"
 
     def show(self, change: str, urn: str, row: Listener) -> None:
         """Show at a resource what its change waits for."""
@@ -280,11 +272,5 @@ class Foresight:
 
     def summary(self) -> Words:
         """All of it in one line; empty if nothing waits."""
-        if not self._waiting:
-            return ""
         count = len(self._waiting)
-        told = f"{count} change{'s' * (count > 1)} will wait for {self._of}"
-        if self._reused:
-            return f"{told}: {self._reused} would be used again"
-        full = f"; the daily quota is used up until about {to_the_second(self._used_up)}" if self._used_up else ""
-        return f"{told}, which would be a new one{full}"
+        return f"{count} change{'s' * (count > 1)} will wait for {self._of}{self._which}" if count else ""

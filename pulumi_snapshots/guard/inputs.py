@@ -10,7 +10,7 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.inputs import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
+from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
 
 CHANGES = ("create", "update", "delete")
 """What can be guarded, as Pulumi calls it."""

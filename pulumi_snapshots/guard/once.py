@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 import anyio
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingSent, Step, Text, Unresolved, Words
+from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.ledger.attempt import GUARDS
@@ -30,30 +30,19 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     Unavailable,
 )
-from pulumi_snapshots.snapshot.create import Pending, Taking
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.create import Taking
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
 
 
-class _NotThere(Unresolved[SnapshotRecord]):
-    """The guard's snapshot was started, or may have been, and is not known yet."""
-
-    steps_if_pending = (Next(Step.GUARD_RESUMES),)
-    steps_if_undecided = (Next(Step.GUARD_TAKES_ANOTHER),)
-    step_if_remembered = Next(Step.GUARD_RESUMES)
-    step_if_forgotten = Next(Step.GUARD_TAKES_ANOTHER)
-
-
 class ChangeHeldBack(Explained):
     """A guarded change, such as `update of Server shop`, did not happen, since its guard has no snapshot, and why."""
 
-    def __init__(self, change: str, why: Words | Explained, then: Iterable[Next] = (Next(Step.RUN_AGAIN),)) -> None:
-        then = why.then if isinstance(why, Explained) else then
+    def __init__(self, change: str, why: Words | Explained) -> None:
         held = Text("the {change} was held back, since no snapshot guards it: {why}", change=change, why=why)
-        super().__init__(held, then=then)
+        super().__init__(held, then=why.then if isinstance(why, Explained) else [Next(Step.RUN_AGAIN)])
 
 
 class ChangeNotNoted(Explained):
@@ -65,26 +54,22 @@ class ChangeNotNoted(Explained):
 
 
 class _Guarded:
-    """The snapshot of one database in one run.
-
-    Attributes:
-        lock: held while it is taken. If that change is gone, as when its call is cancelled, the next one completes it.
-        record: the snapshot, once it is there.
-        failed: the change for which it could not be had; empty if that has not happened.
-        changes: by each guard that it is noted for, what has happened and is not noted yet.
-        noting: held while that is noted.
-        is_off: whether changes need no snapshot; each has a warning, so the ledger may be out of reach.
-    """
+    """The snapshot of one database in one run."""
 
     def __init__(self) -> None:
-        self.lock, self.noting = anyio.Lock(), anyio.Lock()
+        self.lock = anyio.Lock()
+        """Held while it is taken. If that change is gone, as when its call is cancelled, the next one completes it."""
         self.record: SnapshotRecord | None = None
         self.failed = ""
+        """The change for which it could not be had; empty if that has not happened."""
         self.changes: dict[str, list[str]] = {}
+        """By each guard that it is noted for, what has happened and is not noted yet."""
+        self.noting = anyio.Lock()
         self.is_off = False
+        """Whether changes need no snapshot; each has a warning, so the ledger may be out of reach."""
 
     async def note(self, session: Session, guard: str, record: SnapshotRecord, happened: Iterable[str] = ()) -> None:
-        with suppress(*([LedgerUnavailable] if self.is_off else [])):
+        with suppress(LedgerUnavailable) if self.is_off else nullcontext():
             await consult(session.ledger, lambda book: book.note(guard, record, [*happened]), writes=True)
 
 
@@ -130,7 +115,7 @@ class OncePerRun:
                 if record is None and of.is_off:
                     record = SnapshotRecord(inputs.database_id)
                 elif record is None:
-                    record = await take_or_fall_back(session(), inputs, fallback, listener)
+                    record = await take(session(), inputs, listener, fallback)
                 of.record = record
                 if guard not in of.changes:
                     await of.note(session(), guard, record)
@@ -168,13 +153,19 @@ class OncePerRun:
         return record
 
 
-async def take_or_fall_back(
-    session: Session, inputs: SnapshotInputs, fallback: float | None, listener: Listener
+async def take(
+    session: Session, inputs: SnapshotInputs, listener: Listener, fallback: float | None = None
 ) -> SnapshotRecord:
-    """Take a guard's snapshot; if none can be had now, return the newest one up to this age (seconds), with a warning."""
+    """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough.
+
+    Not one from before something guarded has happened, or the database was restored. If none can be had now, return the newest
+    one up to `fallback` seconds old, with a warning.
+    """
     database_id, times = inputs.database_id, dict[str, datetime]()
+    spent = partial(consult, session.ledger, lambda book: book.spent(database_id))
     try:
-        return await take(session, inputs, listener)
+        with session.fleet.joins(listener) as member:
+            return await Taking(session, inputs, member, f"{GUARDS}:{database_id}", spent=spent).carry_out()
     except NONE_NOW as error:
         if isinstance(error, QuotaUsedUp) and (until := error.frees):
             with suppress(LedgerUnavailable):
@@ -192,26 +183,11 @@ async def take_or_fall_back(
         # An interrupt while it was looked for, or before, is no reason to use it.
         if session.stopping or not newest or times[newest] < session.service_clock.now() - timedelta(seconds=fallback):
             raise
-        taken = times[newest].replace(microsecond=0)
-        record = SnapshotRecord(database_id, newest, available=True).created(taken)
+        record = SnapshotRecord(database_id, newest, available=True).created(times[newest].replace(microsecond=0))
         why = "no new snapshot of database {of} can be had ({error}), so the newest one guards, {id} of {taken}"
-        reason = str(error).rstrip(".")
-        listener.warn(Text(why, of=database_id, error=reason, id=record.id, taken=to_the_second(taken)))
+        told = {"of": database_id, "error": str(error).rstrip("."), "taken": to_the_second(times[newest])}
+        listener.warn(Text(why, id=record.id, **told))
         return record
-
-
-async def take(session: Session, inputs: SnapshotInputs, listener: Listener) -> SnapshotRecord:
-    """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough.
-
-    Not one from before something guarded has happened, or the database was restored.
-    """
-    with session.fleet.joins(listener) as member:
-        spent = partial(consult, session.ledger, lambda book: book.spent(inputs.database_id))
-        taking = Taking(session, inputs, member, f"{GUARDS}:{inputs.database_id}", spent=spent)
-        try:
-            return await taking.carry_out()
-        except Pending as end:
-            raise end.about(_NotThere, end.record) from end.__cause__
 
 
 def change_of(urn: str, change: str) -> str:

@@ -32,7 +32,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Patience
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
-from pulumi_snapshots.snapshot.describe import describe
+from pulumi_snapshots.snapshot.record import describe
 
 T = TypeVar("T")
 OfEach = Mapping[str, Mapping[str, ListedSnapshot]]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import cycle
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -240,27 +241,19 @@ class Run:
         """Send a POST once, which is in the ledger and in the report before it leaves; raises `VerifyStopped`, as `ask`."""
         operation, database_id, entry = shot.operation, shot.database_id, shot.entry
 
-        async def settle(other: Attempt, _waits: object) -> bool:
+        async def settle(other: Attempt) -> None:
             if self.session.service_clock.now() < other.waited_for_until:
                 raise _in_the_way(other)
-            return False
+            operation.ignore(other)
 
         await self._pace()
         try:
-            while await operation.to_send(settle):
+            while (claim := await operation.next_claim()) is not None:
+                if claim.role == "in the way":
+                    await operation.wait_out(claim.attempt, settle)
+                    continue
                 path = f"POST /databases/{database_id}/snapshots{'/restore' if entry else ''}"
-                async with operation.sending(lane, path) as leave_by:
-                    if leave_by is None:
-                        continue
-                    shot.sent, shot.request = self.clock.monotonic(), operation.sent.request
-                    self.write()
-                    if entry is None:
-                        shot.finished = await self.client.start_snapshot(database_id, leave_by=leave_by)
-                        operation.how = "200" if shot.finished else "202"
-                    else:
-                        what: Any = {"name": entry.name, "version_id": entry.version}
-                        continues = await self.client.restore_snapshot(database_id, **what, leave_by=leave_by)
-                        operation.how = "202" if continues else "200"
+                await operation.send(lane, path, partial(self._post, shot))
             if operation.refusal is not None and is_new(operation.refusal):
                 raise operation.refusal  # a refusal is what the run is about
         except ClaimRefused as error:
@@ -279,6 +272,16 @@ class Run:
         shot.accepted = shot.request.answered
         await self._found(shot, shot.finished.version if shot.finished else None)
         return shot
+
+    async def _post(self, shot: Shot, leave_by: datetime) -> str:
+        shot.sent, shot.request = self.clock.monotonic(), shot.operation.sent.request
+        self.write()
+        if shot.entry is None:
+            shot.finished = await self.client.start_snapshot(shot.database_id, leave_by=leave_by)
+            return "200" if shot.finished else "202"
+        what: Any = {"name": shot.entry.name, "version_id": shot.entry.version}
+        continues = await self.client.restore_snapshot(shot.database_id, **what, leave_by=leave_by)
+        return "202" if continues else "200"
 
     async def _found(self, shot: Shot, version_id: str | None) -> None:
         """Note which snapshot a POST has started, for other runs too."""

@@ -196,7 +196,7 @@ class GuardDeclaration(ABC):
 
         async def consult() -> T:
             said: T = await late("guard.book:consult")(
-                late("run.shared:ledger_of")(self._settings, Clock()), use, writes=writes
+                late("run.calls:ledger_of")(self._settings, Clock()), use, writes=writes
             )
             return said
 

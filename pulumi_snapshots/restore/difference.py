@@ -9,14 +9,13 @@ from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.difference import Same
 from pulumi_snapshots.snapshot.record import NAMED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.run.calls import Calls
+    from pulumi_snapshots.run.difference import Same
 
 
 class RestoreRules(Rules):
@@ -41,10 +40,9 @@ class RestoreRules(Rules):
         return {**super().uses(values), "target_database_id": values.get("target_database_id")}
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> Any:
         """Create, read, update and delete."""
-        calls: Calls = late("restore.calls:RestoreCalls")(self)
-        return calls
+        return late("restore.restore:RestoreCalls")(self)
 
     def deciding(self, new: Mapping[str, Any]) -> list[str]:
         """The triggers, and the input that names the target."""

@@ -1,13 +1,119 @@
-"""What is known of one restore, as the state keeps it. It loads no HTTP stack."""
+"""A restore: its inputs, what the state keeps of it, and what a change of inputs means. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 
-from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
-from pulumi_snapshots.restore.inputs import RestoreInputs
+from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.errors import Text
+from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+DEFAULT_TIMEOUT = 15 * 60.0
+"""Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""
+OVERWRITES = "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
+PURPOSE = "restore a snapshot of"
 SUCCESS = "success"
 """The outcome of a restore that did not fail; also the service's word."""
+
+
+def said(because: str) -> Callable[[object], bool]:
+    """True and nothing else; `because` says what would happen."""
+
+    def read(given: object) -> bool:
+        if given is True:
+            return True
+        # The engine prints the text "true" just as it prints true.
+        a_text = ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
+        raise Unfit(f"must be true{a_text}: {because}")
+
+    return read
+
+
+class RestoreInputs(Inputs):
+    """The inputs of a restore; durations in seconds."""
+
+    database_id: str = declare(
+        "The database whose snapshot is put back.",
+        read=checks.database_id(PURPOSE),
+        needed=f"the id of the database to {PURPOSE}",
+        replaces=True,
+    )
+    version_id: str = declare(
+        "The snapshot's version id.",
+        read=checks.version_id,
+        needed="which snapshot (a Snapshot that is pending has none yet)",
+    )
+    target_database_id: str | None = declare(
+        "The database to overwrite, of the same engine; the snapshot's own unless given. Another one restores again.",
+        default=None,
+        read=checks.database_id("restore onto"),
+        replaces=True,
+    )
+    overwrite: bool = declare(
+        "Must be true, else the preview fails: everything that the database holds is overwritten.",
+        read=said(OVERWRITES),
+        kw_only=True,
+    )
+    triggers: list[Any] | None = declare(
+        "Any values. A change of any restores again.",
+        default=None,
+        read=checks.triggers,
+        replaces=True,
+        kw_only=True,
+    )
+    timeout: Duration = declare(
+        "How long the restore may take, and each resume again. The resource's custom timeout for creates wins.",
+        default=DEFAULT_TIMEOUT,
+        read=checks.timeout,
+        kw_only=True,
+    )
+    name: str | None = declare(
+        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless given.",
+        default=None,
+        kept=False,
+    )
+    runtime: str | None = declare(
+        "The snapshot's engine, as a Snapshot or a lookup gives it: it must fit the database.",
+        default=None,
+        kept=False,
+        choices=DATABASE_ENGINE,
+    )
+    created_at: Moment | None = declare(
+        "When the snapshot was taken, as a Snapshot or a lookup gives it: the line about the restore says it.",
+        default=None,
+        kept=False,
+        read=checks.moment,
+    )
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """All problems of these values, also that no snapshot is given."""
+        return with_snapshot_missing(super().problems(values), values)
+
+    @property
+    def target(self) -> str:
+        """The database whose data is overwritten."""
+        return self.target_database_id or self.database_id
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot's id, as DATABASE_ID/VERSION_ID."""
+        return f"{self.database_id}/{self.version_id}"
+
+
+def with_snapshot_missing(found: list[Problem], values: Mapping[str, Any]) -> list[Problem]:
+    """The problems of inputs that name a snapshot: if nothing names one, that alone, and not what each of its inputs lacks."""
+    if any(values.get(name) is not None for name in NAMED_BY):
+        return found
+    missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
+    return [missing, *(one for one in found if one.property not in NAMED_BY)]
 
 
 class RestoreRecord(Record):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
@@ -13,17 +14,20 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member, short_id
-from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
+from pulumi_snapshots.restore.record import RESTORE, SUCCESS, RestoreInputs, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
+from pulumi_snapshots.run.calls import ActCalls, Call, Resource, Unfinished
 from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
-from pulumi_snapshots.service.limits import RESTORE
+from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.record import split_id
 
 NOT_RESTORED = "Nothing was restored."
+NO_LOOKUP = (
+    "A Restore cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
+)
 T = TypeVar("T")
 NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has begun since."
 
@@ -46,13 +50,8 @@ async def restore(
 ) -> RestoreRecord:
     """Put a snapshot back and wait until that has succeeded and its database runs again; see `Restoring`.
 
-    Raises:
-        RestorePending: it was or may have been started, and its end was not seen; keep the record.
-        RestoreRefused: it must not be sent.
-        RestoreFailed: it was carried out and failed; there is nothing to keep.
-        NothingSent: it timed out or was interrupted before a request was sent.
-        LedgerUnavailable: what is sent could not be written down before it leaves.
-        SquareCloudError: the service refused; nothing was started.
+    Raises `RestorePending` if it was or may have been started, so that the record must be kept, `RestoreFailed` if it was
+    carried out and failed; otherwise nothing was started.
     """
     restoring = Restoring(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
     record = await restoring.in_time(restoring.carry_out())
@@ -61,28 +60,18 @@ async def restore(
     return record
 
 
-async def resume_restore(
+async def resume(
     session: Session, record: RestoreRecord, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None
 ) -> RestoreRecord:
     """Keep watching a restore whose end was not seen, with the whole time-out again; never sends a request to restore.
 
-    The record says which snapshot was restored; the inputs may name another one by now.
-
-    Returns:
-        The record, complete or with the restore's failure; a failed one is not watched any more.
-
-    Raises:
-        RestorePending: its end is still not known; keep the record.
+    The record says which snapshot was restored; the inputs may name another one by now. It comes back complete or with the
+    restore's failure; a failed one is not watched any more. Raises `RestorePending` if its end is still not known.
     """
     if record.attempt is None or not record.pending or record.failure:
         return record
-    ours = replace(
-        inputs,
-        database_id=record.database_id,
-        version_id=record.version_id,
-        target_database_id=record.target_database_id,
-    )
-    restoring = Restoring(session, ours, Member(session.fleet, listener), owner)
+    restored = {name: getattr(record, name) for name in ("database_id", "version_id", "target_database_id")}
+    restoring = Restoring(session, replace(inputs, **restored), Member(session.fleet, listener), owner)
     restoring.operation.resume(record.attempt)
     return await restoring.in_time(restoring.ended())
 
@@ -90,20 +79,9 @@ async def resume_restore(
 class Restoring:
     """One restore or resume, a drill's too.
 
-    Args:
-        session: the service.
-        inputs: checked.
-        member: gets the progress.
-        owner: the resource's URN, or the command; None if unknown.
-        fresh: whether another one is wanted, whatever earlier runs have left.
-        not_done: what was not done if no request was sent; a sentence.
-        before: finds out, before a request, whether it must not be sent; gets the snapshot's engine, if that is known.
-        holds: how long others must stay away after it, as a drill's must, which may share its database with others.
-
-    Attributes:
-        operation: what it is doing, and the attempt that it acts on.
-        status: watches the database.
-        taken: when the snapshot was taken, if that is known.
+    With `fresh` another one is wanted, whatever earlier runs have left. `before` finds out, before a request, whether it must
+    not be sent, and gets the snapshot's engine, if that is known. Others must stay away for `holds` after it, as after a
+    drill's, which may share its database with others.
     """
 
     def __init__(  # noqa: PLR0913  what is known of it
@@ -132,15 +110,14 @@ class Restoring:
             source=inputs.snapshot,
         )
         self.status = StatusWatch(session, inputs.target, self.operation.show)
-        known = inputs.created_at or session.memory.requested.get(inputs.snapshot)
-        self.taken = parse_rfc3339(known) if known else None
+        self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
         try:
             return await self.operation.in_time(work)
         except TimeIsUp as why:
-            raise self.unresolved(str(why)) from None
+            raise self._unresolved(str(why)) from None
         except ClaimRefused as refused:
             raise _refused(refused) from None
 
@@ -154,16 +131,15 @@ class Restoring:
     async def sent(self) -> None:
         """Make sure that a request was sent; the user reads of an earlier run's."""
         operation, name = self.operation, None
-        while await operation.to_send(self._settle):
+        while (claim := await operation.next_claim()) is not None:
+            if claim.role == "in the way":
+                await operation.wait_out(claim.attempt, self._settle)
+                continue
             name = name or await self._prepared()
             operation.intent = replace(operation.intent, previous=await self.status.before())
+            path = f"POST /databases/{self.inputs.target}/snapshots/restore"
             try:
-                path = f"POST /databases/{self.inputs.target}/snapshots/restore"
-                async with operation.sending(RESTORE, path) as leave_by:
-                    if leave_by is not None:
-                        where: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
-                        continues = await self.session.client.restore_snapshot(self.inputs.target, **where)
-                        operation.how = "202" if continues else "200"
+                await operation.send(LANE, path, partial(self._post, name))
             except (Cooldown, NotSent, RestoreRunning) as refusal:
                 if isinstance(refusal, RestoreRunning):
                     operation.show("waiting for the end of another restore of this database")
@@ -171,16 +147,20 @@ class Restoring:
                 await operation.try_again(refusal)
         self.status.refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
 
-    async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
-        """Wait until another restore of this database is over, and enter its end for its owner; see `Operation.to_send`."""
-        status, ledger = StatusWatch(self.session, other.database_id, waits, other), self.session.ledger
+    async def _post(self, name: str, leave_by: datetime) -> str:
+        asked: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
+        return "202" if await self.session.client.restore_snapshot(self.inputs.target, **asked) else "200"
+
+    async def _settle(self, other: Attempt) -> None:
+        """Wait until another restore of this database is over, and enter its end for its owner."""
+        status = StatusWatch(self.session, other.database_id, partial(self.operation.show_other, other), other)
         try:
             restored = await status.until_over()
         except NeverSeen:  # no run will ever know, so none has to wait for it
-            return False
+            self.operation.ignore(other)
+            return
         result = (status.request.outcome or "") if restored is None else to_the_second(restored)
-        await ledger.ended(other, result, failed=restored is None)
-        return True
+        await self.session.ledger.ended(other, result, failed=restored is None)
 
     async def _prepared(self) -> str:
         """Find out whether the request must not be sent; returns the name of the snapshot's storage object."""
@@ -192,9 +172,9 @@ class Restoring:
         name, runtime = inputs.name, inputs.runtime
         if name is None:
             operation.show("looking up the snapshot")
-            where: Any = session.poll_plan, database_id, version_id, self.member.waits
             entry, by = await session.listings.find_version(database_id, version_id) or await self._unlisted(), None
             if entry is None:
+                where: Any = session.poll_plan, database_id, version_id, self.member.waits
                 entry, by = await wait_for_version(*where, patience=inputs.timeout)
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
@@ -229,28 +209,25 @@ class Restoring:
     # After the request ---------------------------------------------------------------------------------------------------
 
     async def ended(self) -> RestoreRecord:
-        """Watch the restore until it is over.
+        """Watch the restore until it is over; returns the record, complete or with the restore's failure.
 
-        Returns:
-            The record, complete or with the restore's failure.
-
-        Raises:
-            RestorePending: the end will never be seen, or the service refuses to show the status.
-            SquareCloudError: the request was refused with a code that is new, and started nothing.
+        Raises `RestorePending` if the end will never be seen, or the service refuses to show the status; a `SquareCloudError`
+        if the request was refused with a code that is new, and started nothing.
         """
         operation, watch = self.operation, self.status
         async with self.session.locks[operation.sent.id]:
-            attempt = await operation.newest()
+            await operation.newest()
+            attempt = operation.sent
             if attempt.status is Status.FOUND:
                 return self._told(replace(self._record(), restored_at=attempt.result, attempt=None), attempt)
             watch.attempt = attempt
             try:
                 restored = await watch.until_over()
             except NeverSeen as never:
-                raise self.unresolved(undecided=True) from never
+                raise self._unresolved(undecided=True) from never
             except SquareCloudError as error:
                 if error is not watch.refusal:
-                    raise self.unresolved(cause=error) from error
+                    raise self._unresolved(cause=error) from error
                 await operation.withdraw()
                 error.done = NOTHING_BEGAN
                 raise
@@ -261,8 +238,7 @@ class Restoring:
                 return record
             restored_at = to_the_second(restored)
             await operation.enter_result(restored_at, holds=self.holds)
-            record = replace(record, restored_at=restored_at, attempt=None)
-            return self._told(record, attempt)
+            return self._told(replace(record, restored_at=restored_at, attempt=None), attempt)
 
     def _told(self, record: RestoreRecord, attempt: Attempt) -> RestoreRecord:
         """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
@@ -287,8 +263,8 @@ class Restoring:
 
     # The end -------------------------------------------------------------------------------------------------------------
 
-    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
-        """Make the error of an unknown end, see `Taking.unresolved`."""
+    def _unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
+        """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
         self.operation.attempt = self.status.attempt = self.status.attempt or self.operation.sent
         record, request, seen = self._record(), self.status.request, self.status.seen()
         what = _requested(record)
@@ -318,7 +294,7 @@ class Restoring:
 
 def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
-    other, then = refused.attempt, [Next(Step.RUN_AGAIN)]
+    other = refused.attempt
     what = f"snapshot {other.source} was restored onto database {other.database_id}"
     at = f"at {other.result if other.is_over else to_the_second(other.request.requested)}"
     if refused.why == "overtaken":
@@ -326,19 +302,23 @@ def _refused(refused: ClaimRefused) -> RestoreRefused:
             f"another run of the same resource has requested the restore of snapshot {other.source} onto database "
             f"{other.database_id} before this run's request could be sent"
         )
-    elif refused.why == "done":
-        happened = (
-            f"{what} for this very resource {at}, and this run was not shown that the state has it: an older "
-            "checkpoint was imported, or the restore is replaced without a refresh"
+        return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
+    look, happened = (
+        Step.SHOW_OTHER,
+        (
+            f"{what} for {other.owner} {at}, and no later run has shown that its state was saved: this may be the same restore "
+            "under another name"
+        ),
+    )
+    if refused.why == "done":
+        look, happened = (
+            Step.RESTORE_AGAIN,
+            (
+                f"{what} for this very resource {at}, and this run was not shown that the state has it: an older checkpoint was "
+                "imported, or the restore is replaced without a refresh"
+            ),
         )
-        then = [Next(Step.CHECK_DATA), Next(Step.RESTORE_AGAIN), Next(Step.RESTORE_BY_TRIGGERS)]
-    else:
-        happened = (
-            f"{what} for {other.owner} {at}, and no later run has shown that its state was saved: this may be the "
-            "same restore under another name"
-        )
-        then = [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
-    return RestoreRefused(happened, NOT_RESTORED, then)
+    return RestoreRefused(happened, NOT_RESTORED, [Next(Step.CHECK_DATA), Next(look), Next(Step.RESTORE_BY_TRIGGERS)])
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
@@ -349,3 +329,44 @@ def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
 def _requested(record: RestoreRecord) -> str:
     onto = f"onto database {record.target_database_id}"
     return f"The restore of snapshot {record.snapshot} {onto} was requested at {record.requested_at}"
+
+
+class RestoreCalls(ActCalls):
+    """Create, read, update and delete."""
+
+    ends = RestorePending
+    act, resume = staticmethod(restore), staticmethod(resume)
+
+    def stays(self, kept: RestoreRecord, inputs: RestoreInputs) -> bool:
+        """Whether it was onto the same database, and did not fail."""
+        return kept.target_database_id == inputs.target and not kept.failure
+
+    async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Return what the state holds; no request is sent, since a restore acts once."""
+        if "requested_at" not in state:
+            raise Explained(NO_LOOKUP)
+        record = RestoreRecord.from_outputs(state)
+        resource = Resource(id_, RESTORE.state(record, state))
+        if record.failure:
+            raise Unfinished(resource, failure_of(record))
+        if record.pending:
+            happened = (
+                f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
+                f"at {record.requested_at} was not seen"
+            )
+            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WATCHING)]))
+        return resource
+
+    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+        """Forget it: nothing is sent, and the database keeps what it holds."""
+        record = RestoreRecord.from_outputs(state)
+        kept = f"database {record.target_database_id} keeps what it holds"
+        call.listener.note(f"forgotten: the restore of {record.snapshot}; {kept}")
+
+    def resource(self, record: RestoreRecord, values: Mapping[str, Any], id_: str | None = None) -> Resource:
+        """The resource, also if it failed: what is known of a failure is kept, since the service forgets it."""
+        resource = Resource(id_ or record.id, RESTORE.state(record, values))
+        if record.failure:
+            error = failure_of(record)
+            raise Unfinished(resource, error, error.then)
+        return resource

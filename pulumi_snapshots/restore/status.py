@@ -39,6 +39,7 @@ OUTCOME_KEPT = 3600.0
 DENIALS = 2
 """How often the service must answer that it has no route for the status of a restore before it is believed: a proxy may have
 said so once."""
+ENDED = {"none", SUCCESS, "error"}
 
 
 class NeverSeen(Exception):
@@ -47,33 +48,27 @@ class NeverSeen(Exception):
 
 @dataclass
 class StatusWatch:
-    """The watch over one database.
-
-    Attributes:
-        session: the service.
-        database_id: the database.
-        waits: shows what it waits for.
-        attempt: the restore that is watched, once it was claimed; it learns from what is seen.
-        denials: how often the service has answered that it has no route for the status of a restore.
-        shown: the last restore, as the last poll saw it; None if no poll did.
-        is_ours: whether that is ours; False if it is a later one, None if that is not known (yet).
-        followed: until when no other restore can have been accepted since our POST, by the service's clock; None if unknown.
-        refusal: how our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
-        failed: what the progress says of the last poll, if it failed.
-        is_down: whether the database was seen down last.
-    """
+    """The watch over one database; `waits` shows what it waits for."""
 
     session: Session
     database_id: str
     waits: Callable[..., None]
     attempt: Attempt | None = None
+    """The restore that is watched, once it was claimed; it learns from what is seen."""
     denials: int = 0
+    """How often the service has answered that it has no route for the status of a restore."""
     shown: RestoreStatus | None = None
+    """The last restore of the database, as the last poll saw it; None if no poll did."""
     is_ours: bool | None = None
+    """Whether that is ours; False if it is a later one, None if that is not known (yet)."""
     followed: datetime | None = None
+    """Until when no other restore can have been accepted since our POST, by the service's clock; None if unknown."""
     refusal: SquareCloudError | None = None
+    """How our POST was refused, if with a code that is new: a restore of ours would begin at once or never."""
     failed: str = ""
+    """What the progress says of the last poll, if it failed."""
     is_down: bool = False
+    """Whether the database was seen down last."""
 
     @property
     def request(self) -> Request:
@@ -90,46 +85,40 @@ class StatusWatch:
     async def before(self) -> datetime | None:
         """Wait until no other restore holds up the POST; returns when the last one began, which is not ours.
 
-        Raises:
-            SquareCloudError: a status is refused, so the end of a restore could not be seen.
+        Raises `SquareCloudError` if a status is refused, so that the end of a restore could not be seen.
         """
         status = await until_free(self.session, self.waits, lambda: self._restore(BRIEF))
         await self._database(BRIEF)
         return status.started_at if status else None
 
     async def until_over(self) -> datetime | None:
-        """Poll until the restore is over.
+        """Poll until the restore is over; returns when the database was seen running again, None if the restore failed.
 
-        Returns:
-            When the database was seen running again, by the service's clock; None if the restore failed.
-
-        Raises:
-            NeverSeen: no poll can show any more how it ended.
-            SquareCloudError: a poll was refused, and will be refused again; or it is `refusal`, and nothing has begun since.
+        Raises `NeverSeen`, a `SquareCloudError` that will be raised again, or the `refusal` if nothing has begun since.
         """
         session = self.session
         self.followed = self.request.posted_at
         while True:
             if (until := session.rate_limiter.blocked_until) is not None:
-                self.waits(BLOCKED, until=until, why=f"{self._state}, {self._about()}")
+                self.waits(BLOCKED, until=until, why=", ".join(self._told()))
             await self._poll_restore()
-            pause = session.settings.poll_every
-            if self.request.outcome not in {None, SUCCESS}:
+            pause, outcome = session.settings.poll_every, self.request.outcome
+            if outcome not in {None, SUCCESS}:
                 return None
-            if self.request.outcome is None and not self._needs_database:
+            if outcome is None and not self._needs_database:
                 self._raise_if_hopeless()
+            elif outcome is None and not self.request.accepted:
+                raise NeverSeen  # anybody may have stopped or started the database
             else:
-                if not self.request.accepted and self.request.outcome is None:
-                    raise NeverSeen  # anybody may have stopped or started the database
                 database = await self._database(PATIENT)
                 self.is_down = database is not None and not database.running
                 if database is not None and database.running:
-                    left = 0.0 if self.request.outcome else self._settles_in(database.uptime)
+                    left = 0.0 if outcome else self._settles_in(database.uptime)
                     if left <= 0:
                         return session.service_clock.now()
                     pause = min(pause, left)
-            next_check = session.clock.utc() + timedelta(seconds=pause)
-            self.waits(self._state, next_check=next_check, why=self._about())
+            state, about = self._told()
+            self.waits(state, next_check=session.clock.utc() + timedelta(seconds=pause), why=about)
             await session.clock.sleep(pause)
 
     def _raise_if_hopeless(self) -> None:
@@ -232,33 +221,23 @@ class StatusWatch:
 
     # Words -----------------------------------------------------------------------------------------------------------------
 
-    @property
-    def _state(self) -> str:
-        if self.request.outcome == SUCCESS:
-            return "restored"
-        if self._step:
-            return "restoring"
-        return "accepted" if self.request.accepted else "refused" if self.refusal else "answer lost"
-
-    @property
-    def _step(self) -> str:
-        """What the service was last seen doing for an accepted restore of ours; empty if it was not."""
-        if self.shown is None or not (self.request.accepted and self.is_ours and self.shown.state == "running"):
-            return ""
-        return f"step {self.shown.step}" if self.shown.step else "running"
-
-    def _about(self) -> str:
-        """What is known beside the state."""
-        lost = "" if self.request.accepted else self.request.answered
-        if self.request.outcome == SUCCESS:
-            seen = "waiting for the database to run"
-        elif self._needs_database:
-            seen = "the database is down" if self.is_down else "watching the database"
-        elif self.shown is None or self.is_ours is False or self.shown.state in {"none", SUCCESS, "error"}:
-            seen = "looking for the restore" if lost else "not started yet"
+    def _told(self) -> tuple[str, str]:
+        """The state, in a word or two, and what is known beside it."""
+        shown, post = self.shown, self.request
+        lost = "" if post.accepted else post.answered
+        # What the service was last seen doing for an accepted restore of ours.
+        is_running = shown is not None and shown.state == "running" and bool(self.is_ours and post.accepted)
+        step = (f"step {shown.step}" if shown.step else "running") if shown is not None and is_running else ""
+        if post.outcome == SUCCESS:
+            state, seen = "restored", "waiting for the database to run"
         else:
-            seen = self._step or f"restore {self.shown}"
-        return ", ".join(filter(None, (lost, seen, self.failed)))
+            state = "restoring" if step else "refused" if self.refusal else "answer lost" if lost else "accepted"
+            seen = step or f"restore {shown}"
+            if self._needs_database:
+                seen = "the database is down" if self.is_down else "watching the database"
+            elif shown is None or self.is_ours is False or shown.state in ENDED:
+                seen = "looking for the restore" if lost else "not started yet"
+        return state, ", ".join(filter(None, (lost, seen, self.failed)))
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""
@@ -272,7 +251,7 @@ class StatusWatch:
             if self.request.began is not None:
                 return f"another restore of the database began at {began}"
             return f"{restore} began at {began}, which may be this one or a later one"
-        if shown.state not in {"none", SUCCESS, "error"}:
+        if shown.state not in ENDED:
             return f"{restore} was {shown} when the service was last asked"
         if shown.state == "none" and self.age >= OUTCOME_KEPT:
             return "the service no longer shows how the restore of the database ended"

@@ -1,6 +1,7 @@
-"""What an engine asks of a resource, and how each call may end; the adapters translate, the resources decide.
+"""What an engine asks of a resource, how each call may end, and what all calls of a process share.
 
-Inputs and outputs are plain values by their Python names, `UNKNOWN` if a preview does not know one.
+The adapters translate, the resources decide. Inputs and outputs are plain values by their Python names, `UNKNOWN` if a preview
+does not know one.
 """
 
 from __future__ import annotations
@@ -8,37 +9,100 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.clock import Clock, ServiceClock, Stoppable, parse_rfc3339, system_utc, time_text
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Text, Unresolved, Words
+from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import owner_of
+from pulumi_snapshots.ledger.bucket import place_of
+from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.difference import Same, changed, never, since, undecided
+from pulumi_snapshots.run.difference import Same, changed, never, undecided
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
     from datetime import datetime
 
+    from anyio.abc import TaskGroup
+
     from pulumi_snapshots.ledger.attempt import Proof
-    from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import ResourceSchema
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
-    from pulumi_snapshots.run.shared import Shared
+
+T = TypeVar("T")
+
+
+class Shared:
+    """What all resources and lookups of a process share; there is one of this class in a process.
+
+    `announce` is that of a `Fleet`, `run` that of `RunMemory`; `background` is the task group for the summaries, once the event
+    loop runs.
+    """
+
+    def __init__(self, announce: Callable[[str], None], run: str = "") -> None:
+        self.memory = RunMemory(run)
+        self.background: TaskGroup | None = None
+        self._announce = announce
+        self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
+        self._clock = Clock()
+        self._made: dict[Any, Any] = {}
+        self._stopping = False
+
+    def session(self, settings: Settings) -> Session:
+        """Get the session for these settings, which have an API key; only in the event loop."""
+
+        def make() -> Session:
+            rest = {"clock": self._clock, "state": settings.state_directory(), "announce": self._announce}
+            session: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
+            if self.background is not None:
+                self.background.start_soon(session.fleet.keep_announcing)
+            return session
+
+        return self._one(settings, make)
+
+    def ledger(self, settings: Settings) -> Ledger:
+        """Get the ledger for these settings, which need no key; from any thread, all get the same."""
+        key = settings.api_url, settings.shared_state, settings.state_dir
+        if key not in self._ledgers:
+            self._ledgers.setdefault(key, ledger_of(settings, self._clock))
+        return self._ledgers[key]
+
+    def of(self, kind: type[T]) -> T:
+        """Get the object of a class, made without arguments at its first use; only in the event loop."""
+        return self._one(kind, kind)
+
+    def _one(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+            if self._stopping:
+                self.stop()
+        made: T = self._made[key]
+        return made
+
+    def stop(self) -> None:
+        """End all waits, including those that begin later; only in the event loop."""
+        self._stopping = True
+        for each in self._made.values():
+            if isinstance(each, Stoppable):
+                each.stop()
+
+
+def ledger_of(settings: Settings, clock: Clock) -> Ledger:
+    """The ledger of the service that settings name; nothing is read or written yet."""
+    place = place_of(settings.shared_state, settings.state_directory(), settings.service(), clock)
+    return Ledger(place, ServiceClock(clock))
 
 
 @dataclass(frozen=True)
 class Call:
-    """What an operation gets from its caller.
+    """One call of the engine about a resource: its URN, if that is known, what reads the settings, and who hears how it goes.
 
-    Attributes:
-        owner: the resource's URN; None if unknown.
-        settings: reads them; raises SettingsError. Late, since what sends nothing works with bad ones.
-        shared: what the resources of this process share.
-        listener: hears how it goes.
+    The settings come late, and raise `SettingsError`: what sends nothing works with bad ones.
     """
 
     owner: str | None
@@ -47,11 +111,7 @@ class Call:
     listener: Listener
 
     def session(self) -> Session:
-        """The service; in the event loop only.
-
-        Raises:
-            SettingsError: a setting cannot be used, or there is no key.
-        """
+        """The service, in the event loop only; `SettingsError` if a setting cannot be used, or there is no key."""
         settings = self.settings()
         settings.required_key()
         return self.shared.session(settings)
@@ -67,31 +127,25 @@ class Resource:
 
 @dataclass(frozen=True)
 class Changes:
-    """What new inputs, or time, mean for a resource.
-
-    Attributes:
-        replaces: the properties because of which another one is made; the old one is deleted after that.
-        updates: the properties because of which an update has something to do.
-        reason: why there is something to do, if no input shows it; empty otherwise.
-        note: what an earlier run has left and is continued, which the preview shows too; empty for nothing.
-        warning: something that the user should know; empty for nothing.
-    """
+    """What new inputs, or time, mean for a resource; texts are empty for nothing."""
 
     replaces: tuple[str, ...] = ()
+    """The properties because of which another one is made; the old one is deleted after that."""
     updates: tuple[str, ...] = ()
+    """The properties because of which an update has something to do."""
     reason: Words = ""
+    """Why there is something to do, if no input shows it."""
     note: Words = ""
+    """What an earlier run has left and is continued, which the preview shows too."""
     warning: Words = ""
+    """Something that the user should know."""
 
 
 class Unfinished(Exception):
-    """A call that did not come to its end, and whose resource must be kept; the next run reads it first.
+    """A call that did not come to its end, and whose resource must be kept as far as it is known; the next run reads it first.
 
-    Attributes:
-        resource: as far as it is known.
-        error: what the user reads.
-        steps_if_not_saved: the next steps if the engine cannot be handed an unfinished resource; None if nothing has failed and the
-            state holds the resource already.
+    `steps_if_not_saved` are the next steps if the engine cannot be handed an unfinished resource; None if nothing has failed and
+    the state holds the resource already.
     """
 
     def __init__(
@@ -104,35 +158,30 @@ class Unfinished(Exception):
 
 
 class Rules(ABC):
-    """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means.
-
-    Attributes:
-        schema: the resource's properties.
-        kind: what its requests start, as the ledger calls it; empty if it sends none.
-        waits_on: the note about a pending one, with `{since}`.
-        acts_again: the output that the act changes if an input repeats it.
-    """
+    """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means."""
 
     schema: ClassVar[ResourceSchema]
     kind: ClassVar[str] = ""
+    """What its requests start, as the ledger calls it; empty if it sends none."""
     waits_on: ClassVar[str] = ""
+    """The note about a pending one, with `{since}`."""
     acts_again: ClassVar[str] = ""
+    """The output that the act changes if an input repeats it."""
 
     @property
     @abstractmethod
-    def calls(self) -> Calls:
-        """What may send requests; loaded late, since a preview without a change needs none of it."""
+    def calls(self) -> Any:
+        """Its create, read, update and delete, which may send requests; loaded late, since a preview without a change needs none.
+
+        Each raises `Unfinished` if the resource must be kept as it says, and `Explained` if it failed otherwise: a create has
+        made nothing then, and for the others the state stays as it is. An update may return another id than the state's if that
+        is provisional, for a later read to set right.
+        """
 
     def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
-        """What is wrong with the inputs.
+        """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource.
 
-        Args:
-            call: what surrounds the call.
-            values: the inputs.
-            in_state: whether the engine shows that its state has the resource.
-
-        Raises:
-            SettingsError: the configuration cannot be used.
+        Raises `SettingsError` if the configuration cannot be used.
         """
         call.settings()
         memory, about = call.shared.memory, self.about(call)
@@ -156,10 +205,7 @@ class Rules(ABC):
         return None
 
     async def enter_state(self, call: Call, state: Mapping[str, Any]) -> None:
-        """Enter into the ledger that the state has a resource with these outputs, as a call shows that carries them.
-
-        Without the ledger nothing is entered, and a later call shows it again.
-        """
+        """Enter into the ledger, if it can be used, that the state has a resource with these outputs, as a call shows that carries them."""
         for ledger, shown in self._unentered(call, state):
             with suppress(LedgerUnavailable):
                 await ledger.note(shown, owner_of(call.owner))
@@ -180,17 +226,19 @@ class Rules(ABC):
         return [] if ledger.has_noted(shown) else [(ledger, shown)]
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
-        """See `Calls.read`."""
+        """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
         await self.enter_state(call, state)
-        return await self.calls.read(call, id_, state)
+        found: Resource = await self.calls.read(call, id_, state)
+        return found
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
-        """See `Calls.update`."""
+        """Resume an unfinished one, or keep inputs that replace nothing."""
         await self.enter_state(call, state)
-        return await self.calls.update(call, id_, state, values)
+        updated: Resource = await self.calls.update(call, id_, state, values)
+        return updated
 
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
-        """See `Calls.delete`."""
+        """Forget or delete it, and leave a line that says which."""
         await self.enter_state(call, state)
         if (shown := self.in_state(state)) is not None:
             call.shared.memory.remember_delete(self.kind, call.owner, shown)
@@ -201,8 +249,7 @@ class Rules(ABC):
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        record = self.schema.record.from_outputs(state)
-        found = self.compare(call, record, state, values)
+        found = self.compare(call, self.schema.record.from_outputs(state), state, values)
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
             call.shared.memory.remember_diff(self.kind, call.owner, self.in_state(state) if stays else None)
@@ -233,8 +280,9 @@ class Rules(ABC):
         found = replace(found, reason=undecided(new, *self.deciding(new)))
         if not record.pending:
             return found
-        note = Text(self.waits_on, since=since(record.requested_at, now))
-        return replace(found, updates=("attempt",), note=note)
+        asked = record.requested_at
+        since = time_text(parse_rfc3339(asked), now) if asked else "an earlier run"
+        return replace(found, updates=("attempt",), note=Text(self.waits_on, since=since))
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
         """The inputs of which another value asks for another resource, or for the act again, as they are declared."""
@@ -249,35 +297,7 @@ class Rules(ABC):
         return Changes()
 
 
-class Calls(ABC):
-    """What the engine can ask of one kind of resource that may send requests.
-
-    Each call raises `Unfinished` if the resource must be kept as it says, and `Explained` if it failed otherwise: a create has
-    made nothing then, and for the others the state stays as it is.
-    """
-
-    @abstractmethod
-    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
-        """Make one."""
-
-    @abstractmethod
-    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
-        """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
-
-    @abstractmethod
-    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
-        """Resume an unfinished one, or keep inputs that replace nothing.
-
-        Returns:
-            The resource; under another id than the state's if that is provisional, for a later read to set right.
-        """
-
-    @abstractmethod
-    async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
-        """Forget or delete it, and leave a line that says which."""
-
-
-class ActCalls(Calls):
+class ActCalls(ABC):
     """Calls of a resource whose `act` sends one request; `resume` waits for the end of an earlier run's, `ends` is one not seen."""
 
     ends: ClassVar[type[Unresolved[Any]]]
@@ -289,13 +309,13 @@ class ActCalls(Calls):
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Act, and wait for the end."""
-        kind, schema, memory = self.rules.kind, self.rules.schema, call.shared.memory
-        inputs: Any = schema.inputs.of(values)
+        kind, memory = self.rules.kind, call.shared.memory
+        inputs: Any = self.rules.schema.inputs.of(values)
         kept = memory.kept(kind, call.owner, inputs.triggers)
         if kept is not None and self.stays(kept, inputs):  # the engine makes again what is to stay
             return await self.continued(call, kept.id, kept, values)
         fresh = memory.is_forced(kind, call.owner)
-        with ending_unfinished(call, schema, values, self.ends):
+        with ending_unfinished(call, self.rules.schema, values, self.ends):
             record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=fresh)
         return self.resource(record, values)
 
@@ -336,16 +356,10 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
     kept: Any = None,
     make: Callable[..., Unresolved[Any]] | None = None,
 ) -> Iterator[None]:
-    """End the call unfinished if the body leaves something that must be kept.
+    """End the call unfinished if the body leaves something that must be kept, by an error that is one of `ends`.
 
-    Args:
-        call: what surrounds the body.
-        schema: the kind of resource.
-        values: its inputs.
-        ends: the error of the body if something must be kept.
-        id_: the resource's id in the state; None if that has none yet.
-        kept: the record that the state must keep, whatever happens; None for none.
-        make: makes the error of such a record, if it is not always `ends`.
+    `id_` is the resource's id in the state, `kept` a record that the state must keep, whatever happens; `make` makes the error of
+    that, if it is not always `ends`.
     """
     try:
         yield
@@ -356,12 +370,8 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
             end = (make or ends)(kept, cause=error)  # a resume that could not even begin (no key)
         else:
             raise
-        steps = steps_if_not_saved(call, end) if id_ is None else end.then
+        steps = end.then
+        if id_ is None:  # the state may not get it
+            everywhere = call.settings().shared_state is not None
+            steps = end.steps_if_not_saved(remembered=call.owner is not None, everywhere=everywhere)
         raise Unfinished(Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps) from error
-
-
-def steps_if_not_saved(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:
-    """The steps if a new resource cannot be kept in the state."""
-    return end.steps_if_not_saved(
-        remembered=call.owner is not None, everywhere=call.settings().shared_state is not None
-    )

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import parse_rfc3339, time_text
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.properties.checks import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 
 Same = Callable[[Any, Any], bool]
@@ -29,11 +27,8 @@ def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Sam
 
 
 def differs(old: Any, new: Any, same: Same = never) -> bool:
-    """Whether two values differ in what is known of them; `UNKNOWN` equals everything.
-
-    The engine compares with unknown values what depends on something that it deletes first, also if they stay the same.
-    """
-    if new is UNKNOWN:
+    """Whether two values differ in what is known of them."""
+    if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the same
         return False
     if isinstance(old, list) and isinstance(new, list):
         return len(old) != len(new) or any(differs(one, other, same) for one, other in zip(old, new, strict=True))
@@ -55,8 +50,3 @@ def undecided(new: Mapping[str, Any], *names: str) -> Words:
         return ""
     named = " and ".join("{" + name + "}" for name in unknown)
     return Text(f"decided in the update, since a preview does not know {named}")
-
-
-def since(requested_at: str | None, now: datetime) -> str:
-    """When something was requested, as a line on a terminal has it."""
-    return time_text(parse_rfc3339(requested_at), now) if requested_at else "an earlier run"

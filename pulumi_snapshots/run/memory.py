@@ -75,23 +75,16 @@ def is_provisional(resource_id: str) -> bool:
 
 @dataclass
 class DatabaseMemory:
-    """What the run knows about one database; times are by the service's clock."""
+    """The versions of one database that the run knows, for which the ledger need not have a request of its runs."""
 
     known: set[str] = field(default_factory=set)
-    """Versions in the state, or of another process's resource; no request of this run started them."""
+    """Those in the state, and ids of requests, or of another process's resource; no request of this run started them."""
     claimed: set[str] = field(default_factory=set)
-    """Versions that belong to a resource of this process since this run, or to one of another run that will find it."""
+    """Those that belong to a resource of this process since this run, or to one of another run that will find it."""
     replaced: set[str] = field(default_factory=set)
-    """Versions that are about to be replaced."""
-    newest_known: datetime | None = None
-    """The time of the newest manual snapshot in the state or in a listing."""
+    """Those that are about to be replaced."""
     due: dict[str, datetime] = field(default_factory=dict)
-    """Versions in the state, each with the end of its 30 days: a listing without one of them proves nothing."""
-
-    def remember_snapshot(self, modified: datetime | None) -> None:
-        """Remember the time of a manual snapshot."""
-        if modified is not None:
-            self.newest_known = max(modified, self.newest_known or modified)
+    """Those in the state, each with the end of its 30 days: a listing without one of them proves nothing."""
 
 
 @dataclass
@@ -109,33 +102,28 @@ class _Course:
 
 
 class RunMemory:
-    """The memory of a process, shared by all its resources: check, diff and read fill it, create uses it.
+    """What the resources of a process share: check, diff and read fill it, create uses it.
 
-    Attributes:
-        requested: when snapshots were requested, by their ids as DATABASE_ID/VERSION_ID.
-        resumed: owners whose pending snapshot, of an earlier run, was found.
-        uses: the databases that its resources are about, and those that drills overwrite.
-        run: names the run to all its processes, by the engine's address; empty without an engine.
+    `run` names the run to all its processes, by the engine's address; empty without an engine.
     """
 
     def __init__(self, run: str = "") -> None:
+        self.run = run
+        self.uses = Uses()
         self.resumed: set[str | None] = set()
+        """Owners whose pending snapshot, of an earlier run, was found."""
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
-        self.requested: dict[str, str] = {}
         self._other_ids: dict[str, str] = {}
         self._courses: dict[tuple[str, str | None], _Course] = defaultdict(_Course)
-        self.uses = Uses()
-        self.run = run
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
         return self._databases.setdefault(database_id, DatabaseMemory())  # at once: threads of `diff` ask too
 
     def remember_request(self, id_: str, requested_at: str | None) -> None:
-        """Remember when a snapshot was requested."""
+        """Remember the two ids of a snapshot, by when it was requested."""
         if requested_at is not None:
-            self.requested[id_] = requested_at
             provisional = provisional_id(id_.partition("/")[0], requested_at)
             self._other_ids |= {id_: provisional, provisional: id_}
 

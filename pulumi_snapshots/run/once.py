@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ import anyio
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import (
     Attempt,
+    Claim,
     Intent,
     Kind,
     Request,
@@ -26,7 +27,7 @@ from pulumi_snapshots.ledger.attempt import (
 )
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.backend import could_share
+from pulumi_snapshots.run.settings import could_share
 from pulumi_snapshots.run.under_way import command_of, described
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
@@ -57,32 +58,8 @@ class TimeIsUp(Exception):
     """The wait for what was sent has ended; the text says why."""
 
 
-Settle = Callable[[Attempt, Callable[..., None]], Awaitable[bool]]
-"""See `Operation.to_send`."""
-
-
 class Operation:
-    """One call that may send a request, from its beginning to its end.
-
-    Args:
-        session: the service.
-        member: gets the progress.
-        kind: as in `Intent`, like the database and all that is `wanted` besides.
-        owner: the resource's URN, or the command; None if unknown.
-        database_id: the database.
-        triggers: what it is for; with other ones another request is needed.
-        not_done: what was not done if no request was sent; a sentence.
-        wanted: the rest.
-
-    Attributes:
-        began: when it began, by this machine's clock.
-        step: what it is doing, for the error of an early end.
-        refusal: why its last request was in vain.
-        attempt: the attempt that it acts on, which may have started something; None until there is one.
-        resumed: whether an earlier run has sent that.
-        how: how its request was answered, see `Request.answered`.
-        waits_for: the other attempt that it waits for, or has waited for; None if nothing was in the way.
-    """
+    """One call that may send a request, from its beginning to its end; `wanted` is the rest of its `Intent`."""
 
     def __init__(  # noqa: PLR0913  what is known of it
         self,
@@ -96,7 +73,8 @@ class Operation:
         not_done: str = "",
         **wanted: Any,
     ) -> None:
-        self.session, self.member, self.not_done = session, member, not_done
+        self.session, self.member = session, member
+        self.not_done = not_done  # if no request was sent; a sentence
         self.began = session.clock.utc()
         self.intent = Intent(
             kind,
@@ -110,12 +88,11 @@ class Operation:
             account=session.settings.account(),
             **wanted,
         )
-        self.step = "starting"
-        self.refusal: SquareCloudError | None = None
-        self.attempt: Attempt | None = None
-        self.resumed = False
-        self.how = ""
-        self.waits_for: Attempt | None = None
+        self.step = "starting"  # for the error of an early end
+        self.refusal: SquareCloudError | None = None  # of its last request
+        self.attempt: Attempt | None = None  # which may have started something
+        self.resumed = False  # whether an earlier run has sent that
+        self.waits_for: Attempt | None = None  # or has waited for
         self._tries = self._unsent = 0
 
     @property
@@ -148,12 +125,7 @@ class Operation:
         self.member.progress(text)
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """Do the work within the time-out.
-
-        Raises:
-            TimeIsUp: the wait for what was sent has ended by that, or by the end of the run.
-            NothingSent: it has ended before a request was sent.
-        """
+        """Do the work within the time-out; raises `TimeIsUp` if that or the run ends after a request was sent, else `NothingSent`."""
         try:
             with self.session.until(self.intent.timeout):
                 return await work
@@ -182,82 +154,68 @@ class Operation:
 
     # Before the request --------------------------------------------------------------------------------------------------
 
-    async def to_send(self, settle: Settle) -> bool:
-        """Whether a request is to be sent, once no other attempt is in the way; otherwise `attempt` is what to wait for.
+    async def next_claim(self) -> Claim | None:
+        """Decide what is to be sent, or what to wait for first, see `wait_out`; None if the `attempt` is to be waited for.
 
-        Args:
-            settle: waits for the end of another attempt, and shows the progress by the function that it gets; False if no run
-                will ever see that end.
-
-        Raises:
-            ClaimRefused: the request must not be sent.
-            LedgerUnavailable: the ledger cannot be read, so nothing may be sent.
+        Raises `ClaimRefused` if the request must not be sent, `LedgerUnavailable` if the ledger cannot be read.
         """
         if self.attempt is not None:
-            return False
+            return None
         self.step = "connecting to the service"
         session, clock = self.session, self.session.service_clock
-        attempts = await session.ledger.attempts()
-        if clock.offset is None and not self.intent.oldest:
-            # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
-            there = left(attempts, self.intent, clock.now())
-            if there is not None and not there.awaits_answer(clock.now()):
-                self.attempt, self.resumed = there, True
-                return False
         while True:
+            attempts = await session.ledger.attempts()
+            if clock.offset is None and not self.intent.oldest:
+                # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
+                there = left(attempts, self.intent, clock.now())
+                if there is not None and not there.awaits_answer(clock.now()):
+                    self.attempt, self.resumed = there, True
+                    return None
             await session.know_time(self.intent.database_id)
             self.intent = replace(self.intent, began=clock.now() - (session.clock.utc() - self.began))
-            other, role = decide(attempts, self.intent, clock.now())
-            if role == "new":
-                return True
-            if role == "in the way":
-                await self._until_past(other, settle)
-            else:
-                self.attempt, self.resumed = other, True
-                # A run elsewhere may be about to enter it: what was accepted is searched for longer than what was lost.
-                while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
-                    self._show_other(self.attempt)
-                    await session.clock.sleep(session.settings.poll_every)
-                    self.attempt = await session.ledger.get(other.id)  # None: that run has withdrawn it
-                if self.attempt is not None:
-                    return False
-            attempts = await session.ledger.attempts()
+            claim = decide(attempts, self.intent, clock.now())
+            if claim.role != "resumed":
+                return claim
+            self.attempt, self.resumed = claim.attempt, True
+            # A run elsewhere may be about to enter its answer: what was accepted is searched for longer than what was lost.
+            while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
+                self.show_other(self.attempt)
+                await session.clock.sleep(session.settings.poll_every)
+                self.attempt = await session.ledger.get(claim.attempt.id)  # None: that run has withdrawn it
+            if self.attempt is not None:
+                return None
 
-    def _show_other(self, other: Attempt) -> None:
-        """Show that it waits for another attempt."""
+    def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:
+        """Show that it waits for another attempt, whatever that waits for itself."""
         session, now, self.waits_for = self.session, self.session.service_clock.now(), other
         about = described(other, now, is_shared=session.ledger.place.is_shared)
         why = "{by} requested one ({state}); {then}".format_map(about)
         until = session.clock.utc() + (other.waited_for_until - now)
         self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=why)
 
-    async def _until_past(self, other: Attempt, settle: Settle) -> None:
-        """Wait until another attempt is over, or for a moment."""
+    async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
+        """Wait until another attempt is over, or for a moment; `settle` finds its end, and enters that, or ignores it."""
         session, now = self.session, self.session.service_clock.now()
         left = (other.in_the_way_until - now).total_seconds()
-        self._show_other(other)
+        self.show_other(other)
         if other.is_over or other.awaits_answer(now):
             await session.clock.sleep(min(session.settings.poll_every, left))
             return
         with anyio.move_on_after(left):
             async with session.locks[other.id]:
                 known = await session.ledger.get(other.id)
-                if known is None or known.is_over:
-                    return
-                if not await settle(known, lambda *_, **__: self._show_other(other)):
-                    self.intent = replace(self.intent, ignored=self.intent.ignored | {other.id})
+                if known is not None and not known.is_over:
+                    await settle(known)
 
-    @asynccontextmanager
-    async def sending(self, lane: Lane, path: str) -> AsyncIterator[datetime | None]:
-        """Claim the request in the ledger; the body sends it once, and sets `how` it was accepted.
+    def ignore(self, other: Attempt) -> None:
+        """Wait no longer for an attempt whose end no run will ever see."""
+        self.intent = replace(self.intent, ignored=self.intent.ignored | {other.id})
 
-        Yields until when it may leave; None if another run was faster, so that `to_send` has to decide again. Errors of the
-        body that do not show whether it was accepted end here.
+    async def send(self, lane: Lane, path: str, post: Callable[[datetime], Awaitable[str]]) -> None:
+        """Claim the request in the ledger, and send it once by `post`, until a time, which returns how it was accepted.
 
-        Raises:
-            SquareCloudError: the request was refused or never left; nothing was started.
-            LedgerUnavailable: the ledger cannot be used, so nothing was sent.
-            ClaimRefused: the request must not be sent.
+        Without an `attempt` afterwards another run was faster, and `next_claim` decides again. Errors that do not show whether the
+        request was accepted end here; after any other, nothing was started.
         """
         session, intent = self.session, self.intent
         self.step = "queued"  # the rate limiter shows it, if there is a queue
@@ -265,7 +223,6 @@ class Operation:
             path, lane, intent.database_id, lambda document: session.ledger.decided(document, intent), self.show
         )
         if claim.role != "new":
-            yield None
             return
         self.attempt, self.resumed = attempt, _ = claim.attempt, False
         hint = "" if session.settings.shared_state else could_share(os.environ)
@@ -277,20 +234,20 @@ class Operation:
             async with slot:
                 by = TimeOfDay(session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
                 self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
-                yield leave_by
+                how = await post(leave_by)
         except SquareCloudError as error:
             self.refusal = error
             # A code that is new may be of a restore that began and failed.
             if not error.ambiguous and not (intent.kind == "restore" and is_new(error)):
                 await self.withdraw()
                 raise
-            self.how = how_lost(error)
+            how = how_lost(error)
         except anyio.get_cancelled_exc_class() as cancelled:
             if isinstance(cancelled.__cause__, NotSent):
                 self.step = "connecting to the service"
                 await self.withdraw()
             raise
-        request = replace(attempt.request, answered=self.how)
+        request = replace(attempt.request, answered=how)
         self.attempt = replace(attempt, request=request)
         with self._as_far_as_possible():
             self.attempt = await session.ledger.update(attempt, request=request, status=unresolved(request))
@@ -311,11 +268,13 @@ class Operation:
 
     # After it ------------------------------------------------------------------------------------------------------------
 
-    async def newest(self) -> Attempt:
-        """Read what is known of the attempt by now, if the ledger can be read."""
+    async def newest(self) -> list[Attempt]:
+        """Read all requests, and with them what is known of the attempt by now; none if the ledger cannot be read."""
+        attempts = list[Attempt]()
         with suppress(LedgerUnavailable):
-            self.attempt = await self.session.ledger.get(self.sent.id) or self.attempt
-        return self.sent
+            attempts = await self.session.ledger.attempts()
+            self.attempt = next((each for each in attempts if each.id == self.sent.id), self.attempt)
+        return attempts
 
     async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:
         """Enter the result of the attempt, see `Ledger.ended`."""
@@ -332,10 +291,7 @@ class Operation:
 
     @contextmanager
     def _as_far_as_possible(self) -> Iterator[None]:
-        """Let nothing interrupt an entry; without the ledger, only this operation and the state know what was to be entered.
-
-        The session warns, and the next run that needs the database finds out.
-        """
+        """Let nothing interrupt an entry; without the ledger, the session warns, and the next run that needs the database finds out."""
         with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
             yield
 

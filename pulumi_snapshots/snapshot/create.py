@@ -6,21 +6,13 @@ import math
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import ClassVar
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import (
-    Explained,
-    LedgerUnavailable,
-    Next,
-    NothingSent,
-    Step,
-    Text,
-    Unresolved,
-    Words,
-)
-from pulumi_snapshots.ledger.attempt import CLEAR, SECOND, Attempt, ClaimRefused, Status, is_resource
+from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
+from pulumi_snapshots.ledger.attempt import CLEAR, NEVER, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import (
     AmbiguousSnapshot,
@@ -47,11 +39,8 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.service.limits import CREATE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, found_text, taken_text
 
-LONG_AGO = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 Spent = Callable[[], Awaitable[datetime | None]]
 PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 """The failures after which the same request may succeed later."""
@@ -60,10 +49,17 @@ PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 class Pending(Unresolved[SnapshotRecord]):
     """The snapshot was started, or may have been, and is not known yet. It must be kept."""
 
-    steps_if_pending = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
-    steps_if_undecided = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
+    steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
+    steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
     step_if_remembered = Next(Step.SNAPSHOT_KEPT_HERE)
     step_if_forgotten = Next(Step.SNAPSHOT_NOT_KEPT)
+
+
+class _GuardPending(Pending):
+    """The same of a guard's, which no state keeps."""
+
+    steps_if_pending = (Next(Step.GUARD_RESUMES),)
+    steps_if_undecided = (Next(Step.GUARD_TAKES_ANOTHER),)
 
 
 class SnapshotRefused(Explained):
@@ -81,12 +77,7 @@ async def create(  # noqa: PLR0913  what is known of it
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it; see `Taking`.
 
-    Raises:
-        Pending: the snapshot was or may have been started, and the wait for it ended; keep the record.
-        NothingSent: it timed out or was interrupted before a request was sent.
-        SnapshotRefused: it may have been taken already.
-        LedgerUnavailable: what is sent could not be written down before it leaves.
-        SquareCloudError: the service refused; nothing was started.
+    Raises `Pending` if it was or may have been started, so that the record must be kept; otherwise nothing was started.
     """
     with session.fleet.joins(listener) as member:
         return await Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url).carry_out()
@@ -95,12 +86,7 @@ async def create(  # noqa: PLR0913  what is known of it
 async def resume(
     session: Session, record: SnapshotRecord, inputs: SnapshotInputs, listener: Listener, *, owner: str | None = None
 ) -> SnapshotRecord:
-    """Keep waiting for a pending snapshot, with the whole time-out again. One that never came is requested again.
-
-    Raises:
-        Pending: it is still not there, or the service refuses to show the listing; keep the record.
-        Explained: as `create`, if it never came.
-    """
+    """Keep waiting for a pending snapshot, with the whole time-out again; raises as `create`. One that never came is requested again."""
     if record.attempt is None or not record.pending:
         return record
     with session.fleet.joins(listener) as member:
@@ -112,20 +98,9 @@ async def resume(
 class Taking:
     """One create or resume, a guard's too.
 
-    Args:
-        session: the service.
-        inputs: checked.
-        member: gets the progress.
-        owner: the resource's URN, the command or the guard; None if unknown.
-        fresh: whether another one is wanted, whatever earlier runs have left.
-        needs_url: whether to wait for its pinned URL, which only a listing has, if an answer has named its version; no guard does.
-        spent: of a guard's: when something guarded has last happened. No resource and no state keeps it: any snapshot will do
-            that is young enough, and was requested after that.
-
-    Attributes:
-        operation: what it is doing, and the attempt that it acts on.
-        finished: what a 200 has told.
-        behind: whether another snapshot of the database held it up.
+    With `fresh` another one is wanted, whatever earlier runs have left; `needs_url` waits for its pinned URL, which only a
+    listing has, if an answer has named its version; no guard does. `spent` is a guard's: when something guarded has last
+    happened. No resource and no state keeps its snapshot: any will do that is young enough, and was requested after that.
     """
 
     def __init__(  # noqa: PLR0913  what is known of it
@@ -142,8 +117,8 @@ class Taking:
         self.session, self.inputs, self.member, self.spent = session, inputs, member, spent
         self.database_id, self.memory = inputs.database_id, session.memory.of(inputs.database_id)
         self.needs_url = needs_url and not spent
-        self.finished: Finished | None = None
-        self.behind = False
+        self.finished: Finished | None = None  # what a 200 has told
+        self.behind = False  # whether another snapshot of the database held it up
         self.operation = Operation(
             session,
             member,
@@ -172,8 +147,8 @@ class Taking:
                 raise
             cause = error
         if self.finished is not None and self.finished.version is not None:
-            return await self._unlisted(self.finished.version, cause)
-        raise self.unresolved(why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause) from cause
+            return await self._ended(self.operation.sent, self.finished.version, cause=cause)
+        raise self._unresolved(why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause) from cause
 
     async def _record(self) -> SnapshotRecord:
         while True:
@@ -188,56 +163,54 @@ class Taking:
 
     async def _adopted_or_sent(self) -> SnapshotRecord | None:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
-        session, operation, refusal, is_first = self.session, self.operation, None, True
+        session, operation, is_first = self.session, self.operation, True
         self.finished = None
         with session.poll_plan.expecting():
-            while await operation.to_send(self._settle):
+            while (claim := await operation.next_claim()) is not None:
+                if claim.role == "in the way":
+                    await operation.wait_out(claim.attempt, self._settle)
+                    continue
                 # A listing that is requested too often stays an old one. But what was waited for may do, or what has caused a
                 # refusal: an earlier request of ours, of which this run does not know.
-                again, operation.waits_for = operation.waits_for is not None or refusal is not None, None
-                if (is_first or again) and (adopted := await self._adopted(again=again)):
+                again = not is_first or operation.waits_for is not None
+                is_first, operation.waits_for = False, None
+                if adopted := await self._adopted(again=again):
                     return adopted
-                is_first = False
-                if (newest := self.memory.newest_known) is not None:
-                    # It must be clearly older than our request, also for a later run that knows neither.
-                    age = session.service_clock.now() - newest
-                    await session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
                 try:
-                    path = f"POST /databases/{self.database_id}/snapshots"
-                    async with operation.sending(CREATE, path) as leave_by:
-                        if leave_by is not None:
-                            self.finished = await session.client.start_snapshot(self.database_id, leave_by=leave_by)
-                            operation.how = "200" if self.finished else "202"
+                    await operation.send(CREATE, f"POST /databases/{self.database_id}/snapshots", self._post)
                 except QuotaUsedUp as error:
                     await explain_quota(error, self.database_id, session.listings)
                     raise
                 except PASSING as error:
-                    refusal = error
                     await self._wait_out(error)
                     await operation.try_again(error)
         return None
 
-    async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
-        """Wait until another request of this database cannot be mistaken for ours, see `Operation.to_send`."""
-        ledger = self.session.ledger
+    async def _post(self, leave_by: datetime) -> str:
+        self.finished = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
+        return "200" if self.finished else "202"
+
+    async def _settle(self, other: Attempt) -> None:
+        """Wait until another request of this database cannot be mistaken for ours, and enter its end for its owner."""
+        operation, ledger = self.operation, self.session.ledger
         try:
-            entry = await self._listed(other, waits)
-        except AmbiguousSnapshot as ambiguous:
-            for each in ambiguous.candidates:
-                self.memory.remember_snapshot(each.modified)
-            return False  # only its owner needs to know which one it is: all that are listed are older than our request
+            entry = await self._listed(other, partial(operation.show_other, other))
+        except AmbiguousSnapshot:
+            # Only its owner needs to know which one it is; all that are listed must be clearly older than our request.
+            operation.ignore(other)
+            await self.session.clock.sleep(CLEAR.total_seconds())
+            return
         if entry is None:
             if await self._doubt(other):
-                return False
-            await ledger.withdraw(other)
-            return True
+                operation.ignore(other)
+            else:
+                await ledger.withdraw(other)
+            return
         version = entry.version or ""
-        if is_resource(other.owner) and other.owner != self.operation.intent.owner:
+        if is_resource(other.owner) and other.owner != operation.intent.owner:
             self.memory.claimed.add(version)  # it will find that
         self.memory.known.add(version)
-        self.memory.remember_snapshot(entry.modified)
         await ledger.ended(other, version, holds=CLEAR)
-        return True
 
     async def _wait_out(self, refusal: SquareCloudError) -> None:
         """Wait for the end of what the request was refused for."""
@@ -297,8 +270,8 @@ class Taking:
             if session.memory.is_first(line):
                 self.member.note(line)
             return None
-        known = SnapshotRecord(self.database_id, version, available=True).created(taken.replace(microsecond=0))
-        record = await self._described(entry) if entry else known
+        record = SnapshotRecord(self.database_id, version, available=True).created(taken.replace(microsecond=0))
+        record = await self._ours(entry) if entry else record
         which = taken_text(record, session.service_clock.now())
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record
@@ -309,7 +282,7 @@ class Taking:
         The ledger knows the restores of runs, the service the last one for an hour; `unless_known` counts if it does not tell.
         """
         restores = [each for each in attempts if (each.kind, each.database_id) == ("restore", self.database_id)]
-        spent = (await self.spent() if self.spent else None) or LONG_AGO
+        spent = (await self.spent() if self.spent else None) or NEVER
         if max([spent, *(each.ended_at or each.request.posted_at for each in restores)]) > taken:
             return True
         with suppress(SquareCloudError):
@@ -326,24 +299,27 @@ class Taking:
         It is requested again only if it certainly never came.
         """
         session, operation = self.session, self.operation
-        attempt = await operation.newest()
+        others, attempt = await operation.newest(), operation.sent
         if attempt.status is Status.FOUND:
-            return await self._of_earlier_run(attempt)
+            entry = await session.listings.find_version(self.database_id, attempt.result or "")
+            return await self._ended(attempt, attempt.result or "", entry)
         version = self.finished.version if self.finished else None
         entry, excluded = None, self.memory.known | self.memory.claimed
         if self.needs_url or version is None:
-            with suppress(NothingSent, LedgerUnavailable):
+            with suppress(NothingSent):
                 await session.know_time(self.database_id)
-                excluded |= {each.result or "" for each in await session.ledger.snapshots(self.database_id)}
+            excluded |= {each.result or "" for each in others if each.has_snapshot}
             entry = await self._listed(attempt, self.member.waits, excluded)
         if entry is not None:
-            return await self._of_entry(attempt, entry)
+            if self.finished is None and (late := late_text(self.database_id, entry, attempt.request)):
+                self.member.warn(late)
+            return await self._ended(attempt, entry.version or "", entry)
         if version is not None:
-            return await self._unlisted(version)
+            return await self._ended(attempt, version)
         if doubt := await self._doubt(attempt, excluded):
-            raise self.unresolved(doubt, undecided=True)
-        newest = await operation.newest()
-        if newest.status is Status.FOUND or newest.request.answered != attempt.request.answered:
+            raise self._unresolved(doubt, undecided=True)
+        await operation.newest()
+        if operation.sent.status is Status.FOUND or operation.sent.request.answered != attempt.request.answered:
             return None  # a run elsewhere knows more of it
         await operation.withdraw()
         # What runs had taken before it is what it was to replace.
@@ -403,24 +379,43 @@ class Taking:
         self.operation.attempt, self.operation.resumed = None, False
         return True
 
-    # The snapshot --------------------------------------------------------------------------------------------------------
+    # The end -------------------------------------------------------------------------------------------------------------
 
-    async def _of_entry(self, attempt: Attempt, entry: ListedSnapshot) -> SnapshotRecord:
-        if self.finished is None and (late := late_text(self.database_id, entry, attempt.request)):
-            self.member.warn(late)
-        record = await self._described(entry, requested=attempt.request.requested)
+    async def _ended(
+        self, attempt: Attempt, version: str, entry: ListedSnapshot | None = None, cause: Explained | None = None
+    ) -> SnapshotRecord:
+        """The snapshot of the attempt, as far as it is known if no listing shows it; `cause` if polls failed."""
+        requested, url = attempt.request.requested, self.finished.url if self.finished else None
+        if entry is not None:
+            record = await self._ours(entry, requested)
+        else:
+            record = SnapshotRecord.of(self.database_id, version, url, requested=requested)
+            record = replace(record, available=not record.expired(self.session.service_clock.now()))
+            self._claim(version)
         if self.operation.resumed:
             self._tell_earlier(attempt, record)
-        await self.operation.enter_result(record.version_id or "", holds=CLEAR)
+        elif entry is None and self.needs_url:
+            newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
+            why: Words = cause.happened if cause else "the service does not list it yet"
+            self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
+        elif entry is None and not self.spent:
+            self.member.progress(f"found snapshot {version}")
+        if attempt.status is not Status.FOUND:
+            await self.operation.enter_result(version, holds=CLEAR)
         return record
 
-    async def _of_earlier_run(self, attempt: Attempt) -> SnapshotRecord:
-        """The snapshot that an earlier run has taken and found, but whose state lacks it."""
-        version, requested = attempt.result or "", attempt.request.requested
-        entry = await self.session.listings.find_version(self.database_id, version)
-        record = await self._described(entry, requested=requested) if entry else self._named(version)
-        self._tell_earlier(attempt, record)
+    async def _ours(self, entry: ListedSnapshot, requested: datetime | None = None) -> SnapshotRecord:
+        """The record of a listed snapshot, which is ours from now on."""
+        url = self.finished.url if self.finished else None
+        record = await describe(self.session, self.database_id, entry, base_url=url, requested=requested)
+        self._claim(record.version_id or "")
+        self.session.memory.remember_request(record.id, record.requested_at)
+        self.member.progress(f"found snapshot {record.version_id}")
         return record
+
+    def _claim(self, version_id: str) -> None:
+        """Remember whose a version is: a Snapshot may adopt that of a guard, since nothing else keeps it."""
+        (self.memory.known if self.spent else self.memory.claimed).add(version_id)
 
     def _tell_earlier(self, attempt: Attempt, record: SnapshotRecord) -> None:
         """Leave a line about the snapshot of an earlier run, of which a state may know nothing."""
@@ -433,42 +428,7 @@ class Taking:
         taken = f"snapshot {record.id} {earlier}, {age} ago ({record.requested_at}): none is taken now."
         self.member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
 
-    async def _described(self, entry: ListedSnapshot, *, requested: datetime | None = None) -> SnapshotRecord:
-        """The record of a listed snapshot, which is ours from now on."""
-        url = self.finished.url if self.finished else None
-        record = await describe(self.session, self.database_id, entry, base_url=url, requested=requested)
-        self._claim(record.version_id or "")
-        self.session.memory.remember_request(record.id, record.requested_at)
-        self.memory.remember_snapshot(entry.modified)
-        self.member.progress(f"found snapshot {record.version_id}")
-        return record
-
-    def _named(self, version: str) -> SnapshotRecord:
-        """The record of the attempt's snapshot as far as it is known without a listing; it is ours from now on."""
-        self._claim(version)
-        requested, url = self.operation.sent.request.requested, self.finished.url if self.finished else None
-        record = SnapshotRecord.of(self.database_id, version, url, requested=requested)
-        return replace(record, available=not record.expired(self.session.service_clock.now()))
-
-    def _claim(self, version_id: str) -> None:
-        """Remember whose a version is: a Snapshot may adopt that of a guard, since nothing else keeps it."""
-        (self.memory.known if self.spent else self.memory.claimed).add(version_id)
-
-    async def _unlisted(self, version: str, cause: Explained | None = None) -> SnapshotRecord:
-        """The snapshot whose version a 200 named, as far as it told, since no listing shows it; `cause` if polls failed."""
-        record = self._named(version)
-        if self.needs_url:
-            newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
-            why: Words = cause.happened if cause else "the service does not list it yet"
-            self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
-        elif not self.spent:
-            self.member.progress(f"found snapshot {record.version_id}")
-        await self.operation.enter_result(version, holds=CLEAR)
-        return record
-
-    # The end -------------------------------------------------------------------------------------------------------------
-
-    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
+    def _unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
         request = self.operation.sent.request
         requested = to_the_second(request.requested)
@@ -477,7 +437,8 @@ class Taking:
         if not request.accepted:
             how = f"{request.unanswered}: it may or may not have been started, and is not listed yet."
         happened = f"A snapshot of database {self.database_id} was requested at {requested} and {how} {why}".rstrip()
-        return Pending(record, happened, undecided=undecided, cause=cause)
+        kind = _GuardPending if self.spent else Pending
+        return kind(record, happened, undecided=undecided, cause=cause)
 
     def _refused(self, other: Attempt) -> SnapshotRefused:
         """The error of a snapshot that an earlier run may have taken under another name."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.run.calls import Call, Calls
+    from pulumi_snapshots.run.calls import Call
 
 
 class SnapshotRules(Rules):
@@ -38,10 +38,9 @@ class SnapshotRules(Rules):
         return Proof("snapshot", record.database_id, *known, digest_of(state.get("triggers")), record=record)
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> Any:
         """Create, read, update and delete."""
-        calls: Calls = late("snapshot.calls:SnapshotCalls")(self)
-        return calls
+        return late("snapshot.read:SnapshotCalls")(self)
 
     def compare(
         self, call: Call, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]

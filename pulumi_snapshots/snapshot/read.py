@@ -1,9 +1,11 @@
-"""Read: what a refresh learns about a snapshot. It never drops one, and never fails while one is pending."""
+"""What the engine's calls do with a snapshot, and what a refresh learns: it never drops one, and never fails while one is pending."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import anyio
 
@@ -16,6 +18,7 @@ from pulumi_snapshots.errors import (
     NothingSent,
     Step,
     Text,
+    Words,
     not_listed,
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status, owner_of
@@ -24,13 +27,23 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.checks import expiry_of
+from pulumi_snapshots.run.calls import ActCalls, Call, Resource, Unfinished
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.service.client import BRIEF, ONCE
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
-from pulumi_snapshots.snapshot.record import SnapshotRecord, split_id
+from pulumi_snapshots.snapshot.create import Pending, create, resume
+from pulumi_snapshots.snapshot.record import (
+    SNAPSHOT,
+    SnapshotInputs,
+    SnapshotRecord,
+    describe,
+    found_text,
+    is_pinned,
+    split_id,
+)
 
 LATEST = "latest"
 """In place of a version id, which is never shorter than 24 characters."""
@@ -38,21 +51,72 @@ PENDING_PATIENCE = 9.0
 """Seconds; the reads of pending resources hold up the whole run, so all of them together end within 10 s."""
 URL_RENEWAL = timedelta(days=7)
 """A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
-
 LISTED_BY = timedelta(seconds=SERVICE_CACHE) + LATE
 """After its creation: `modified` may be a snapshot's start, and the page may be from just before its end."""
+
+
+class SnapshotCalls(ActCalls):
+    """Create, read, update and delete."""
+
+    ends = Pending
+    act, resume = staticmethod(create), staticmethod(resume)
+
+    def stays(self, kept: SnapshotRecord, inputs: SnapshotInputs) -> bool:
+        """Whether it is of the same database."""
+        return kept.database_id == inputs.database_id
+
+    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Refresh a snapshot in the state, or get an existing one by its id."""
+        if "available" not in state:
+            return self.resource(await get(call.session(), id_), state)
+        record = SnapshotRecord.from_outputs(state)
+        try:
+            seen = await read(call.session(), record, call.listener, owner=call.owner)
+        except Explained as error:
+            # The engine refreshes with the configuration of the last run, not with the present one.
+            if not record.pending:
+                stays = f"Snapshot {record.id} was not refreshed and stays as it was."
+                done = Text("{done} {stays}", done=error.done, stays=stays) if error.done else stays
+                raise Explained(error.happened, done, (*error.then, Next(Step.REFRESH_WITH_PROGRAM))) from error
+            if not isinstance(error, SettingsError):
+                raise
+            seen = record  # the update that follows has the present one
+        if seen.pending:
+            which = f"The snapshot of database {seen.database_id} requested at {seen.requested_at}"
+            raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending"))
+        return self.resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
+
+    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+        """Forget it: the service has no delete, so nothing is sent."""
+        record, memory = SnapshotRecord.from_outputs(state), call.shared.memory
+        # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.
+        adopted = record.version_id in memory.of(record.database_id).claimed
+        # The run has found the snapshot that an earlier run began to replace it with.
+        resumed = owner_of(call.owner) in memory.resumed
+        call.listener.note(_forgotten(record, adopted=adopted, resumed=resumed))
+
+
+def _forgotten(record: SnapshotRecord, *, adopted: bool, resumed: bool) -> Words:
+    """What a delete says."""
+    if adopted:
+        kept = "not forgotten: {id}, which a resource of this run has now: it has adopted it (`{reuse_within}`) or completed it"
+        return Text(kept, id=record.id)
+    if record.pending:
+        return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
+    if not record.available:
+        return f"forgotten: {record.id}, which the service no longer listed"
+    until = to_the_second(record.expires_at) if record.expires_at else "its 30 days are over"
+    known = f"forgotten: {'the old record {id}' if resumed else '{id}'}; the service keeps it until {{until}}"
+    why = "; its replacement, which an earlier run began, is there: nothing is taken again" if resumed else ""
+    return Text(f"{known}{why}. {{then}}", id=record.id, until=until, then=Next(Step.BRING_BACK))
 
 
 async def read(
     session: Session, record: SnapshotRecord, listener: Listener, *, owner: str | None = None
 ) -> SnapshotRecord:
-    """Renew the record of a snapshot in the state; a pending one may come back complete.
+    """Renew the record of a snapshot in the state, which stays as it is if the service says nothing; a pending one may come back complete.
 
-    If the service does not say anything about it, the record stays as it is.
-
-    Raises:
-        KeyRefused: the key is refused, so no resource can be read; never for a pending snapshot.
-        NotAllowed: the key lacks a scope or permission; never for a pending snapshot.
+    Raises `KeyRefused` or, without a scope or permission, `NotAllowed`, since no resource can be read then; never for a pending one.
     """
     record.remember_in(session.memory)
     if record.attempt is not None and record.pending:
@@ -71,10 +135,7 @@ async def read(
 async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> SnapshotRecord:
     """Look up `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one, automatic ones included.
 
-    Args:
-        session: the service.
-        resource_id: the snapshot.
-        unlisted: whether one that a run has found, and an old page lacks, is described as the run knows it: without a name.
+    With `unlisted` one that a run has found, and an old page lacks, is described as the run knows it: without a name.
 
     Raises:
         NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
@@ -132,12 +193,11 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
 
 async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapshot) -> SnapshotRecord:
     """The record with what its entry says now; it keeps a stored URL unless the new one is better."""
-    version_id = record.version_id or ""
     fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
-    if _keeps_url(record.download_url, renewed.download_url, version_id, session.service_clock.now()):
+    if _keeps_url(record.download_url, renewed.download_url, record.version_id or "", session.service_clock.now()):
         url, expires_at = record.download_url, record.download_url_expires_at
         renewed = replace(renewed, download_url=url, download_url_expires_at=expires_at)
     return renewed
@@ -164,10 +224,9 @@ def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Lis
     if created is not None and now - created < LISTED_BY:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
+    why = "is not in the service's listing (another account's key? a database that was deleted and made again?)."
     if record.expired(now):
         why = f"is past its 30 days at the service, which ended {to_the_second(record.expires_at or '')}."
-    else:
-        why = "is not in the service's listing (another account's key? a database that was deleted and made again?)."
     missing = f"snapshot {record.id} {why} It stays in the state as not available."
     listener.warn(Text("{missing} {then}", missing=missing, then=Next(Step.TAKE_NEW)))
     return replace(record, available=False)

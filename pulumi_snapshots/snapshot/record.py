@@ -1,31 +1,91 @@
-"""What is known of one snapshot, as the state keeps it. It loads no HTTP stack."""
+"""A snapshot: its inputs, what the state keeps of it, and what a change of inputs, or time, means. It loads no HTTP stack."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, ResourceSchema, declare
-from pulumi_snapshots.properties.checks import DATABASE_TYPES, expiry_of
-from pulumi_snapshots.properties.unfit import shown
+from pulumi_snapshots.properties.catalogue import (
+    Bytes,
+    Choices,
+    Duration,
+    Inputs,
+    Moment,
+    Record,
+    ResourceSchema,
+    declare,
+)
+from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, expiry_of, version_of
+from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.unfit import Problem, shown
 from pulumi_snapshots.run.memory import provisional_id
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pulumi_snapshots.run.memory import RunMemory
+    from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.service.models import ListedSnapshot
 
 
+DEFAULT_TIMEOUT = 45 * 60.0
+"""Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""
+PURPOSE = "take a snapshot of"
 ORIGIN = Choices(
     "Origin", {"manual": "Taken because somebody asked for it.", "automatic": "The service's daily snapshot."}
 )
 DATABASE_ENGINE = Choices("DatabaseEngine", {name: f"{title}." for name, title in DATABASE_TYPES.items()})
 NAMED_BY = ("database_id", "version_id")
 """The properties that say which snapshot another resource is about."""
+
+
+class SnapshotInputs(Inputs):
+    """The inputs of a snapshot; durations in seconds."""
+
+    database_id: str = declare(
+        "The database to take a snapshot of. Another one takes a new snapshot.",
+        read=checks.database_id(PURPOSE),
+        needed=f"the id of the database to {PURPOSE}",
+        replaces=True,
+    )
+    triggers: list[Any] | None = declare(
+        "Any values, such as a release. A change of any takes a new snapshot.",
+        default=None,
+        read=checks.triggers,
+        replaces=True,
+    )
+    timeout: Duration = declare(
+        "How long the create may take, and each resume again. The resource's custom timeout for creates wins.",
+        default=DEFAULT_TIMEOUT,
+        read=checks.timeout,
+    )
+    reuse_within: Duration = declare(
+        "Before a request, adopt the newest manual snapshot of this database that is younger than this, unless it was restored since; at most 30 days.",
+        default=0.0,
+        read=checks.duration(most=RETENTION, may_be_zero=True),
+    )
+    rotate_after: Duration | None = declare(
+        "An update this long after its creation takes a new snapshot; at most 30 days.",
+        default=None,
+        read=checks.duration(most=RETENTION),
+    )
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """All problems of these values, also of the two ages together."""
+        found = super().problems(values)
+        known = cls.known(values, "rotate_after", "reuse_within")
+        if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
+            reason = Text("must be longer than {reuse_within}, else a rotation would adopt what it should renew")
+            found.append(Problem("rotate_after", reason))
+        return found
 
 
 def split_id(resource_id: str) -> tuple[str, str]:
@@ -131,12 +191,7 @@ class SnapshotRecord(ListedProperties):
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
     def remember_in(self, memory: RunMemory, *, replaced: bool = False) -> None:
-        """Tell the run's memory of this snapshot: no request of the run started it, and its own started a cooldown.
-
-        Args:
-            memory: of the run.
-            replaced: whether a new snapshot is about to replace it.
-        """
+        """Tell the run's memory that no request of the run started this snapshot, and whether a new one is about to replace it."""
         database = memory.of(self.database_id)
         if self.version_id is not None:
             database.known.add(self.version_id)
@@ -145,8 +200,6 @@ class SnapshotRecord(ListedProperties):
                 database.due[self.version_id] = parse_rfc3339(self.expires_at)
             if replaced:
                 database.replaced.add(self.version_id)
-            if self.created_at is not None and self.origin != "automatic":
-                database.remember_snapshot(parse_rfc3339(self.created_at))
 
     @property
     def id(self) -> str:
@@ -163,3 +216,44 @@ class SnapshotRecord(ListedProperties):
 
 
 SNAPSHOT = ResourceSchema("Snapshot", SnapshotInputs, SnapshotRecord)
+
+
+def is_pinned(url: str | None, version_id: str) -> bool:
+    """Whether this URL serves exactly this version, whatever is newest."""
+    return version_of(url or "") == version_id
+
+
+def taken_text(record: SnapshotRecord, now: datetime) -> str:
+    """Which snapshot it is, and its age at this time of the service: `DATABASE_ID/VERSION_ID, taken 12 min ago`."""
+    if record.created_at is None:
+        return record.id
+    return f"{record.id}, taken {spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
+
+
+def found_text(record: SnapshotRecord, now: datetime) -> str:
+    """What a run says that has found the snapshot of an earlier run's request."""
+    return f"found {taken_text(record, now)}; no new request was sent"
+
+
+async def describe(
+    session: Session,
+    database_id: str,
+    entry: ListedSnapshot,
+    *,
+    base_url: str | None = None,
+    requested: datetime | None = None,
+) -> SnapshotRecord:
+    """The record of a listed snapshot; `base_url` is of another one of that database, `requested` by the service's clock.
+
+    Raises `SquareCloudError` if an old entry without any URL needs the account's id, and the service does not give it.
+    """
+    version_id, url = entry.version, entry.url
+    if version_id is not None and not is_pinned(url, version_id) and entry.key:
+        # An old entry: the signature is in `key`, only the address before it is missing.
+        address = (url or base_url or "").partition("?")[0]
+        if not address:
+            account_id = (await session.listings.account(since=-math.inf)).id  # one request for all callers
+            address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
+        url = f"{address}?{entry.key.removeprefix('?')}"
+    record = SnapshotRecord.of(database_id, version_id, url, entry, requested=requested)
+    return replace(record, available=not record.expired(session.client.service_clock.now()))

@@ -26,8 +26,7 @@ from pulumi_snapshots.listing.polling import PINNING
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from pulumi_snapshots.storage.store import FileStore, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted

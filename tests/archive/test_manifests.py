@@ -31,7 +31,7 @@ from pulumi_snapshots.archive.upkeep import NotRemoved
 from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.ledger.ledger import Drilled
-from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble

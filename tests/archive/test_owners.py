@@ -21,9 +21,8 @@ from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
-from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.calls import Call, Shared
 from pulumi_snapshots.run.settings import Settings
-from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, scene

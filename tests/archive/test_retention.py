@@ -26,9 +26,8 @@ from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.calls import Call, Shared
 from pulumi_snapshots.run.settings import Settings
-from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, put, scene

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.cli.setup.doctor import UNSHARED, look_at_installation
-from pulumi_snapshots.run import backend
+from pulumi_snapshots.run import settings
 from tests.cli.typed import Desk
 from tests.support.ledger_places import Store
 from tests.support.virtual import staged
@@ -30,7 +30,7 @@ esac
 @pytest.fixture(autouse=True)
 def _forgotten() -> Iterator[None]:
     yield
-    backend._url.cache_clear()
+    settings._logged_in.cache_clear()
 
 
 async def in_thread(work: Any, *arguments: Any) -> Any:

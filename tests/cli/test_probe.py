@@ -17,7 +17,7 @@ import pytest
 from pulumi_snapshots.probe import run, steps
 from pulumi_snapshots.probe.facts import FACTS, NEVER
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import Store

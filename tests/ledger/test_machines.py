@@ -15,15 +15,14 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.bucket import PATIENCE
-from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.once import CLAIM_LASTS
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import Store

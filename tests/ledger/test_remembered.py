@@ -11,7 +11,7 @@ import pytest
 from pulumi_snapshots.guard.once import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from tests.ledger.play import UNSAVED, accepted, back, given, of, play
 from tests.support.drilling import SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack

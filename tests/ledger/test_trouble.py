@@ -20,8 +20,7 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory

@@ -11,9 +11,8 @@ import pytest
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from tests.support.virtual import staged
 from tests.support.world import Ending, Row, World, world
 

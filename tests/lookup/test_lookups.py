@@ -19,9 +19,8 @@ from pulumi_snapshots.lookup.results import LatestQuery, SnapshotInfo, SnapshotQ
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import get
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from squarecloud_emulator import Fault
 from tests.support.failing import fails_with
 from tests.support.virtual import staged, virtual

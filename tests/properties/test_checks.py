@@ -9,8 +9,7 @@ import pytest
 
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text, parse_duration, spoken
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.record import SnapshotRecord, split_id
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, split_id
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 DURATION = "must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not "

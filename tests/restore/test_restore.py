@@ -13,7 +13,7 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.virtual import staged

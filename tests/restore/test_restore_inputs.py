@@ -12,8 +12,7 @@ from pulumi_snapshots.errors import Text
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.ledger.place import environment_of
-from pulumi_snapshots.run import backend
-from pulumi_snapshots.run.backend import could_share
-from pulumi_snapshots.run.settings import Settings, SettingsError
+from pulumi_snapshots.run import settings
+from pulumi_snapshots.run.settings import Settings, SettingsError, could_share
 from pulumi_snapshots.storage.credentials import access
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
@@ -26,7 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "app" / "src").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "app" / "src")
     yield tmp_path
-    backend._url.cache_clear()
+    settings._logged_in.cache_clear()
 
 
 def place_in(home: Path, url: str = "") -> str | None:
@@ -42,13 +41,13 @@ def test_the_backend_is_the_one_that_the_engine_takes(home: Path) -> None:
     assert place_in(home) == "s3://of-login/.pulumi-snapshots"
     log_in(home, "s3://another-login")
     assert place_in(home) == "s3://of-login/.pulumi-snapshots", "a login elsewhere moves no run that is under way"
-    backend._url.cache_clear()
+    settings._logged_in.cache_clear()
     project = home / "app" / "Pulumi.yaml"
     project.write_text("name: app\nruntime: python\nbackend: {url: 'gs://of-project/states'}\n")
     assert place_in(home) == "gs://of-project/states/.pulumi-snapshots"
     assert place_in(home, "s3://of-environment") == "s3://of-environment/.pulumi-snapshots"
     project.write_text("name: app\nruntime: python\n")
-    backend._url.cache_clear()
+    settings._logged_in.cache_clear()
     assert place_in(home) == "s3://another-login/.pulumi-snapshots"
 
 

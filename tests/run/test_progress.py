@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Blocked, Outage
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.restoring import knows_time
 from tests.support.virtual import staged, virtual

@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
-from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.service.errors import Blocked
 from pulumi_snapshots.service.limits import CREATE, READ, SNAPSHOT_PER_ACCOUNT
 from tests.support.memory import Memory
@@ -24,7 +24,7 @@ from tests.support.world import START
 def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
     """Where the ledger of all processes lies: worker threads would take no virtual time."""
     place = Memory(Clock(START))
-    monkeypatch.setattr("pulumi_snapshots.run.shared.place_of", lambda *_: place)
+    monkeypatch.setattr("pulumi_snapshots.run.calls.place_of", lambda *_: place)
     return place
 
 

@@ -22,7 +22,7 @@ from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import create
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory, Mortal

@@ -17,7 +17,7 @@ from unittest import mock
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.listing.match import LATE
-from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault
 from squarecloud_emulator.service.refusals import RefusedError
 from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS

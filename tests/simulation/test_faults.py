@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Ending, World, world

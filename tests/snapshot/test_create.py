@@ -15,7 +15,7 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import NothingSent
 from pulumi_snapshots.service.errors import QuotaUsedUp
 from pulumi_snapshots.service.rate_limiter import STOPPED
-from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.record import is_pinned
 from tests.ledger.play import play
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, OWNER, START, Ending, World, world

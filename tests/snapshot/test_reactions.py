@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from pulumi_snapshots.run.settings import MissingKey
-from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import Fault
 from tests.support.reactions import Reaction, Scenario, Table
 from tests.support.virtual import run_virtual

@@ -13,9 +13,8 @@ import pytest
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.read import get
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotRecord, is_pinned
 from tests.support.clocks import set_clock
 from tests.support.virtual import staged, virtual
 from tests.support.world import DATABASE, START, Ending, World, world

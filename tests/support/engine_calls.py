@@ -10,10 +10,9 @@ from pulumi_snapshots.clock import ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.run.calls import Call, Unfinished
+from pulumi_snapshots.run.calls import Call, Shared, Unfinished
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey
-from pulumi_snapshots.run.shared import Shared
 from tests.support.memory import Memory, Mortal
 from tests.support.world import Row
 
@@ -189,7 +188,8 @@ class Stack:
             self._keep(seen, self.inputs)
 
     async def create(self, values: dict[str, Any]) -> Resource:
-        return await self.rules.calls.create(self._call(), values)
+        made: Resource = await self.rules.calls.create(self._call(), values)
+        return made
 
     async def delete(self, id_: str, outputs: dict[str, Any]) -> None:
         await self.rules.delete(self._call(), id_, outputs)

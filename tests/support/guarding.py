@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from pulumi_snapshots.guard.once import ChangeHeldBack, OncePerRun
-from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.snapshot.create import create
 from tests.support.memory import Memory, Mortal

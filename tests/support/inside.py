@@ -37,8 +37,8 @@ from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
+from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.shared import Shared
 from squarecloud_emulator.wire.gateway import kind_of
 from tests.support import servicer as wire
 from tests.support.memory import Memory, Mortal

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.record import RestoreRecord
-from pulumi_snapshots.restore.restore import failure_of, restore, resume_restore
+from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
+from pulumi_snapshots.restore.restore import failure_of, restore, resume
 from squarecloud_emulator import Fault
 from tests.support.memory import Memory, Mortal
 from tests.support.world import DATABASE, OTHER_DATABASE, START, EndingOf, Row, World, ended, world
@@ -59,7 +58,7 @@ class Scene:
     async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
         """Resume a restore, as the next `up` does."""
         session = session or self.process()
-        return await self.ending(resume_restore(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
+        return await self.ending(resume(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
 
     async def ending(self, operation: Awaitable[RestoreRecord]) -> RestoreEnding:
         ending = await ended(operation, self.row)

@@ -21,9 +21,8 @@ from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import create, resume
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from squarecloud_emulator import Emulator, Fault
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory, Mortal

@@ -13,7 +13,7 @@ from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create as create_snapshot
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 
 
 @arguments.command(

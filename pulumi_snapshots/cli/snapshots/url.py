@@ -7,7 +7,7 @@ from typing import Any
 from pulumi_snapshots.cli.snapshots.show import looked_up
 from pulumi_snapshots.cli.terminal.arguments import command, snapshot_argument
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
-from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.record import is_pinned
 
 
 @command(snapshot_argument, short_help="Print the URL that downloads a snapshot.")

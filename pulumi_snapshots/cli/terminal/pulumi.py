@@ -13,8 +13,7 @@ import click
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.ledger.place import BACKEND
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.run.backend import backend_url
-from pulumi_snapshots.run.settings import PACKAGE, config_key, variable, without_key
+from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
 
 PATIENCE = 600.0
 """Seconds that a command of the CLI may take: adding an SDK to a project also installs what that needs."""

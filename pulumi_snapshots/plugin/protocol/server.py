@@ -20,7 +20,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, run_in
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
-from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.run.calls import Shared
 
 MESSAGE_LIMIT = 400 * 1024 * 1024
 """Bytes of one message: the engine's own limit."""

@@ -30,9 +30,8 @@ from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished, nothing_sent
+from pulumi_snapshots.run.calls import Call, Changes, Resource, Shared, Unfinished, nothing_sent
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
-from pulumi_snapshots.run.shared import Shared
 
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
