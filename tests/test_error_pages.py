@@ -111,7 +111,7 @@ def test_the_section_of_other_content_quotes_its_error_to_the_letter() -> None:
     now, before = (Served(total=size, version=None, etag=None, modified=None) for size in (1001, 1000))
     error = WrongContent(
         "GET /databases/ACCOUNT_ID/DATABASE_ID.zip",
-        f"the host now serves a different object: {now.differs_from(before)}",
+        meaning=f"the host now serves a different object: {now.differs_from(before)}",
         status=206,
     )
     assert f"> {error}\n" in SECTIONS["WrongContent"][1]

@@ -74,14 +74,8 @@ class Session(Stoppable):
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
         )
-        self.client = Client(
-            settings.api_url,
-            settings.required_key().value,
-            self.rate_limiter,
-            self.clock,
-            service_clock=self.service_clock,
-            http=http,
-        )
+        address = settings.api_url, settings.required_key().value
+        self.client = Client(self.rate_limiter, *address, self.clock, self.service_clock, http=http)
         self.fleet = Fleet(self.clock, announce)
         self.listings = CompleteListings(self.client, self.clock, ledger, requests_per_minute=settings.own_requests)
         self.poll_plan = PollPlan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +11,8 @@ from urllib.parse import quote
 
 import anyio
 import httpx
+from pydantic import BaseModel, ValidationError
 
-from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,
@@ -30,6 +29,7 @@ from pulumi_snapshots.service.models import (
     AccountDatabase,
     DatabaseStatus,
     Finished,
+    Lenient,
     Listing,
     RestoreStatus,
     read_certificate,
@@ -58,17 +58,11 @@ FIRST_BYTES = 1024
 
 
 class Patience(NamedTuple):
-    """How patient a read is.
+    """How patient a read is."""
 
-    Attributes:
-        back_off: seconds between its tries, if failures may pass.
-        waits_out_block: whether it waits for the end of a block; otherwise it fails at once.
-        within: seconds until the first byte of each answer.
-    """
-
-    back_off: tuple[float, ...]
-    waits_out_block: bool = False
-    within: float = GET_READ_TIMEOUT
+    back_off: tuple[float, ...]  # seconds between its tries, if failures may pass
+    waits_out_block: bool = False  # otherwise it fails at once
+    within: float = GET_READ_TIMEOUT  # seconds until the first byte of each answer
 
 
 PATIENT = Patience((2.0, 4.0), waits_out_block=True)
@@ -81,32 +75,20 @@ BRISK = Patience((1.0,), within=5.0)
 """For finding out whether the service answers at all: with its own word on an outage within 15 s."""
 
 
+class _Health(BaseModel):
+    status: str
+    message: Lenient[str] = None
+
+
 class Client(Transport):
-    """Typed access to the service with one API key.
+    """Typed access to the service with one API key; the `limiter` spaces the requests.
 
     Every method raises a `SquareCloudError` if there is no answer, or if it is a refusal or unreadable. A database's id must
     be checked already, since it becomes a part of the path.
-
-    Args:
-        api_url: the API's address.
-        api_key: the bare key.
-        limiter: spaces the requests.
-        clock: the time.
-        service_clock: learns the service's time from the answers; one of its own if not given.
-        http: the HTTP transport; the network if not given.
     """
 
-    def __init__(  # noqa: PLR0913  each is an object of its own
-        self,
-        api_url: str,
-        api_key: str,
-        limiter: RateLimiter,
-        clock: Clock,
-        *,
-        service_clock: ServiceClock | None = None,
-        http: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(api_url, api_key, clock, service_clock or ServiceClock(clock), http=http)
+    def __init__(self, limiter: RateLimiter, *transport: Any, http: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(*transport, http=http)
         self.limiter = limiter
         self._asking_health = anyio.Lock()
         self._asked_health_at, self._health = -math.inf, ("", "")
@@ -133,24 +115,20 @@ class Client(Transport):
         async with self._asking_health:
             if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
                 self._health = "", ""
-                with suppress(httpx.HTTPError, OSError, ValueError, RecursionError, AttributeError):
-                    with anyio.fail_after(HEALTH_WITHIN):
-                        async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
-                            answer = await http.get(f"{self.api_url}/service/status")
-                    said = json.loads(answer.content) if answer.status_code == httpx.codes.OK else {}
-                    word, message = (one_line(said.get(name) or "")[:HEALTH_LIMIT] for name in ("status", "message"))
-                    self._health = word, f"{word}: {message}".removesuffix(": ")
+                with suppress(httpx.HTTPError, OSError, ValidationError), anyio.fail_after(HEALTH_WITHIN):
+                    async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
+                        answer = await http.get(f"{self.api_url}/service/status")
+                    if answer.status_code == httpx.codes.OK:
+                        said = _Health.model_validate_json(answer.content)
+                        word, message = (one_line(each or "")[:HEALTH_LIMIT] for each in (said.status, said.message))
+                        self._health = word, f"{word}: {message}".removesuffix(": ")
                 self._asked_health_at = self._clock.monotonic()
             return self._health
 
     async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
 
-        Returns:
-            The content of a 200; None for a 202, which carries no id: the service continues in the background.
-
-        Raises:
-            SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
+        Returns the content of a 200; None for a 202, which carries no id: the service continues in the background.
         """
         answer = await self._post(database_id, "snapshots", None, leave_by)
         if answer.continues:
@@ -162,8 +140,7 @@ class Client(Transport):
     ) -> bool:
         """Send the POST that restores a listed snapshot, once, as `start_snapshot` does. It overwrites everything in the database.
 
-        Returns:
-            Whether the service says that it is still running. If not, it may all the same: see `restore_status`.
+        Returns whether the service says that it is still running. If not, it may all the same: see `restore_status`.
         """
         body = {"snapshotId": name, "versionId": version_id}
         return (await self._post(database_id, "snapshots/restore", body, leave_by)).continues
@@ -185,11 +162,7 @@ class Client(Transport):
         return await self._get(_path(database_id, "snapshots"), self._listing, patience, database_id=database_id)
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """List the snapshots of the whole account. The service caches this listing apart from those of the databases.
-
-        Raises:
-            UpgradeRequired: the plan does not include this listing.
-        """
+        """List the snapshots of the whole account. The service caches this listing apart from those of the databases."""
         return await self._get("users/snapshots?scope=databases", self._listing, patience, ACCOUNT_LISTING)
 
     def _listing(self, answer: Answer) -> Listing:
@@ -209,9 +182,8 @@ class Client(Transport):
 
     async def database_certificate(self, database_id: str, *, patience: Patience = PATIENT) -> bytes:
         """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
-        return await self._get(
-            _path(database_id, "credentials", "certificate"), _of(read_certificate), patience, CREDENTIALS
-        )
+        path = _path(database_id, "credentials/certificate")
+        return await self._get(path, _of(read_certificate), patience, CREDENTIALS)
 
     async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
         """Get whether each database of the account is running, by id; None if the service has no such route."""

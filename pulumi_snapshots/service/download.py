@@ -45,34 +45,21 @@ class DownloadBroken(SquareCloudError):
 class WrongContent(SquareCloudError):
     """The host now serves a different object."""
 
-    def __init__(self, request: str, what: str, *, status: int | None = None) -> None:
-        super().__init__(request, status=status, meaning=what)
-
 
 @dataclass(frozen=True)
 class Served:
-    """The headers that describe the served object; None for each that the host does not send.
+    """The headers that describe the served object; None for each that the host does not send."""
 
-    Attributes:
-        total: bytes of the whole object.
-        version: `x-amz-version-id`; whether the real host sends it is not public.
-        etag: the entity tag, if it is a strong one.
-        modified: UTC, whole seconds.
-    """
-
-    total: int | None
-    version: str | None
-    etag: str | None
-    modified: datetime | None
+    total: int | None  # bytes of the whole object
+    version: str | None  # `x-amz-version-id`; whether the real host sends it is not public
+    etag: str | None  # if it is a strong one
+    modified: datetime | None  # in whole seconds
 
     def differs_from(self, other: Served) -> str | None:
         """The proof that both are not the same bytes, as text; None if there is no proof."""
-        for what, one, two in (
-            ("version", self.version, other.version),
-            ("size", self.total, other.total),
-            ("entity tag", self.etag, other.etag),
-        ):
-            if one is not None and two is not None and one != two:
+        for what, name in (("version", "version"), ("size", "total"), ("entity tag", "etag")):
+            one, two = getattr(self, name), getattr(other, name)
+            if None not in {one, two} and one != two:
                 return f"another {what} ({one} instead of {two})"
         return None
 
@@ -83,13 +70,8 @@ async def open_download(
 ) -> AsyncIterator[tuple[Served, AsyncGenerator[bytes, None]]]:
     """Send the GET for an object, from byte `offset` on, and yield how it is described and its pieces as they arrive.
 
-    HEAD is never sent: a signature of this kind covers the method.
-
-    Args:
-        url: a signed URL; it is never shown.
-        http: the HTTP transport; the network if not given.
-        offset: the number of bytes that were received already.
-        known: how the object was described when those bytes were served; required with an offset.
+    HEAD is never sent: a signature of this kind covers the method. `url` is signed, and never shown. With an `offset`, `known` is
+    how the object was described when the bytes before it were served.
 
     Raises:
         UrlRefused: a new URL is needed.
@@ -133,8 +115,8 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
             target = ""
         if problem_of_url(target) is not None or urlsplit(target).scheme != urlsplit(url).scheme:
             what = "the host redirects to an address that is not allowed"
-            raise WrongContent(request, what, status=response.status_code)
-    raise WrongContent(_request_text(url), f"the host redirects more than {REDIRECTS} times")
+            raise WrongContent(request, meaning=what, status=response.status_code)
+    raise WrongContent(_request_text(url), meaning=f"the host redirects more than {REDIRECTS} times")
 
 
 @contextmanager
@@ -184,7 +166,7 @@ async def _checked(response: httpx.Response, url: str, offset: int, known: Serve
         if not any(one is not None and one == two for one, two in pairs):
             wrong = "nothing proves that the rest is the same version"
     if wrong:
-        raise WrongContent(request, wrong, status=status)
+        raise WrongContent(request, meaning=wrong, status=status)
     # A host that ignores ranges sends the whole object; the bytes received already are skipped.
     return served, 0 if found else offset
 
@@ -208,7 +190,7 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
     text = content.decode(errors="replace")
     code, message = _CODE.search(text), _MESSAGE.search(text)
     if status == codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return WrongContent(request, "the object is shorter than the part that was received", status=status)
+        return WrongContent(request, meaning="the object is shorter than the part that was received", status=status)
     if status == codes.FORBIDDEN and code is None and _HTML.search(text):
         return ProxyRefused(request, status=status)
     passing = status >= codes.INTERNAL_SERVER_ERROR or status in {codes.REQUEST_TIMEOUT, codes.TOO_MANY_REQUESTS}

@@ -19,22 +19,14 @@ is shorter than that, whatever `Retry-After` says: it ends no sooner than the mi
 
 @dataclass(frozen=True)
 class Lane:
-    """A kind of request, and the spacing that the service's limits ask for.
+    """A kind of request, and the spacing that the service's limits ask for."""
 
-    Attributes:
-        name: names the lane in the ledger, which other processes read.
-        per_account: seconds between two requests of the account.
-        per_database: seconds between two requests of one database.
-        starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent during a
-            block or an outage.
-        cooldown: the limit of one database, in words for the user.
-    """
-
-    name: str
-    per_account: float = 0.0
-    per_database: float = 0.0
+    name: str  # in the ledger, which other processes read
+    per_account: float = 0.0  # seconds between two requests of the account
+    per_database: float = 0.0  # seconds between two requests of one database
+    # Whether it starts a snapshot or a restore. These go before reads, and are not sent during a block or an outage.
     starts: bool = False
-    cooldown: str = ""
+    cooldown: str = ""  # the limit of one database, in words for the user
 
 
 # The numbers are those of the OpenAPI document; what is added to them allows for network jitter.

@@ -17,11 +17,8 @@ PATHS = {"started": "/start", "done": "", "failed": "/fail"}
 """How healthchecks, and many others, hear how a job goes."""
 PRIORITIES = {"started": "min", "done": "low", "failed": "high"}
 """Of ntfy's messages."""
-TRIES = 3
-ANSWER_WITHIN = 4.0
-"""Seconds for each try."""
-PAUSE = 1.0
-"""Seconds between two tries."""
+TRIES, ANSWER_WITHIN, PAUSE = 3, 4.0, 1.0
+"""How often a message is sent at most, and seconds for each try and between two."""
 LONGEST = 4000
 """Characters of a message, about as many as ntfy shows."""
 
@@ -38,38 +35,29 @@ def problem_of_monitor(url: str) -> str:
 
 @dataclass
 class Monitor:
-    """Sends messages.
-
-    Attributes:
-        http: the HTTP transport; the network if not given.
-    """
+    """Sends messages, over the network unless `http` is given."""
 
     http: httpx.AsyncBaseTransport | None = None
 
     async def tell(self, clock: Clock, url: str, event: str, title: str, text: str = "") -> str:
         """Tell that a job is `started`, `done` or `failed`; returns why that could not be done, empty if it was."""
-        why = ""
-        for attempt in range(TRIES):
-            await clock.sleep(PAUSE if attempt else 0.0)
-            try:
-                with anyio.fail_after(ANSWER_WITHIN):
-                    why = await self._sent(url, event, title, text)
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-                why = "no answer in time" if isinstance(error, TimeoutError) else f"no answer ({type(error).__name__})"
-            if not why:
-                break
-        return why
-
-    async def _sent(self, url: str, event: str, title: str, text: str) -> str:
-        plain = url.removeprefix(NTFY)
+        plain, headers, why = url.removeprefix(NTFY), dict[str, str](), ""
         parts = urlsplit(plain)
-        headers = {}
         if url.startswith(NTFY) or parts.hostname == NTFY_HOST:
             headers = {"Title": title, "Priority": PRIORITIES[event]}
         else:
             plain = parts._replace(path=parts.path.rstrip("/") + PATHS[event]).geturl()
         body = (text or f"{title}.")[:LONGEST].encode()
-        # A redirect is not followed: it would show the secret to another host.
-        async with open_client(plain, self.http) as client:
-            answer = await client.post(plain, headers=headers, content=body)
-        return "" if answer.is_success else f"it answered with {answer.status_code}"
+        for attempt in range(TRIES):
+            await clock.sleep(PAUSE if attempt else 0.0)
+            try:
+                # A redirect is not followed: it would show the secret to another host.
+                with anyio.fail_after(ANSWER_WITHIN):
+                    async with open_client(plain, self.http) as client:
+                        answer = await client.post(plain, headers=headers, content=body)
+                why = "" if answer.is_success else f"it answered with {answer.status_code}"
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                why = "no answer in time" if isinstance(error, TimeoutError) else f"no answer ({type(error).__name__})"
+            if not why:
+                break
+        return why

@@ -57,13 +57,11 @@ def user_agent() -> str:
 def open_client(
     url: str, http: httpx.AsyncBaseTransport | None, headers: Mapping[str, str] | None = None, **settings: Any
 ) -> httpx.AsyncClient:
-    """Make a client for an address, which follows no redirect and shares nothing with other clients.
-
-    A proxy from the environment would see all in plain text on the way to a loopback address, so none is used for that.
-    """
+    """Make a client for an address, which follows no redirect and shares nothing with other clients."""
     return httpx.AsyncClient(
         transport=http,
         headers={"Accept": "*/*", "User-Agent": user_agent(), **(headers or {})},
+        # A proxy from the environment would see all in plain text on the way to a loopback address.
         trust_env=urlsplit(url).hostname not in LOOPBACK,
         event_hooks={"response": [_leave_redirect]},
         **settings,
@@ -116,11 +114,9 @@ class _Envelope(BaseModel):
 
 
 class Transport:
-    """Sends requests with the API key; the arguments are those of `Client`.
+    """Sends requests with the bare API key to the API's address, over the network unless `http` is given.
 
-    Attributes:
-        on_answer: called with each answer as it came, for those who study the service.
-        service_clock: learns from each answer.
+    `on_answer` is called with each answer as it came, for those who study the service; the `service_clock` learns from each.
     """
 
     def __init__(
@@ -133,9 +129,8 @@ class Transport:
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.on_answer: Callable[[Answer], None] = lambda _: None
-        self.api_url, self._api_key = api_url, api_key
+        self.api_url, self._api_key, self._http = api_url, api_key, http
         self.service_clock, self._clock = service_clock, clock
-        self._http = http
         # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
         # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
         # because a POST stays open for up to 90 s.
@@ -150,17 +145,11 @@ class Transport:
     async def send(
         self, method: str, path: str, *, read_timeout: float, body: Any = None, leave_by: datetime | None = None
     ) -> Answer:
-        """Send one request and read its answer; anything but a success is raised as a `SquareCloudError`.
+        """Send one request, with a percent-encoded path and a body as JSON; anything but a success is raised as a `SquareCloudError`.
 
-        A cancellation has a `NotSent` as its cause if the request certainly never left.
-
-        Args:
-            method: HTTP method.
-            path: the path below the API's address, percent-encoded.
-            read_timeout: seconds until the first byte, and between any two bytes.
-            body: sent as JSON.
-            leave_by: until when it may leave, by this machine's clock; later a `ClaimTooOld` is raised, before the connection
-                is made, or right before the request is written to it.
+        A cancellation has a `NotSent` as its cause if the request certainly never left. `read_timeout` counts seconds until the
+        first byte, and between any two bytes. After `leave_by`, by this machine's clock, a `ClaimTooOld` is raised, before the
+        connection is made, or right before the request is written to it.
         """
         bare, sent_at = f"/{path.partition('?')[0]}", self._clock.monotonic()
         request = f"{method} {bare}"

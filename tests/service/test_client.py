@@ -45,7 +45,7 @@ class Service:
         ledger = Ledger(Memory(clock), ServiceClock(clock))
         self.limiter = RateLimiter(clock, ledger, "account", requests_per_minute=30, block_wait=1800)
         http = httpx.MockTransport(self._answer)
-        self.client = Client("https://api.example/v2", "k" * 64, self.limiter, clock, http=http)
+        self.client = Client(self.limiter, "https://api.example/v2", "k" * 64, clock, ledger.clock, http=http)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/service/status"):
