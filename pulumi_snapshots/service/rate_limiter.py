@@ -127,23 +127,23 @@ def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
 
 
 class Slots:
-    """When requests may leave, by all that have been sent, each with its spacings, and the end of the account's block.
+    """When requests may leave, by all that have been sent, the end of the account's block, and the most requests in any minute.
 
-    `budget` is the most requests in any minute, and `waiting` whether each request that waits starts something: while both kinds
-    wait, each leaves to the other what that can use, up to half of the budget.
+    `waiting` says of each that waits whether it starts something. While both kinds wait, each leaves to the other what that can
+    use, up to half of the budget.
     """
 
-    def __init__(
-        self, sent: list[tuple[float, list[str]]], blocked_until: float, budget: int, waiting: list[bool]
-    ) -> None:
+    def __init__(self, sent: list[Sent], blocked_until: float, budget: int, waiting: list[bool]) -> None:
         sent = sorted(sent)
-        self._last = {limit: at for at, limits in sent for limit in limits}
+        self._last = {limit: at for at, _, limits, _ in sent for limit in limits}
         self._free = {}
         for starts in (True, False):
-            same = [at for at, limits in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(limits)]
+            same = [at for at, _, limits, _ in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(limits)]
             share = budget - min(waiting.count(not starts), budget // 2)
             full = [
-                times[-most] for times, most in (([at for at, _ in sent], budget), (same, share)) if len(times) >= most
+                times[-most]
+                for times, most in (([each.at for each in sent], budget), (same, share))
+                if len(times) >= most
             ]
             self._free[starts] = max([blocked_until, *(at + BUDGET_WINDOW for at in full)])
 
@@ -297,9 +297,11 @@ class RateLimiter:
                 elif left <= 0:
                     # A POST waits for the ledger, and is not sent without it.
                     result = await (self._edit if request.lane.starts else self.exchange)(decided)
-                    if result is not None:
-                        return result[0], self._sending(request, *result[1].sent)
-                    continue
+                    if result is None:
+                        continue
+                    decision, new = result
+                    self._mine = self._mine.plus(new)
+                    return decision, self._sending(request, *new.sent)
                 self._show(slots)
                 with anyio.move_on_after(left):
                     await request.woken.wait()
@@ -321,9 +323,10 @@ class RateLimiter:
         """When requests may leave, by what is known now."""
         # So much later the others see that a limit is free.
         courtesy = 2 * self._ledger.clock.unsure + COURTESY if self._others.sent else 0.0
-        sent = [(each.at, each.limits) for each in self._others.sent]
-        sent += [(each.at + courtesy, each.limits) for each in self._mine.sent]
-        return Slots(sent, self._block_ends(""), self._budget, [each.lane.starts for each in self._queue])
+        mine = [each._replace(at=each.at + courtesy) for each in self._mine.sent]
+        return Slots(
+            [*self._others.sent, *mine], self._block_ends(""), self._budget, [each.lane.starts for each in self._queue]
+        )
 
     def _earliest(self, request: _Request, slots: Slots) -> float:
         """When a request may leave, or has to be given up."""
@@ -425,9 +428,7 @@ class RateLimiter:
                 return await self._edit(decide)
             except LedgerUnavailable:
                 self._again_at = self._clock.monotonic() + AGAIN_AFTER
-        decided = decide({})
-        self._mine = self._mine.plus(decided[1] if decided else Pacing())
-        return decided
+        return decide({})
 
     async def _edit(self, decide: Decide[T]) -> tuple[T, Pacing] | None:
         """Share in one edit of the ledger what is known, and what a decision is to send; returns the decision."""
@@ -461,7 +462,6 @@ class RateLimiter:
             self._took = min(max(now - began, FADES * self._took), LONGEST_TOOK)
             # They are the ledger's now, and forgotten if that forgets them.
             self._others.blocks |= told
-            self._mine = self._mine.plus(decided[1] if decided else Pacing())
             self._mine.blocks = dict(self._mine.blocks.items() - told.items())
             self._mine.sent = [each for each in self._mine.sent if each.at > now - KEPT]
             return decided
