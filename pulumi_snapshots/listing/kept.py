@@ -18,21 +18,13 @@ SECRET = {name for name, each in ListedSnapshot.model_fields.items() if not each
 
 
 class Kept(BaseModel):
-    """What is kept; times are by this machine's clock.
+    """What is kept; times are by this machine's clock."""
 
-    Attributes:
-        snapshots: the account's, by database and version, without URLs.
-        offset: seconds that the service's clock was ahead of this machine's; None if that was not known.
-        databases: the account's.
-        at: when each of the two was requested.
-        asked: when each was requested in passing, whatever the result.
-    """
-
-    snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)
-    offset: float | None = None
+    snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)  # by database and version
+    offset: float | None = None  # seconds that the service's clock was ahead of this machine's, if that was known
     databases: list[AccountDatabase] = []
-    at: dict[str, Utc] = {}
-    asked: dict[str, Utc] = {}
+    at: dict[str, Utc] = {}  # when each of the two was requested
+    asked: dict[str, Utc] = {}  # when each was requested in passing, whatever the result
 
     def age(self, what: str, now: datetime) -> float:
         """Seconds since `snapshots` or `databases` were requested; negative if the clock was set back."""

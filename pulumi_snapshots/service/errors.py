@@ -37,15 +37,11 @@ def scope_of(request: str) -> str:
 
 
 class SquareCloudError(Explained):
-    """The service refused it.
+    """The service refused `request`, which is method and path, without host or query.
 
-    Attributes:
-        status: HTTP status of the answer; None without an answer.
-        code: the service's code; None if the answer held none.
-        message: the service's own words, shortened; empty if there were none.
-        request: method and path, without host or query.
-        retry_after: seconds that the service asked to wait; None if it did not.
-        unsent: whether this request was kept back because of the answer to another.
+    `status` and `code` are those of the answer, if there was one and it held them; `message` are the service's own words,
+    shortened; `retry_after` the seconds that it asked to wait; `unsent` says that this request was kept back because of the
+    answer to another.
     """
 
     meaning: ClassVar[str]

@@ -86,21 +86,13 @@ class Finished(_Wire):
 
 
 class ListedSnapshot(Finished):
-    """One entry of a listing; `url` is the signed URL of this version, None in old entries.
+    """One entry of a listing; `url` is the signed URL of this version, None in old entries."""
 
-    Attributes:
-        name: the name of the storage object, which is the same for every snapshot of a database.
-        size: bytes.
-        modified: a time in UTC; whether the snapshot started or ended then is not public.
-        runtime: the database engine.
-        origin: `automatic` for a daily snapshot, `manual` otherwise; None in old entries.
-    """
-
-    name: str = Field(min_length=1)
-    size: Lenient[Count] = None
-    modified: Lenient[Utc] = None
-    runtime: Lenient[str] = None
-    origin: Lenient[str] = None
+    name: str = Field(min_length=1)  # of the storage object, the same for every snapshot of a database
+    size: Lenient[Count] = None  # bytes
+    modified: Lenient[Utc] = None  # whether the snapshot started or ended then is not public
+    runtime: Lenient[str] = None  # the database engine
+    origin: Lenient[str] = None  # `automatic` for a daily snapshot, `manual` otherwise; None in old entries
 
     @property
     def database(self) -> str | None:
@@ -110,19 +102,12 @@ class ListedSnapshot(Finished):
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """A fetched listing, newest snapshot first.
+    """A fetched listing, newest snapshot first."""
 
-    Attributes:
-        entries: the readable entries that have a version.
-        unreadable: the number of other entries; if there are any, the listing does not prove that a snapshot is missing.
-        sent_at: when the listing was requested (monotonic seconds).
-        service_time: the service's time of the answer; this machine's time if the service never sent one.
-    """
-
-    entries: tuple[ListedSnapshot, ...]
-    unreadable: int
-    sent_at: float
-    service_time: datetime
+    entries: tuple[ListedSnapshot, ...]  # those that can be read and have a version
+    unreadable: int  # the number of others; if there are any, the listing does not prove that a snapshot is missing
+    sent_at: float  # when it was requested, monotonic seconds
+    service_time: datetime  # that of the answer; this machine's if the service never sent one
 
     @cached_property
     def of_each(self) -> dict[str | None, list[ListedSnapshot]]:
@@ -159,15 +144,13 @@ class _Running(DatabaseStatus):
 
 
 class RestoreStatus(_Wire):
-    """How the last restore of a database stands; times are by the service's clock, on the wire in Unix milliseconds.
+    """How the last restore of a database stands; times are by the service's clock, on the wire in Unix milliseconds."""
 
-    `state` is `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or one that is new; `step`
-    what it is doing, or was doing when it failed, and `code` why it failed.
-    """
-
-    state: Word
-    step: Lenient[Word] = None
-    code: Lenient[Word] = None
+    state: (
+        Word  # `none` if there was none in the last hour, `queued`, `running`, `success`, `error`, or one that is new
+    )
+    step: Lenient[Word] = None  # what it is doing, or was doing when it failed
+    code: Lenient[Word] = None  # why it failed
     started_at: Lenient[Utc] = None
     finished_at: Lenient[Utc] = None
 

@@ -74,17 +74,11 @@ class Sent(NamedTuple):
 
 
 class Pacing(BaseModel):
-    """What runs know of each other's requests with one account.
-
-    Attributes:
-        sent: those that count.
-        listed: when the listing of each database was requested last.
-        blocks: when the block of each lane ends, of the whole account under an empty name.
-    """
+    """What runs know of each other's requests with one account."""
 
     sent: list[Sent] = []
-    listed: dict[str, Time] = {}
-    blocks: dict[str, Time] = {}
+    listed: dict[str, Time] = {}  # when the listing of each database was requested last
+    blocks: dict[str, Time] = {}  # when the block of each lane ends, of the whole account under an empty name
 
     @classmethod
     def of(cls, document: Document, account: str) -> Pacing:
@@ -181,17 +175,11 @@ Decide = Callable[[Document], tuple[T, Pacing] | None]
 
 
 class RateLimiter:
-    """Spaces the requests of one API key, and learns from their answers.
+    """Spaces the requests of one API key, of an account that the ledger knows by name, and learns from their answers.
 
-    A refused key stops every request for some minutes, and a used-up quota creates. A block stops every request until it ends;
-    one of the account's listing stops only that. An outage delays creates and restores.
-
-    Args:
-        clock: the time.
-        ledger: shared with other runs.
-        account: names the account in it.
-        requests_per_minute: the most requests that may be sent in any minute.
-        block_wait: seconds that a block lasts if the service sends no `Retry-After`.
+    A refused key stops every request for some minutes, and a used-up quota creates. A block stops every request until it ends,
+    after `block_wait` seconds if the service sends no `Retry-After`; one of the account's listing stops only that. An outage
+    delays creates and restores.
     """
 
     def __init__(

@@ -276,9 +276,9 @@ async def test_a_fleet_continues_while_the_account_listing_is_blocked(w: World) 
 @staged(world, databases=(DATABASE, OTHER_DATABASE))
 async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked(w: World) -> None:
     await use_up_the_account_listing(w)
-    listings, complete = w.session.listings, w.session.listings
+    listings = w.session.listings
     w.emulator.add_snapshot(OTHER_DATABASE)
-    found = await complete.of_account(w.clock.monotonic())
+    found = await listings.of_account(w.clock.monotonic())
     assert {name: len(entries) for name, entries in found.items()} == {DATABASE: 0, OTHER_DATABASE: 1}
     assert isinstance(listings.account_refusal, ListingBlocked)
     await w.clock.sleep(299)

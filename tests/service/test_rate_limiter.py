@@ -115,21 +115,13 @@ class Sender:
 
 @dataclass(frozen=True)
 class Course:
-    """Requests, when each must be sent, and which must fail how.
-
-    Attributes:
-        requests: the requests.
-        sent: seconds and name of each that is sent, in their order.
-        failed: those that are not sent.
-        says: what a request that waits says.
-        budget: requests per minute.
-    """
+    """Requests, when each must be sent, and which must fail how."""
 
     requests: list[Request]
-    sent: list[tuple[float, str]]
-    failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)
-    says: str = ""
-    budget: int = 30
+    sent: list[tuple[float, str]]  # seconds and name of each that is sent, in their order
+    failed: dict[str, type[SquareCloudError]] = field(default_factory=dict)  # those that are not sent
+    says: str = ""  # what a request that waits says
+    budget: int = 30  # requests per minute
 
 
 def block(retry_after: float | None, lasts: float) -> Course:
