@@ -109,9 +109,9 @@ MISTAKES = (
     ("ledger", "[*writes, write][-WRITES_KEPT:]", "[write]"),
     ("ledger", "check.replace, secrets.token_bytes(), stale)", "check.overwrite, secrets.token_bytes())"),
     # How fast.
-    ("service", "now - KEPT < each[0] < now + AHEAD]", "now - KEPT < each[0]]"),
+    ("service", "now - KEPT < each.at < now + AHEAD]", "now - KEPT < each.at]"),
     ("service", "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK", "for lane, at in self.blocks.items() if False"),
-    ("service", "return Slots([*others, *own],", "return Slots(own,"),
+    ("service", "return Slots([*self._others.sent, *mine],", "return Slots(mine,"),
     ("ledger", "if max(map(abs, seen)) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "leave_by = session.clock.utc() + CLAIM_LASTS - since", "leave_by = session.clock.utc() + timedelta(days=1)"),

@@ -13,9 +13,6 @@ from pydantic import BaseModel, Field
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Utc
 from pulumi_snapshots.state_directory import written_whole
 
-SECRET = {name for name, each in ListedSnapshot.model_fields.items() if not each.repr}
-"""What is not kept of an entry: its URL and its key would open the data to anyone who reads the file."""
-
 
 class Kept(BaseModel):
     """What is kept; times are by this machine's clock."""
@@ -63,11 +60,10 @@ class KeptPages:
     def _write(self, **changes: Any) -> bool:
         """Replace a part of the file; returns whether it could be written."""
         content = self.read().model_copy(update=changes)
-        secret = {"snapshots": {"__all__": {"__all__": SECRET}}}
         if self._path is not None:
             with suppress(OSError):
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with written_whole(self._path) as file:
-                    file.write(content.model_dump_json(exclude=secret, exclude_defaults=True).encode())
+                    file.write(content.model_dump_json(exclude_defaults=True).encode())
                 return True
         return False

@@ -75,9 +75,8 @@ class Finished(_Wire):
     """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
 
     version_id: Lenient[str] = None
-    key: Lenient[str] = Field(default=None, repr=False)
-    """The query string of the signed URL."""
-    url: Lenient[Address] = Field(default=None, repr=False)
+    key: Lenient[str] = Field(default=None, repr=False, exclude=True)  # the query string of the signed URL
+    url: Lenient[Address] = Field(default=None, repr=False, exclude=True)  # both open the data to anyone who has them
 
     @property
     def version(self) -> str | None:

@@ -318,15 +318,14 @@ class RateLimiter:
 
     def _earliest(self, request: _Request, slots: Slots) -> float:
         """When a request may leave, or has to be given up."""
-        is_held = request.lane.starts and self._is_outage
-        return self._outage_ends(request) if is_held else slots.free(request.lane, request.database_id)
+        held = self._held_until(request)
+        return slots.free(request.lane, request.database_id) if held is None else held
 
-    def _outage_ends(self, request: _Request) -> float:
+    def _held_until(self, request: _Request) -> float | None:
+        """When a POST is given up that an outage delays; None if none does."""
+        if not request.lane.starts or len(self._failed_at) < OUTAGE_AFTER:
+            return None
         return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
-
-    @property
-    def _is_outage(self) -> bool:
-        return len(self._failed_at) >= OUTAGE_AFTER
 
     def _block_ends(self, lane: str) -> float:
         return max(each.blocks.get(lane, -math.inf) for each in (self._mine, self._others))
@@ -342,7 +341,7 @@ class RateLimiter:
             if request.on_wait is None:
                 continue
             cooldown = slots.cooldown(request.lane, request.database_id)
-            if self._is_outage:
+            if self._held_until(request) is not None:
                 request.on_wait("service is returning errors; will send when a listing succeeds")
             elif cooldown > now and cooldown >= self._earliest(request, slots):
                 request.on_wait("queued", until=self._utc(cooldown), why=request.lane.cooldown)
@@ -357,7 +356,7 @@ class RateLimiter:
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
-        if lane.starts and self._is_outage and self._outage_ends(request) <= now:
+        if (held := self._held_until(request)) is not None and held <= now:
             raise Outage(request.text)
         for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
             left = self._block_ends(name) - now
@@ -387,7 +386,7 @@ class RateLimiter:
             await self.exchange()
 
     def _learn(self, lane: Lane, sent: Sent | None, error: SquareCloudError | None) -> None:
-        now, was_outage = self._clock.monotonic(), self._is_outage
+        now, was_outage = self._clock.monotonic(), len(self._failed_at) >= OUTAGE_AFTER
         if isinstance(error, KeyRefused | QuotaUsedUp):
             self._stops[type(error)] = error, now + STOPPED
         elif isinstance(error, Blocked):
