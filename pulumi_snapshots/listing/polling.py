@@ -17,7 +17,7 @@ from typing import NamedTuple
 import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.complete import CompleteListings
+from pulumi_snapshots.listing.entries import CompleteListings
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE

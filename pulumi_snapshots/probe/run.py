@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
+from pulumi_snapshots.listing.entries import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.probe.report import VERDICTS, Report
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import problem_of_url

@@ -15,7 +15,7 @@ import anyio
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.listing.complete import CompleteListings
+from pulumi_snapshots.listing.entries import CompleteListings
 from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE
 from pulumi_snapshots.listing.polling import PollPlan

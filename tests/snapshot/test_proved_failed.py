@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.listing.entries import proves_failure
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import proves_failure
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from tests.ledger.play import play
 from tests.support.virtual import virtual
