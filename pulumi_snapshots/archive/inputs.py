@@ -44,7 +44,7 @@ def _keep(given: object) -> Keep:
     known = given if isinstance(given, Mapping) and not given.keys() - tiers.keys() else {}
     if all(number is None for number in known.values()):
         raise Unfit(f"must be an object with some of {', '.join(tiers)}")
-    for problem in filter(None, (tiers[name].problem(number) for name, number in known.items())):
+    if problem := next(filter(None, (tiers[name].problem(number) for name, number in known.items())), None):
         raise Unfit(f"has {problem.property}, which {problem.reason}")
     return Keep.from_outputs({name: number for name, number in known.items() if number is not UNKNOWN})
 

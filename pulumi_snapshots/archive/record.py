@@ -151,9 +151,7 @@ class ArchiveMemory:
     """What the archives of a run know of each other: a create does not get what it replaces, nor a delete what replaced it."""
 
     def __init__(self) -> None:
-        self.current: dict[
-            str | None, tuple[ArchiveRecord, bool]
-        ] = {}  # by owner, and whether earlier ones are counted
+        self.current: dict[str | None, tuple[ArchiveRecord, bool]] = {}  # by owner, and whether earlier ones count
         self.declared: dict[Hashable, str | None] = {}  # by place, its first owner
         self.proofs: dict[tuple[str | None, str], Drilled] = {}  # by snapshot
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
-import anyio
-
 from pulumi_snapshots.archive.inputs import Keep
 from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at
 from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of, newest_first
@@ -59,10 +57,8 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
         except StoreTrouble as trouble:
             found[uri] = Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}", sizes.get(uri))
 
-    async with anyio.create_task_group() as group:
-        for uri, size in sizes.items():
-            if uri.endswith(SUFFIX) and size <= LARGEST:
-                group.start_soon(transfers.reading, by_manifest, uri.removesuffix(SUFFIX))
+    named = (uri.removesuffix(SUFFIX) for uri, size in sizes.items() if uri.endswith(SUFFIX) and size <= LARGEST)
+    await transfers.reading_each(by_manifest, named)
     for uri in sizes.keys() - found.keys():
         if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
             found[uri] = Shelved(uri, None, NO_MANIFEST, sizes[uri])

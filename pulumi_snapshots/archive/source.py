@@ -90,9 +90,7 @@ class Source:
 
         The first block is empty: `total` and `created` are known by then.
         """
-        pauses = iter(PAUSES)
-        pieces: list[bytes] = []
-        waiting = 0
+        pauses, block = iter(PAUSES), bytearray()
         while True:
             before, http = self.received, self._transfers.http
             try:
@@ -102,16 +100,15 @@ class Source:
                         self._served = self._checked(served)
                         yield b""
                     async for piece in arriving:
-                        pieces.append(piece)
-                        waiting += len(piece)
+                        block += piece
                         self.received += len(piece)
                         if self.total is not None and self.received > self.total:
                             # Without an end, it would fill the disk.
                             raise Explained(f"the host sends more than the {self.total} bytes that were announced")
-                        if waiting >= BLOCK:
+                        if len(block) >= BLOCK:
                             self._refused.clear()
-                            yield b"".join(pieces)
-                            pieces, waiting = [], 0
+                            yield bytes(block)
+                            block.clear()
                             self._tell()
                 break
             except UrlRefused as refusal:
@@ -125,8 +122,8 @@ class Source:
                 broke = "{so_far}; the transfer broke off, next try {again} ({why})"
                 self._listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
                 await self._transfers.clock.sleep(seconds)
-        if pieces:
-            yield b"".join(pieces)
+        if block:
+            yield bytes(block)
 
     def _checked(self, served: Served) -> Served:
         """What the first answer describes, if it is the right snapshot; later answers are compared with it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
@@ -44,6 +45,7 @@ class Transfers(Stoppable):
         readers = anyio.CapacityLimiter(READS_AT_ONCE)
         self._reads = in_thread or partial(run, limiter=readers, abandon_on_cancel=True)
         self._buckets = Buckets()
+        self.targets = defaultdict[Any, anyio.Lock](anyio.Lock)  # two loads of one database would mix
 
     def store(self, place: Destination) -> Store:
         """The store of a place."""
@@ -77,3 +79,9 @@ class Transfers(Stoppable):
         """Run a blocking call that changes nothing. A cancellation does not wait for its end."""
         result: T = await self._reads(call, *args)
         return result
+
+    async def reading_each(self, call: Callable[[Any], object], every: Iterable[Any]) -> None:
+        """Run such calls at once, one for each."""
+        async with anyio.create_task_group() as group:
+            for each in every:
+                group.start_soon(self.reading, call, each)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-import anyio
-
 from pulumi_snapshots.archive.inputs import TIER_LIMIT, ArchiveInputs, Keep
 from pulumi_snapshots.archive.manifest import edit_manifest, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
@@ -55,9 +53,7 @@ async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: L
             if transfers.at(one.uri).stat() is None:
                 gone.append(one)
 
-    async with anyio.create_task_group() as group:
-        for each in record.earlier:
-            group.start_soon(transfers.reading, look, each)
+    await transfers.reading_each(look, record.earlier)
     if gone:
         names = ", ".join(sorted(place_text(each.uri) for each in gone))
         listener.warn(f"{len(gone)} earlier archive{'s are' if len(gone) > 1 else ' is'} gone: {names}.")
@@ -99,7 +95,8 @@ async def _surplus(
         return []
     good, doubts = [new], list[StoreTrouble]()
 
-    def look(number: int, one: StoredObject) -> None:
+    def look(number: int) -> None:
+        one = left[number]
         try:
             about = manifest_at(transfers, one.uri)
             left[number] = replace(one, drilled=about is not None and about.drill is not None)
@@ -108,9 +105,7 @@ async def _surplus(
         except StoreTrouble as trouble:
             doubts.append(trouble)
 
-    async with anyio.create_task_group() as group:
-        for number, each in enumerate(left):
-            group.start_soon(transfers.reading, look, number, each)
+    await transfers.reading_each(look, range(len(left)))
     if doubts:
         listener.warn(f"no earlier archive was removed: {doubts[0].happened}.")
         return []

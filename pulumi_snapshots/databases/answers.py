@@ -77,7 +77,7 @@ class Session(ABC):
         return int(self.ask(self.counts) or 0)
 
     def age(self) -> float | None:
-        """Seconds for which the server has run; None if it does not say."""
+        """Seconds for which the server has run; None, or an error, if it does not say."""
         for command in self.ages:
             with suppress(Refused):
                 return as_number(self.ask(command))

@@ -28,9 +28,7 @@ class Kind:
     things: str = "tables"
     last: str = "DATABASE"  # what the path of a connection string names
     needs_database: bool = False
-    parameters: frozenset[str] | None = (
-        None  # those after a `?`, with `-` for `_`; None if the library checks them itself
-    )
+    parameters: frozenset[str] | None = None  # after a `?`, with `-` for `_`; None if the library checks them itself
 
     @property
     def form(self) -> str:

@@ -12,10 +12,10 @@ import bson
 import pymongo
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, NetworkTimeout, PyMongoError
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, Session, only, said, scalar
+from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, Session, as_number, only, said, scalar
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 
 if TYPE_CHECKING:
@@ -68,15 +68,11 @@ class MongoDB(Session):
     def age(self) -> float | None:
         """By the time in the id of the server's process, which it says to everybody, or else by its status."""
         admin = self._database.client.admin
-        try:
-            hello = admin.command("hello")
-            process, now = (hello.get("topologyVersion") or {}).get("processId"), hello.get("localTime")
-            if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
-                return (in_utc(now) - process.generation_time).total_seconds()
-            uptime = admin.command("serverStatus").get("uptime")
-        except OperationFailure:
-            return None  # this user may not ask for it
-        return float(uptime) if isinstance(uptime, int | float) else None
+        hello = admin.command("hello")
+        process, now = (hello.get("topologyVersion") or {}).get("processId"), hello.get("localTime")
+        if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
+            return (in_utc(now) - process.generation_time).total_seconds()
+        return as_number(admin.command("serverStatus").get("uptime"))
 
     @staticmethod
     def empty(dsn: str) -> None:

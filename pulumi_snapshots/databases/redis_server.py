@@ -42,11 +42,7 @@ class Redis(Session):
 
     def ask(self, command: str) -> Scalar:
         """The reply to a command line."""
-        try:
-            words = shlex.split(command)
-        except ValueError:
-            words = []
-        if not words:
+        if not (words := shlex.split(command)):
             raise Refused("a check of Redis is a command line, such as `HGET customer:1 name`")
         try:
             (about,) = self._send("COMMAND", "INFO", words[0])
@@ -63,11 +59,8 @@ class Redis(Session):
             raise (Refused if isinstance(error, redis.ResponseError) else Lost)(said(error)) from error
 
     def age(self) -> float | None:
-        """As `INFO` says; None if the user may not ask for it."""
-        try:
-            lines = self._send("INFO", "server").decode().splitlines()
-        except redis.ResponseError:
-            return None
+        """As `INFO` says."""
+        lines = self._send("INFO", "server").decode().splitlines()
         return as_number(dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds"))
 
     def _send(self, *words: str) -> Any:

@@ -33,11 +33,9 @@ def _query(given: object) -> str:
 
 
 def _value(given: object) -> Any:
-    if isinstance(given, float) and not math.isfinite(given):
-        raise Unfit("must be a finite number")
-    if not isinstance(given, str | int | float):
-        raise Unfit("must be a text, a number, or true or false")
-    return given
+    if isinstance(given, str | int) or (isinstance(given, float) and math.isfinite(given)):
+        return given
+    raise Unfit("must be a text, a number, or true or false")
 
 
 def _limit(given: object) -> float:

@@ -41,17 +41,13 @@ class DrillRules(Rules):
     def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, and with overwriting the scratch database as far as this run knows the stack."""
         problems = super().check(call, values, in_state=in_state)
-        scratch, uses, loads = (
-            values.get("scratch_database_id"),
-            call.shared.memory.uses,
-            values.get("archive") is not None,
-        )
-        overwritten = {("scratch_database_id", scratch)} if isinstance(scratch, str) else set()
-        overwritten |= {("connection", each) for each in databases_of(values.get("connection")) if loads}
-        for name, each in overwritten:
-            if each != values.get("database_id") and (
-                reason := uses.remember_overwriting(each, self.about(call), loads=name == "connection")
-            ):
+        scratch, loads = values.get("scratch_database_id"), values.get("archive") is not None
+        overwritten: dict[Any, str] = {scratch: "scratch_database_id"} if isinstance(scratch, str) else {}
+        overwritten |= dict.fromkeys(databases_of(values.get("connection")) if loads else (), "connection")
+        overwritten.pop(values.get("database_id"), None)  # its own problem
+        for each, name in overwritten.items():
+            about, loads = self.about(call), name == "connection"
+            if reason := call.shared.memory.uses.remember_overwriting(each, about, loads=loads):
                 problems.append(Problem(name, reason))
         return problems
 

@@ -125,12 +125,10 @@ class Drilling:
     async def _refuse_misuse(self, runtime: str | None) -> None:
         """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
         session, scratch = self.session, self.inputs.scratch_database_id
-        if why := await misuse(session.memory.uses, session.ledger, scratch):
-            raise RestoreRefused(
-                Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=why), NOT_RESTORED
-            )
-        if misfit := await self.reach.misfit(runtime):
-            raise RestoreRefused(misfit, NOT_RESTORED)
+        used = await misuse(session.memory.uses, session.ledger, scratch)
+        named = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=used)
+        if why := named if used else await self.reach.misfit(runtime):
+            raise RestoreRefused(why, NOT_RESTORED)
         if not self.reach.is_own:
             self.member.warn(UNKNOWN_HOST)
 
@@ -183,9 +181,8 @@ class Drilling:
             return record
         shown = restoring.status.shown
         ended = shown.finished_at if shown is not None and shown.state == SUCCESS else None
-        seconds = (
-            (ended or parse_rfc3339(restored.restored_at)) - parse_rfc3339(restored.requested_at)
-        ).total_seconds()
+        took = (ended or parse_rfc3339(restored.restored_at)) - parse_rfc3339(restored.requested_at)
+        seconds = took.total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
         return replace(record, restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
-from pulumi_snapshots.databases.kinds import KINDS, kind_of, missing_extra
+from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of, missing_extra
 from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.errors import Text, not_installed
 from pulumi_snapshots.properties import checks as fit
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
-_KEYWORD = re.compile(r"\b(host|hostaddr|port|service)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 ANOTHER = "must be to the scratch database, and its host is that of another database"
 DEFAULT_TIMEOUT = 30 * 60.0
 """Seconds: those of a restore, and as many for the checks."""
@@ -234,54 +233,42 @@ def own_host(database_id: str) -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a connection leads; `is_direct` says whether the server is found by nothing but these hosts and ports."""
+    """The hosts and ports of a connection, and ids in the service's own; `is_direct` if nothing else finds the server."""
 
-    hosts: tuple[str, ...]
-    ports: tuple[int, ...]
+    places: tuple[tuple[str, int, str], ...]
     is_direct: bool
 
     @classmethod
     def of(cls, dsn: str) -> Address:
         """Read a connection string that `kind_of` takes."""
-        usual = KINDS[kind_of(dsn)].port
-        if "://" not in dsn:
-            more = {name: quoted or plain for name, quoted, plain in _KEYWORD.findall(dsn)}
-            hosts, ports = more.get("host", ""), more.get("port", "")
-        else:
+        usual, more, names, numbers = KINDS[kind_of(dsn)].port, dict(keywords(dsn)), [""], [""]
+        if "://" in dsn:
             parts = urlsplit(dsn)
-            more = dict(parse_qsl(parts.query))
-            each = [place.rpartition(":") for place in parts.netloc.rpartition("@")[2].split(",")]
-            split = [
-                (host, port) if colon and port.isdecimal() else (f"{host}{colon}{port}", "")
-                for host, colon, port in each
-            ]
-            # PostgreSQL takes both from the parameters too.
-            hosts = more.get("host") or ",".join(host for host, _ in split)
-            ports = more.get("port") or ",".join(port for _, port in split)
-        names = tuple(unquote(host).strip() for host in hosts.split(","))
-        numbers = [int(port) if port.strip().isdecimal() else usual for port in ports.split(",")]
-        if len(numbers) == 1:  # one for all
-            numbers *= len(names)
+            more, places = dict(parse_qsl(parts.query)), parts.netloc.rpartition("@")[2].split(",")
+            names = [re.sub(r":\d+$", "", place) for place in places]
+            numbers = [place[len(name) + 1 :] for place, name in zip(places, names, strict=True)]
+        # PostgreSQL takes both from the parameters too.
+        hosts = [unquote(host).strip() for host in (more.get("host") or ",".join(names)).split(",")]
+        ports = [port.strip() for port in (more.get("port") or ",".join(numbers)).split(",")]
+        ports *= len(hosts) if len(ports) == 1 else 1  # one for all
+        own = [(OWN_HOST.fullmatch(host) or [""] * 2)[1].lower() for host in hosts]
+        found = [int(port) if port.isdecimal() else usual for port in ports]
         is_direct = not dsn.startswith("mongodb+srv:") and not {"hostaddr", "service"} & more.keys()
-        return cls(names, tuple(numbers), is_direct)
+        return cls(tuple(zip(hosts, found, own, strict=False)), is_direct)
 
     @property
     def databases(self) -> set[str]:
         """The ids of the service's databases to whose own hosts it leads."""
-        return {own[1].lower() for host in self.hosts if (own := OWN_HOST.fullmatch(host)) is not None}
+        return {own for _, _, own in self.places if own}
 
     def misfit(self, database_id: str, port: int | None = None) -> str:
         """Why it cannot lead to a database, or one whose id begins so, at its port, if that is known; empty if it may."""
-        for host, its_port in zip(self.hosts, self.ports, strict=False):
-            if (own := OWN_HOST.fullmatch(host)) is None:
-                continue
-            if not own[1].lower().startswith(database_id.lower()):
-                return ANOTHER
-            if self.is_direct and port is not None and its_port != port:
-                return f"must be to port {port} of the scratch database, as the service says"
+        if any(not own.startswith(database_id.lower()) for own in self.databases):
+            return ANOTHER
+        if self.is_direct and port is not None and any(own and at != port for _, at, own in self.places):
+            return f"must be to port {port} of the scratch database, as the service says"
         return ""
 
     def is_own(self, database_id: str) -> bool:
         """Whether it can only lead to this database, if its port is right too."""
-        own = (OWN_HOST.fullmatch(host) for host in self.hosts)
-        return self.is_direct and all(one is not None and one[1].lower() == database_id.lower() for one in own)
+        return self.is_direct and all(own == database_id.lower() for _, _, own in self.places)

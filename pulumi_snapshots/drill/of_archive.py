@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import anyio
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.archive.shelf import Shelved, find, opened
 from pulumi_snapshots.archive.transfers import Transfers
@@ -42,13 +39,6 @@ Loaded = tuple[float, int, list[CheckResult]]
 
 class ArchiveNotDrilled(Explained):
     """The drill of an archive did not come to its end; it has proved nothing."""
-
-
-class Targets(defaultdict[Any, anyio.Lock]):
-    """The databases that drills of this process load into: two at a time would check each other's data."""
-
-    def __init__(self) -> None:
-        super().__init__(anyio.Lock)
 
 
 async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
@@ -95,7 +85,7 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
             raise ArchiveNotDrilled(reason, "Nothing was overwritten.")
         about = found.manifest
         of = (about.database_id or "", about.version_id) if about else ("", "")
-        async with call.shared.of(Targets)[address.hosts, address.ports, dsn.partition("?")[0].rpartition("@")[2]]:
+        async with transfers.targets[address.places, dsn.partition("?")[0].rpartition("@")[2]]:
             if await _is_restored(ledger, address, began := ledger.clock.now()):
                 why = Text("{connection} leads to a database that is being restored")
                 raise ArchiveNotDrilled(why, "Nothing was overwritten.", [Next(Step.RUN_AGAIN)])
@@ -103,10 +93,9 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
             await Database(dsn, timeout=PATIENCE).age()
             at = rfc3339(transfers.clock.utc())
             record = DrillRecord(*of, "", at, archive=place.uri, last_good=last_good)
+            given = transfers, found, inputs.identity_file, dsn, inputs.checks, listener.progress
             try:
-                seconds, _, results = await loaded(
-                    transfers, found, inputs.identity_file, dsn, inputs.checks, listener.progress, empties=True
-                )
+                seconds, _, results = await loaded(*given, empties=True)
             except (BrokenZip, NotLoaded) as error:
                 raise failed(replace(record, failure=str(error.happened), passed=False, results=[]), error) from error
             if await _is_restored(ledger, address, began):
@@ -117,11 +106,11 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
         record = replace(record, passed=passed, results=results)
         return await concluded(ledger, listener, replace(record, last_good=record.good or last_good))
     ended = "it was interrupted" if transfers.stopping else f"it took longer than {spoken(inputs.timeout)} (timeout)"
-    raise ArchiveNotDrilled(
+    happened, done = (
         f"The drill of archive {name} did not come to its end: {ended}",
         "The database may hold a part of it.",
-        [Next(Step.DRILLS_NEXT)],
     )
+    raise ArchiveNotDrilled(happened, done, [Next(Step.DRILLS_NEXT)])
 
 
 async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: Call, ledger: Ledger) -> Words:

@@ -92,17 +92,16 @@ class Reach:
             try:
                 return await self._lacking(runtime)
             except SquareCloudError as error:
-                if _passes(error):
-                    return ""
-                raise
+                if not _passes(error):
+                    raise
+                return ""
         address, port = Address.of(connection), None
         if self.is_own:
             try:
                 port = (await self.session.client.database(scratch, patience=BRIEF)).port
-            except (KeyRefused, DatabaseMissing):
-                raise
-            except SquareCloudError:
-                pass  # it does not say
+            except SquareCloudError as error:  # most often it does not say
+                if isinstance(error, KeyRefused | DatabaseMissing):
+                    raise
         reason = misfit(connection, runtime) or address.misfit(scratch, port)
         return Text("{connection} {reason}", reason=reason) if reason else ""
 

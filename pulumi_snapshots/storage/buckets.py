@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -54,28 +54,24 @@ class Buckets:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._client, self._retries, self._environment = client, retries, environment or {}
-        self._opened: dict[tuple[str, str, bool], tuple[Any, str]] = {}
-        self._lock = threading.Lock()
+        self.bucket: Callable[..., tuple[Any, str]] = cache(self._open)
 
-    def bucket(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, str]:
+    def _open(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, str]:
         """The library's store, for parts of uploads or for everything else, and its credentials in words; raises `StoreTrouble`."""
-        key, where = (scheme, name, uploads), f"{scheme}://{name}"
-        with self._lock, trouble(where):
-            if key not in self._opened:
-                try:
-                    store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
-                    found = access(scheme, {**os.environ, **self._environment})
-                except ImportError as error:
-                    then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
-                    raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
-                except NoCredentials as error:
-                    raise StoreTrouble(f"{where}: {error.happened}", then=error.then) from error
-                client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
-                if uploads:
-                    client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
-                made = store(name, client_options=client, retry_config=retries, **found.options)
-                self._opened[key] = made, found.found
-            return self._opened[key]
+        where = f"{scheme}://{name}"
+        with trouble(where):
+            try:
+                store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
+                found = access(scheme, {**os.environ, **self._environment})
+            except ImportError as error:
+                then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
+                raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
+            except NoCredentials as error:
+                raise StoreTrouble(f"{where}: {error.happened}", then=error.then) from error
+            client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
+            if uploads:
+                client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
+            return store(name, client_options=client, retry_config=retries, **found.options), found.found
 
 
 class BucketStore(Store):
