@@ -54,8 +54,6 @@ class DrillPending(Unresolved[DrillRecord]):
 
     steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WATCHING), Next(Step.DRILL_AGAIN))
     steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.DRILL_AGAIN),)
-    step_if_remembered = Next(Step.DRILL_KEPT_HERE)
-    step_if_forgotten = Next(Step.DRILL_NOT_KEPT)
 
 
 class DrillUnchecked(DrillPending):

@@ -80,15 +80,12 @@ DO = Wording(
         Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
         Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id.",
         Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
-        Step.SNAPSHOT_KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
+        Step.KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
         Step.ASK_AGAIN: "The same command polls again.",
         Step.GIVE_UP: "Other {triggers} give up on it instead, and may use another of today's snapshots.",
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
         Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
         Step.KEEP_WATCHING: "The same command keeps watching the database and sends no second request.",
-        Step.RESTORE_KEPT_HERE: (
-            "The same command on this machine keeps watching the database and sends no second request."
-        ),
         Step.CHECK_RESTORED: "Check the database; the same command checks again.",
         Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
         Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",

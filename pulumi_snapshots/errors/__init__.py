@@ -84,9 +84,6 @@ def not_installed(library: str, extra: str) -> str:
     return f"needs {library}, which is not installed: `{pip_install(extra)}` installs it"
 
 
-NOT_KEPT = "The installed Pulumi SDK has no known way to keep it in the stack's state"
-
-
 class Step(Enum):
     """One step, in words that fit everywhere; an edge that has a command for it shows that instead.
 
@@ -165,12 +162,13 @@ class Step(Enum):
     )
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
-    SNAPSHOT_NOT_KEPT = (
-        f"{NOT_KEPT}: the next {{run}} takes another one, unless {{reuse_within}} lets it adopt this one."
+    KEPT_HERE = (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next {run} on this machine waits for its end. "
+        "One on another machine does it again: remove the resource first."
     )
-    SNAPSHOT_KEPT_HERE = (
-        f"{NOT_KEPT}: the next {{run}} on this machine still waits for it; one on another machine takes another one, unless "
-        "{reuse_within} lets it adopt this one."
+    NOT_KEPT = (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next {run} does it again. Remove the "
+        "resource first."
     )
     GUARD_RESUMES = (
         "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; later it "
@@ -188,11 +186,6 @@ class Step(Enum):
     )
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
-    RESTORE_NOT_KEPT = f"{NOT_KEPT}. The next {{run}} restores again, over whatever the database holds by then: remove the Restore first."
-    RESTORE_KEPT_HERE = (
-        f"{NOT_KEPT}. The next {{run}} on this machine still watches the database; one on another machine restores again, over "
-        "whatever the database holds by then: remove the Restore first."
-    )
     RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
     RESTORES_NEXT = (
@@ -206,8 +199,6 @@ class Step(Enum):
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
     DRILL_AGAIN = "It can be drilled again, from its restore on."
     DRILLS_NEXT = "The next {run} drills it again."
-    DRILL_NOT_KEPT = f"{NOT_KEPT}: the next {{run}} drills again."
-    DRILL_KEPT_HERE = f"{NOT_KEPT}: the next {{run}} on this machine still watches the scratch database; one on another machine drills again."
 
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
@@ -357,8 +348,8 @@ class Unresolved(Explained, Generic[R]):
     # and if nothing does.
     steps_if_pending: ClassVar[tuple[Next, ...]]
     steps_if_undecided: ClassVar[tuple[Next, ...]]
-    step_if_remembered: ClassVar[Next]
-    step_if_forgotten: ClassVar[Next]
+    step_if_remembered: ClassVar[Next] = Next(Step.KEPT_HERE)
+    step_if_forgotten: ClassVar[Next] = Next(Step.NOT_KEPT)
 
     def __init__(
         self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None

@@ -37,8 +37,6 @@ class RestorePending(Unresolved[RestoreRecord]):
 
     steps_if_pending = (Next(Step.KEEP_WATCHING), Next(Step.RESTORE_AGAIN))
     steps_if_undecided = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
-    step_if_remembered = Next(Step.RESTORE_KEPT_HERE)
-    step_if_forgotten = Next(Step.RESTORE_NOT_KEPT)
 
 
 class RestoreRefused(Explained):

@@ -77,11 +77,11 @@ class Shared:
         return self._one(kind, kind)
 
     def _one(self, key: Any, make: Callable[[], T]) -> T:
-        if key not in self._made:
-            self._made[key] = make()
+        made: T | None = self._made.get(key)
+        if made is None:
+            made = self._made[key] = make()
             if self._stopping:
                 self.stop()
-        made: T = self._made[key]
         return made
 
     def stop(self) -> None:

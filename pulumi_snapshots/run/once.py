@@ -139,7 +139,7 @@ class Operation:
             told.done = self.not_done
             raise told from error
         finally:
-            if note := self.session.take_note():
+            if self.session.ledger.trouble and (note := self.session.take_note()):
                 self.member.warn(note)
         ended = f"The wait ended after {spoken(self.intent.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
@@ -171,7 +171,8 @@ class Operation:
                 if there is not None and not there.awaits_answer(clock.now()):
                     self.attempt, self.resumed = there, True
                     return None
-            await session.know_time(self.intent.database_id)
+            if clock.offset is None:
+                await session.know_time(self.intent.database_id)
             self.intent = replace(self.intent, began=clock.now() - (session.clock.utc() - self.began))
             claim = decide(attempts, self.intent, clock.now())
             if claim.role != "resumed":
@@ -270,10 +271,10 @@ class Operation:
 
     async def newest(self) -> list[Attempt]:
         """Read all requests, and with them what is known of the attempt by now; none if the ledger cannot be read."""
-        attempts = list[Attempt]()
+        attempts, id_ = list[Attempt](), self.sent.id
         with suppress(LedgerUnavailable):
             attempts = await self.session.ledger.attempts()
-            self.attempt = next((each for each in attempts if each.id == self.sent.id), self.attempt)
+            self.attempt = next((each for each in attempts if each.request.id == id_), self.attempt)
         return attempts
 
     async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:

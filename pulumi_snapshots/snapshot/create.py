@@ -51,8 +51,6 @@ class Pending(Unresolved[SnapshotRecord]):
 
     steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
     steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
-    step_if_remembered = Next(Step.SNAPSHOT_KEPT_HERE)
-    step_if_forgotten = Next(Step.SNAPSHOT_NOT_KEPT)
 
 
 class _GuardPending(Pending):
@@ -306,8 +304,9 @@ class Taking:
         version = self.finished.version if self.finished else None
         entry, excluded = None, self.memory.known | self.memory.claimed
         if self.needs_url or version is None:
-            with suppress(NothingSent):
-                await session.know_time(self.database_id)
+            if session.service_clock.offset is None:
+                with suppress(NothingSent):
+                    await session.know_time(self.database_id)
             excluded |= {each.result or "" for each in others if each.has_snapshot}
             entry = await self._listed(attempt, self.member.waits, excluded)
         if entry is not None:
