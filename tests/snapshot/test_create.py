@@ -248,6 +248,10 @@ REUSE = {
     "none from before another client's restore": """
         wait 400; S.b up; wait 300; somebody restores; wait 300; S up reuse_within=15m; S has 2
     """,
+    "none that was requested before a restore and finished after it": """
+        service snapshot_seconds=400 modified_is=end; wait 1000; S.b up pending timeout=3m; somebody restores; wait 400;
+        S.b up; S up reuse_within=15m; S has 2
+    """,
     "none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
     "none that another resource still waits for": """
         service snapshot_seconds=200; wait 700; S.b up pending timeout=2m; S up reuse_within=10m; S.b up; S.b has 1; S has 2
