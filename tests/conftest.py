@@ -8,9 +8,9 @@ import re
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +18,6 @@ from pulumi_snapshots.engine import errors
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
 from tools import servers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TESTS = Path(__file__).resolve().parent
 

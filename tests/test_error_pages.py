@@ -6,8 +6,8 @@ import ast
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,9 +20,6 @@ from pulumi_snapshots.service import errors
 from pulumi_snapshots.service.download import Served, WrongContent
 from pulumi_snapshots.service.errors import SquareCloudError, error_for
 from pulumi_snapshots.storage.store import StoreTrouble
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FOLDER = Path(__file__).parents[1] / "docs" / "errors"
 INDEX = (FOLDER / "index.md").read_text()

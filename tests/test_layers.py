@@ -8,19 +8,17 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_type
+from typing import assert_type
 
 import pulumi
 import pytest
 
 import pulumi_snapshots
 import pulumi_snapshots.plugin
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"

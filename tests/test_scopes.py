@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import SnapshotQuery
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE, NotAllowed
 from pulumi_snapshots.snapshot.read import get, read
+from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.archive.scene import Scene as ArchiveScene
 from tests.archive.scene import at_once
 from tests.cli.typed import Desk
@@ -27,12 +30,6 @@ from tests.support.memory import Memory
 from tests.support.restoring import Scene as RestoreScene
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from pulumi_snapshots.run.session import Session
-    from squarecloud_emulator.service.resources import StoredSnapshot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SMALL = 256

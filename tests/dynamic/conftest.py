@@ -5,12 +5,13 @@ A module says with `KIND` which resource it is about, with `SERVICE` how its ser
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,7 @@ from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, Servicer, urn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tools.sandbox import Service
+from tools.sandbox import Service
 
 Serve = Callable[..., Servicer]
 PROVIDERS = {

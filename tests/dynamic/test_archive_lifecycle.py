@@ -7,17 +7,14 @@ import urllib.request
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from tests.dynamic.conftest import NAMES, Place, Serve
-from tests.support.servicer import NO_KEY, Answer, failure
-
-if TYPE_CHECKING:
-    from tests.support.servicer import Servicer
-    from tools.sandbox import Service
+from tests.support.servicer import NO_KEY, Answer, Servicer, failure
+from tools.sandbox import Service
 
 KIND, NAME = "Archive", NAMES["Archive"]
 PACE: dict[str, str] = {}

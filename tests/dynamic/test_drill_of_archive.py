@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,7 @@ from tests.dynamic.conftest import DATABASE, NAMES, OTHER
 from tests.support.real_data import fresh, sql_at
 from tests.support.servicer import CallFailedError, Servicer, kept, urn
 from tests.support.shelved import IDENTITY, dumped, manifest_of, shelve, zipped
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tools.servers import Server as Postgres
+from tools.servers import Server as Postgres
 
 KIND, NAME = "Drill", NAMES["Drill"]
 ROWS = "select count(*) from orders"

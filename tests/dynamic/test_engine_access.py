@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,9 +15,6 @@ from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.servicer import CallFailedError, Servicer, failure, kept, urn
 from tests.support.toy_provider import ToyProvider
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 A, B = urn("a"), urn("b")
 Toy = Callable[..., Servicer]

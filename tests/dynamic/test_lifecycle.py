@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from concurrent.futures import wait
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.dynamic.conftest import DATABASE, NAMES, Place, Serve
 from tests.dynamic.test_without_requests import STATE
 from tests.support.servicer import PLENTY, Answer, failure, kept, urn
-
-if TYPE_CHECKING:
-    from tools.sandbox import Service
+from tools.sandbox import Service
 
 KIND, NAME = "Snapshot", NAMES["Snapshot"]
 PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}

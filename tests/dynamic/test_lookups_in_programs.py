@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
@@ -14,12 +16,7 @@ from pulumi_snapshots import LookupFailed, program
 from pulumi_snapshots.dynamic import lookups, run
 from pulumi_snapshots.listing import listings as looks
 from tests.support.near_emulator import near_emulator
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tools.sandbox import Service
+from tools.sandbox import Service
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 VERSION = "v" * 24

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339, time_text
 from tests.dynamic.conftest import NAMES, Place, Serve
 from tests.support.servicer import PLENTY, kept
-
-if TYPE_CHECKING:
-    from tools.sandbox import Service
+from tools.sandbox import Service
 
 KIND, NAME = "Restore", NAMES["Restore"]
 PACE = {**PLENTY, "SQUARECLOUD_POLL_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}

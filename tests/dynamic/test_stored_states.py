@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -16,9 +17,6 @@ from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from tests.support.earlier import VERSIONS, read
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, Servicer, failure_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STORED = [(version, way, one) for version in VERSIONS for way in ADAPTERS for one in read(version, f"{way}.json")]
 SIGNATURE = "4dabf18193072939515e22adb298388d"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 import pyrage
@@ -12,12 +12,9 @@ from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots.engine.marks import SIGNATURE
-from tests.dynamic.conftest import DATABASE, NAMES, OTHER, PROVIDERS
+from tests.dynamic.conftest import DATABASE, NAMES, OTHER, PROVIDERS, Serve
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import UNKNOWN, Servicer, failure, kept, urn
-
-if TYPE_CHECKING:
-    from tests.dynamic.conftest import Serve
 
 KIND = "Snapshot"
 ASSET = {SIGNATURE: "c44067f5952c0a294b673a41bacd8c17", "text": "x", "hash": "y"}

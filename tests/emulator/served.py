@@ -8,15 +8,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from tests.support.preloaded import python_of
 from tools.sandbox import Service
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 STARTED: Mapping[str, str] = MappingProxyType({})
 """A process that is no fork."""

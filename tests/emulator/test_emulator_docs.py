@@ -6,20 +6,18 @@ import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import httpx
 import pytest
+from starlette.routing import Router
 
 from squarecloud_emulator import Damage, Emulator, Fault
 from squarecloud_emulator.__main__ import parser
 from squarecloud_emulator.control.control_api import control_app
 from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, visited
-
-if TYPE_CHECKING:
-    from starlette.routing import Router
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "emulator.md").read_text()
 

@@ -10,20 +10,18 @@ import sqlite3
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import squarecloud
 
 from tests.emulator.served import KEY, Served, run, served
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER = "b25c9e6f2dc8516b962fc5d186617232"

@@ -11,19 +11,15 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import squarecloud
 
 from tests.emulator.served import KEY, run, served
 from tests.support.real_data import content_of, databases_of, filled, sql_at
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tools.servers import Server
+from tools.servers import Server
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 

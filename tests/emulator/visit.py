@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from squarecloud_emulator import Emulator, EmulatorSettings
+from squarecloud_emulator import Emulator, EmulatorSettings, JournalEntry
+from squarecloud_emulator.data.store import Store
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
-
-    from squarecloud_emulator import JournalEntry
-    from squarecloud_emulator.data.store import Store
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

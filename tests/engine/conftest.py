@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,6 @@ from tests.support.secret_keys import PROVIDER, secret_keys
 from tests.support.servicer import PLENTY
 from tools.engine import ensure
 from tools.sandbox import Stack
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 # A snapshot is there after 0.1 s unless a test makes it slow; then the service answers 202 at once. The service's clock is
 # two hours behind, so what it has made is old to a client that asks nobody, and no cooldown costs real time.

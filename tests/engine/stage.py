@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -21,11 +22,7 @@ from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS
 from tests.support.preloaded import commands_of, real, unforked
 from tests.support.secret_keys import PROVIDER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tools.sandbox import Service, Stack
+from tools.sandbox import Service, Stack
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.engine.stage import DATABASE, diagnostics
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App
+from tests.engine.stage import DATABASE, App, diagnostics
 
 pytestmark = pytest.mark.engine
 

@@ -6,24 +6,20 @@ import hashlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyrage
 import pytest
 
 from bench.first_answer import MOST_BYTES, MOST_SECONDS, first_answer
-from tests.engine.stage import DATABASE, EXAMPLES
+from tests.engine.stage import DATABASE, EXAMPLES, App
 from tools import dist, frozen_plugin, language_hosts
 from tools.frozen_plugin import PROGRAM, version
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
 

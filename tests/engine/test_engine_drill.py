@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.stage import DATABASE, EXAMPLES, diagnostics
+from tests.engine.stage import DATABASE, EXAMPLES, App, diagnostics
 from tests.support.real_data import fresh, sql_at
 from tools import language_hosts
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App
-    from tools.servers import Server
+from tools.servers import Server
 
 pytestmark = pytest.mark.engine
 SCRATCH = "c36daf7f3ed9627ca73fd6e297728343"

@@ -6,20 +6,16 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.engine.stage import DATABASE, EXAMPLES, OTHER_DATABASE, PATIENCE, diagnostics, wait_for
+from tests.engine.stage import DATABASE, EXAMPLES, OTHER_DATABASE, PATIENCE, App, diagnostics, wait_for
 from tools.sandbox import end
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
 

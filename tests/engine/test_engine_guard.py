@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined, wait_for
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App
+from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics, joined, wait_for
 
 pytestmark = pytest.mark.engine
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App
+from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics
 
 pytestmark = pytest.mark.engine
 

@@ -10,25 +10,21 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from pulumi_snapshots.plugin.description.identity import Identity
-from tests.engine.stage import DATABASE, EXAMPLES
+from tests.engine.stage import DATABASE, EXAMPLES, App
 from tests.support import language_programs
 from tools import engine as engines
 from tools import language_hosts, sdks
 from tools.engine import Closed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
 

@@ -8,17 +8,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.archive.scene import put
 from tests.engine.conftest import SERVICE
-from tests.engine.stage import DATABASE, OTHER_DATABASE, wait_for
+from tests.engine.stage import DATABASE, OTHER_DATABASE, App, wait_for
 from tests.support.near_emulator import near_emulator
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
 

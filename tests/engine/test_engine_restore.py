@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, diagnostics, joined
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App, Command
+from tests.engine.stage import DATABASE, App, Command, diagnostics, joined
 
 pytestmark = pytest.mark.engine
 

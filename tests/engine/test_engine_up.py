@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_snapshots.clock import to_the_second
-from tests.engine.stage import DATABASE, diagnostics, joined, wait_for
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App, Command
+from tests.engine.stage import DATABASE, App, Command, diagnostics, joined, wait_for
 
 pytestmark = pytest.mark.engine
 

@@ -7,21 +7,17 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.engine.stage import DATABASE, App, wait_for
-from tests.support.object_stores import compiled, serving
+from tests.support.object_stores import ObjectStore, compiled, serving
 from tools.engine import Closed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.object_stores import ObjectStore
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOWTO = PROJECT / "docs" / "howto"

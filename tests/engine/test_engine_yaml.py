@@ -8,19 +8,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_snapshots.plugin.description.schema import schema
-from tests.engine.stage import DATABASE, diagnostics, joined
+from tests.engine.stage import DATABASE, App, diagnostics, joined
 from tests.support import language_programs
 from tests.support.command_plugin import plugged
 from tests.support.preloaded import commands_of
 from tools import language_hosts, sdks
-
-if TYPE_CHECKING:
-    from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "another-language.md"

@@ -10,12 +10,10 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.engine.stage import App
+from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
 

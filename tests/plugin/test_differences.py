@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pulumi
 import pytest
@@ -18,9 +18,6 @@ from pulumi_snapshots.plugin.wire import is_secret
 from pulumi_snapshots.program import lookups
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 both_ways = pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=lambda package: package.__name__)
 

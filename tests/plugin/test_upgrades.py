@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ from pulumi_snapshots.plugin.description.schema import schema
 from pulumi_snapshots.properties.catalogue import Duration, in_camel
 from pulumi_snapshots.run.settings import FORMER_NAMES
 from tests.support.earlier import VERSIONS, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [each.lookup.query for each in FUNCTIONS.values()]
 NUMBERS_TOO = {each.camel for record in INPUTS for each in record.properties().values() if each.type == Duration}

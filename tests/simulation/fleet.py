@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 from unittest import mock
 
 import anyio
@@ -23,18 +24,12 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
-from squarecloud_emulator import Emulator
+from squarecloud_emulator import Emulator, JournalEntry
 from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory, Mortal
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
 from tests.support.world import START, Row, VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-    from typing import Self
-
-    from squarecloud_emulator import JournalEntry
 
 SOFT_DEADLINE = 90.0
 SPACING = 5.0

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi.runtime import rpc
 
@@ -23,13 +24,8 @@ from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.snapshot.record import SNAPSHOT
-from tests.support.inside import WAYS, Provider, Raw
+from tests.support.inside import WAYS, Computer, Provider, Raw
 from tests.support.servicer import CallFailedError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from tests.support.inside import Computer
 
 SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE, "Drill": DRILL}
 TOKENS = {

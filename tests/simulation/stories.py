@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from unittest import mock
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.listing.entries import LATE
 from pulumi_snapshots.snapshot.record import is_pinned
-from squarecloud_emulator import Emulator, EmulatorSettings, Fault
+from squarecloud_emulator import Emulator, EmulatorSettings, Fault, JournalEntry
 from squarecloud_emulator.service.refusals import RefusedError
+from squarecloud_emulator.service.resources import Restore
 from tests.simulation.faults import BROKEN, DOUBTS, NEW_CODES, REFUSALS
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack, copied
 from tests.support.inside import Computer, MachineClock, run_inside
 from tests.support.memory import Memory
 from tests.support.servicer import CallFailedError
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from squarecloud_emulator import JournalEntry
-    from squarecloud_emulator.service.resources import Restore
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 APART = 130.0

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from pulumi_snapshots.snapshot.record import is_pinned
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.record import SnapshotRecord, is_pinned
 from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Ending, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pulumi_snapshots.run.session import Session
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 BEFORE, AFTER = "before", "after"
 MINUTE, HOUR = 60.0, 3600.0

@@ -9,8 +9,8 @@ import os
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -22,9 +22,6 @@ from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.support.guarding import Machine, Program
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, World, kill, world
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 USUAL = 60
 """Runs of `make test`; each seed is a test of its own story, the same at each time."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import anyio
 import pymysql
 import pytest
 
-from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Scalar
 from pulumi_snapshots.databases.database import Database
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from pulumi_snapshots.databases.answers import Scalar
-    from tools.servers import Server
+from tools.servers import Server
 
 SECONDS = 20.0
 """The time-out, for a machine that is busy with other tests."""

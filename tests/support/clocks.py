@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from unittest import mock
 
 from pulumi_snapshots.clock import Clock
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from datetime import datetime
 
 
 class Shifted(Clock):

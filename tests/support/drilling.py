@@ -5,32 +5,27 @@ from __future__ import annotations
 import re
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 import anyio
 import anyio.lowlevel
 
-from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Scalar
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.drill.inputs import own_host
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
+from squarecloud_emulator import Emulator
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
 from tests.support.restoring import Scene, scene
 from tests.support.world import DATABASE, OTHER_DATABASE, killed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pulumi_snapshots.databases.answers import Scalar
-    from squarecloud_emulator import Emulator
 
 DRILLER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Drill::proof"
 SCRATCH = OTHER_DATABASE

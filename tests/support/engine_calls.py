@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pulumi_snapshots.clock import ServiceClock
+from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.run.calls import Call, Shared, Unfinished
+from pulumi_snapshots.run.calls import Call, Resource, Rules, Shared, Unfinished
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import ApiKey
+from pulumi_snapshots.run.settings import ApiKey, Settings
 from tests.support.memory import Memory, Mortal
-from tests.support.world import Row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.run.calls import Resource, Rules
-    from pulumi_snapshots.run.settings import Settings
-    from tests.support.world import World
+from tests.support.world import Row, World
 
 
 class _Shared(Shared):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_snapshots.engine.wording import PYTHON
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import Explained
 
 
 def flat(text: str) -> str:

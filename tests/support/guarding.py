@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
 from pulumi_snapshots.guard.once import ChangeHeldBack, OncePerRun
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.memory import Memory, Mortal
 from tests.support.world import DATABASE, Row, World, killed
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.run.session import Session
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 
 @dataclass

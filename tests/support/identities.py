@@ -7,15 +7,13 @@ its SSO portal, and the token endpoints of Azure and of Google's federation. Eve
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.unreliable import Forwarder, served
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 LATER = "2036-01-01T00:00:00Z"
 TEMPORARY = {"AccessKeyId": "TEMPORARY", "SecretAccessKey": "neverShown", "Token": "SESSION", "Expiration": LATER}

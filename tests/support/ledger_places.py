@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.bucket import CHECK, Bucket
 from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pulumi_snapshots.clock import Clock
 
 NAME = "service.ledger.json"
 

@@ -21,21 +21,19 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 from tests.support.unreliable import Forwarder, served
 from tools import engine
 from tools.engine import Closed
 from tools.servers import started
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
 
 VERSITY = "1.7.0"
 """The last one that asks for no later library of Amazon's than the engine, whose is compiled already."""

@@ -8,10 +8,11 @@ async def test_…():
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -22,9 +23,6 @@ from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire
 from tests.support.inside import Computer, MachineClock, Native, _AsyncContext, _InsideEngine, _process, run_inside
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
 OF_DO = "urn:pulumi:dev::default::pulumi:providers:squarecloud::"
 """The provider of `pulumi do --stateless`, which has no name."""

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from google.protobuf import struct_pb2
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.plugin.description.package import KINDS
 from pulumi_snapshots.properties.catalogue import record_in
 from tests.support import servicer as wire
 from tests.support.servicer import Servicer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from google.protobuf import struct_pb2
 
 PROPERTIES = [
     each

@@ -37,15 +37,13 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi_snapshots
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 LIBRARIES = (
     *("pulumi", "pulumi.dynamic", "grpc", "grpc.aio", "dill", "pydantic", "httpx", "anyio", "zipfile"),

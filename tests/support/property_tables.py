@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import Any, get_origin
 
 import pulumi_snapshots
 from pulumi_snapshots.archive.record import ARCHIVE
@@ -24,15 +25,10 @@ from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS, DatabaseInfo
 from pulumi_snapshots.plugin.description import package as plugin
-from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Record, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, Record, in_camel, record_in
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 from pulumi_snapshots.snapshot.record import SNAPSHOT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pulumi_snapshots.properties.catalogue import Property
 
 SCHEMAS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
 LOOKUPS = (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
-if TYPE_CHECKING:
-    from tools.servers import Server
+from tools.servers import Server
 
 SCHEMA = """
 CREATE TYPE state AS ENUM ('open', 'paid', 'zurück');

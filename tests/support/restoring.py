@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from pulumi_snapshots.restore.restore import failure_of, restore, resume
-from squarecloud_emulator import Fault
+from pulumi_snapshots.run.session import Session
+from squarecloud_emulator import Fault, JournalEntry
+from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.memory import Memory, Mortal
 from tests.support.world import DATABASE, OTHER_DATABASE, START, EndingOf, Row, World, ended, world
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from pulumi_snapshots.run.session import Session
-    from squarecloud_emulator import JournalEntry
-    from squarecloud_emulator.service.resources import StoredSnapshot
 
 RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::back"
 

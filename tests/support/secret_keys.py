@@ -7,13 +7,10 @@ that. The engine asks such a service for it instead, as it does for teams. This 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from tests.support.unreliable import Forwarder, served
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROVIDER = "--secrets-provider=hashivault://tests"
 """The option of `stack init`."""

@@ -7,17 +7,14 @@ import os
 import subprocess
 import zipfile
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyrage
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tools.servers import Server as Postgres
+from tools.servers import Server as Postgres
 
 IDENTITY = pyrage.x25519.Identity.generate()
 

@@ -6,14 +6,11 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import trustme
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 POSTGRES_ASKS = bytes.fromhex("0000000804d2162f")
 """How a client of PostgreSQL asks for TLS; others begin with it."""

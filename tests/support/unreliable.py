@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 Failure = Literal["drop", "lose", "silent"] | tuple[int, str] | int | None
 """`drop` closes without forwarding, `lose` forwards and closes without the answer, `silent` answers after the test, a status

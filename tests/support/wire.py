@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import httpx
 import trio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from squarecloud_emulator import Emulator
 from squarecloud_emulator.service.refusals import DroppedConnectionError
 from squarecloud_emulator.wire.gateway import CONNECTED, kind_of
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-
-    from squarecloud_emulator import Emulator
 
 _Message = dict[str, Any]
 _PIECES_IN_FLIGHT = 8  # as on a socket, the sender of a long body waits for its reader

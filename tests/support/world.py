@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import anyio
 import httpx
@@ -15,27 +16,21 @@ import trio
 
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors import Explained, Unresolved
+from pulumi_snapshots.errors import Explained, Unresolved, Wording, Words
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import create, resume
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
-from squarecloud_emulator import Emulator, Fault
+from squarecloud_emulator import Emulator, Fault, JournalEntry
 from squarecloud_emulator import EmulatorSettings as Service
+from squarecloud_emulator.data.store import Store
+from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.memory import Memory, Mortal
 from tests.support.wire import EmulatorTransport
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from pulumi_snapshots.errors import Wording, Words
-    from pulumi_snapshots.ledger.place import Place
-    from squarecloud_emulator import JournalEntry
-    from squarecloud_emulator.data.store import Store
-    from squarecloud_emulator.service.resources import StoredSnapshot
 
 T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"

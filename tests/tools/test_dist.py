@@ -9,15 +9,12 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tools import dist, frozen_plugin
 from tools.engine import Closed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WHEN = "1700000000"
 SOURCES = (

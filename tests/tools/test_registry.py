@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 from email.message import Message
-from typing import TYPE_CHECKING, cast
+from importlib.metadata import PackageMetadata
+from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -15,10 +17,6 @@ from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 from tools import registry
-
-if TYPE_CHECKING:
-    from importlib.metadata import PackageMetadata
-    from pathlib import Path
 
 LINK = re.compile(r"\[[^\]]+\]\(([^)]+)\)")
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx
 import pytest
 
 from squarecloud_emulator.control.dashboard import FILES, STATIC
 from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, told, visit, visited
 from tests.support.virtual import virtual
-
-if TYPE_CHECKING:
-    import httpx
 
 HERE = f"databases/{DATABASE}"
 SCRIPT = (STATIC / "page.js").read_text()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from squarecloud_emulator.data.damage import Damage
 from squarecloud_emulator.data.folder_store import FolderStore
 from squarecloud_emulator.data.memory_store import MemoryStore
-from squarecloud_emulator.data.store import StoreError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from squarecloud_emulator.data.store import Store
+from squarecloud_emulator.data.store import Store, StoreError
 
 SHOP = "shop"
 COUNT = ("SELECT count(*) FROM t",)

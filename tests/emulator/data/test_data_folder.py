@@ -5,19 +5,17 @@ from __future__ import annotations
 import io
 import sqlite3
 import zipfile
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from squarecloud_emulator import Emulator
 from tests.emulator.visit import DATABASE, START, Visit, told, visit
 from tests.support.virtual import run_virtual
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
 
 def runs(folder: Path, *bodies: Callable[[Visit], Awaitable[None]], **settings: Any) -> None:

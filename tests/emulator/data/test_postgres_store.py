@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import anyio
 import psycopg
@@ -15,12 +17,7 @@ from squarecloud_emulator.data.postgres_server import PostgresServer
 from squarecloud_emulator.data.postgres_store import PostgresStore
 from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
 from tests.support.world import DATABASE, World, world
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    from tools.servers import Server
+from tools.servers import Server
 
 QUICK: dict[str, Any] = {"snapshot_seconds": 0.0, "restore_seconds": 0.0, "cache_world": "invalidated"}
 BUSY_SECONDS = 10.0

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from squarecloud_emulator.data.memory_store import MemoryStore
 from tests.emulator.visit import DATABASE, START, Visit, told, visit, visited
 from tests.support.virtual import run_virtual, virtual
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import httpx
 
 
 async def asked(at: Visit, database_id: str = DATABASE) -> httpx.Response:

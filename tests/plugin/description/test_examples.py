@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -16,10 +18,6 @@ from pulumi_snapshots.plugin.description.schema import schema
 from tests.support import language_programs
 from tools import sdks
 from tools.engine import Closed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SCHEMA = schema()
 EACH = {token.rpartition(":")[2]: made for part in ("resources", "functions") for token, made in SCHEMA[part].items()}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from email.message import Message
-from importlib.metadata import metadata
+from importlib.metadata import PackageMetadata, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 
 from pulumi_snapshots.plugin.description.identity import CONFIGURATION, DISTRIBUTION, LOGO, NO_UPLOAD, Identity
 from pulumi_snapshots.plugin.description.schema import schema
-
-if TYPE_CHECKING:
-    from importlib.metadata import PackageMetadata
 
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
 PUBLISHED = {

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from pulumi_snapshots.plugin.description.schema import schema
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def test_what_is_secret_is_marked_as_such() -> None:

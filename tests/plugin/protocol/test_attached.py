@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,13 +20,7 @@ from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, CallFailedError, urn
-
-if TYPE_CHECKING:
-    import contextlib
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tools.sandbox import Service
+from tools.sandbox import Service
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 NAME = urn("x")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pulumi.runtime.proto import provider_pb2
@@ -12,9 +13,6 @@ from pulumi_snapshots.plugin.description.identity import VERSION
 from squarecloud_emulator import Fault
 from tests.support.plugin_inside import OF_DO, Plugged, bag, inside, plugged, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
 SNAPSHOT = "squarecloud:index:Snapshot"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from pulumi.runtime.proto import provider_pb2
@@ -13,9 +13,6 @@ from squarecloud_emulator import Fault
 from tests.support.plugin_inside import Plugged, bag, inside, plugged
 from tests.support.servicer import UNKNOWN, CallFailedError
 from tests.support.world import START
-
-if TYPE_CHECKING:
-    pass
 
 TOKEN = "squarecloud:index:Snapshot"
 DATABASES = [f"{number:032x}" for number in range(10)]

@@ -8,9 +8,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
@@ -23,9 +24,6 @@ from tests.support.near_emulator import near_emulator
 from tests.support.plugin_inside import bag, values
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 NAME, OFFSITE, BACK, PROOF = (
     urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore", "Drill")
