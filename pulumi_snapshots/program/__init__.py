@@ -146,10 +146,9 @@ def section(title: str, described: Mapping[str, str]) -> str:
 
 
 def _converted(types: Mapping[str, str]) -> dict[str, Any]:
-    """Those of a declaration's types by which the SDK converts what the engine returns: whole numbers, which are floats there.
+    """The types by which the SDK converts what the engine returns, by the engine's names too: of whole numbers, floats there.
 
-    The SDK evaluates each of a class's types again for each of its resources, which took a sixth of a program with hundreds. It
-    looks them up by the engine's names, which are others in the plugin.
+    It evaluates all types again for each resource, which took a sixth of a program with hundreds.
     """
     numbers = [name for name, type_ in types.items() if type_.startswith("pulumi.Output[int")]
     return dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
@@ -207,8 +206,8 @@ class Program:
     def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Note the databases of a resource; returns its inputs.
 
-        A drill's wait until the program has declared all that it does: if another resource is about the database that it
-        overwrites, it is not registered. A provider's check sees only what is targeted. Ids that are outputs are left to that.
+        A drill's wait until the program has declared all: if another resource is about the database that it overwrites, it is
+        not registered. A provider's check sees only what is targeted. Ids that are outputs are left to that.
         """
         for name in ("database_id", "target_database_id"):
             if isinstance(database_id := inputs.get(name), str):
@@ -292,11 +291,7 @@ def alias_of(type_: str, resource_name: str, opts: pulumi.ResourceOptions | None
 
 
 def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
-    """The create's custom timeout, and the options without it.
-
-    The engine does not apply it to dynamic resources, but ends the program with a traceback if it cannot read it, such as
-    `7d`. As an input it is checked like the others.
-    """
+    """The create's custom timeout, and the options without it: the engine applies none to dynamic resources, and cannot read `7d`."""
     custom = opts.custom_timeouts if opts is not None else None
     if opts is None or custom is None or custom.create is None:
         return None, opts

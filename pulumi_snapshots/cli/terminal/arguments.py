@@ -52,11 +52,7 @@ def command(
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command of a function that gets the `Invocation` and what is typed, and returns whether it has failed.
 
-    Args:
-        parameters: its arguments and options, in the order of its help.
-        name: its name; that of the function if None.
-        short_help: its line in the list of commands; the first sentence of the docstring if None.
-        has_result: whether it has the options for the form of a result.
+    `parameters` are in the order of its help; if it `has_result`, it has the options for the form of one, too.
     """
 
     def of(function: Callable[..., Any]) -> click.Command:

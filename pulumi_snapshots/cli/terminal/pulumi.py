@@ -26,11 +26,7 @@ class PulumiTrouble(Explained):
 
 
 def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RUN_AGAIN) -> str:
-    """What the Pulumi CLI prints; takes seconds.
-
-    Raises:
-        PulumiTrouble: it is not on PATH, or it fails; `then` is what to do.
-    """
+    """What the Pulumi CLI prints; takes seconds. Raises `PulumiTrouble`, with `then` as what to do."""
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
         raise PulumiTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(then)])
@@ -55,11 +51,7 @@ def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RU
 
 
 def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The settings of this package in a stack's configuration, secret ones too; takes seconds.
-
-    Raises:
-        PulumiTrouble: the CLI is missing or fails, or the stack is in another backend than its runs would take for it.
-    """
+    """The settings of this package in a stack's configuration, secret ones too; takes seconds. Raises `PulumiTrouble`."""
 
     def asked(*arguments: str) -> str:
         return pulumi(environment, *arguments, then=Step.RUN_IN_PROJECT)
