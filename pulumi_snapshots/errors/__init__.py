@@ -304,7 +304,10 @@ class Wording:
             template, values = words.template, words.values
             if isinstance(words, Next):
                 template = self._steps.get(words.step, template)
-            return _NAME.sub(lambda it: self.text(values[it[1]]) if it[1] in values else self.spell(it[1]), template)
+            said, *rest = _NAME.split(template)
+            for name, text in zip(rest[::2], rest[1::2], strict=True):
+                said += (self.text(values[name]) if name in values else self.spell(name)) + text
+            return said
         if isinstance(words, TimeOfDay):
             return self._time(words.moment)
         if isinstance(words, tuple):

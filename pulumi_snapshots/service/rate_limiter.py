@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Annotated, NamedTuple, TypeVar
 
 import anyio
@@ -277,8 +278,8 @@ class RateLimiter:
         try:
             while True:
                 self._raise_if_stopped(request)
-                first, slots = self._first()
-                left = self._earliest(request, slots) - self._leaves_at(request)
+                first, at, slots = self._first()
+                left = at - self._leaves_at(request)
                 if first is not request:
                     first.woken.set()
                     left = math.inf
@@ -297,15 +298,16 @@ class RateLimiter:
         finally:
             self._queue.remove(request)
             if self._queue:
-                first, slots = self._first()
+                first, _, slots = self._first()
                 first.woken.set()
                 self._show(slots)
 
-    def _first(self) -> tuple[_Request, Slots]:
-        """The next request, by when it may leave, creates and restores before reads, then by age; and when each may leave."""
+    def _first(self) -> tuple[_Request, float, Slots]:
+        """The next request, creates and restores before reads, then by age; when it may leave; and when each may."""
         now, slots = self._clock.monotonic(), self._slots()
-        key = lambda each: (max(self._earliest(each, slots), now), not each.lane.starts, each.queued_at)  # noqa: E731
-        return min(self._queue, key=key), slots
+        ranked = [(max(self._earliest(each, slots), now), not each.lane.starts, each.queued_at) for each in self._queue]
+        rank, first = min(zip(ranked, self._queue, strict=True), key=itemgetter(0))
+        return first, rank[0], slots
 
     def _slots(self) -> Slots:
         """When requests may leave, by what is known now."""
