@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pulumi
 import pytest
-from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.plugin.protocol.engine import Callbacks
-from pulumi_snapshots.plugin.protocol.servicer import Plugin
-from pulumi_snapshots.plugin.wire import is_secret
 from pulumi_snapshots.program import lookups
-from tests.support.virtual import virtual
-from tests.support.world import DATABASE, world
+from tests.support.world import DATABASE
 
 both_ways = pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=lambda package: package.__name__)
 
@@ -58,46 +52,3 @@ def test_a_lookup_by_the_plugin_fails_with_its_text_alone(monkeypatch: pytest.Mo
         plugin.get_database("x")
     assert str(failure.value).startswith(f"get_database: {told}")
     assert (failure.value.function, failure.value.code, failure.value.status) == ("get_database", None, None)
-
-
-class Mute:
-    """An engine to which nothing needs to be said."""
-
-    def say(self, *_: Any, **__: Any) -> None:
-        pass
-
-    async def flush(self) -> None:
-        pass
-
-
-@virtual
-async def test_a_lookup_by_the_plugin_is_asked_again_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SQUARECLOUD_API_KEY", "k" * 64)
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE)
-        shared: Any = SimpleNamespace(session=lambda _: w.session)
-        served = Plugin(Mute(), shared, Callbacks(""))  # type: ignore[arg-type]  # as far as a lookup uses an engine
-        arguments = Struct()
-        arguments.update({"databaseId": DATABASE})
-        request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=arguments)
-        for wait, asked in ((0, 1), (50, 1), (20, 2)):
-            await w.clock.sleep(wait)
-            answer = await served.Invoke(request, None)
-            assert getattr(answer, "return")["snapshot"]["databaseId"] == DATABASE
-            assert len(w.listings) == asked
-
-
-@virtual
-async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SQUARECLOUD_API_KEY", "k" * 64)
-    async with world() as w:
-        w.emulator.add_snapshot(DATABASE)
-        shared: Any = SimpleNamespace(session=lambda _: w.session)
-        served = Plugin(Mute(), shared, Callbacks(""))  # type: ignore[arg-type]  # as far as a lookup uses an engine
-        for with_url in (False, True):
-            arguments = Struct()
-            arguments.update({"databaseId": DATABASE, "withUrl": with_url})
-            request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=arguments)
-            found = getattr(await served.Invoke(request, None), "return").fields["snapshot"].struct_value.fields
-            assert [name for name, value in found.items() if is_secret(value)] == ["downloadUrl"] * with_url
-            assert ("Signature=" in str(found)) is with_url

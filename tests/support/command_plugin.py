@@ -40,30 +40,26 @@ class Command(provider_pb2_grpc.ResourceProviderServicer):
     def GetSchema(self, _request: Any, _context: Any) -> Any:
         return provider_pb2.GetSchemaResponse(schema=json.dumps(SCHEMA))
 
-    def CheckConfig(self, request: Any, _context: Any) -> Any:
-        return provider_pb2.CheckResponse(inputs=request.news)
-
     def Configure(self, _request: Any, _context: Any) -> Any:
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Check(self, request: Any, _context: Any) -> Any:
         return provider_pb2.CheckResponse(inputs=request.news)
 
+    CheckConfig = Check  # type: ignore[assignment]  # the SDK's types are of both kinds of server
+
     def Diff(self, request: Any, _context: Any) -> Any:
-        olds, news = request.old_inputs, request.news
-        changed = [name for name in INPUTS if olds.fields.get(name) != news.fields.get(name)]
+        changed = [name for name in INPUTS if request.old_inputs.fields.get(name) != request.news.fields.get(name)]
+        kinds = provider_pb2.DiffResponse
         replaces = [name for name in changed if name == "triggers"]
-        changes = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
-        return provider_pb2.DiffResponse(changes=changes, replaces=replaces)
+        return kinds(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, replaces=replaces)
 
     def Create(self, request: Any, _context: Any) -> Any:
-        if not request.preview:
-            _note("create", request)
+        _note("create", request)
         return provider_pb2.CreateResponse(id="done", properties=request.properties)
 
     def Update(self, request: Any, _context: Any) -> Any:
-        if not request.preview:
-            _note("update", request)
+        _note("update", request)
         return provider_pb2.UpdateResponse(properties=request.news)
 
     def Delete(self, request: Any, _context: Any) -> Any:
@@ -75,8 +71,9 @@ class Command(provider_pb2_grpc.ResourceProviderServicer):
 
 
 def _note(what: str, request: Any) -> None:
-    with Path("done").open("a") as file:  # in the project's folder
-        file.write(f"{what} {request.urn.rpartition('::')[2]}\n")
+    if not getattr(request, "preview", False):
+        with Path("done").open("a") as file:  # in the project's folder
+            file.write(f"{what} {request.urn.rpartition('::')[2]}\n")
 
 
 if __name__ == "__main__":

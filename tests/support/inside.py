@@ -18,14 +18,13 @@ import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec, module_from_spec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 import grpc
-from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
@@ -295,14 +294,11 @@ class _Shared(Shared):
 class Provider:
     """A provider's process, by one way to the engine."""
 
-    way = ""
-
     def __init__(self, computer: Computer, config: Mapping[str, Any]) -> None:
         self.computer = computer
         self.shared = _Shared(computer)
         self.warnings: list[str] = []
         self.progress: list[str] = []
-        self.said: set[str] = set()
         self.cache: dict[str, Any] = {}
         self.killed = False
         self._config = config
@@ -318,7 +314,16 @@ class Provider:
             _urn.reset(urn)
 
     def _servicer(self, kind: str) -> Servicer:
+        if kind not in self._servicers:
+            self._servicers[kind] = self.made(kind)
+        return self._servicers[kind]
+
+    def made(self, kind: str) -> Servicer:
+        """What serves the resources of a kind."""
         raise NotImplementedError
+
+    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:  # noqa: ARG002
+        (self.warnings if warning else self.progress).append(text)
 
     def cancel(self) -> None:
         """What the engine does at ^C."""
@@ -329,11 +334,6 @@ class Provider:
         self.killed = True
         for place in self.shared.places:
             place.killed = True
-
-    def is_first(self, what: str) -> bool:
-        first = what not in self.said
-        self.said.add(what)
-        return first
 
     def utc(self) -> datetime:
         return self.shared._clock.utc()
@@ -373,16 +373,7 @@ class _FailedError(grpc.RpcError):  # type: ignore[misc]
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing: Any = ()) -> None:
         super().__init__(details)
-        self._all = code, details, trailing
-
-    def code(self) -> grpc.StatusCode:
-        return self._all[0]
-
-    def details(self) -> str:
-        return self._all[1]
-
-    def trailing_metadata(self) -> Any:
-        return self._all[2]
+        self.code, self.details, self.trailing_metadata = (lambda: code), (lambda: details), (lambda: trailing)
 
 
 class _Context(grpc.ServicerContext):  # type: ignore[misc]
@@ -398,32 +389,27 @@ class _Context(grpc.ServicerContext):  # type: ignore[misc]
 _Context.__abstractmethods__ = frozenset()
 
 
-class _DynamicStub:
-    def __init__(self, process: Provider) -> None:
-        self._process = process
-        self._servicer = _sdk().DynamicResourceProviderServicer()
-
-    def __getattr__(self, method: str) -> Any:
-        return partial(self._call, method)
-
-    def _call(self, method: str, request: Any, timeout: float = 0) -> Any:  # noqa: ARG002
-        vars(_sdk())["_PROVIDER_CACHE"] = self._process.cache
-        return getattr(self._servicer, method)(request, _Context())
-
-
 class Dynamic(Provider):
     """The process of the dynamic providers."""
 
-    way = "dynamic"
+    def made(self, kind: str) -> Servicer:
+        servicer = _sdk().DynamicResourceProviderServicer()
 
-    def _servicer(self, kind: str) -> Servicer:
-        if kind not in self._servicers:
-            made = Servicer(PROVIDERS[kind]())
-            made.serialized_provider = serialize_provider(made.provider)
-            made._stub = _DynamicStub(self)  # type: ignore[assignment]
-            made.configure(self._config)
-            self._servicers[kind] = made
-        return self._servicers[kind]
+        def call(method: str, request: Any) -> Any:
+            vars(_sdk())["_PROVIDER_CACHE"] = self.cache
+            return getattr(servicer, method)(request, _Context())
+
+        return Servicer(PROVIDERS[kind]()).at(_Stub(call), self._config)
+
+
+class _Stub:
+    """Speaks to a servicer of this process."""
+
+    def __init__(self, call: Callable[[str, Any], Any]) -> None:
+        self._call = call
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda request, timeout=0: self._call(method, request)  # noqa: ARG005
 
 
 # --- The plugin -----------------------------------------------------------------------------------------------------------
@@ -437,6 +423,7 @@ class _InsideEngine(Engine):
     def __init__(self, process: Provider) -> None:
         super().__init__()
         self._process = process
+        self.say = process.say  # type: ignore[method-assign]
 
     def is_at(self, address: str) -> None:
         pass
@@ -445,9 +432,6 @@ class _InsideEngine(Engine):
     def alive(self) -> bool:
         return not self._process.killed
 
-    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:  # noqa: ARG002
-        (self._process.warnings if warning else self._process.progress).append(text)
-
     async def flush(self) -> None:
         pass
 
@@ -455,16 +439,6 @@ class _InsideEngine(Engine):
 class _AsyncContext:
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
         raise _FailedError(code, details, trailing_metadata)
-
-
-class _PluginStub:
-    def __init__(self, plugin: Plugin) -> None:
-        self._plugin = plugin
-
-    def __getattr__(self, method: str) -> Any:
-        return lambda request, timeout=0: _here.turns.carry_out(  # noqa: ARG005
-            lambda: getattr(self._plugin, method)(request, _AsyncContext())
-        )
 
 
 class _InsidePlugin(Servicer):
@@ -481,15 +455,12 @@ class _InsidePlugin(Servicer):
 class Native(Provider):
     """The plugin's process."""
 
-    way = "plugin"
-
-    def _servicer(self, kind: str) -> Servicer:  # noqa: ARG002  one serves all
-        if "" not in self._servicers:
-            made = _InsidePlugin(SnapshotProvider())
-            made._stub = _PluginStub(Plugin(_InsideEngine(self), self.shared, Callbacks("")))  # type: ignore[assignment]
-            made.configure(self._config)
-            self._servicers[""] = made
-        return self._servicers[""]
+    def made(self, kind: str) -> Servicer:
+        if kind:
+            return self._servicer("")  # one serves all
+        plugin = Plugin(_InsideEngine(self), self.shared, Callbacks(""))
+        stub = _Stub(lambda name, request: self.carry_out(lambda: getattr(plugin, name)(request, _AsyncContext())))
+        return _InsidePlugin(SnapshotProvider()).at(stub, self._config)
 
 
 WAYS: dict[str, type[Provider]] = {"dynamic": Dynamic, "plugin": Native}
@@ -498,32 +469,18 @@ WAYS: dict[str, type[Provider]] = {"dynamic": Dynamic, "plugin": Native}
 # --- What surrounds a process ------------------------------------------------------------------------------------------------
 
 
-class _Messages:
-    """Those of a dynamic provider to the engine."""
-
-    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:  # noqa: ARG002
-        process = _process.get()
-        (process.warnings if warning else process.progress).append(text)
-
-    def wait(self) -> None:
-        pass
-
-
-def _yes(_: object) -> bool:
-    return True
-
-
 @contextmanager
 def inside() -> Iterator[None]:
     """Let the providers find the processes of this file where they look for their own."""
     access = "pulumi_snapshots.dynamic.engine_access"
+    messages = SimpleNamespace(say=lambda *said, **how: _process.get().say(*said, **how), wait=lambda: None)
     others = {name: value for name, value in os.environ.items() if not name.startswith("SQUARECLOUD_")}
     with ExitStack() as patches:
         patches.enter_context(mock.patch.dict(os.environ, others, clear=True))
         for name, value in {
-            f"{access}.messages": _Messages(),
-            f"{access}.widen": _yes,
-            f"{access}.on_cancel": _yes,
+            f"{access}.messages": messages,
+            f"{access}.widen": bool,
+            f"{access}.on_cancel": bool,
             "pulumi_snapshots.run.calls.system_utc": lambda: _process.get().utc(),
         }.items():
             patches.enter_context(mock.patch(name, value))

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory, struct_pb2
+from google.protobuf import empty_pb2, struct_pb2
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime import rpc
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
 from tests.support.preloaded import python_of
 
@@ -195,26 +195,6 @@ def _values(struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
     return values, frozenset(secrets)
 
 
-def _status_class() -> Any:
-    """google.rpc.Status, in a pool of its own: two packages define the generated one, and exclude each other."""
-    file = descriptor_pb2.FileDescriptorProto(name="status.proto", package="google.rpc", syntax="proto3")
-    types = descriptor_pb2.FieldDescriptorProto
-    one, many = types.LABEL_OPTIONAL, types.LABEL_REPEATED
-    any_ = file.message_type.add(name="Any")
-    any_.field.add(name="type_url", number=1, type=types.TYPE_STRING, label=one)
-    any_.field.add(name="value", number=2, type=types.TYPE_BYTES, label=one)
-    status = file.message_type.add(name="Status")
-    status.field.add(name="code", number=1, type=types.TYPE_INT32, label=one)
-    status.field.add(name="message", number=2, type=types.TYPE_STRING, label=one)
-    status.field.add(name="details", number=3, type=types.TYPE_MESSAGE, type_name=".google.rpc.Any", label=many)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("google.rpc.Status"))
-
-
-_Status = _status_class()
-
-
 def failure_of(
     error: grpc.RpcError, values: Callable[[Any], Any] = _values, text: Callable[[str], str] = str
 ) -> CallFailedError:
@@ -223,7 +203,7 @@ def failure_of(
     headers = [value for key, value in error.trailing_metadata() or () if key == _HEADER]
     if len(headers) != 1:
         return CallFailedError(code.name, text(error.details() or ""), None)
-    status = _Status.FromString(headers[0])
+    status = status_pb2.Status.FromString(headers[0])
     if status.code != code.value[0]:
         return CallFailedError("INTERNAL", f"details carry code {status.code}, the call {code.value[0]}", None)
     kept = None
@@ -288,6 +268,12 @@ class Servicer:
 
     def __exit__(self, *_: object) -> None:
         self._exit.close()
+
+    def at(self, stub: Any, config: Mapping[str, Any]) -> Self:
+        """Speak to a provider that is there, in place of a process."""
+        self.serialized_provider, self._stub = serialize_provider(self.provider), stub
+        self.configure(config)
+        return self
 
     def _serve_engine(self, exit_: contextlib.ExitStack) -> None:
         server = grpc.server(ThreadPoolExecutor(8, "engine"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.wording import PYTHON
 
@@ -83,41 +84,27 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     """Do what `inputs` ask for, and report it in the outputs."""
     call = engine_access.current_call()
     time.sleep(inputs.get("seconds", 0))
-    _say(call, inputs)
+    row = Row(engine_access.messages, call.urn or "", PYTHON)
+    thread = threading.Thread(target=lambda: list(map(row.progress, inputs.get("progress", ()))))
+    thread.start()  # as the event loop's thread does
+    thread.join()
+    for name, say in (("info", row.note), ("warn", row.warn)):
+        if name in inputs:
+            say(inputs[name])
+    engine_access.messages.wait()
     outputs: dict[str, Any] = {"urn": call.urn, "width": _width(), **inputs.get("outputs", {})}
     outputs |= inputs.get("in_read", {})  # what a later read does, which gets these outputs
     if inputs.get("wait"):
-        _row(call).progress("waiting")
+        row.progress("waiting")
         if not _Stop.event.wait(20):
             call.fail("not cancelled")
     outputs["called"] = _Stop.called
-    _end(call, inputs, outputs)
+    _end(call, row, inputs, outputs)
     return outputs
 
 
-def _row(call: engine_access.EngineCall) -> Row:
-    return Row(engine_access.messages, call.urn or "", PYTHON)
-
-
-def _say(call: engine_access.EngineCall, inputs: dict[str, Any]) -> None:
-    row = _row(call)
-
-    def progress() -> None:
-        for text in inputs.get("progress", ()):
-            row.progress(text)
-
-    thread = threading.Thread(target=progress)  # as the event loop's thread does
-    thread.start()
-    thread.join()
-    if "info" in inputs:
-        row.note(inputs["info"])
-    if "warn" in inputs:
-        row.warn(inputs["warn"])
-    engine_access.messages.wait()
-
-
-def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
-    outputs |= {name: _secret(value) for name, value in inputs.get("secrets", {}).items()}
+def _end(call: engine_access.EngineCall, row: Row, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+    outputs |= {name: {SIGNATURE: SECRET, "value": value} for name, value in inputs.get("secrets", {}).items()}
     outputs |= {"unserialisable": object()} if inputs.get("unserialisable") else {}
     try:
         if "fail" in inputs or "keep" in inputs:
@@ -127,15 +114,11 @@ def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[s
             call.keep("toy/pending", outputs, inputs["keep"])
         call.fail(inputs.get("fail", "not kept"))
     if inputs.get("surrogate"):
-        _row(call).progress("broken \udc80 row")
-        _row(call).warn("broken \udc80 line")
+        row.progress("broken \udc80 row")
+        row.warn("broken \udc80 line")
         call.fail("broken \udc80 text")
     if inputs.get("bug"):
         raise ZeroDivisionError("a bug")
-
-
-def _secret(value: Any) -> dict[str, Any]:
-    return {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "value": value}
 
 
 def _width() -> int | None:

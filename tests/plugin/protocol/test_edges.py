@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,34 @@ def creating(**inputs: Any) -> Any:
     return provider_pb2.CreateRequest(urn=name, properties=bag({"databaseId": DATABASE, **inputs}))
 
 
-# A lookup whose type promises a snapshot
+# Lookups
+
+
+@inside
+async def test_a_lookup_is_asked_again_after_a_minute() -> None:
+    async with plugged() as here:
+        here.emulator.add_database(DATABASE)
+        here.emulator.add_snapshot(DATABASE)
+        args = bag({"databaseId": DATABASE})
+        for wait, asked in ((0, 1), (50, 1), (20, 2)):
+            await asyncio.sleep(wait)
+            request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=args)
+            answer = await here.call("Invoke", request)
+            assert values(getattr(answer, "return"))["snapshot"]["databaseId"] == DATABASE
+            assert sum(kind.startswith("list") for kind in here.kinds) == asked
+
+
+@inside
+async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup() -> None:
+    async with plugged() as here:
+        here.emulator.add_database(DATABASE)
+        here.emulator.add_snapshot(DATABASE)
+        for with_url in (False, True):
+            args = bag({"databaseId": DATABASE, "withUrl": with_url})
+            request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=args)
+            found = values(getattr(await here.call("Invoke", request), "return"))["snapshot"]
+            assert [name for name, value in found.items() if isinstance(value, dict)] == ["downloadUrl"] * with_url
+            assert ("Signature=" in str(found)) is with_url
 
 
 @inside
