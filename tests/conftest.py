@@ -87,7 +87,7 @@ def forks() -> Iterator[dict[str, str]]:
 
 
 def pytest_collection_finish() -> None:
-    """What eight thousand tests and their modules take stays to the end: let the collector not go through it again and again.
+    """What six thousand tests and their modules take stays to the end: let the collector not go through it again and again.
 
     Not before hypothesis is loaded: it asks the collector who holds a random generator, and fails if nobody seems to. A few
     tests without it take little.

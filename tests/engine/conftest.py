@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, App
+from tests.engine.stage import DATABASE, OTHER_DATABASE, PROVIDER, App, secret_keys
 from tests.support.near_emulator import near_emulator
 from tests.support.preloaded import commands_of
-from tests.support.secret_keys import PROVIDER, secret_keys
 from tests.support.servicer import PLENTY
 from tools.engine import ensure
 from tools.sandbox import Stack

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import anyio
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS
 from tests.support.preloaded import commands_of, real, unforked
-from tests.support.secret_keys import PROVIDER
+from tests.support.unreliable import Forwarder, served
 from tools.sandbox import Service, Stack
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -65,6 +65,30 @@ class Dependant(Resource):
     def __init__(self, name, url, opts=None):
         super().__init__(Provider(), name, {"url": url}, opts)
 '''
+
+
+# A service for the keys of stacks' secrets, in the test's own process, with Vault's API. By default a key is derived from a
+# passphrase, slowly on purpose: each command would spend a quarter of a second on that. This one keeps nothing secret.
+PROVIDER = "--secrets-provider=hashivault://tests"
+"""The option of `stack init`."""
+SEALED = "vault:v1:"
+
+
+class _Vault(Forwarder):
+    def handle_any(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/v1/transit/encrypt/tests":
+            found = {"ciphertext": SEALED + asked["plaintext"]}
+        else:
+            found = {"plaintext": asked["ciphertext"].removeprefix(SEALED)}
+        self.answer(200, {"Content-Type": "application/json"}, json.dumps({"data": found}).encode())
+
+
+@contextmanager
+def secret_keys() -> Iterator[dict[str, str]]:
+    """Serve until the end; what leads an engine there."""
+    with served(_Vault) as address:
+        yield {"VAULT_SERVER_URL": address}
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:

@@ -158,9 +158,6 @@ class Engine:
 
     def end(self) -> None:
         """The processes end."""
-        self._end_providers()
-
-    def _end_providers(self) -> None:
         for each in self._providers.values():
             self.warnings += each.warnings
         self._providers = {}
@@ -207,7 +204,7 @@ class Engine:
             await self._guarded(self._previewed, declared)
         self.working, self.deleted = kept, set()
         self._live = {}
-        self._end_providers()
+        self.end()
 
     async def _previewed(self, declared: Declared) -> None:
         old, targeted = self._old(declared)
@@ -389,75 +386,41 @@ class Engine:
         again: bool,
         reasons: tuple[str, ...] = (),
     ) -> None:
-        way = self.stack.way
         told = self._books.creates(self, declared, old, inputs, again=again, reasons=reasons)
-        made: Held | None = None
+        await self._act(told, declared, old, "create", inputs)
+
+    async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
+        told = self._books.updates(self, declared, old, inputs)
+        await self._act(told, declared, old, "update", old.id, old.outputs, inputs)
+
+    async def _act(self, told: Any, declared: Declared, old: Held | None, method: str, *args: Any) -> None:
+        """Have the provider make or change something, and save that; what depends on it has its outputs, unfinished it has none."""
         with told:
+            unfinished, inputs = False, args[-1]
             try:
-                answer = await self.call(way, declared.kind, declared.name, "create", inputs)
+                made = await self.call(self.stack.way, declared.kind, declared.name, method, *args)
             except CallFailedError as error:
                 if error.kept is None:
                     raise
-                outputs = Raw(error.kept.outputs)
-                made = self._held(declared, error.kept.id, inputs, outputs, unfinished=True)
+                made, unfinished = error.kept, True
                 self.errors.append(error.message)
                 self._books.kept(self, declared, error)
-            else:
-                made = self._held(declared, answer.id, inputs, Raw(answer.outputs))
-            told.made(made)
-            if old is not None and not old.gone:
+            kept = made.id, inputs, Raw(made.outputs), declared.needs
+            held = Held(declared.kind, declared.name, declared.role, self.stack.way, *kept)
+            held.unfinished, held.release = unfinished, declared.release
+            told.made(held)
+            if method == "create" and old is not None and not old.gone:
                 old.replaced = True
-                self.working.append(made)
+                self.working.append(held)
             else:
-                self._put(made, old)
+                self._put(held, old)
             self.deleted.discard(declared.name)
             self._told.append(told)
             if self.save():
                 told.saved()
-        self._goes_on(made)
-
-    async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
-        way = self.stack.way
-        with self._books.updates(self, declared, old, inputs) as told:
-            unfinished, id_ = False, old.id
-            try:
-                answer = await self.call(way, declared.kind, declared.name, "update", old.id, old.outputs, inputs)
-                outputs = Raw(answer.outputs)
-            except CallFailedError as error:
-                if error.kept is None:
-                    raise
-                outputs, id_, unfinished = Raw(error.kept.outputs), error.kept.id, True
-                self.errors.append(error.message)
-                self._books.kept(self, declared, error)
-            made = self._held(declared, id_, inputs, outputs, unfinished=unfinished)
-            told.made(made)
-            self._put(made, old)
-            self._told.append(told)
-            if self.save():
-                told.saved()
-        self._goes_on(made)
-
-    def _held(
-        self, declared: Declared, id_: str, inputs: dict[str, Any], outputs: Raw, *, unfinished: bool = False
-    ) -> Held:
-        return Held(
-            declared.kind,
-            declared.name,
-            declared.role,
-            self.stack.way,
-            id_,
-            inputs,
-            outputs,
-            declared.needs,
-            unfinished,
-            release=declared.release,
-        )
-
-    def _goes_on(self, made: Held) -> None:
-        """Let what depends on a resource have its outputs; unfinished, it has none."""
-        if made.unfinished:
+        if unfinished:
             raise RunEndedError
-        self._live[made.name] = {"id": made.id, **made.plain}
+        self._live[held.name] = {"id": held.id, **held.plain}
 
     def _settle(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
         """It stays; the engine stores its new inputs, name and way."""
