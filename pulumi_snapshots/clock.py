@@ -70,12 +70,9 @@ def time_text(moment: datetime, now: datetime | None = None) -> str:
 class Clock:
     """The time of one run.
 
-    Monotonic time and sleeping come from the event loop. UTC is a start time plus the seconds of a clock that counts while the
-    machine is suspended. So a change of the machine's clock during a wait moves neither.
-
-    Args:
-        start: the UTC time at the first use; this machine's time if not given.
-        ticks: counts the seconds since; the event loop's clock with a `start`, so that a virtual one moves UTC too.
+    Monotonic time and sleeping come from the event loop. UTC is a `start`, or else this machine's time at the first use, plus the
+    seconds of a clock that counts while the machine is suspended, so that a change of the machine's clock during a wait moves
+    neither. With a `start` those are the event loop's unless `ticks` are given, so that a virtual clock moves UTC too.
     """
 
     def __init__(self, start: datetime | None = None, ticks: Callable[[], float] | None = None) -> None:
@@ -105,16 +102,13 @@ class ServiceClock:
 
     Each answer shows it to a second, and each further one narrows that: the difference of two clocks stays the same. `clock` is
     this machine's time.
-
-    Attributes:
-        offset: seconds that the service's clock is ahead of this machine's; negative if behind, None until the service has
-            answered.
-        unsure: seconds by which `now` may be wrong, in either direction.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.offset: float | None = None
-        self.unsure = 0.0
+        self.offset: float | None = (
+            None  # seconds that the service's clock is ahead; None until the service has answered
+        )
+        self.unsure = 0.0  # seconds by which `now` may be wrong, in either direction
         self._clock = clock
         self._range = -math.inf, math.inf
         self._assumed = 0.0
@@ -141,16 +135,11 @@ class ServiceClock:
 
 
 class Stoppable:
-    """A base class for objects whose waits can all be ended at once.
-
-    Attributes:
-        clock: the time.
-        stopping: whether `stop` was called; from then on every wait ends at once.
-    """
+    """A base class for objects whose waits can all be ended at once."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.stopping = False
+        self.stopping = False  # from then on every wait ends at once
         self._scopes: set[anyio.CancelScope] = set()
 
     def stop(self) -> None:

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 def late(name: str) -> Any:
-    """What a module of this package has, which is loaded at the first use.
-
-    Args:
-        name: of module and attribute, such as `run.session:Session`, in the caller's own folder or below it.
-    """
+    """What a module of this package has, by a name such as `run.session:Session`; it is loaded at the first use."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(f"pulumi_snapshots.{module}"), attribute)
 
@@ -25,9 +21,7 @@ def at_first_use(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's `__getattr__`, which loads a public name at its first use, its `__dir__` and its `__all__`.
 
-    Args:
-        homes: the names that each module of this package has.
-        package: whose names these are; this package unless given.
+    `homes` are the names that each module of this package has, and `package` is whose names these are.
     """
     home = {name: module for module, names in homes.items() for name in names}
 

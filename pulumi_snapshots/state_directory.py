@@ -14,8 +14,7 @@ VARIABLE = "SQUARECLOUD_STATE_DIR"
 def state_directory(environment: Mapping[str, str]) -> Path:
     """Choose the directory: `SQUARECLOUD_STATE_DIR`, or `pulumi-snapshots` in `XDG_STATE_HOME`, or in `~/.local/state`.
 
-    Returns:
-        An absolute path; a relative one, which no file can be in, if there is no home directory.
+    A relative path, which no file can be in, says that there is no home directory.
     """
     own, base = (Path(environment.get(name) or "") for name in (VARIABLE, "XDG_STATE_HOME"))
     if own.is_absolute():

@@ -247,12 +247,10 @@ class Explained(Exception):
         happened: what happened; sentences, the last one without its full stop.
         done: what was done and what was not; sentences, or empty.
         then: the next steps, the best one first.
-
-    Attributes:
-        exchange: the request that shows what happened and its answer, for those who look closer; empty without any.
     """
 
     exchange = ""
+    """The request that shows what happened and its answer, for those who look closer; empty without any."""
 
     def __init__(self, happened: Words, done: Words = "", then: Iterable[Step | Next] = ()) -> None:
         super().__init__(happened)
@@ -275,12 +273,9 @@ class Explained(Exception):
 
 
 class Wording:
-    """The words of one edge.
+    """The words of one edge: `spell` spells the name of a property or a setting as its users write it.
 
-    Args:
-        spell: spells the name of a property or a setting as this edge's users write it.
-        steps: templates of next steps; a step without one has the words of `Step` itself.
-        time: words a time of day; in UTC unless given.
+    `steps` are templates of next steps, for those that have other words than `Step` has; `time` words a time of day.
     """
 
     def __init__(
@@ -338,20 +333,17 @@ U = TypeVar("U", bound="Unresolved[Any]")
 
 
 class Unresolved(Explained, Generic[R]):
-    """Something was started, or may have been, and its end is not known. It must be kept.
+    """Something was started, or may have been, and its end is not known. It must be kept: the `record`, under its provisional id.
 
-    Args:
-        record: what is known, to be kept under its provisional id.
-        happened: what was sent, how it was answered, and why the wait ended; sentences.
-        undecided: whether waiting longer would end the same way.
-        cause: the error that ended the wait, if any; it follows what happened, and its next steps come first.
+    What `happened` is what was sent, how it was answered, and why the wait ended; the `cause`, if an error ended it, follows, and
+    its next steps come first. It is `undecided` if waiting longer would end the same way.
     """
 
-    # Next steps if the next run may see its end; if it is undecided; if the state cannot keep it, but this machine remembers it;
-    # and if nothing does.
-    steps_if_pending: ClassVar[tuple[Next, ...]]
+    steps_if_pending: ClassVar[tuple[Next, ...]]  # if the next run may see its end
     steps_if_undecided: ClassVar[tuple[Next, ...]]
-    step_if_remembered: ClassVar[Next] = Next(Step.KEPT_HERE)
+    step_if_remembered: ClassVar[Next] = Next(
+        Step.KEPT_HERE
+    )  # if the state cannot keep it, but this machine remembers it
     step_if_forgotten: ClassVar[Next] = Next(Step.NOT_KEPT)
 
     def __init__(

@@ -54,12 +54,7 @@ AS_WRITTEN = {
 
 @dataclass(frozen=True)
 class Choices:
-    """The values that a text may have, as far as they are known: languages that have such types name them.
-
-    Attributes:
-        name: of the type.
-        meanings: of each value.
-    """
+    """The values that a text may have, as far as they are known, and their meanings: languages that have such types name them."""
 
     name: str
     meanings: Mapping[str, str]
@@ -71,39 +66,23 @@ class Choices:
 
 @dataclass(frozen=True)
 class Property:
-    """One property of a resource, a lookup or the settings.
-
-    Attributes:
-        name: in Python.
-        type: of its values, without None.
-        optional: whether it may be None.
-        doc: what it means; sentences.
-        default: its value if it is not given; MISSING if it must be given.
-        secret: whether the state encrypts it and nothing shows it.
-        internal: whether only the state has it, so that users do not read it as an output.
-        kept: whether the outputs repeat this input.
-        settled: whether only a resource that is not finished lacks it: programs do not see one, since its operation has failed.
-        needed: what it is, for the error if it is missing.
-        reader: makes the value from what a program gave; raises ValueError, whose text says what would be right.
-        choices: the known values of a text; the service may have more. None if any is one.
-        replaces: whether another value of this input makes another resource in place of this one.
-        repeats: whether another value of this input lets an update act again.
-    """
+    """One property of a resource, a lookup or the settings, by its name in Python."""
 
     name: str
-    type: Any
-    optional: bool
-    default: Any
+    type: Any  # without None
+    optional: bool  # whether it may be None
+    default: Any  # MISSING if it must be given
     doc: str
-    secret: bool = False
-    internal: bool = False
-    kept: bool = True
-    settled: bool = False
-    needed: str = ""
+    secret: bool = False  # the state encrypts it, and nothing shows it
+    internal: bool = False  # only the state has it: users do not read it as an output
+    kept: bool = True  # the outputs repeat this input
+    settled: bool = False  # only an unfinished resource lacks it, which programs do not see
+    needed: str = ""  # what it is, for the error if it is missing
+    # Makes the value from what a program gave; raises ValueError, whose text says what would be right.
     reader: Callable[[Any], Any] | None = None
-    choices: Choices | None = None
-    replaces: bool = False
-    repeats: bool = False
+    choices: Choices | None = None  # the known values of a text; the service may have more
+    replaces: bool = False  # another value makes another resource in place of this one
+    repeats: bool = False  # another value lets an update act again
 
     @property
     def camel(self) -> str:
@@ -184,12 +163,10 @@ class Record:
     _declared: ClassVar[dict[str, Field[Any]]] = {}
 
     def __init_subclass__(cls, *, sparse: bool = False, computed: tuple[str, ...] = (), result: bool = False) -> None:
-        """Make the class a dataclass.
+        """Make the class a dataclass; if it is `sparse`, the state leaves out properties that have their defaults.
 
-        Args:
-            sparse: whether the state leaves out properties that have their defaults.
-            computed: names of Python properties that are declared by their docstrings.
-            result: whether programs get it, so that `asdict` must not show a secret: then a secret is no field.
+        `computed` are Python properties that are declared by their docstrings. A `result` is what programs get, whose `asdict` must
+        not show a secret: then a secret is no field.
         """
         cls._sparse, cls._computed = sparse, computed
         dataclass(frozen=True)(cls)

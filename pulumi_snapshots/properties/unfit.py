@@ -11,12 +11,7 @@ SHOWN_LIMIT = 100
 
 
 class Unfit(ValueError):
-    """A value that cannot be used.
-
-    Attributes:
-        reason: what would be right, as "must be …"; it does not repeat the value.
-        given: the value, for edges that repeat it; None if no edge may.
-    """
+    """A value that cannot be used; see `Problem`."""
 
     def __init__(self, reason: Words, given: object = None) -> None:
         super().__init__(reason)
@@ -26,17 +21,13 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """A bad input.
-
-    Attributes:
-        property: its name in Python.
-        reason: what would be right, without the value: an engine prints that itself, or hides it.
-        given: the value, for edges that repeat it; None if no edge may.
-    """
+    """A bad input, by its name in Python."""
 
     property: str
     reason: Words
+    """What would be right, as "must be …", without the value: an engine prints that itself, or hides it."""
     given: object = None
+    """The value, for edges that repeat it; None if no edge may."""
 
     @classmethod
     def of(cls, name: str, error: ValueError) -> Problem:
