@@ -27,7 +27,7 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.run.calls import Call
+    from pulumi_snapshots.run.calls import EngineCall
 
 
 WISHES = ("keep_last", "keep", "pin", "delete_object")
@@ -48,7 +48,7 @@ class ArchiveRules(Rules):
         """Create, read, update and delete."""
         return late("archive.calls:ArchiveCalls")()
 
-    def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, or with two resources that would archive to one place."""
         problems = super().check(call, values, in_state=in_state)
         place, which = _place(values.get("destination")), which_snapshot(values)
@@ -62,7 +62,7 @@ class ArchiveRules(Rules):
         return problems
 
     def compare(
-        self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+        self, call: EngineCall, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare, and remember what the state holds."""
         counts = bool(state.get("keep") or state.get("keep_last"))

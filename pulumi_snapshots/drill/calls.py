@@ -14,7 +14,7 @@ from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.of_archive import drill_archive
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, RESUMES, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, Words
-from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished, ending_unfinished
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Unfinished, ending_unfinished
 
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
@@ -24,13 +24,15 @@ NO_LOOKUP = (
 class DrillCalls:
     """Create, read, update and delete; `compare` says what a change of inputs means."""
 
-    def __init__(self, compare: Callable[[Call, DrillRecord, Mapping[str, Any], Mapping[str, Any]], Changes]) -> None:
+    def __init__(
+        self, compare: Callable[[EngineCall, DrillRecord, Mapping[str, Any], Mapping[str, Any]], Changes]
+    ) -> None:
         self.compare = compare
 
-    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Restore onto the scratch database, and check what came back."""
         inputs, memory = DrillInputs.of(values), call.shared.memory
-        kept: Any = None if inputs.archive else memory.kept("restore", call.owner, inputs.restore.triggers)
+        kept: Any = None if inputs.archive else memory.carried_over("restore", call.owner, inputs.restore.triggers)
         is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
         if is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
             if kept.passed or (kept.passed is False and _only_warns(values)):
@@ -39,7 +41,7 @@ class DrillCalls:
         fresh = memory.is_forced("restore", call.owner)
         return await _ended(call, values, _drilled(call, inputs, fresh=fresh))
 
-    async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act."""
         if "requested_at" not in state:
             raise Explained(NO_LOOKUP)
@@ -53,7 +55,7 @@ class DrillCalls:
         unchecked = f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
         raise Unfinished(resource, unfinished(record, unseen if record.pending else unchecked))
 
-    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
         todo = self.compare(call, record, state, values).updates
@@ -64,7 +66,7 @@ class DrillCalls:
         then, kept = (record.next_drill(values.get("every")), None) if record.passed else (None, record)
         return await _ended(call, values, _continued(call, record, inputs, then), id_, kept)
 
-    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the scratch database keeps what it holds."""
         record = DrillRecord.from_outputs(state)
         scratch = f"database {record.scratch_database_id}" if record.scratch_database_id else "the scratch database"
@@ -72,14 +74,16 @@ class DrillCalls:
 
 
 async def _drilled(
-    call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None, *, fresh: bool = False
+    call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None, *, fresh: bool = False
 ) -> DrillRecord:
     if inputs.archive is not None:
         return await drill_archive(call, inputs, last_good)
     return await Drilling(call.session(), inputs, call.listener, call.owner, last_good).carry_out(fresh=fresh)
 
 
-async def _continued(call: Call, record: DrillRecord, inputs: DrillInputs, then: Words | None = None) -> DrillRecord:
+async def _continued(
+    call: EngineCall, record: DrillRecord, inputs: DrillInputs, then: Words | None = None
+) -> DrillRecord:
     """Watch a restore whose end was not seen, or run the checks again; `then` is as in `Drilling.check_again`."""
     # The inputs may name another snapshot by now.
     restored = {name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")}
@@ -93,7 +97,7 @@ def _only_warns(values: Mapping[str, Any]) -> bool:
 
 
 async def _ended(
-    call: Call,
+    call: EngineCall,
     values: Mapping[str, Any],
     operation: Awaitable[DrillRecord],
     id_: str | None = None,
@@ -116,7 +120,7 @@ async def _ended(
     return _resource(record, values, id_)
 
 
-async def note_in_archives(call: Call, record: DrillRecord) -> None:
+async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
     """Note a drill that has passed in the manifests of this snapshot's archives of the stack, and of those made later."""
     if (drilled := record.drilled) is not None:
         memory = call.shared.of(ArchiveMemory)

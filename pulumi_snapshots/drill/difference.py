@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.run.calls import Call
+    from pulumi_snapshots.run.calls import EngineCall
 
 
 MAY_RUN = timedelta(days=1)
@@ -38,7 +38,7 @@ class DrillRules(Rules):
     waits_on = RestoreRules.waits_on
     acts_again = DRILLS
 
-    def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, and with overwriting the scratch database as far as this run knows the stack."""
         problems = super().check(call, values, in_state=in_state)
         scratch, loads = values.get("scratch_database_id"), values.get("archive") is not None

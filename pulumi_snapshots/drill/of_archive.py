@@ -29,7 +29,7 @@ from pulumi_snapshots.storage.encryption import identities
 if TYPE_CHECKING:
     from pulumi_snapshots.drill.inputs import DrillInputs
     from pulumi_snapshots.ledger.ledger import Ledger
-    from pulumi_snapshots.run.calls import Call
+    from pulumi_snapshots.run.calls import EngineCall
 
 PATIENCE = 60.0
 """Seconds that connecting, or one check, may take."""
@@ -73,7 +73,7 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     return seconds, holds, await results_of(database, checks, progress)
 
 
-async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
+async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
     """Load an archive into the database of the connection, which is emptied, and check it; raises as `Drilling.carry_out`."""
     transfers, ledger, listener = call.shared.of(Transfers), call.shared.ledger(call.settings()), call.listener
     dsn, place = inputs.connection or "", Destination.parse(inputs.archive or "")
@@ -113,7 +113,7 @@ async def drill_archive(call: Call, inputs: DrillInputs, last_good: GoodDrill | 
     raise ArchiveNotDrilled(happened, done, [Next(Step.DRILLS_NEXT)])
 
 
-async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: Call, ledger: Ledger) -> Words:
+async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: EngineCall, ledger: Ledger) -> Words:
     """Why an archive is not the one that is meant, or the database must not be overwritten by it; empty if it may be drilled."""
     about, name = found.manifest, place_text(found.uri)
     if about is None:

@@ -28,7 +28,7 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
-from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished, nothing_sent
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, nothing_sent
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Provider(ResourceProvider):
         schema = self.rules.schema
         return in_python(schema.properties, state) if schema.foreign & state.keys() else state
 
-    def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
+    def _resource(self, operation: Callable[[EngineCall], Awaitable[Resource]]) -> Resource:
         """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
         try:
             with self._call() as call:
@@ -135,14 +135,14 @@ class Provider(ResourceProvider):
         return Resource(resource.id, resource.outputs | hidden)
 
     @contextmanager
-    def _call(self) -> Iterator[Call]:
+    def _call(self) -> Iterator[EngineCall]:
         """The engine's call, as operations know it; a failure reaches the engine as one text."""
         engine = engine_access.current_call()
         row = Row(engine_access.messages, engine.urn or "", PYTHON)
         try:
             try:
                 settings = partial(Settings.read, self._config, os.environ)
-                yield Call(engine.urn, settings, this_run().shared, row)
+                yield EngineCall(engine.urn, settings, this_run().shared, row)
             finally:
                 engine_access.messages.wait()
         except Explained as error:

@@ -16,7 +16,7 @@ from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.record import RESTORE, SUCCESS, RestoreInputs, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
-from pulumi_snapshots.run.calls import ActCalls, Call, Resource, Unfinished
+from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
@@ -335,11 +335,11 @@ class RestoreCalls(ActCalls):
     ends = RestorePending
     act, resume = staticmethod(restore), staticmethod(resume)
 
-    def stays(self, kept: RestoreRecord, inputs: RestoreInputs) -> bool:
+    def stays(self, carried: RestoreRecord, inputs: RestoreInputs) -> bool:
         """Whether it was onto the same database, and did not fail."""
-        return kept.target_database_id == inputs.target and not kept.failure
+        return carried.target_database_id == inputs.target and not carried.failure
 
-    async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a restore acts once."""
         if "requested_at" not in state:
             raise Explained(NO_LOOKUP)
@@ -355,7 +355,7 @@ class RestoreCalls(ActCalls):
             raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WATCHING)]))
         return resource
 
-    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the database keeps what it holds."""
         record = RestoreRecord.from_outputs(state)
         kept = f"database {record.target_database_id} keeps what it holds"

@@ -99,7 +99,7 @@ def ledger_of(settings: Settings, clock: Clock) -> Ledger:
 
 
 @dataclass(frozen=True)
-class Call:
+class EngineCall:
     """One call of the engine about a resource: its URN, if that is known, what reads the settings, and who hears how it goes.
 
     The settings come late, and raise `SettingsError`: what sends nothing works with bad ones.
@@ -178,7 +178,7 @@ class Rules(ABC):
         is provisional, for a later read to set right.
         """
 
-    def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource.
 
         Raises `SettingsError` if the configuration cannot be used.
@@ -192,7 +192,7 @@ class Rules(ABC):
                 problems.append(Problem(name, reason))
         return problems
 
-    def about(self, call: Call) -> str:
+    def about(self, call: EngineCall) -> str:
         """The resource, as another one's problem names it."""
         return f"{self.schema.name} {(call.owner or '').rpartition('::')[2]!r}"
 
@@ -204,17 +204,17 @@ class Rules(ABC):
         """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
         return None
 
-    async def enter_state(self, call: Call, state: Mapping[str, Any]) -> None:
+    async def enter_state(self, call: EngineCall, state: Mapping[str, Any]) -> None:
         """Enter into the ledger, if it can be used, that the state has a resource with these outputs, as a call shows that carries them."""
         for ledger, shown in self._unentered(call, state):
             with suppress(LedgerUnavailable):
                 await ledger.note(shown, owner_of(call.owner))
 
-    def is_entered(self, call: Call, state: Mapping[str, Any]) -> bool:
+    def is_entered(self, call: EngineCall, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
         return not self._unentered(call, state)
 
-    def _unentered(self, call: Call, state: Mapping[str, Any]) -> list[tuple[Ledger, Proof]]:
+    def _unentered(self, call: EngineCall, state: Mapping[str, Any]) -> list[tuple[Ledger, Proof]]:
         """What the state shows, which this process knows from now on, if the ledger may not have it."""
         if (shown := self.in_state(state)) is None:
             return []
@@ -225,19 +225,19 @@ class Rules(ABC):
         call.shared.memory.of(shown.database_id).known.update(shown.names)
         return [] if ledger.has_noted(shown) else [(ledger, shown)]
 
-    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
         await self.enter_state(call, state)
         found: Resource = await self.calls.read(call, id_, state)
         return found
 
-    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Resume an unfinished one, or keep inputs that replace nothing."""
         await self.enter_state(call, state)
         updated: Resource = await self.calls.update(call, id_, state, values)
         return updated
 
-    async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
+    async def delete(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> None:
         """Forget or delete it, and leave a line that says which."""
         await self.enter_state(call, state)
         if (shown := self.in_state(state)) is not None:
@@ -247,7 +247,7 @@ class Rules(ABC):
                     await call.shared.ledger(call.settings()).let_go(shown, call.shared.memory.run)
         await self.calls.delete(call, id_, state)
 
-    def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+    def diff(self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
         found = self.compare(call, self.schema.record.from_outputs(state), state, values)
         if self.kind:
@@ -261,7 +261,7 @@ class Rules(ABC):
             call.listener.progress(found.reason)
         return found
 
-    def compare(self, call: Call, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+    def compare(self, call: EngineCall, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare; remember what create and delete are not told."""
         return self.changes(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
 
@@ -307,23 +307,23 @@ class ActCalls(ABC):
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
 
-    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Act, and wait for the end."""
         kind, memory = self.rules.kind, call.shared.memory
         inputs: Any = self.rules.schema.inputs.of(values)
-        kept = memory.kept(kind, call.owner, inputs.triggers)
-        if kept is not None and self.stays(kept, inputs):  # the engine makes again what is to stay
-            return await self.continued(call, kept.id, kept, values)
+        carried = memory.carried_over(kind, call.owner, inputs.triggers)
+        if carried is not None and self.stays(carried, inputs):  # the engine makes again what is to stay
+            return await self.continued(call, carried.id, carried, values)
         fresh = memory.is_forced(kind, call.owner)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
             record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=fresh)
         return self.resource(record, values)
 
-    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Keep waiting for the end of an act; there is nothing else to update."""
         return await self.continued(call, id_, self.rules.schema.record.from_outputs(state), values)
 
-    async def continued(self, call: Call, id_: str, record: Any, values: Mapping[str, Any]) -> Resource:
+    async def continued(self, call: EngineCall, id_: str, record: Any, values: Mapping[str, Any]) -> Resource:
         """The resource, once its act has ended."""
         if record.pending:
             schema = self.rules.schema
@@ -337,7 +337,7 @@ class ActCalls(ABC):
         return Resource(record.id, self.rules.schema.state(record, values))
 
     @abstractmethod
-    def stays(self, kept: Any, inputs: Any) -> bool:
+    def stays(self, carried: Any, inputs: Any) -> bool:
         """Whether a record that the engine deletes in this run is what its create asks for."""
 
 
@@ -348,7 +348,7 @@ def nothing_sent(reason: str) -> str:
 
 @contextmanager
 def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
-    call: Call,
+    call: EngineCall,
     schema: ResourceSchema,
     values: Mapping[str, Any],
     ends: type[Unresolved[Any]],

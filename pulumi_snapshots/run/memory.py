@@ -185,7 +185,7 @@ class RunMemory:
         """Whether a create replaces what the state has without a comparison, as `--replace` and a taint ask for."""
         return self._course(kind, owner).in_question
 
-    def kept(self, kind: str, owner: str | None, triggers: object) -> Any:
+    def carried_over(self, kind: str, owner: str | None, triggers: object) -> Any:
         """The record that a create has to begin with, since nothing was to change; None without one."""
         course = self._course(kind, owner)
         if course.in_question or owner is None or course.carried is None:

@@ -38,15 +38,8 @@ UNWRITTEN = (
 class Session(Stoppable):
     """The session of one API key in a process; raises `MissingKey` if the settings have none.
 
-    Args:
-        settings: the settings.
-        ledger: what runs know of each other.
-        memory: the memory of the run, shared by its sessions.
-        clock: the time.
-        http: the HTTP transport; the network if not given.
-        chance: the source of the jitter between retries.
-        state: the directory for files of this machine; without one the pages of the account are not kept.
-        announce: see `Fleet`.
+    Tests replace the `http` transport, and the `chance` of the jitter between retries. Without the directory for files of this
+    machine, `state`, the pages of the account are not kept; `announce` is that of a `Fleet`.
     """
 
     def __init__(  # noqa: PLR0913  tests replace most of them
@@ -108,11 +101,8 @@ class Session(Stoppable):
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet, by requests on which no listing's page hangs.
 
-        A database that is out of order must not hold up the others: then the account is asked too, unless `briefly`.
-
-        Raises:
-            NothingSent: no answer shows it.
-            KeyRefused: the key is refused.
+        A database that is out of order must not hold up the others: then the account is asked too, unless `briefly`. Raises
+        `NothingSent` if no answer shows it, `KeyRefused` if the key is refused.
         """
         began = self.clock.monotonic()
         status = partial(self.client.database_status, database_id, patience=ONCE if briefly else BRIEF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -129,14 +130,12 @@ def _folder(value: object) -> str:
 
 
 def _requests(*, least: int) -> Callable[[object], int]:
+    read = checks.whole_number(f"of requests, from {least} to {REQUESTS_LIMIT}", least=least, most=REQUESTS_LIMIT)
+
     def check(value: object) -> int:
-        try:
-            number = float(str(value))
-        except ValueError:
-            number = -1
-        if not least <= number <= REQUESTS_LIMIT or number != int(number):
-            raise Unfit(f"must be a whole number of requests, from {least} to {REQUESTS_LIMIT}", value)
-        return int(number)
+        with suppress(ValueError):
+            value = float(str(value))
+        return read(value)
 
     return check
 

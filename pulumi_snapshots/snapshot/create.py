@@ -317,13 +317,12 @@ class Taking:
             return await self._ended(attempt, version)
         if doubt := await self._doubt(attempt, excluded):
             raise self._unresolved(doubt, undecided=True)
-        await operation.newest()
+        known = await operation.newest()
         if operation.sent.status is Status.FOUND or operation.sent.request.answered != attempt.request.answered:
             return None  # a run elsewhere knows more of it
         await operation.withdraw()
         # What runs had taken before it is what it was to replace.
-        known, posted_at = await session.ledger.attempts(), attempt.request.posted_at
-        before = (each.names for each in known if each.request.posted_at < posted_at)
+        before = (each.names for each in known if each.request.posted_at < attempt.request.posted_at)
         operation.intent = replace(operation.intent, carried=operation.intent.carried.union(*before))
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
         self.member.note(f"{which} never came: the service's listing lacks it. Another one is requested")

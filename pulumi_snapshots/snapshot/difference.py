@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.run.calls import Call
+    from pulumi_snapshots.run.calls import EngineCall
 
 
 class SnapshotRules(Rules):
@@ -43,7 +43,7 @@ class SnapshotRules(Rules):
         return late("snapshot.read:SnapshotCalls")(self)
 
     def compare(
-        self, call: Call, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+        self, call: EngineCall, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare; remember what is about to be replaced, since create is not told."""
         found = super().compare(call, record, state, values)

@@ -26,7 +26,7 @@ from pulumi_snapshots.listing.entries import LATE, AmbiguousSnapshot, earliest, 
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.checks import expiry_of
-from pulumi_snapshots.run.calls import ActCalls, Call, Resource, Unfinished
+from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import SettingsError
@@ -60,11 +60,11 @@ class SnapshotCalls(ActCalls):
     ends = Pending
     act, resume = staticmethod(create), staticmethod(resume)
 
-    def stays(self, kept: SnapshotRecord, inputs: SnapshotInputs) -> bool:
+    def stays(self, carried: SnapshotRecord, inputs: SnapshotInputs) -> bool:
         """Whether it is of the same database."""
-        return kept.database_id == inputs.database_id
+        return carried.database_id == inputs.database_id
 
-    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh a snapshot in the state, or get an existing one by its id."""
         if "available" not in state:
             return self.resource(await get(call.session(), id_), state)
@@ -85,7 +85,7 @@ class SnapshotCalls(ActCalls):
             raise Unfinished(Resource(id_, SNAPSHOT.state(seen, state)), Explained(f"{which} is still pending"))
         return self.resource(seen, state)  # under its own id: a snapshot that was resumed still has the provisional one
 
-    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
         record, memory = SnapshotRecord.from_outputs(state), call.shared.memory
         # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.

@@ -21,7 +21,7 @@ from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, release
-from pulumi_snapshots.run.calls import Call, Shared
+from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
@@ -340,8 +340,8 @@ async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(a
 # In a program ----------------------------------------------------------------------------------------------------------
 
 
-def call_of(owner: str, shared: Shared, listener: Row | None = None) -> Call:
-    return Call(owner, Settings, shared, listener or Row())
+def call_of(owner: str, shared: Shared, listener: Row | None = None) -> EngineCall:
+    return EngineCall(owner, Settings, shared, listener or Row())
 
 
 @pytest.mark.parametrize(

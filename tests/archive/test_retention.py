@@ -26,7 +26,7 @@ from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.calls import Call, Shared
+from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
@@ -373,7 +373,7 @@ async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_arc
     put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
     shared = Shared(lambda _: None)
     shared._made[Transfers] = at.transfers
-    call = Call(mine, Settings, shared, at.row)
+    call = EngineCall(mine, Settings, shared, at.row)
     back = (await ArchiveCalls().read(call, record.uri, {})).outputs
     assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]
     assert back["earlier"] == [], "one of another database is not counted"

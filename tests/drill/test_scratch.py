@@ -18,7 +18,7 @@ from pulumi_snapshots.drill.of_archive import ArchiveNotDrilled, Loaded
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
-from pulumi_snapshots.run.calls import Call, Rules
+from pulumi_snapshots.run.calls import EngineCall, Rules
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.archive.scene import at_once
@@ -56,11 +56,11 @@ USES: dict[str, tuple[Rules, dict[str, Any]]] = {
 }
 
 
-def calls(at: DrillScene) -> tuple[Call, Call]:
+def calls(at: DrillScene) -> tuple[EngineCall, EngineCall]:
     """A call for the Drill and one for the other resource, of one run."""
     shared, settings, row = at.stack.machine.process(), at.at.here.session.settings, at.stack.row
     drill, other = (
-        Call(urn, lambda: settings, shared, row) for urn in (DRILLER, OWNER.replace("before-release", "other"))
+        EngineCall(urn, lambda: settings, shared, row) for urn in (DRILLER, OWNER.replace("before-release", "other"))
     )
     return drill, other
 

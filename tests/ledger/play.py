@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Call, Unfinished
+from pulumi_snapshots.run.calls import EngineCall, Unfinished
 from pulumi_snapshots.run.memory import provisional_id
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support.clocks import Shifted
@@ -113,7 +113,7 @@ class Play:
                 stack = self.stack(who)
                 call = stack._call()
                 if how:
-                    call = Call(
+                    call = EngineCall(
                         stack.urn, lambda: replace(self.at.here.session.settings, api_key=None), call.shared, stack.row
                     )
                 await stack.rules.delete(call, stack.id, stack.outputs)

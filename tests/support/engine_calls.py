@@ -11,7 +11,7 @@ from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.run.calls import Call, Resource, Rules, Shared, Unfinished
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Shared, Unfinished
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from tests.support.memory import Memory, Mortal
@@ -70,10 +70,10 @@ class Stack:
     shared: Shared | None = None
     runs: int = 0
 
-    def _call(self) -> Call:
+    def _call(self) -> EngineCall:
         assert self.shared is not None
         settings = self.machine.here.session.settings
-        return Call(self.urn, lambda: settings, self.shared, self.row)
+        return EngineCall(self.urn, lambda: settings, self.shared, self.row)
 
     def begin(self, *, same_run: bool = False) -> None:
         """A process of a run."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import Property, ResourceSchema
     from pulumi_snapshots.properties.unfit import Problem
-    from pulumi_snapshots.run.calls import Call, Rules
+    from pulumi_snapshots.run.calls import EngineCall, Rules
 
 
 def token(name: str) -> str:
@@ -43,7 +43,7 @@ class Function:
         found: Lookup[Any] = late(f"lookup.results:{self._result}")
         return found
 
-    async def find(self, values: Mapping[str, Any], call: Call) -> Any:
+    async def find(self, values: Mapping[str, Any], call: EngineCall) -> Any:
         """What it finds, for arguments that have no problem.
 
         That there is a latest snapshot is a promise of its type, so that no language has to ask before each use: `Explained` is

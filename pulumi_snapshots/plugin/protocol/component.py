@@ -24,7 +24,7 @@ from pulumi_snapshots.service.errors import SquareCloudError
 
 if TYPE_CHECKING:
     from pulumi_snapshots.plugin.protocol.engine import Callbacks
-    from pulumi_snapshots.run.calls import Call
+    from pulumi_snapshots.run.calls import EngineCall
 
 INPUTS, OUTPUTS = Names(GUARD.inputs.properties()), Names(GUARD.record.properties())
 UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
@@ -44,8 +44,8 @@ class Guard:
         self,
         asked: Any,
         values: Mapping[str, Any],
-        call: Call,
-        hooked: Callable[[str, Callable[[Call], Awaitable[object]]], Awaitable[str]],
+        call: EngineCall,
+        hooked: Callable[[str, Callable[[EngineCall], Awaitable[object]]], Awaitable[str]],
     ) -> None:
         self._asked, self._call, self._hooked = asked, call, hooked
         self._database = "" if values["database_id"] is UNKNOWN else values["database_id"]
@@ -131,7 +131,7 @@ class Guard:
     async def _hook(self, when: str, change: str, request: bytes) -> Any:
         urn = resource_pb2.ResourceHookRequest.FromString(request).urn
 
-        async def act(call: Call) -> None:
+        async def act(call: EngineCall) -> None:
             if self._asked.dryRun:
                 self._foresight.show(change, urn, call.listener)
             else:

@@ -30,7 +30,7 @@ from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Call, Changes, Resource, Shared, Unfinished, nothing_sent
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, nothing_sent
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
 
 TOO_OLD = (
@@ -136,10 +136,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     def _row(self, urn: str) -> Row:
         return Row(self._engine, urn, DO if self._is_alone else PLUGIN)
 
-    def _call(self, urn: str, row: Row) -> Call:
+    def _call(self, urn: str, row: Row) -> EngineCall:
         # The same command resumes what it has sent, as those of the command line do.
         alone = f"pulumi do {_type_of(urn).replace(':index:', ':')} create" if self._is_alone and urn else None
-        return Call(alone or urn or None, self._settings, self._shared, row)
+        return EngineCall(alone or urn or None, self._settings, self._shared, row)
 
     # Resources ---------------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if not kind.refers:
             self._snapshots.note(id_, outputs)
 
-    async def _hooked(self, urn: str, operation: Callable[[Call], Awaitable[object]]) -> str:
+    async def _hooked(self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]) -> str:
         """Run what a hook does, shown at its resource; returns why the change must not happen, empty if it may."""
         row = self._row(urn)
         try:
@@ -323,7 +323,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return kind
 
     async def _resource(
-        self, kind: Kind, request: Any, context: Any, echo: Struct, operation: Callable[[Call], Awaitable[Resource]]
+        self,
+        kind: Kind,
+        request: Any,
+        context: Any,
+        echo: Struct,
+        operation: Callable[[EngineCall], Awaitable[Resource]],
     ) -> tuple[str, Struct]:
         """The id and outputs that an operation results in; an unfinished resource is kept in the state."""
         try:
@@ -342,7 +347,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return made.id, kind.names.write(made.outputs, echo=echo)
 
     @asynccontextmanager
-    async def _shown(self, context: Any, urn: str) -> AsyncIterator[Call]:
+    async def _shown(self, context: Any, urn: str) -> AsyncIterator[EngineCall]:
         """A call whose progress is shown at a resource, or the stack; its failure reaches the engine as one text."""
         row = self._row(urn)
         try:
