@@ -275,7 +275,7 @@ def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> N
     bucket.proxy.fails = {
         "errors that pass": first_of_each,
         "the last answer lost": after(0, completes, "lose"),
-        "a slow line": lambda request: time.sleep(1.5) if writes_a_part(request) else None,
+        "a slow line": lambda request: time.sleep(0.8) if writes_a_part(request) else None,
     }[how]
     with patch.object(buckets, "CLIENT", PASSING[how]), patch.object(archives, "SILENCE", 0.3):
         record = bucket.archive(large.url, "x.zip")
@@ -311,7 +311,7 @@ def test_a_part_that_timed_out_is_sent_again(bucket: Bucket, large: Host) -> Non
         return "silent" if seen and not again else None
 
     bucket.proxy.fails = first_is_silent
-    with patch.object(buckets, "LONGEST_PART", timedelta(seconds=4)):
+    with patch.object(buckets, "LONGEST_PART", timedelta(seconds=2)):
         record = bucket.archive(large.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
     sent = [request.path for request in bucket.proxy.requests if writes_a_part(request)]
