@@ -27,7 +27,7 @@ from squarecloud_emulator import JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
 
-__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
+__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "manifest_of", "put", "scene"]
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
@@ -122,6 +122,10 @@ class Scene:
 
 def file_of(record: ArchiveRecord) -> Path:
     return Path(unquote(urlsplit(record.uri).path))
+
+
+def manifest_of(record: ArchiveRecord) -> Path:
+    return file_of(record).with_name(f"{file_of(record).name}.json")
 
 
 def holds(record: ArchiveRecord, content: bytes) -> bool:

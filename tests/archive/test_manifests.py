@@ -24,7 +24,7 @@ from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
+from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved
@@ -35,18 +35,13 @@ from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
-from tests.archive.scene import Scene, file_of, scene
+from tests.archive.scene import Scene, file_of, manifest_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
 IDENTITY = pyrage.x25519.Identity.generate()
 KEY = str(IDENTITY.to_public())
-
-
-def manifest_of(record: ArchiveRecord) -> Path:
-    file = file_of(record)
-    return file.with_name(f"{file.name}.json")
 
 
 @staged(scene)

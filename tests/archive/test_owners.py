@@ -25,7 +25,7 @@ from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, holds, scene
+from tests.archive.scene import Scene, file_of, holds, manifest_of, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
@@ -37,7 +37,7 @@ KEY, OTHER_KEY = (str(pyrage.x25519.Identity.generate().to_public()) for _ in ra
 
 
 def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
-    said = json.loads(file_of(record).with_name(f"{file_of(record).name}.json").read_text())
+    said = json.loads(manifest_of(record).read_text())
     return sorted((each["name"], each["pin"]) for each in said["owners"])
 
 
@@ -269,7 +269,7 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
     at: Scene, *, appeared: bool
 ) -> None:
     record = await at.archive(owner=A)
-    manifest = file_of(record).with_name(f"{file_of(record).name}.json")
+    manifest = manifest_of(record)
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
     if not appeared:
         file_of(record).unlink()
@@ -330,7 +330,7 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
 @staged(scene)
 async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(at: Scene) -> None:
     record = await at.archive(owner=A)
-    file_of(record).with_name(f"{file_of(record).name}.json").unlink()
+    manifest_of(record).unlink()
     (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
     assert one.problem.startswith("has no manifest")
     await at.remove(record, delete_object=True)

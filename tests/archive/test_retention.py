@@ -30,7 +30,7 @@ from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
-from tests.archive.scene import Scene, file_of, put, scene
+from tests.archive.scene import Scene, file_of, manifest_of, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
@@ -116,7 +116,7 @@ async def test_a_missing_object_takes_no_place(at: Scene) -> None:
     assert file_of(records[0]).exists()
     assert file_of(last).exists()
     assert file_of(records[1]).read_bytes() == b"changed", "what another program wrote is kept"
-    assert file_of(records[1]).with_name(f"{file_of(records[1]).name}.json").exists()
+    assert manifest_of(records[1]).exists()
 
 
 @pytest.mark.parametrize("method", ["holds", "load"])
@@ -141,10 +141,8 @@ async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str
 
 def drill(record: ArchiveRecord) -> None:
     """Note in its manifest that a drill has restored it."""
-    manifest = file_of(record).with_name(f"{file_of(record).name}.json")
-    said = json.loads(manifest.read_text())
-    said["drill"] = {"drilled_at": "2026-11-26T12:00:00Z", "restore_seconds": 61.5}
-    manifest.write_text(json.dumps(said))
+    proof = {"drilled_at": "2026-11-26T12:00:00Z", "restore_seconds": 61.5}
+    manifest_of(record).write_text(json.dumps({**json.loads(manifest_of(record).read_text()), "drill": proof}))
 
 
 @pytest.mark.parametrize("rule", [{"keep": {"last": 2}}, {"keep_last": 2}])
