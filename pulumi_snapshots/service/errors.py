@@ -25,15 +25,15 @@ SNAPSHOTS_WRITE = "snapshots:write"
 
 def scope_of(request: str) -> str:
     """The scope that a request needs; `request` is method and path, as in an error's text."""
-    method, _, path = request.partition(" ")
-    parts = path.strip("/").split("/")
-    if method == "POST":
-        return SNAPSHOTS_WRITE
-    if parts[2:3] == ["credentials"]:
-        return DATABASES_CREDENTIALS
-    if parts[2:3] == ["snapshots"] or parts == ["users", "snapshots"]:
-        return SNAPSHOTS_READ
-    return ACCOUNT_READ if parts == ["users", "me"] else DATABASES_READ
+    for pattern, scope in (
+        ("POST ", SNAPSHOTS_WRITE),
+        ("GET /databases/[^/]+/credentials", DATABASES_CREDENTIALS),
+        ("GET /(databases/[^/]+|users)/snapshots", SNAPSHOTS_READ),
+        ("GET /users/me", ACCOUNT_READ),
+    ):
+        if re.match(pattern, request):
+            return scope
+    return DATABASES_READ
 
 
 class SquareCloudError(Explained):

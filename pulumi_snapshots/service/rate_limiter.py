@@ -217,10 +217,8 @@ class RateLimiter:
         """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all; see also `slot`.
 
         `decide` gets the document once the limits allow the request, and enters it; called again if another run was faster.
-
-        Returns:
-            The decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
-            `NotSent` as its cause if the body was not begun.
+        Returns the decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
+        `NotSent` as its cause if the body was not begun.
 
         Raises:
             SquareCloudError: the request must not be sent: key refused, quota used up, block or outage.
@@ -314,9 +312,8 @@ class RateLimiter:
         # So much later the others see that a limit is free.
         courtesy = 2 * self._ledger.clock.unsure + COURTESY if self._others.sent else 0.0
         mine = [each._replace(at=each.at + courtesy) for each in self._mine.sent]
-        return Slots(
-            [*self._others.sent, *mine], self._block_ends(""), self._budget, [each.lane.starts for each in self._queue]
-        )
+        sent, waiting = [*self._others.sent, *mine], [each.lane.starts for each in self._queue]
+        return Slots(sent, self._block_ends(""), self._budget, waiting)
 
     def _earliest(self, request: _Request, slots: Slots) -> float:
         """When a request may leave, or has to be given up."""
@@ -427,17 +424,17 @@ class RateLimiter:
             is_local = not self._ledger.place.is_shared
             if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
-            now, there = clock.now().timestamp(), Pacing.of(document, self._account)
-            ahead, others = now - self._clock.monotonic(), there.current(now, without=self._run)
-            self._others = others.moved(-ahead, clock.unsure)
+            here, now, there = self._clock.monotonic(), clock.now().timestamp(), Pacing.of(document, self._account)
+            self._mine, others = self._mine.current(here), there.current(now, without=self._run)
+            self._others = others.moved(here - now, clock.unsure)
             decided = decide(document)
             # Others could not use times by an unknown clock, and what seems to be over may not be.
             if clock.offset is not None:
                 if is_local:
                     document[AHEAD_HERE] = round(clock.offset)
                 told.update(self._mine.blocks)
-                mine = self._mine.plus(decided[1] if decided else Pacing())
-                after = others.plus(mine.moved(ahead, clock.unsure)).current(now)
+                mine = self._mine.plus(decided[1]) if decided else self._mine
+                after = others.plus(mine.moved(now - here, clock.unsure))
                 if after != there:
                     accounts = document.get(ACCOUNTS)
                     kept = accounts if isinstance(accounts, dict) else {}
@@ -447,10 +444,8 @@ class RateLimiter:
         async with self._editing:  # the next decision needs the result of this one
             began = self._clock.monotonic()
             decided = await self._ledger.edit(change)
-            now = self._clock.monotonic()
-            self._took = min(max(now - began, FADES * self._took), LONGEST_TOOK)
+            self._took = min(max(self._clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
             # They are the ledger's now, and forgotten if that forgets them.
             self._others.blocks |= told
             self._mine.blocks = dict(self._mine.blocks.items() - told.items())
-            self._mine.sent = [each for each in self._mine.sent if each.at > now - KEPT]
             return decided
