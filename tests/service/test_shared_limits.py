@@ -242,6 +242,8 @@ async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run(
     await anyio.sleep(60)
     assert await doctor.limiter.forget_blocks() is not None
     await waiting.limiter.exchange()  # a run that sleeps through the block writes its requests
+    start = anyio.current_time()
+    assert await later.send(READ) - start < UNSURE, "it waits for no block"
     await later.meets(BLOCK, CREATE)
     await runs.run().is_blocked()  # one that came afterwards counts
 
