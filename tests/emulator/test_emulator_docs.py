@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from starlette.routing import Router
 
 from squarecloud_emulator import Damage, Emulator, Fault
 from squarecloud_emulator.__main__ import parser
@@ -38,21 +37,14 @@ def test_docs_name_every_option_with_its_default() -> None:
             assert f"`{default}`" in row
 
 
-def test_docs_name_every_control_request() -> None:
+def test_docs_name_every_control_request_and_field_of_a_fault_and_the_emulators_own_key() -> None:
     control = section("Control")
-    routes: Any = control_app(Emulator())
-    router: Router = routes
-    for route in router.routes:
-        path = route.path.removeprefix("/_emulator/")  # type: ignore[attr-defined]  # each is a plain route
+    app: Any = control_app(Emulator())
+    for route in app.routes:
+        path = route.path.removeprefix("/_emulator/")
         path = re.sub(r"\{id\}", "ID", re.sub(r"\{version_id:path\}", "VERSION", path))
         assert re.search(rf"`[A-Z ]*{re.escape(path)}", control) or f"`{path}" in control or "faults" in path, path
-
-
-def test_docs_name_every_field_of_a_fault() -> None:
     assert {one.name for one in fields(Fault) if f"`{one.name}`" not in section("Faults")} == set()
-
-
-def test_docs_show_the_emulators_own_key() -> None:
     assert f"SQUARECLOUD_API_KEY={TEST_API_KEY}\n" in PAGE
 
 
