@@ -106,7 +106,7 @@ def _linked(text: str, identity: Identity) -> str:
 
 def make(into: Path) -> list[Path]:
     """Write the pages and the schema."""
-    texts: dict[str, str] = pages(Identity.of_this_package()) | {"schema.json": _json(schema())}
+    texts: dict[str, str] = pages(Identity()) | {"schema.json": _json(schema())}
     into.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (into / name).write_text(text)

@@ -33,13 +33,8 @@ class Dynamic(Declared, Resource):
         own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.schema.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self._outputs), **inputs}
-        Resource.__init__(
-            self,
-            self._served_by(),
-            resource_name,
-            properties,
-            own if opts is None else pulumi.ResourceOptions.merge(own, opts),
-        )
+        opts = pulumi.ResourceOptions.merge(own, opts)
+        Resource.__init__(self, self._served_by(), resource_name, properties, opts)
         warn_of_plain_key(self)  # the plugin warns by itself, for programs in every language
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -32,7 +31,7 @@ from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, 
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator
 
     from pulumi.dynamic import ConfigureRequest
 
@@ -51,11 +50,7 @@ def this_run() -> Run:
 
 
 class Provider(ResourceProvider):
-    """A provider without attributes until it is configured: they would stand in every state.
-
-    Attributes:
-        rules: the resource's.
-    """
+    """A provider without attributes until it is configured: they would stand in every state."""
 
     serialize_as_secret_always = False
     rules: ClassVar[Rules]
@@ -67,21 +62,21 @@ class Provider(ResourceProvider):
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Validate inputs and configuration, without a request."""
-        values = _with_unknowns(news)
         with self._call() as call:
-            problems = self.rules.check(call, values, in_state=bool(_olds))
-            if problems:
-                last = problems[-1]
-                problems[-1] = replace(last, reason=nothing_sent(PYTHON.text(last.reason)))
-        return CheckResult(news, [_failure(each.property, PYTHON.text(each.reason), news) for each in problems])
+            problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
+        told = [(each.property, PYTHON.text(each.reason)) for each in problems]
+        told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
+        # The engine prints a property's value too, and all but texts as Go writes them, so not those.
+        shown = {name for name, value in news.items() if isinstance(value, str)}
+        failures = [CheckFailure(*one) if one[0] in shown else CheckFailure("", " ".join(one).lstrip()) for one in told]
+        return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Find what new inputs change."""
         olds = self._own(_olds)
         with self._call() as call:
             found = self.rules.diff(call, olds, _with_unknowns(_news))
-            if not self.rules.is_entered(call, olds):
-                this_run().carry_out(lambda: self.rules.enter_state(call, olds))
+            this_run().carry_out(lambda: self.rules.enter_state(call, olds))
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
@@ -140,20 +135,12 @@ class Provider(ResourceProvider):
         engine = engine_access.current_call()
         row = Row(engine_access.messages, engine.urn or "", PYTHON)
         try:
-            try:
-                settings = partial(Settings.read, self._config, os.environ)
-                yield EngineCall(engine.urn, settings, this_run().shared, row)
-            finally:
-                engine_access.messages.wait()
+            settings = partial(Settings.read, self._config, os.environ)
+            yield EngineCall(engine.urn, settings, this_run().shared, row)
         except Explained as error:
             engine.fail(row.wording.report(error))
-
-
-def _failure(name: str, reason: str, news: Mapping[str, Any]) -> CheckFailure:
-    """What is wrong with an input: the engine prints its value too, and all but texts as Go writes them, so not those."""
-    return (
-        CheckFailure(name, reason) if isinstance(news.get(name), str) else CheckFailure("", f"{name} {reason}".lstrip())
-    )
+        finally:
+            engine_access.messages.wait()
 
 
 def _carry_out(operation: Callable[[], Awaitable[T]]) -> T:

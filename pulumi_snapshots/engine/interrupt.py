@@ -20,21 +20,16 @@ from pulumi_snapshots.engine.process import engine_process
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LONGEST = 8 * 86400
-"""Seconds that the child lives if nothing ends it, as after a kill of this process; longer than any time-out."""
+NOTHING = ["sleep", str(8 * 86400)]
+"""What the child does, longer than any time-out if nothing ends it, as after a kill of this process."""
 
 
 class Interrupts:
-    """Those of one process.
-
-    Args:
-        callback: called, from any thread, if the engine is interrupted once something waits; never if that cannot be known.
-    """
+    """Those of one process: `callback` is called, from any thread, if the engine is interrupted once something waits."""
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self._callback = callback
-        self._begun = False
-        self._waiting = 0
+        self._begun, self._waiting = False, 0
 
     @contextmanager
     def heard(self) -> Iterator[None]:
@@ -58,18 +53,16 @@ class Interrupts:
                     usual(*now)
 
             signal.signal(signal.SIGINT, interrupted)
-        engine = engine_process()
-        if engine is None:
-            return
         with suppress(OSError):  # no such command, or the engine is not of this session
-            nothing = subprocess.DEVNULL
-            command = ["sleep", str(LONGEST)]
-            group = os.getpgid(engine)
-            child = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, process_group=group)  # noqa: S603  a fixed command
+            if (engine := engine_process()) is None:
+                return
+            no = subprocess.DEVNULL
+            child = subprocess.Popen(NOTHING, stdin=no, stdout=no, stderr=no, process_group=os.getpgid(engine))  # noqa: S603  a fixed command
             # Not before: if the child's end leaves a stopped engine alone in its group, the system sends that SIGHUP.
             atexit.register(child.kill)
-            threading.Thread(target=self._wait, args=(child,), name="engine-interrupts", daemon=True).start()
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> None:
-        if child.wait() in {-signal.SIGINT, -signal.SIGTERM}:
-            self._callback()
+            def wait() -> None:
+                if child.wait() in {-signal.SIGINT, -signal.SIGTERM}:
+                    self._callback()
+
+            threading.Thread(target=wait, name="engine-interrupts", daemon=True).start()

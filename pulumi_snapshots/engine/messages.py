@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from google.protobuf.any_pb2 import Any as Packed
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.process import CHANNEL_OPTIONS, LOG_DEADLINE
+from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,26 +34,20 @@ def engine_at(address: str) -> Any:
 class Messages:
     """Sends messages in order from a thread of its own, so that nothing waits for the engine.
 
-    What stays and does not reach the engine is printed, which the engine shows too.
-
-    Args:
-        connect: returns the engine's gRPC stub; None if there is no engine. Called for the first message.
+    What stays and does not reach the engine is printed, which the engine shows too. `connect` returns the engine's gRPC stub, or
+    None if there is no engine; it is called for the first message.
     """
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
-        self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._thread = ThreadPoolExecutor(1, "engine-messages")
         self._engine: Any = None
         self._is_used = False
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Queue one message, from any thread."""
-        self._waiting.put(lambda: self.send(text, urn, warning=warning, ephemeral=ephemeral))
-        with self._lock:
-            if not self._is_used:
-                self._is_used = True
-                threading.Thread(target=self._run, name="engine-messages", daemon=True).start()
+        self._is_used = True
+        self._thread.submit(self.send, text, urn, warning=warning, ephemeral=ephemeral)
 
     def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Send one now; only at the end of a process, when no thread starts any more."""
@@ -64,7 +57,7 @@ class Messages:
         with suppress(Exception):
             if self._engine is not None:
                 message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
-                self._engine.Log(message, timeout=LOG_DEADLINE)
+                self._engine.Log(message, timeout=ANSWER_DEADLINE)
                 return
         if not ephemeral:
             with suppress(OSError, ValueError):  # the engine may be gone
@@ -73,31 +66,16 @@ class Messages:
     def wait(self) -> None:
         """Wait until the engine has all messages, 5 s at most, so that none arrives after the end of its call."""
         if self._is_used:
-            done = threading.Event()
-            self._waiting.put(done.set)
-            done.wait(LOG_DEADLINE)
+            wait({self._thread.submit(int)}, ANSWER_DEADLINE)
 
     async def flush(self) -> None:
         """As `wait`, in an event loop."""
         if self._is_used:
-            loop = asyncio.get_running_loop()
-            done: asyncio.Future[Any] = loop.create_future()
-            self._waiting.put(lambda: loop.call_soon_threadsafe(done.cancel))
-            await asyncio.wait({done}, timeout=LOG_DEADLINE)
-
-    def _run(self) -> None:
-        while True:
-            act = self._waiting.get()
-            with suppress(RuntimeError):  # a loop that has ended meanwhile
-                act()
+            await asyncio.wait({asyncio.wrap_future(self._thread.submit(int))}, timeout=ANSWER_DEADLINE)
 
 
 class Row:
-    """The row of a resource, or the stack's if the URN is empty.
-
-    Attributes:
-        wording: words that name the resource.
-    """
+    """The row of a resource, or the stack's if the URN is empty."""
 
     def __init__(self, messages: Messages, urn: str, wording: Wording) -> None:
         self.wording = wording.about(resource=urn)

@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 """Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
-LOG_DEADLINE = 5.0
-"""Seconds. The engine takes a message within a millisecond; a busy or missing engine must not hold up the work."""
 WATCH_EVERY = 1.0
 """Seconds between checks whether the engine still runs; short, since no run hears what ends in between."""
 ANSWER_DEADLINE = 5.0
-"""Seconds."""
-GENERATIONS = 8
-"""How far up the engine is looked for: launchers and shells may stand between."""
+"""Seconds. The engine answers within a millisecond; a busy or missing one must not hold up the work."""
 
 
 def address_in(command: Sequence[str]) -> str | None:
@@ -39,26 +35,23 @@ def run_in(command: Sequence[str]) -> str:
 def listens(address: str) -> bool:
     """Whether the engine's address is in use; only a refused connection says that it is not."""
     host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return True  # a socket of another kind
-    try:
-        socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=ANSWER_DEADLINE).close()
-    except OSError as error:
-        return not isinstance(error, ConnectionRefusedError)
+    if port.isdecimal():  # else a socket of another kind
+        try:
+            socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=ANSWER_DEADLINE).close()
+        except OSError as error:
+            return not isinstance(error, ConnectionRefusedError)
     return True
 
 
 def engine_process() -> int | None:
     """The number of the engine's process, the nearest ancestor that is called `pulumi`; None if none is found."""
-    process = os.getpid()
-    for _ in range(GENERATIONS):
-        process = _parent_of(process)
-        try:
+    process = _parent_of(os.getpid())
+    while process > 1:  # launchers and shells may stand between
+        with suppress(OSError):
             command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
-        except OSError:
-            return None
-        if Path(command[0]).stem == "pulumi":
-            return process
+            if Path(command[0]).stem == "pulumi":
+                return process
+        process = _parent_of(process)
     return None
 
 

@@ -26,8 +26,7 @@ class Native(Declared):
         name, outputs = self.schema.name, self.schema.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
         alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
-        own = pulumi.ResourceOptions(aliases=[alias])
-        opts = own if opts is None else pulumi.ResourceOptions.merge(opts, own)
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
         given = {each: _in_camels(self.schema.inputs.properties()[each].type, value) for each, value in inputs.items()}
         properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}
         pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)

@@ -206,24 +206,16 @@ class Rules(ABC):
 
     async def enter_state(self, call: EngineCall, state: Mapping[str, Any]) -> None:
         """Enter into the ledger, if it can be used, that the state has a resource with these outputs, as a call shows that carries them."""
-        for ledger, shown in self._unentered(call, state):
-            with suppress(LedgerUnavailable):
-                await ledger.note(shown, owner_of(call.owner))
-
-    def is_entered(self, call: EngineCall, state: Mapping[str, Any]) -> bool:
-        """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
-        return not self._unentered(call, state)
-
-    def _unentered(self, call: EngineCall, state: Mapping[str, Any]) -> list[tuple[Ledger, Proof]]:
-        """What the state shows, which this process knows from now on, if the ledger may not have it."""
         if (shown := self.in_state(state)) is None:
-            return []
+            return
         try:
             ledger = call.shared.ledger(call.settings())  # which needs no key
         except SettingsError:
-            return []
+            return
         call.shared.memory.of(shown.database_id).known.update(shown.names)
-        return [] if ledger.has_noted(shown) else [(ledger, shown)]
+        if not ledger.has_noted(shown):
+            with suppress(LedgerUnavailable):
+                await ledger.note(shown, owner_of(call.owner))
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""

@@ -345,6 +345,6 @@ def test_one_command_gives_the_sdk_that_the_printed_line_imports(app: App, tmp_p
         done = subprocess.run(command, cwd=work, env=app.environment, check=False, capture_output=True, text=True)  # noqa: S603  ours
         assert done.returncode == 0, done.stderr
         line = done.stdout.splitlines()[-1]
-        assert line == Identity.of_this_package().imports()[language]
+        assert line == Identity().imports()[language]
         (found,) = set(re.findall(name, (work / "sdks" / folder / file).read_text(), re.MULTILINE))
         assert found in line

@@ -58,7 +58,7 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
     if language != "yaml":
         written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
         await _pulumi(invocation, "package", *(("add", package) if runtime == _runtime_here() else written))
-    invocation.show(f"{Identity.of_this_package().imports()[language]}\n")
+    invocation.show(f"{Identity().imports()[language]}\n")
 
 
 @command(has_result=False)

@@ -31,53 +31,39 @@ LOGO, CONFIGURATION = "_static/logo.svg", "settings.html"
 
 
 class Identity:
-    """What the installed package says of itself.
-
-    Args:
-        about: its metadata, which is made from pyproject.toml.
+    """What the installed package says of itself, or other metadata that is made from pyproject.toml.
 
     Attributes:
-        is_published: whether an index may take it.
         urls: the `[project.urls]` by their labels in small letters, without a slash at the end.
-        repository: the address of the repository; None if it has none, like the next.
-        documentation: the address of the documentation's site.
-        publisher: who publishes it. Never empty: else C# names Pulumi's company.
-        downloads: where Pulumi downloads the plugin: the releases of a repository on GitHub, if the package is published.
     """
 
-    def __init__(self, about: PackageMetadata) -> None:
-        self._about = about
-        pairs = (line.split(", ", 1) for line in about.get_all("Project-URL") or [])
+    def __init__(self, about: PackageMetadata | None = None) -> None:
+        self._about = about or metadata(DISTRIBUTION)
+        pairs = (line.split(", ", 1) for line in self._about.get_all("Project-URL") or [])
         self.urls = {label.lower(): url.rstrip("/") for label, url in pairs}
-        self.repository, self.documentation = self.urls.get("repository"), self.urls.get("documentation")
-        self.is_published = NO_UPLOAD not in (about.get_all("Classifier") or [])
-        self.publisher = self._one("Author") or f"the authors of {DISTRIBUTION}"
-        parts = urlsplit(self.repository or "")
+        self.documentation = self.urls.get("documentation")
+        parts = urlsplit(self.urls.get("repository", ""))
         self._host, self._path = parts.netloc, parts.path.removesuffix(".git")
-        is_there = self.is_published and self._host == GITHUB
-        self.downloads = f"github://api.{GITHUB}{self._path}" if is_there else None
         # Maven Central grants `io.github.NAME` to the owner of that name.
         owner = self._path.strip("/").partition("/")[0].lower()
         is_name = self._host == GITHUB and owner.isidentifier()
         self._java = f"io.github.{owner}" if is_name else DOTNET_NAMESPACE.lower()
 
-    @classmethod
-    def of_this_package(cls) -> Identity:
-        """This package's."""
-        return cls(metadata(DISTRIBUTION))
-
     def in_schema(self) -> dict[str, Any]:
         """The schema's fields about the package as a whole; those that are not known are left out."""
-        site = self.documentation
+        site, repository = self.documentation, self.urls.get("repository")
+        # Pulumi downloads the plugin from a repository's releases on GitHub.
+        is_there = self._host == GITHUB and NO_UPLOAD not in (self._about.get_all("Classifier") or [])
         known = {
             "description": self._one("Summary"),
             "license": self._one("License-Expression"),
-            "publisher": self.publisher,
-            "homepage": self.urls.get("homepage") or site or self.repository,
-            "repository": self.repository,
+            "publisher": self._one("Author")
+            or f"the authors of {DISTRIBUTION}",  # never empty: else C# names Pulumi's company
+            "homepage": self.urls.get("homepage") or site or repository,
+            "repository": repository,
             "logoUrl": site and f"{site}/{LOGO}",
             "configurationDocsUrl": site and f"{site}/{CONFIGURATION}",
-            "pluginDownloadURL": self.downloads,
+            "pluginDownloadURL": is_there and f"github://api.{GITHUB}{self._path}",
         }
         return {name: text for name, text in known.items() if text}
 
@@ -87,7 +73,7 @@ class Identity:
         go = {"modulePath": GO_WITHOUT_REPOSITORY, "importBasePath": f"{GO_WITHOUT_REPOSITORY}/{PACKAGE}"}
         return {
             "nodejs": {"packageName": NPM_NAME},
-            "go": {} if self.repository else go,
+            "go": {} if self._host else go,
             "csharp": {
                 "rootNamespace": DOTNET_NAMESPACE,
                 "namespaces": {PACKAGE: DOTNET_NAME},

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
 from pulumi_snapshots.plugin.description.examples import with_examples
 from pulumi_snapshots.plugin.description.identity import VERSION, Identity
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Function, Kind, token
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind, token
 from pulumi_snapshots.plugin.description.references import REFERENCE
 from pulumi_snapshots.properties.catalogue import (
     AS_WRITTEN,
@@ -64,7 +64,7 @@ DEPRECATED = {"withUrl": "As an output, the whole result is then a secret. `getD
 def schema() -> dict[str, Any]:
     """The schema, as the engine hands it on."""
     settings = {each.camel: _setting(each) for each in Settings.properties().values()}
-    identity = Identity.of_this_package()
+    identity = Identity()
     names = identity.languages()
     return {
         "name": PACKAGE,
@@ -75,10 +75,10 @@ def schema() -> dict[str, Any]:
         "config": {"variables": settings},
         "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
         "resources": {
-            **{token: _resource(kind) for token, kind in KINDS.items()},
-            token(GUARD.name): _component(GUARD),
+            **{token: _resource(kind.schema, kind) for token, kind in KINDS.items()},
+            token(GUARD.name): _resource(GUARD),
         },
-        "functions": {token: _function(function) for token, function in FUNCTIONS.items()},
+        "functions": {token: _function(function.lookup) for token, function in FUNCTIONS.items()},
         "types": _types(),
         "meta": {"supportPack": True},  # each generated SDK is a package of its own
         "language": {
@@ -97,95 +97,74 @@ def _setting(each: Property) -> dict[str, Any]:
     return _property(each) | default
 
 
-def _resource(kind: Kind) -> dict[str, Any]:
-    inputs, outputs = kind.schema.inputs.properties().values(), kind.schema.outputs.values()
-    listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
-    return {
-        "description": with_examples(_in_all_languages(kind.schema.doc), kind.schema.name)
-        + (HOW_TO_IMPORT if kind.lists else ""),
-        "properties": _properties(outputs),
-        "required": [each.camel for each in outputs if kind.schema.seen(each)],
-        "inputProperties": _inputs(kind),
-        "requiredInputs": [
-            each.camel for each in inputs if each.required and not (kind.refers and each.name in NAMED_BY)
-        ],
-        **({"listInputs": listed_by} if kind.lists else {}),
+def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
+    """A resource; a component unless a kind is given."""
+    inputs, outputs = made.inputs.properties(), made.outputs.values()
+    taken = {each.camel: _property(each) | (REPLACING if each.replaces else {}) for each in inputs.values()}
+    needed = [each.camel for each in inputs.values() if each.required]
+    description, more = with_examples(_in_all_languages(made.doc), made.name), dict[str, Any]()
+    if kind is None:
+        more["isComponent"] = True
+    elif kind.refers:
+        named = [in_camel(name) for name in NAMED_BY]
+        needed = [name for name in needed if name not in named]
+        instead = {
+            "$ref": f"#/resources/{token(SNAPSHOT.name)}",
+            "description": f"A Snapshot of this program; or give {' and '.join(f'`{name}`' for name in named)} instead.",
+            **(REPLACING if all(inputs[name].replaces for name in NAMED_BY) else {}),
+        }
+        taken = {REFERENCE: instead, **taken}
+    else:
+        description += HOW_TO_IMPORT
         # A program that gets one by its id may say what the service does not know.
-        **({"stateInputs": {"type": "object", "properties": _properties(inputs)}} if kind.lists else {}),
-    }
-
-
-def _component(schema: ResourceSchema) -> dict[str, Any]:
-    inputs, outputs = schema.inputs.properties().values(), schema.outputs.values()
+        more = {"listInputs": _object(kind.list_properties), "stateInputs": _object(inputs)}
     return {
-        "description": with_examples(_in_all_languages(schema.doc), schema.name),
-        "isComponent": True,
+        "description": description,
         "properties": _properties(outputs),
-        "required": [each.camel for each in outputs if schema.seen(each)],
-        "inputProperties": _properties(inputs),
-        "requiredInputs": [each.camel for each in inputs if each.required],
+        "required": [each.camel for each in outputs if made.seen(each)],
+        "inputProperties": taken,
+        "requiredInputs": needed,
+        **more,
     }
 
 
-def _documented(record: type[Record]) -> str:
-    return _in_all_languages(inspect.getdoc(record) or "")
-
-
-def _in_all_languages(described: str) -> str:
+def _in_all_languages(described: str | None) -> str:
     """A description with the names of properties as all languages but Python spell them."""
-    return re.sub(r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described)
+    return re.sub(r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described or "")
 
 
-def _inputs(kind: Kind) -> dict[str, Any]:
-    """The inputs, and the Snapshot of the program if the resource can take one."""
-    inputs = kind.schema.inputs.properties()
-    found = {each.camel: _property(each) | (REPLACING if each.replaces else {}) for each in inputs.values()}
-    if not kind.refers:
-        return found
-    instead = " and ".join(f"`{in_camel(name)}`" for name in NAMED_BY)
-    reference = {
-        "$ref": f"#/resources/{token(SNAPSHOT.name)}",
-        "description": f"A Snapshot of this program; or give {instead} instead.",
-        **(REPLACING if all(inputs[name].replaces for name in NAMED_BY) else {}),
-    }
-    return {REFERENCE: reference, **found}
-
-
-def _function(function: Function) -> dict[str, Any]:
-    query = function.lookup.query
-    inputs = _object(query, [each.camel for each in query.properties().values() if each.required])
+def _function(lookup: Lookup[Any]) -> dict[str, Any]:
+    asked = lookup.query.properties()
+    needed = [each.camel for each in asked.values() if each.required]
     return {
-        "description": with_examples(_documented(query), in_camel(function.lookup.function)),
-        **({"inputs": inputs} if inputs["properties"] else {}),
-        "outputs": _of_record(function.lookup.result),
+        "description": with_examples(_in_all_languages(inspect.getdoc(lookup.query)), in_camel(lookup.function)),
+        **({"inputs": _object(asked) | {"required": needed}} if asked else {}),
+        "outputs": _of_record(lookup.result),
     }
 
 
 def _types() -> dict[str, Any]:
     """The records inside properties of resources and functions, and the texts of which the values are known."""
-    schemas = [*(kind.schema for kind in KINDS.values()), GUARD]
+    schemas, lookups = [*(kind.schema for kind in KINDS.values()), GUARD], [each.lookup for each in FUNCTIONS.values()]
     every = [each for schema in schemas for each in schema.outputs.values()]
-    every += [each for function in FUNCTIONS.values() for each in function.lookup.result.properties().values()]
+    every += [each for lookup in lookups for each in lookup.result.properties().values()]
     records = {record for each in every if (record := record_in(each.type))}
-    every += [each for function in FUNCTIONS.values() for each in function.lookup.query.properties().values()]
+    every += [each for lookup in lookups for each in lookup.query.properties().values()]
     every += [each for record in records for each in record.properties().values()]
-    found = {_name(record): {**_of_record(record), "description": _documented(record)} for record in records}
-    found |= {each.choices.name: _enum(each.choices) for each in every if each.choices}
+    found = {_name(one): _of_record(one) | {"description": _in_all_languages(inspect.getdoc(one))} for one in records}
+    for choices in (each.choices for each in every if each.choices):
+        values = [{"value": value, "description": meaning} for value, meaning in choices.meanings.items()]
+        found[choices.name] = {"type": "string", "enum": values}
     return {token(name): found[name] for name in sorted(found)}
 
 
-def _enum(choices: Choices) -> dict[str, Any]:
-    values = [{"value": value, "description": meaning} for value, meaning in choices.meanings.items()]
-    return {"type": "string", "enum": values}
-
-
 def _of_record(record: type[Record]) -> dict[str, Any]:
-    every = record.properties().values()
-    return _object(record, [each.camel for each in every if record.always(each) or each.settled])
+    every = record.properties()
+    return _object(every) | {"required": [each.camel for each in every.values() if record.always(each) or each.settled]}
 
 
-def _object(record: type[Record], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": _properties(record.properties().values()), "required": required}
+def _object(every: Mapping[str, Property]) -> dict[str, Any]:
+    return {"type": "object", "properties": _properties(every.values())}
 
 
 def _properties(every: Iterable[Property]) -> dict[str, Any]:

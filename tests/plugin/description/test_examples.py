@@ -52,7 +52,7 @@ def test_each_resource_and_function_has_an_example_in_each_language(name: str) -
         squeezed = text.replace("_", "").lower()
         assert not [each for each in told if each.lower() not in squeezed], (language, text)
         assert " in: " not in text
-        assert language == "yaml" or Identity.of_this_package().imports()[language].removeprefix("import ") in text
+        assert language == "yaml" or Identity().imports()[language].removeprefix("import ") in text
 
 
 def test_the_programs_of_all_examples_are_compiled(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_pyproject_is_the_one_place() -> None:
     made = schema()
     assert (made["description"], made["version"]) == (PROJECT["description"], PROJECT["version"])
     assert made["license"] == PROJECT["license"]
-    assert made["publisher"] == Identity.of_this_package().publisher
+    assert made["publisher"] == Identity().in_schema()["publisher"]
 
 
 def test_the_site_has_the_logo_and_the_page_that_the_schema_names() -> None:
