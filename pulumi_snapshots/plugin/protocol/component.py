@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.plugin.protocol.engine import Callbacks
     from pulumi_snapshots.run.calls import EngineCall
 
-INPUTS, OUTPUTS = Names(GUARD.inputs.properties()), Names(GUARD.record.properties())
+OUTPUTS = Names(GUARD.record.properties())
 UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
 """It hears of no resource that is registered before it."""
 TOO_OLD = "a Guard needs Pulumi 3.182 or later, whose components may have hooks (`pulumi version` shows yours)"

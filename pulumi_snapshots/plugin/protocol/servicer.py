@@ -26,7 +26,7 @@ from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind, 
 from pulumi_snapshots.plugin.description.references import Snapshots
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
-from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
@@ -201,9 +201,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None or kind.lists is None:
             text = f"This package cannot list {request.token}: the service keeps no list of it."
             await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
-        names = Names(kind.list_properties)
-        unknown = f"cannot be asked for in a list; it takes {', '.join(names.all)}"
-        values = await _asked(context, request.query, names, kind.lists.lookup.query, unknown)
+        values = await _asked(context, request.query, kind.lists.lookup.query, "a list", kind.list_properties)
         if UNKNOWN in values.values() or not self._is_configured:
             yield answer(computed=answer.Computed())
             return
@@ -261,13 +259,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Construct(self, request: Any, context: Any) -> Any:
         """Register a guard, the one component of the package."""
         if request.type != token("Guard"):
-            text = f"This package has no component {request.type}{OF_VERSION}."
-            await _fail(context, text, grpc.StatusCode.NOT_FOUND)
-        component, inputs, names = (
-            late(f"plugin.protocol.component:{name}") for name in ("Guard", "ComponentInputs", "INPUTS")
-        )
-        unknown = f"is not an input of a Guard; its inputs are {', '.join(names.all)}"
-        values = await _asked(context, request.inputs, names, inputs, unknown)
+            await _has_no(context, f"component {request.type}")
+        component: Any = late("plugin.protocol.component:Guard")
+        values = await _asked(context, request.inputs, late("guard.book:GUARD").inputs, request.type)
         if not self._is_configured:
             values["database_id"] = UNKNOWN  # a preview knows as little of the account as of the database
         async with self._shown(context, "") as call:
@@ -298,14 +292,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def Invoke(self, request: Any, context: Any) -> Any:
         """Look something up, in previews, too."""
-        function = FUNCTIONS.get(request.tok)
-        if function is None:
-            text = f"This package has no function {request.tok}{OF_VERSION}."
-            await _fail(context, text, grpc.StatusCode.NOT_FOUND)
-        lookup = function.lookup
-        names, results = (Names(each.properties()) for each in (lookup.query, lookup.result))
-        unknown = f"is not an argument of {request.tok}; its arguments are {_listed(names.all)}"
-        values = await _asked(context, request.args, names, lookup.query, unknown)
+        if (function := FUNCTIONS.get(request.tok)) is None:
+            await _has_no(context, f"function {request.tok}")
+        lookup, results = function.lookup, Names(function.lookup.result.properties())
+        values = await _asked(context, request.args, lookup.query, request.tok)
         if UNKNOWN in values.values() or not self._is_configured:
             found = Struct(fields=dict.fromkeys(results.all, UNKNOWN_VALUE))
         else:
@@ -318,8 +308,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def _kind(self, request: Any, context: Any) -> Kind:
         type_ = _type_of(request.urn) or request.type
         if (kind := KINDS.get(type_)) is None:
-            text = f"This package has no resource {type_ or repr(request.urn)}{OF_VERSION}."
-            await _fail(context, text, grpc.StatusCode.NOT_FOUND)
+            await _has_no(context, f"resource {type_ or repr(request.urn)}")
         return kind
 
     async def _resource(
@@ -371,6 +360,11 @@ async def _fail(
     raise AssertionError  # `abort` has ended the call
 
 
+async def _has_no(context: Any, what: str) -> NoReturn:
+    """End a call that is about something which only another version can have."""
+    await _fail(context, f"This package has no {what}{OF_VERSION}.", grpc.StatusCode.NOT_FOUND)
+
+
 def _type_of(urn: str | None) -> str:
     """The type in a resource's URN; empty if it is none."""
     parts = (urn or "").split("::")
@@ -416,9 +410,13 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
-async def _asked(context: Any, given: Struct, names: Names, inputs: type[Inputs], unknown: str) -> dict[str, Any]:
-    """The values that a program asks with; the end of the call if one is wrong."""
+async def _asked(
+    context: Any, given: Struct, inputs: type[Inputs], of: str, known: Mapping[str, Property] | None = None
+) -> dict[str, Any]:
+    """The values that a program asks with; the end of the call if one is wrong, or not of the properties that are known."""
+    names = Names(known or inputs.properties())
     values = names.read(given)
+    unknown = f"is not an argument of {of}; its arguments are {_listed(names.all)}"
     if wrong := _reasons(given, inputs.problems(values), names, unknown, repeated=True):
         told = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
         await _fail(context, f"{told}.", grpc.StatusCode.INVALID_ARGUMENT)

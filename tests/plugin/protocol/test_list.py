@@ -95,7 +95,7 @@ async def test_an_unknown_query_of_a_preview_lists_nothing() -> None:
     [
         ({"query": {"databaseId": "a/b"}}, "INVALID_ARGUMENT", "databaseId must be a bare id"),
         ({"query": {"origin": "mine"}}, "INVALID_ARGUMENT", "origin must be 'manual' or 'automatic', not 'mine'"),
-        ({"query": {"withUrl": True}}, "INVALID_ARGUMENT", "withUrl cannot be asked for in a list; it takes databaseId, "),
+        ({"query": {"withUrl": True}}, "INVALID_ARGUMENT", "withUrl is not an argument of a list; its arguments are databaseId, "),
         ({"token": "squarecloud:index:Restore"}, "UNIMPLEMENTED", "cannot list squarecloud:index:Restore: the service"),
         ({"token": ""}, "UNIMPLEMENTED", "This package cannot list"),
     ],
