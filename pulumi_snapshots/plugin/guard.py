@@ -26,16 +26,15 @@ class Guard(GuardDeclaration):
         inputs = arguments_of({"database_id": self._database_id, **self._given, "only": []})
         component = pulumi.ComponentResource(f"{PACKAGE}:index:Guard", self._name, inputs, remote=True)
         registered: Any = asyncio.ensure_future(component.urn.future())
-        return {each: _Hook(name, registered) for each, name in names.items()}
+        return {each: _hook(name, registered) for each, name in names.items()}
 
     def _newest(self, database_id: str) -> SnapshotInfo | None:
         newest: SnapshotInfo | None = late("plugin.lookups:get_latest_snapshot")(database_id, "manual")
         return newest
 
 
-class _Hook(pulumi.ResourceHook):
+def _hook(name: str, registered: Any) -> pulumi.ResourceHook:
     """A hook that the plugin has registered once its guard is there; resources wait for that."""
-
-    def __init__(self, name: str, registered: asyncio.Future[None]) -> None:
-        self.name = name
-        self._registered = registered
+    hook = object.__new__(pulumi.ResourceHook)
+    hook.name, hook._registered = name, registered
+    return hook

@@ -9,7 +9,7 @@ import pulumi
 
 from pulumi_snapshots.engine.kinds import RULES
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, alias_of
+from pulumi_snapshots.program import Declared, alias_of, with_arguments
 from pulumi_snapshots.properties.catalogue import in_camel, in_camels, in_python, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
@@ -50,13 +50,8 @@ def __getattr__(name: str) -> type[Native]:
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 
-class Provider(pulumi.ProviderResource):  # noqa: D101  the settings' own words
-    __doc__ = (
-        "An account: its own key, requests and address, which win over the stack's config and the environment.\n\nArgs:\n"
-        "    resource_name: the resource's name in the program.\n"
-        + "".join(f"    {each.name}: {each.description}\n" for each in Settings.properties().values())
-        + "    opts: as for every resource.\n"
-    )
+class Provider(pulumi.ProviderResource):
+    """An account: its own key, requests and address, which win over the stack's config and the environment."""
 
     def __init__(  # noqa: PLR0913  each is a setting
         self,
@@ -83,6 +78,9 @@ class Provider(pulumi.ProviderResource):  # noqa: D101  the settings' own words
         if api_key is not None:
             texts["apiKey"] = pulumi.Output.secret(texts["apiKey"])
         super().__init__(PACKAGE, resource_name, texts, opts)
+
+
+Provider.__doc__ = with_arguments(str(Provider.__doc__), Provider.__init__, Settings)
 
 
 def _in_camels(kind: Any, value: Any) -> Any:
