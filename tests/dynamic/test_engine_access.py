@@ -191,24 +191,22 @@ def test_without_a_context_nothing_is_kept_and_an_error_is_still_free_of_traceba
         assert (error.kept, error.message.strip()) == (None, "ProviderError: not kept")
 
 
-def test_without_a_urn_messages_stand_at_the_stack(broken: Toy) -> None:
-    with broken("frames") as servicer:
-        servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"})
-        assert servicer.progress() == ["sent"]
-        assert servicer.diagnostics() == ["forgotten", "late"]
-
-
-def test_without_the_engines_address_lasting_messages_are_printed(broken: Toy) -> None:
-    with broken("log") as servicer:
-        servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"})
-        servicer.wait_for(lambda: servicer.printed == ["forgotten", "warning: late"])
-        assert servicer.messages == []
-
-
-def test_an_unresponsive_engine_costs_a_message_and_not_the_run(broken: Toy) -> None:
-    with broken("engine") as servicer:
-        assert servicer.create(A, {"progress": ["sent"], "info": "forgotten"}).id == "toy/1"
-        servicer.wait_for(lambda: servicer.printed == ["forgotten"])
+@pytest.mark.parametrize(
+    ("what", "shown", "printed"),
+    [
+        ("frames", ["forgotten", "late"], []),  # at the stack, without a URN
+        ("log", [], ["forgotten", "warning: late"]),  # without the engine's address
+        ("engine", [], ["forgotten", "warning: late"]),  # which does not answer
+    ],
+)
+def test_what_must_stay_is_shown_at_the_stack_or_printed(
+    broken: Toy, what: str, shown: list[str], printed: list[str]
+) -> None:
+    with broken(what) as servicer:
+        assert servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"}).id == "toy/1"
+        servicer.wait_for(lambda: servicer.printed == printed)
+        assert servicer.diagnostics() == shown
+        assert servicer.progress() == ["sent"] * bool(shown)
 
 
 def test_without_the_server_no_cancel_comes_and_nothing_fails(broken: Toy) -> None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from google.protobuf.struct_pb2 import Struct
 
     from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.properties.catalogue import Property, ResourceSchema
+    from pulumi_snapshots.properties.catalogue import Property
     from pulumi_snapshots.properties.unfit import Problem
-    from pulumi_snapshots.run.calls import EngineCall, Rules
+    from pulumi_snapshots.run.calls import EngineCall
 
 
 def token(name: str) -> str:
@@ -37,11 +37,7 @@ class Function:
     def __init__(self, result: str) -> None:
         self._result = result
 
-    @cached_property
-    def lookup(self) -> Lookup[Any]:
-        """What it asks and finds."""
-        found: Lookup[Any] = late(f"lookup.results:{self._result}")
-        return found
+    lookup: cached_property[Lookup[Any]] = cached_property(lambda self: late(f"lookup.results:{self._result}"))
 
     async def find(self, values: Mapping[str, Any], call: EngineCall) -> Any:
         """What it finds, for arguments that have no problem.
@@ -70,7 +66,7 @@ FUNCTIONS = {
 
 
 class Kind:
-    """One kind of resource: its token is its type in the state, its names are those of its properties.
+    """One kind of resource: its token is its type in the state, its names are those of its outputs.
 
     Attributes:
         lists: the function that finds all of its kind; None if the service has no list of them.
@@ -82,25 +78,10 @@ class Kind:
         self.lists = FUNCTIONS[token("getSnapshots")] if name == SNAPSHOT.name else None
         self.refers = self.lists is None
 
-    @cached_property
-    def rules(self) -> Rules:
-        """The resource's rules."""
-        return RULES[self._name]()()
-
-    @cached_property
-    def schema(self) -> ResourceSchema:
-        """Its properties."""
-        return self.rules.schema
-
-    @cached_property
-    def names(self) -> Names:
-        """The names of its outputs."""
-        return Names(self.schema.outputs)
-
-    @cached_property
-    def input_names(self) -> Names:
-        """The names of its inputs."""
-        return Names(self.schema.inputs.properties())
+    rules = cached_property(lambda self: RULES[self._name]()())
+    schema = cached_property(lambda self: self.rules.schema)
+    names = cached_property(lambda self: Names(self.schema.outputs))
+    input_names = cached_property(lambda self: Names(self.schema.inputs.properties()))
 
     @property
     def list_properties(self) -> dict[str, Property]:
