@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
@@ -50,31 +55,24 @@ IN_ARCHIVE = {
 """In a plugin that comes as an archive with a Python of its own, into which nothing can be installed."""
 
 
-def _in_python(name: str) -> str:
-    return (
-        config_key(name) if name in Settings.properties() else {"resource": "URN", "run": "`pulumi up`"}.get(name, name)
-    )
+def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: str) -> str:
+    """A name, of a setting or another, in the texts of one kind of users."""
+    if name in Settings.properties():
+        return setting(name)
+    return other({"resource": "URN", "run": "`pulumi up`"}.get(name, name))
 
 
-def _in_others(name: str) -> str:
-    return _in_python(name) if name in Settings.properties() else in_camel(_in_python(name))
-
-
-def _in_do(name: str) -> str:
-    return variable(name) if name in Settings.properties() else _in_others(name)
-
-
-PYTHON = Wording(_in_python, STEPS)
+PYTHON = Wording(partial(_spelled, config_key, str), STEPS)
 """For programs in Python, without a plugin."""
 OF_PLUGIN = STEPS | {
     Step.BRING_BACK: "`pulumi import` brings it back.",
     Step.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
     **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 }
-PLUGIN = Wording(_in_others, OF_PLUGIN)
+PLUGIN = Wording(partial(_spelled, config_key, in_camel), OF_PLUGIN)
 """For programs in all languages, by the plugin."""
 DO = Wording(
-    _in_do,
+    partial(_spelled, variable, in_camel),
     OF_PLUGIN
     | {
         Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",

@@ -1,4 +1,4 @@
-"""The protocol's edges: what the plugin does not have, empty and unknown values, other settings, other versions, `pulumi do`."""
+"""The protocol's edges: empty and unknown values, other settings, other versions, `pulumi do`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d18
 SNAPSHOT = "squarecloud:index:Snapshot"
 NAME = urn("x")
 OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
+
 
 # A URN that names nothing
 
