@@ -102,42 +102,30 @@ def store() -> Iterator[ObjectStore]:
         yield store
 
 
-class Job:
-    """A job of a page's workflow, for the emulator and a bucket on this machine."""
-
-    def __init__(self, app: App, store: ObjectStore, job: dict[str, Any], variables: dict[str, Any]) -> None:
-        self.lines = steps(job)
-        self._app, self._store = app, store
-        self._variables = {**variables, **job.get("env", job.get("variables", {}))}
-        self._runners = 0
-
-    def runner(self) -> Runner:
-        """An empty machine on which the packages, and the login to the cloud, are there."""
-        self._runners += 1
-        folder = self._app.folder / f"runner-{self._runners}"
-        bin_ = folder / "bin"
-        bin_.mkdir(parents=True)
-        (bin_ / "pip").write_text(PIP)
-        (bin_ / "pip").chmod(0o755)
-        shutil.copytree(self._app.stack.project, folder / "work")
-        (folder / "work" / ".pulumi-snapshots").symlink_to(PROJECT)
-        given = {name: value for name, value in self._variables.items() if isinstance(value, str) and "{{" not in value}
-        given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
-        there = self._store.url.removeprefix("http://")
-        given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
-        app = {name: value for name, value in self._app.environment.items() if name != "PULUMI_STACK"}
-        cloud = {name: value for name, value in self._store.environment.items() if name != "AWS_ENDPOINT_URL"}
-        home = {"HOME": str(folder), "PULUMI_HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "state")}
-        ci = {"CI": "true", "GITHUB_SHA": "c0ffee", "CI_COMMIT_SHA": "c0ffee", "PULUMI_CONFIG_PASSPHRASE": "x"}
-        path = {"PATH": os.pathsep.join([str(bin_), str(self._app.stack.pulumi.parent), app["PATH"]])}
-        return Runner(folder, {**app, **cloud, **home, **ci, **given, **path})
+def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any]) -> Runner:
+    """An empty machine for the job of a page's workflow, on which the packages, and the login to the cloud, are there."""
+    folder = app.folder / f"runner-{number}"
+    bin_ = folder / "bin"
+    bin_.mkdir(parents=True)
+    (bin_ / "pip").write_text(PIP)
+    (bin_ / "pip").chmod(0o755)
+    shutil.copytree(app.stack.project, folder / "work")
+    (folder / "work" / ".pulumi-snapshots").symlink_to(PROJECT)
+    given = {name: value for name, value in variables.items() if isinstance(value, str) and "{{" not in value}
+    given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
+    there = store.url.removeprefix("http://")
+    given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
+    own = {name: value for name, value in app.environment.items() if name != "PULUMI_STACK"}
+    cloud = {name: value for name, value in store.environment.items() if name != "AWS_ENDPOINT_URL"}
+    home = {"HOME": str(folder), "PULUMI_HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "state")}
+    ci = {"CI": "true", "CI_COMMIT_SHA": "c0ffee", "PULUMI_CONFIG_PASSPHRASE": "x", "UNLOCK": ""}
+    path = {"PATH": os.pathsep.join([str(bin_), str(app.stack.pulumi.parent), own["PATH"]])}
+    return Runner(folder, {**own, **cloud, **home, **ci, **given, **path})
 
 
-def jobs(which: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    if which == "github":
-        return yaml.safe_load(GITHUB[1])["jobs"]["deploy"], {}
-    page = yaml.safe_load(GITLAB[1])
-    return page["deploy"], {"UNLOCK": ""}
+def jobs() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of the two pages that deploy."""
+    return yaml.safe_load(GITHUB[1])["jobs"]["deploy"], yaml.safe_load(GITLAB[1])["deploy"]
 
 
 def steps(job: dict[str, Any]) -> list[str]:
@@ -147,7 +135,7 @@ def steps(job: dict[str, Any]) -> list[str]:
 
 
 def test_both_pages_run_the_same_commands() -> None:
-    (github, _), (gitlab, _) = jobs("github"), jobs("gitlab")
+    github, gitlab = jobs()
     assert [each["uses"].partition("@")[0] for each in github["steps"] if "uses" in each] == ["actions/checkout"] * 2 + [
         "actions/setup-python", "pulumi/actions", "aws-actions/configure-aws-credentials"
     ]  # fmt: skip
@@ -157,16 +145,17 @@ def test_both_pages_run_the_same_commands() -> None:
 
 @pytest.mark.engine
 def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) -> None:
-    which = "gitlab"
-    job = Job(app, store, *jobs(which))
-    doctor, up = (next(line for line in job.lines if word in line) for word in ("doctor", "pulumi up"))
-    unlock = next(line for line in job.lines if "pulumi cancel" in line)
+    _, gitlab = jobs()
+    lines = steps(gitlab)
+    doctor, up, unlock = (
+        next(line for line in lines if word in line) for word in ("doctor", "pulumi up", "pulumi cancel")
+    )
     (app.stack.project / "__main__.py").write_text(PROGRAM)
-    (app.stack.project / "Pulumi.yaml").write_text(f"name: {which}\nruntime: python\n")
+    (app.stack.project / "Pulumi.yaml").write_text("name: gitlab\nruntime: python\n")
 
-    lost = job.runner()
+    lost = runner(app, store, 1, gitlab.get("variables", {}))
     lost.plays("pulumi stack init production")
-    lost.plays(job.lines[0])
+    lost.plays(lines[0])
     checked = lost.plays(doctor)
     assert re.search(
         r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a stale",
@@ -181,12 +170,12 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) ->
         subprocess.run(["pkill", "-9", "-s", str(process.pid), "-f", name], check=False)  # noqa: S603, S607
     process.communicate()
 
-    after = job.runner()
-    after.plays(job.lines[0])
+    after = runner(app, store, 2, gitlab.get("variables", {}))
+    after.plays(lines[0])
     after.plays(doctor)
     assert "the stack is currently locked by 1 lock(s)" in after.plays(up, fails=True)
     listed = after.plays("squarecloud-snapshots runs --stack production")
-    assert f"{DATABASE}\n  what   snapshot\n  by     before-release of {which}/production\n" in listed
+    assert f"{DATABASE}\n  what   snapshot\n  by     before-release of gitlab/production\n" in listed
     assert "state  accepted, not listed yet" in listed
     after.environment["UNLOCK"] = "yes"
     after.plays(unlock)
