@@ -47,8 +47,9 @@ class Play:
 
     `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
     is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
-    `killed` follows, or after a colon what it says, in parts between `&`; `theirs` are the snapshots that somebody has taken. `within` is the most seconds that it may take. A `late` one is killed before
-    an engine saves that saves at the end only, as with `PULUMI_SKIP_CHECKPOINTS`.
+    `killed` follows, or after a colon what it says, in parts between `&`; `theirs` are the snapshots that somebody has taken.
+    `within` is the most seconds that it may take. A `late` one is killed before an engine saves that saves at the end only, as
+    with `PULUMI_SKIP_CHECKPOINTS`.
     """
 
     def __init__(self, at: Scene) -> None:
