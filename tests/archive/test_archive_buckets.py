@@ -470,6 +470,10 @@ def test_a_key_that_may_only_write_is_enough(bucket: Bucket, host: Host) -> None
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
 
 
+EACH_SERVER = pytest.mark.parametrize("server", ["s3", "gs", "az", "versity"], indirect=True)
+
+
+@EACH_SERVER
 def test_wrong_keys_are_one_clear_error(bucket: Bucket, host: Host) -> None:
     bucket.put("x.zip", OLD)
     connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
@@ -515,6 +519,7 @@ def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
     assert re.search(rf"x\.zip.*{told}", bucket.row.warnings[-1])
 
 
+@EACH_SERVER
 def test_a_wrong_clock_or_region_has_a_next_step(bucket: Bucket, host: Host) -> None:
     bucket.put("x.zip", OLD)
     bucket.proxy.fails = after(0, writes, (403, "RequestTimeTooSkewed"))
