@@ -169,6 +169,7 @@ async def test_a_version_in_a_state_proves_its_attempt_by_one_write() -> None:
     later, before = service.run(), service.place.writes
     await noted(later, result="version")
     assert (await service.only()).proved
+    assert later.has_noted(Proof("snapshot", DATABASE, "version", requested_at=REQUESTED))
     await noted(later, result="version")
     assert service.place.writes == before + 1
     assert (await service.claim(later)).role == "new"

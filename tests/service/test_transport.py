@@ -255,6 +255,7 @@ def ahead(hours: float, status: int = 200, **more: Any) -> Callable[[httpx.Reque
                 *("", "yesterday", "1772366400", "Tue, 10 Mar 99999999999 00:00:00 GMT"),
                 *("Tue, 10 Mar 2026 00:00:00 +99999999999999999999", "Tue, 10 Mar 2026 99:00:00 GMT"),
                 "Fri, 31 Dec 9999 23:59:59 GMT",
+                "Thu, 10 Mar 2044 12:00:00 GMT",
                 "Thu, 01 Jan 1970 00:00:00 GMT",
             )
         ),
