@@ -85,7 +85,7 @@ class Source:
             happened, then = not_listed(*which, by)
             raise NoUrl(happened, then=then)
 
-    async def blocks(self) -> AsyncGenerator[bytes, None]:
+    async def blocks(self) -> AsyncGenerator[bytes | bytearray, None]:
         """Yield all bytes in blocks, however often the connection breaks or the URL expires; raises `Explained`.
 
         The first block is empty: `total` and `created` are known by then.
@@ -107,8 +107,8 @@ class Source:
                             raise Explained(f"the host sends more than the {self.total} bytes that were announced")
                         if len(block) >= BLOCK:
                             self._refused.clear()
-                            yield bytes(block)
-                            block.clear()
+                            yield block
+                            block = bytearray()
                             self._tell()
                 break
             except UrlRefused as refusal:
@@ -123,7 +123,7 @@ class Source:
                 self._listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
                 await self._transfers.clock.sleep(seconds)
         if block:
-            yield bytes(block)
+            yield block
 
     def _checked(self, served: Served) -> Served:
         """What the first answer describes, if it is the right snapshot; later answers are compared with it."""
