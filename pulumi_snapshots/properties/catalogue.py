@@ -84,7 +84,7 @@ class Property:
     replaces: bool = False  # another value makes another resource in place of this one
     repeats: bool = False  # another value lets an update act again
 
-    @property
+    @cached_property
     def camel(self) -> str:
         """Its name in all languages but Python: `databaseId`."""
         return in_camel(self.name)

@@ -78,7 +78,7 @@ class Finished(_Wire):
     key: Lenient[str] = Field(default=None, repr=False, exclude=True)  # the query string of the signed URL
     url: Lenient[Address] = Field(default=None, repr=False, exclude=True)  # both open the data to anyone who has them
 
-    @property
+    @cached_property
     def version(self) -> str | None:
         """The version, which alone identifies a snapshot; old answers have it only in `key` or `url`, or not at all."""
         return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)

@@ -34,7 +34,10 @@ def read(**changes: Any) -> ListedSnapshot:
 def test_documented_entries_are_read_whole_however_many() -> None:
     entries, unreadable = read_entries([{**ENTRY, "some_new_field": {"a": [1]}}] * 10_000)
     assert (len(entries), unreadable) == (10_000, 0)
-    assert dict(entries[0]) == {**ENTRY, "modified": datetime(2025, 8, 13, 13, 29, 11, 263000, UTC)}
+    assert {name: getattr(entries[0], name) for name in ENTRY} == {
+        **ENTRY,
+        "modified": datetime(2025, 8, 13, 13, 29, 11, 263000, UTC),
+    }
     assert entries[0].version == VERSION
 
 

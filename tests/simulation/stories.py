@@ -83,6 +83,7 @@ class Want:
     machines: set[str] = field(default_factory=set)
     shown_on: set[str] = field(default_factory=set)  # where a later run has shown that the state has it
     more: int = 0  # how many more may be sent for it, as documented
+    by_old_name: bool = False  # whether a state had it before its stack was renamed, as another stack's may
     version: str | None = None  # of a snapshot, as the state has it
 
     @property
@@ -170,7 +171,14 @@ class Books:
             want = self._new(page, declared.kind, purpose, forced=forced or targeted)
         want.machines.add(engine.computer.memory)
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
-        return Told(self, engine, declared, want, or_else=saved if may_be_same else None)
+        or_else = saved if may_be_same else None
+        if not (want.posts or forced or targeted):
+            # It was forced in vain: what was to be replaced was still pending, and serves the wish as well.
+            before = (
+                one for one in reversed(self.wants) if (one.kind, one.purpose) == (want.kind, purpose) and one.posts
+            )
+            or_else = or_else or next(before, None)
+        return Told(self, engine, declared, want, or_else=or_else)
 
     def _has_failed(self, want: Want) -> bool:
         accepted = sorted((post for post in want.posts if post.accepted), key=lambda post: post.at)
@@ -260,7 +268,8 @@ class Books:
         page = self.page(stack, role)
         if page.saved is not None and page.saved is not want:
             page.unsaved.append(page.saved)
-            page.saved.more += page.saved.kind == "Snapshot"  # a state had it, so another one is taken
+            # A state had it, so another snapshot is taken; what one of another name had may be another stack's.
+            page.saved.more += page.saved.kind == "Snapshot" or page.saved.by_old_name
         if want is not None and page.saved is not want:
             page.unsaved[:] = [each for each in page.unsaved if each is not want]
         page.saved = want
@@ -307,7 +316,7 @@ class Books:
             return
         for old in page.lingering:
             known = engine.computer.memory in old.machines - old.shown_on
-            if old.purpose == want.purpose and known and self._may_be_of(held, old):
+            if old.purpose == want.purpose and known and self.may_be_of(held, old):
                 # As documented: no call has shown this machine that the state had it.
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number, want.more = old.number, max(want.more, old.more)
@@ -320,7 +329,7 @@ class Books:
         )
 
     @staticmethod
-    def _may_be_of(held: Held, old: Want) -> bool:
+    def may_be_of(held: Held, old: Want) -> bool:
         """Whether something was handed out again that an earlier wish has started; what is unfinished says when."""
         sent = [post for post in old.posts if post.accepted]
         if held.unfinished:
@@ -405,8 +414,11 @@ class Told:
         self._note_posts()
         if self._proof is not None and not held.plain.get("last_good"):
             raise Violation("the last good drill is forgotten")
-        if self._or_else is not None and self._books.is_of(held, self._or_else):
-            self.want = self._or_else
+        other = self._or_else
+        if other is not None and (
+            self._books.is_of(held, other) or (held.unfinished and self._books.may_be_of(held, other))
+        ):
+            self.want = other
         self._page.made = self._engine, self.want
         self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
         self._books.check_result(self._engine, held, self.want)
@@ -888,6 +900,9 @@ class Story:
 
     async def _rename_stack(self, stack: Stack) -> None:
         self.say(f"`stack rename` of {stack.name} to {stack.name}-x")
+        for role in self.roles:
+            if (want := self.books.page(stack, role).saved) is not None:
+                want.by_old_name = bool(want.shown_on)
         stack.name += "-x"
 
     def _keep_checkpoint(self, stack: Stack) -> None:
