@@ -355,7 +355,7 @@ class RateLimiter:
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
-        if (held := self._held_until(request)) is not None and held <= now:
+        if (held := self._held_until(request)) is not None and held <= self._leaves_at(request):
             raise Outage(request.text)
         for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
             left = self._block_ends(name) - now
@@ -377,7 +377,7 @@ class RateLimiter:
             error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
             if isinstance(error, SquareCloudError):
                 self._learn(request.lane, sent, error)
-                with anyio.CancelScope(shield=True):
+                with anyio.CancelScope(shield=error is not ended):  # after an interrupt, not against one
                     await self.exchange()
             raise
         self._learn(request.lane, sent, None)

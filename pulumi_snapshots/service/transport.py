@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from pulumi_snapshots.clock import Clock, ServiceClock, in_utc
 from pulumi_snapshots.properties.checks import LOOPBACK
@@ -195,8 +196,8 @@ class Transport:
     def _understood(self, answer: Answer, received: datetime) -> Answer:
         """The answer, which came at `received`, or its error."""
         headers, date, envelope = answer.headers, http_date(answer.headers.get("date")), None
-        with suppress(ValidationError):
-            envelope = _Envelope.model_validate_json(answer.content or b"")
+        with suppress(ValueError, RecursionError):  # pydantic's own parser takes no text that was cut amid a character
+            envelope = _Envelope.model_validate(json.loads(answer.content or b""))
         code = envelope.code if envelope else None
         if envelope and date is not None and "age" not in headers:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,

@@ -14,7 +14,15 @@ import pytest
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    ListingBlocked,
+    Outage,
+    RequestRefused,
+    SnapshotFailed,
+    SquareCloudError,
+    Unavailable,
+)
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, ACCOUNT_LISTING_BLOCK, CREATE, READ, RESTORE, Lane
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, RateLimiter
 from tests.support.memory import SENT, Memory
@@ -349,6 +357,31 @@ async def test_a_place_that_does_not_answer_delays_one_read_and_no_other_for_a_m
         await anyio.sleep(pause)
         start = anyio.current_time()
         assert await run.send(READ) - start == delay
+
+
+@virtual
+async def test_an_outage_holds_a_create_back_however_slow_the_place_is() -> None:
+    runs = Runs(delay=(1.0, 1.0))
+    run = runs.run()
+    for database_id in ("a", "b"):
+        with pytest.raises(Unavailable):
+            await run.send(CREATE, database_id, result=Unavailable("POST /x", status=502))
+    with pytest.raises(Outage):
+        await run.send(CREATE, "c")
+
+
+@pytest.mark.parametrize("refusal", [BLOCK, RequestRefused("GET /x", status=400)])
+@virtual
+async def test_a_place_that_does_not_answer_keeps_no_refused_request_from_being_interrupted(
+    refusal: SquareCloudError,
+) -> None:
+    runs = Runs()
+    run, start = runs.run(), anyio.current_time()
+    with anyio.move_on_after(5):
+        async with run.limiter.slot("GET /x", READ, "d"):
+            runs.place.delay = 200.0, 200.0
+            raise refusal
+    assert anyio.current_time() - start == 5
 
 
 @virtual

@@ -26,6 +26,7 @@ from pulumi_snapshots.service.download import open_download
 from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,
+    Cooldown,
     NotSent,
     Redirected,
     SquareCloudError,
@@ -158,6 +159,15 @@ async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
     answer = await result_of(answering(200, json={"status": "success", "response": [entry] * 10_000}))
     assert isinstance(answer, Answer)
     assert len(answer.response) == 10_000
+
+
+@virtual
+async def test_a_name_that_was_cut_amid_a_character_costs_no_answer() -> None:
+    body = r'{"status":"%s","code":"KEEP_CALM","message":"db \ud83d","response":[{"name":"db \ud83d"}]}'
+    answer = await result_of(answering(200, content=body % "success"))
+    assert isinstance(answer, Answer)
+    assert answer.response == [{"name": "db \ud83d"}]
+    assert isinstance(await result_of(answering(429, content=body % "error")), Cooldown)
 
 
 @virtual
