@@ -74,9 +74,10 @@ class MySQL(Session):
         to, given = login(loading.dsn), parameters(loading.dsn)
         mode = mode_of(given)
         # MySQL's programs know `ssl-mode`, MariaDB's know the others; each passes over what only the other one knows.
-        options = [f"--loose-ssl-mode={mode}", f"--loose-ssl-verify-server-cert={int(mode.startswith('VERIFY'))}"]
+        # The files come first, since in MariaDB's each of them asks for TLS.
+        options = [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
+        options += [f"--loose-ssl-mode={mode}", f"--loose-ssl-verify-server-cert={int(mode.startswith('VERIFY'))}"]
         options += [f"--loose-ssl={int(mode != 'DISABLED')}"] if mode != "PREFERRED" else []
-        options += [f"--{name}={given[name]}" for name in ("ssl-ca", "ssl-cert", "ssl-key") if name in given]
         options += [f"--{name}={to[name]}" for name in ("host", "port", "user")]
         # Without `binary-mode` a dump may hold commands for this machine.
         options += ["--default-character-set=utf8mb4", "--binary-mode", to["database"]]

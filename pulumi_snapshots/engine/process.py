@@ -46,7 +46,7 @@ def listens(address: str) -> bool:
 def engine_process() -> int | None:
     """The number of the engine's process, the nearest ancestor that is called `pulumi`; None if none is found."""
     process = _parent_of(os.getpid())
-    while process > 1:  # launchers and shells may stand between
+    while process:  # launchers and shells may stand between; in a container it may be the first of all
         with suppress(OSError):
             command = Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")
             if Path(command[0]).stem == "pulumi":

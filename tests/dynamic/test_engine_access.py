@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
@@ -247,3 +248,13 @@ def test_outside_of_a_provider_everything_is_the_plain_way(
     call.keep("id", {}, "reason")
     with pytest.raises(engine_access.ProviderError, match=r"^plain$"):
         call.fail("plain")
+
+
+def test_an_engine_is_found_that_is_the_first_process_of_its_container() -> None:
+    find = f"'{sys.executable}' -c 'from pulumi_snapshots.engine import process; print(process.engine_process())'; exit"
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    named = [*alone, "bash", "-c", f'exec -a pulumi bash -c "{find}"']
+    done = subprocess.run(named, capture_output=True, text=True, check=False)  # noqa: S603  a fixed command
+    if done.stderr.startswith("unshare:"):
+        pytest.skip("this machine lets nobody make a container")
+    assert done.stdout == "1\n"
