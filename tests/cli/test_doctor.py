@@ -78,6 +78,7 @@ KEY_REFUSED = "in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-
 USED_UP = "0 of 4 left, as far as the listing shows A slot frees at about 2026-03-01T16:00:00Z"
 NO_ACCOUNT = {"kind": "me", "status": 403, "code": "PERMISSION_DENIED"}
 BLOCKED = {"kind": "list account", "status": 429, "code": "RATE_LIMITED"}
+GONE = {"kind": "database", "status": 404, "code": "DATABASE_NOT_FOUND"}
 FINDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     # The service, its fault and the environment, and of each check its state and words of finding or advice.
     "wrong key": (
@@ -104,6 +105,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "free plan": ({"plan": "free"}, {"scope snapshots:read": "note The account's plan does not include this"}),
     "blocked": ({"fault": BLOCKED}, {"scope snapshots:read": "note was requested too often and is blocked"}),
+    "a deleted database": ({"fault": GONE}, {"scope databases:read": "unknown This account has no such database"}),
     "used-up quota": ({"plan_memory_mb": 512}, {"quota": f"problem {USED_UP}"}),
     "right clock": ({}, {"clock": "ok within 1 min"}),
     "clock behind": ({"clock_offset_seconds": 7200}, {"clock": "note 2 h behind the service's Set it"}),

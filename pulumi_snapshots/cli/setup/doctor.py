@@ -204,6 +204,8 @@ class Examination:
             await self.session.client.database(known[0], patience=ONCE)
         except refusals.NotAllowed as error:
             return "note", f"{error}", "Only a Restore and lookups of databases need it."
+        except refusals.SquareCloudError as error:  # such as of one that was deleted, which says nothing of the scope
+            return "unknown", f"{error}"
         return "ok", "databases can be read"
 
     async def _plan(self) -> Told:
