@@ -169,7 +169,9 @@ def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> No
     rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][2:]
     listed = {name for cell in rows for name in re.findall(r"`([\w-]+)`", cell)}
     folders = {path.parent for path in (PROJECT / "tests").rglob("test_*.py")}
-    assert listed == {path.relative_to(PROJECT / "tests").parts[0] for path in folders if path != PROJECT / "tests"}
+    there = {path.relative_to(PROJECT / "tests").parts[0] for path in folders if path != PROJECT / "tests"}
+    # The page says that a folder of the package has its tests in one of the same name.
+    assert there - {path.parent.name for path in PROJECT.glob("pulumi_snapshots/*/__init__.py")} <= listed <= there
     for path in re.findall(r"`((?:tests|docs|tools)/[\w/.-]+)`", text):
         assert (PROJECT / path).exists(), path
 

@@ -66,7 +66,7 @@ class ArchiveRecord(Record):
         "The SHA-256 before encryption, hexadecimal; absent if it is not encrypted.", default=None, kw_only=True
     )
     created_at: Moment | None = declare("When the snapshot was taken, if known.", default=None, kw_only=True)
-    archived_at: Moment = declare("When it was whole, by the machine's clock.")
+    archived_at: Moment = declare("When it was complete, by the machine's clock.")
     database_id: str | None = declare("The database whose snapshot it holds; absent if a URL alone does not show it.")
     version_id: str = declare("The snapshot's version id.")
     mark: str = declare("As in `StoredObject`.", internal=True)

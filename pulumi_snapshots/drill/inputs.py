@@ -109,7 +109,7 @@ class DrillInputs(Inputs):
     )
     password: str | None = declare(
         "The password of the scratch database, as the service shows it: host, port, user and client certificate follow from "
-        "its id. For another user or another way there give `connection`.",
+        "its id. To connect otherwise, or as another user, give `connection`.",
         default=None,
         secret=True,
         kept=False,

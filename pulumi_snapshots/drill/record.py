@@ -53,7 +53,7 @@ class DrillRecord(Record):
     )
     _: KW_ONLY
     drilled_at: Moment | None = declare(
-        "That same time, which the proof is of; absent until the checks were run.", default=None
+        "The time of the restore that was checked; absent until the checks were run.", default=None
     )
     restore_seconds: float | None = declare(
         "How long the restore took, as a real recovery would. Absent until then, and if an interrupted run does not "

@@ -163,12 +163,12 @@ class Step(Enum):
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     KEPT_HERE = (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next {run} on this machine waits for its end. "
-        "One on another machine does it again: remove the resource first."
+        "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; "
+        "one on another machine starts over. To prevent that, remove the resource first."
     )
     NOT_KEPT = (
-        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next {run} does it again. Remove the "
-        "resource first."
+        "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent "
+        "that, remove the resource first."
     )
     GUARD_RESUMES = (
         "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; later it "

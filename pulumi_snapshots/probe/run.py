@@ -88,7 +88,7 @@ class Shot:
         what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
         if self.entry is not None:
             what, rest = "restore onto", "check what the database holds, and whether it runs"
-        how = self.how or ("accepted, its end was not seen" if self.request.accepted else self.request.unanswered)
+        how = self.how or ("accepted, but its end was not seen" if self.request.accepted else self.request.unanswered)
         told = f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
         if self.version is not None:
             kept = f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"

@@ -124,10 +124,10 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
     end = RestorePending(record, "It was interrupted.")
     text = PYTHON.told(end, end.steps_if_not_saved(remembered=resource is not None))
     assert text.startswith(
-        "It was interrupted.\nhint: The installed Pulumi SDK has no known way to keep it in the stack's state: "
+        "It was interrupted.\nhint: The installed Pulumi SDK has no known way to keep this in the stack's state. "
     )
-    assert ("on this machine waits for its end" in text) is (resource is not None)
-    assert text.endswith(" does it again: remove the resource first." if resource else " Remove the resource first.")
+    assert ("on this machine keeps waiting" in text) is (resource is not None)
+    assert text.endswith(" starts over. To prevent that, remove the resource first.")
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------

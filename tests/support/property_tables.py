@@ -18,19 +18,15 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import pulumi_snapshots
-from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.drill.check import Check, CheckResult
-from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS, DatabaseInfo
 from pulumi_snapshots.plugin.description import package as plugin
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, Record, in_camel, record_in
-from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings, config_key, variable
-from pulumi_snapshots.snapshot.record import SNAPSHOT
 
-SCHEMAS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
+SCHEMAS = [kind.schema for kind in plugin.KINDS.values()]
 LOOKUPS = (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 TYPES = {
     int: "int",

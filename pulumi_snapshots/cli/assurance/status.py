@@ -67,7 +67,7 @@ METRICS = {
     "status_timestamp_seconds": "When it was checked.",
     "status_listing_age_seconds": "How long ago the listing was requested.",
     "status_max_age_seconds": "How old a snapshot may be.",
-    "database_ok": "Whether everything is as young as it must be.",
+    "database_ok": "Whether everything is recent enough.",
     "snapshot_timestamp_seconds": "When the newest good snapshot was taken; 0 if there is none.",
     "archive_timestamp_seconds": "When the snapshot in the newest archive was taken; 0 if there is none.",
     "drill_timestamp_seconds": "When the last drill was passed; 0 if there was none.",
@@ -85,7 +85,7 @@ METRICS = {
         "--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfile collector."
     ),
     arguments.notify_option,
-    short_help="Check that every database has a young snapshot.",
+    short_help="Check that every database has a recent snapshot.",
 )
 async def status(
     invocation: Invocation,
@@ -96,7 +96,7 @@ async def status(
     metrics: Path | None,
     **typed: Any,
 ) -> None:
-    """Check that each DATABASE, or every one of the account, has a young snapshot; for cron and monitoring.
+    """Check that each DATABASE, or every one of the account, has a recent snapshot; for cron and monitoring.
 
     Also prints the command that goes back to the data of a snapshot. The exit code is 0 only if everything is certain.
     Standard error says what is wrong, and is empty if all is well.
