@@ -52,7 +52,7 @@ class ArchiveRules(Rules):
         """What is wrong with the inputs, or with two resources that would archive to one place."""
         problems = super().check(call, values, in_state=in_state)
         place, which = _place(values.get("destination")), which_snapshot(values)
-        if not isinstance(place, Destination) or (place.folder and UNKNOWN in which):
+        if problems or not isinstance(place, Destination) or (place.folder and UNKNOWN in which):
             return problems
         name = (*which, bool(values.get("recipients"))) if place.folder else ()
         first = call.shared.of(ArchiveMemory).declared.setdefault((place.uri, name), call.owner)

@@ -44,9 +44,10 @@ class DrillRules(Rules):
         scratch, loads = values.get("scratch_database_id"), values.get("archive") is not None
         overwritten: dict[Any, str] = {scratch: "scratch_database_id"} if isinstance(scratch, str) else {}
         overwritten |= dict.fromkeys(databases_of(values.get("connection")) if loads else (), "connection")
-        overwritten.pop(values.get("database_id"), None)  # its own problem
         for each, name in overwritten.items():
             about, loads = self.about(call), name == "connection"
+            if each == values.get("database_id"):  # its own problem
+                continue
             if reason := call.shared.memory.uses.remember_overwriting(each, about, loads=loads):
                 problems.append(Problem(name, reason))
         return problems

@@ -166,7 +166,7 @@ class DrillInputs(Inputs):
             found += [Problem("password", beside)] if password is not None else []
             required = "is required: how to connect to the database that the archive is loaded into"
             another = f"must be to another database than the archive's own: {DRILLS_OVERWRITE}"
-            is_own = values.get("database_id") in databases_of(connection)
+            is_own = values.get("database_id") in list(databases_of(connection))
             reason = required if connection is None else another if is_own else ""
             return [*found, Problem("connection", reason)] if reason else found
         missing = {name: why for name, why in NEEDED.items() if values.get(name) is None}
