@@ -9,10 +9,12 @@ import anyio
 import pytest
 
 from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
-from tests.ledger.play import play
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from tests.ledger.play import back, given, play
+from tests.support.engine_calls import Stack
 from tests.support.restoring import Scene, says, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -131,6 +133,22 @@ async def test_the_failure_of_a_killed_run_s_restore_is_shown_once(at: Scene) ->
     assert [each.status for each in await at.process().ledger.attempts()] == ["failed"]
     assert (await at.restore(at.process())).how == "complete"
     assert len(at.accepted) == 2
+
+
+@staged(scene, restore_seconds=60.0)
+async def test_a_failed_restore_that_the_state_keeps_is_not_under_way_again_once_the_ledger_has_forgotten_it(
+    at: Scene,
+) -> None:
+    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
+    stack = back(at)
+    await stack.up(timeout=10.0, **given(at))
+    await anyio.sleep(600)
+    await stack.up(**given(at))
+    assert "SNAPSHOT_CORRUPT" in str(stack.error)
+    await anyio.sleep(3 * HOUR)
+    await Stack(SnapshotRules(), stack.machine, OWNER).up(database_id=DATABASE)  # whose request lets it be forgotten
+    await stack.destroy()
+    assert all(each.is_over for each in await stack.session.ledger.attempts())
 
 
 # Not known -----------------------------------------------------------------------------------------------------------
