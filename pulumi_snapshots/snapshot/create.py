@@ -317,8 +317,9 @@ class Taking:
             return await self._ended(attempt, version)
         if doubt := await self._doubt(attempt, excluded):
             raise self._unresolved(doubt, undecided=True)
-        known = await operation.newest()
-        if operation.sent.status is Status.FOUND or operation.sent.request.answered != attempt.request.answered:
+        known = await session.ledger.attempts()  # which may fail: without what runs had taken before, one of that would do
+        now = next((each for each in known if each.id == attempt.id), attempt)
+        if now.status is Status.FOUND or now.request.answered != attempt.request.answered:
             return None  # a run elsewhere knows more of it
         await operation.withdraw()
         # What runs had taken before it is what it was to replace.

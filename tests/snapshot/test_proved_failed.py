@@ -6,15 +6,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.listing.entries import proves_failure
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
-from tests.ledger.play import play
-from tests.support.virtual import virtual
-from tests.support.world import START
+from tests.ledger.play import of, play
+from tests.support.restoring import Scene, scene
+from tests.support.virtual import staged, virtual
+from tests.support.world import DATABASE, START
 
 FAILED = "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
 """One was accepted and never came, three hours ago."""
@@ -57,6 +60,34 @@ STORIES = {
 @virtual
 async def test_whatever_leaves_a_doubt_sends_no_second_request(story: str) -> None:
     await play(story)
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+@staged(scene, snapshot_seconds=300, cache_world="invalidated")
+async def test_no_read_of_the_ledger_that_fails_lets_what_was_to_be_replaced_do(at: Scene, number: int) -> None:
+    stack, reads = of(at.here), iter(range(1, 100))
+    await anyio.sleep(400)
+    await stack.up(database_id=DATABASE)
+    first = stack.outputs["version_id"]
+    await anyio.sleep(3600)
+    at.here.emulator.fail_next_snapshot(DATABASE)
+    await stack.up(trigger=True, database_id=DATABASE, timeout="3m")
+    await anyio.sleep(3 * 3600)
+    place = stack.machine.place
+    assert place is not None
+    read = place.read
+
+    async def once_refused() -> Document:
+        if next(reads) == number:
+            raise place.unavailable("SlowDown")
+        return await read()
+
+    place.read = once_refused  # type: ignore[method-assign]
+    for _ in range(2):
+        await stack.up(database_id=DATABASE)
+        assert stack.outputs.get("version_id") != first
+    assert stack.outputs["version_id"]
+    assert len(at.here.posts) == 3
 
 
 NOW = START + timedelta(hours=3)
