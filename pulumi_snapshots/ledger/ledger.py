@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import anyio
@@ -72,7 +71,7 @@ class Ledger:
 
     async def attempts(self) -> list[Attempt]:
         """Read all attempts, oldest first."""
-        return sorted(self.attempts_in(await self.read()).values(), key=attrgetter("request.posted_at"))
+        return [*self.attempts_in(await self.read()).values()]
 
     async def get(self, id_: str) -> Attempt | None:
         """Read one attempt; None if it is not there."""
@@ -83,7 +82,7 @@ class Ledger:
         return [each for each in await self.attempts() if each.has_snapshot and database_id in {None, each.database_id}]
 
     def attempts_in(self, document: Document) -> dict[str, Attempt]:
-        """The attempts of a document by their ids.
+        """The attempts of a document by their ids, oldest first.
 
         Raises `LedgerUnavailable` for one that cannot be read: another version may have written it, and it may be of a request.
         """
@@ -96,7 +95,7 @@ class Ledger:
             found, is_known = {}, False
         if not is_known:  # no run has written it like that
             raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
-        return found
+        return dict(sorted(found.items(), key=lambda each: each[1].request.posted_at))
 
     # A request -----------------------------------------------------------------------------------------------------------
 
