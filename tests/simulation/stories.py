@@ -172,7 +172,7 @@ class Books:
         want.machines.add(engine.computer.memory)
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
         or_else = saved if may_be_same else None
-        if not (want.posts or forced or targeted):
+        if declared.kind == "Snapshot" and not (want.posts or forced or targeted):
             # It was forced in vain: what was to be replaced was still pending, and serves the wish as well.
             before = (
                 one for one in reversed(self.wants) if (one.kind, one.purpose) == (want.kind, purpose) and one.posts
