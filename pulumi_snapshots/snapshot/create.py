@@ -317,7 +317,7 @@ class Taking:
             return await self._ended(attempt, version)
         if doubt := await self._doubt(attempt, excluded):
             raise self._unresolved(doubt, undecided=True)
-        known = await session.ledger.attempts()  # which may fail: without what runs had taken before, one of that would do
+        known = await session.ledger.attempts()  # or nothing is requested: what runs had taken before would do
         now = next((each for each in known if each.id == attempt.id), attempt)
         if now.status is Status.FOUND or now.request.answered != attempt.request.answered:
             return None  # a run elsewhere knows more of it
