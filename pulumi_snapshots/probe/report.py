@@ -103,7 +103,7 @@ class Report:
         self.state, self.why = "stopped" if why else "done", why
         for name, fact in self.facts.items():
             if fact["verdict"] == VERDICTS[None] and not fact["seen"]:
-                fact["seen"] = NEVER.get(name, "not reached" if why else "no step of this run settles it")
+                fact["seen"] = NEVER.get(name, "not reached" if why else "this run did not settle it")
 
     def rows(self) -> Iterable[tuple[str, str, str, str]]:
         """Verdict, name, sentence and what was seen of each fact; the published ones first, the contradicted before others."""
