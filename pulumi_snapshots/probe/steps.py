@@ -402,7 +402,7 @@ async def _restore(run: Run, scratch: str, entry: ListedSnapshot) -> None:
     if state in {"success", "error"}:
         at = rfc3339(run.session.service_clock.now().replace(microsecond=0))
         await shot.operation.enter_result(at if state == "success" else state, failed=state == "error")
-        shot.how = f"has ended, the service says {state}"
+        shot.how = f"has ended with {state}"
 
 
 def _is_restored(run: Run, shot: Shot, known: dict[str, Any], down: list[bool]) -> bool:

@@ -70,18 +70,18 @@ class Kind:
 
     Attributes:
         lists: the function that finds all of its kind; None if the service has no list of them.
-        refers: whether it takes a Snapshot of the program for its database and version.
     """
 
     def __init__(self, name: str) -> None:
         self._name, self.token = name, token(name)
         self.lists = FUNCTIONS[token("getSnapshots")] if name == SNAPSHOT.name else None
-        self.refers = self.lists is None
 
     rules = cached_property(lambda self: RULES[self._name]()())
     schema = cached_property(lambda self: self.rules.schema)
     names = cached_property(lambda self: Names(self.schema.outputs))
     input_names = cached_property(lambda self: Names(self.schema.inputs.properties()))
+    refers = cached_property(lambda self: set(NAMED_BY) <= self.schema.inputs.properties().keys())
+    """Whether it takes a Snapshot of the program for its database and version."""
 
     @property
     def list_properties(self) -> dict[str, Property]:

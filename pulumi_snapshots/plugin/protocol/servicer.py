@@ -272,7 +272,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def _note(self, kind: Kind, id_: str, outputs: Mapping[str, Any]) -> None:
         """Note the version of a Snapshot, which resources may refer to that are checked later."""
-        if not kind.refers:
+        if kind.lists:
             self._snapshots.note(id_, outputs)
 
     async def _hooked(self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]) -> str:
