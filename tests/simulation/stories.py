@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,6 +47,9 @@ READS = {True: 10.0, False: 2 * MINUTE}
 """Seconds that a read may take, of something unfinished and of something complete."""
 KINDS = {"Snapshot": "create", "Restore": "restore", "Drill": "restore"}
 """What the emulator's journal calls the POST of each kind of resource."""
+
+NOT_BY_REPLACE = re.compile("under another name|for this very resource")
+"""What errors say that `--replace` does not help with, but other triggers: the plugin does not see what the other way's read shows."""
 
 POST_FAULTS: list[dict[str, Any]] = [
     *({**fault, "times": times} for fault in REFUSALS for times in (1, 3)),
@@ -171,14 +175,14 @@ class Books:
             want = self._new(page, declared.kind, purpose, forced=forced or targeted)
         want.machines.add(engine.computer.memory)
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
-        or_else = saved if may_be_same else None
-        if declared.kind == "Snapshot" and not (want.posts or forced or targeted):
+        told = Told(self, engine, declared, want, or_else=saved if may_be_same else None)
+        if not (want.posts or forced or targeted):
             # It was forced in vain: what was to be replaced was still pending, and serves the wish as well.
             before = (
                 one for one in reversed(self.wants) if (one.kind, one.purpose) == (want.kind, purpose) and one.posts
             )
-            or_else = or_else or next(before, None)
-        return Told(self, engine, declared, want, or_else=or_else)
+            told.resumed = next(before, None)
+        return told
 
     def _has_failed(self, want: Want) -> bool:
         accepted = sorted((post for post in want.posts if post.accepted), key=lambda post: post.at)
@@ -372,6 +376,7 @@ class Told:
         self.want = want  # what it is for
         self._proof = proof
         self._or_else = or_else
+        self.resumed: Want | None = None  # what it may resume instead
         self._books, self._engine, self._declared = books, engine, declared
         self._page = books.page(engine.stack, declared.role)
         self._resumes = resumes
@@ -414,11 +419,10 @@ class Told:
         self._note_posts()
         if self._proof is not None and not held.plain.get("last_good"):
             raise Violation("the last good drill is forgotten")
-        other = self._or_else
-        if other is not None and (
-            self._books.is_of(held, other) or (held.unfinished and self._books.may_be_of(held, other))
-        ):
-            self.want = other
+        if self._or_else is not None and self._books.is_of(held, self._or_else):
+            self.want = self._or_else
+        elif self.resumed is not None and held.unfinished and self._books.may_be_of(held, self.resumed):
+            self.want = self.resumed
         self._page.made = self._engine, self.want
         self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
         self._books.check_result(self._engine, held, self.want)
@@ -1032,16 +1036,17 @@ class Story:
 
     async def _gives_up(self, stack: Stack, errors: list[str]) -> list[str]:
         """Do what the errors offer: another one, by `--replace` or by other triggers; returns what fails still."""
-        refused = any("under another name" in error for error in errors)
         for role in self.roles:
+            refused = any(NOT_BY_REPLACE.search(error) for error in errors)
             held = next((one for one in stack.state if one.role == role and not one.replaced), None)
+            if held is not None and held.unfinished and not refused:
+                errors = await self.up(stack, Up(replace=role))
+                refused = any(NOT_BY_REPLACE.search(error) for error in errors)
             if held is None or not held.unfinished or refused:
                 stack.release += 1
                 self._set_triggers(stack)
                 self.say(f"the user changes the triggers: v{stack.release}")
                 errors = await self.up(stack, Up())
-            else:
-                errors = await self.up(stack, Up(replace=role))
         if errors:
             await asyncio.sleep(3 * HOUR)
             errors = await self.up(stack, Up())
