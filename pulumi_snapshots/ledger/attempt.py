@@ -256,6 +256,8 @@ class Intent:
     """How old an earlier attempt may be that is resumed; None for any age."""
     ignored: frozenset[str] = frozenset()
     """Ids of attempts whose end no run will ever see."""
+    withdrawn: frozenset[str] = frozenset()
+    """Ids of its own attempts that have started nothing, although the ledger may have them still."""
     purposes: frozenset[str] = frozenset()
     """The digests that the same triggers may have had in earlier runs."""
     previous: datetime | None = None
@@ -304,7 +306,7 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
     By all `attempts` of the ledger, at this time of the service; raises `ClaimRefused` if nothing may be sent.
     """
-    kept = [each for each in attempts if not each.is_past(now)]
+    kept = [each for each in attempts if not each.is_past(now) and each.id not in intent.withdrawn]
     newest = _newest(kept, intent)
     if newest is not None:
         if _is_left(newest, intent, now):

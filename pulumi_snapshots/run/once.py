@@ -287,6 +287,7 @@ class Operation:
     async def withdraw(self) -> None:
         """Remove the attempt: it has certainly started nothing, or its result will never come."""
         attempt, self.attempt = self.sent, None
+        self.intent = replace(self.intent, withdrawn=self.intent.withdrawn | {attempt.id})
         with self._as_far_as_possible():  # later runs look for its result until its time is over
             await self.session.ledger.withdraw(attempt)
 

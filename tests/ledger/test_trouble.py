@@ -43,6 +43,22 @@ def wanted(here: World, kind: str) -> dict[str, Any]:
     return values
 
 
+@staged(world, snapshot_seconds=10)
+async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_written_then(
+    here: World,
+) -> None:
+    place = Memory(here.clock)
+    here.fault(kind="create", status=429, code="KEEP_CALM", delay=5.0)
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(create, here.another_run(place), here.inputs(), row := Row(), OWNER))
+        await anyio.sleep(2)
+        place.refuses_writes = "SlowDown"
+        await anyio.sleep(5)
+        place.refuses_writes = ""
+    assert [post.accepted for post in here.posts] == [False, True]
+    assert f"found snapshot {here.posts[-1].version_id}" in row.shown
+
+
 # Two of one database in one program
 
 
