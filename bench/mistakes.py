@@ -46,6 +46,7 @@ TESTS = {
     "guard": ("guard",),
     "service": ("service", "ledger"),
     "archive": ("archive",),
+    ".": ("ledger", "run"),
 }
 """The folders of tests for each room, the likeliest first."""
 MISTAKES = (
@@ -112,7 +113,7 @@ MISTAKES = (
     ("service", "now - KEPT < each.at < now + AHEAD]", "now - KEPT < each.at]"),
     ("service", "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK", "for lane, at in self.blocks.items() if False"),
     ("service", "sent, waiting = [*self._others.sent, *mine],", "sent, waiting = mine,"),
-    ("ledger", "if max(map(abs, seen)) > PLAUSIBLE:\n            return", "pass"),
+    (".", "if max(map(abs, seen)) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "leave_by = session.clock.utc() + CLAIM_LASTS - since", "leave_by = session.clock.utc() + timedelta(days=1)"),
     ("run", "self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0", "self._unsent += 1"),
@@ -211,7 +212,7 @@ MISTAKES = (
     ("archive", "if found is not None and not (seen and manifest.remove(seen.mark)):", "if found is not None and not manifest.overwrite(b''):"),
     ("archive", "if others or dry_run:", "if dry_run:"),
 )  # fmt: skip
-"""Of each the room, a text of it that is there once, and what a tired colleague might have written."""
+"""Of each the room (`.` is the whole package), a text of it that is there once, and what a tired colleague might have written."""
 
 
 def main(rooms: list[str]) -> int:
