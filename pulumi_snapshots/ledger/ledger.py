@@ -95,7 +95,8 @@ class Ledger:
             found, is_known = {}, False
         if not is_known:  # no run has written it like that
             raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
-        return dict(sorted(found.items(), key=lambda each: each[1].request.posted_at))
+        posted_at = {id_: each.request.posted_at for id_, each in found.items()}
+        return {id_: found[id_] for id_ in sorted(found, key=posted_at.__getitem__)}
 
     # A request -----------------------------------------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Ledger:
         claim = decide(there.values(), intent, now)
         if claim.role == "new":
             kept = {id_: each for id_, each in document.get(ATTEMPTS, {}).items() if not there[id_].is_past(now)}
-            document[ATTEMPTS] = {**kept, claim.attempt.id: claim.attempt.to_outputs()}
+            document[ATTEMPTS] = {**kept, claim.attempt.request.id: claim.attempt.to_outputs()}
         return claim
 
     async def withdraw(self, attempt: Attempt) -> None:
@@ -214,7 +215,7 @@ class Ledger:
 
 
 def _put(document: Document, attempt: Attempt) -> None:
-    document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
+    document.setdefault(ATTEMPTS, {})[attempt.request.id] = attempt.to_outputs()
 
 
 class Drilled(Record):
