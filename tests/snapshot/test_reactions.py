@@ -197,7 +197,7 @@ def no_listing(w: World, **fault: Any) -> None:
     (freeze_listings, {"timeout": 20 * 60.0}),
     key_of_200_has_version=False,
 )
-@event("`reuse_within`, and there is one young enough", (a_young_one, {"reuse_within": 3600.0}))
+@event("`reuse_within`, and there is one recent enough", (a_young_one, {"reuse_within": 3600.0}))
 @event("`reuse_within`, and the listing request fails", (no_listing, {"reuse_within": 3600.0}))
 async def afterwards(w: World, variant: Any) -> Ending:
     happens, inputs = variant if isinstance(variant, tuple) else (variant, {})
