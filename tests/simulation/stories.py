@@ -87,7 +87,7 @@ class Want:
     machines: set[str] = field(default_factory=set)
     shown_on: set[str] = field(default_factory=set)  # where a later run has shown that the state has it
     more: int = 0  # how many more may be sent for it, as documented
-    by_old_name: bool = False  # whether a state had it before its stack was renamed, as another stack's may
+    by_old_name: bool = False  # whether a state had it by another name, as another resource's may
     version: str | None = None  # of a snapshot, as the state has it
 
     @property
@@ -272,11 +272,16 @@ class Books:
         page = self.page(stack, role)
         if page.saved is not None and page.saved is not want:
             page.unsaved.append(page.saved)
-            # A state had it, so another snapshot is taken; what one of another name had may be another stack's.
+            # A state had it, so another snapshot is taken; what was shown by another name may be another's.
             page.saved.more += page.saved.kind == "Snapshot" or page.saved.by_old_name
         if want is not None and page.saved is not want:
             page.unsaved[:] = [each for each in page.unsaved if each is not want]
         page.saved = want
+
+    def renamed(self, stack: Stack, role: str) -> None:
+        """Whatever call has shown it until now, also a preview's, had another name."""
+        if (want := self.page(stack, role).saved) is not None:
+            want.by_old_name = True
 
     def superseded(self, page: Page, want: Want) -> None:
         """The state has another one now, which no other machine was shown."""
@@ -873,6 +878,7 @@ class Story:
         name, held = f"{one.name}-x", stack.old_of(one)
         for want in self.books.page(stack, one.role).unsaved:
             want.more += one.kind == "Snapshot"  # a new name without a state is another resource
+        self.books.renamed(stack, one.role)
         by_command = held is not None and self.chance.random() < 0.5
         if by_command and held is not None:
             for other in stack.state:
@@ -905,8 +911,7 @@ class Story:
     async def _rename_stack(self, stack: Stack) -> None:
         self.say(f"`stack rename` of {stack.name} to {stack.name}-x")
         for role in self.roles:
-            if (want := self.books.page(stack, role).saved) is not None:
-                want.by_old_name = bool(want.shown_on)
+            self.books.renamed(stack, role)
         stack.name += "-x"
 
     def _keep_checkpoint(self, stack: Stack) -> None:
