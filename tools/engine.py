@@ -63,22 +63,6 @@ Without what only a debugger reads, and without inlining outside of the standard
 and an engine as much to run. So it does without two things that are never used: a shortcut of Google's library for storage,
 which brings in 144 packages and is for programs in Google's own cloud, and PostgreSQL's driver in FerretDB.
 """
-UNUSED = {
-    "cmd/pulumi/cloud": "api cli_command_hints describe describe_markdown fields list paginate pathmatch schema spec spec_fetch",
-    "cmd/esc/cli": "setup_aws setup_azure",
-}
-"""Files of the engine's module that a built one does without; see `UNUSED_PARTS`."""
-UNUSED_PARTS = {
-    "cmd/pulumi/pulumi.go": r'.*pulumi/cloud"\n|.*cloud\.NewAPICmd\(\),\n',
-    "cmd/pulumi/cloud/envelope.go": r"\tParameters .*\n",
-    "cmd/esc/cli/setup.go": r".*newSetup(?:AWS|Azure)Cmd.*\n",
-    "secrets/cloud/manager.go": r'.*"gocloud.dev/secrets/(?:awskms|azurekeyvault|gcpkms)".*\n|.*/(?:authhelpers|cloudkms/v1)"\n'
-    r"|\tcase gcpkms(?:.|\n)*?(?=\tdefault:)",
-    "backend/diy/backend.go": r'.*"gocloud.dev/blob/(?:azureblob|gcsblob)".*\n|.*/authhelpers"\n'
-    r"|\tif p\.Scheme == (?:gcs|azure)blob(?:.|\n)*?\n\t\}\n",
-}
-"""Patterns of what else it does without, by file. Without `pulumi api`, Azure, and Google's buckets, and the keys of three clouds,
-an engine takes three quarters of the time to compile."""
 LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "700MiB"}
 """For every Go command, unless the user has set them: a compiler that collects garbage only if it needs much memory takes a
 fifth less time."""
@@ -241,8 +225,7 @@ def build_engine(into: Path, environment: Environment) -> None:
     host = module(work / "host", f"require {SDK} v{LANGUAGE_HOST}\n", needing(host_package))
     go = new_enough(engine, environment)
     raise_to_engine(go, host, environment)
-    say("building one: about 3 minutes on two cores, once")
-    leave_out_unused(go, engine, environment)
+    say("building one: about 4 minutes on two cores, once")
     build(go, engine, package, into / "pulumi", ENGINE, environment)
     build(go, host, host_package, into / "pulumi-language-python", LANGUAGE_HOST, environment)
     told = run([go, "mod", "download", "-json", f"{SDK}@v{ENGINE}"], engine, environment)
@@ -251,22 +234,6 @@ def build_engine(into: Path, environment: Environment) -> None:
         shutil.copyfile(script, into / script.name)
         (into / script.name).chmod(0o755)
     remove(work)
-
-
-def leave_out_unused(go: str, folder: Path, environment: Environment) -> None:
-    """Let a module compile the engine from a copy of its sources without what is in `UNUSED` and `UNUSED_PARTS`."""
-    told = run([go, "mod", "download", "-json", f"{PKG}@v{ENGINE}"], folder, environment)
-    sources = shutil.copytree(json.loads(told)["Dir"], folder / "pkg", ignore=shutil.ignore_patterns("*_test.go"))
-    for each, _, _ in os.walk(sources):
-        Path(each).chmod(0o755)
-    for place, names in UNUSED.items():
-        for name in names.split():
-            (sources / place / f"{name}.go").unlink()
-    for place, pattern in UNUSED_PARTS.items():
-        text = (sources / place).read_text()
-        (sources / place).unlink()
-        (sources / place).write_text(re.sub(pattern, "", text))
-    run([go, "mod", "edit", f"-replace={PKG}=./pkg"], folder, environment)
 
 
 def module(folder: Path, requires: str, source: str) -> Path:
