@@ -55,7 +55,7 @@ MISTAKES = (
     ("ledger", "return attempt.database_id == self.database_id or (", "return attempt.database_id == self.database_id and ("),
     ("ledger", "return attempt.database_id == self.database_id and attempt.purpose in", "return attempt.purpose in"),
     ("ledger", "and attempt.purpose in {self.purpose, *self.purposes}", ""),
-    ("ledger", "kept = [each for each in attempts if not each.is_past(now)]", "kept = [*attempts]"),
+    ("ledger", "if not each.is_past(now) and each.id", "if each.id"),
     ("ledger", 'return not intent.fresh or (newest.fresh and newest.kind == "restore" and is_resource(newest.owner))', "return not intent.fresh"),
     ("ledger", 'newest.kind == "restore" and is_resource(newest.owner))', 'newest.kind == "restore")'),
     ("ledger", 'newest.kind == "restore" and is_resource(newest.owner))', "is_resource(newest.owner))"),

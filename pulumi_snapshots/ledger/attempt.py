@@ -306,7 +306,7 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
     By all `attempts` of the ledger, at this time of the service; raises `ClaimRefused` if nothing may be sent.
     """
-    kept = [each for each in attempts if not each.is_past(now) and each.id not in intent.withdrawn]
+    kept = _kept(attempts, intent, now)
     newest = _newest(kept, intent)
     if newest is not None:
         if _is_left(newest, intent, now):
@@ -338,8 +338,13 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
 
 def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
     """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
-    newest = _newest([each for each in attempts if not each.is_past(now)], intent)
+    newest = _newest(_kept(attempts, intent, now), intent)
     return newest if newest is not None and _is_left(newest, intent, now) else None
+
+
+def _kept(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> list[Attempt]:
+    """Those that count: not the ones that are too old, or that the operation could not withdraw."""
+    return [each for each in attempts if not each.is_past(now) and each.id not in intent.withdrawn]
 
 
 def _newest(kept: list[Attempt], intent: Intent) -> Attempt | None:

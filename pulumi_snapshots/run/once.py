@@ -139,7 +139,7 @@ class Operation:
             told.done = self.not_done
             raise told from error
         finally:
-            if self.session.ledger.trouble and (note := self.session.take_note()):
+            if note := self.session.take_note():
                 self.member.warn(note)
         ended = f"The wait ended after {spoken(self.intent.timeout)}"
         why = "The wait was interrupted" if self.session.stopping else ended
@@ -165,16 +165,16 @@ class Operation:
         session, clock = self.session, self.session.service_clock
         while True:
             attempts = await session.ledger.attempts()
-            if clock.offset is None and not self.intent.oldest:
+            if clock.offset is None:
                 # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
-                there = left(attempts, self.intent, clock.now())
+                there = None if self.intent.oldest else left(attempts, self.intent, clock.now())
                 if there is not None and not there.awaits_answer(clock.now()):
                     self.attempt, self.resumed = there, True
                     return None
-            if clock.offset is None:
                 await session.know_time(self.intent.database_id)
-            self.intent = replace(self.intent, began=clock.now() - (session.clock.utc() - self.began))
-            claim = decide(attempts, self.intent, clock.now())
+            now = clock.now()
+            self.intent = replace(self.intent, began=now - (session.clock.utc() - self.began))
+            claim = decide(attempts, self.intent, now)
             if claim.role != "resumed":
                 return claim
             self.attempt, self.resumed = claim.attempt, True

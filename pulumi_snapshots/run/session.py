@@ -104,6 +104,8 @@ class Session(Stoppable):
         A database that is out of order must not hold up the others: then the account is asked too, unless `briefly`. Raises
         `NothingSent` if no answer shows it, `KeyRefused` if the key is refused.
         """
+        if self.service_clock.offset is not None:
+            return
         began = self.clock.monotonic()
         status = partial(self.client.database_status, database_id, patience=ONCE if briefly else BRIEF)
         asks: list[Callable[[], Awaitable[object]]] = [status]

@@ -304,9 +304,8 @@ class Taking:
         version = self.finished.version if self.finished else None
         entry, excluded = None, self.memory.known | self.memory.claimed
         if self.needs_url or version is None:
-            if session.service_clock.offset is None:
-                with suppress(NothingSent):
-                    await session.know_time(self.database_id)
+            with suppress(NothingSent):
+                await session.know_time(self.database_id)
             excluded |= {each.result or "" for each in others if each.has_snapshot}
             entry = await self._listed(attempt, self.member.waits, excluded)
         if entry is not None:
