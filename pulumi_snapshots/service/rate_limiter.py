@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import anyio
 from pydantic import BaseModel, Field, ValidationError
@@ -84,9 +84,8 @@ class Pacing(BaseModel):
     @classmethod
     def of(cls, document: Document, account: str) -> Pacing:
         """What a document has of an account; nothing if no run has written it like that."""
-        there = document.get(ACCOUNTS)
         with suppress(ValidationError):
-            return cls.model_validate(there.get(account, {}) if isinstance(there, dict) else {})
+            return cls.model_validate(_accounts(document).get(account, {}))
         return cls()
 
     def current(self, now: float, without: str = "") -> Pacing:
@@ -113,11 +112,15 @@ class Pacing(BaseModel):
         )
 
 
+def _accounts(document: Document) -> dict[str, Any]:
+    """What a document has of each account; nothing if no run has written it like that."""
+    there = document.get(ACCOUNTS)
+    return there if isinstance(there, dict) else {}
+
+
 def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
     """Every block in a document that lasts at this time of the service: the account's name and its end."""
-    there = document.get(ACCOUNTS)
-    accounts = there if isinstance(there, dict) else {}
-    ends = [(name, at) for name in accounts for at in Pacing.of(document, name).blocks.values()]
+    ends = [(name, at) for name in _accounts(document) for at in Pacing.of(document, name).blocks.values()]
     return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
 
 
@@ -436,9 +439,7 @@ class RateLimiter:
                 mine = self._mine.plus(decided[1]) if decided else self._mine
                 after = others.plus(mine.moved(now - here, clock.unsure))
                 if after != there:
-                    accounts = document.get(ACCOUNTS)
-                    kept = accounts if isinstance(accounts, dict) else {}
-                    document[ACCOUNTS] = {**kept, self._account: after.model_dump()}
+                    document[ACCOUNTS] = {**_accounts(document), self._account: after.model_dump()}
             return decided
 
         async with self._editing:  # the next decision needs the result of this one
