@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, declare_database
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.settings import PACKAGE
@@ -42,11 +42,7 @@ def _changes(given: object) -> tuple[str, ...]:
 class GuardInputs(Inputs):
     """The inputs of a guard; durations in seconds."""
 
-    database_id: str = declare(
-        "The database to take a snapshot of.",
-        read=checks.database_id(PURPOSE),
-        needed=f"the id of the database to {PURPOSE}",
-    )
+    database_id: str = declare_database("The database to take a snapshot of.", PURPOSE)
     reuse_within: Duration = declare(
         "Use the newest manual snapshot of this database instead of taking one if it was taken at most this long before the "
         "first change, and since then nothing guarded has happened and the database was not restored, as after a run that "

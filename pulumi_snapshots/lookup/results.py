@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare, declare_database
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ORIGIN, ListedProperties
 
@@ -63,11 +63,7 @@ class SnapshotQuery(Inputs):
 class LatestQuery(Inputs):
     """The newest available snapshot of a database, no matter who took it; absent if there is none."""
 
-    database_id: str = declare(
-        "The database whose snapshot.",
-        read=checks.database_id(LIST_PURPOSE),
-        needed=f"the id of the database to {LIST_PURPOSE}",
-    )
+    database_id: str = declare_database("The database whose snapshot.", LIST_PURPOSE)
     origin: str | None = declare(
         "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
     )
@@ -103,9 +99,7 @@ class UrlQuery(Inputs):
 class DatabaseQuery(Inputs):
     """A database of the account, and whether it runs."""
 
-    database_id: str = declare(
-        "The database.", read=checks.database_id(LOOK_UP_PURPOSE), needed=f"the id of the database to {LOOK_UP_PURPOSE}"
-    )
+    database_id: str = declare_database("The database.", LOOK_UP_PURPOSE)
 
 
 class DatabasesQuery(Inputs):

@@ -30,7 +30,7 @@ from typing import (
 )
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.properties.checks import UNKNOWN, flag, one_of, text
+from pulumi_snapshots.properties.checks import UNKNOWN, database_id, flag, one_of, text
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
 
@@ -134,6 +134,12 @@ def declare(doc: str, *, default: Any = MISSING, secret: bool = False, kw_only: 
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
 
 
+def declare_database(doc: str, purpose: str, *, replaces: bool = False) -> Any:
+    """Declare the id of a database that must be given; `purpose` as in `checks.database_id`."""
+    needed = f"the id of the database to {purpose}"
+    return declare(doc, read=database_id(purpose), needed=needed, replaces=replaces)
+
+
 class _Kept:
     """A value that has no `repr`, and that no converter takes apart."""
 
@@ -154,7 +160,7 @@ class _Hidden:
         record.__dict__[self._name].value = value
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(declare, field))
+@dataclass_transform(frozen_default=True, field_specifiers=(declare, declare_database, field))
 class Record:
     """A frozen dataclass whose fields may be declared properties."""
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.properties.catalogue import (
+    Duration,
+    Inputs,
+    Moment,
+    Record,
+    ResourceSchema,
+    declare,
+    declare_database,
+)
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
@@ -39,12 +47,7 @@ def said(because: str) -> Callable[[object], bool]:
 class RestoreInputs(Inputs):
     """The inputs of a restore; durations in seconds."""
 
-    database_id: str = declare(
-        "The database whose snapshot is put back.",
-        read=checks.database_id(PURPOSE),
-        needed=f"the id of the database to {PURPOSE}",
-        replaces=True,
-    )
+    database_id: str = declare_database("The database whose snapshot is put back.", PURPOSE, replaces=True)
     version_id: str = declare(
         "The snapshot's version id.",
         read=checks.version_id,

@@ -21,6 +21,7 @@ from pulumi_snapshots.properties.catalogue import (
     Record,
     ResourceSchema,
     declare,
+    declare_database,
 )
 from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, expiry_of, version_of
 from pulumi_snapshots.properties.durations import spoken
@@ -49,11 +50,8 @@ NAMED_BY = ("database_id", "version_id")
 class SnapshotInputs(Inputs):
     """The inputs of a snapshot; durations in seconds."""
 
-    database_id: str = declare(
-        "The database to take a snapshot of. Another one takes a new snapshot.",
-        read=checks.database_id(PURPOSE),
-        needed=f"the id of the database to {PURPOSE}",
-        replaces=True,
+    database_id: str = declare_database(
+        "The database to take a snapshot of. Another one takes a new snapshot.", PURPOSE, replaces=True
     )
     triggers: list[Any] | None = declare(
         "Any values, such as a release. A change of any takes a new snapshot.",
