@@ -110,6 +110,14 @@ def joined(text: str) -> str:
     return re.sub(r"\n\s+(?:hint: )?", " ", text)
 
 
+def kept_because(app: App, kept: dict[str, Any], printed: str) -> str:
+    """Why the state keeps a resource as unfinished, which the run has printed; what depends on it was not made."""
+    (reason,) = kept["initErrors"]
+    assert joined(reason) in joined(diagnostics(printed))
+    assert not any(one["urn"].endswith("::dependant") for one in app.resources())
+    return joined(reason)
+
+
 @dataclass
 class Command:
     """A `pulumi` that is running in a session of its own."""
