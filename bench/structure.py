@@ -243,11 +243,8 @@ def measured(package: Path) -> dict[str, dict[str, Any]]:
     def inputs(database: str, **more: Any) -> struct_pb2.Struct:
         return json_format.ParseDict({"databaseId": database, **more}, struct_pb2.Struct())
 
-    found, version, service = (
-        {},
-        "",
-        ["--snapshot-seconds", "0", "--cache-world", "invalidated", "--restore-seconds", "4"],
-    )
+    found, version = {}, ""
+    service = ["--snapshot-seconds", "0", "--cache-world", "invalidated", "--restore-seconds", "4"]
     for database in DATABASES:
         service += ["--database", database]
     with tempfile.TemporaryDirectory() as place:

@@ -105,9 +105,8 @@ class ServiceClock:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.offset: float | None = (
-            None  # seconds that the service's clock is ahead; None until the service has answered
-        )
+        # Seconds that the service's clock is ahead; None until the service has answered.
+        self.offset: float | None = None
         self.unsure = 0.0  # seconds by which `now` may be wrong, in either direction
         self._clock = clock
         self._range = -math.inf, math.inf
@@ -119,9 +118,8 @@ class ServiceClock:
         if max(map(abs, seen)) > PLAUSIBLE:
             return
         both = max(seen[0], self._range[0]), min(seen[1], self._range[1])
-        least, most = self._range = (
-            both if both[0] <= both[1] else seen
-        )  # if nothing is left, one of the clocks was set
+        # If nothing is left, one of the clocks was set.
+        least, most = self._range = both if both[0] <= both[1] else seen
         self.offset, self.unsure = (least + most) / 2, (most - least) / 2
 
     def assume(self, offset: object) -> None:

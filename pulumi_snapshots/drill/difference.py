@@ -45,10 +45,10 @@ class DrillRules(Rules):
         overwritten: dict[Any, str] = {scratch: "scratch_database_id"} if isinstance(scratch, str) else {}
         overwritten |= dict.fromkeys(databases_of(values.get("connection")) if loads else (), "connection")
         for each, name in overwritten.items():
-            about, loads = self.about(call), name == "connection"
             if each == values.get("database_id"):  # its own problem
                 continue
-            if reason := call.shared.memory.uses.remember_overwriting(each, about, loads=loads):
+            about = self.about(call)
+            if reason := call.shared.memory.uses.remember_overwriting(each, about, loads=name == "connection"):
                 problems.append(Problem(name, reason))
         return problems
 

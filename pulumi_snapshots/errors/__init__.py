@@ -341,9 +341,8 @@ class Unresolved(Explained, Generic[R]):
 
     steps_if_pending: ClassVar[tuple[Next, ...]]  # if the next run may see its end
     steps_if_undecided: ClassVar[tuple[Next, ...]]
-    step_if_remembered: ClassVar[Next] = Next(
-        Step.KEPT_HERE
-    )  # if the state cannot keep it, but this machine remembers it
+    # If the state cannot keep it, but this machine remembers it.
+    step_if_remembered: ClassVar[Next] = Next(Step.KEPT_HERE)
     step_if_forgotten: ClassVar[Next] = Next(Step.NOT_KEPT)
 
     def __init__(

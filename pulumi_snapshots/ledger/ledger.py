@@ -51,9 +51,8 @@ class Ledger:
         self.trouble = ""
         self._writing = anyio.Lock(fast_acquire=True)
         self._reading = anyio.Lock()
-        self._seen: dict[str, Attempt] | None = (
-            None  # as attempts were once in this process, replaced and never changed
-        )
+        # As attempts were once in this process, replaced and never changed.
+        self._seen: dict[str, Attempt] | None = None
         self._tried_at = NEVER
         self._marking = anyio.Lock(fast_acquire=True)
         self._marks: dict[str, tuple[Attempt, str | None, str | None]] = {}
@@ -106,7 +105,7 @@ class Ledger:
         claim = decide(there.values(), intent, now)
         if claim.role == "new":
             kept = {id_: each for id_, each in document.get(ATTEMPTS, {}).items() if not there[id_].is_past(now)}
-            document[ATTEMPTS] = {**kept, claim.attempt.request.id: claim.attempt.to_outputs()}
+            document[ATTEMPTS] = {**kept, claim.attempt.id: claim.attempt.to_outputs()}
         return claim
 
     async def withdraw(self, attempt: Attempt) -> None:
@@ -215,7 +214,7 @@ class Ledger:
 
 
 def _put(document: Document, attempt: Attempt) -> None:
-    document.setdefault(ATTEMPTS, {})[attempt.request.id] = attempt.to_outputs()
+    document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
 
 
 class Drilled(Record):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -48,9 +47,6 @@ READS = {True: 10.0, False: 2 * MINUTE}
 KINDS = {"Snapshot": "create", "Restore": "restore", "Drill": "restore"}
 """What the emulator's journal calls the POST of each kind of resource."""
 
-NOT_BY_REPLACE = re.compile("under another name|for this very resource")
-"""What errors say that `--replace` does not help with, but other triggers: the plugin does not see what the other way's read shows."""
-
 POST_FAULTS: list[dict[str, Any]] = [
     *({**fault, "times": times} for fault in REFUSALS for times in (1, 3)),
     *({**fault, "when": when} for fault in DOUBTS for when in ("before", "after")),
@@ -65,6 +61,11 @@ READ_FAULTS: list[dict[str, Any]] = [
     {"truncated": True, "times": 3},
     {"delay": 40.0, "times": 3},
 ]
+
+
+def is_refused(errors: list[str]) -> bool:
+    """Whether other triggers help, and not `--replace`: of another name, or the plugin does not see what the other way's read shows."""
+    return any("under another name" in each or "for this very resource" in each for each in errors)
 
 
 class Violation(AssertionError):
@@ -1042,12 +1043,10 @@ class Story:
     async def _gives_up(self, stack: Stack, errors: list[str]) -> list[str]:
         """Do what the errors offer: another one, by `--replace` or by other triggers; returns what fails still."""
         for role in self.roles:
-            refused = any(NOT_BY_REPLACE.search(error) for error in errors)
             held = next((one for one in stack.state if one.role == role and not one.replaced), None)
-            if held is not None and held.unfinished and not refused:
+            if held is not None and held.unfinished and not is_refused(errors):
                 errors = await self.up(stack, Up(replace=role))
-                refused = any(NOT_BY_REPLACE.search(error) for error in errors)
-            if held is None or not held.unfinished or refused:
+            if held is None or not held.unfinished or is_refused(errors):
                 stack.release += 1
                 self._set_triggers(stack)
                 self.say(f"the user changes the triggers: v{stack.release}")
