@@ -13,7 +13,7 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.errors.pages import WITHOUT_PAGE, page_name, page_of, page_text, with_pointer
+from pulumi_snapshots.errors.pages import page_name, page_of, page_text, with_pointer
 from pulumi_snapshots.run.once import UNSENT_TRIES
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.service import errors
@@ -31,6 +31,20 @@ SECTIONS = {
 }
 """The page and the text of each section, by its heading."""
 LABELS = ["Cause", "Done", "Next"]
+WITHOUT_PAGE = {
+    *(
+        "Explained",
+        "SquareCloudError",
+        "Unresolved",
+        "Unfinished",
+        "ClaimRefused",
+        "NothingBegan",
+        "Overtaken",
+        "Unfit",
+    ),
+    *("TimeIsUp", "WrongArgument", "Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
+}
+"""Errors that users do not meet by these names, or that say all that there is to say."""
 
 
 def the_errors() -> Iterator[type[Exception]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -92,10 +92,7 @@ class Step(Enum):
 
     # The key and the account
     SET_KEY = "Set a valid key in {api_key}."
-    USE_SCOPES = (
-        "Use a key with the scopes snapshots:read and snapshots:write; a restore needs databases:read too, and a list of "
-        "databases account:read."
-    )
+    USE_SCOPES = "Use a key with the scopes snapshots:read and snapshots:write; to restore also databases:read, to list databases account:read."
     USE_KEY_WITH_SCOPE = "Use a key that has it."
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
     USE_LARGER_PLAN = "A larger plan allows more."
@@ -103,29 +100,18 @@ class Step(Enum):
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."
-    ALLOW_LISTING = (
-        "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it an object that "
-        "does not exist yet looks like a refusal."
-    )
-    ALLOW_OVERWRITING = (
-        "Use a prefix that no retention, legal hold or immutability rule covers: its objects are overwritten."
-    )
+    ALLOW_LISTING = "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it what is not there looks like a refusal."
+    ALLOW_OVERWRITING = "Use a prefix without retention, legal hold or immutability: its objects are overwritten."
     USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
     UPGRADE = "Upgrade this package."
     USE_OTHER_STATE_DIRECTORY = "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
-    MOVE_LEDGER_ASIDE = (
-        "Move {file} aside: that forgets runs that are under way, and what was done but not saved in a state."
-    )
-    PUT_LEDGER_BACK = (
-        "Put {file} back: the next run begins with an empty one, which forgets what is under way, and what was done but not saved "
-        "in a state."
-    )
+    MOVE_LEDGER_ASIDE = "Move {file} aside: it forgets runs that are under way, and what was done but not saved."
+    PUT_LEDGER_BACK = "Put {file} back: an empty one forgets runs that are under way, and what was done but not saved."
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
     OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
     CHANGE_NETWORK = "Run it from another network."
     SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."
-
     GO_BACK = "To go back: restore {id}"
 
     # When to run it again
@@ -133,7 +119,6 @@ class Step(Enum):
     RUN_AGAIN_LATER = "Run it again later."
     RUN_AGAIN_AFTER = "Run it again after {time}."
     WAIT_FOR_SLOT = "A slot frees {when}; run it again then."
-
     RESUME_OTHER = "Resume it: {other}."
 
     # The database and its snapshots
@@ -150,33 +135,19 @@ class Step(Enum):
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
     BRING_BACK = "It can be brought back by its id."
     OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
-
     TAKE_FIRST = "Take a snapshot of {database} first."
 
     # A snapshot that is pending or gone
     KEEP_WAITING = "The request is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
-    SHOW_OTHER = (
-        "If that is another resource, run a preview of its stack: that shows that the state has what was requested."
-    )
+    SHOW_OTHER = "If that is another resource, run a preview of its stack: that proves that the state has it."
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
-    KEPT_HERE = (
-        "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; "
-        "one on another machine starts over. To prevent that, remove the resource first."
-    )
-    NOT_KEPT = (
-        "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent "
-        "that, remove the resource first."
-    )
-    GUARD_RESUMES = (
-        "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; later it "
-        "takes another one."
-    )
-    GUARD_TAKES_ANOTHER = (
-        "The first {run} takes another one that comes {timeout} after the request, or {reuse_within} if that is longer."
-    )
+    KEPT_HERE = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; on another one it starts over. To prevent that, remove the resource first."
+    NOT_KEPT = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent that, remove the resource first."
+    GUARD_RESUMES = "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; then it takes another."
+    GUARD_TAKES_ANOTHER = "The first {run} that comes {timeout} after the request, or {reuse_within} if that is longer, takes another one."
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
@@ -189,16 +160,16 @@ class Step(Enum):
     RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
     RESTORES_NEXT = (
-        "The next {run} restores again, over whatever the database holds by then: remove the Restore if it must not."
+        "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
     )
-    RESTORE_ANOTHER = (
-        "Restore another snapshot of {database}, or remove the Restore: the next {run} restores this one again."
-    )
+    RESTORE_ANOTHER = "Restore another snapshot of {database}, or remove the Restore: the next {run} restores this."
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
     DRILL_AGAIN = "It can be drilled again, from its restore on."
     DRILLS_NEXT = "The next {run} drills it again."
+    CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."
+    CORRECT_CHECK = "Correct the check's command, or what the snapshot holds."
 
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
@@ -211,10 +182,6 @@ class Step(Enum):
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
     SET_REGION = "Set AWS_REGION to the bucket's region."
     SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
-
-    # A drill
-    CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."
-    CORRECT_CHECK = "Correct the check's command, or what the snapshot holds."
 
     # The command line
     GIVE_MORE_OF_ID = "Give more of the id."
@@ -272,39 +239,33 @@ class Explained(Exception):
         return f"{NEUTRAL.text(self)} {self.evidence}".rstrip()
 
 
+@dataclass(frozen=True)
 class Wording:
-    """The words of one edge: `spell` spells the name of a property or a setting as its users write it.
+    """The words of one edge."""
 
-    `steps` are templates of next steps, for those that have other words than `Step` has; `time` words a time of day.
-    """
-
-    def __init__(
-        self, spell: Callable[[str], str], steps: Mapping[Step, str], time: Callable[[datetime], str] = time_text
-    ) -> None:
-        self.spell = spell
-        self._steps = steps
-        self._time = time
+    spell: Callable[[str], str]
+    """Spells the name of a property or a setting as its users write it."""
+    steps: Mapping[Step, str]
+    """Templates of the next steps that have other words than in `Step`."""
+    time: Callable[[datetime], str] = time_text
+    """Words a time of day."""
 
     def about(self, **facts: str | None) -> Wording:
         """The same words, with facts that next steps name as if they were properties; None adds none."""
-        return Wording(lambda name: facts.get(name) or self.spell(name), self._steps, self._time)
-
-    def in_zone(self, time: Callable[[datetime], str]) -> Wording:
-        """The same words, with times of day as `time` words them."""
-        return Wording(self.spell, self._steps, time)
+        return replace(self, spell=lambda name: facts.get(name) or self.spell(name))
 
     def text(self, words: object) -> str:
         """A text, a next step, an error, or a tuple of these, as it is shown."""
         if isinstance(words, Text):
             template, values = words.template, words.values
             if isinstance(words, Next):
-                template = self._steps.get(words.step, template)
+                template = self.steps.get(words.step, template)
             said, *rest = _NAME.split(template)
             for name, text in zip(rest[::2], rest[1::2], strict=True):
                 said += (self.text(values[name]) if name in values else self.spell(name)) + text
             return said
         if isinstance(words, TimeOfDay):
-            return self._time(words.moment)
+            return self.time(words.moment)
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
         if isinstance(words, Explained):
@@ -335,8 +296,8 @@ U = TypeVar("U", bound="Unresolved[Any]")
 class Unresolved(Explained, Generic[R]):
     """Something was started, or may have been, and its end is not known. It must be kept: the `record`, under its provisional id.
 
-    What `happened` is what was sent, how it was answered, and why the wait ended; the `cause`, if an error ended it, follows, and
-    its next steps come first. It is `undecided` if waiting longer would end the same way.
+    The `cause`, if an error ended the wait, follows what `happened`, and its next steps come first. It is `undecided` if waiting
+    longer would end the same way.
     """
 
     steps_if_pending: ClassVar[tuple[Next, ...]]  # if the next run may see its end

@@ -19,13 +19,6 @@ EXPLAIN = "squarecloud-snapshots explain"
 PACKED, IN_REPOSITORY = Path(__file__).parent / "page_texts", Path(__file__).parents[2] / "docs" / "errors"
 """The folders of the pages: in a wheel, and in the repository."""
 LAST_ERROR = "last-error.txt"
-WITHOUT_PAGE = frozenset(
-    {
-        *("Explained", "SquareCloudError", "Unresolved", "Unfinished", "ClaimRefused", "NothingBegan", "Overtaken"),
-        *("Unfit", "TimeIsUp", "WrongArgument", "Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
-    }
-)
-"""Errors that users do not meet by these names, or that say all that there is to say."""
 
 
 def with_pointer(text: str, error: BaseException) -> str:
@@ -39,9 +32,8 @@ def page_of(error: BaseException) -> str | None:
     name: str | None = None
     cause: BaseException | None = error
     while cause is not None and type(cause).__module__.startswith("pulumi_snapshots."):
-        kind = type(cause)
-        if not kind.__name__.startswith("_") and kind.__name__ not in WITHOUT_PAGE:
-            name = page_name(kind.__name__)
+        if type(cause).__name__ in _sections():
+            name = page_name(type(cause).__name__)
         cause = cause.__cause__
     return name
 

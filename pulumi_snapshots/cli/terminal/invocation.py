@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import IO, Any, NoReturn
 
@@ -89,7 +89,7 @@ class Invocation:
     def __post_init__(self) -> None:
         # By itself, rich would take a variable's word for what is a terminal.
         self._console = _Console(file=self.err, force_terminal=self.err.isatty(), _environ=self.environment)
-        self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, self.zone, "%H:%M:%S"))
+        self.wording = replace(COMMANDS, time=lambda moment: zoned(moment, self.zone, "%H:%M:%S"))
 
     @property
     def name(self) -> str:
