@@ -23,15 +23,12 @@ OWNER = f"{NAME} archive"
 @command(
     snapshot_argument,
     click.argument("destination"),
-    click.option(
-        "--recipient", "recipients", metavar="KEY", multiple=True, help="Encrypt for this age1… key; repeatable."
-    ),
+    click.option("--recipient", "recipients", metavar="KEY", multiple=True, help="Encrypt for this age1… key."),
     timeout_option(ArchiveInputs),
     notify_option,
-    short_help="Copy a snapshot to a path or a bucket, verified.",
 )
 async def archive(invocation: Invocation, /, *, recipients: Sequence[str], **typed: Any) -> None:
-    """Stream a snapshot to DESTINATION, verified, whole or not at all; DATABASE/latest is the newest.
+    """Copy a snapshot to a path or a bucket, verified, whole or not at all.
 
     DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it is a folder, which gets
     DATABASE/CREATED-VERSION.zip, or .zip.age if it is encrypted.

@@ -20,12 +20,11 @@ HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
     destination_argument,
     click.option("--deep", is_flag=True, help="Read every byte and compare its SHA-256, not only the size."),
     click.option("--expect", type=DATABASE, multiple=True, help="Fail unless DATABASE has a good archive; repeatable."),
-    short_help="List and verify the archives at DESTINATION.",
 )
 async def archives(invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]) -> None:
-    """List and verify the archives at DESTINATION by their manifests; needs no private key, and an API key only for names.
+    """List and verify the archives at DESTINATION.
 
-    The exit code is 1 if anything is wrong with an archive.
+    Goes by their manifests: needs no private key, and an API key only for names. The exit code is 1 if an archive is not right.
     """
     at = place_text(destination.uri)
     with invocation.working(doing=f"{'reading' if deep else 'listing'} {at}", logged=deep):

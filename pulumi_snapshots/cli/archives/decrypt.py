@@ -17,10 +17,9 @@ from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
     click.argument("archive", type=PLACE),
     click.option("--identity", required=True, metavar="FILE", help="The private key's file, as age-keygen writes it."),
     click.option("-o", "--output", required=True, metavar="FILE", type=PLACE, help="Where the zip is written."),
-    short_help="Decrypt ARCHIVE to a zip.",
 )
 async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: str, output: Destination) -> None:
-    """Decrypt ARCHIVE, a path or a URI, to a zip: whole or not at all."""
+    """Decrypt ARCHIVE, a path or a URI, to a zip, whole or not at all."""
     if archive.folder or output.folder or output.scheme != "file":
         invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
     name, at, transfers = place_text(archive.uri), place_text(output.uri), invocation.transfers

@@ -20,12 +20,11 @@ from pulumi_snapshots.storage.destination import Destination, place_text
         for name, each in Keep.properties().items()
     ),
     click.option("--dry-run", is_flag=True, help="Only show what would be removed."),
-    short_help="Remove archives that a rule does not keep.",
 )
 async def forget(invocation: Invocation, /, *, destination: Destination, dry_run: bool, **tiers: int | None) -> bool:
-    """Remove the archives at DESTINATION that no tier keeps, for each database; by the rules of restic's `forget`.
+    """Remove the archives at DESTINATION that no tier keeps, for each database.
 
-    It removes only what `squarecloud-snapshots archive` has written, never the newest one of a database, a pinned one, or
+    The tiers are those of restic's `forget`. It removes only what `squarecloud-snapshots archive` has written, never the newest one of a database, a pinned one, or
     the last one that a drill has restored.
     """
     if not any(tiers.values()):

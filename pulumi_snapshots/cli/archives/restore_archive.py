@@ -12,7 +12,7 @@ import click
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.shelf import Shelved, find
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.assurance.drill import CHECKS, results_table, typed_checks
+from pulumi_snapshots.cli.assurance.drill import checks_option, results_table, typed_checks
 from pulumi_snapshots.cli.terminal.arguments import PLACE, command, secret_of
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts
@@ -42,13 +42,9 @@ from pulumi_snapshots.storage.encryption import identities
         help="The variable that holds the connection, such as postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
     ),
     click.option("--identity", metavar="FILE", help="For an encrypted archive: the private key's file, of age-keygen."),
-    click.option(
-        "--check", "checks", metavar=CHECKS, multiple=True, help="What it is asked afterwards, as for `drill`."
-    ),
+    checks_option("What it is asked afterwards, as for `drill`."),
     click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty."),
     click.option("--dry-run", is_flag=True, help="Only say what the command needs, and what is missing."),
-    name="restore-archive",
-    short_help="Put an archive into a database of any host.",
 )
 async def restore_archive(
     invocation: Invocation,
@@ -60,24 +56,22 @@ async def restore_archive(
     dry_run: bool,
     **typed: Any,
 ) -> bool:
-    """Load ARCHIVE, a path or a URI, into a database of any host, and check what came back.
+    """Load an archive into a database of any host, and check what came back.
 
     Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
     (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
     """
-    named = f"the connection in {typed['connection_env']}"
+    wrong = named = f"the connection in {typed['connection_env']}"
     dsn = secret_of(invocation, "--connection-env", typed["connection_env"])
     try:
         kind = kind_of(dsn)
+        wrong = "--check"
+        wanted = read_checks(typed_checks(invocation, typed["checks"])) if typed["checks"] else []
     except Unfit as error:
-        invocation.wrong(f"{named} {error}.")
+        invocation.wrong(f"{wrong} {COMMANDS.text(error.reason)}.")
     lacking = lacks(kind, extra) if (extra := missing_extra(kind)) else ""
     if lacking and not dry_run:
         invocation.wrong(f"{named} {lacking}.", helps=False)
-    try:
-        wanted = read_checks(typed_checks(invocation, typed["checks"])) if typed["checks"] else []
-    except Unfit as error:
-        invocation.wrong(f"--check {COMMANDS.text(error.reason)}.")
     transfers, about, at = invocation.transfers, KINDS[kind], place_text(archive.uri)
     database = Database(dsn, timeout=PATIENCE)
     with invocation.working(doing=f"reading {at}"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -27,49 +29,40 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 
 OPERATORS = {TYPED[name]: name for name in ("equals", "at_least", "at_most", "matches")}
 """The expectations of a check, as they are typed."""
-CHECKS = "'QUERY OP VALUE'"
 CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)
 """Greedy, so that the last operator counts: the query may have others."""
-NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+
+def checks_option(doc: str, *, required: bool = False) -> arguments.Decorator:
+    """`--check`."""
+    return click.option("--check", "checks", metavar="'QUERY OP VALUE'", multiple=True, required=required, help=doc)
 
 
 @arguments.command(
     click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids),
     click.option(
-        "--scratch",
-        "scratch_database_id",
-        type=arguments.DATABASE,
-        required=True,
-        help="The database of the same engine to restore onto, for drills only.",
+        "--scratch", "scratch_database_id", type=arguments.DATABASE, required=True, help="The database to restore onto."
     ),
     click.option("--password-env", "password", metavar="NAME", help="The variable that holds its password."),
-    click.option(
-        "--connection-env", "connection", metavar="NAME", help="The variable that holds the connection instead."
-    ),
-    click.option(
-        "--check",
-        "checks",
-        metavar=CHECKS,
-        multiple=True,
-        required=True,
-        help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). May be repeated.",
+    click.option("--connection-env", "connection", metavar="NAME", help="The variable that holds its connection."),
+    checks_option(
+        "What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.", required=True
     ),
     click.option("--overwrite-scratch", is_flag=True, help="Required: the scratch database loses all that it holds."),
     click.option(
-        "--archives", type=arguments.PLACE, multiple=True, help="Note a drill that passes in the manifests there."
+        "--archives", type=arguments.PLACE, multiple=True, help="Note a drill that passes in manifests there."
     ),
     arguments.timeout_option(DrillInputs),
     arguments.again_option,
     arguments.notify_option,
-    short_help="Prove that a snapshot restores.",
 )
 async def drill(
     invocation: Invocation, /, *, snapshot: str, archives: Sequence[Destination], new: bool, **typed: Any
 ) -> None:
-    """Restore a snapshot onto a scratch database and check what came back; without VERSION, the newest one.
+    """Prove that a snapshot restores; without VERSION, the newest one.
 
-    Everything that the scratch database holds is overwritten. The exit code is 0 only if all checks passed. Sends one
-    restore at most: the next run resumes an interrupted one.
+    Restores it onto a scratch database of the same engine, whose content is overwritten, and checks what came back. The exit code
+    is 0 only if all checks passed. Sends one restore at most: the next run resumes an interrupted one.
 
     For example: --check 'select count(*) from orders >= 1000'
     """
@@ -121,12 +114,12 @@ def typed_checks(invocation: Invocation, checks: Iterable[str]) -> list[dict[str
 
 
 def _value(typed: str) -> str | float | bool:
-    """A number, true or false if it is written like one; else a text, such as the number of a customer, 01234."""
-    if typed in {"true", "false"}:
-        return typed == "true"
-    if NUMBER.fullmatch(typed) is None:
-        return typed
-    return int(typed) if typed.lstrip("-").isdecimal() else float(typed)
+    """A number, true or false as JSON spells it; else a text, such as the number of a customer, 01234."""
+    with suppress(ValueError):
+        value = json.loads(typed, parse_constant=str)
+        if isinstance(value, int | float):
+            return value
+    return typed
 
 
 async def _note(invocation: Invocation, at: Destination, record: DrillRecord) -> None:

@@ -13,9 +13,9 @@ NAMED = 3
 """Changes that a row of `guards` names."""
 
 
-@command(click.argument("guard", required=False), short_help="List the snapshots that guards took, newest first.")
+@command(click.argument("guard", required=False))
 async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
-    """List the snapshots of the last 30 days that guarded a change, newest first, and what has changed after each.
+    """List the snapshots that guards took in the last 30 days, and what has changed.
 
     GUARD is the end of a guard's name, such as shop or prod/shop. Sends no request and needs no API key: it shows what runs on
     this machine, or in the shared state of all machines, have noted.

@@ -29,12 +29,11 @@ async def under_way(session: Session) -> list[Attempt]:
     return [one for one in there if not one.is_over or session.service_clock.now() < one.in_the_way_until]
 
 
-@command(stack_option, short_help="List what is under way or waited for.")
+@command(stack_option)
 async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
-    """List what is under way or waited for: database, what, by whom, since when, until when, and what you can do.
+    """List what is under way or waited for, by whom, until when, and what you can do.
 
-    Shows what runs on this machine, or in the shared state of all machines, have written down. Sends one request at most, for
-    the service's time.
+    Shows what runs on this machine, or in the shared state of all machines, have written down; one request at most is sent.
     """
     async with invocation.session(stack) as session:
         there, is_shared = await under_way(session), session.ledger.place.is_shared

@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.archive.manifest import Manifest
+from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
@@ -78,29 +79,21 @@ METRICS = {
     click.argument("databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE),
     *arguments.options_of(Limits, "max_age", "origin"),
     click.option(
-        "--archives", type=arguments.PLACE, multiple=True, help="Look for archives and drills there; repeatable."
+        "--archives", type=arguments.PLACE, multiple=True, help="Look there for archives and drills; repeatable."
     ),
     *arguments.options_of(Limits, "max_archive_age", "max_drill_age"),
     click.option(
         "--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfile collector."
     ),
     arguments.notify_option,
-    short_help="Check that every database has a recent snapshot.",
 )
-async def status(
-    invocation: Invocation,
-    /,
-    *,
-    databases: Sequence[str],
-    archives: Sequence[Destination],
-    metrics: Path | None,
-    **typed: Any,
-) -> None:
-    """Check that each DATABASE, or every one of the account, has a recent snapshot; for cron and monitoring.
+async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: Any) -> None:
+    """Check that every DATABASE, or the whole account, has a recent snapshot.
 
-    Also prints the command that goes back to the data of a snapshot. The exit code is 0 only if everything is certain.
-    Standard error says what is wrong, and is empty if all is well.
+    For cron and monitoring: the exit code is 0 only if everything is certain; standard error says what is wrong, and is empty if all
+    is well. Also prints the command that goes back to the data of a snapshot.
     """
+    databases, archives = typed["databases"], typed["archives"]
     limits = arguments.checked(invocation, Limits, typed)
     if not archives and limits.max_archive_age:
         invocation.wrong("--max-archive-age needs --archives.")
@@ -152,23 +145,21 @@ async def _examined(
         if not wanted:
             raise
     page = await snapshots_of_account(session, origin=limits.origin)
-    whole: list[Shelved] = []
+    whole: list[tuple[Manifest, str]] = []
     for place in archives:
         invocation.progress(f"listing {place_text(place.uri)}")
-        whole += [each for each in await shelved(invocation.transfers, place) if not each.problem]
-    noted: list[Guarded] = []
-    attempts: list[Attempt] = []
+        there = await shelved(invocation.transfers, place)
+        whole += [(each.manifest, each.uri) for each in there if each.manifest and not each.problem]
+    noted, attempts, ways = list[Guarded](), list[Attempt](), list[str]()
     with suppress(LedgerUnavailable):
         noted, attempts = await consult(session.ledger, lambda book: (book.history(), book.attempts))
     remembered = await last_drills(session.ledger)
     # By the earlier clock, what is old could seem young.
-    now, found, ways = max(session.service_clock.now(), session.clock.utc()), [], []
+    now, found = max(session.service_clock.now(), session.clock.utc()), []
     for database_id in dict.fromkeys(wanted or names or ()):
         entries = page.of_each.get(database_id, {})
         newest = await newest_good(session, database_id, entries, origin=limits.origin)
-        ours = [
-            (each.manifest, each.uri) for each in whole if each.manifest and each.manifest.database_id == database_id
-        ]
+        ours = [(about, uri) for about, uri in whole if about.database_id == database_id]
         dated = {about.created_at: uri for about, uri in ours if about.created_at}
         archived = max(dated, key=parse_rfc3339, default=None)
         proofs = filter(None, (*(about.drill for about, _ in ours), remembered.get(database_id)))
@@ -192,9 +183,8 @@ async def _examined(
             if now < each.waited_for_until
             if not taken or parse_rfc3339(taken) < each.request.requested
         ]
-        guarded = next(
-            (each for each in noted if each.database_id == database_id and each.id and each.changed_at), None
-        )
+        ours_noted = (each for each in noted if each.database_id == database_id and each.id and each.changed_at)
+        guarded = next(ours_noted, None)
         health = {
             "id": database_id,
             "name": (names or {}).get(database_id),
@@ -208,7 +198,7 @@ async def _examined(
             **{f"{kind}_age": seconds for kind, seconds in age.items()},
         }
         found.append(health)
-        ways.append("\n".join([*_way_back(invocation, health, guarded, drill), ""]))
+        ways += _way_back(invocation, health, guarded, drill)
     return page, found, ways
 
 
@@ -246,6 +236,7 @@ def _way_back(invocation: Invocation, health: Health, guarded: Guarded | None, d
         yield f"{name}: there is nothing to go back to{' yet' if pending else ''}"
     if pending:
         yield f"  a snapshot was requested at {invocation.moment(pending)} and is not listed yet"
+    yield ""
 
 
 def _write(file: Path, values: Mapping[str, float], found: Sequence[Health] = (), kinds: Sequence[str] = ()) -> None:

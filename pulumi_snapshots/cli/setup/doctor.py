@@ -50,11 +50,7 @@ Told = tuple[State, str] | tuple[State, str, str]
 
 
 class Finding(NamedTuple):
-    """The result of one check.
-
-    `note` is worth knowing, `problem` stands in the way, `unknown` could not be found out. There is no advice if there is
-    nothing to do.
-    """
+    """The result of one check; a `note` is worth knowing, and there is no advice if there is nothing to do."""
 
     check: str
     state: State
@@ -64,12 +60,9 @@ class Finding(NamedTuple):
 
 OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""
-CHECKED = "checked"
-"""When the ledger was last checked; the entry makes the check write something."""
 CLOCK_NOTE = 60.0
 """Seconds between the clocks that are worth a word: `rotate_after` goes by this machine's."""
 UNSHARED = "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
-FORGET_BLOCK = f"`{NAME} doctor --forget-block`"
 REHEARSAL = "rehearsal"
 """The document, beside the ledger, in which two machines play."""
 
@@ -78,13 +71,12 @@ REHEARSAL = "rehearsal"
     click.option("--forget-block", is_flag=True, help="First forget that the service has blocked the account."),
     stack_option,
     click.option("--two-machines", is_flag=True, help="Play a second machine that takes over a killed run."),
-    short_help="Find what would stop the next snapshot.",
 )
 async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: bool, two_machines: bool) -> bool:
-    """Check key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed.
+    """Find what would stop the next snapshot.
 
-    Sends at most five requests, and none that starts something. The exit code is 1 if anything is a PROBLEM, which would
-    stop a create or a restore. Without --stack only the environment is checked, not the stack's configuration.
+    Checks key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed, by five requests at most, none
+    of which starts something. The exit code is 1 if anything is a PROBLEM. Without --stack it reads only the environment.
 
     If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
     """
@@ -103,9 +95,8 @@ async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: 
                 if two_machines:
                     found.append(await about.checked("two machines", about.rehearse))
         except (PulumiTrouble, SettingsError) as error:
-            check = "stack" if isinstance(error, PulumiTrouble) else "settings"
-            check = "key" if isinstance(error, MissingKey) else check
-            found = [Finding(check, "problem", words.report(error))]
+            kinds = {PulumiTrouble: "stack", MissingKey: "key"}
+            found = [Finding(kinds.get(type(error), "settings"), "problem", words.report(error))]
     found += installed
     problems = [one.check for one in found if one.state == "problem"]
     rows = [(MARKS[one.state], one.check, f"{one.found}\n{one.advice}".strip()) for one in found]
@@ -119,7 +110,6 @@ class Examination:
     def __init__(self, session: Session, words: Wording, backend: str) -> None:
         self.session, self.words, self.backend = session, words, backend
         self.account: Account | None = None
-        self.refusal: refusals.NotAllowed | None = None
         self.listing: Listing | None = None
 
     async def checked(self, check: str, look: Callable[[], Awaitable[Told]]) -> Finding:
@@ -133,36 +123,33 @@ class Examination:
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Check one thing after the other; the scopes only of a key that the service has accepted."""
-        scopes = {
-            refusals.ACCOUNT_READ: self._account,
-            refusals.SNAPSHOTS_READ: self._snapshots,
-            refusals.SNAPSHOTS_WRITE: self._writing,
-            refusals.DATABASES_READ: self._databases,
-        }
+        account, accepted, scopes = f"scope {refusals.ACCOUNT_READ}", Finding("key", "ok", "accepted"), self._scopes()
         try:
             self.account = await self.session.client.account(patience=ONCE)
+            first = [accepted, Finding(account, "ok", "the account can be read")]
         except refusals.NotAllowed as error:
-            self.refusal = error
+            advice = "Only a list of databases, and plan and quota here, need it."
+            first = [accepted, Finding(account, "note", f"{error}", advice)]
         except refusals.SquareCloudError as error:
-            scopes = {}
-            check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             lifted = isinstance(error, refusals.Blocked) and error.unsent
-            advice = f"If the service's support has lifted the block early: {FORGET_BLOCK}." if lifted else ""
-            yield Finding(check, "problem", self.words.report(error), advice)
-        if scopes:
-            yield Finding("key", "ok", "accepted")
-        checks = {"outage": self._outage, **{f"scope {scope}": look for scope, look in scopes.items()}}
-        checks |= {"plan": self._plan, "quota": self._quota, "clock": self._clock, "listing": self._page}
-        for check, look in {**checks, "ledger": self._ledger, "runs": self._runs}.items():
+            advice = (
+                f"If the service's support has lifted the block early: `{NAME} doctor --forget-block`."
+                if lifted
+                else ""
+            )
+            check = "key" if isinstance(error, refusals.KeyRefused) else "service"
+            first, scopes = [Finding(check, "problem", self.words.report(error), advice)], {}
+        for finding in first:
+            yield finding
+        checks = {"outage": self._outage, **scopes, "plan": self._plan, "quota": self._quota, "clock": self._clock}
+        for check, look in {**checks, "listing": self._page, "ledger": self._ledger, "runs": self._runs}.items():
             yield await self.checked(check, look)
 
     async def forget_block(self) -> Told:
         """Let runs forget a block that they remember."""
         until = await self.session.rate_limiter.forget_blocks()
-        return (
-            "ok",
-            f"forgotten: runs took it to last until {to_the_second(until)}" if until else "no run remembers one",
-        )
+        found = f"forgotten: runs took it to last until {to_the_second(until)}" if until else "no run remembers one"
+        return "ok", found
 
     async def _outage(self) -> Told:
         word, words = await self.session.client.health()
@@ -172,10 +159,10 @@ class Examination:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
 
-    async def _account(self) -> Told:
-        if self.refusal is not None:
-            return "note", f"{self.refusal}", "Only a list of databases, and plan and quota here, need it."
-        return "ok", "the account can be read"
+    def _scopes(self) -> dict[str, Callable[[], Awaitable[Told]]]:
+        looks = self._snapshots, self._writing, self._databases
+        names = refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.DATABASES_READ
+        return {f"scope {name}": look for name, look in zip(names, looks, strict=True)}
 
     async def _snapshots(self) -> Told:
         listings, now = self.session.listings, self.session.clock.monotonic()
@@ -196,8 +183,9 @@ class Examination:
         return "unknown", "only a POST would show it, and none is sent", lacks
 
     async def _databases(self) -> Told:
-        known = [one.id for one in self.account.databases] if self.account else []
-        known += [entry.database for entry in (self.listing.entries if self.listing else ()) if entry.database]
+        entries = self.listing.entries if self.listing else ()
+        known = [each.id for each in self.account.databases] if self.account else []
+        known += [each.database for each in entries if each.database]
         if not known:
             return "unknown", "no database is known to check it with"
         try:
@@ -247,21 +235,19 @@ class Examination:
 
     async def _ledger(self) -> Told:
         """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
-        session, place = self.session, self.session.ledger.place
-        await session.ledger.read()
-        await session.ledger.edit(lambda document: document.update({CHECKED: rfc3339(session.clock.utc())}))
+        ledger, place = self.session.ledger, self.session.ledger.place
+        await ledger.read()
+        await ledger.edit(lambda document: document.update(checked=rfc3339(self.session.clock.utc())))
+        found = f"{'shared' if place.is_shared else 'this machine only'}: {place.where} can be read and written"
         if not place.is_shared:
             setting = f"{variable('shared_state')}=backend"
-            advice = f"With {setting} it is kept in {self.backend}." if self.backend else ""
-            return "ok", f"this machine only: {place.where} can be read and written", advice
-        found = f"shared: {place.where} can be read and written"
+            return "ok", found, f"With {setting} it is kept in {self.backend}." if self.backend else ""
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"
             try:
                 await place.beside("missing").read()
             except LedgerUnavailable:
-                advice = self.words.text(Next(Step.ALLOW_LISTING))
-                return "note", f"{found}; the bucket cannot be listed", advice
+                return "note", f"{found}; the bucket cannot be listed", self.words.text(Next(Step.ALLOW_LISTING))
         return "ok", found, UNSHARED
 
     async def _runs(self) -> Told:
@@ -303,7 +289,7 @@ class Examination:
 
 
 def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
-    """Check what is installed, by `PATH`, and `PULUMI_HOME` or `HOME`; takes about a second, and starts a process."""
+    """Check what is installed; takes about a second, and starts a process."""
     return [
         Finding("package", "ok", f"pulumi-snapshots {version('pulumi-snapshots')}"),
         Finding("SDK", "ok", f"pulumi {version('pulumi')} for Python"),
@@ -320,8 +306,7 @@ def _engine(environment: Mapping[str, str]) -> Told:
         answer = pulumi(environment, "version").strip()
     except PulumiTrouble as error:
         return "problem", str(error), "Reinstall the Pulumi CLI."
-    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
-    oldest = ".".join(map(str, OLDEST_ENGINE))
+    found, oldest = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer), ".".join(map(str, OLDEST_ENGINE))
     if found is None:
         return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
     if tuple(map(int, found.groups())) < OLDEST_ENGINE:

@@ -24,19 +24,18 @@ from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_
     has_result=False,
 )
 async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:
-    """Explain an error, or list all errors.
+    """Explain an error, or list all errors: what happened, what was done, and what to do.
 
-    Shows what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a code or status of the service
-    such as KEEP_CALM or 429.
+    ERROR is a name such as `key-refused`, or a code or status of the service such as KEEP_CALM or 429.
     """
     if last:
         if (found := last_error(invocation.environment)) is None:
             invocation.say("this machine remembers no error")
             return True
         text, at = found
-        invocation.show(f"{zoned(at, invocation.zone)}\n{text}\n")
-        if named := re.search(rf"{EXPLAIN} ([\w-]+)", text):
-            invocation.show("\n" + markdown(page_text(named[1]) or "", invocation.out))
+        named = re.search(rf"{EXPLAIN} ([\w-]+)", text)
+        more = f"\n{markdown(page_text(named[1]) or '', invocation.out)}" if named else ""
+        invocation.show(f"{zoned(at, invocation.zone)}\n{text}\n{more}")
         return False
     page, about = name and page_text(name), pages_about(name) if name else page_names()
     if page or len(about) == 1:

@@ -40,10 +40,7 @@ exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$
 
 @command(has_result=False)
 async def install(invocation: Invocation, /) -> None:
-    """Install the plugin for every Pulumi project of this user.
-
-    It runs in the Python environment of this command.
-    """
+    """Install the plugin for every Pulumi project of this user; it runs in the Python environment of this command."""
     await _install(invocation)
 
 
@@ -51,7 +48,7 @@ async def install(invocation: Invocation, /) -> None:
 async def sdk(invocation: Invocation, /, language: str) -> None:
     """Install the plugin, and generate its SDK for a language.
 
-    Prints the line that imports it. In the folder of a project in that language, the SDK is added to the project. Elsewhere it is only written to `sdks`.
+    Prints the line that imports it. Adds the SDK to a project in that language in this folder; elsewhere only writes it to `sdks`.
     """
     await _install(invocation)
     runtime, package = RUNTIMES[language], f"{PACKAGE}@{version('pulumi-snapshots')}"
@@ -64,19 +61,16 @@ async def sdk(invocation: Invocation, /, language: str) -> None:
 @command(has_result=False)
 async def uninstall(invocation: Invocation, /) -> None:
     """Uninstall every version of the plugin."""
-    versions = await _versions(invocation)
-    if versions:
+    if versions := await _versions(invocation):
         await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")
-        invocation.show(f"uninstalled {PROGRAM} {', '.join(sorted(versions))}\n")
-    else:
-        invocation.show(f"no {PROGRAM} is installed\n")
+    done = f"uninstalled {PROGRAM} {', '.join(sorted(versions))}" if versions else f"no {PROGRAM} is installed"
+    invocation.show(f"{done}\n")
 
 
 plugin = click.Group(
     "plugin",
     [install, sdk, uninstall],
     help="Let every Pulumi project of this user find the plugin, whatever its language.",
-    short_help="Let all Pulumi projects find the plugin.",
 )
 
 
@@ -89,9 +83,9 @@ async def _install(invocation: Invocation) -> None:
         await _pulumi(invocation, "plugin", "install", "resource", PACKAGE, ours, "--file", str(program), "--reinstall")
     invocation.show(f"installed {PROGRAM} {ours}, which runs in {sys.prefix}\n")
     for other in sorted(await _versions(invocation) - {ours}):
+        removes = f"`pulumi plugin rm resource {PACKAGE} {other}` removes it"
         invocation.warn(
-            f"version {other} is installed too, and Pulumi takes the newest unless a program asks for another; "
-            f"`pulumi plugin rm resource {PACKAGE} {other}` removes it."
+            f"Pulumi takes the newest version unless a program names one, and {other} is there too: {removes}."
         )
 
 

@@ -17,7 +17,6 @@ from pulumi_snapshots.probe.run import Run, Targets
 from pulumi_snapshots.probe.steps import probe as take_steps
 from pulumi_snapshots.run.settings import config_key, variable
 
-REQUESTS, MINUTES = 30, 6
 MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
 
 
@@ -27,21 +26,20 @@ MARKS = {"confirmed": "ok", "contradicted": "NO", "open": "?"}
     click.option("--restore-onto", "scratch", type=DATABASE, help="Also restore onto this one; overwrites it."),
     click.option("-y", "--yes", "confirmed", type=DATABASE, multiple=True, help="Confirm this database; repeatable."),
     click.option("--report", "file", type=FILE, help="Where the report goes."),
-    short_help="Find out how the real service behaves.",
 )
 async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -> None:
     """Find out how the real service behaves, with snapshots of DATABASE.
 
-    Takes 2 snapshots of the day's allowance, sends about 30 requests, and takes 6 minutes; 36 if the service keeps
-    serving old listings. It asks for the database's id first. The report holds no key and no download URL.
+    Takes 2 snapshots of the day's allowance and 6 minutes; 36 if the service keeps serving old listings. It asks for the database's
+    id first. The report holds no key and no download URL.
     """
     async with invocation.session() as session:
 
-        async def whole(one: str | None) -> str:
-            return await invocation.database(session, one) if one else ""
+        async def whole(one: str | None) -> str | None:
+            return await invocation.database(session, one) if one else None
 
-        database_id, large, scratch = [await whole(typed[each]) for each in ("database_id", "large", "scratch")]
-        targets = Targets(database_id, large or None, scratch or None)
+        whole_ids = {each: await whole(typed[each]) for each in ("large", "scratch")}
+        targets = Targets(await invocation.database(session, typed["database_id"]), **whole_ids)
         ids = [each for each in targets if each]
         if len(set(ids)) < len(ids):
             invocation.wrong("each of the databases must be another one.")
@@ -68,13 +66,11 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
         invocation.fail(invocation.wording.report(ended))
 
 
-async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str]) -> None:
+async def _confirm(invocation: Invocation, targets: Targets, confirmed: Collection[str | None]) -> None:
     """Say what the run costs, and let each database's id be typed."""
-    requests = REQUESTS + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
-    invocation.say(
-        f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {requests} requests, and takes about "
-        f"{MINUTES} minutes, or {MINUTES + 30} if the service keeps serving old listings."
-    )
+    requests = 30 + 10 * (targets.large is not None) + 20 * (targets.scratch is not None)
+    takes = f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {requests} requests"
+    invocation.say(f"{takes}, and takes about 6 minutes, or 36 if the service keeps serving old listings.")
     purposes = ("take two snapshots of it", "take a snapshot of it", "OVERWRITE everything that it holds")
     for database_id, purpose in zip(targets, purposes, strict=True):
         if database_id is None:

@@ -20,9 +20,9 @@ HEADS = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
 RUNNING = {True: "yes", False: "no", None: "?"}
 
 
-@command(short_help="List the databases and their newest snapshots.")
+@command()
 async def databases(invocation: Invocation, /) -> None:
-    """List the databases of the account, whether each runs, and its newest snapshot.
+    """List the databases, whether each runs, and its newest snapshot.
 
     Sends three requests, however many databases there are.
     """

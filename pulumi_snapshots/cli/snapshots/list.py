@@ -24,7 +24,6 @@ HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
     *options_of(SnapshotQuery, "origin", "newer_than", "older_than"),
     urls_option,
     name="list",
-    short_help="List the snapshots, newest first.",
 )
 async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     """List the snapshots of DATABASE, or of the whole account, newest first.

@@ -25,15 +25,12 @@ from pulumi_snapshots.snapshot.read import LATEST, get
     click.option("--onto", "target_database_id", type=arguments.DATABASE, help="Overwrite another database instead."),
     arguments.timeout_option(RestoreInputs),
     arguments.again_option,
-    short_help="Put a snapshot back over its database.",
 )
 async def restore(invocation: Invocation, /, *, new: bool, **typed: Any) -> None:
     """Put a snapshot back, over everything that its database holds.
 
-    DATABASE is an id, its beginning, or a name; of VERSION, the first 8 characters are enough.
-
-    `status DATABASE` names the snapshot to go back to. Sends at most one request; the next run resumes an interrupted
-    restore.
+    DATABASE is an id, its beginning, or a name; of VERSION, 8 characters are enough. `status DATABASE` names the snapshot to go
+    back to. Sends at most one request; the next run resumes an interrupted restore.
     """
     if typed["version_id"] == LATEST:
         invocation.wrong(

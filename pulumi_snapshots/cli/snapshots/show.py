@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 
-@command(snapshot_argument, urls_option, short_help="Show one snapshot.")
+@command(snapshot_argument, urls_option)
 async def show(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
     """Show a snapshot: its times, size, engine and origin. DATABASE/latest is the newest."""
     show_record(invocation, await looked_up(invocation, typed), urls=urls)

@@ -10,7 +10,7 @@ from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.snapshot.record import is_pinned
 
 
-@command(snapshot_argument, short_help="Print the URL that downloads a snapshot.")
+@command(snapshot_argument)
 async def url(invocation: Invocation, /, **typed: Any) -> None:
     """Print the URL that downloads this snapshot and no other. Anyone with the URL can read the data until it expires."""
     record = await looked_up(invocation, typed)

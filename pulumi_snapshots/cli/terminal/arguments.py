@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
@@ -17,14 +17,14 @@ from click.shell_completion import CompletionItem
 
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
-from pulumi_snapshots.lookup.find import OfEach, keep_databases, keep_listing
+from pulumi_snapshots.listing.kept import Kept
+from pulumi_snapshots.lookup.find import keep_databases, keep_listing
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.properties.durations import lacks_unit
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.service.client import ONCE
-from pulumi_snapshots.service.models import AccountDatabase
 from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.snapshot.record import split_id
@@ -43,12 +43,10 @@ YOUNG = 300.0
 """Seconds for which a kept page is offered without a request for a newer one."""
 SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
 """Ids that a shell takes as they are; the service has no others."""
-Pages = tuple[Sequence[AccountDatabase], OfEach]
-"""The account's databases, and the snapshots of each."""
 
 
 def command(
-    *parameters: Decorator, name: str | None = None, short_help: str | None = None, has_result: bool = True
+    *parameters: Decorator, name: str | None = None, has_result: bool = True
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command of a function that gets the `Invocation` and what is typed, and returns whether it has failed.
 
@@ -68,7 +66,7 @@ def command(
         decorated: Any = run
         for each in reversed([*parameters, *((json_option, quiet_option) if has_result else ())]):
             decorated = each(decorated)
-        return click.command(name, short_help=short_help)(decorated)
+        return click.command(name)(decorated)
 
     return of
 
@@ -80,16 +78,16 @@ def command(
 
 def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Databases whose id begins with what is typed, and names that do."""
-    databases, of_each = _pages(context, "databases", keep_databases)
-    known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
-    ids = [(each, about) for each, about in {**dict.fromkeys(of_each, ""), **known}.items()]
+    kept = _pages(context, "databases", keep_databases)
+    known = dict.fromkeys(kept.snapshots, "")
+    known |= {each.id: ", ".join(filter(None, (each.name, each.type))) for each in kept.databases}
     # All names beside all ids would show everything twice.
-    return _fitting(typed, [*ids, *((each.name or "", each.id) for each in databases if typed)])
+    return _fitting(typed, [*known.items(), *((each.name or "", each.id) for each in kept.databases if typed)])
 
 
 def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
-    _, of_each = _pages(context, "snapshots", keep_listing)
+    of_each = _pages(context, "snapshots", keep_listing).snapshots
     has_latest, found = context.command.name != "restore", []  # which needs a version id
     fitting = {each: entries for each, entries in of_each.items() if f"{each}/".startswith(typed[: len(each) + 1])}
     for database_id, entries in fitting.items():
@@ -109,23 +107,18 @@ def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionI
     return [CompletionItem(value, help=printable(about)) for value, about in fitting]
 
 
-def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[None]]) -> Pages:
+def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[None]]) -> Kept:
     """The kept pages, after a request for a newer one if that is due and quick."""
-    seen: list[Pages] = [((), {})]
+    seen = [Kept()]
 
     async def find() -> None:
         context.obj.err = StringIO()  # its warnings are for people who read them
         async with context.obj.session() as session:
             pages, now = session.kept_pages, session.clock.utc()
-
-            def see() -> None:
-                kept = pages.read()
-                seen.append((kept.databases, kept.snapshots))
-
-            see()
-            if not 0 <= pages.read().age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
+            seen.append(pages.read())
+            if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
                 await request(session, patience=ONCE)
-                see()
+                seen.append(pages.read())
 
     def work() -> None:
         with suppress(BaseException):
@@ -134,8 +127,7 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[N
     # In a thread of its own, since the system's search for an address can hang, and cannot be cancelled.
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    with suppress(KeyboardInterrupt):
-        thread.join(PATIENCE)
+    thread.join(PATIENCE)
     return seen[-1]
 
 
@@ -191,12 +183,11 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
     except ValueError:
-        whole = f"a snapshot is DATABASE/VERSION, not {typed!r}"
         shows = "`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
-        raise click.BadParameter(f"{whole}: {shows}.") from None
+        raise click.BadParameter(f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}.") from None
     if is_provisional(typed):
         raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
-    context.params["database_id"], context.params["version_id"] = database, version
+    context.params |= {"database_id": database, "version_id": version}
 
 
 def _monitor(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
@@ -228,14 +219,10 @@ notify_option = click.option(
     metavar="URL",
     callback=_monitor,
     expose_value=False,
-    help=f"Report the start and the end to this URL, as healthchecks and ntfy expect. The URL is a secret: better in {NOTIFY}.",
+    help=f"Report start and end to this URL, as healthchecks and ntfy expect. It is a secret: better in {NOTIFY}.",
 )
-again_option = click.option(
-    "--new", is_flag=True, help="Restore again, even if an earlier run's restore is unfinished."
-)
-urls_option = click.option(
-    "--urls", is_flag=True, help="With --json: also download URLs, which open the data to anyone."
-)
+again_option = click.option("--new", is_flag=True, help="Restore again, even if an earlier restore is unfinished.")
+urls_option = click.option("--urls", is_flag=True, help="With --json: also URLs, which open the data to anyone.")
 snapshot_argument = click.argument(
     "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
 )
@@ -248,11 +235,10 @@ destination_argument = click.argument("destination", type=PLACE)
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:
     """The inputs that are typed, without a problem; a database by its name is still to be looked up."""
-    wording = invocation.wording
     known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}
     for problem in inputs.problems(known):
-        name = wording.spell(problem.property) if problem.property else ""
-        text = f"{name} {wording.text(problem.told())}.".lstrip()
+        name = invocation.wording.spell(problem.property) if problem.property else ""
+        text = f"{name} {invocation.wording.text(problem.told())}.".lstrip()
         invocation.wrong(text, helps="not installed" not in text)
     return inputs.of(known)
 

@@ -23,8 +23,6 @@ UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
 READABLE = 100
 """Columns of prose at most."""
-SHORT_ZONE = re.compile(r"[A-Z]{2,5}|[+-]\d{2,4}")
-"""A zone's name that takes little room, such as `CET` or `-03`."""
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 GOOD = {True: MARKS["ok"], False: MARKS["problem"]}
 
@@ -40,10 +38,7 @@ def printable(text: str) -> str:
 
 def zoned(moment: datetime, zone: tzinfo | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A time in the user's zone, which it names; in that of this machine if `zone` is None."""
-    local = moment.astimezone(zone)
-    # Some systems name a zone in words. Most people know their difference to UTC.
-    name = local.tzname() or ""
-    return f"{local:{form}} {name if SHORT_ZONE.fullmatch(name) else local.strftime('%z')}"
+    return f"{moment.astimezone(zone):{form} %Z}"
 
 
 def size_text(count: int | None) -> str | None:

@@ -42,11 +42,7 @@ def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RU
             env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        said = (
-            (getattr(error, "stderr", None) or getattr(error, "stdout", None) or str(error))
-            .strip()
-            .removeprefix("error: ")
-        )
+        said = str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
         raise PulumiTrouble(f"`pulumi {' '.join(arguments)}` failed: {said}", then=[Next(then)]) from error
 
 
@@ -68,9 +64,6 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
             urls = json.loads(asked("whoami", "--json")).get("url", ""), backend_url(environment)
             actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
             if actual != seen:
-                raise PulumiTrouble(
-                    f"stack {stack} is in the backend {actual}, and its runs would take {seen or 'none'} for that",
-                    "No request was sent.",
-                    [Next(Step.NAME_BACKEND)],
-                )
+                told = f"stack {stack} is in the backend {actual}, and its runs would take {seen or 'none'} for that"
+                raise PulumiTrouble(told, "No request was sent.", [Next(Step.NAME_BACKEND)])
     return found
