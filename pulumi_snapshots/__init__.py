@@ -5,7 +5,7 @@ from pulumi_snapshots.late import at_first_use
 TYPE_CHECKING = False  # type checkers take it for true; `typing` itself takes 50 ms, in which ^C would be a traceback
 # isort: off
 if TYPE_CHECKING:  # `import X as X` exports a name
-    from pulumi_snapshots.archive.inputs import Keep as Keep
+    from pulumi_snapshots.archive.record import Keep as Keep
     from pulumi_snapshots.drill.check import Check as Check
     from pulumi_snapshots.program.archive import Archive as Archive
     from pulumi_snapshots.program.drill import Drill as Drill
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # `import X as X` exports a name
 
 # The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.
 HOMES = {
-    "archive.inputs": ("Keep",),
+    "archive.record": ("Keep",),
     "dynamic.guard": ("Guard",),
     "dynamic.lookups": (
         "get_database",

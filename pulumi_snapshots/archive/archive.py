@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from types import MappingProxyType
+from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.manifest import Manifest, look_at, manifest_of, merged, note
-from pulumi_snapshots.archive.record import ArchiveRecord, history, object_in
-from pulumi_snapshots.archive.shelf import own_objects
-from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
-from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import prune
+from pulumi_snapshots.archive.manifest import Manifest, look_at, manifest_of, merged, note, note_pin
+from pulumi_snapshots.archive.record import ARCHIVE, ArchiveInputs, ArchiveMemory, ArchiveRecord, history, object_in
+from pulumi_snapshots.archive.shelf import check_archived, imported, own_objects, prune, remove
+from pulumi_snapshots.archive.source import Source, bytes_text
+from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text
-from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.calls import EngineCall, Resource
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import encrypt
 from pulumi_snapshots.storage.flow import Flow
-from pulumi_snapshots.storage.store import Buffer, Held, Overtaken, Seen, Store, StoreTrouble, sha256_of
+from pulumi_snapshots.storage.store import Buffer, Held, Overtaken, Seen, StoreTrouble
 
+T = TypeVar("T")
 CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead: the request that lets an object appear takes less."""
 TRIES = 3
@@ -39,8 +38,6 @@ TRIES = 3
 SILENCE = 120.0
 """Seconds without progress of an upload after which the store is asked whether it still answers: the library cannot tell a
 slow upload from a silent store."""
-Proofs = Mapping[tuple[str | None, str], Drilled]
-"""Drills of this run, by database and version."""
 
 
 class NotArchived(Explained):
@@ -56,12 +53,11 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     owner: str | None = None,
     previous: ArchiveRecord | None = None,
     manifest: bool = True,
-    proofs: Proofs = MappingProxyType({}),
 ) -> ArchiveRecord:
     """Stream a snapshot to its destination; raises `NotArchived`, and what was there before still is.
 
     `session` is None without a key; `owner` is the URN of the resource, or the command, whose archive it is; `previous` is what
-    the resource has archived before; `proofs` are for the manifest.
+    the resource has archived before.
     """
     owner = (previous.owner if previous else None) or owner
     place = inputs.destination
@@ -70,15 +66,15 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     is_mount = is_new_folder and not folder.parent.exists()
     tries, record = TRIES, None
     while record is None:
-        job = _Job(session, transfers, inputs, listener, owner, proofs if manifest else None, place)
+        job = _Job(session, transfers, inputs, listener, owner, manifest, place)
         try:
             record = await job.run()
         except Overtaken:  # what another writer has put there is looked at
             if not (tries := tries - 1):
                 job.left = "Another writer's object is there."
-                raise job.failed(Explained("others write it at the same time"), previous) from None
+                raise job.failed(Explained("others write it at the same time")) from None
         except Explained as trouble:
-            raise job.failed(trouble, previous) from trouble
+            raise job.failed(trouble) from trouble
     if is_new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
         say = listener.note if is_mount else listener.progress
         say(f"{folder} did not exist and was created")
@@ -99,7 +95,7 @@ class _Job:
     inputs: ArchiveInputs
     listener: Listener
     owner: str | None
-    proofs: Proofs | None  # None if there is to be no manifest
+    manifest: bool
     place: Destination
     left: str = "Nothing of it is left there, and what was there is untouched."
     held: Held | None = None  # the manifest that was found, and what it says
@@ -111,29 +107,24 @@ class _Job:
     def __post_init__(self) -> None:
         self.source = Source(self.session, self.inputs, self.transfers, self.listener)
 
-    def failed(self, trouble: Explained, previous: ArchiveRecord | None) -> NotArchived:
+    def failed(self, trouble: Explained) -> NotArchived:
         """The error that a user reads."""
-        then = [*trouble.then]
-        # Without a way out, an object that is lost and cannot be archived again would fail every run.
-        if previous and previous.lost and previous.version_id == self.inputs.version_id and isinstance(trouble, NoUrl):
-            then.append(Next(Step.PUT_ARCHIVE_BACK, uri=place_text(previous.uri)))
         which = "/".join(filter(None, (self.inputs.database_id, self.inputs.version_id)))
         what = "Snapshot {which} was not {archived} to {uri}: {why}"
         told = Text(what, which=which, uri=place_text(self.place.uri), why=trouble.happened)
-        return NotArchived(told, self.left, then)
+        return NotArchived(told, self.left, trouble.then)
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time, and write its manifest; raises `Explained`, or `Overtaken` if somebody else's object is there."""
         record = await self._in_time()
-        if self.proofs is not None:
-            drill = self.proofs.get((record.database_id, record.version_id))
+        if self.manifest:
 
             def describe(found: Manifest | None) -> Manifest:
                 # No writer has claimed its name, and no owner has removed what is shared.
                 gone = self.shared and (found is None or found.sha256 != self.shared.sha256)
                 if gone or (found.claim if found else None) != self.claim:
                     raise Overtaken(record.uri)
-                return merged(found, record, self.inputs, drill, None)
+                return merged(found, record, self.inputs, None)
 
             lost = f"{place_text(record.uri)} is archived, but its manifest was not written"
             await note(self.transfers, record.uri, describe, self.listener, lost)
@@ -141,19 +132,22 @@ class _Job:
 
     async def _in_time(self) -> ArchiveRecord:
         with self.transfers.until(math.inf) as scope:
-            try:
-                if not self.place.folder or self.source.created is not None:
-                    # What is there already needs neither the service nor its host.
-                    async with self.transfers.slots:
-                        scope.deadline = self.transfers.clock.monotonic() + self.inputs.timeout
-                        if (there := await self._there()) is not None:
-                            return there
-                    scope.deadline = math.inf
-                await self.source.locate()  # which may wait for half an hour, so it holds no slot
+
+            async def in_slot(step: Callable[[], Awaitable[T]]) -> T:
                 async with self.transfers.slots:
                     # Lookups and the transfers ahead have time-outs of their own.
                     scope.deadline = self.transfers.clock.monotonic() + self.inputs.timeout
-                    return await self._transferred()
+                    result = await step()
+                    scope.deadline = math.inf
+                    return result
+
+            try:
+                # What is there already needs neither the service nor its host.
+                is_named = not self.place.folder or self.source.created is not None
+                if is_named and (there := await in_slot(self._there)) is not None:
+                    return there
+                await self.source.locate()  # which may wait for half an hour, so it holds no slot
+                return await in_slot(self._transferred)
             except StoreTrouble as trouble:
                 if not scope.cancel_called:
                     raise
@@ -176,8 +170,7 @@ class _Job:
                 break
             self.listener.progress("another run is writing it; waiting")
             await clock.sleep(1.0)
-        seen = None if found is None else await self.transfers.reading(store.stat)
-        if found is None or seen is None or seen.size != found.size:
+        if found is None or (seen := await self.transfers.reading(store.stat)) is None or seen.size != found.size:
             return None
         self.listener.progress("the archive is there already; verifying it")
         if await self.transfers.digest(store) != found.sha256:
@@ -199,13 +192,13 @@ class _Job:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
         self.held, self.found, may_read = look_at(self.transfers, self.place.uri)
         found, inputs, is_others_file = self.found, self.inputs, self.held is not None and self.found is None
-        self.may_claim = self.proofs is not None and may_read and not is_others_file
+        self.may_claim = self.manifest and may_read and not is_others_file
         if found is None:
             return None
         same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id
         same_version = same_database and found.version_id == inputs.version_id
         if same_version and set(found.recipients or ()) == set(inputs.recipients or ()):
-            return found if self.proofs is not None else None
+            return found if self.manifest else None
         others, pinned = found.without(self.owner), not same_version and found.pinned_by(self.owner)
         if same_database and not others and not pinned:
             return None
@@ -258,7 +251,7 @@ class _Job:
         )
         store, claim, mark = manifest_of(self.transfers, record.uri), secrets.token_hex(8), None
         if self.may_claim:
-            text = merged(self.found, record, self.inputs, None, claim).text
+            text = merged(self.found, record, self.inputs, claim).text
             with suppress(StoreTrouble):  # the archive is as good without a manifest
                 mark = store.replace(text, self.held.mark if self.held else None)
                 self.claim = claim
@@ -323,8 +316,11 @@ class Upload:
     def _found(self) -> Seen | None:
         """The object, if only the answer was lost. Another writer's object may be as large, so the bytes prove it."""
         with suppress(StoreTrouble):
-            seen = self._store.stat()
-            return seen if seen and seen.size == self.size and sha256_of(self._store.read()) == self.sha256 else None
+            if (seen := self._store.stat()) and seen.size == self.size:
+                hasher = sha256()
+                for piece in self._store.read():
+                    hasher.update(piece)
+                return seen if hasher.hexdigest() == self.sha256 else None
         return None
 
     def _ask(self) -> None:
@@ -342,3 +338,52 @@ class Upload:
                 if flow is not None:
                     flow.stop()
         self._written.stop()
+
+
+# The engine's calls ------------------------------------------------------------------------------------------------------
+
+
+class ArchiveCalls:
+    """Create, read, update and delete."""
+
+    async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
+        """Archive it."""
+        previous, _ = call.shared.of(ArchiveMemory).current.get(call.owner or "", (None, False))
+        record = await _archive(call, values, previous)
+        return Resource(record.id, ARCHIVE.state(record, values))
+
+    async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Check whether the object exists as it was written; import one by its URI and manifest."""
+        if "mark" not in state:
+            record, keys = await imported(call.shared.of(Transfers), id_, call.owner, call.listener)
+            values = {"destination": record.uri, "recipients": keys, "pin": record.pinned}
+            return Resource(record.id, ARCHIVE.state(record, {name: each for name, each in values.items() if each}))
+        record = await check_archived(call.shared.of(Transfers), ArchiveRecord.from_outputs(state), call.listener)
+        return Resource(id_, ARCHIVE.state(record, state))
+
+    async def update(self, call: EngineCall, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Archive again what a refresh found lost; otherwise only keep the new inputs."""
+        record, pin = ArchiveRecord.from_outputs(state), bool(values.get("pin"))
+        if record.lost is not None:
+            record = await _archive(call, values, record)
+        elif bool(record.pinned) != pin:
+            await note_pin(call.shared.of(Transfers), record, call.listener, pin=pin)
+        record = replace(record, pinned=pin or None)
+        return Resource(record.id, ARCHIVE.state(record, values))
+
+    async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
+        """Keep the object or remove it, as `delete_object` says."""
+        record = ArchiveRecord.from_outputs(state)
+        known = call.shared.of(ArchiveMemory).successor(call.owner, record)
+        delete = bool(state.get("delete_object"))
+        await remove(call.shared.of(Transfers), record, call.listener, *known, delete_object=delete)
+
+
+async def _archive(call: EngineCall, values: Mapping[str, Any], previous: ArchiveRecord | None) -> ArchiveRecord:
+    inputs, settings, memory = ArchiveInputs.of(values), call.settings(), call.shared.of(ArchiveMemory)
+    # Without a key, a URL is enough.
+    session = None if settings.api_key is None else call.shared.session(settings)
+    to = call.shared.of(Transfers)
+    record = await archive(session, to, inputs, call.listener, owner=call.owner, previous=previous)
+    memory.current[call.owner] = record, inputs.rule is not None
+    return record

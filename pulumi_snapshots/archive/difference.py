@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs, rule_of, which_snapshot
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
+    ArchiveInputs,
     ArchiveMemory,
     ArchiveRecord,
     StoredObject,
     history,
     kept_of,
     object_in,
+    rule_of,
+    which_snapshot,
 )
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
 from pulumi_snapshots.errors import Text
@@ -46,7 +48,7 @@ class ArchiveRules(Rules):
     @property
     def calls(self) -> Any:
         """Create, read, update and delete."""
-        return late("archive.calls:ArchiveCalls")()
+        return late("archive.archive:ArchiveCalls")()
 
     def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs, or with two resources that would archive to one place."""

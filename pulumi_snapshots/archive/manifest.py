@@ -9,15 +9,14 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
+from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 from pulumi_snapshots.storage.destination import name_of, place_text
-from pulumi_snapshots.storage.store import Held, Overtaken, Store, StoreTrouble
+from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 
 SUFFIX = ".json"
 FORMAT = "pulumi-snapshots archive"
@@ -151,15 +150,16 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
     raise StoreTrouble(f"{store.where}: others write it all the time")
 
 
-def merged(
-    found: Manifest | None, record: ArchiveRecord, inputs: ArchiveInputs, drill: Drilled | None, claim: str | None
-) -> Manifest:
+def merged(found: Manifest | None, record: ArchiveRecord, inputs: ArchiveInputs, claim: str | None) -> Manifest:
     """The manifest of an archive, with the other owners and the drill that the one found has for the same snapshot."""
     about = Manifest.of(record, inputs.recipients)
     if found is not None and found.version_id == record.version_id:
         about = replace(about, owners=found.without(record.owner), drill=found.drill)
-    mine = (Owner(record.owner, inputs.pin),) if record.owner else ()
-    return replace(about, owners=(*about.owners, *mine), drill=drill or about.drill, claim=claim)
+    return replace(about, owners=(*about.owners, *_mine(record, pin=inputs.pin)), claim=claim)
+
+
+def _mine(record: ArchiveRecord, *, pin: bool) -> tuple[Owner, ...]:
+    return (Owner(record.owner, pin),) if record.owner else ()
 
 
 async def note(transfers: Transfers, uri: str, edit: Edit, listener: Listener, lost: str) -> Manifest | None:
@@ -173,12 +173,11 @@ async def note(transfers: Transfers, uri: str, edit: Edit, listener: Listener, l
 
 async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listener, *, pin: bool) -> None:
     """Note in an object's manifest whether its owner keeps it for good."""
-    mine = (Owner(record.owner, pin),) if record.owner else ()
-    lost = f"the pin was not noted in the manifest of {place_text(record.uri)}"
 
     def edit(found: Manifest | None) -> Manifest | None:
-        return found and replace(found, owners=(*found.without(record.owner), *mine))
+        return found and replace(found, owners=(*found.without(record.owner), *_mine(record, pin=pin)))
 
+    lost = f"the pin was not noted in the manifest of {place_text(record.uri)}"
     await note(transfers, record.uri, edit, listener, lost)
 
 

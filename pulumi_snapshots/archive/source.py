@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 from itertools import cycle
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Words, not_listed

@@ -15,12 +15,13 @@ import anyio.to_thread
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import FileStore, Store, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 
 if TYPE_CHECKING:
     import httpx  # spoken in `service` only
 
 T = TypeVar("T")
+Store = FileStore | BucketStore
 AT_A_TIME = 4
 """Transfers at once: each takes memory and bandwidth, and one alone fills most lines."""
 READS_AT_ONCE = 32

@@ -20,13 +20,16 @@ LARGEST_DIRECTORY = 8 * 1024 * 1024
 """Bytes of a directory that is read: that of about 80,000 members."""
 LONGEST_END = 0xFFFF + 22
 """Bytes at the end in which zipfile looks for the end record, whose comment may be as long."""
-HEADER = struct.Struct("<2x2H4x3L2H")
+HEADER = struct.Struct("<2x2H8x2L2H")
 ENCRYPTED, SIZES_FOLLOW = 1, 8
 """Flags of a member."""
 STORED, DEFLATED, BZIP2 = 0, 8, 12
 """Methods of compression that are read; members with another one are passed over."""
 FULL = 0xFFFFFFFF
-AFTER_MEMBERS = (b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x08")
+SIGNATURES = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x08")
+"""What follows a member: another one, or the directory."""
+LONGEST_DESCRIPTOR = 6
+"""Words of four bytes that may follow a member's data: signature, checksum, sizes."""
 
 
 class BrokenZip(Explained):
@@ -36,21 +39,25 @@ class BrokenZip(Explained):
 def check_zip(blocks: Iterator[Buffer]) -> int:
     """Read a zip to its end; returns how many members could not be read. Raises `BrokenZip` if it is damaged or not whole."""
     file = file_of(blocks)
+    found: dict[int, tuple[int, int] | None] = {}
     try:
-        passed_over, tail = _members(file)
+        passed_over, tail = _members(file, found)
         while block := file.read(BOUND):
             tail = tail[-LARGEST_DIRECTORY:] + block
         before = file.tell() - len(tail)
         gap = bytes(min(before, LONGEST_END))
         with zipfile.ZipFile(_End(gap + tail, before - len(gap))) as directory:
-            starts = [each.header_offset for each in directory.infolist()]
+            every = directory.infolist()
     except Explained:
         raise
     except Exception as error:  # zipfile and the unpackers raise errors of many kinds
         raise BrokenZip(f"the download is not a readable zip, or was truncated ({error})") from error
     # zipfile takes bytes that are missing or added for another beginning of the zip.
-    if starts and min(starts) != 0:
+    if every and min(each.header_offset for each in every) != 0:
         raise BrokenZip("the download is not a readable zip: its directory is not where its end record says")
+    for each in every:
+        if found.get(each.header_offset) not in {None, (each.CRC, each.file_size)}:
+            raise BrokenZip(f"the zip's member {each.filename} is damaged: it has another checksum")
     return passed_over
 
 
@@ -68,26 +75,26 @@ class _End(io.BytesIO):
         return super().tell() + self._before
 
 
-def _members(file: io.BufferedReader) -> tuple[int, bytes]:
-    """Check each member; returns how many were passed over, and the signature that ended them."""
-    count = passed_over = 0
-    while (signature := file.read(4)) == b"PK\x03\x04":
-        count += 1
-        flags, method, crc, packed, size, name_length, extra_length = HEADER.unpack(_exactly(file, HEADER.size))
-        name = _exactly(file, name_length)
-        large, size, packed = _large(size, packed, _exactly(file, extra_length))
-        known = not flags & ENCRYPTED and method in {STORED, DEFLATED, BZIP2}
-        follows = bool(flags & SIZES_FOLLOW)
+def _members(file: io.BufferedReader, found: dict[int, tuple[int, int] | None]) -> tuple[int, bytes]:
+    """Find the checksum and size of each member at its place; returns how many were passed over, and the signature that ended them."""
+    passed_over, start, signature = 0, 0, file.read(4)
+    while signature == SIGNATURES[0]:
+        flags, method, packed, size, name_length, extra_length = HEADER.unpack(_exactly(file, HEADER.size))
+        _exactly(file, name_length)
+        packed = _large(size, packed, _exactly(file, extra_length))
+        known, follows = not flags & ENCRYPTED and method in {STORED, DEFLATED, BZIP2}, bool(flags & SIZES_FOLLOW)
         if follows and not (known and (method == DEFLATED or packed)):
             return passed_over + 1, b""  # nothing shows where it ends
-        start, found = file.tell(), [0, 0]
+        crc = count = 0
         for part in _unpacked(file, method if known else STORED, None if follows and not packed else packed):
-            found = [zlib.crc32(part, found[0]), found[1] + len(part)]
-        if not known:
-            passed_over += 1
-        elif not (_is_described(file, file.tell() - start, *found, large=large) if follows else found == [crc, size]):
-            raise BrokenZip(f"the zip's member {name.decode(errors='replace')} is damaged: it has another checksum")
-    if count and signature not in AFTER_MEMBERS:
+            crc, count = zlib.crc32(part, crc), count + len(part)
+        found[start] = (crc, count) if known else None
+        passed_over += not known
+        signature = file.read(4)
+        for _ in range(LONGEST_DESCRIPTOR if follows else 0):
+            signature = signature if signature in SIGNATURES else _exactly(file, 4)
+        start = file.tell() - 4
+    if found and signature not in SIGNATURES:
         raise BrokenZip("the header of a member of the zip is damaged")
     return passed_over, signature
 
@@ -120,25 +127,12 @@ def _unpacked(file: io.BufferedReader, method: int, left: int | None) -> Iterato
         raise EOFError("a member ends before its data")
 
 
-def _is_described(file: io.BufferedReader, packed: int, crc: int, size: int, *, large: bool) -> bool:
-    """Whether the checksum and sizes that follow a member fit, with or without a signature, in one of two widths."""
-    found = _exactly(file, 4)
-    if found == b"PK\x07\x08":
-        found = _exactly(file, 4)
-    sizes = _exactly(file, 8)
-    if large or sizes != struct.pack("<2L", packed & FULL, size & FULL):
-        sizes += _exactly(file, 8)
-        return found + sizes == struct.pack("<L2Q", crc, packed, size)
-    return found == struct.pack("<L", crc)
-
-
-def _large(size: int, packed: int, extra: bytes) -> tuple[bool, int, int]:
-    """The sizes of a large member stand in a field of their own: whether there is one, and the sizes."""
-    while len(extra) >= 4:  # noqa: PLR2004  a field's head
+def _large(size: int, packed: int, extra: bytes) -> int:
+    """The packed size of a member, which stands in a field of its own if it is large."""
+    while len(extra) >= 4 and packed == FULL:  # noqa: PLR2004  a field's head
         kind, length = struct.unpack("<2H", extra[:4])
         if kind == 1:
-            wide = iter(struct.unpack(f"<{length // 8}Q", extra[4 : 4 + length // 8 * 8]))
-            size = next(wide, size) if size == FULL else size
-            return True, size, next(wide, packed) if packed == FULL else packed
+            start = 12 if size == FULL else 4
+            return int.from_bytes(extra[start : start + 8], "little")
         extra = extra[4 + length :]
-    return False, size, packed
+    return packed

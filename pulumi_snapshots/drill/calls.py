@@ -121,12 +121,11 @@ async def _ended(
 
 
 async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
-    """Note a drill that has passed in the manifests of this snapshot's archives of the stack, and of those made later."""
+    """Note a drill that has passed in the manifests of this snapshot's archives of the stack."""
     if (drilled := record.drilled) is not None:
-        memory = call.shared.of(ArchiveMemory)
         snapshot = record.database_id or None, record.version_id
-        memory.proofs[snapshot] = drilled
-        known = (each for each, _ in memory.current.values() if (each.database_id, each.version_id) == snapshot)
+        current = call.shared.of(ArchiveMemory).current.values()
+        known = (each for each, _ in current if (each.database_id, each.version_id) == snapshot)
         uris = {each.uri for each in known if not each.lost}
         uris |= {record.archive} if record.archive else set()
         await note_drill(call.shared.of(Transfers), uris, snapshot, drilled, call.listener)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.inputs import archive_uri
+from pulumi_snapshots.archive.record import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.inputs import databases_of, marks
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.archive.inputs import archive_uri, hidden_problem
+from pulumi_snapshots.archive.record import archive_uri, hidden_problem
 from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of, missing_extra
 from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.errors import Text, not_installed

@@ -42,7 +42,6 @@ STEPS = {
         "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
     ),
     Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
-    Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
 }
 """For programs in Python, with the names of every program left open."""

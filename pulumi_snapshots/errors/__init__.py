@@ -174,7 +174,6 @@ class Step(Enum):
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
     ARCHIVE_AGAIN = "The next {run} archives again."
-    PUT_ARCHIVE_BACK = "Put {uri} back, or remove the Archive."
     GIVE_URL = "Give {download_url}."
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
     CHECK_PLACE = "Check the path or URI: a folder exists once an archive is written to it."

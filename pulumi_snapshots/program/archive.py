@@ -12,7 +12,7 @@ from pulumi_snapshots.program import Declared
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pulumi_snapshots.archive.inputs import Keep
+    from pulumi_snapshots.archive.record import Keep
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.program.snapshot import Snapshot
 

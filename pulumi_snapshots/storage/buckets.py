@@ -62,7 +62,7 @@ class Buckets:
         with trouble(where):
             try:
                 store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
-                found = access(scheme, {**os.environ, **self._environment})
+                found, options = access(scheme, {**os.environ, **self._environment})
             except ImportError as error:
                 then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                 raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
@@ -71,7 +71,7 @@ class Buckets:
             client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
             if uploads:
                 client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
-            return store(name, client_options=client, retry_config=retries, **found.options), found.found
+            return store(name, client_options=client, retry_config=retries, **options), found
 
 
 class BucketStore(Store):
@@ -84,9 +84,7 @@ class BucketStore(Store):
         self._name, _, self._key = place.path.partition("/")
 
     def write(self, blocks: Iterator[Buffer]) -> Seen | None:
-        """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
-        if self._is_folder():
-            raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
+        """Let it appear once the blocks end, or end the unfinished upload; None if the key may not read it."""
         with self._reached(uploads=True) as (library, bucket):
             library.put(bucket, self._key, blocks, chunk_size=PART_SIZE, max_concurrency=PARTS_AT_ONCE)
         with contextlib.suppress(StoreTrouble):
@@ -111,7 +109,7 @@ class BucketStore(Store):
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the object if it still has this mark, or does not exist if there is no mark."""
+        """Write the object if it still has this mark, or does not exist without one, else raise `Overtaken`; trouble proves nothing."""
         return self._put(content, "create" if mark is None else mark)
 
     def overwrite(self, content: bytes) -> Mark:
@@ -134,16 +132,6 @@ class BucketStore(Store):
                 raise StoreTrouble(f"{self.where} does not exist: nothing is stored there", then=then)
             return {str(self.where): one.size}
         return {f"{self._scheme}://{self._name}/{path}": size for path, size in found.items()}
-
-    def _is_folder(self) -> bool:
-        """Whether there are objects below this name, and none has it; a key that may only write proves nothing."""
-        try:
-            with self._reached() as (library, bucket):
-                return self.stat() is None and any(library.list(bucket, f"{self._key}/", chunk_size=1))
-        except StoreTrouble as refusal:
-            if refusal.forbidden:
-                return False
-            raise
 
     def _put(self, content: bytes, mode: Any) -> Mark:
         with self._reached() as (library, bucket):

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -30,12 +29,8 @@ class NoCredentials(Explained):
     """Those that are configured cannot be used."""
 
 
-@dataclass(frozen=True)
-class Access:
-    """How a bucket is reached: the credentials in a few words, never a secret, and options for the library, some secret."""
-
-    found: str
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+Access = tuple[str, dict[str, Any]]
+"""How a bucket is reached: the credentials in a few words, never a secret, and options for the library, some secret."""
 
 
 def access(scheme: str, environment: Mapping[str, str]) -> Access:
@@ -77,7 +72,7 @@ def _s3(environment: Mapping[str, str]) -> Access:
         "checksum_algorithm": environment.get("AWS_CHECKSUM_ALGORITHM"),
     }
     at = "".join(f", {name} {given[name]}" for name in ("region", "endpoint") if given[name])
-    return Access(found + at, {name: value for name, value in given.items() if value})
+    return found + at, {name: value for name, value in given.items() if value}
 
 
 def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -126,24 +121,24 @@ def _package(packages: str, what: str) -> Iterator[None]:
 
 def _google(environment: Mapping[str, str]) -> Access:
     if own := _own(environment, "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)"):
-        return Access(own)
+        return own, {}
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(named or _home(environment, ".config/gcloud/application_default_credentials.json"))
     if not named and not file.exists():
-        return Access(MACHINE)
+        return MACHINE, {}
     try:
         kind = str(json.loads(file.read_text())["type"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise NoCredentials(f"{file} cannot be read as Google credentials: {error}") from None
     found = f"{kind} in {file}"
     if kind in {"service_account", "authorized_user"}:
-        return Access(found)
+        return found, {}
     with _package("google-auth requests", found):  # google-auth finds it in the same places
         # Scopes are set afterwards: with them it would ask for the project's name too.
         credentials, _ = import_module("google.auth").default()
         credentials = import_module("google.auth.credentials").with_scopes_if_required(credentials, [GOOGLE_SCOPE])
         provider = import_module("obstore.auth.google").GoogleCredentialProvider(credentials)
-    return Access(f"{found}, through google-auth", {"credential_provider": provider})
+    return f"{found}, through google-auth", {"credential_provider": provider}
 
 
 def _azure(environment: Mapping[str, str]) -> Access:
@@ -153,10 +148,10 @@ def _azure(environment: Mapping[str, str]) -> Access:
     if not account:
         raise NoCredentials("no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING")
     found, more = ("AZURE_STORAGE_CONNECTION_STRING", options) if options else _azure_identity(environment)
-    return Access(f"{found}, account {account}", {"account_name": account, **more})
+    return f"{found}, account {account}", {"account_name": account, **more}
 
 
-def _azure_identity(environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+def _azure_identity(environment: Mapping[str, str]) -> Access:
     """What was found, and what the library does not find by itself."""
     secrets = r"FEDERATED_TOKEN_FILE|(STORAGE_)?CLIENT_SECRET|STORAGE_(\w+_KEY|TOKEN|SAS_\w+)"
     if own := _own(environment, rf"AZURE_(SKIP_SIGNATURE|{secrets})"):

@@ -49,11 +49,8 @@ class Destination:
         if scheme not in BUCKETS:
             raise Unfit(MUST_BE, text)
         bucket, slash, key = rest.partition("/")
-        if not slash or not _BUCKET.fullmatch(bucket):
-            # Without the value: some write a key and its secret there.
-            local = "; a path of this machine has no scheme" * rest.startswith(("/", "~", "."))
-            form = f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash{local}"
-            raise Unfit(form if local else f"{form}, and its BUCKET two or more letters, digits, `.`, `_` and `-`")
+        if not slash or not _BUCKET.fullmatch(bucket):  # without the value: some write a key and its secret there
+            raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
         # Each of these is read in different ways by the stores' libraries.
         read = f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}"
         if "?" in key or "#" in key or (key and {"", ".", ".."} & {*re.split(r"[/\\]", read)}):
@@ -71,13 +68,11 @@ class Destination:
                 raise Unfit("must be file:///PATH, with an absolute path of this machine")
             path = unquote(parts.path)
         try:
-            known = not path.startswith("~") or Path(path).expanduser().is_absolute()
+            home = str(Path(path).expanduser())
         except RuntimeError:
-            known = False
-        if not known:
-            raise Unfit("must begin with a home folder that this machine knows", path)
+            raise Unfit("must begin with a home folder that this machine knows", path) from None
         # By the text alone, so that two spellings of one place are equal.
-        return cls("file", os.path.normpath(path), folder=path.endswith("/"))
+        return cls("file", os.path.normpath(home), folder=path.endswith("/"))
 
     def holding(self, name: str) -> Destination:
         """An object of this name in this folder."""
@@ -86,7 +81,7 @@ class Destination:
     @property
     def file(self) -> Path:
         """The file on this machine, absolute."""
-        return Path(self.path).expanduser().absolute()
+        return Path(self.path).absolute()
 
     @property
     def uri(self) -> str:

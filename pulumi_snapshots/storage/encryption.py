@@ -7,12 +7,13 @@ from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from pulumi_snapshots.errors import Explained, not_installed
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
-from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Store
+from pulumi_snapshots.storage.store import READ_SIZE, Buffer
 
 LIBRARY, EXTRA = "pyrage", "encrypt"
 SUFFIX = ".age"
@@ -56,48 +57,39 @@ def encrypt(blocks: Iterator[Buffer], keys: Iterable[str], take: Callable[[bytes
     _through(import_module(LIBRARY).encrypt_io, to, blocks, take)
 
 
-class _Pipe:
-    """The library's file: it reads the blocks, and what it writes is taken. It hides the error of either, which is kept here."""
+def _through(work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
+    """Let the library read the blocks and write to `take`; it hides their errors and may try again, so the first one is kept."""
+    errors: list[BaseException] = []
+    file, waiting = file_of(blocks), bytearray()
 
-    error: BaseException | None = None
+    def noted(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def called(argument: Any) -> Any:
+            try:
+                return call(argument)
+            except BaseException as error:
+                errors.append(error)
+                raise
 
-    def __init__(self, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
-        self._blocks, self._take, self._waiting = file_of(blocks), take, bytearray()
+        return called
 
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._noted(self._blocks.read, size)
-        return data
-
-    def write(self, data: bytes) -> int:
-        self._waiting += data
-        if len(self._waiting) >= READ_SIZE:
-            self.end()
+    def write(data: bytes) -> int:
+        waiting.extend(data)
+        if len(waiting) >= READ_SIZE:  # small blocks would cost more than they are worth
+            end()
         return len(data)
 
-    def flush(self) -> None:
-        """The library flushes often: small blocks would cost more than they are worth."""
+    def end() -> None:
+        block = bytes(waiting)
+        waiting.clear()
+        take(block)
 
-    def end(self) -> None:
-        block, self._waiting = bytes(self._waiting), bytearray()
-        self._noted(self._take, block)
-
-    def _noted(self, call: Callable[[Any], Any], argument: Any) -> Any:
-        try:
-            return call(argument)
-        except BaseException as error:
-            self.error = self.error or error  # the library may try again
-            raise
-
-
-def _through(work: Callable[..., None], keys: Any, blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
-    """Let the library read the blocks and write to `take`; an error of either stays what it is."""
-    pipe = _Pipe(blocks, take)
+    pipe = SimpleNamespace(read=noted(file.read), write=noted(write), flush=lambda: None)
     try:
         work(pipe, pipe, keys)
-        pipe.end()
+        end()
     except BaseException:
-        if pipe.error is not None:
-            raise pipe.error from None
+        if errors:
+            raise errors[0] from None
         raise
 
 
@@ -121,14 +113,14 @@ def identities(file: Path) -> list[Any]:
 
 
 def opened(
-    source: Store,
+    blocks: Iterator[Buffer],
     write: Callable[[Iterator[Buffer]], object],
     keys: list[Any] | None,
     *,
     name: str,
     stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[int, str]:
-    """Let `write` take what an object holds, decrypted unless `keys` is None, and fail if it is not whole or is `stopping`.
+    """Let `write` take the blocks of an object, decrypted unless `keys` is None, and fail if it is not whole or is `stopping`.
 
     Returns the bytes and their SHA-256; raises `NotDecrypted`, which calls the object by `name`, or `StoreTrouble`.
     """
@@ -144,21 +136,19 @@ def opened(
 
     try:
         if keys is None:
-            for piece in source.read():
-                take(piece)
+            for block in blocks:
+                take(block)
         else:
-            _decrypt(source.read(), keys, take, name)
+            try:
+                _through(import_module(LIBRARY).decrypt_io, keys, blocks, take)
+            except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+                if str(error).startswith("No matching keys"):
+                    why = "is encrypted for other recipients than the identity file's keys"
+                else:
+                    why = f"is not encrypted with age, or was altered or cut short: {error}"
+                raise NotDecrypted(f"{name} {why}") from None
         writing.finish()
     except BaseException:
         writing.stop()
         raise
     return size, hasher.hexdigest()
-
-
-def _decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], name: str) -> None:
-    try:
-        _through(import_module(LIBRARY).decrypt_io, keys, blocks, take)
-    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
-        if str(error).startswith("No matching keys"):
-            raise NotDecrypted(f"{name} is encrypted for other recipients than the identity file's keys") from None
-        raise NotDecrypted(f"{name} is not encrypted with age, or was altered or cut short: {error}") from None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from queue import Empty, Full, Queue
 from typing import Any, Generic, TypeVar
 
 import anyio.from_thread
@@ -40,45 +41,48 @@ class Flow(Generic[T]):
         silence: float = math.inf,
         check: Callable[[], object] = lambda: None,
     ) -> None:
-        self._silence, self._check = silence, check
-        self._blocks: deque[Buffer] = deque()
-        self._changed = threading.Condition()
-        self._ending: type[BaseException] | None = None
+        self._silence, self._check, self._tidying = silence, check, TIDYING
+        self._blocks: Queue[Buffer | None] = Queue(BLOCKS)
+        self._stopped = False
         self._result: Future[T] = Future()
-        self._tidying = TIDYING
         threading.Thread(target=self._run, args=(pull,), daemon=True).start()
 
-    def push(self, block: Buffer) -> None:
-        """Hand over a block; waits while enough of them wait."""
-        self._wait(lambda: self._result.done() or len(self._blocks) < BLOCKS)
-        with self._changed:
-            self._blocks.append(block)
-            self._changed.notify_all()
+    def push(self, block: Buffer | None) -> None:
+        """Hand over a block, or None as the end; waits while enough of them wait."""
+
+        def handed() -> bool:
+            with suppress(Full):
+                self._blocks.put(block, timeout=STEP)
+                return True
+            return False
+
+        self._wait(lambda: self._result.done() or handed())
         if self._result.done():
             self._result.result()
 
     def finish(self) -> T:
         """Say that there are no more blocks, and wait for the result."""
-        self._end(StopIteration)
-        self._wait(self._result.done)
+        self.push(None)
+        self._wait(self._ended)
         return self._result.result()
 
     def stop(self) -> None:
         """Make the puller fail at its next block, and wait until it has tidied up; an error of before was raised already."""
-        failed_before = self._result.done()
-        self._end(Stopped)
-        self._wait(self._result.done, self._tidying)
+        failed_before, self._stopped = self._result.done(), True
+        with suppress(Full):
+            self._blocks.put_nowait(None)
+        self._wait(self._ended, self._tidying)
         error = self._result.exception()
         if error is not None and not failed_before and not isinstance(error, Stopped):
             raise error
 
+    def _ended(self) -> bool:
+        return bool(wait([self._result], STEP).done)
+
     def _wait(self, ready: Callable[[], bool], patience: float = math.inf) -> None:
         """Wait for the puller, not much longer if the caller is cancelled; raises an error if the puller takes too long."""
         began = checked = system_monotonic()
-        while True:
-            with self._changed:
-                if self._changed.wait_for(ready, STEP):
-                    return
+        while not ready():
             now = system_monotonic()
             if _is_cancelled():
                 patience = min(patience, now - began + GRACE)
@@ -89,30 +93,19 @@ class Flow(Generic[T]):
                 self._check()
                 checked = system_monotonic()
 
-    def _end(self, how: type[BaseException]) -> None:
-        with self._changed:
-            self._ending = self._ending or how
-            self._changed.notify_all()
-
     def _run(self, pull: Callable[[Iterator[Buffer]], T]) -> None:
         try:
             self._result.set_result(pull(self._pulled()))
         except BaseException as error:  # noqa: BLE001  the pushing thread raises it
             self._result.set_exception(error)
-        with self._changed:
-            self._changed.notify_all()
+        with suppress(Empty):
+            self._blocks.get_nowait()  # the pushing thread may wait for room
 
     def _pulled(self) -> Iterator[Buffer]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._blocks or self._ending)
-                if self._ending is Stopped:
-                    raise Stopped
-                if not self._blocks:
-                    return
-                block = self._blocks.popleft()
-                self._changed.notify_all()
+        while (block := self._blocks.get()) is not None and not self._stopped:
             yield block
+        if self._stopped:
+            raise Stopped
 
 
 def _is_cancelled() -> bool:

@@ -8,9 +8,8 @@ import os
 import stat
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -63,24 +62,8 @@ class Store(ABC):
         self.where = where
 
     @abstractmethod
-    def write(self, blocks: Iterator[Buffer]) -> Seen | None:
-        """Let it appear once the blocks end, in place of what was there, or leave nothing; None if the key may not read it."""
-
-    @abstractmethod
     def stat(self) -> Seen | None:
         """The object; None only if it certainly does not exist."""
-
-    @abstractmethod
-    def load(self, most: int | None = None) -> Held | None:
-        """The object with its content, which is empty if it has more than `most` bytes; None if there is no object."""
-
-    @abstractmethod
-    def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the object if it still has this mark, or does not exist without one, else raise `Overtaken`; after trouble it may be in."""
-
-    @abstractmethod
-    def listing(self) -> dict[str, int]:
-        """The URIs of the objects below this place, or of the one that it is, with their bytes."""
 
     @abstractmethod
     def _pieces(self, size: int) -> Iterator[Buffer]: ...
@@ -114,14 +97,6 @@ class Store(ABC):
         return True
 
 
-def sha256_of(blocks: Iterable[Buffer]) -> str:
-    """The SHA-256 of blocks, such as those of an object."""
-    hasher = sha256()
-    for block in blocks:
-        hasher.update(block)
-    return hasher.hexdigest()
-
-
 @contextlib.contextmanager
 def trouble(where: object) -> Iterator[None]:
     """Raise `StoreTrouble` for every error of the body."""
@@ -145,7 +120,7 @@ class FileStore(Store):
         self._path = path
 
     def write(self, blocks: Iterator[Buffer]) -> Seen:
-        """Write a part file beside it, in folders that are made as needed, flush it to the disk, and rename it."""
+        """Let it appear once the blocks end, in place of what was there, or leave nothing; missing folders are made."""
         folder = self._path.parent
         with trouble(self._path):
             if self._path.is_dir():
@@ -188,7 +163,7 @@ class FileStore(Store):
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
-        """Write the file if it still has this mark; as far as this machine's processes and its file system's locks go."""
+        """Write the file if it still has this mark, or does not exist without one, else raise `Overtaken`; locks keep others out."""
         with trouble(self._path), _opened(self._path.parent) as folder:
             _locks(folder, waits=True)
             seen = self.stat()

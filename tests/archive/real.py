@@ -28,7 +28,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.archive.archive import NotArchived, archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from tests.support.preloaded import python_of
 

@@ -13,11 +13,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.archive.archive import archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import FORMAT
-from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
+from pulumi_snapshots.archive.shelf import check_archived, remove
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import check_archived, remove
 from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.run.session import Session

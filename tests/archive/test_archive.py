@@ -572,16 +572,3 @@ async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None
 
     at.stores(Away)
     assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
-
-
-@staged(scene)
-async def test_an_object_and_snapshot_both_gone_have_a_next_step(at: Scene) -> None:
-    record = await at.archive()
-    file_of(record).unlink()
-    lost = await at.refresh(record)
-    at.here.emulator.advance(31 * 86400)
-    ids = {"database_id": DATABASE, "version_id": record.version_id, "previous": lost}
-    text = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids)
-    assert f"Put {file_of(record)} back and run `pulumi refresh`, or take the Archive out of the program." in text
-    other = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids | {"version_id": "another"})
-    assert "take the Archive out" not in other

@@ -26,11 +26,9 @@ import pytest
 from pulumi_snapshots.archive import archive as archives
 from pulumi_snapshots.archive import shelf, source
 from pulumi_snapshots.archive.archive import NotArchived, archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
+from pulumi_snapshots.archive.shelf import NotRemoved, Shelved, check_archived, remove, shelved
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.storage import buckets, flow
 from pulumi_snapshots.storage.destination import Destination
@@ -411,7 +409,7 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
 
     assert problem() == ""
     store = bucket.transfers.store(Destination.parse(record.uri))
-    _, digest = opened(store, FileStore(tmp_path / "x.zip").write, [identity], name="x")
+    _, digest = opened(store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x")
     assert digest == record.plain_sha256 == small.sha256
 
     async def members() -> list[str]:

@@ -15,7 +15,7 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived, archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.storage.store import PART, FileStore, StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start

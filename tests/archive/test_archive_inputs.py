@@ -12,8 +12,7 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, StoredObject
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN

@@ -13,14 +13,12 @@ from unittest.mock import patch
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived, Upload
-from pulumi_snapshots.archive.calls import ArchiveCalls
+from pulumi_snapshots.archive.archive import CLAIM_LIVES, ArchiveCalls, NotArchived, Upload
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
 from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
-from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.shelf import NotRemoved, release, shelved
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import NotRemoved, release
 from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination

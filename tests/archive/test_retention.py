@@ -15,10 +15,9 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import shelf
-from pulumi_snapshots.archive.calls import ArchiveCalls
+from pulumi_snapshots.archive.archive import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules, archive_difference
-from pulumi_snapshots.archive.inputs import ArchiveInputs, Keep
-from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_by, kept_of
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, Keep, StoredObject, kept_by, kept_of
 from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER

@@ -86,8 +86,8 @@ def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(home: 
     (home / ".aws" / "credentials").write_text("[team]\naws_access_key_id = a\naws_secret_access_key = b\n")
     given = environment_of(place_in(home, "s3://team?profile=team") or "")
     keys = {"HOME": str(home), "AWS_ACCESS_KEY_ID": "other", "AWS_SECRET_ACCESS_KEY": "other"}
-    assert access("s3", keys).found == "what is in AWS_ACCESS_KEY_ID"
-    assert access("s3", keys | given).found == "keys of profile team"
+    assert access("s3", keys)[0] == "what is in AWS_ACCESS_KEY_ID"
+    assert access("s3", keys | given)[0] == "keys of profile team"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
-from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.cli.terminal.arguments import checked, command, notify_option, snapshot_argument, timeout_option
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text

@@ -29,7 +29,7 @@ async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: 
     keys, (here, there) = identities(Path(identity)), map(transfers.store, (archive, output))
     with invocation.working(transfers, doing=f"decrypting {name}"):
         size, digest = await transfers.blocking(
-            lambda: opened(here, there.write, keys, name=name, stopping=lambda: transfers.stopping)
+            lambda: opened(here.read(), there.write, keys, name=name, stopping=lambda: transfers.stopping)
         )
     facts = {"decrypted": at, "size": size_text(size), "sha256": digest}
     invocation.result({"uri": output.uri, "size": size, "sha256": digest}, facts, at)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.cli.archives.archive import copied
 from pulumi_snapshots.cli.terminal.arguments import checked, command, snapshot_argument, timeout_option
 from pulumi_snapshots.cli.terminal.invocation import Invocation

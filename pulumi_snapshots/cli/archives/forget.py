@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pulumi_snapshots.archive.inputs import TIER_LIMIT, Keep
+from pulumi_snapshots.archive.record import TIER_LIMIT, Keep
 from pulumi_snapshots.archive.shelf import forget as forget_archives
 from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.cli.terminal.arguments import command, destination_argument

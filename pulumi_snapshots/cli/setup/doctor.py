@@ -336,7 +336,7 @@ def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
         return
     for scheme in BUCKETS:
         try:
-            found = access(scheme, environment).found
+            found, _ = access(scheme, environment)
             at, said = f"{scheme}://", f"credentials of {NAMES[scheme]}: {found}"
             yield Finding(at, "note", said) if found.startswith(MACHINE) else Finding(at, "ok", said)
         except NoCredentials as error:
