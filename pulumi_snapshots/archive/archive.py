@@ -82,7 +82,7 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     if previous:
         before = history(previous)
     else:  # a state that was lost is no reason to keep everything for ever
-        before = await own_objects(transfers, record, listener) if place.folder and inputs.rule else []
+        before = await own_objects(transfers, record, listener) if place.folder and inputs.keep else []
     return await prune(transfers, record, before, inputs, listener)
 
 
@@ -143,7 +143,7 @@ class _Job:
 
             try:
                 # What is there already needs neither the service nor its host.
-                is_named = not self.place.folder or self.source.created is not None
+                is_named = not self.place.folder or self.source.known.modified is not None
                 if is_named and (there := await in_slot(self._there)) is not None:
                     return there
                 await self.source.locate()  # which may wait for half an hour, so it holds no slot
@@ -180,7 +180,7 @@ class _Job:
 
     def _named(self) -> Destination:
         """The place of the object; in a folder it is named after the snapshot."""
-        place, database_id, created = self.inputs.destination, self.inputs.database_id, self.source.created
+        place, database_id, created = self.inputs.destination, self.inputs.database_id, self.source.known.modified
         if not place.folder:
             return place
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
@@ -243,7 +243,7 @@ class _Job:
             database_id=self.inputs.database_id,
             version_id=self.inputs.version_id,
             mark="",
-            created_at=rfc3339(self.source.created) if self.source.created else None,
+            created_at=rfc3339(taken) if (taken := self.source.known.modified) else None,
             pinned=self.inputs.pin or None,
             owner=self.owner,
             plain_size=self.source.received if upload.plain_sha256 else None,
@@ -385,5 +385,5 @@ async def _archive(call: EngineCall, values: Mapping[str, Any], previous: Archiv
     session = None if settings.api_key is None else call.shared.session(settings)
     to = call.shared.of(Transfers)
     record = await archive(session, to, inputs, call.listener, owner=call.owner, previous=previous)
-    memory.current[call.owner] = record, inputs.rule is not None
+    memory.current[call.owner] = record, inputs.keep is not None
     return record

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
+    OURS,
     ArchiveInputs,
     ArchiveMemory,
     ArchiveRecord,
+    Keep,
     StoredObject,
     history,
     kept_of,
-    object_in,
-    rule_of,
     which_snapshot,
 )
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
+from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.run.difference import changed, differs, holds_unknown, undecided
-from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,8 @@ def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     latest = max([system_utc(), *(each.taken for each in history(record))])
     new = StoredObject(_next_uri(record, values), "", known.get("created_at") or rfc3339(latest))
     objects = [new, *(each for each in history(record) if each.uri != new.uri)]
-    kept = kept_of(objects, rule_of(known.get("keep"), known.get("keep_last")))
+    last = known.get("keep_last")
+    kept = kept_of(objects, known.get("keep") or (Keep(last=last) if last else None))
     return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)
 
 
@@ -126,10 +127,9 @@ def _keys(recipients: Any) -> Any:
 
 def _is_in(record: ArchiveRecord, place: Any) -> bool:
     """Whether this folder gives the object the very name that it has, as after an import."""
-    if not isinstance(place, Destination) or not place.folder or not record.database_id or not record.created_at:
-        return False
-    taken, sealed = parse_rfc3339(record.created_at), record.plain_sha256 is not None
-    return object_in(place, record.database_id, record.version_id, taken, sealed=sealed).uri == record.uri
+    folder = record.uri.rpartition("/")[0]
+    is_beside = isinstance(place, Destination) and place.folder and folder == f"{place.uri}/{record.database_id}"
+    return is_beside and OURS.fullmatch(name_of(record.uri)) is not None
 
 
 def _place(destination: Any) -> Any:

@@ -71,8 +71,7 @@ def archive_uri(given: object) -> str:
 
 
 def _url(given: object) -> str:
-    url = checks.text(given)
-    if reason := problem_of_url(url):
+    if reason := problem_of_url(url := checks.text(given)):
         raise Unfit(reason)
     return url
 
@@ -140,16 +139,12 @@ class ArchiveInputs(Inputs):
         read=checks.timeout,
     )
 
-    @property
-    def rule(self) -> Keep | None:
-        """Which objects to keep; None for all."""
-        return rule_of(self.keep, self.keep_last)
-
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """From values that have no problem; a URL alone is enough to know its snapshot."""
-        database_id, version_id = which_snapshot(values)
-        return replace(super().of(values), database_id=database_id, version_id=version_id or "")
+        """From values that have no problem; a URL alone is enough to know its snapshot, and `keep` has what `keep_last` says."""
+        (database_id, version_id), found = which_snapshot(values), super().of(values)
+        rule = found.keep or (Keep(last=found.keep_last) if found.keep_last else None)
+        return replace(found, database_id=database_id, version_id=version_id or "", keep=rule)
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
@@ -158,11 +153,6 @@ class ArchiveInputs(Inputs):
         wrong = {one.property for one in found}
         fit = {**values, "download_url": UNKNOWN} if "download_url" in wrong else values
         return [*found, *(each for each in _conflicts(fit) if each.property not in wrong)]
-
-
-def rule_of(keep: Keep | None, keep_last: int | None) -> Keep | None:
-    """Which objects to keep, by either input; None for all."""
-    return keep or (Keep(last=keep_last) if keep_last else None)
 
 
 def hidden_problem(problem: Problem, given: Any) -> Problem:
@@ -327,8 +317,7 @@ def kept_of(objects: Sequence[StoredObject], rule: Keep | None) -> list[StoredOb
     """The objects that a rule keeps, of the one just written, which always stays, and those before it."""
     # The time of one may be unknown, and then nothing says that it may go.
     timed = [each for each in objects if each.created_at]
-    counted = kept_by(rule, [each.taken for each in timed]) if rule else range(len(timed))
-    kept = [timed[number] for number in counted]
+    kept = timed if rule is None else [timed[number] for number in kept_by(rule, [each.taken for each in timed])]
     proof = max((each for each in objects if each.drilled), key=lambda each: each.taken, default=None)
     stays = [each for each in objects if not each.created_at or each.pinned or each is proof or each is objects[0]]
     return [each for each in objects if each in kept or each in stays]

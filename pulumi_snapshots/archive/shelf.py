@@ -230,9 +230,9 @@ async def prune(
 ) -> ArchiveRecord:
     """Give a new record the objects of its resource from before, and remove those, unchanged since, that its rule does not keep."""
     left = [each for each in before if each.uri != record.uri]
-    rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
+    rule = f"the last {inputs.keep_last}" if inputs.keep_last else "keep"
     with transfers.until(PRUNING):
-        for each in await _surplus(transfers, record.object, left, inputs.rule, listener):
+        for each in await _surplus(transfers, record.object, left, inputs.keep, listener):
             name = place_text(each.uri)
             try:
                 removed, why = await transfers.blocking(release, transfers, each.uri, each.mark, record.owner)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from itertools import cycle
 
 from pulumi_snapshots.archive.record import ArchiveInputs
@@ -34,40 +35,31 @@ class NoUrl(Explained):
 
 
 class Source:
-    """One snapshot at the service: `received` bytes of it so far, and why the transfer `broke_off` last."""
+    """One snapshot at the service: what is `known` of it, `received` bytes of it so far, and why the transfer `broke_off` last.
+
+    When it was taken is the host's `Last-Modified`, unless the service or the inputs said it.
+    """
 
     def __init__(
         self, session: Session | None, inputs: ArchiveInputs, transfers: Transfers, listener: Listener
     ) -> None:
         self.received = 0
         self.broke_off: Words = ""
+        taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
+        self.known = Served(total=inputs.size, version=inputs.version_id, etag=None, modified=taken)
         self._session = session if inputs.database_id else None
         self._database_id, self._version_id = inputs.database_id or "", inputs.version_id
         self._inputs, self._transfers, self._listener = inputs, transfers, listener
-        self._url, self._size, self._created = inputs.download_url or "", inputs.size, inputs.created_at
-        self._served: Served | None = None
+        self._url, self._is_described = inputs.download_url or "", False
         self._refused: set[str] = set()
         self._said_at = float("-inf")
 
     @property
-    def total(self) -> int | None:
-        """Bytes of the whole, if the host or the service announced them."""
-        served = self._served.total if self._served else None
-        return self._size if served is None else served
-
-    @property
-    def created(self) -> datetime | None:
-        """When the snapshot was taken, UTC, if known. The host's `Last-Modified` is assumed to be the same time."""
-        if self._created:
-            return parse_rfc3339(self._created)
-        return self._served.modified if self._served else None
-
-    @property
     def so_far(self) -> str:
         """How far the transfer is."""
-        if not self.total:
+        if not (total := self.known.total):
             return f"{bytes_text(self.received)} archived"
-        return f"{self.received * 100 // self.total} %, {bytes_text(self.received)} of {bytes_text(self.total)}"
+        return f"{self.received * 100 // total} %, {bytes_text(self.received)} of {bytes_text(total)}"
 
     async def locate(self) -> None:
         """Find a URL, unless the given one is good enough; raises `NoUrl`, or an error of the service."""
@@ -80,7 +72,7 @@ class Source:
         session, which = self._session, (self._database_id, self._version_id)
         member, patience = Member(session.fleet, self._listener), self._inputs.timeout
         way = (session.poll_plan, *which, member.waits)
-        entry, by = await wait_for_version(*way, patience=patience, created=self.created)
+        entry, by = await wait_for_version(*way, patience=patience, created=self.known.modified)
         if entry is None or not await self._use(session, entry):
             happened, then = not_listed(*which, by)
             raise NoUrl(happened, then=then)
@@ -88,23 +80,25 @@ class Source:
     async def blocks(self) -> AsyncGenerator[bytes | bytearray, None]:
         """Yield all bytes in blocks, however often the connection breaks or the URL expires; raises `Explained`.
 
-        The first block is empty: `total` and `created` are known by then.
+        The first block is empty: the host has described the snapshot by then.
         """
         pauses, block = iter(PAUSES), bytearray()
         while True:
             before, http = self.received, self._transfers.http
             try:
-                asked = open_download(self._url, http=http, offset=before, known=self._served)
+                asked = open_download(self._url, http=http, offset=before, known=self.known)
                 async with asked as (served, arriving):
-                    if self._served is None:
-                        self._served = self._checked(served)
+                    if not self._is_described:
+                        self._describe(served)
                         yield b""
                     async for piece in arriving:
                         block += piece
                         self.received += len(piece)
-                        if self.total is not None and self.received > self.total:
+                        if self.known.total is not None and self.received > self.known.total:
                             # Without an end, it would fill the disk.
-                            raise Explained(f"the host sends more than the {self.total} bytes that were announced")
+                            raise Explained(
+                                f"the host sends more than the {self.known.total} bytes that were announced"
+                            )
                         if len(block) >= BLOCK:
                             self._refused.clear()
                             yield block
@@ -125,24 +119,21 @@ class Source:
         if block:
             yield block
 
-    def _checked(self, served: Served) -> Served:
-        """What the first answer describes, if it is the right snapshot; later answers are compared with it."""
-        if served.version not in {None, self._version_id}:
-            raise Explained(f"the URL serves version {served.version}, not {self._version_id}")
+    def _tell(self) -> None:
+        if (now := self._transfers.clock.monotonic()) - self._said_at >= PROGRESS_EVERY:
+            self._said_at = now
+            self._listener.progress(self.so_far)
+
+    def _describe(self, served: Served) -> None:
+        """Take what the first answer describes, if it is the right snapshot; later answers are compared with it."""
         if served.version is None and not self._is_pinned(self._url):
             raise Explained(
                 "the URL is not pinned to a version and the host does not say which one it serves, so it may be another one",
                 then=[Next(Step.RENEW_URL)],
             )
-        if None not in {served.total, self._size} and served.total != self._size:
-            raise Explained(f"the host serves {served.total} bytes, but the service announced {self._size}")
-        return served
-
-    def _tell(self) -> None:
-        now = self._transfers.clock.monotonic()
-        if now - self._said_at >= PROGRESS_EVERY:
-            self._said_at = now
-            self._listener.progress(self.so_far)
+        known, self._is_described = self.known, True
+        total = known.total if served.total is None else served.total
+        self.known = replace(known, total=total, etag=served.etag, modified=known.modified or served.modified)
 
     def _is_pinned(self, url: str) -> bool:
         return version_of(url) == self._version_id
@@ -181,9 +172,9 @@ class Source:
         url = record.download_url
         if url is None or not self._is_pinned(url) or url in self._refused:
             return False
-        self._url = url
-        self._size = record.size if self._size is None else self._size
-        self._created = self._created or record.created_at
+        self._url, known = url, self.known
+        taken = known.modified or (parse_rfc3339(record.created_at) if record.created_at else None)
+        self.known = replace(known, total=record.size if known.total is None else known.total, modified=taken)
         return True
 
 

@@ -30,7 +30,6 @@ import anyio
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
-from tests.support.preloaded import python_of
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 PIECE = os.urandom(1024 * 1024)
@@ -102,15 +101,13 @@ def start(
     *,
     environment: Mapping[str, str] | None = None,
     recipients: tuple[str, ...] = (),
-    forks: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start an archive in another process; really, for measures, unless the fixture `forks` is given."""
-    forks = forks or {}
+    """Start an archive in another process."""
     return subprocess.Popen(  # noqa: S603  this very interpreter
-        [python_of(forks), "-m", "tests.archive.real", url, VERSION, str(destination), *recipients],
+        [sys.executable, "-m", "tests.archive.real", url, VERSION, str(destination), *recipients],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **forks, **(environment or {})},
+        env={**os.environ, **(environment or {})},
     )
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import httpx
+
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.manifest import FORMAT
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
@@ -100,6 +102,16 @@ class Scene:
     def fault(self, **how: Any) -> None:
         """Let the next download, or so many `times`, fail like this."""
         self.here.fault(**{"kind": "download", **how})
+
+    def sees(self, look: Callable[[httpx.Request], object]) -> None:
+        """Let this see, and change, each request before it is sent."""
+        send = self.here.transport.handle_async_request
+
+        async def seen(request: httpx.Request) -> httpx.Response:
+            look(request)
+            return await send(request)
+
+        self.here.transport.handle_async_request = seen  # type: ignore[method-assign]
 
     def stores(self, kind: type[FileStore]) -> None:
         """Let every store from now on be of this kind."""

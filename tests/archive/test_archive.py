@@ -119,18 +119,12 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one_touches_th
 # The network ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cuts", [[1], [999_999], [1_048_576], [2_500_000], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
+@pytest.mark.parametrize("cuts", [[1], [1_048_576], [2_500_000], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
 @staged(scene)
 async def test_a_transfer_that_breaks_off_asks_only_for_the_rest(at: Scene, cuts: list[int]) -> None:
     ranges: list[tuple[str | None, str | None]] = []
-    send = at.here.transport.handle_async_request
-
-    async def noted(request: httpx.Request) -> httpx.Response:
-        ranges.append((request.headers.get("range"), request.headers.get("if-range")))
-        return await send(request)
-
     given = await at.outputs()
-    at.here.transport.handle_async_request = noted  # type: ignore[method-assign]
+    at.sees(lambda request: ranges.append((request.headers.get("range"), request.headers.get("if-range"))))
     for cut in cuts:
         at.fault(cut_after=cut)
     record = await at.archive(**given)
@@ -352,7 +346,7 @@ async def signed_without_version(at: Scene) -> str:
         ({}, False, False, ""),
         ({"version_header": False}, False, False, "not pinned"),
         ({"version_header": False}, True, True, ""),
-        ({"key_of_200_has_version": True}, True, False, "serves version .*, not"),
+        ({"key_of_200_has_version": True}, True, False, "another version"),
     ],
     ids=["the host tells the version", "nothing tells it", "a key finds a pinned one", "the host serves another"],
 )
@@ -389,13 +383,7 @@ async def test_bytes_of_two_versions_are_never_mixed(at: Scene, version_header: 
 
 @staged(scene)
 async def test_a_host_that_ignores_ranges_costs_no_bytes(at: Scene) -> None:
-    send = at.here.transport.handle_async_request
-
-    async def without_range(request: httpx.Request) -> httpx.Response:
-        request.headers.pop("range", None)
-        return await send(request)
-
-    at.here.transport.handle_async_request = without_range  # type: ignore[method-assign]
+    at.sees(lambda request: request.headers.pop("range", None))
     at.fault(cut_after=2_000_000)
     assert holds(await at.archive(), at.zip)
 
@@ -425,23 +413,6 @@ async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
     assert body.read <= 2 * SIZE
 
 
-@staged(scene)
-async def test_a_zip_with_a_damaged_member_is_not_archived(at: Scene) -> None:
-    send = at.here.transport.handle_async_request
-
-    async def damaged(request: httpx.Request) -> httpx.Response:
-        answer = await send(request)
-        if "zip" not in request.url.path:
-            return answer
-        content = bytearray(await answer.aread())
-        content[len(content) // 2] ^= 1
-        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(bytes(content)))
-
-    outputs = await at.outputs()
-    at.here.transport.handle_async_request = damaged  # type: ignore[method-assign]
-    await fails(at, what="member .* is damaged|not a readable zip", **outputs)
-
-
 UNSAFE = (
     "http://elsewhere.test/x.zip",
     "http://127.0.0.1/x.zip",
@@ -451,13 +422,13 @@ UNSAFE = (
 )
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "compressed": ({"headers": {"content-encoding": "gzip"}}, {}, "compressed"),
-    "version": ({"headers": {"x-amz-version-id": "another"}}, {}, "serves version another"),
+    "version": ({"headers": {"x-amz-version-id": "another"}}, {}, "another version .another instead of "),
     "range": (
         {"headers": {"content-range": f"bytes 0-8/{'9' * 5000}"}, "body": "PK", "body_status": 206},
         {},
         "another range than requested",
     ),
-    "size": ({}, {"size": SIZE + 1}, "serves 5000000 bytes, but the service announced 5000001"),
+    "size": ({}, {"size": SIZE + 1}, "another size .5000000 instead of 5000001"),
     "cut": ({"body": "PK\x03\x04 and no directory"}, {"size": None}, "not a readable zip.*truncated"),
     "no time": (
         {"body": "PK"},
@@ -500,7 +471,7 @@ async def test_a_safe_redirect_is_followed_a_few_times(at: Scene) -> None:
 # Atomic ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
+@pytest.mark.parametrize("after", [0.0, 1.0, 20.0])
 @staged(scene)
 async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -> None:
     threads = threading.active_count()
@@ -508,13 +479,9 @@ async def test_an_interrupted_transfer_leaves_nothing(at: Scene, after: float) -
     outputs = await at.outputs()
     at.fault(cut_after=1_500_000)
     at.fault(delay=10, cut_after=10, times=None)
-    for destination, keys in (
-        (f"{at.folder}/x.zip", None),
-        (f"{at.folder}/new/folder/", None),
-        (f"{at.folder}/", KEYS),
-    ):
+    for name, keys in (("x.zip", None), ("new/folder/", None), ("", KEYS)):
         at.transfers.stopping = False
-        ended = fails(at, what="was interrupted", destination=destination, recipients=keys, **outputs)
+        ended = fails(at, what="was interrupted", destination=f"{at.folder}/{name}", recipients=keys, **outputs)
         await at.here.meanwhile(after, at.transfers.stop, ended)
     assert threading.active_count() == threads
 

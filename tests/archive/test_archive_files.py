@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,30 +77,17 @@ def test_a_read_only_folder_is_an_error() -> None:
         assert (folder / "x.zip").read_bytes() == OLD
 
 
-def test_the_part_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path, forks: dict[str, str]) -> None:
-    with hosted(16 * MIB, rate=40e6) as large:
-        killed = start(large.url, tmp_path / "x.zip", forks=forks)
-        parts = await_part(tmp_path)
-        killed.kill()
-        killed.communicate()
-        assert list(tmp_path.iterdir()) == parts
-        running = start(large.url, tmp_path / "y.zip", forks=forks)
-        while list(tmp_path.iterdir()) == parts:
-            time.sleep(0.01)
-        # The part of a living process is not removed.
-        FileStore(tmp_path / "z.zip").write(iter([b"x"]))
-        assert outcome(running)["sha256"] == large.sha256
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["y.zip", "z.zip"]
+def test_the_part_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_living_one_stays(tmp_path: Path) -> None:
+    (tmp_path / f"{PART}killed.part").write_bytes(OLD)
 
+    def blocks() -> Iterator[bytes]:
+        (mine,) = tmp_path.iterdir()
+        FileStore(tmp_path / "y.zip").write(iter([b"y"]))
+        assert mine.exists()
+        yield b"x"
 
-def await_part(folder: Path) -> list[Path]:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        parts = [path for path in folder.iterdir() if path.stat().st_size > 1_000_000]
-        if parts:
-            return parts
-        time.sleep(0.01)
-    raise AssertionError("nothing was written")
+    FileStore(tmp_path / "x.zip").write(blocks())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zip", "y.zip"]
 
 
 def test_what_others_have_there_is_not_removed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def made(members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x0
     return target.getvalue()
 
 
-@pytest.mark.parametrize("members", [0, 1, 3, 1000, 65_535, 65_536])
+@pytest.mark.parametrize("members", [0, 3, 65_536])
 def test_a_zip_of_any_number_of_members_passes(members: int) -> None:
     assert checked(made(members, content=b"")) == 0
     for comment in (b"a comment", b"x" * 65_535):
@@ -63,7 +63,7 @@ class Stream(io.RawIOBase):
 
 
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
-NOISE = random.Random(1).randbytes(300_000)
+NOISE = random.Random(1).randbytes(100_000)
 CONTENTS = [b"", b"x", NOISE, bytes(2_000_000), NOISE, b"last"]
 
 
@@ -81,7 +81,7 @@ def checked(archive: bytes, size: int = 65_536) -> int:
     return check_zip(archive[start : start + size] for start in range(0, len(archive), size))
 
 
-@pytest.mark.parametrize("size", [97, 65_536, 10_000_000])
+@pytest.mark.parametrize("size", [97, 10_000_000])
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("method", METHODS)
@@ -106,7 +106,7 @@ def test_one_changed_byte_in_a_member_is_noticed(method: int, streamed: bool, la
     archive = zipped(method, streamed=streamed, large=large)
     chance = random.Random(1)
     start = archive.index(b"folder/2") + 28
-    places = [(chance.randrange(start, start + 290_000), 1 << chance.randrange(8)) for _ in range(20)]
+    places = [(chance.randrange(start, start + 90_000), 1 << chance.randrange(8)) for _ in range(20)]
     in_headers = [(archive.index(b"folder/2") - 30, 1), (archive.index(b"folder/3") - 10, 1)]
     for place, bit in places + in_headers * (not streamed):
         damaged = bytearray(archive)

@@ -22,7 +22,6 @@ from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
-from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall, Shared
@@ -211,29 +210,6 @@ def removed_by(record: ArchiveRecord, **values: Any) -> str:
     decided = "decided in the update, since a preview does not know version_id"
     assert str(found.reason).startswith(decided)
     return str(found.reason).removeprefix(decided).removeprefix("; a new archive, once it is whole, removes ")
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({}, "must be an object with some of last, daily"),
-        ({"hourly": 1}, "must be an object with some of last, daily"),
-        ({"daily": None}, "must be an object with some of"),
-        ({"daily": 0}, "has daily, which must be a whole number from 1 to 500"),
-        ({"daily": 1.5}, "has daily, which must be a whole number"),
-        ({"daily": 501}, "has daily, which must be a whole number"),
-        ({"daily": "7"}, "has daily, which must be a whole number"),
-        (7, "must be an object with some of"),
-    ],
-)
-def test_wrong_tiers_fail_in_preview(given: Any, told: str) -> None:
-    good = {"database_id": "a" * 32, "version_id": "v", "destination": "/backups/"}
-    (problem,) = ArchiveInputs.problems({**good, "keep": given})
-    assert problem.property == "keep"
-    assert told in PYTHON.text(problem.told())
-    (both,) = ArchiveInputs.problems({**good, "keep": {"daily": 1}, "keep_last": 1})
-    assert PYTHON.text(both.told()).endswith("cannot be given beside keep_last, which is its tier `last`")
-    assert ArchiveInputs.problems({**good, "keep": {"daily": UNKNOWN, "weekly": 2.0}, "pin": True}) == []
 
 
 # The store as the truth -----------------------------------------------------------------------------------------------
