@@ -70,7 +70,7 @@ LATE = {
 
 TIME = {
     "clock.py": "the one source of time",
-    "dynamic/engine_access.py": "sleeps in threads of the SDK, where no event loop runs",
+    "engine/process.py": "sleeps in a thread of its own, where no event loop runs",
 }
 """Files that may ask the machine for the time, or sleep; with reasons."""
 

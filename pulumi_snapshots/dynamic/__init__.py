@@ -1,1 +1,16 @@
 """Pulumi dynamic provider and its resources: translation between Pulumi and what each resource can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.late import late
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.dynamic.run import Run
+
+
+def this_run() -> Run:
+    """The process's event loop and what is shared on it; loaded late, since a program that looks up nothing needs neither."""
+    run: Run = late("dynamic.run:this_run")()
+    return run

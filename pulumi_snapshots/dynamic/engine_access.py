@@ -2,19 +2,15 @@
 
 A dynamic provider's methods get only ids and properties. The process around them has more: the servicer's frames, up the
 stack of each call, hold the engine's request and gRPC's context; the engine's address is on the command line; the
-gRPC server is in the main thread. Each feature is looked for on its own. If one is not found, the plain behaviour of a
-dynamic provider takes its place, so a changed SDK never costs a run.
-
-Pulumi programs import this file too: that starts nothing.
+gRPC server is in the main thread. Each feature is looked for on its own: if one is not found, the plain behaviour of a
+dynamic provider takes its place, so a changed SDK never costs a run. Programs import this file too: that starts nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -23,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 from pulumi.runtime import rpc
 
-from pulumi_snapshots.engine.errors import debugged, debugging, final
+from pulumi_snapshots.engine.errors import debugging, final
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Messages, engine_at, status, unfinished
-from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, listens
+from pulumi_snapshots.engine.process import address_in, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +70,7 @@ def _find_engine_address() -> str | None:
 
 def _connect() -> Any:
     address = _find_engine_address()
-    return None if address is None else engine_at(address)
+    return address and engine_at(address)
 
 
 messages = Messages(_connect)
@@ -85,11 +81,7 @@ messages = Messages(_connect)
 
 
 class EngineCall:
-    """The engine's call (create, read, update …) that the servicer is serving in the thread that asked for it.
-
-    Attributes:
-        urn: of the resource that the call is about; None if it cannot be known.
-    """
+    """The engine's call (create, read, update …) that this thread serves; `urn` is of its resource, None if it cannot be known."""
 
     def __init__(self, request: Any = None, context: Any = None) -> None:
         self._request, self._context = request, context
@@ -104,10 +96,8 @@ class EngineCall:
 
         def detail() -> Any:
             properties = asyncio.run(rpc.serialize_properties(outputs, {}))
+            bags = [getattr(getattr(self._request, it, None), "fields", {}) for it in ("news", "properties", "inputs")]
             # Without its provider the resource could be neither updated nor deleted ever again.
-            bags = (
-                getattr(getattr(self._request, bag, None), "fields", {}) for bag in ("news", "properties", "inputs")
-            )
             properties.fields[_PROVIDER_KEY].CopyFrom(next(bag[_PROVIDER_KEY] for bag in bags if _PROVIDER_KEY in bag))
             return unfinished(self._request, id_, properties, text)
 
@@ -134,7 +124,7 @@ class EngineCall:
 def _ending(text: str) -> str:
     """The text of an error that ends the call, once all messages are sent."""
     messages.wait()
-    return final(debugged(text, sys.exc_info()[1]))
+    return final(text, sys.exc_info()[1])
 
 
 def current_call() -> EngineCall:
@@ -145,7 +135,7 @@ def current_call() -> EngineCall:
     return EngineCall()
 
 
-# --- The engine's end ----------------------------------------------------------------------------------------------
+# --- The engine's end, and its width -----------------------------------------------------------------------------------
 
 
 @cache
@@ -177,23 +167,9 @@ def on_cancel(callback: Callable[[], None]) -> None:
 
 @cache
 def end_with_engine() -> None:
-    """Watch the engine from now on, if there is one, and end this process as soon as it was killed.
-
-    The provider's parent is a shell that lives on, so nothing else ends it. It ends at once, not as at ^C: an answer that
-    the engine never gets must not be recorded as delivered.
-    """
-    if (address := _find_engine_address()) is None:
-        return
-
-    def watch() -> None:
-        while listens(address) or listens(address):
-            time.sleep(WATCH_EVERY)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="engine-watch", daemon=True).start()
-
-
-# --- Width -----------------------------------------------------------------------------------------------------------
+    """End this process as soon as the engine was killed, if there is one: its parent is a shell that lives on."""
+    if (address := _find_engine_address()) is not None:
+        end_with(address)
 
 
 def _find_thread_pool() -> Any:

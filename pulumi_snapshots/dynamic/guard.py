@@ -6,12 +6,12 @@ import asyncio
 import atexit
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.runtime.settings import get_engine
 
-from pulumi_snapshots.dynamic.translate import this_run
+from pulumi_snapshots.dynamic import this_run
 from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.engine.messages import Messages, Row
 from pulumi_snapshots.engine.wording import PYTHON
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from pulumi_snapshots.guard.book import Foresight
-    from pulumi_snapshots.guard.once import OncePerRun
-    from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.run.session import Session
 
 _interrupts = Interrupts(lambda: this_run().stop())
@@ -52,16 +50,13 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
         if self._foresight is not None and (told := self._foresight.summary()):
             self._messages.send(f"{self}: {told}")
 
-    def _newest(self, database_id: str) -> SnapshotInfo | None:
-        newest: SnapshotInfo | None = late("dynamic.lookups:get_latest_snapshot")(database_id, "manual")
-        return newest
+    def _newest(self, database_id: str) -> Any:
+        return late("dynamic.lookups:get_latest_snapshot")(database_id, "manual")
 
     async def _database(self) -> str | None:
         """The database once it is known; None if what it comes from has failed."""
-        if not isinstance(self._database_id, pulumi.Output):
-            return str(self._database_id)
         with suppress(Exception):
-            return await self._database_id.future()
+            return await pulumi.Output.from_input(self._database_id).future()
         return None
 
     def _hook(self, name: str, when: str, change: str) -> pulumi.ResourceHook:
@@ -93,9 +88,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             if (database_id := self._ready.result() if self._ready.done() else None) is None:
                 why = "its database is not known, since what that comes from has failed, or is not there yet"
                 raise late("guard.once:ChangeHeldBack")(what, why)
-            once: OncePerRun = self._program.shared(late("guard.once:OncePerRun"))
+            self._program.once = self._program.once or late("guard.once:OncePerRun")()
             inputs = self._inputs(database_id)
-            await _carried_out(partial(once.at, when, self._owner, inputs, what, self._session, row))
+            await _carried_out(partial(self._program.once.at, when, self._owner, inputs, what, self._session, row))
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:

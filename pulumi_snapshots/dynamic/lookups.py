@@ -11,19 +11,12 @@ from weakref import WeakKeyDictionary
 import pulumi
 from pulumi.runtime import get_root_resource
 
-from pulumi_snapshots.dynamic.translate import this_run
+from pulumi_snapshots.dynamic import this_run
 from pulumi_snapshots.engine.errors import debugged
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import (
-    LookupFailed,
-    ProgramConfig,
-    hidden,
-    refuse_outputs,
-    warn_of_plain_key,
-    warn_once,
-)
+from pulumi_snapshots.program import LookupFailed, ProgramConfig, warn_of_plain_key, warn_once
 from pulumi_snapshots.program.lookups import Lookups, are_mocked
 from pulumi_snapshots.run.settings import Settings
 
@@ -43,9 +36,8 @@ def _question(
 ) -> Callable[[], Awaitable[tuple[T, Words]]]:
     """What the run's event loop is to do: find the answer, and what the user should know besides.
 
-    With `lately`, an older listing will not do: it does not show what the resources have done that the arguments come from.
+    If it must be answered `lately`, an older listing does not show what the resources have done that the arguments come from.
     """
-    refuse_outputs(lookup.function, arguments, name=function)
     if problems := lookup.query.problems(arguments):
         told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
         raise LookupFailed(function, f"{told}.")
@@ -59,14 +51,13 @@ def _question(
         if program is not None:
             begun = _programs.setdefault(program, session.clock.monotonic())
             since = max(begun, recent) if lately else begun
-        answer: T = await late("lookup.find:find")(lookup, session, arguments, since, _tell)
+        answer: T = await late("lookup.find:find")(lookup, session, arguments, since, tell)
         return answer, session.take_note()
 
+    def tell(text: str) -> None:
+        pulumi.log.info(f"{function}: {text}")
+
     return ask
-
-
-def _tell(text: str) -> None:
-    pulumi.log.info(f"get_databases: {text}")
 
 
 def _noted(answered: tuple[T, Words]) -> T:
@@ -90,17 +81,15 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
 class _Direct(Lookups):
     """Asks the service, in the program itself."""
 
-    def _now(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> T:
-        """Ask, and wait for the answer."""
+    def _answer(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> T:
         if are_mocked():
-            return super()._now(lookup, opts=opts, **arguments)
+            return super()._answer(lookup, arguments, opts)
         with _asking(lookup.function, opts):
             return _noted(this_run().carry_out(_question(lookup, lookup.function, arguments, lately=False)))
 
-    def _later(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> pulumi.Output[T]:
-        """Ask once the arguments are known."""
+    def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
         if are_mocked():
-            return super()._later(lookup, opts=opts, **arguments)
+            return super()._answer_later(lookup, arguments, opts)
         function = f"{lookup.function}_output"
 
         async def find(known: dict[str, Any]) -> T:
@@ -108,12 +97,11 @@ class _Direct(Lookups):
                 if value is None:
                     raise LookupFailed(function, f"{name} is an output whose value is None.")
             with _asking(function):
-                ask = _question(lookup, function, arguments | known, lately=True)
+                ask = _question(lookup, function, known, lately=True)
                 return _noted(await asyncio.wrap_future(this_run().begin(ask)))
 
         with _asking(function, opts):
-            given = pulumi.Output.from_input({name: value for name, value in arguments.items() if value is not None})
-            return hidden(lookup, given.apply(find), arguments)
+            return pulumi.Output.from_input(dict(arguments)).apply(find)
 
 
 _lookups = _Direct()

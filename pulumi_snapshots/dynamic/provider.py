@@ -1,9 +1,161 @@
-"""The provider of each resource. A class's path stands in every state that it made, so it never moves."""
+"""The provider of each resource, which translates between the engine's calls and those of the resources.
+
+A class's path stands in every state that it made, so it never moves.
+"""
 
 from __future__ import annotations
 
-from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.engine.kinds import RULES
+import os
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from pulumi.asset import Archive, Asset
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.output import Unknown
+
+from pulumi_snapshots.dynamic import engine_access, this_run
+from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
+from pulumi_snapshots.engine.messages import Row
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.properties.catalogue import in_python
+from pulumi_snapshots.properties.checks import FILE, UNKNOWN
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, nothing_sent
+from pulumi_snapshots.run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from pulumi.dynamic import ConfigureRequest
+
+
+T = TypeVar("T")
+WIDTH = 256
+"""Calls served at a time, beyond any `--parallel` in use: each of them only waits."""
+
+
+class Provider(ResourceProvider):
+    """A provider without attributes until it is configured: they would stand in every state."""
+
+    serialize_as_secret_always = False
+    rules: ClassVar[Rules]
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Keep the stack's config; it is read when it is needed, so that a destroy works with a bad one."""
+        self._config = req.config
+        engine_access.end_with_engine()
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Validate inputs and configuration, without a request."""
+        with self._call() as call:
+            problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
+        told = [(each.property, PYTHON.text(each.reason)) for each in problems]
+        told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
+        # The engine prints a property's value too, and all but texts as Go writes them, so not those.
+        shown = {name for name, value in news.items() if isinstance(value, str)}
+        failures = [CheckFailure(*one) if one[0] in shown else CheckFailure("", " ".join(one).lstrip()) for one in told]
+        return CheckResult(news, failures)
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Find what new inputs change."""
+        olds = self._own(_olds)
+        with self._call() as call:
+            found = self.rules.diff(call, olds, _with_unknowns(_news))
+            this_run().carry_out(lambda: self.rules.enter_state(call, olds))
+        # A resource of the plugin is updated once, to Python's names.
+        changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
+        return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Make the resource."""
+        made = self._resource(lambda call: self.rules.calls.create(call, props))
+        return CreateResult(made.id, made.outputs)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Refresh a resource in the state, or get an existing one by its id."""
+        seen = self._resource(lambda call: self.rules.read(call, id_, props))
+        return ReadResult(seen.id, seen.outputs)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Resume an unfinished resource, or keep its new inputs."""
+        olds = self._own(_olds)
+        return UpdateResult(self._resource(lambda call: self.rules.update(call, _id, olds, _news)).outputs)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Let the resource go."""
+        with self._call() as call:
+            _carry_out(lambda: self.rules.delete(call, _id, _props))
+
+    def _own(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state with Python's names, also if the plugin has left it."""
+        schema = self.rules.schema
+        return in_python(schema.properties, state) if schema.foreign & state.keys() else state
+
+    def _resource(self, operation: Callable[[EngineCall], Awaitable[Resource]]) -> Resource:
+        """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
+        try:
+            with self._call() as call:
+                made = _carry_out(lambda: operation(call))
+        except Unfinished as end:
+            engine = engine_access.current_call()
+            made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
+            engine.keep(made.id, made.outputs, wording.report(end.error))
+            if end.steps_if_not_saved is not None:
+                engine.fail(wording.report(end.error, end.steps_if_not_saved))
+            return made
+        return self._hidden(made)
+
+    def _hidden(self, resource: Resource) -> Resource:
+        """The resource with its secrets as the wire has them: encrypted in the state, and never shown."""
+        hidden = {
+            name: {SIGNATURE: SECRET, "value": resource.outputs[name]}
+            for name in self.rules.schema.secrets
+            if resource.outputs.get(name) is not None  # None does not exist in the state
+        }
+        return Resource(resource.id, resource.outputs | hidden)
+
+    @contextmanager
+    def _call(self) -> Iterator[EngineCall]:
+        """The engine's call, as operations know it; a failure reaches the engine as one text."""
+        engine = engine_access.current_call()
+        row = Row(engine_access.messages, engine.urn or "", PYTHON)
+        try:
+            settings = partial(Settings.read, self._config, os.environ)
+            yield EngineCall(engine.urn, settings, this_run().shared, row)
+        except Explained as error:
+            engine.fail(row.wording.report(error))
+        finally:
+            engine_access.messages.wait()
+
+
+def _carry_out(operation: Callable[[], Awaitable[T]]) -> T:
+    """Run an operation on the run's event loop; the calling thread only waits."""
+    run = this_run()
+    engine_access.widen(WIDTH)
+    engine_access.on_cancel(run.stop)
+    return run.carry_out(operation)
+
+
+def _with_unknowns(value: Any) -> Any:
+    """The value with the SDK's unknowns as operations know them."""
+    if isinstance(value, Unknown):
+        return UNKNOWN
+    if isinstance(value, Asset | Archive):
+        return FILE
+    if isinstance(value, dict):
+        return {key: _with_unknowns(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_unknowns(item) for item in value]
+    return value
 
 
 def provider_of(name: str, module: str = __name__) -> type[Provider]:

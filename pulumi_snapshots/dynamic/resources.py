@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.engine.kinds import RULES
+from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
 from pulumi_snapshots.run.settings import PACKAGE
@@ -16,7 +16,7 @@ from pulumi_snapshots.run.settings import PACKAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.dynamic.translate import Provider
+    from pulumi_snapshots.dynamic.provider import Provider
 
 FORMER = {name: f"{name.lower()}_provider" for name in ("Archive", "Drill", "Restore")}
 """The modules where states have a provider; those of other resources are in one."""

@@ -1,1 +1,32 @@
-"""What both ways to a Pulumi engine need."""
+"""What both ways to the Pulumi engine share; here the resources by their names, and the engine's marks of values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.late import late
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pulumi_snapshots.run.calls import Rules
+
+RULES: dict[str, Callable[[], type[Rules]]] = {
+    "Snapshot": lambda: late("snapshot.difference:SnapshotRules"),
+    "Restore": lambda: late("restore.difference:RestoreRules"),
+    "Archive": lambda: late("archive.difference:ArchiveRules"),
+    "Drill": lambda: late("drill.difference:DrillRules"),
+}
+"""What loads each resource's rules. Its class for programs has the same name, in the file of `program` that is called like it."""
+
+# The marks are the same in every SDK and in every state; published with the engine's protocol.
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""The property that makes an object a marked value."""
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a mark
+"""Its value if the property `value` is a secret."""
+OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+"""Its value if the property `value` is an output, which may be unknown or a secret."""
+RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
+"""Its value if it is a reference to a resource, with its URN and its id."""
+FILES = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
+"""Its values if it is an asset or an archive."""

@@ -25,7 +25,8 @@ def readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def final(text: str) -> str:
+def final(text: str, cause: BaseException | None = None) -> str:
     """The text of an error that ends a call, as it can be sent; `explain --last` shows it again."""
+    text = debugged(text, cause)
     keep_last(text)
     return readable(text)

@@ -44,18 +44,18 @@ class Messages:
         self._engine: Any = None
         self._is_used = False
 
-    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
-        """Queue one message, from any thread."""
+    def say(self, text: str, urn: str = "", **how: bool) -> None:
+        """Queue one message, from any thread; see `send`."""
         self._is_used = True
-        self._thread.submit(self.send, text, urn, warning=warning, ephemeral=ephemeral)
+        self._thread.submit(self.send, text, urn, **how)
 
     def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Send one now; only at the end of a process, when no thread starts any more."""
         self._engine = self._engine or self._connect()
         text = readable(text)
-        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
         with suppress(Exception):
             if self._engine is not None:
+                severity = engine_pb2.WARNING if warning else engine_pb2.INFO
                 message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
                 self._engine.Log(message, timeout=ANSWER_DEADLINE)
                 return
@@ -79,9 +79,7 @@ class Row:
 
     def __init__(self, messages: Messages, urn: str, wording: Wording) -> None:
         self.wording = wording.about(resource=urn)
-        self._messages = messages
-        self._urn = urn
-        self._last = ""
+        self._messages, self._urn, self._last = messages, urn, ""
 
     def progress(self, text: Words) -> None:
         """Show the text on the row until the next one; the same text again sends nothing."""
@@ -110,11 +108,9 @@ def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
 
 
 def status(text: str, detail: Any = None) -> bytes:
-    """A google.rpc.Status of the code UNKNOWN, as the call must have, with at most one detail, a protobuf message.
-
-    It is written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's
-    own clients use), and a process that loads one of them can never load the other.
-    """
+    """A google.rpc.Status of the code UNKNOWN, as the call must have, with at most one detail, a protobuf message."""
+    # By hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own clients
+    # use), and a process that loads one of them can never load the other.
     message = b"\x08\x02" + _field(2, text.encode())
     if detail is None:
         return message

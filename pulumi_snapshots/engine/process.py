@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +34,21 @@ def run_in(command: Sequence[str]) -> str:
     return f"{socket.gethostname()} {address}" if address else ""
 
 
-def listens(address: str) -> bool:
+def end_with(address: str) -> None:
+    """End this process as soon as the engine at this address was killed.
+
+    It ends at once, not as at ^C: an answer that the engine never gets must not be recorded as delivered.
+    """
+
+    def watch() -> None:
+        while _listens(address) or _listens(address):
+            time.sleep(WATCH_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="engine-watch", daemon=True).start()
+
+
+def _listens(address: str) -> bool:
     """Whether the engine's address is in use; only a refused connection says that it is not."""
     host, _, port = address.rpartition(":")
     if port.isdecimal():  # else a socket of another kind

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 # The plugin's process is in this package, too, and needs none of what a program declares with.
 if not TYPE_CHECKING:
     __getattr__, __dir__, __all__ = at_first_use(
-        {home.replace("dynamic", "plugin"): names for home, names in HOMES.items()}
-        | {"plugin.resources": (*HOMES["dynamic.resources"], "Provider")},
+        HOMES
+        | {
+            "program.lookups": HOMES["dynamic.lookups"],
+            "plugin.guard": ("Guard",),
+            "plugin.resources": (*HOMES["dynamic.resources"], "Provider"),
+        },
         "pulumi_snapshots.plugin",
     )

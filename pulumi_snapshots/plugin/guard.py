@@ -15,8 +15,6 @@ from pulumi_snapshots.run.settings import PACKAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.lookup.results import SnapshotInfo
-
 
 class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
@@ -26,15 +24,11 @@ class Guard(GuardDeclaration):
         inputs = arguments_of({"database_id": self._database_id, **self._given, "only": []})
         component = pulumi.ComponentResource(f"{PACKAGE}:index:Guard", self._name, inputs, remote=True)
         registered: Any = asyncio.ensure_future(component.urn.future())
-        return {each: _hook(name, registered) for each, name in names.items()}
+        # The plugin has registered the hooks once its guard is there; resources wait for that.
+        hooks = {each: object.__new__(pulumi.ResourceHook) for each in names}
+        for each, hook in hooks.items():
+            hook.name, hook._registered = names[each], registered  # noqa: SLF001
+        return hooks
 
-    def _newest(self, database_id: str) -> SnapshotInfo | None:
-        newest: SnapshotInfo | None = late("plugin.lookups:get_latest_snapshot")(database_id, "manual")
-        return newest
-
-
-def _hook(name: str, registered: Any) -> pulumi.ResourceHook:
-    """A hook that the plugin has registered once its guard is there; resources wait for that."""
-    hook = object.__new__(pulumi.ResourceHook)
-    hook.name, hook._registered = name, registered
-    return hook
+    def _newest(self, database_id: str) -> Any:
+        return late("program.lookups:get_latest_snapshot")(database_id, "manual")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from pulumi_snapshots.engine.kinds import RULES
+from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, with_arguments
 from pulumi_snapshots.properties.catalogue import in_camel, in_camels, in_python, record_in

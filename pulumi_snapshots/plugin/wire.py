@@ -7,8 +7,8 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
+from pulumi_snapshots.engine import FILES, OUTPUT, RESOURCE, SECRET, SIGNATURE
 from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.marks import FILES, OUTPUT, RESOURCE, SECRET, SIGNATURE
 from pulumi_snapshots.properties.catalogue import Property, in_python, record_in
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 
@@ -47,9 +47,13 @@ def plain(value: Value) -> Any:
     return UNKNOWN if found in UNKNOWNS else found
 
 
+def field(properties: Struct, name: str) -> Any:
+    """A property as a plain value; None without it."""
+    return plain(properties.fields.get(name, Value()))
+
+
 def _mark(value: Value) -> str:
-    fields = value.struct_value.fields
-    return fields[SIGNATURE].string_value if SIGNATURE in fields else ""
+    return str(value.struct_value.fields.get(SIGNATURE, Value()).string_value)
 
 
 def is_secret(value: Value) -> bool:
@@ -68,27 +72,24 @@ def as_secret(value: Value) -> Value:
     """The value marked as a secret."""
     if is_secret(value):
         return value
-    marked = Value()
-    marked.struct_value.fields[SIGNATURE].string_value = SECRET
-    marked.struct_value.fields["value"].CopyFrom(value)
-    return marked
+    return Value(struct_value=Struct(fields={SIGNATURE: Value(string_value=SECRET), "value": value}))
 
 
 def value_of(value: Any) -> Value:
     """A plain value as the engine takes it; None in an object is left out."""
-    made = ListValue()
-    made.extend([_sendable(value)])
-    return made.values[0]
-
-
-def _sendable(value: Any) -> Any:
-    """A plain value of the types that protobuf knows."""
     if isinstance(value, dict):
-        return {name: _sendable(item) for name, item in value.items() if item is not None}
+        inside = {name: value_of(item) for name, item in value.items() if item is not None}
+        return Value(struct_value=Struct(fields=inside))
     if isinstance(value, list | tuple):
-        return [_sendable(item) for item in value]
-    if value is None or isinstance(value, int | float):
-        return value
+        return Value(list_value=ListValue(values=map(value_of, value)))
+    if isinstance(value, bool):
+        return Value(bool_value=value)
+    if isinstance(value, int | float):
+        return Value(number_value=value)
+    return Value(null_value=0) if value is None else Value(string_value=_text(value))
+
+
+def _text(value: object) -> str:
     return UNKNOWN_STRING if value is UNKNOWN else readable(str(value))
 
 
@@ -102,14 +103,6 @@ class Names:
     def wire(self, name: str) -> str:
         """The name of a property on the wire."""
         return self._properties[name].camel if name in self._properties else name
-
-    def unknown_to(self, properties: Struct) -> list[str]:
-        """The wire names that are no properties; the engine's own begin with two underscores."""
-        return [name for name in properties.fields if name not in self.all and not name.startswith("__")]
-
-    def are_pythons(self, properties: Struct) -> bool:
-        """Whether the properties have Python's names, as the dynamic provider leaves them in the state."""
-        return any(self.wire(name) != name for name in properties.fields)
 
     def read(self, properties: Struct) -> dict[str, Any]:
         """The properties as plain values by their Python names; null is left out."""

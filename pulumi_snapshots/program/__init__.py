@@ -8,7 +8,7 @@ from inspect import get_annotations, signature
 from pathlib import Path
 from textwrap import wrap
 from traceback import extract_stack
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
 import pulumi
@@ -25,10 +25,8 @@ from pulumi_snapshots.snapshot.record import ListedProperties
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import Inputs, ResourceSchema
 
-T = TypeVar("T")
 Origin = Literal["manual", "automatic"]
 Duration = str | float
 """`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
@@ -66,17 +64,16 @@ class Declared(pulumi.CustomResource):
         What a program's own subclass says for itself stays.
         """
         super().__init_subclass__(**more)
-        if "schema" in cls.__dict__:
+        declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), None)
+        if declaration is cls:
             outputs = {
                 name: each.description for name, each in cls.schema.outputs.items() if name in cls.__annotations__
             }
             cls._outputs = tuple(outputs)
-            cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs) + section(
-                "Attributes", outputs
-            )
-        declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), cls)
-        cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
-        if cls is not declaration and "schema" in declaration.__dict__:
+            cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
+            cls.__doc__ += section("Attributes", outputs)
+        elif declaration is not None:
+            cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
             cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
                 init = naming_class(cls.__name__, declaration.__dict__["__init__"])
@@ -89,8 +86,11 @@ class Declared(pulumi.CustomResource):
         """
         if source is None:
             source = self._source(given) if "snapshot" in given else {}
-        custom, opts = _create_timeout(given["opts"])
-        every = {**given, "timeout": given["timeout"] if custom is None else custom}
+        every, opts = dict(given), given["opts"]
+        if opts is not None and (custom := opts.custom_timeouts) is not None and custom.create is not None:
+            # The engine applies none to dynamic resources, and cannot read `7d`. The program may use its options elsewhere, too.
+            every["timeout"], opts = custom.create, pulumi.ResourceOptions.merge(opts, None)
+            opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
         inputs = {name: value for name, value in source.items() if value is not None}
         for name, each in self.schema.inputs.properties().items():
             if name not in source and (value := every.get(name)) is not None:
@@ -195,13 +195,8 @@ class Program:
 
     def __init__(self) -> None:
         self.guards: set[str] = set()
-        self._shared: dict[type, Any] = {}
+        self.once: Any = None  # what the guards share
         self._uses = Uses()
-
-    def shared(self, kind: type[T]) -> T:
-        """What the guards of the program share, made at its first use."""
-        made: T = self._shared.setdefault(kind, kind())
-        return made
 
     def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Note the databases of a resource; returns its inputs.
@@ -261,43 +256,12 @@ class LookupFailed(pulumi.RunError):
         self.status: int | None = getattr(why, "status", None)
 
 
-def hidden(lookup: Lookup[T], found: pulumi.Output[T], arguments: Mapping[str, Any]) -> pulumi.Output[T]:
-    """What a lookup finds, as a secret if it is asked for a download URL; that may be an output, so the answer tells too."""
-    if arguments.get("with_url") is True:
-        return pulumi.Output.secret(found)
-
-    def mark(answer: T) -> pulumi.Input[T]:
-        return pulumi.Output.secret(answer) if lookup.holds_url(answer) else answer
-
-    return found.apply(mark)
-
-
-def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | None = None) -> None:
-    """Raise LookupFailed if an argument is an output; `name` stands for the lookup's own in the error."""
-    for argument, value in arguments.items():
-        if isinstance(value, pulumi.Output):
-            text = f"{argument} is an output, whose value is not known yet. Call {function}_output instead."
-            raise LookupFailed(name or function, text)
-
-
 def alias_of(type_: str, resource_name: str, opts: pulumi.ResourceOptions | None) -> pulumi.Alias | str:
-    """The alias of a resource that may stand in the state with another type.
-
-    As a URN if it is known, which it is without a parent: the SDK makes a dozen outputs of any other alias, for each resource.
-    """
+    """The alias of a resource that may stand in the state with another type."""
     if opts is not None and opts.parent is not None:
         return pulumi.Alias(type_=type_)
+    # The SDK makes a dozen outputs of any alias but a URN, for each resource.
     return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{type_}::{resource_name}"
-
-
-def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
-    """The create's custom timeout, and the options without it: the engine applies none to dynamic resources, and cannot read `7d`."""
-    custom = opts.custom_timeouts if opts is not None else None
-    if opts is None or custom is None or custom.create is None:
-        return None, opts
-    opts = pulumi.ResourceOptions.merge(opts, None)  # a copy: the program may use its own for other resources
-    opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
-    return custom.create, opts
 
 
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from inspect import getdoc
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 import pulumi
+from anyio.from_thread import start_blocking_portal
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
@@ -27,8 +25,6 @@ from pulumi_snapshots.program import (
     with_arguments,
 )
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.durations import lacks_unit
-from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class GuardDeclaration(ABC):
+class GuardDeclaration:
     """A snapshot of a database before anything else changes.
 
     `guard.hooks` makes the changes of one resource wait for it, `guard.stack()` those of every resource of the program. However
@@ -158,7 +154,7 @@ class GuardDeclaration(ABC):
         last = self._of_book(lambda book: book.last(self._owner, database_id, pin), writes=bool(kept))
         if not pin or last is None:
             return last
-        with contextlib.suppress(LookupFailed):
+        with suppress(LookupFailed):
             newest = self._newest(database_id)
             if warning := self._of_book(lambda book: book.warning(last, newest)):
                 warn_once(f"{self}: {PYTHON.text(warning)}")
@@ -167,20 +163,18 @@ class GuardDeclaration(ABC):
     def __str__(self) -> str:
         return f"Guard {self._name!r}"
 
-    @abstractmethod
     def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
         """Make the hooks of these names, by when they run and by the change."""
+        raise NotImplementedError
 
-    @abstractmethod
     def _newest(self, database_id: str) -> SnapshotInfo | None:
         """The newest manual snapshot that the service lists."""
+        raise NotImplementedError
 
     def _inputs(self, database_id: object) -> GuardInputs:
         """The inputs for a database, which is `UNKNOWN` until it is known; raises `pulumi.RunError` if one is wrong."""
-        values = {"database_id": database_id, **self._given}
-        texts = {name: given for name, given in self._given.items() if isinstance(given, str)}
-        unclear = [Problem(name, why) for name, given in texts.items() if (why := lacks_unit(given))]
-        if problems := unclear or GuardInputs.problems(values):
+        values = {**self._given, "database_id": database_id}
+        if problems := GuardInputs.problems(values):
             told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
             raise pulumi.RunError(f"{self}: {told}.")
         return GuardInputs.of({**values, "database_id": self._name if database_id is UNKNOWN else database_id})
@@ -195,15 +189,13 @@ class GuardDeclaration(ABC):
         """What the book says, without a request."""
 
         async def consult() -> T:
-            said: T = await late("guard.book:consult")(
-                late("run.calls:ledger_of")(self._settings, Clock()), use, writes=writes
-            )
+            ledger = late("run.calls:ledger_of")(self._settings, Clock())
+            said: T = await late("guard.book:consult")(ledger, use, writes=writes)
             return said
 
         try:
-            # In a thread and an event loop of its own, whichever loop the program runs in.
-            with ThreadPoolExecutor(1) as thread:
-                return thread.submit(anyio.run, consult).result()
+            with start_blocking_portal() as portal:  # a loop of its own, whichever the program runs in
+                return portal.call(consult)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pulumi
 from pulumi.runtime import invoke, invoke_output
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS
-from pulumi_snapshots.program import LookupFailed, hidden, refuse_outputs, with_arguments
+from pulumi_snapshots.program import LookupFailed, with_arguments
 from pulumi_snapshots.properties.catalogue import in_camel, in_python
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import pulumi
 
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
     from pulumi_snapshots.program import Duration, Origin
@@ -45,12 +44,31 @@ class Lookups:
     All take `opts`, such as an explicit provider, which is for the plugin only.
     """
 
-    def _now(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> T:
-        """Ask with plain arguments, and wait for the answer."""
-        refuse_outputs(lookup.function, arguments)
+    def _now(self, lookup: Lookup[T], given: dict[str, Any]) -> T:
+        """Ask with the plain arguments of a method's call, and wait for the answer."""
+        arguments, opts = _of(given)
+        for name, value in arguments.items():
+            if isinstance(value, pulumi.Output):
+                text = f"{name} is an output, whose value is not known yet. Call {lookup.function}_output instead."
+                raise LookupFailed(lookup.function, text)
+        return self._answer(lookup, arguments, opts)
+
+    def _later(self, lookup: Lookup[T], given: dict[str, Any]) -> pulumi.Output[T]:
+        """Ask once the arguments of a method's call are known; what holds a download URL is a secret."""
+        arguments, opts = _of(given)
+        found = self._answer_later(lookup, arguments, opts)
+        if arguments.get("with_url") is True:
+            return pulumi.Output.secret(found)
+
+        def marked(answer: T) -> pulumi.Input[T]:  # that it is asked for may be an output, too
+            return pulumi.Output.secret(answer) if lookup.holds_url(answer) else answer
+
+        return found.apply(marked)
+
+    def _answer(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> T:
         token = token_of(lookup)
         try:
-            found = invoke(token, arguments_of(arguments | _optional(lookup)), opts).value
+            found = invoke(token, _asked(lookup, arguments), opts).value
         except Exception as error:  # noqa: BLE001  the SDK raises nothing else
             # Without what the engine and the SDK put before what the plugin says, which has its page's address already.
             text = str(error).removeprefix(f"invoke of {token} failed: ")
@@ -58,11 +76,9 @@ class Lookups:
             raise LookupFailed(lookup.function, text, why=error) from None
         return answer_of(lookup, found)
 
-    def _later(self, lookup: Lookup[T], *, opts: Any, **arguments: Any) -> pulumi.Output[T]:
-        """Ask once the arguments, which may be outputs, are known."""
-        asked = arguments_of(arguments | _optional(lookup))
-        found: pulumi.Output[Any] = invoke_output(token_of(lookup), asked, opts)
-        return hidden(lookup, found.apply(partial(answer_of, lookup)), arguments)
+    def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
+        found: pulumi.Output[Any] = invoke_output(token_of(lookup), _asked(lookup, arguments), opts)
+        return found.apply(partial(answer_of, lookup))
 
     @_described(SNAPSHOTS)
     def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
@@ -76,7 +92,7 @@ class Lookups:
         opts: pulumi.InvokeOptions | None = None,
     ) -> list[SnapshotInfo]:
         """List the snapshots that the service has, newest first; in previews, too."""
-        return self._now(SNAPSHOTS, **_of(locals()))
+        return self._now(SNAPSHOTS, locals())
 
     def get_snapshots_output(  # noqa: PLR0913  the arguments of the lookup, and the options
         self,
@@ -89,7 +105,7 @@ class Lookups:
         opts: pulumi.InvokeOutputOptions | None = None,
     ) -> pulumi.Output[list[SnapshotInfo]]:
         """`get_snapshots` for arguments that are outputs; a secret if it holds download URLs."""
-        return self._later(SNAPSHOTS, **_of(locals()))
+        return self._later(SNAPSHOTS, locals())
 
     @_described(LATEST)
     def get_latest_snapshot(
@@ -102,7 +118,7 @@ class Lookups:
         opts: pulumi.InvokeOptions | None = None,
     ) -> SnapshotInfo | None:
         """Find the newest available snapshot of a database, no matter who took it, or None; in previews, too."""
-        return self._now(LATEST, **_of(locals()))
+        return self._now(LATEST, locals())
 
     def get_latest_snapshot_output(
         self,
@@ -114,12 +130,12 @@ class Lookups:
         opts: pulumi.InvokeOutputOptions | None = None,
     ) -> pulumi.Output[SnapshotInfo | None]:
         """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
-        return self._later(LATEST, **_of(locals()))
+        return self._later(LATEST, locals())
 
     @_described(DOWNLOAD_URL)
     def get_download_url(self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None) -> str:
         """Look up the download URL of a snapshot, in plain text; anyone with it can read the data."""
-        return self._now(DOWNLOAD_URL, **_of(locals()))
+        return self._now(DOWNLOAD_URL, locals())
 
     def get_download_url_output(
         self,
@@ -129,39 +145,39 @@ class Lookups:
         opts: pulumi.InvokeOutputOptions | None = None,
     ) -> pulumi.Output[str]:
         """`get_download_url` as an output, which is a secret."""
-        return self._later(DOWNLOAD_URL, **_of(locals()))
+        return self._later(DOWNLOAD_URL, locals())
 
     @_described(DATABASE)
     def get_database(self, database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
         """Look up a database of the account, and whether it runs; in previews, too."""
-        return self._now(DATABASE, **_of(locals()))
+        return self._now(DATABASE, locals())
 
     def get_database_output(
         self, database_id: pulumi.Input[str], *, opts: pulumi.InvokeOutputOptions | None = None
     ) -> pulumi.Output[DatabaseInfo]:
         """`get_database` for an argument that is an output."""
-        return self._later(DATABASE, **_of(locals()))
+        return self._later(DATABASE, locals())
 
     @_described(DATABASES)
     def get_databases(self, *, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
         """List the databases of the account, and whether each runs (one request for each); in previews, too."""
-        return self._now(DATABASES, **_of(locals()))
+        return self._now(DATABASES, locals())
 
     def get_databases_output(
         self, *, opts: pulumi.InvokeOutputOptions | None = None
     ) -> pulumi.Output[list[DatabaseInfo]]:
         """`get_databases` as an output."""
-        return self._later(DATABASES, **_of(locals()))
+        return self._later(DATABASES, locals())
 
 
-def _of(given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a method's call."""
-    return {name: value for name, value in given.items() if name != "self"}
+def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The arguments that are given in a method's call, and its options."""
+    return {each: it for each, it in given.items() if it is not None and each not in {"self", "opts"}}, given["opts"]
 
 
-def _optional(lookup: Lookup[Any]) -> dict[str, bool]:
-    """In Python a latest snapshot may be None; in other languages that is an error unless a program says so."""
-    return {"optional": True} if lookup is LATEST else {}
+def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plugin is asked: in Python a latest snapshot may be None, in other languages a program must say so."""
+    return arguments_of({**arguments, "optional": True} if lookup is LATEST else arguments)
 
 
 def are_mocked() -> bool:
@@ -182,3 +198,11 @@ def arguments_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
     """What the plugin answers, as its result declares it."""
     return lookup.answer(in_python(lookup.result.properties(), found or {}))
+
+
+if not TYPE_CHECKING:
+    _of_plugin = Lookups()
+
+    def __getattr__(name: str) -> Any:
+        """The plugin's functions."""
+        return getattr(_of_plugin, name)

@@ -11,7 +11,7 @@ import pytest
 from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
-from pulumi_snapshots.engine.marks import SIGNATURE
+from pulumi_snapshots.engine import SIGNATURE
 from tests.dynamic.conftest import DATABASE, NAMES, OTHER, PROVIDERS, Serve
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import UNKNOWN, Servicer, failure, kept, urn

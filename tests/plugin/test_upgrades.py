@@ -17,7 +17,7 @@ from pulumi_snapshots.properties.catalogue import Duration, in_camel
 from pulumi_snapshots.run.settings import FORMER_NAMES
 from tests.support.earlier import VERSIONS, read
 
-INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [each.lookup.query for each in FUNCTIONS.values()]
+INPUTS = [kind.schema.inputs for kind in KINDS.values()] + [each.query for each in FUNCTIONS.values()]
 NUMBERS_TOO = {each.camel for record in INPUTS for each in record.properties().values() if each.type == Duration}
 """Inputs that are texts in the schema, and of which the plugin takes a number of seconds too."""
 RENAMED = {in_camel(former) for names in FORMER_NAMES.values() for former in names}

@@ -28,7 +28,7 @@ import grpc
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
-from pulumi_snapshots.dynamic import translate
+from pulumi_snapshots.dynamic import provider
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
@@ -423,7 +423,7 @@ class _InsideEngine(Engine):
     def __init__(self, process: Provider) -> None:
         super().__init__()
         self._process = process
-        self.say = process.say  # type: ignore[method-assign]
+        self.say = process.say  # type: ignore[method-assign, assignment]
 
     def is_at(self, address: str) -> None:
         pass
@@ -484,7 +484,7 @@ def inside() -> Iterator[None]:
             "pulumi_snapshots.run.calls.system_utc": lambda: _process.get().utc(),
         }.items():
             patches.enter_context(mock.patch(name, value))
-        patches.enter_context(mock.patch.object(translate, "this_run", _process.get))
+        patches.enter_context(mock.patch.object(provider, "this_run", _process.get))
         yield
 
 

@@ -138,7 +138,7 @@ def plugin_functions() -> list[str]:
             code(each.camel for each in lookup.query.properties().values()) or "none",
             code(each.camel for each in lookup.result.properties().values()),
         )
-        for lookup in (function.lookup for function in plugin.FUNCTIONS.values())
+        for lookup in plugin.FUNCTIONS.values()
     ]
     return table(("function", "arguments", "brings"), rows)
 

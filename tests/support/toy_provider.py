@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from pulumi_snapshots.dynamic import engine_access
-from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
+from pulumi_snapshots.engine import SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.wording import PYTHON
 

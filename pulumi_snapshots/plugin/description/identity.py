@@ -1,8 +1,4 @@
-"""Who publishes this package, where it is, and what its SDKs are called: from pyproject.toml, by the installed metadata.
-
-What pyproject.toml does not say is left out, so that nothing looks published that is not, and no SDK has a name in a scope
-that belongs to somebody else.
-"""
+"""Who publishes this package, where it is, and what its SDKs are called, as far as pyproject.toml says it."""
 
 from __future__ import annotations
 
@@ -31,15 +27,11 @@ LOGO, CONFIGURATION = "_static/logo.svg", "settings.html"
 
 
 class Identity:
-    """What the installed package says of itself, or other metadata that is made from pyproject.toml.
-
-    Attributes:
-        urls: the `[project.urls]` by their labels in small letters, without a slash at the end.
-    """
+    """What the installed package says of itself, or other metadata that is made from pyproject.toml."""
 
     def __init__(self, about: PackageMetadata | None = None) -> None:
         self._about = about or metadata(DISTRIBUTION)
-        pairs = (line.split(", ", 1) for line in self._about.get_all("Project-URL") or [])
+        pairs = (line.split(", ", 1) for line in self._all("Project-URL"))
         self.urls = {label.lower(): url.rstrip("/") for label, url in pairs}
         self.documentation = self.urls.get("documentation")
         parts = urlsplit(self.urls.get("repository", ""))
@@ -53,12 +45,12 @@ class Identity:
         """The schema's fields about the package as a whole; those that are not known are left out."""
         site, repository = self.documentation, self.urls.get("repository")
         # Pulumi downloads the plugin from a repository's releases on GitHub.
-        is_there = self._host == GITHUB and NO_UPLOAD not in (self._about.get_all("Classifier") or [])
+        is_there = self._host == GITHUB and NO_UPLOAD not in self._all("Classifier")
         known = {
-            "description": self._one("Summary"),
-            "license": self._one("License-Expression"),
-            "publisher": self._one("Author")
-            or f"the authors of {DISTRIBUTION}",  # never empty: else C# names Pulumi's company
+            "description": "".join(self._all("Summary")),
+            "license": "".join(self._all("License-Expression")),
+            # Never empty: else C# names Pulumi's company.
+            "publisher": "".join(self._all("Author")) or f"the authors of {DISTRIBUTION}",
             "homepage": self.urls.get("homepage") or site or repository,
             "repository": repository,
             "logoUrl": site and f"{site}/{LOGO}",
@@ -94,5 +86,5 @@ class Identity:
             "yaml": f"type: {PACKAGE}:Snapshot",
         }
 
-    def _one(self, field: str) -> str | None:
-        return next(iter(self._about.get_all(field) or []), None)
+    def _all(self, field: str) -> list[str]:
+        return self._about.get_all(field) or []

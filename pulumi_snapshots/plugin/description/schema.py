@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.guard.book import GUARD
@@ -13,12 +12,11 @@ from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
 from pulumi_snapshots.plugin.description.examples import with_examples
 from pulumi_snapshots.plugin.description.identity import VERSION, Identity
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind, token
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, token
 from pulumi_snapshots.plugin.description.references import REFERENCE
 from pulumi_snapshots.properties.catalogue import (
     AS_WRITTEN,
     Bytes,
-    Choices,
     Duration,
     Property,
     Record,
@@ -31,16 +29,8 @@ from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Request: "Attempt"}
 """Types whose name is not that of their class."""
-TYPES = {
-    str: "string",
-    Duration: "string",
-    datetime: "string",
-    int: "integer",
-    Bytes: "number",
-    float: "number",
-    bool: "boolean",
-}
-
+TYPES = {int: "integer", Bytes: "number", float: "number", bool: "boolean"}
+"""All others are strings."""
 DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
 
@@ -78,7 +68,7 @@ def schema() -> dict[str, Any]:
             **{token: _resource(kind.schema, kind) for token, kind in KINDS.items()},
             token(GUARD.name): _resource(GUARD),
         },
-        "functions": {token: _function(function.lookup) for token, function in FUNCTIONS.items()},
+        "functions": {token: _function(lookup) for token, lookup in FUNCTIONS.items()},
         "types": _types(),
         "meta": {"supportPack": True},  # each generated SDK is a package of its own
         "language": {
@@ -99,7 +89,7 @@ def _setting(each: Property) -> dict[str, Any]:
 
 def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
     """A resource; a component unless a kind is given."""
-    inputs, outputs = made.inputs.properties(), made.outputs.values()
+    inputs = made.inputs.properties()
     taken = {each.camel: _property(each) | (REPLACING if each.replaces else {}) for each in inputs.values()}
     needed = [each.camel for each in inputs.values() if each.required]
     description, more = with_examples(_in_all_languages(made.doc), made.name), dict[str, Any]()
@@ -117,11 +107,12 @@ def _resource(made: ResourceSchema, kind: Kind | None = None) -> dict[str, Any]:
     else:
         description += HOW_TO_IMPORT
         # A program that gets one by its id may say what the service does not know.
-        more = {"listInputs": _object(kind.list_properties), "stateInputs": _object(inputs)}
+        more = {"listInputs": _object(LISTED), "stateInputs": _object(inputs)}
+    seen = _object(made.outputs, filter(made.seen, made.outputs.values()))
     return {
         "description": description,
-        "properties": _properties(outputs),
-        "required": [each.camel for each in outputs if made.seen(each)],
+        "properties": seen["properties"],
+        "required": seen["required"],
         "inputProperties": taken,
         "requiredInputs": needed,
         **more,
@@ -135,21 +126,19 @@ def _in_all_languages(described: str | None) -> str:
 
 def _function(lookup: Lookup[Any]) -> dict[str, Any]:
     asked = lookup.query.properties()
-    needed = [each.camel for each in asked.values() if each.required]
     return {
         "description": with_examples(_in_all_languages(inspect.getdoc(lookup.query)), in_camel(lookup.function)),
-        **({"inputs": _object(asked) | {"required": needed}} if asked else {}),
+        **({"inputs": _object(asked, [each for each in asked.values() if each.required])} if asked else {}),
         "outputs": _of_record(lookup.result),
     }
 
 
 def _types() -> dict[str, Any]:
     """The records inside properties of resources and functions, and the texts of which the values are known."""
-    schemas, lookups = [*(kind.schema for kind in KINDS.values()), GUARD], [each.lookup for each in FUNCTIONS.values()]
-    every = [each for schema in schemas for each in schema.outputs.values()]
-    every += [each for lookup in lookups for each in lookup.result.properties().values()]
+    every = [each for kind in KINDS.values() for each in kind.schema.outputs.values()] + [*GUARD.outputs.values()]
+    every += [each for lookup in FUNCTIONS.values() for each in lookup.result.properties().values()]
     records = {record for each in every if (record := record_in(each.type))}
-    every += [each for lookup in lookups for each in lookup.query.properties().values()]
+    every += [each for lookup in FUNCTIONS.values() for each in lookup.query.properties().values()]
     every += [each for record in records for each in record.properties().values()]
     found = {_name(one): _of_record(one) | {"description": _in_all_languages(inspect.getdoc(one))} for one in records}
     for choices in (each.choices for each in every if each.choices):
@@ -160,28 +149,23 @@ def _types() -> dict[str, Any]:
 
 def _of_record(record: type[Record]) -> dict[str, Any]:
     every = record.properties()
-    return _object(every) | {"required": [each.camel for each in every.values() if record.always(each) or each.settled]}
+    return _object(every, [each for each in every.values() if record.always(each) or each.settled])
 
 
-def _object(every: Mapping[str, Property]) -> dict[str, Any]:
-    return {"type": "object", "properties": _properties(every.values())}
-
-
-def _properties(every: Iterable[Property]) -> dict[str, Any]:
-    return {each.camel: _property(each) for each in every}
+def _object(every: Mapping[str, Property], required: Iterable[Property] = ()) -> dict[str, Any]:
+    properties = {each.camel: _property(each) for each in every.values()}
+    return {"type": "object", "properties": properties, "required": [each.camel for each in required]}
 
 
 def _property(each: Property) -> dict[str, Any]:
-    kind = _choice(each, each.choices) if each.choices else _type(each.type)
+    kind = _type(each.type)
+    if each.choices:
+        # One of the known values if the property is checked for them; else any text, since the service may have more of them.
+        kind = {"$ref": f"#/types/{token(each.choices.name)}"}
+        kind = kind if each.reader == each.choices.read else {"type": "string", "oneOf": [{"type": "string"}, kind]}
     described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION))
     deprecated = {"deprecationMessage": DEPRECATED[each.camel]} if each.camel in DEPRECATED else {}
     return kind | {"description": described} | ({"secret": True} if each.secret else {}) | deprecated
-
-
-def _choice(each: Property, choices: Choices) -> dict[str, Any]:
-    """One of the known values if the property is checked for them; else any text, since the service may have more of them."""
-    known = {"$ref": f"#/types/{token(choices.name)}"}
-    return known if each.reader == choices.read else {"type": "string", "oneOf": [{"type": "string"}, known]}
 
 
 def _type(kind: Any) -> dict[str, Any]:

@@ -30,8 +30,6 @@ OUTPUTS = Names(GUARD.record.properties())
 UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
 """It hears of no resource that is registered before it."""
 TOO_OLD = "a Guard needs Pulumi 3.182 or later, whose components may have hooks (`pulumi version` shows yours)"
-HANDED_ON = ("type", "name", "parent", "dependencies", "aliases")
-"""What the engine asks for and is asked to register, by the same names."""
 
 
 class Guard:
@@ -57,11 +55,7 @@ class Guard:
         self._unmet = self._inputs.patterns
 
     async def register(self, callbacks: Callbacks) -> Any:
-        """Register the guard, its hooks, and what gives them to the resources that follow; returns the engine's answer.
-
-        Raises:
-            Explained: the engine cannot do that, a drill overwrites the database, or there is nothing to go back to.
-        """
+        """Register the guard, its hooks, and what gives them to the resources that follow; returns the engine's answer."""
         asked = self._asked
         uses, me = self._call.shared.memory.uses, f"Guard {asked.name!r}"
         if self._database and (reason := uses.remember_use(self._database, me)):
@@ -77,7 +71,7 @@ class Guard:
                 acceptSecrets=True,
                 acceptResources=True,
                 aliasSpecs=True,
-                **{name: getattr(asked, name) for name in HANDED_ON},
+                **{name: getattr(asked, name) for name in ("type", "name", "parent", "dependencies", "aliases")},
             )
             made = await monitor.RegisterResource(wanted)
             for (when, change), name in self._hooks.items():
@@ -123,9 +117,7 @@ class Guard:
         if may_be_guarded(asked.type, custom=asked.custom) and (met := self._inputs.fitting(asked.type, asked.name)):
             self._unmet -= met
             for (when, change), name in self._hooks.items():
-                bound = getattr(asked.options.hooks, f"{when}_{change}")
-                if name not in bound:
-                    bound.append(name)
+                getattr(asked.options.hooks, f"{when}_{change}").append(name)
         return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
 
     async def _hook(self, when: str, change: str, request: bytes) -> Any:

@@ -1,8 +1,7 @@
-"""The engine that the plugin serves: whether it still runs, the messages to it, and what it calls back."""
+"""The engine that the plugin serves: the messages to it, and what it calls back."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,34 +9,24 @@ from typing import Any
 from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc
 
 from pulumi_snapshots.engine.messages import Messages, engine_at
-from pulumi_snapshots.engine.process import listens
 
 
 class Engine(Messages):
-    """Gets the messages of one plugin.
-
-    Attributes:
-        is_quiet: whether it gets warnings only: `pulumi do` prints everything else into its answer, which programs read.
-    """
+    """Gets the messages of one plugin; if it `is_quiet`, warnings only: `pulumi do` prints the rest into its answer."""
 
     def __init__(self, address: str | None = None) -> None:
         super().__init__(lambda: engine_at(str(self._address)))
         self.is_quiet = False
-        self._parent = os.getppid()
         self._address = address
 
     def is_at(self, address: str) -> None:
         """Take the address from a handshake, unless one is known."""
         self._address = self._address or address
 
-    def is_alive(self) -> bool:
-        """Whether it still runs: it listens, and this process is its child until it ends. Blocks while the engine is stopped."""
-        return os.getppid() == self._parent and (self._address is None or listens(self._address))
-
-    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
+    def say(self, text: str, urn: str = "", **how: bool) -> None:
         """Queue one message."""
-        if self._address is not None and (warning or not self.is_quiet):
-            super().say(text, urn, warning=warning, ephemeral=ephemeral)
+        if self._address is not None and (how.get("warning") or not self.is_quiet):
+            super().say(text, urn, **how)
 
 
 class Callbacks(callback_pb2_grpc.CallbacksServicer):

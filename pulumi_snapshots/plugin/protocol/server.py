@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,13 +10,11 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import grpc
 from anyio.abc import TaskGroup
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
-from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.engine.process import WATCH_EVERY, address_in, run_in
+from pulumi_snapshots.engine.process import address_in, end_with, run_in
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.calls import Shared
@@ -47,8 +44,8 @@ async def _serve(address: str | None) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     callbacks = Callbacks(f"127.0.0.1:{port}")
     async with anyio.create_task_group() as background:
-        engine, start = Engine(address), partial(_plugin, background, callbacks)
-        served: Any = Attached(lambda: start(Engine())) if address is None else start(engine)
+        start = partial(_plugin, background, callbacks, address)
+        served: Any = Attached(start) if address is None else start()
         callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
         await server.start()
@@ -58,7 +55,7 @@ async def _serve(address: str | None) -> None:
         if address is None:
             print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for users who started it themselves
         else:
-            background.start_soon(_end_with, engine)
+            end_with(address)
         print(port, flush=True)  # noqa: T201  what the engine waits for
         await asked_to_end.wait()
         served.stop()
@@ -66,34 +63,21 @@ async def _serve(address: str | None) -> None:
         background.cancel_scope.cancel()
 
 
-def _plugin(background: TaskGroup, callbacks: Callbacks, engine: Engine) -> Plugin:
+def _plugin(background: TaskGroup, callbacks: Callbacks, address: str | None) -> Plugin:
+    engine = Engine(address)
     shared = Shared(lambda text: engine.say(text, ephemeral=True), run=run_in(sys.argv))
     shared.background = background
     return Plugin(engine, shared, callbacks)
 
 
-async def _end_with(engine: Engine) -> None:
-    """End this process as soon as its engine was killed.
-
-    It ends at once, not as at ^C: an answer that the engine never gets must not be recorded as delivered.
-    """
-    clock = Clock()
-    # In a thread: an engine that is stopped answers late, and nothing else must wait for that.
-    while await anyio.to_thread.run_sync(engine.is_alive) or await anyio.to_thread.run_sync(engine.is_alive):
-        await clock.sleep(WATCH_EVERY)
-    os._exit(1)
-
-
 class Attached:
-    """A plugin that users started themselves, to debug it, which engines attach to: a plugin for each connection.
+    """A plugin that users started themselves, to debug it: one for each connection, which is one provider of one command.
 
-    A connection is one provider of one command, with its settings. So an account's key is never used for another provider's
-    resources, and the Cancel at a command's end ends no other's waits.
+    So an account's key is never used for another provider's resources, and a command's Cancel ends no other's waits.
     """
 
     def __init__(self, start: Callable[[], Plugin]) -> None:
-        self._start = start
-        self._plugins: dict[str, Plugin] = {}
+        self._start, self._plugins = start, dict[str, Plugin]()
 
     def stop(self) -> None:
         """End all waits."""

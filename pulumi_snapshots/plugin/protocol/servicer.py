@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,23 +16,25 @@ from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.engine.errors import debugged, final, readable
+from pulumi_snapshots.engine.errors import final
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Row, status, unfinished
 from pulumi_snapshots.engine.project import PLAIN_KEY, is_in_files
 from pulumi_snapshots.engine.wording import DO, PLUGIN
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
+from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind, token
-from pulumi_snapshots.plugin.description.references import Snapshots
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, token
+from pulumi_snapshots.plugin.description.references import expanded, explained
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
-from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
+from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, nothing_sent
-from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
+from pulumi_snapshots.run.memory import is_provisional
+from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
 
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
@@ -39,13 +42,12 @@ TOO_OLD = (
     "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
 SETTINGS = Names(Settings.properties())
-SECRET_SETTINGS = frozenset(name for name, each in Settings.properties().items() if each.secret)
 SHOWN_LIMIT = 10_000
 """Bytes of a wrong value that the engine may print."""
 OF_VERSION = f". This plugin is version {VERSION}"
 """What an error ends with about something that another version may have."""
-OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
-"""Properties of every provider, for the engine only."""
+OF_THE_ENGINE = ("version", "pluginDownloadURL")
+"""Properties of every provider, for the engine only, as are those that begin with two underscores."""
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
@@ -56,10 +58,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
         self._engine, self._shared, self._callbacks = engine, shared, callbacks
+        self.stop = shared.stop
         self._guards: list[Any] = []
-        self._snapshots = Snapshots()
+        self._versions: dict[str, Any] = {}
+        """Those of snapshots whose ids do not name them: one that was resumed keeps its id until a refresh."""
         self._config: dict[str, Any] = {}
         self._engine_can = self._is_alone = False
+        self._is_configured = True
+        """Whether all settings are known: in a preview one may come from a resource that does not exist yet."""
 
     # The package -------------------------------------------------------------------------------------------------------
 
@@ -90,17 +96,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         await self._engine.flush()
         return empty_pb2.Empty()
 
-    def stop(self) -> None:
-        """End all waiting for good."""
-        self._shared.stop()
-
     # The settings ------------------------------------------------------------------------------------------------------
 
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
-        config = _config(request.news)
+        config, key = _config(request.news), field(request.news, "apiKey")
         stack = request.urn.removeprefix("urn:pulumi:").partition("::")[0]
-        if (key := config.get(config_key("api_key"))) and isinstance(key, str) and is_in_files(key, stack, Path.cwd()):
+        if key and isinstance(key, str) and is_in_files(key, stack, Path.cwd()):
             self._row(request.urn).warn(PLAIN_KEY)
             await self._engine.flush()
         problems = settings_problems(config)
@@ -110,21 +112,17 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
         unknown = f"is not a setting of this provider; its settings are {_listed(SETTINGS.all)}"
-        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown)
+        return _checked(request.news, problems, SETTINGS, ["api_key"], unknown)
 
     async def Configure(self, request: Any, context: Any) -> Any:
         """Keep the settings; they are read when they are needed, so that a destroy works with bad ones."""
         if not self._engine_can:
             await _fail(context, TOO_OLD)
         self._config = _config(request.args)
+        self._is_configured = UNKNOWN not in self._config.values()
         # A stack's providers have names.
         self._is_alone = self._engine.is_quiet = bool(request.urn) and not request.urn.rpartition("::")[2]
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
-
-    @property
-    def _is_configured(self) -> bool:
-        """Whether all settings are known: in a preview one may come from a resource that does not exist yet."""
-        return UNKNOWN not in self._config.values()
 
     def _settings(self) -> Settings:
         if not self._is_configured:
@@ -146,14 +144,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         inputs, problems = request.news, list[Problem]()
         if kind.refers:
-            inputs, problems = self._snapshots.expanded(inputs, request.olds)
+            inputs, problems = expanded(inputs, request.olds, self._versions)
         values = kind.input_names.read(inputs)
         async with self._shown(context, request.urn) as call:
             if self._is_configured:
                 found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
             else:
                 found = kind.schema.inputs.problems(values)
-        problems += kind.explained(found, request.olds)
+        problems += explained(found, request.olds)
         unknown = f"is not an input of {kind.token}; its inputs are {_listed(kind.accepted)}"
         checked = _checked(inputs, problems, kind.input_names, kind.schema.secrets, unknown)
         if checked.failures:
@@ -164,8 +162,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Find what new inputs change."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        self._note(kind, request.id, state)
-
+        self._note(request.id, state)
         async with self._shown(context, request.urn) as call:
             await kind.rules.enter_state(call, state)
             found = kind.rules.diff(call, state, values)
@@ -196,32 +193,33 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """List what the service has of a kind, newest first: ids for a read or an import."""
         kind, answer = KINDS.get(request.token), provider_pb2.ListResponse
-        if kind is None or kind.lists is None:
+        if kind is None or not kind.is_listed:
             text = f"This package cannot list {request.token}: the service keeps no list of it."
             await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
-        values = await _asked(context, request.query, kind.lists.lookup.query, "a list", kind.list_properties)
+        # How many came before; the limit is what is left of it, as `pulumi do` says.
+        if not (start := request.continuation_token or "0").isdecimal():
+            text = f"The list has no page {start!r}: ask for the first one again."
+            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
+        values = await _asked(context, request.query, SNAPSHOTS.query, "a list", LISTED)
         if UNKNOWN in values.values() or not self._is_configured:
             yield answer(computed=answer.Computed())
             return
         async with self._shown(context, "") as call:
-            found = await kind.lists.find(values, call)
-        # Those without a time come last. The token says how many came before; the limit is what is left of it, as `pulumi do` says.
-        start = int(request.continuation_token or 0)
-        left = sorted(found, key=lambda each: each.created_at or "", reverse=True)[start:]
+            left = (await _found(SNAPSHOTS, values, call))[int(start) :]
         left = left[: request.limit] if request.limit > 0 else left
         page = left[: request.page_size] if request.page_size > 0 else left
         for each in page:
             at = each.created_at and f"-{parse_rfc3339(each.created_at):%Y%m%dT%H%M%SZ}"
             yield answer(result=answer.Result(id=each.id, name=f"{each.database_id}{at}" if at else ""))
         if len(page) < len(left):
-            yield answer(continuation=answer.Continuation(continuation_token=str(start + len(page))))
+            yield answer(continuation=answer.Continuation(continuation_token=str(int(start) + len(page))))
 
     async def Update(self, request: Any, context: Any) -> Any:
         """Resume an unfinished resource, or keep its new inputs."""
         kind = await self._kind(request, context)
         if self._is_alone:
             another = f"`pulumi do {kind.token.replace(':index:', ':')} create` makes another one"
-            told = f"This {kind.schema.name} cannot be changed without a stack. {another}. Nothing was changed."
+            told = f"This {kind.name} cannot be changed without a stack. {another}. Nothing was changed."
             await _fail(context, told)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
@@ -237,7 +235,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         id_, properties = await self._resource(
             kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
         )
-        self._note(kind, request.id, kind.names.read(properties))
+        self._note(request.id, kind.names.read(properties))
         # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
@@ -245,10 +243,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         if self._is_alone:
-            why = ": the service deletes no snapshot, and keeps each for 30 days" if kind.lists else ""
-            await _fail(
-                context, f"This {kind.schema.name} cannot be deleted without a stack{why}. Nothing was deleted."
-            )
+            why = ": the service deletes no snapshot, and keeps each for 30 days" if kind.is_listed else ""
+            await _fail(context, f"This {kind.name} cannot be deleted without a stack{why}. Nothing was deleted.")
         state = kind.names.read(request.properties)
         async with self._shown(context, request.urn) as call:
             await kind.rules.delete(call, request.id, state)
@@ -270,10 +266,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             except grpc.aio.AioRpcError as error:
                 await _fail(context, error.details() or str(error.code()))
 
-    def _note(self, kind: Kind, id_: str, outputs: Mapping[str, Any]) -> None:
+    def _note(self, id_: str, outputs: Mapping[str, Any]) -> None:
         """Note the version of a Snapshot, which resources may refer to that are checked later."""
-        if kind.lists:
-            self._snapshots.note(id_, outputs)
+        if is_provisional(id_):
+            self._versions[id_] = outputs.get("version_id") or UNKNOWN
 
     async def _hooked(self, urn: str, operation: Callable[[EngineCall], Awaitable[object]]) -> str:
         """Run what a hook does, shown at its resource; returns why the change must not happen, empty if it may."""
@@ -281,7 +277,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         try:
             await operation(self._call("", row))
         except Explained as error:
-            return final(debugged(row.wording.report(error), error))
+            return final(row.wording.report(error), error)
         finally:
             await self._engine.flush()
         return ""
@@ -290,15 +286,15 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def Invoke(self, request: Any, context: Any) -> Any:
         """Look something up, in previews, too."""
-        if (function := FUNCTIONS.get(request.tok)) is None:
+        if (lookup := FUNCTIONS.get(request.tok)) is None:
             await _has_no(context, f"function {request.tok}")
-        lookup, results = function.lookup, Names(function.lookup.result.properties())
+        results = Names(lookup.result.properties())
         values = await _asked(context, request.args, lookup.query, request.tok)
         if UNKNOWN in values.values() or not self._is_configured:
             found = Struct(fields=dict.fromkeys(results.all, UNKNOWN_VALUE))
         else:
             async with self._shown(context, "") as call:
-                found = results.write(lookup.values(await function.find(values, call)))
+                found = results.write(lookup.values(await _found(lookup, values, call)))
         return provider_pb2.InvokeResponse(**{"return": found})
 
     # How a call is answered ------------------------------------------------------------------------------------------------
@@ -325,12 +321,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             wording = self._row(request.urn).wording
             if self._is_alone:
                 await _fail(context, wording.report(end.error, end.steps_if_not_saved), cause=end)
-            told = wording.report(end.error)
-            outputs = kind.names.write(end.resource.outputs, echo=echo)
-            detail = unfinished(request, end.resource.id, outputs, final(debugged(told, end)))
-            told = readable(told)
-            await context.abort(grpc.StatusCode.UNKNOWN, told, ((DETAILS_HEADER, status(told, detail)),))
-            raise AssertionError from end  # `abort` has ended the call
+            kept = partial(unfinished, request, end.resource.id, kind.names.write(end.resource.outputs, echo=echo))
+            await _fail(context, wording.report(end.error), grpc.StatusCode.UNKNOWN, cause=end, kept=kept)
         return made.id, kind.names.write(made.outputs, echo=echo)
 
     @asynccontextmanager
@@ -352,10 +344,25 @@ async def _fail(
     code: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION,
     *,
     cause: BaseException | None = None,
+    kept: Callable[[str], Any] | None = None,
 ) -> NoReturn:
-    """End a call with exactly this text as the error."""
-    await context.abort(code, final(debugged(text, cause)))
+    """End a call with exactly this text as the error; `kept` makes the detail of an unfinished resource."""
+    told = final(text, cause)
+    await context.abort(code, told, ((DETAILS_HEADER, status(told, kept(told))),) if kept else ())
     raise AssertionError  # `abort` has ended the call
+
+
+async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall) -> Any:
+    """What a lookup finds; `Explained` if there is no latest snapshot, unless the caller says that there may be none."""
+    session = call.session()
+    found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, call.listener.progress)
+    if note := session.take_note():
+        call.listener.warn(note)
+    if found is None and not values.get("optional"):
+        fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
+        happened = f"database {values['database_id']} has no available snapshot{fits}"
+        raise Explained(happened, Text("With {optional}, the result lacks it instead."))
+    return found
 
 
 async def _has_no(context: Any, what: str) -> NoReturn:
@@ -428,7 +435,8 @@ def _reasons(
 
     With `repeated`, the reasons repeat the values that are no secrets, since the engine does not.
     """
-    told = [(name, unknown) for name in names.unknown_to(given) if name not in OF_THE_ENGINE]
+    known = {*names.all, *OF_THE_ENGINE}
+    told = [(name, unknown) for name in given.fields if name not in known and not name.startswith("__")]
     for each in problems:
         wire = names.wire(each.property)
         is_repeated = repeated and not holds_secret(given.fields.get(wire, Value()))
@@ -439,7 +447,7 @@ def _reasons(
 def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     answer = provider_pb2.DiffResponse
     # A resource of the dynamic provider is updated once, to the plugin's names.
-    moves = kind.names.are_pythons(request.olds)
+    moves = any(kind.names.wire(name) != name for name in request.olds.fields)
     response = answer(
         replaces=[kind.names.wire(name) for name in found.replaces],
         changes=answer.DIFF_SOME if found.replaces or found.updates or moves else answer.DIFF_NONE,
