@@ -15,6 +15,7 @@ from functools import partial, wraps
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import provider_pb2
 
@@ -51,6 +52,19 @@ class Plugged:
             return [each async for each in answering] if method == "List" else await answering
         except grpc.RpcError as error:
             raise wire.failure_of(error) from None
+
+    async def ask(self, method: str, **fields: Any) -> Any:
+        """See `call`; a `dict` among the request's fields is an object on the wire."""
+        request = getattr(provider_pb2, f"{method.removesuffix('Config')}Request")
+        given = {name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()}
+        return await self.call(method, request(**given))
+
+    async def refused(self, method: str, **fields: Any) -> str:
+        """The text with which it refuses; nothing is kept."""
+        with pytest.raises(wire.CallFailedError) as caught:
+            await self.ask(method, **fields)
+        assert caught.value.kept is None
+        return caught.value.message
 
     async def ready(self, config: Mapping[str, Any] | None = None, provider: str = OF_STACK) -> None:
         """What an engine says first."""

@@ -6,11 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.plugin.description.schema import schema
 from squarecloud_emulator import Fault
-from tests.support.plugin_inside import Plugged, bag, inside, plugged
+from tests.support.plugin_inside import Plugged, inside, plugged
 from tests.support.servicer import UNKNOWN, CallFailedError
 from tests.support.world import START
 
@@ -20,8 +19,7 @@ DATABASES = [f"{number:032x}" for number in range(10)]
 
 async def listed(here: Plugged, query: dict[str, Any] | None = None, **page: Any) -> tuple[list[str], str]:
     """The ids of a page, and the token of the next one."""
-    request = provider_pb2.ListRequest(token=TOKEN, query=bag(query or {}), **page)
-    answers = await here.call("List", request)
+    answers = await here.ask("List", token=TOKEN, query=query or {}, **page)
     kinds = [each.WhichOneof("response") for each in answers]
     token = answers[-1].continuation.continuation_token if "continuation" in kinds else ""
     assert kinds == ["result"] * (len(kinds) - bool(token)) + ["continuation"] * bool(token)
@@ -50,19 +48,13 @@ async def test_500_snapshots_take_one_request_of_account_or_database() -> None:
 
 
 @inside
-async def test_a_list_shows_what_a_name_could_be() -> None:
-    async with plugged() as here:
-        fill(here, 1)
-        (only,) = await here.call("List", provider_pb2.ListRequest(token=TOKEN))
-        assert only.result.name == f"{DATABASES[0]}-20260301T110000Z"
-
-
-@inside
-async def test_a_list_by_origin_and_age() -> None:
+async def test_a_list_by_origin_and_age_shows_what_a_name_could_be() -> None:
     async with plugged() as here:
         fill(here, 30)
         automatic = here.emulator.add_snapshot(DATABASES[0], modified=START - timedelta(hours=2), origin="automatic")
-        assert (await listed(here, {"origin": "automatic"}))[0] == [f"{DATABASES[0]}/{automatic.version_id}"]
+        (only,) = await here.ask("List", token=TOKEN, query={"origin": "automatic"})
+        assert only.result.id == f"{DATABASES[0]}/{automatic.version_id}"
+        assert only.result.name == f"{DATABASES[0]}-20260301T100000Z"
         assert len((await listed(here, {"newerThan": "12h", "origin": "manual"}))[0]) == 11
 
 
@@ -84,30 +76,27 @@ async def test_pages_and_a_limit_bring_each_snapshot_once() -> None:
 @inside
 async def test_an_unknown_query_of_a_preview_lists_nothing() -> None:
     async with plugged() as here:
-        request = provider_pb2.ListRequest(token=TOKEN, query=bag({"databaseId": UNKNOWN}))
-        (answer,) = await here.call("List", request)
+        (answer,) = await here.ask("List", token=TOKEN, query={"databaseId": UNKNOWN})
         assert answer.HasField("computed")
         assert here.kinds == []
 
 
 @pytest.mark.parametrize(
-    ("request_", "code", "words"),
+    ("asked", "code", "words"),
     [
         ({"query": {"databaseId": "a/b"}}, "INVALID_ARGUMENT", "databaseId must be a bare id"),
         ({"query": {"origin": "mine"}}, "INVALID_ARGUMENT", "origin must be 'manual' or 'automatic', not 'mine'"),
         ({"query": {"withUrl": True}}, "INVALID_ARGUMENT", "withUrl is not an argument of a list; its arguments are databaseId, "),
+        ({"continuation_token": "next"}, "INVALID_ARGUMENT", "has no page 'next': ask for the first one again."),
         ({"token": "squarecloud:index:Restore"}, "UNIMPLEMENTED", "cannot list squarecloud:index:Restore: the service"),
         ({"token": ""}, "UNIMPLEMENTED", "This package cannot list"),
     ],
 )  # fmt: skip
 @inside
-async def test_what_cannot_be_listed_is_an_error_and_no_request(
-    request_: dict[str, Any], code: str, words: str
-) -> None:
+async def test_what_cannot_be_listed_is_an_error_and_no_request(asked: dict[str, Any], code: str, words: str) -> None:
     async with plugged() as here:
-        asked = {"token": TOKEN, **request_, "query": bag(request_.get("query", {}))}
         with pytest.raises(CallFailedError) as caught:
-            await here.call("List", provider_pb2.ListRequest(**asked))
+            await here.ask("List", **{"token": TOKEN, **asked})
         assert caught.value.code == code
         assert words in caught.value.message
         assert here.kinds == []

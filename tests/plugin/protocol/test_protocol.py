@@ -59,12 +59,21 @@ def idle() -> Iterator[PluginServicer]:
         yield servicer
 
 
-def call(servicer: PluginServicer, method: str, request: Any) -> Any:
-    return servicer._call(method, request)
+def ask(servicer: PluginServicer, method: str, **fields: Any) -> Any:
+    """The answer to a call; a `dict` among the request's fields is an object on the wire."""
+    request = getattr(provider_pb2, f"{method.removesuffix('Config')}Request")
+    given = {name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return servicer._call(method, request(**given))
 
 
-def check(servicer: PluginServicer, name: str, inputs: dict[str, Any]) -> Any:
-    return call(servicer, "Check", provider_pb2.CheckRequest(urn=name, news=bag(inputs)))
+def check(servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> Any:
+    return ask(servicer, "Check", urn=name, news=inputs, olds=olds or {})
+
+
+def wrong(servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> Any:
+    """The one failure of a check."""
+    (failure,) = check(servicer, name, inputs, olds).failures
+    return failure
 
 
 # Names and marks
@@ -87,8 +96,7 @@ def check(servicer: PluginServicer, name: str, inputs: dict[str, Any]) -> Any:
 def test_a_wrong_input_is_named_as_programs_spell_it(
     idle: PluginServicer, name: str, inputs: dict[str, Any], property_: str, reason: str
 ) -> None:
-    answer = idle._stub.Check(provider_pb2.CheckRequest(urn=name, news=bag(inputs)))
-    (failure,) = answer.failures
+    failure = wrong(idle, name, inputs)
     assert failure.property == property_
     assert reason in failure.reason
     # The engine prints the value of a property that it is given the name of.
@@ -97,29 +105,21 @@ def test_a_wrong_input_is_named_as_programs_spell_it(
 
 def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
     # More than gRPC takes by itself, which is 4 MiB.
-    (failure,) = check(idle, NAME, {"databaseId": DATABASE, "triggers": ["x" * 2**23]}).failures
+    failure = wrong(idle, NAME, {"databaseId": DATABASE, "triggers": ["x" * 2**23]})
     assert failure.property == ""
     assert failure.reason.startswith("triggers must be 1 MiB at most, as JSON, not 8")
-    (failure,) = check(idle, NAME, {"databaseId": "x/" * 2**22}).failures
-    assert len(failure.reason) < 1000
+    assert len(wrong(idle, NAME, {"databaseId": "x/" * 2**22}).reason) < 1000
 
 
 @pytest.mark.parametrize("hide", [secret, lambda value: [secret(value)]], ids=["secret", "secret inside"])
 def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, hide: Any) -> None:
-    answer = idle._stub.Check(
-        provider_pb2.CheckRequest(urn=NAME, news=bag({"databaseId": DATABASE, "timeout": hide("pw")}))
-    )
-    (failure,) = answer.failures
+    failure = wrong(idle, NAME, {"databaseId": DATABASE, "timeout": hide("pw")})
     assert "timeout" in failure.property + failure.reason
     assert failure.reason.endswith("or a number of seconds. Nothing was sent.")
-    settings = provider_pb2.CheckRequest(news=bag({"requestsPerMinute": hide("pw")}))
-    (failure,) = idle._stub.CheckConfig(settings).failures
+    (failure,) = ask(idle, "CheckConfig", news={"requestsPerMinute": hide("pw")}).failures
     assert failure.reason.endswith("from 1 to 100000")
-    query = provider_pb2.InvokeRequest(
-        tok="squarecloud:index:getSnapshots", args=bag({"origin": hide("pw"), "trigger": "x"})
-    )
     with pytest.raises(CallFailedError) as caught:
-        call(idle, "Invoke", query)
+        ask(idle, "Invoke", tok="squarecloud:index:getSnapshots", args={"origin": hide("pw"), "trigger": "x"})
     assert caught.value.message == (
         "trigger is not an argument of squarecloud:index:getSnapshots; its arguments are database_id, origin, newerThan, "
         f"olderThan, withUrl. This plugin is version {VERSION}; origin must be 'manual' or 'automatic'."
@@ -139,10 +139,7 @@ def test_a_check_keeps_the_marks_of_unknowns_and_secrets(idle: PluginServicer) -
 
 def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) -> None:
     triggers = [UNKNOWN, secret("a"), {"b": [secret(UNKNOWN)]}]
-    request = provider_pb2.CreateRequest(
-        urn=NAME, properties=bag({"databaseId": DATABASE, "triggers": triggers}), preview=True
-    )
-    answer = call(idle, "Create", request)
+    answer = ask(idle, "Create", urn=NAME, properties={"databaseId": DATABASE, "triggers": triggers}, preview=True)
     outputs = values(answer.properties)
     assert answer.id == ""
     assert outputs["databaseId"] == DATABASE
@@ -150,21 +147,16 @@ def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) ->
     assert outputs["downloadUrl"] == secret(UNKNOWN)
     assert outputs["versionId"] == outputs["available"] == UNKNOWN
     assert "rotateAfter" not in outputs
-    inputs = bag({"downloadUrl": secret(URL), "destination": "/x/"})
-    archive = values(
-        call(idle, "Create", provider_pb2.CreateRequest(urn=OFFSITE, properties=inputs, preview=True)).properties
-    )
+    inputs = {"downloadUrl": secret(URL), "destination": "/x/"}
+    archive = values(ask(idle, "Create", urn=OFFSITE, properties=inputs, preview=True).properties)
     assert archive["versionId"] == archive["uri"] == UNKNOWN
     assert "downloadUrl" not in archive
-    pending = provider_pb2.UpdateRequest(
-        urn=NAME, id=f"{DATABASE}/pending:x", olds=bag(PENDING), news=bag({"databaseId": DATABASE}), preview=True
-    )
-    assert values(call(idle, "Update", pending).properties)["versionId"] == UNKNOWN
+    resumed = {"id": f"{DATABASE}/pending:x", "olds": PENDING, "news": {"databaseId": DATABASE}}
+    assert values(ask(idle, "Update", urn=NAME, **resumed, preview=True).properties)["versionId"] == UNKNOWN
 
 
 def diff(servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], now: dict[str, Any]) -> Any:
-    request = provider_pb2.DiffRequest(urn=NAME, id="x", olds=bag(olds), old_inputs=bag(was), news=bag(now))
-    return call(servicer, "Diff", request)
+    return ask(servicer, "Diff", urn=NAME, id="x", olds=olds, old_inputs=was, news=now)
 
 
 @pytest.mark.parametrize(
@@ -241,19 +233,16 @@ def test_a_snapshot_can_be_passed_for_its_database_and_version(
 def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
     idle: PluginServicer, given: dict[str, Any], property_: str, reason: str
 ) -> None:
-    (failure,) = check(idle, OFFSITE, {"destination": "/x/", **given}).failures
+    failure = wrong(idle, OFFSITE, {"destination": "/x/", **given})
     assert failure.property == property_
     assert reason in failure.reason
-    (unknown,) = check(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).failures
-    assert unknown.reason.startswith(
-        "is not an input of squarecloud:index:Snapshot; its inputs are databaseId, triggers"
-    )
+    unknown = "is not an input of squarecloud:index:Snapshot; its inputs are databaseId, triggers"
+    assert wrong(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).reason.startswith(unknown)
 
 
 def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> None:
     kept = {"databaseId": DATABASE, "versionId": "the-old-one", "destination": "/x/"}  # the engine puts the old ones in
-    request = provider_pb2.CheckRequest(urn=OFFSITE, olds=bag(kept), news=bag({**kept, "snapshot": SNAPSHOT_ID}))
-    answer = call(idle, "Check", request)
+    answer = check(idle, OFFSITE, {**kept, "snapshot": SNAPSHOT_ID}, kept)
     assert not answer.failures
     assert values(answer.inputs) == kept
 
@@ -264,22 +253,18 @@ def test_ignoring_changes_of_a_snapshot_says_what_to_ignore(
 ) -> None:
     """The state has what the Snapshot stands for, so the engine finds no old one, and takes the new one away."""
     hint = "If ignoreChanges names snapshot, name databaseId and versionId there instead"
-    kept = {**others, "databaseId": DATABASE, "versionId": VERSION_ID}
-    answer = call(idle, "Check", provider_pb2.CheckRequest(urn=name, olds=bag(kept), news=bag(others)))
-    (failure,) = answer.failures
-    assert failure.reason.startswith("snapshot is required: a Snapshot, or databaseId and versionId")
-    assert failure.reason.endswith(f"{hint}. Nothing was sent.")
-    (failure,) = check(idle, name, others).failures
-    assert hint not in failure.reason, "nothing of it is in the state"
+    told = wrong(idle, name, others, {**others, "databaseId": DATABASE, "versionId": VERSION_ID}).reason
+    assert told.startswith("snapshot is required: a Snapshot, or databaseId and versionId")
+    assert told.endswith(f"{hint}. Nothing was sent.")
+    assert hint not in wrong(idle, name, others).reason, "nothing of it is in the state"
 
 
 def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(idle: PluginServicer) -> None:
     inputs = {"destination": "/x/", "snapshot": PROVISIONAL_ID}
-    asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID}
-    news = bag({"databaseId": DATABASE})
-    call(idle, "Diff", provider_pb2.DiffRequest(olds=bag(PENDING), news=news, **asked))
+    asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID, "news": {"databaseId": DATABASE}}
+    ask(idle, "Diff", olds=PENDING, **asked)
     assert values(check(idle, OFFSITE, inputs).inputs)["versionId"] == UNKNOWN  # a preview
-    call(idle, "Update", provider_pb2.UpdateRequest(olds=bag(STATE), news=news, **asked))
+    ask(idle, "Update", olds=STATE, **asked)
     assert values(check(idle, OFFSITE, inputs).inputs)["versionId"] == VERSION_ID
 
 
@@ -287,9 +272,8 @@ def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(idle: P
 
 
 def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
-    assert call(idle, "GetPluginInfo", empty_pb2.Empty()).version == VERSION
-    schema = json.loads(call(idle, "GetSchema", provider_pb2.GetSchemaRequest()).schema)
-    assert schema["name"] == "squarecloud"
+    assert idle._call("GetPluginInfo", empty_pb2.Empty()).version == VERSION
+    assert json.loads(ask(idle, "GetSchema").schema)["name"] == "squarecloud"
 
 
 # Settings
@@ -297,7 +281,7 @@ def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
 
 def check_config(servicer: PluginServicer, settings: dict[str, Any]) -> list[tuple[str, str]]:
     name = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
-    answer = call(servicer, "CheckConfig", provider_pb2.CheckRequest(urn=name, news=bag(settings)))
+    answer = ask(servicer, "CheckConfig", urn=name, news=settings)
     return [(failure.property, failure.reason) for failure in answer.failures]
 
 
@@ -313,19 +297,19 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     assert reason.startswith("apiKey must be the bare API key")
     assert "open" not in reason
     # Encrypted in the state, however it came.
-    answer = call(idle, "CheckConfig", provider_pb2.CheckRequest(news=bag({"apiKey": "k" * 64})))
-    assert values(answer.inputs) == {"apiKey": secret("k" * 64)}
-    wrong = {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s", "sharedState": "s3:/x"}
-    assert {name for name, _ in check_config(idle, wrong)} == set(wrong)
+    checked = ask(idle, "CheckConfig", news={"apiKey": "k" * 64})
+    assert values(checked.inputs) == {"apiKey": secret("k" * 64)}
+    bad = {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s", "sharedState": "s3:/x"}
+    assert {name for name, _ in check_config(idle, bad)} == set(bad)
     ((name, reason),) = check_config(idle, {"requestsPerMinute": "3", "requestsForOthers": "3"})
     assert "leave nothing to send" in reason
 
 
 def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) -> None:
     with PluginServicer(SnapshotProvider(), forks=forks) as servicer:
-        call(servicer, "Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address))
+        servicer._call("Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address))
         with pytest.raises(CallFailedError, match=r"needs Pulumi 3\.178 or later"):
-            call(servicer, "Configure", provider_pb2.ConfigureRequest())
+            ask(servicer, "Configure")
 
 
 # Trouble
@@ -336,7 +320,7 @@ def test_a_call_that_it_does_not_have_prints_nothing(idle: PluginServicer) -> No
     idle.forget()
     for method in ("Parameterize", "Call", "GetMapping", "GetMappings", "DiffConfig"):
         with pytest.raises(CallFailedError) as caught:
-            call(idle, method, getattr(provider_pb2, f"{method.removesuffix('Config')}Request")())
+            ask(idle, method)
         assert caught.value.code == "UNIMPLEMENTED"
         assert caught.value.message.startswith("This package takes no parameters")
     assert idle.printed == []
@@ -402,7 +386,7 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginS
     creating = alone._stub.Create.future(request)
     alone.wait_for(lambda: looks(alone), "an accepted create")
     creating.cancel()
-    call(alone, "GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
+    alone._call("GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
     alone.process.terminate()
     alone.wait_for(lambda: alone.process.poll() is not None, "the plugin's end")
     (file,) = tmp_path.rglob("*.ledger")
@@ -461,5 +445,5 @@ def test_a_guarded_database_is_overwritten_by_no_drill_whichever_comes_first(
         construct(drilled)
     with pytest.raises(grpc.RpcError, match="needs Pulumi"):
         construct(guarded)
-    (failure,) = check(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).failures
-    assert "must be used for drills only, but Guard 'guard' uses it too" in failure.reason
+    told = wrong(idle, PROOF, {**inputs, "scratchDatabaseId": guarded}).reason
+    assert "must be used for drills only, but Guard 'guard' uses it too" in told
