@@ -120,6 +120,32 @@ def comparison() -> Iterator[str]:
             yield table(head, rows)
 
 
+BLOCKS = {"list account": 300.0}
+BLOCK = 1800.0
+"""Seconds that a block lasts: for the kinds of requests in `BLOCKS`, and for all others."""
+
+
+def blocked_seconds(one: Measure) -> float:
+    """Seconds in which the account was blocked, from its answers."""
+    total = until = 0.0
+    for entry in one.journal:
+        if entry.code == "RATE_LIMITED" and entry.monotonic >= until:
+            until = entry.monotonic + BLOCKS.get(entry.kind, BLOCK)
+            total += max(0.0, min(until, one.makespan) - entry.monotonic)
+    return total
+
+
+def tracks(one: Measure) -> list[tuple[float, float, float, float]]:
+    """When the last POST of each database was sent and answered, and its snapshot was ready and with the client, in order."""
+    found = []
+    for posts, seconds, done in zip(one.accepted, one.durations, one.done, strict=True):
+        for last in posts[-1:]:
+            took = (last.answered_at - last.at).total_seconds() if last.answered_at else 0.0
+            at = done[0] if done else one.makespan
+            found.append((last.monotonic, last.monotonic + took, last.monotonic + seconds, at))
+    return sorted(found)
+
+
 def compared(one: Measure) -> list[object]:
     """A row of the comparison."""
     done = not one.unfinished
@@ -130,7 +156,7 @@ def compared(one: Measure) -> list[object]:
         f"x {one.makespan / one.limit:.2f}" if done else "",
         f"{one.requests_per_snapshot:.2f}",
         one.refused,
-        f"{one.blocked:.0f}",
+        f"{blocked_seconds(one):.0f}",
         one.wrong,
         one.lost,
     ]
@@ -224,7 +250,12 @@ def simulated_run(durations: list[float], cache_world: str) -> RealRun:
         cache_world=cache_world,
         soft_deadline_seconds=REAL_DEADLINE,
     )
-    return RealRun(Counter({**one.requests, "429": one.refused}), one.makespan, one.limit, one.wrong + one.lost)
+    return RealRun(
+        Counter({**Counter(entry.kind for entry in one.journal), "429": one.refused}),
+        one.makespan,
+        one.limit,
+        one.wrong + one.lost,
+    )
 
 
 def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
@@ -310,9 +341,8 @@ def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
     text = f"{name}: {one.databases} snapshots in {one.makespan:.0f} s, {one.requests_per_snapshot:.1f} requests each"
     yield f'<text x="{LEFT:.0f}" y="{top + 14:.0f}">{text}</text>'
     first = top + 22
-    for number, track in enumerate(sorted(one.tracks, key=lambda track: track.posted)):
-        done = one.makespan if track.done is None else track.done
-        moments = (0.0, track.posted, track.answered, min(track.ready, done), done)
+    for number, (posted, answered, ready, done) in enumerate(tracks(one)):
+        moments = (0.0, posted, answered, min(ready, done), done)
         for begin, end, colour in zip(moments, moments[1:], COLOURS.values(), strict=False):
             if end > begin:
                 yield (

@@ -1,17 +1,20 @@
-"""The emulator as a process, as a user starts it, with real sockets and real time. No assertions.
+"""The emulator as a process, as a user starts it, with real sockets and real time.
 
 With the fixture `forks`, the process is a fork of a Python that has loaded its libraries; signals do not reach it then.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import MappingProxyType
+from unittest import mock
 
+from squarecloud_emulator.__main__ import main
 from tests.support.preloaded import python_of
 from tools.sandbox import Service
 
@@ -31,22 +34,21 @@ class Served(Service):
         self.process = process
 
 
-def run(*options: str, forks: Mapping[str, str] = STARTED) -> subprocess.CompletedProcess[str]:
-    """Run it until it ends, with options with which it does not start."""
-    return subprocess.run(  # noqa: S603 - a fixed command, no shell
-        _command(forks, *options),
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env={**os.environ, **forks},
-    )
+def refused(*options: str) -> tuple[object, str]:
+    """The exit code and the error of a command, in this process, with options with which it does not start."""
+    printed, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(errors), mock.patch("squarecloud_emulator.__main__._show_warnings"):
+        try:
+            code: object = main(options)
+        except SystemExit as ended:
+            code = ended.code
+    return code, printed.getvalue() + errors.getvalue()
 
 
 @contextmanager
 def served(*options: str, forks: Mapping[str, str] = STARTED) -> Iterator[Served]:
     process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-        _command(forks, *options),
+        [python_of(forks), "-W", "error", "-m", "squarecloud_emulator", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,7 +63,3 @@ def served(*options: str, forks: Mapping[str, str] = STARTED) -> Iterator[Served
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def _command(forks: Mapping[str, str], *options: str) -> list[str]:
-    return [python_of(forks), "-W", "error", "-m", "squarecloud_emulator", *options]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ import httpx
 from pulumi_snapshots.clock import Clock
 from squarecloud_emulator import Emulator, EmulatorSettings, JournalEntry
 from squarecloud_emulator.data.store import Store
-from tests.support.virtual import run_virtual
+from tests.support.virtual import staged
 from tests.support.wire import EmulatorTransport
+from tests.support.world import DATABASE, START
 
-DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+__all__ = ["DATABASE", "START", "Visit", "told", "visit", "visited"]
 
 
 @dataclass
@@ -57,11 +55,48 @@ class Visit:
         body = {"snapshotId": name, "versionId": version_id}
         return await self.api.post(f"databases/{to}/snapshots/restore", json=body)
 
+    async def asked(self, method: str, path: str = "") -> httpx.Response:
+        return await self.api.request(method, f"databases/{DATABASE}{path}", json={"reset": "password"})
+
+    async def started(self) -> list[JournalEntry]:
+        return [entry for entry in self.emulator.journal if entry.accepted]
+
+    async def spent(self) -> list[Any]:
+        return list(self.emulator.account.quota.uses)
+
+    async def wrong(self) -> httpx.Response:
+        return await self.api.get("users/me", headers={"Authorization": "wrong"})
+
+    async def me(self) -> httpx.Response:
+        return await self.api.get("users/me")
+
     async def running(self, database_id: str = DATABASE) -> bool:
         return bool((await self.api.get(f"databases/{database_id}/status")).json()["response"]["running"])
 
     def change(self, **settings: Any) -> None:
         self.emulator.settings = replace(self.emulator.settings, **settings)
+
+    async def again(self, database_id: str = DATABASE) -> httpx.Response:
+        """Restore a database to its newest snapshot, which is made unless there is one."""
+        stored = self.emulator.snapshots(database_id) or [self.emulator.add_snapshot(database_id)]
+        return await self.restore(stored[0].version_id, name=database_id, to=database_id)
+
+    async def plays(self, story: str) -> None:
+        """Play a story: `create other: 429 KEEP_CALM 1r/5s; +4; stop_database; versions: 1`.
+
+        A request has words of its answer after it, or how many it shows; `+` has seconds; all else is the emulator's own.
+        """
+        for move in story.split("; "):
+            asked, _, expected = move.partition(": ")
+            word, *given = asked.split()
+            if word.startswith("+"):
+                await self.clock.sleep(float(word))
+            elif expected:
+                seen = await (self.asked(word, *given) if word.isupper() else getattr(self, word)(*given))
+                text = str(len(seen)) if isinstance(seen, list) else f"{told(seen)} {seen.text} {waits(seen)}"
+                assert [each for each in expected.split() if each not in text] == [], (move, text)
+            else:
+                getattr(self.emulator, word)(*given or [DATABASE])
 
     @property
     def last(self) -> JournalEntry:
@@ -72,6 +107,10 @@ def told(answer: httpx.Response) -> str:
     """Its status with its code, or with `success`: `429 KEEP_CALM`."""
     body = answer.json()
     return f"{answer.status_code} {body.get('code', body['status'])}"
+
+
+def waits(answer: httpx.Response) -> str:
+    return f"retry-after:{answer.headers.get('retry-after')}"
 
 
 @asynccontextmanager
@@ -91,20 +130,5 @@ async def visit(
         yield Visit(emulator, api, files, clock)
 
 
-def visited(**settings: Any) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
-    """Run an async test in virtual time with an emulator of these settings, which is its first argument."""
-
-    def of(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-        @wraps(test)
-        def run(**values: Any) -> None:
-            async def body() -> None:
-                async with visit(**settings) as at:
-                    await test(at, **values)
-
-            run_virtual(body)
-
-        signature = inspect.signature(test)
-        run.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
-        return run
-
-    return of
+visited = partial(staged, visit)
+"""Decorate an async test that runs in virtual time with an emulator of these settings, which is its first argument."""

@@ -40,32 +40,59 @@ plugins:
 
 HEADER = "import pulumi\nfrom pulumi_snapshots import Snapshot\n"
 
-DEPENDANT = '''
+SERVERS = '''
+import pathlib
+import sys
+
+import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+
+def done(what, props):
+    with pathlib.Path("done").open("a") as file:
+        file.write(f"{what} {props['name']}\\n")
 
 
 class Provider(ResourceProvider):
     serialize_as_secret_always = False
 
     def create(self, props):
-        return CreateResult("dependant", props)
+        done("create", props)
+        return CreateResult(props["name"], props)
 
     def diff(self, _id, olds, news):
-        return DiffResult(changes=olds.get("url") != news.get("url"))
+        changed = [name for name in ("value", "size") if olds.get(name) != news.get(name)]
+        return DiffResult(changes=bool(changed), replaces=["size"] if "size" in changed else [])
 
     def update(self, _id, _olds, news):
+        if news["value"] == "broken":
+            sys.tracebacklimit = 0  # what it says is enough
+            raise RuntimeError("broken half-way") from None
+        done("update", news)
         return UpdateResult(news)
 
+    def delete(self, _id, props):
+        done("delete", props)
 
-class Dependant(Resource):
-    """Any resource that takes an output of a snapshot."""
 
-    url: object
+class Server(Resource, module="servers", name="Server"):
+    """Something that changes: its value in place, its size by a replacement. It notes what is really done."""
 
-    def __init__(self, name, url, opts=None):
-        super().__init__(Provider(), name, {"url": url}, opts)
+    value: object
+
+    def __init__(self, name, value="a", size=1, **options):
+        properties = {"name": name, "value": value, "size": size}
+        super().__init__(Provider(), name, properties, pulumi.ResourceOptions(**options))
+
+
+class Shop(pulumi.ComponentResource):
+    """A component with one server."""
+
+    def __init__(self, name, value, **options):
+        super().__init__("shop:index:Shop", name, {"value": value}, pulumi.ResourceOptions(**options))
+        Server(f"{name}-part", value, parent=self)
 '''
-
+"""What programs have beside snapshots."""
 
 # A service for the keys of stacks' secrets, in the test's own process, with Vault's API. By default a key is derived from a
 # passphrase, slowly on purpose: each command would spend a quarter of a second on that. This one keeps nothing secret.
@@ -164,7 +191,7 @@ class App:
         self.stack = stack
         self.emulator = emulator
         self.commands: list[Command] = []
-        (stack.project / "dependant.py").write_text(DEPENDANT)
+        (stack.project / "servers.py").write_text(SERVERS)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -282,10 +309,21 @@ class App:
         """The download URL that the stack exports."""
         return str(self.stack.outputs(show_secrets=True)["download_url"])
 
+    def done(self) -> list[str]:
+        """What was really done to servers since the last question."""
+        file = self.stack.project / "done"
+        lines = file.read_text().splitlines() if file.exists() else []
+        file.write_text("")
+        return lines
+
     # What was asked
 
     def requests(self) -> list[dict[str, Any]]:
         return self.emulator.journal()
+
+    def restores(self) -> list[str]:
+        """The versions whose restores the service has accepted."""
+        return [entry["version_id"] for entry in self.requests() if entry["kind"] == "restore" and entry["accepted"]]
 
     def posts(self) -> list[dict[str, Any]]:
         return [entry for entry in self.requests() if entry["kind"] == "create"]
@@ -320,6 +358,10 @@ class App:
 
         for ledger in (self.folder / "state").rglob("*.ledger"):
             anyio.run(SqliteFile(ledger).edit, change)
+
+    def stored(self, database_id: str = DATABASE, **kind: Any) -> str:
+        """The version of a snapshot that no run of ours took."""
+        return str(self.emulator.control("snapshots", {"database_id": database_id, **kind})["version_id"])
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
         self.emulator.control("faults", {"kind": kind, "times": times, **effect})

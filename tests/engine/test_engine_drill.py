@@ -35,10 +35,6 @@ def service(server: Server) -> tuple[str, ...]:
     return ("--postgres-dsn", server.dsn(), "--restore-seconds", "0.5", "--database", f"{SCRATCH}:postgres")
 
 
-def restores(app: App) -> int:
-    return sum(entry["kind"] == "restore" for entry in app.requests())
-
-
 def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_good_one(
     app: App, server: Server
 ) -> None:
@@ -53,7 +49,7 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert "'enough rows' expected at least 2000 and found 1000." in told
     told = diagnostics(app.up("-c", "atLeast=1000"))
     assert "drill passed: snapshot" in told
-    assert restores(app) == 1
+    assert len(app.restores()) == 1
     good = app.stack.outputs()["results"]
     assert [(each["check"], each["passed"], each["found"]) for each in good] == [
         ("enough rows", True, "1000"),
@@ -73,7 +69,7 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert [each["expected"] for each in outputs["results"]] == ["at least 999", "'UTF8'"]
     assert (outputs["offsite"], outputs["of"]) == (["load"], about["version_id"])
     assert sql_at(server.url("offsite"), "SELECT count(*) FROM orders") == [(1000,)]
-    assert restores(app) == 1
+    assert len(app.restores()) == 1
     app.forget_requests()
     assert "5 unchanged" in app.up()
     assert app.requests() == []
@@ -84,7 +80,7 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     told = diagnostics(app.up("--refresh", "--replace", WEEKLY, fails=True))
     assert "'enough rows' expected at least 999 and found 10." in told
     assert "The last good drill was of snapshot" in told
-    assert restores(app) == 1
+    assert len(app.restores()) == 1
     told = diagnostics(app.up(fails=True))
     assert "'enough rows' expected at least 999 and found 10." in told
     _continues_in_another_language(app, server, now, about["version_id"])
@@ -97,10 +93,10 @@ def _continues_in_another_language(app: App, server: Server, now: str, version_i
         program.read_text().replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
     )
     app.up("-c", "atLeast=10")
-    assert restores(app) == 1
+    assert len(app.restores()) == 1
     told = diagnostics(app.up("-c", "atLeast=9"))
     assert (now in told, "drill passed: snapshot" in told) == (True, True), told
-    assert restores(app) == 1
+    assert len(app.restores()) == 1
     assert [each["found"] for each in app.stack.outputs()["results"]] == ["10", "UTF8"]
     assert app.stack.outputs()["of"] != version_id
     app.forget_requests()

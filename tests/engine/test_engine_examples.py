@@ -159,11 +159,9 @@ def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
     app.pass_time(600)
     posts = app.posts()
     with Service(app, app.folder / "second.log") as service:
-        for _ in range(2):
-            *_, last = service.put(DATABASE, "v2")
-            snapshot = last["snapshot"]
-            assert snapshot["version_id"] == app.started()[0]
-            assert snapshot["size"] > 0
+        *_, last = service.put(DATABASE, "v2")
+        assert last["snapshot"]["version_id"] == app.started()[0]
+        assert last["snapshot"]["size"] > 0
     assert app.posts() == posts
 
 
@@ -199,9 +197,6 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     def release(name: str) -> None:
         (app.stack.project / "migrations" / "next.json").write_text(json.dumps(MIGRATIONS[name]))
 
-    def restores() -> list[str]:
-        return [entry["version_id"] for entry in app.requests() if entry["kind"] == "restore"]
-
     def rows() -> list[list[Any]]:
         return app.emulator.sql(DATABASE, "SELECT * FROM orders ORDER BY id")[0]
 
@@ -217,12 +212,12 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     assert f"guarded by {DATABASE}/{second}: create of Resource migration" in told
     assert rows() == [[1], [3]]
     # Snapshots of the broken data appear, which are not the one to restore.
-    app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})
+    app.stored(origin="automatic")
     app.pass_time(600)
 
     app.up("-c", "rollback=1")
     assert rows() == before == [[1, 100], [2, 250], [3, 30]]
-    assert restores() == [second]
+    assert app.restores() == [second]
     assert app.started() == [first, second]
 
     app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (4, 40)")
@@ -236,7 +231,7 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     app.pass_time(600)
     release("v3")
     app.up()
-    assert restores() == []
+    assert app.restores() == []
     assert rows() == [[1, 100, 0], [2, 250, 0], [3, 30, 0], [4, 40, 0]]
     (third,) = app.started()
     assert "3 unchanged" in app.up()

@@ -5,19 +5,13 @@ Each example in TypeScript and Go runs as it stands, twice, while the service ke
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from pulumi_snapshots.plugin.description.identity import Identity
 from tests.engine.stage import DATABASE, EXAMPLES, App
@@ -112,7 +106,7 @@ def in_go(app: App, name: str, generated: Path) -> None:
 @pytest.fixture
 def automatic(app: App) -> str:
     """The version of a snapshot that the database has already."""
-    return str(app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})["version_id"])
+    return app.stored(origin="automatic")
 
 
 def archives_once(app: App, automatic: str) -> None:
@@ -192,7 +186,7 @@ def guards_and_goes_back(app: App, *options: str) -> None:
     assert f"2 changes will wait for a snapshot of database {DATABASE}" in printed
     app.run("config", "set", "rollback", "1")
     app.up(*options)
-    assert [each["version_id"] for each in app.requests() if each["kind"] == "restore"] == [version]
+    assert app.restores() == [version]
     app.forget_requests()
     app.pass_time(600)
     # Deletes come after the program's end.
@@ -200,72 +194,6 @@ def guards_and_goes_back(app: App, *options: str) -> None:
     (another,) = app.started()
     assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{another}"]
     assert another != version, "that one is from before the change that has happened since"
-
-
-class NodeHost(language_pb2_grpc.LanguageRuntimeServicer):
-    """A language host for compiled TypeScript in this process, which serves one engine after the other.
-
-    Pulumi's last one in a Go module stands between the program and the engine, and passes on no resource hooks.
-    """
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._server = grpc.server(ThreadPoolExecutor(max_workers=2))
-        language_pb2_grpc.add_LanguageRuntimeServicer_to_server(self, self._server)
-        self._port = self._server.add_insecure_port("127.0.0.1:0")
-
-    def __enter__(self) -> str:
-        """The option of `pulumi` that names it."""
-        self._server.start()
-        return f"--client=127.0.0.1:{self._port}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.stop(None)
-
-    def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        return plugin_pb2.PluginInfo()
-
-    def GetRequiredPlugins(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        return language_pb2.GetRequiredPluginsResponse()
-
-    def GetRequiredPackages(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        return language_pb2.GetRequiredPackagesResponse()
-
-    def About(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        return language_pb2.AboutResponse()
-
-    def Run(self, request: Any, _context: Any) -> Any:  # noqa: N802
-        (engine,) = request.args
-        folder = request.info.program_directory
-        options = {
-            "monitor": request.monitor_address,
-            "engine": engine,
-            "organization": request.organization,
-            "project": request.project,
-            "root-directory": request.info.root_directory,
-            "stack": request.stack,
-            "pwd": folder,
-            "parallel": str(request.parallel),
-        }
-        line = [
-            "node",
-            "node_modules/@pulumi/pulumi/cmd/run",
-            *(part for name, value in options.items() for part in (f"--{name}", value)),
-        ]
-        line += ["--dry-run"] if request.dryRun else []
-        config = {"PULUMI_CONFIG": json.dumps(dict(request.config))}
-        ended = subprocess.run(  # noqa: S603  a program of the tests
-            [*line, "."], cwd=folder, env={**self._environment, **config}, check=False
-        )
-        return language_pb2.RunResponse(bail=ended.returncode != 0)
-
-
-@pytest.mark.nightly
-@pytest.mark.usefixtures("generated")
-def test_a_guard_in_typescript_holds_changes_and_leads_back(app: App) -> None:
-    in_typescript(app, "guard-typescript")
-    with NodeHost(app.environment) as client:
-        guards_and_goes_back(app, client)
 
 
 def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:

@@ -13,36 +13,15 @@ pytestmark = pytest.mark.engine
 
 RESTORED = "c36da0f703ed9627a73fd6e297728343"
 """A database of its own: the service takes no snapshot of one for two minutes after a restore."""
-UPSTREAM = """
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
-
-
-class UpstreamProvider(ResourceProvider):
-    serialize_as_secret_always = False
-
-    def create(self, props):
-        return CreateResult("upstream", {**props, "same": "a"})
-
-    def diff(self, _id, olds, news):
-        other = olds.get("size") != news.get("size")
-        return DiffResult(changes=other, replaces=["size"] if other else [], delete_before_replace=True)
-
-
-class Upstream(Resource):
-    same: object
-
-    def __init__(self, name, size):
-        super().__init__(UpstreamProvider(), name, {"size": size, "same": None})
-"""
 PROGRAM = f"""
-from upstream import Upstream
+from servers import Server
 from {{package}} import Restore, Snapshot
 
 config = pulumi.Config()
-upstream = Upstream("upstream", config.get("size"))
-snapshot = Snapshot("before-release", "{DATABASE}", triggers=[upstream.same, {{{{"nested": [upstream.same]}}}}])
+upstream = Server("upstream", size=config.get("size"), delete_before_replace=True)
+snapshot = Snapshot("before-release", "{DATABASE}", triggers=[upstream.id, {{{{"nested": [upstream.id]}}}}])
 pending = Snapshot("slow", "{OTHER_DATABASE}", timeout="8s" if config.get_bool("hasty") else None)
-Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True, triggers=[upstream.same])
+Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True, triggers=[upstream.id])
 pulumi.export("version_id", snapshot.version_id)
 pulumi.export("slow", pending.version_id)
 """
@@ -61,17 +40,12 @@ PLUGIN_BY_DAY = [pytest.param("dynamic", marks=pytest.mark.nightly), "plugin"]
 @pytest.fixture
 def way(app: App, request: pytest.FixtureRequest) -> str:
     """The package whose classes a program imports."""
-    (app.stack.project / "upstream.py").write_text(UPSTREAM)
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
     app.emulator.sql(RESTORED, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
     if request.param == "plugin":
         app.plug()
         return "pulumi_snapshots.plugin"
     return "pulumi_snapshots"
-
-
-def restores(app: App) -> list[dict[str, Any]]:
-    return [entry for entry in app.requests() if entry["kind"] == "restore" and entry["accepted"]]
 
 
 def of(app: App, name: str) -> dict[str, Any]:
@@ -82,7 +56,7 @@ def of(app: App, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("way", PLUGIN_BY_DAY, indirect=True)
 def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: App, way: str) -> None:
     name = "version_id" if way == "pulumi_snapshots" else "versionId"
-    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    version = app.stored(RESTORED)
     app.emulator.sql(RESTORED, "UPDATE rows SET state = 'now'")
     app.program(PROGRAM.format(package=way, version=version))
     app.slow(OTHER_DATABASE)
@@ -99,7 +73,7 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     assert "by an earlier run that" in diagnostics(printed)
     taken = {each: of(app, each)[name] for each in ("before-release", "slow")}
     assert sorted(taken.values()) == sorted(app.started())
-    assert len(restores(app)) == 1
+    assert len(app.restores()) == 1
 
     # Something upstream is deleted first and made again with the same output: nothing is taken, nothing is restored.
     app.pass_time(600)
@@ -108,14 +82,14 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     assert "upstream" in printed
     assert {each: of(app, each)[name] for each in taken} == taken
     assert "later still" in str(app.emulator.sql(RESTORED, "SELECT state FROM rows"))
-    assert (len(app.started()), len(restores(app))) == (2, 1)
+    assert (len(app.started()), len(app.restores())) == (2, 1)
 
     # What is asked for again is done again, also directly after the run before.
     urns = [one["urn"] for one in app.resources() if one["urn"].rpartition("::")[2] in {"slow", "back"}]
     for count in (1, 2):
         app.pass_time(600)
         app.up("--refresh", "-c", "size=2", "-c", "hasty=false", *(word for urn in urns for word in ("--replace", urn)))
-        assert (len(app.started()), len(restores(app))) == (2 + count, 1 + count)
+        assert (len(app.started()), len(app.restores())) == (2 + count, 1 + count)
 
     # What a state does not give back as it was is refused in the preview, and leaves the stack as it is.
     wrong = PROGRAM.format(package=way, version=version).replace(
@@ -153,7 +127,7 @@ pulumi.export("version_id", snapshot.version_id)
 @pytest.mark.parametrize("way", ["dynamic"], indirect=True)
 def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_trigger(app: App, way: str) -> None:
     app.plug()
-    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    version = app.stored(RESTORED)
     app.program(MOVING.format(version=version))
     app.slow()
     app.up("-c", f"package={way}", "-c", "hasty=true", fails=True)
@@ -164,7 +138,7 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
         app.pass_time(600)
         app.up("-c", "hasty=false", *arguments)
         assert app.stack.outputs()["version_id"] == app.started()[0]
-        assert (len(app.started()), len(restores(app))) == (1, 1)
+        assert (len(app.started()), len(app.restores())) == (1, 1)
 
     goes_on()  # the restore's trigger is the provisional id, or already the final one
     app.refresh()
@@ -184,7 +158,7 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
 @pytest.mark.parametrize("way", DYNAMIC_BY_DAY, indirect=True)
 def test_only_proof_ends_an_attempt_whose_answer_was_lost(app: App, way: str) -> None:
     """The service's clock is 20 minutes ahead and moves on alone; it stood two hours back in the other stories."""
-    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    version = app.stored(RESTORED)
     app.program(f"""
 from {way} import Restore, Snapshot
 
@@ -205,7 +179,7 @@ pulumi.export("version_id", snapshot.version_id)
     app.up("-c", "timeout=2s", fails=True)
     app.pass_time(600)
     app.up("-c", "timeout=40s")
-    assert (len(app.posts()), len(restores(app))) == (1, 1)
+    assert (len(app.posts()), len(app.restores())) == (1, 1)
     assert [app.stack.outputs()["version_id"]] == app.started()
 
 
@@ -227,7 +201,7 @@ def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package
     if name == "versionId":
         app.plug()
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
-    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    version = app.stored(RESTORED)
     app.program(SHARED.format(package=package, version=version))
     shared, setting = tmp_path / "shared", "squarecloud:sharedState"
 
@@ -248,7 +222,7 @@ def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package
     printed = app.up("-c", f"{setting}={shared}")
     assert "by an earlier run that" in diagnostics(printed)
     assert [of(app, "before-release")[name]] == app.started()
-    assert len(restores(app)) == 1
+    assert len(app.restores()) == 1
     assert {path.suffix for path in shared.iterdir()} <= {".ledger", ".ledger-journal"}
     assert len(list(shared.glob("*.ledger"))) == 1
 

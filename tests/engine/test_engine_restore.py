@@ -27,12 +27,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
 RELEASES = 'release = pulumi.Config().require("release")\n' + PAGE.partition("```python\n")[2].partition("```")[0]
 """The page's program, as it stands there."""
 PLAIN = """
-from dependant import Dependant
+from servers import Server
 from pulumi_snapshots import Restore
 
 back = Restore("back", database_id="{database}", version_id="{version}", overwrite=True, timeout="5m",
                target_database_id={target})
-Dependant("dependant", back.restored_at)
+Server("dependant", back.restored_at)
 """
 
 
@@ -56,15 +56,6 @@ def holds(app: App) -> str:
     return str(app.emulator.sql(DATABASE, "SELECT state FROM rows")[0][0][0])
 
 
-def stored(app: App, **kind: Any) -> str:
-    """The version of a snapshot that no run of ours took."""
-    return str(app.emulator.control("snapshots", {"database_id": DATABASE, **kind})["version_id"])
-
-
-def restores(app: App) -> list[dict[str, Any]]:
-    return [entry for entry in app.requests() if entry["kind"] == "restore"]
-
-
 def back(app: App) -> dict[str, Any]:
     (found,) = [one for one in app.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Restore"]
     return found
@@ -73,7 +64,7 @@ def back(app: App) -> dict[str, Any]:
 @pytest.mark.parametrize("service", [("--restore-seconds", "0.5", "--cache-world", "kept")])
 def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
-    version = stored(app)
+    version = app.stored()
     writes(app, "now")
     printed = app.preview(fails=True)
     assert "overwrite must be true: a restore overwrites everything that the database holds" in printed
@@ -90,7 +81,7 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     # The night's automatic snapshot is the latest one from now on, and the application has gone on.
     app.pass_time(DAY)
     writes(app, "later")
-    stored(app, origin="automatic")
+    app.stored(origin="automatic")
     for printed in (app.preview(), app.up()):
         assert ANOTHER_SNAPSHOT in diagnostics(printed)
         assert "2 unchanged" in printed
@@ -103,7 +94,7 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
         printed
     )
     assert back(app)["outputs"]["version_id"] != version
-    assert len(restores(app)) == 2
+    assert len(app.restores()) == 2
 
     # Nothing is left of either snapshot after 30 days.
     app.pass_time(31 * DAY)
@@ -120,7 +111,7 @@ def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
     app.program(RELEASES)
     printed = app.up("-c", "release=1", "-c", "rollback=true", fails=True)
     assert "is new in this same run, so there is nothing to go back to yet" in diagnostics(printed)
-    assert not restores(app)
+    assert not app.restores()
     first = app.outputs()["version_id"]
 
     writes(app, "broken by release 1")
@@ -139,12 +130,12 @@ def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
         assert app.outputs()["version_id"] != first
         assert holds(app) == f"running {release}"
     assert back(app)["outputs"]["version_id"] == first
-    assert len(restores(app)) == 1
+    assert len(app.restores()) == 1
 
 
 def under_way(app: App, *, real: bool = False) -> Command:
     """A `pulumi up` whose restore was accepted, and that waits for its database."""
-    app.program(PLAIN.format(database=DATABASE, version=stored(app), target=None))
+    app.program(PLAIN.format(database=DATABASE, version=app.stored(), target=None))
     writes(app, "now")
     app.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
     up = app.start_up(real=real)
@@ -176,7 +167,7 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     assert "attempt" not in back(app)["outputs"]
     writes(app, "later")
     assert "3 unchanged" in app.up()
-    assert len(restores(app)) == 1
+    assert len(app.restores()) == 1
     assert holds(app) == "later"
 
 

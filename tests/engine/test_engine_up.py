@@ -14,11 +14,11 @@ pytestmark = pytest.mark.engine
 
 URN = "urn:pulumi:dev::app::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
 PROGRAM = f"""
-from dependant import Dependant
+from servers import Server
 
 config = pulumi.Config()
 snapshot = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")], timeout=config.get("timeout"))
-Dependant("dependant", snapshot.download_url)
+Server("dependant", snapshot.download_url)
 pulumi.export("download_url", snapshot.download_url)
 pulumi.export("id", snapshot.id)
 pulumi.export("version_id", snapshot.version_id)
@@ -123,10 +123,10 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
 
 def test_inputs_from_other_resources_pass_the_preview(app: App) -> None:
     app.program(f"""
-from dependant import Dependant
+from servers import Server
 
-database = Dependant("database", "{DATABASE}")
-later = pulumi.Output.all(database.id, database.url)
+database = Server("database", "{DATABASE}")
+later = pulumi.Output.all(database.id, database.value)
 Snapshot("before-release", later.apply(lambda values: values[1]),
          triggers=[{{"nested": [later]}}, pulumi.Output.secret("not for everyone")],
          timeout=later.apply(lambda _: "10m"), rotate_after=later.apply(lambda _: "30d"))
@@ -142,12 +142,12 @@ Snapshot("before-release", later.apply(lambda values: values[1]),
 # What happens to a snapshot whose run ends before it is there
 
 WITH_TIMEOUT = f"""
-from dependant import Dependant
+from servers import Server
 
 config = pulumi.Config()
 snapshot = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")], reuse_within=config.get("reuse"),
                     opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=config.get("timeout"))))
-Dependant("dependant", snapshot.download_url)
+Server("dependant", snapshot.download_url)
 pulumi.export("download_url", snapshot.download_url)
 pulumi.export("version_id", snapshot.version_id)
 """
@@ -239,10 +239,10 @@ def test_a_killed_run_is_not_paid_for_twice(app: App) -> None:
 # Refreshes and look-ups
 
 PLAIN = f"""
-from dependant import Dependant
+from servers import Server
 
 snapshot = Snapshot("before-release", "{DATABASE}")
-Dependant("dependant", snapshot.download_url)
+Server("dependant", snapshot.download_url)
 pulumi.export("download_url", snapshot.download_url)
 """
 
@@ -304,11 +304,6 @@ pulumi.export("requested_at", snapshot.requested_at.apply(repr))
     assert app.snapshot("existing")["outputs"]["available"] is True
     assert "forgotten" not in app.destroy()
 
-    for wrong, reason in {
-        f"{DATABASE}/nothing": f"The service lists no snapshot nothing of database {DATABASE}.",
-        f"{DATABASE}/pending:20260101T000000Z": f"error: {DATABASE}/pending:20260101T000000Z is the provisional id of a pending snapshot",
-        DATABASE: f"The id of a snapshot is DATABASE_ID/VERSION_ID, not '{DATABASE}'.",
-    }.items():
-        app.program(program.format(wrong))
-        assert reason in diagnostics(app.up(fails=True))
+    app.program(program.format(f"{DATABASE}/nothing"))
+    assert f"The service lists no snapshot nothing of database {DATABASE}." in diagnostics(app.up(fails=True))
     assert app.posts() == []

@@ -16,8 +16,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.engine.stage import DATABASE, App, wait_for
-from tests.support.object_stores import ObjectStore, compiled, serving
-from tools.engine import Closed
+from tests.support.object_stores import ObjectStore, serving
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOWTO = PROJECT / "docs" / "howto"
@@ -43,26 +42,6 @@ def blocks(page: str) -> list[str]:
 
 
 GITHUB, GITLAB = blocks("github-actions"), blocks("gitlab-ci")
-
-
-@pytest.mark.nightly
-def test_the_workflows_of_the_page_are_right(tmp_path: Path) -> None:
-    module = "github.com/rhysd/actionlint"
-    try:
-        program = compiled(f"{module}/cmd/actionlint", module, "1.7.12")
-    except Closed as reason:
-        pytest.skip(f"the workflows are not checked: {reason}")
-    folder = tmp_path / ".github" / "workflows"
-    folder.mkdir(parents=True)
-    files = []
-    for number, text in enumerate(GITHUB):
-        files.append(folder / f"{number}.yml")
-        files[-1].write_text(text)
-    # Without the linters of other languages, which one machine has and another has not.
-    options = ["-shellcheck=", "-pyflakes=", "-oneline", "-no-color"]
-    done = subprocess.run([program, *options, *files], capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.stdout + done.stderr == ""
-    assert len(files) == 2
 
 
 @dataclass

@@ -197,7 +197,7 @@ def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     program.write_text(program.read_text().replace("\noutputs:", RESTORE))
     app.run("config", "set", "rollback", "1")
     app.up()
-    assert [each["version_id"] for each in app.requests() if each["kind"] == "restore"] == [version]
+    assert app.restores() == [version]
 
     # What does not depend on the guard is registered before it.
     whole, none = program.read_text(), "Guard guard guards no resource{}: Pulumi has registered none after it."

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 from unittest import mock
 
 import anyio
@@ -42,9 +42,6 @@ REQUESTS_PER_MINUTE = 30
 PARALLEL = 64
 LONGEST = 7 * 86400.0
 """Seconds after which a measurement ends; snapshots without a version count as unfinished."""
-BLOCKS = {"list account": 300.0}
-BLOCK = 1800.0
-"""Seconds that a block lasts: for the kinds of requests in `BLOCKS`, and for all others."""
 
 
 def standard_durations(count: int, seed: int) -> list[float]:
@@ -204,91 +201,64 @@ def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any)
     return Client(name, begin, parallel)
 
 
-@dataclass(frozen=True)
-class Track:
-    """The times of one database, in seconds from the start."""
-
-    posted: float  # when its last accepted POST was sent
-    answered: float  # when that POST was answered
-    ready: float  # when its snapshot was ready
-    done: float | None  # when the client got the version; None if it never did
-
-
 @dataclass
 class Measure:
     """The result of a measurement."""
 
     client: str  # the client's name
     databases: int  # the number of databases
-    makespan: float  # seconds until the last snapshot was done
-    limit: float  # the shortest possible makespan
+    limit: float  # the shortest possible makespan, in seconds
     limit_at_parallel: float  # the shortest possible makespan with as many snapshots at a time as this client takes
-    requests: dict[str, int] = field(default_factory=dict)  # the number of requests of each kind
-    refused: int = 0  # the number of answers with status 429
-    blocked: float = 0.0  # seconds in which the account was blocked
-    wrong: int = 0  # the number of databases whose version is not that of their POST
-    lost: int = 0  # the number of accepted POSTs whose snapshot no client got
-    unfinished: int = 0  # the number of databases without a version after a week
-    tracks: list[Track] = field(default_factory=list)  # the times of each database
-    closest: float = 0.0  # seconds between the two POSTs that were closest to each other
-    busiest: int = 0  # the most requests in any minute
-    posts: list[int] = field(default_factory=list)  # of each database
-    writes: float = 0.0  # of the shared ledger, for each database
+    durations: Sequence[float]  # seconds of each snapshot
+    journal: list[JournalEntry]  # the service's, with times from the start
+    accepted: list[list[JournalEntry]]  # the POSTs that have started a snapshot, of each database
+    done: list[tuple[float, str] | None]  # when the client got which version; None if it never did
+    posts: list[int]  # how many were sent for each database
+
+    @property
+    def makespan(self) -> float:
+        """Seconds until the last snapshot was done."""
+        return LONGEST if self.unfinished else max(at for at, _ in filter(None, self.done))
 
     @property
     def requests_per_snapshot(self) -> float:
-        return sum(self.requests.values()) / self.databases
+        return len(self.journal) / self.databases
 
-    @classmethod
-    def of(cls, client: Client, here: Fleet, durations: Sequence[float], done: dict[str, tuple[float, str]]) -> Self:
-        """Compute the result from the service's journal (times from the start) and the client's versions."""
-        journal = here.emulator.journal
-        accepted: dict[str, list[JournalEntry]] = {}
-        kinds: dict[str, int] = {}
-        for entry in journal:
-            kinds[entry.kind] = kinds.get(entry.kind, 0) + 1
-            if entry.accepted:
-                accepted.setdefault(entry.database_id or "", []).append(entry)
-        finished = len(done) == len(durations)
-        result = cls(
-            client.name,
-            len(durations),
-            max(at for at, _ in done.values()) if finished else LONGEST,
-            limit_of(durations),
-            limit_of(durations, client.parallel),
-            kinds,
-            refused=sum(entry.status == 429 for entry in journal),
-            unfinished=len(durations) - len(done),
-        )
-        result.blocked = blocked_seconds(journal, result.makespan)
-        sent = sorted((entry.monotonic, entry.kind == "create") for entry in journal)
-        result.closest = min((b - a for a, b in pairwise(at for at, is_post in sent if is_post)), default=0.0)
-        result.busiest = max(sum(at <= other < at + 60 for other, _ in sent) for at, _ in sent)
-        posted = [entry.database_id for entry in journal if entry.kind == "create"]
-        result.posts = [posted.count(database_id) for database_id in here.databases]
-        for database_id, seconds in zip(here.databases, durations, strict=True):
-            posts = accepted.get(database_id, [])
-            at, version = done.get(database_id, (None, None))
-            right = version is not None and bool(posts) and version == posts[-1].version_id
-            result.wrong += version is not None and not right
-            result.lost += max(0, len(posts) - right)
-            if posts:
-                last = posts[-1]
-                answered = last.monotonic
-                if last.answered_at is not None:
-                    answered += (last.answered_at - last.at).total_seconds()
-                result.tracks.append(Track(last.monotonic, answered, last.monotonic + seconds, at))
-        return result
+    @property
+    def refused(self) -> int:
+        """The number of answers with status 429."""
+        return sum(entry.status == 429 for entry in self.journal)
 
+    @property
+    def unfinished(self) -> int:
+        """The number of databases without a version after a week."""
+        return self.done.count(None)
 
-def blocked_seconds(journal: Sequence[JournalEntry], end: float) -> float:
-    """Seconds in which the account was blocked, from its answers."""
-    total = until = 0.0
-    for entry in journal:
-        if entry.code == "RATE_LIMITED" and entry.monotonic >= until:
-            until = entry.monotonic + BLOCKS.get(entry.kind, BLOCK)
-            total += max(0.0, min(until, end) - entry.monotonic)
-    return total
+    def _right(self) -> list[bool]:
+        pairs = zip(self.done, self.accepted, strict=True)
+        return [done is not None and bool(posts) and done[1] == posts[-1].version_id for done, posts in pairs]
+
+    @property
+    def wrong(self) -> int:
+        """The number of databases whose version is not that of their POST."""
+        return self.databases - self.unfinished - sum(self._right())
+
+    @property
+    def lost(self) -> int:
+        """The number of accepted POSTs whose snapshot no client got."""
+        return sum(max(0, len(posts) - right) for posts, right in zip(self.accepted, self._right(), strict=True))
+
+    @property
+    def closest(self) -> float:
+        """Seconds between the two POSTs that were closest to each other."""
+        posts = sorted(entry.monotonic for entry in self.journal if entry.kind == "create")
+        return min((b - a for a, b in pairwise(posts)), default=0.0)
+
+    @property
+    def busiest(self) -> int:
+        """The most requests in any minute."""
+        sent = [entry.monotonic for entry in self.journal]
+        return max(sum(at <= other < at + 60 for other in sent) for at in sent)
 
 
 def measure(  # noqa: PLR0913  what differs between measurements
@@ -335,11 +305,21 @@ def measure(  # noqa: PLR0913  what differs between measurements
                 async with anyio.create_task_group() as group:
                     for number in range(len(machines)):
                         group.start_soon(live, number)
-            for entry in here.emulator.journal:
+            journal = here.emulator.journal
+            for entry in journal:
                 entry.monotonic -= begin
-            result = Measure.of(client, here, seconds, done)
-            result.writes = place.writes / len(seconds) if place else 0.0
-            return result
+            sent = [[entry for entry in journal if entry.database_id == each] for each in here.databases]
+            return Measure(
+                client.name,
+                len(seconds),
+                limit_of(seconds),
+                limit_of(seconds, client.parallel),
+                seconds,
+                journal,
+                [[entry for entry in entries if entry.accepted] for entries in sent],
+                [done.get(each) for each in here.databases],
+                [sum(entry.kind == "create" for entry in entries) for entries in sent],
+            )
 
     result: Measure = play(run, seed=seed)
     return result

@@ -15,7 +15,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pulumi.runtime import rpc
@@ -103,6 +103,18 @@ class Stack:
 
     def urn(self, kind: str, name: str, way: str | None = None) -> str:
         return f"urn:pulumi:{self.name}::shop::{TOKENS[way or self.way].format(kind=kind)}::{name}"
+
+    def declared(self) -> list[Declared]:
+        """What the program has of ours."""
+        return [one for one in self.program if one.kind != "Upstream"]
+
+    def declare(self, one: Declared, **changes: Any) -> None:
+        """Write a resource of the program in another way."""
+        self.program[self.program.index(one)] = replace(one, **changes)
+
+    def set_timeout(self, seconds: float) -> None:
+        for one in self.declared():
+            self.declare(one, inputs={**one.inputs, "timeout": seconds})
 
     def find(self, name: str) -> Held | None:
         return next((held for held in self.state if held.name == name and not held.replaced), None)
@@ -386,11 +398,11 @@ class Engine:
         again: bool,
         reasons: tuple[str, ...] = (),
     ) -> None:
-        told = self._books.creates(self, declared, old, inputs, again=again, reasons=reasons)
+        told = self._books.creates(self, declared, old, again=again, reasons=reasons)
         await self._act(told, declared, old, "create", inputs)
 
     async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
-        told = self._books.updates(self, declared, old, inputs)
+        told = self._books.updates(self, declared, old)
         await self._act(told, declared, old, "update", old.id, old.outputs, inputs)
 
     async def _act(self, told: Any, declared: Declared, old: Held | None, method: str, *args: Any) -> None:

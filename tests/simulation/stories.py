@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,14 +33,8 @@ from tests.support.world import START
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 APART = 130.0
 """Seconds between our POST and a later restore of somebody else: closer together, the service does not tell them apart."""
-DRILLS = 0.4
-"""How many of the stories have a drill, if a drill can pass."""
-SHARED = 0.3
-"""How many of the stories have machines that share their ledger."""
-SLOW = 0.4
-"""How many of them have a place that is slow for each call ..."""
 CALL = (0.05, 0.3)
-"""... and for how many seconds."""
+"""For how many seconds a slow place is slow in each call."""
 SLACK = 2.0
 """Seconds by which a call may exceed its time-out, for the last calls to a slow place."""
 READS = {True: 10.0, False: 2 * MINUTE}
@@ -108,17 +103,22 @@ class Page:
     # what the state had before the user dropped it, and some machine was never shown that
     lingering: list[Want] = field(default_factory=list)
 
+    def lingers(self) -> None:
+        """What the state has is to be another one, and some machine was never shown this one."""
+        if self.saved is not None and self.saved.machines - self.saved.shown_on:
+            self.lingering.append(self.saved)
+
 
 class Books:
     """Checks what the providers do against what the user has asked for."""
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.pages: dict[tuple[int, str], Page] = {}
+        self.pages = defaultdict[tuple[int, str], Page](Page)
         self.wants: list[Want] = []
 
     def page(self, stack: Stack, role: str) -> Page:
-        return self.pages.setdefault((id(stack), role), Page())
+        return self.pages[id(stack), role]
 
     def purpose(self, engine: Engine, declared: Declared) -> Any:
         """What the user would call the same wish: the target and the triggers, whatever the ids of resources in them are."""
@@ -136,32 +136,20 @@ class Books:
     # What the engine calls ------------------------------------------------------------------------------------------------
 
     def creates(
-        self,
-        engine: Engine,
-        declared: Declared,
-        old: Held | None,
-        _inputs: Any,
-        *,
-        again: bool,
-        reasons: tuple[str, ...],
+        self, engine: Engine, declared: Declared, old: Held | None, *, again: bool, reasons: tuple[str, ...]
     ) -> Told:
         page, purpose = self.page(engine.stack, declared.role), self.purpose(engine, declared)
         targeted = engine.stack.urn(declared.kind, declared.name) in engine.replace
         forced = "forced" in reasons or (again and targeted)
         saved = page.saved
-        unchanged = old is not None and not forced and not again and saved is not None and saved.purpose == purpose
-        if (
-            unchanged
-            and saved is not None
-            and not self._has_failed(saved)
-            and any(post.accepted for post in saved.posts)
-        ):
+        same = saved if saved is not None and saved.purpose == purpose and not self._has_failed(saved) else None
+        if old is not None and not forced and not again and same and any(post.accepted for post in same.posts):
             raise Violation(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
         # Deleted in this run, for what is upstream: the engine's calls do not say whether `--replace` names it too.
-        may_be_same = again and saved is not None and saved.purpose == purpose and not self._has_failed(saved)
-        is_same = may_be_same and not forced
-        if is_same and saved is not None and declared.name in engine.deleted:
-            return Told(self, engine, declared, saved)  # another replacement_trigger is not told by the engine
+        may_be_same = same if again else None
+        is_same = None if forced else may_be_same
+        if is_same is not None and declared.name in engine.deleted:
+            return Told(self, engine, declared, is_same)  # another replacement_trigger is not told by the engine
         # What an interrupted run has deleted to make another one is still to be made.
         # A forced one that no state has may be made once more, or the one that was forced before be handed out.
         changes = saved is None or saved.purpose != purpose
@@ -170,35 +158,28 @@ class Books:
             want.more, want.forced = want.more + 1, True
         if forced and saved is not None and engine.computer.memory not in saved.shown_on:
             page.lingering.append(saved)  # it cannot be told from one that was not saved
-        if want is None and is_same:
-            want = saved
-        if want is None:
-            want = self._new(page, declared.kind, purpose, forced=forced or targeted)
+        want = want or is_same or self._new(page, declared.kind, purpose, forced=forced or targeted)
         want.machines.add(engine.computer.memory)
         # What a forced replacement has left behind that was interrupted after its delete looks like any other.
-        told = Told(self, engine, declared, want, or_else=saved if may_be_same else None)
+        told = Told(self, engine, declared, want, or_else=may_be_same)
         if not (want.posts or forced or targeted):
             # It was forced in vain: what was to be replaced was still pending, and serves the wish as well.
-            before = (
-                one for one in reversed(self.wants) if (one.kind, one.purpose) == (want.kind, purpose) and one.posts
-            )
-            told.resumed = next(before, None)
+            before = [one for one in self.wants if (one.kind, one.purpose) == (want.kind, purpose) and one.posts]
+            told.resumed = before[-1] if before else None
         return told
 
     def _has_failed(self, want: Want) -> bool:
         accepted = sorted((post for post in want.posts if post.accepted), key=lambda post: post.at)
         return bool(accepted) and self.failed(accepted[-1])
 
-    def updates(self, engine: Engine, declared: Declared, old: Held, _inputs: Any) -> Told:
+    def updates(self, engine: Engine, declared: Declared, old: Held) -> Told:
         page, purpose = self.page(engine.stack, declared.role), self.purpose(engine, declared)
         self._shown(engine, old)
         assert page.saved is not None
         if declared.kind != "Drill" or page.saved.purpose == purpose:
             return Told(self, engine, declared, page.saved, resumes=declared.kind == "Restore")
         # A drill is never replaced: an update drills again.
-        want = next((one for one in page.unsaved if one.purpose == purpose), None)
-        if want is None:
-            want = self._new(page, "Drill", purpose)
+        want = next((one for one in page.unsaved if one.purpose == purpose), None) or self._new(page, "Drill", purpose)
         want.machines.add(engine.computer.memory)
         return Told(self, engine, declared, want, proof=old.plain.get("last_good"))
 
@@ -262,8 +243,7 @@ class Books:
     def dropped(self, stack: Stack, role: str) -> None:
         """The state has it no more."""
         page = self.page(stack, role)
-        if page.saved is not None and page.saved.machines - page.saved.shown_on:
-            page.lingering.append(page.saved)
+        page.lingers()
         page.lingering += page.unsaved  # what no state ever had may be handed out still
         page.saved = None
         page.unsaved.clear()
@@ -283,16 +263,6 @@ class Books:
         """Whatever call has shown it until now, also a preview's, had another name."""
         if (want := self.page(stack, role).saved) is not None:
             want.by_old_name = True
-
-    def superseded(self, page: Page, want: Want) -> None:
-        """The state has another one now, which no other machine was shown."""
-        if page.saved is not None and page.saved is not want and page.saved.machines - page.saved.shown_on:
-            page.lingering.append(page.saved)
-
-    def tainted(self, stack: Stack, role: str) -> None:
-        page = self.page(stack, role)
-        if page.saved is not None and page.saved.machines - page.saved.shown_on:
-            page.lingering.append(page.saved)
 
     def kept(self, _engine: Engine, declared: Declared, error: CallFailedError) -> None:
         self._plain(error)
@@ -435,7 +405,8 @@ class Told:
 
     def saved(self) -> None:
         """The state has what was made."""
-        self._books.superseded(self._page, self.want)
+        if self._page.saved is not self.want:
+            self._page.lingers()
         self._page.saved = self.want
         self._page.unsaved.clear()
         self.want.shown_on.clear()
@@ -539,10 +510,10 @@ class Story:
             for name in ("laptop", "runner")
         ]
         self.computer = self.computers[0]
-        if chance.random() < SHARED:
+        if chance.random() < 0.3:
             self.computers[1].place = self.computers[0].place = Memory(Clock(START), where="shared")
             self.computers[1].places = self.computers[0].places
-        if chance.random() < SLOW:
+        if chance.random() < 0.4:
             for computer in self.computers:
                 computer.place.delay = CALL
         kinds = [("before",), ("back",), ("before", "back"), ("before", "second"), ("before", "second", "back")]
@@ -550,7 +521,7 @@ class Story:
         # Where nothing shows that a restore has acted, a drill fails.
         shows = self.service["restore_status_route"] == "there" or not self.service["restore_queue_seconds"]
         shows = shows and self.service["restore_stops_database"]
-        if shows and random.Random(f"drill {self.seed}").random() < DRILLS:
+        if shows and random.Random(f"drill {self.seed}").random() < 0.4:
             self.roles += ("proof",)
         self.upstream = chance.random() < 0.6
         self.follows = chance.random() < 0.5  # whether the snapshot is a trigger of the restore
@@ -569,55 +540,38 @@ class Story:
         self.say(f"{' and '.join(names)}: {', '.join(parts)}; service: {self.service}")
 
     def _write_program(self, stack: Stack, like: list[Declared]) -> None:
+        stack.program = list(like)
         if like:
-            stack.program = list(like)
             return
         source = self.emulator.add_database().id
         stored = self.emulator.add_snapshot(source)
-        program: list[Declared] = []
-        if self.upstream:
-            program.append(Declared("Upstream", "upstream", {"size": 1}))
+        stack.program += [Declared("Upstream", "upstream", {"size": 1})] if self.upstream else []
         database = self.emulator.add_database().id
         for role in self.roles:
-            if role not in {"back", "proof"}:
-                inputs: dict[str, Any] = {"database_id": database, "triggers": [], "timeout": 45 * MINUTE}
-                program.append(Declared("Snapshot", role, inputs, role=role))
-                continue
-            target = self.emulator.add_database().id
-            inputs = {"database_id": source, "version_id": stored.version_id, "triggers": [], "timeout": 15 * MINUTE}
-            if role == "back":
+            kind, target, inputs = "Snapshot", "", dict[str, Any](database_id=database, timeout=45 * MINUTE)
+            if role in {"back", "proof"}:
+                kind, target = "Restore", self.emulator.add_database().id
+                inputs = {"database_id": source, "version_id": stored.version_id, "timeout": 15 * MINUTE}
                 inputs |= {"target_database_id": target, "overwrite": True}
-                program.append(Declared("Restore", role, inputs, role=role))
-                continue
-            inputs |= {"scratch_database_id": target, "overwrite_scratch": True}
-            inputs["connection"] = f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
-            inputs["checks"] = [{"query": "the version", "equals": stored.version_id}]
-            program.append(Declared("Drill", role, inputs, role=role))
-        stack.program = program
+            if role == "proof":
+                kind = "Drill"
+                del inputs["target_database_id"], inputs["overwrite"]
+                inputs |= {"scratch_database_id": target, "overwrite_scratch": True}
+                inputs["connection"] = f"postgresql://driller:never-shown@tunnel.example:6000/{target}"
+                inputs["checks"] = [{"query": "the version", "equals": stored.version_id}]
+            stack.program.append(Declared(kind, role, inputs, role=role))
         self._set_triggers(stack)
 
     def _set_triggers(self, stack: Stack) -> None:
-        snapshot = next((one.name for one in stack.program if one.role == "before"), None)
-        program: list[Declared] = []
-        for one in stack.program:
-            if one.kind == "Upstream":
-                program.append(changed(one, inputs={"size": stack.size}))
-                continue
-            triggers: list[Any] = [f"v{stack.release}"]
-            if self.upstream:
-                triggers.append(Ref("upstream", "same"))
-            if one.kind == "Restore" and self.follows and snapshot:
-                triggers.append(Ref(snapshot, "id"))
-            program.append(changed(one, inputs={**one.inputs, "triggers": triggers}))
-        stack.program = program
+        usual = [f"v{stack.release}", *([Ref("upstream", "same")] if self.upstream else [])]
+        snapshots = [Ref(one.name, "id") for one in stack.program if self.follows and one.role == "before"]
+        for one in list(stack.program):
+            triggers = {"triggers": [*usual, *(snapshots if one.kind == "Restore" else [])]}
+            stack.declare(one, inputs={"size": stack.size} if one.kind == "Upstream" else {**one.inputs, **triggers})
 
     def restore_of(self, post: JournalEntry) -> Restore | None:
         """What a POST has started."""
-        accepted = [
-            one
-            for one in self.emulator.journal
-            if one.kind == "restore" and one.accepted and one.database_id == post.database_id
-        ]
+        accepted = [one for one in self._sent("restore") if one.accepted and one.database_id == post.database_id]
         started = [restore for database_id, restore in self.restores if database_id == post.database_id]
         place = accepted.index(post) if post in accepted else -1
         return started[place] if 0 <= place < len(started) else None
@@ -664,24 +618,20 @@ class Story:
             stack.size += 1
             self.say("something upstream has another size, and is to be deleted before it is made again")
         self._set_triggers(stack)
-        mine = [one for one in stack.program if one.kind != "Upstream"]
+        mine = stack.declared()
         if chance.random() < 0.1:
             one = chance.choice(mine)
-            stack.program[stack.program.index(one)] = changed(one, first=not one.first)
+            stack.declare(one, first=not one.first)
             self.say(f"{one.name} {'has' if not one.first else 'loses'} delete_before_replace")
         if self.upstream and chance.random() < 0.2:
-            one = chance.choice([one for one in stack.program if one.kind != "Upstream"])
-            stack.program[stack.program.index(one)] = changed(one, cascades=not one.cascades)
+            one = chance.choice(stack.declared())
+            stack.declare(one, cascades=not one.cascades)
             self.say(f"{one.name} {'is' if not one.cascades else 'is not'} replaced with what is upstream")
         if chance.random() < 0.07:
-            one = chance.choice([one for one in stack.program if one.kind != "Upstream"])
-            stack.program[stack.program.index(one)] = changed(one, release=one.release + 1)
+            one = chance.choice(stack.declared())
+            stack.declare(one, release=one.release + 1)
             self.say(f"{one.name} has another replacement_trigger")
-        timeout = chance.choice([3 * MINUTE, 10 * MINUTE, 45 * MINUTE])
-        stack.program = [
-            one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": timeout})
-            for one in stack.program
-        ]
+        stack.set_timeout(chance.choice([3 * MINUTE, 10 * MINUTE, 45 * MINUTE]))
         for one in mine:
             if chance.random() < 0.06:
                 self.say(f"the next {one.kind} at the service will fail")
@@ -859,7 +809,7 @@ class Story:
     async def _taint(self, stack: Stack) -> None:
         if held := self._one_in(stack):
             held.tainted = True
-            self.books.tainted(stack, held.role)
+            self.books.page(stack, held.role).lingers()
             self.say(f"`state taint` of {held.name}")
 
     async def _forget(self, stack: Stack) -> None:
@@ -875,7 +825,7 @@ class Story:
         return self.chance.choice(found) if found else None
 
     async def _rename(self, stack: Stack) -> None:
-        one = self.chance.choice([one for one in stack.program if one.kind != "Upstream"])
+        one = self.chance.choice(stack.declared())
         name, held = f"{one.name}-x", stack.old_of(one)
         for want in self.books.page(stack, one.role).unsaved:
             want.more += one.kind == "Snapshot"  # a new name without a state is another resource
@@ -887,7 +837,7 @@ class Story:
                     other.needs = {name if each == held.name else each for each in other.needs}
             held.name = name
         aliases = () if by_command else (one.name, *one.aliases)
-        stack.program[stack.program.index(one)] = changed(one, name=name, aliases=aliases)
+        stack.declare(one, name=name, aliases=aliases)
         self._set_triggers(stack)
         self.say(f"{one.name} is called {name}" + (" by `state rename`" if by_command else ", with an alias"))
 
@@ -973,7 +923,7 @@ class Story:
 
     @staticmethod
     def _databases(stack: Stack) -> list[str]:
-        return [one.inputs["database_id"] for one in stack.program if one.kind != "Upstream"]
+        return [one.inputs["database_id"] for one in stack.declared()]
 
     async def _wait(self, _stack: Stack) -> None:
         seconds = self.chance.choice([30.0, 200.0, 20 * MINUTE, HOUR, 3 * HOUR, DAY])
@@ -986,10 +936,7 @@ class Story:
         """Without faults, everything is as the program says, by what the errors tell the user to do at most."""
         self.say("from here on nothing goes wrong")
         for stack in self.stacks:
-            stack.program = [
-                one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": 3 * HOUR})
-                for one in stack.program
-            ]
+            stack.set_timeout(3 * HOUR)
             for database in self.emulator.databases.values():
                 database.next_restore_error, database.next_snapshot_fails = None, False
             errors: list[str] = []

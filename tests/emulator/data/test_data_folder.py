@@ -69,15 +69,20 @@ def test_snapshot_and_restore_in_progress_outlive_a_restart(tmp_path: Path) -> N
         at.emulator.add_database("other", snapshot_seconds=200)
         await at.create("other")
         at.sql("DELETE FROM t")
+        at.emulator.add_database("failed")
+        at.emulator.next_restore_fails_with("failed", "CONTAINER_NOT_FOUND")
+        await at.again("failed")
+        await at.clock.sleep(60)
         await at.restore(version)
 
     async def after(at: Visit) -> None:
-        # The machine's clock starts again from START; the restore began after the other snapshot's 90 s.
+        # The machine's clock starts again from START; the restore began after the other snapshot's 90 s, and a minute.
         assert not await at.running()
-        await at.clock.sleep(90 + 60)
+        await at.clock.sleep(90 + 60 + 60)
         assert await at.running()
         assert at.sql("SELECT n FROM t") == [[1]]
-        await at.clock.sleep(50)
+        kept = (await at.api.get("databases/failed/snapshots/restore")).json()["response"]
+        assert (kept["state"], kept["code"]) == ("error", "CONTAINER_NOT_FOUND")
         assert len(await at.versions("other")) == 1
 
     runs(tmp_path, before, after)
@@ -99,7 +104,7 @@ def test_skipped_time_stays_skipped_after_a_restart(tmp_path: Path) -> None:
     runs(tmp_path, before, after, plan_memory_mb=256)
 
 
-def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
+def test_an_application_opens_its_database_and_a_snapshot_with_sqlite(tmp_path: Path) -> None:
     async def body(at: Visit) -> None:
         with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
             application.execute("CREATE TABLE orders (id INTEGER, state TEXT)")
@@ -108,38 +113,25 @@ def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
             await at.create()
             application.execute("UPDATE orders SET state = 'lost'")
             application.commit()
-            (version_id,) = await at.versions()
-            with zipfile.ZipFile(io.BytesIO(at.emulator.archive_of(version_id))) as archive:
+            (version,) = await at.versions()
+            with zipfile.ZipFile(io.BytesIO(at.emulator.archive_of(version))) as archive:
                 archive.extract("database.sqlite", tmp_path)
             with closing(sqlite3.connect(tmp_path / "database.sqlite")) as copy:
                 assert copy.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
-            await at.restore(version_id)
-            await at.clock.sleep(60)
+            await at.plays("again: 200; +200")
             assert await at.running()
             assert application.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
-
-    runs(tmp_path, body)
-
-
-def test_locked_database_fails_only_its_own_snapshot(tmp_path: Path) -> None:
-    async def body(at: Visit) -> None:
-        version = at.added()
-        with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
-            application.execute("CREATE TABLE t (n)")
+            application.execute("UPDATE orders SET state = 'later'")
+            application.commit()
+            # While it is locked, its own snapshot fails, and a restore leaves it; so does one whose file is gone.
             application.execute("BEGIN EXCLUSIVE")
-            assert told(await at.create()) == "404 SNAPSHOT_FAILED"
-            assert at.emulator.account.quota.uses == []
-            assert told(await at.restore(version)) == "200 success"
-            await at.clock.sleep(60)
+            await at.plays("create: 404 SNAPSHOT_FAILED; spent: 1; again: 200; +60")
             assert await at.running()
             application.rollback()
-        assert told(await at.create()) == "200 success"
-        (tmp_path / "snapshots" / f"{version}.zip").unlink()
-        await at.clock.sleep(120)
-        await at.restore(version)
-        await at.clock.sleep(60)
-        assert await at.running()
-        assert at.sql("SELECT n FROM t") == []
+            (tmp_path / "snapshots" / f"{version}.zip").unlink()
+            await at.plays("+120; again: 200; +60")
+            assert await at.running()
+            assert application.execute("SELECT * FROM orders").fetchall() == [(1, "later")]
 
     runs(tmp_path, body)
 

@@ -78,23 +78,9 @@ def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
     assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases_of(server)
 
 
-def test_failed_dump_fails_the_snapshot_and_is_logged(
+def test_failed_dump_or_restore_leaves_the_data_and_is_logged(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def body(here: World) -> None:
-        broken = tmp_path / "pg_dump"
-        broken.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
-        broken.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-        ending = await here.create()
-        assert "SNAPSHOT_FAILED" in str(ending.nothing)
-        assert here.emulator.snapshots(DATABASE) == []
-
-    at_server(server, body)
-    assert "snapshot failed: pg_dump failed: no space left" in caplog.text
-
-
-def test_failed_restore_leaves_the_data_and_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     url = server.url(DATABASE)
 
     async def body(here: World) -> None:
@@ -106,10 +92,18 @@ def test_failed_restore_leaves_the_data_and_is_logged(server: Server, caplog: py
         archive.write_bytes(archive.read_bytes()[:-1000])
         await restored(here, stored.version_id)
         assert sql_at(url, "SELECT n FROM t") == [(7,)]
+        broken = tmp_path / "pg_dump"
+        broken.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+        broken.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        ending = await here.create()
+        assert "SNAPSHOT_FAILED" in str(ending.nothing)
+        assert here.emulator.snapshots(DATABASE) == [stored]
 
-    at_server(server, body)
+    at_server(server, body, restore_tail_seconds=0.0)
     assert f"{DATABASE}.new" not in databases_of(server)
     assert "restore failed, and the database holds what it held" in caplog.text
+    assert "snapshot failed: pg_dump failed: no space left" in caplog.text
 
 
 def test_databases_of_other_programs_are_never_touched(server: Server) -> None:

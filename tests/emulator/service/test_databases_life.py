@@ -45,24 +45,6 @@ async def test_a_request_is_refused_with_the_services_code(
     assert len(at.emulator.databases) - len(known) == (request_ == "POST " and answer == "200 success")
 
 
-@visited(plan="free")
-async def test_what_a_stopped_or_restored_database_refuses(at: Visit) -> None:
-    assert await sent(at, "POST ", GOOD) == "403 UPGRADE_REQUIRED"
-    assert told(await at.restore(at.added())) == "200 success"
-    for _ in range(2):  # while it runs, and in the 2 minutes after it
-        for request in (f"DELETE /{DATABASE}", f"POST /{DATABASE}/stop", f"POST /{DATABASE}/start"):
-            assert await sent(at, request) == "403 RESTORE_IN_PROGRESS"
-        await at.clock.sleep(100)
-    await at.clock.sleep(100)
-    assert await sent(at, f"POST /{DATABASE}/stop") == "200 success"
-    await at.clock.sleep(3)
-    assert await sent(at, f"POST /{DATABASE}/stop") == "409 CONTAINER_ALREADY_STOPPED"
-    for request in (f"GET /{DATABASE}/credentials/certificate", f"POST /{DATABASE}/credentials/reset"):
-        assert await sent(at, request, {"reset": "password"}) == "400 DATABASE_NOT_RUNNING"
-    assert await sent(at, f"DELETE /{DATABASE}") == "200 success"
-    assert await sent(at, f"GET /{DATABASE}") == "404 DATABASE_NOT_FOUND"
-
-
 @pytest.mark.parametrize(
     ("request_", "most", "seconds"),
     [

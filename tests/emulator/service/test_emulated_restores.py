@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ import pytest
 
 from squarecloud_emulator.data.memory_store import MemoryStore
 from tests.emulator.visit import DATABASE, START, Visit, told, visit, visited
-from tests.support.virtual import run_virtual, virtual
+from tests.support.virtual import virtual
 
 
 async def asked(at: Visit, database_id: str = DATABASE) -> httpx.Response:
@@ -109,17 +108,6 @@ async def test_long_restore_is_answered_at_the_soft_deadline(at: Visit) -> None:
     assert (await status(at))["state"] == "running"
 
 
-@visited(restore_seconds=10.0)
-async def test_posts_are_refused_for_a_while_after_a_success(at: Visit) -> None:
-    version = at.added()
-    await at.restore(version)
-    await at.clock.sleep(129)
-    assert told(await at.create()) == "403 RESTORE_IN_PROGRESS"
-    assert told(await at.restore(version)) == "409 RESTORE_IN_PROGRESS"
-    await at.clock.sleep(1)
-    assert told(await at.create()) == told(await at.restore(version)) == "200 success"
-
-
 @visited(restore_stops_database=False)
 async def test_a_database_that_stays_up_while_it_is_restored_can_be_chosen(at: Visit) -> None:
     await at.restore(at.added())
@@ -138,30 +126,3 @@ async def test_status_of_a_key_without_the_scope_or_of_no_database_is_refused(at
     assert told(await asked(at)) == "403 MISSING_SCOPE"
     at.change(scopes=None)
     assert told(await asked(at, "none")) == "404 DATABASE_NOT_FOUND"
-
-
-def test_outcome_of_a_restore_outlives_a_restart(tmp_path: Path) -> None:
-    async def first() -> None:
-        async with visit(data_folder=tmp_path, restore_seconds=0.0) as at:
-            at.emulator.next_restore_fails_with(DATABASE, "CONTAINER_NOT_FOUND")
-            await at.restore(at.added())
-            assert (await status(at))["state"] == "error"
-            at.emulator.stop()
-
-    async def second() -> None:
-        async with visit(data_folder=tmp_path) as at:
-            kept = await status(at)
-            assert (kept["state"], kept["code"], kept["finished_at"]) == ("error", "CONTAINER_NOT_FOUND", after(0))
-
-    run_virtual(first)
-    run_virtual(second)
-
-
-@visited(snapshot_seconds=300.0)
-async def test_second_snapshot_is_refused_while_one_runs(at: Visit) -> None:
-    for seconds, answer, spent in (
-        *((0, "202 SNAPSHOT_PROCESSING", 1), (150, "409 SNAPSHOT_IN_PROGRESS", 1), (60, "202 SNAPSHOT_PROCESSING", 2)),
-    ):
-        await at.clock.sleep(seconds)
-        assert told(await at.create()) == answer
-        assert len(at.emulator.account.quota.uses) == spent

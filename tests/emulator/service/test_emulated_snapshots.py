@@ -70,42 +70,6 @@ async def test_version_ids_with_special_characters_survive_their_urls(at: Visit)
         assert told(await at.restore(entry["version_id"])) == "200 success"
 
 
-@visited()
-async def test_failed_snapshot_is_an_error_and_never_listed(at: Visit) -> None:
-    at.emulator.fail_next_snapshot(DATABASE)
-    assert told(await at.create()) == "404 SNAPSHOT_FAILED"
-    at.emulator.fail_next_snapshot(DATABASE)
-    at.emulator.next_snapshot_takes(DATABASE, 200)
-    await at.clock.sleep(180)
-    assert told(await at.create()) == "202 SNAPSHOT_PROCESSING"
-    await at.clock.sleep(1000)
-    assert await at.versions() == []
-    assert told(await at.create()) == "200 success"
-
-
-@pytest.mark.parametrize(("spend", "status"), [(True, 429), (False, 200)])
-@virtual
-async def test_whether_failures_spend_quota_can_be_chosen(*, spend: bool, status: int) -> None:
-    async with visit(failures_spend_quota=spend, plan_memory_mb=256) as at:
-        for _ in range(2):
-            at.emulator.fail_next_snapshot(DATABASE)
-            await at.create()
-            await at.clock.sleep(180)
-        assert (await at.create()).status_code == status
-
-
-@pytest.mark.parametrize(("join", "second"), [(True, "200 success"), (False, "409 SNAPSHOT_IN_PROGRESS")])
-@virtual
-async def test_whether_a_post_joins_a_running_snapshot_can_be_chosen(*, join: bool, second: str) -> None:
-    async with visit(snapshot_seconds=250, posts_join_running=join) as at:
-        assert (await at.create()).status_code == 202
-        await at.clock.sleep(90)
-        assert told(await at.create()) == second
-        assert not at.last.accepted
-        await at.clock.sleep(300)
-        assert len(await at.versions()) == len(at.emulator.account.quota.uses) == 1
-
-
 @visited(cache_world="kept")
 async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour(at: Visit) -> None:
     at.emulator.add_database(OTHER)
@@ -206,14 +170,6 @@ async def test_restore_of_a_wrong_snapshot_is_refused(at: Visit, body: Any, answ
     sent = {name: known.get(str(value), value) if name == "versionId" else value for name, value in dict(body).items()}
     assert told(await at.api.post(f"databases/{DATABASE}/snapshots/restore", json=sent or body)) == answer
     assert not at.last.accepted
-
-
-@visited()
-async def test_failing_restore_is_refused_only_once(at: Visit) -> None:
-    version = at.added()
-    at.emulator.fail_next_restore(DATABASE)
-    assert told(await at.restore(version)) == "404 SNAPSHOT_RESTORE_FAILED"
-    assert told(await at.restore(version)) == "200 success"
 
 
 LONG = {"id": 32, "id_type": 41, "id_type_origin": None}

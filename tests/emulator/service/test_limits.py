@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from squarecloud_emulator import Fault
@@ -9,90 +11,95 @@ from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, told, visit, visited
 from tests.support.virtual import virtual
 
+HOUR = 3600
+RULES: dict[str, tuple[dict[str, Any], str]] = {
+    "a POST within the user's or the database's cooldown, which a refused one does not start again": (
+        {"snapshot_seconds": 1},  # it is answered then
+        (
+            "create: 200; create other: 429 KEEP_CALM 1r/5s; started: 1; +4; create other: 200; +173.9; create: 1r/180s; "
+            "+0.1; create: 200"
+        ),
+    ),
+    "a cooldown that counts refused POSTs": (
+        {"refusals_start_cooldown": True},
+        "stop_database; create: 400 DATABASE_NOT_RUNNING; start_database; create: 429 KEEP_CALM",
+    ),
+    "cooldowns of restores": (
+        {"restore_tail_seconds": 0.0},
+        "again: 200; again other: 429 1r/60s; +60; again other: 200; +59.9; again: 429 KEEP_CALM; +0.1; again: 200",
+    ),
+    "POSTs for a while after a restore": (
+        {"restore_seconds": 10.0},
+        "again: 200; +129; create: 403 RESTORE_IN_PROGRESS; again: 409 RESTORE_IN_PROGRESS; +1; create: 200; again: 200",
+    ),
+    "a restore that fails at once, only once": (
+        {},
+        "fail_next_restore; again: 404 SNAPSHOT_RESTORE_FAILED; again: 200",
+    ),
+    "a quota that follows from the plan, of any 24 hours": (
+        {"plan_memory_mb": 1024, "snapshot_seconds": 0},
+        (
+            f"{f'create: 200; +{HOUR}; ' * 8}create: 429 DAILY_SNAPSHOTS_LIMIT_REACHED 8r/24h; +{16 * HOUR - 1}; create: 429; "
+            "+1; create: 200; +180; create: 429"
+        ),
+    ),
+    "failures that spend the quota": (
+        {"failures_spend_quota": True, "plan_memory_mb": 256},
+        f"{'fail_next_snapshot; create: 404; +180; ' * 2}create: 429",
+    ),
+    "failures that do not": (
+        {"failures_spend_quota": False, "plan_memory_mb": 256},
+        f"{'fail_next_snapshot; create: 404; +180; ' * 2}create: 200",
+    ),
+    "a snapshot while one runs": (
+        {"snapshot_seconds": 300.0},
+        "create: 202 SNAPSHOT_PROCESSING; spent: 1; +150; create: 409 SNAPSHOT_IN_PROGRESS; spent: 1; +60; create: 202; spent: 2",
+    ),
+    "a POST that joins a running snapshot": (
+        {"snapshot_seconds": 250, "posts_join_running": True},
+        "create: 202; +90; create: 200 success; started: 1; +300; versions: 1; spent: 1",
+    ),
+    "a snapshot that fails, soon or late, and is never listed": (
+        {},
+        (
+            f"fail_next_snapshot; create: 404 SNAPSHOT_FAILED; fail_next_snapshot slow; +180; create slow: 202; +{HOUR}; "
+            "versions slow: 0; create: 200"
+        ),
+    ),
+    "more requests than a minute may have": (
+        {"requests_per_minute": 3, "retry_after_header": True},
+        f"{'me: 200; ' * 3}create: 429 RATE_LIMITED retry-after:1800; started: 0; +1799; me: 429 RATE_LIMITED; +1; me: 200",
+    ),
+    "no more requests than any 60 seconds may have": ({"requests_per_minute": 2}, "; +30; ".join(["me: 200"] * 6)),
+    "wrong keys, which also block the right one": (
+        {"wrong_keys_before_block": 2},
+        f"{'wrong: 401; ' * 2}wrong: 429; me: 429 RATE_LIMITED; +1800; me: 200",
+    ),
+    "what a stopped or restored database refuses": (
+        {},
+        (
+            f"again: 200; {'DELETE: 403; POST /stop: 403; POST /start: 403 RESTORE_IN_PROGRESS; +100; ' * 2}+100; POST /stop: 200; "
+            "+3; POST /stop: 409 CONTAINER_ALREADY_STOPPED; GET /credentials/certificate: 400 DATABASE_NOT_RUNNING; "
+            "POST /credentials/reset: 400 DATABASE_NOT_RUNNING; DELETE: 200; GET: 404 DATABASE_NOT_FOUND"
+        ),
+    ),
+}
+"""What is counted and refused: the service's settings, and a story for `Visit.plays`."""
 
-async def me(at: Visit) -> str:
-    return told(await at.api.get("users/me"))
 
-
-@visited(snapshot_seconds=1)
-async def test_post_within_the_users_or_databases_cooldown_is_refused(at: Visit) -> None:
-    at.emulator.add_database("other")
-    assert told(await at.create()) == "200 success"  # at 1 s
-    refused = await at.create("other")
-    assert told(refused) == "429 KEEP_CALM"
-    assert refused.json()["message"].endswith("Please wait a minute before trying again. 1r/5s")
-    assert not at.last.accepted
-    await at.clock.sleep(4)  # a refused POST has not restarted the cooldown
-    assert told(await at.create("other")) == "200 success"
-    await at.clock.sleep(173.9)
-    assert (await at.create()).json()["message"].endswith("1r/180s")
-    await at.clock.sleep(0.1)
-    assert told(await at.create()) == "200 success"
-
-
-@visited(refusals_start_cooldown=True)
-async def test_cooldown_that_counts_refused_posts_can_be_chosen(at: Visit) -> None:
-    at.emulator.stop_database(DATABASE)
-    assert told(await at.create()) == "400 DATABASE_NOT_RUNNING"
-    at.emulator.start_database(DATABASE)
-    assert told(await at.create()) == "429 KEEP_CALM"
-
-
-@visited(restore_tail_seconds=0.0)
-async def test_restores_have_their_own_cooldowns(at: Visit) -> None:
-    at.emulator.add_database("other")
-    mine, others = at.added(), at.added("other")
-    assert told(await at.restore(mine)) == "200 success"
-    assert (await at.restore(others, name="other", to="other")).json()["message"].endswith("1r/60s")
-    await at.clock.sleep(60)
-    assert told(await at.restore(others, name="other", to="other")) == "200 success"
-    await at.clock.sleep(59.9)
-    assert told(await at.restore(mine)) == "429 KEEP_CALM"
-    await at.clock.sleep(0.1)
-    assert told(await at.restore(mine)) == "200 success"
-
-
-@visited(plan_memory_mb=1024, snapshot_seconds=0)
-async def test_quota_follows_from_the_plan_and_counts_any_24_hours(at: Visit) -> None:
-    for _ in range(8):
-        assert told(await at.create()) == "200 success"
-        await at.clock.sleep(3600)
-    refused = await at.create()
-    assert (told(refused), refused.json()["message"][-6:]) == ("429 DAILY_SNAPSHOTS_LIMIT_REACHED", "8r/24h")
-    await at.clock.sleep(16 * 3600 - 1)
-    assert (await at.create()).status_code == 429
-    await at.clock.sleep(1)  # the first one is 24 hours old
-    assert (await at.create()).status_code == 200
-    await at.clock.sleep(180)
-    assert (await at.create()).status_code == 429
-
-
-@visited(requests_per_minute=3, retry_after_header=True)
-async def test_exceeding_the_rate_limit_blocks_for_half_an_hour(at: Visit) -> None:
-    assert [await me(at) for _ in range(3)] == ["200 success"] * 3
-    blocked = await at.create()
-    assert (told(blocked), blocked.headers["retry-after"]) == ("429 RATE_LIMITED", "1800")
-    assert not at.last.accepted
-    await at.clock.sleep(1799)
-    assert await me(at) == "429 RATE_LIMITED"
-    await at.clock.sleep(1)
-    assert await me(at) == "200 success"
-
-
-@visited(requests_per_minute=2)
-async def test_rate_limit_counts_any_60_seconds(at: Visit) -> None:
-    for _ in range(6):
-        assert await me(at) == "200 success"
-        await at.clock.sleep(30)
-    assert "retry-after" not in (await at.api.get("users/me")).headers
+@pytest.mark.parametrize(("service", "story"), RULES.values(), ids=RULES)
+@virtual
+async def test_the_service_counts_and_refuses_by_its_rules(service: dict[str, Any], story: str) -> None:
+    async with visit(**service) as at:
+        at.emulator.add_database("other")
+        at.emulator.add_database("slow", snapshot_seconds=200)
+        await at.plays(story)
 
 
 @visited(requests_per_minute=2)
 async def test_delayed_request_counts_from_its_arrival(at: Visit) -> None:
     at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
-    assert await me(at) == "200 success"  # at 50 s
-    await at.clock.sleep(11)
-    assert [await me(at) for _ in range(3)] == ["200 success", "200 success", "429 RATE_LIMITED"]
+    await at.plays("me: 200; +11; me: 200; me: 200; me: 429 RATE_LIMITED")  # the first one at 50 s
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}])
@@ -102,15 +109,6 @@ async def test_wrong_key_is_refused_and_never_journaled(at: Visit, headers: dict
     assert at.last.key == ("wrong" if headers else "none")
     assert len(TEST_API_KEY) == 64, "as long as a real one"
     assert TEST_API_KEY not in f"{at.emulator.journal!r} {at.emulator.settings!r}"
-
-
-@visited(wrong_keys_before_block=2)
-async def test_repeated_wrong_keys_also_block_the_right_key(at: Visit) -> None:
-    wrong = {"Authorization": "wrong"}
-    assert [(await at.api.get("users/me", headers=wrong)).status_code for _ in range(3)] == [401, 401, 429]
-    assert await me(at) == "429 RATE_LIMITED"
-    await at.clock.sleep(1800)
-    assert await me(at) == "200 success"
 
 
 SCOPE_OF = {
