@@ -123,33 +123,24 @@ class Stack:
         return next(filter(None, map(self.find, (declared.name, *declared.aliases))), None)
 
 
+@dataclass(eq=False)
 class Engine:
     """One run of a command."""
 
-    def __init__(  # noqa: PLR0913  each is a fact of its own
-        self,
-        stack: Stack,
-        computer: Computer,
-        config: dict[str, str],
-        *,
-        replace: tuple[str, ...] = (),
-        saves: int | None = None,
-        at_end: bool = False,
-        books: Any = None,
-    ) -> None:
-        self.stack = stack  # the stack; its state is changed when the engine saves
-        self.computer = computer  # where it runs
-        self.replace = replace  # the URNs that `--replace` names
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
-        self.unsaved = False
-        self.working = copied(stack.state)
-        self.deleted: set[str] = set()
-        self._config = config
-        # how many steps the backend can store before it is gone
-        self._saves = saves
-        self._at_end = at_end
-        self._books = books
+    stack: Stack  # the stack; its state is changed when the engine saves
+    computer: Computer  # where it runs
+    config: dict[str, str]
+    replace: tuple[str, ...] = ()  # the URNs that `--replace` names
+    saves: int | None = None  # how many steps the backend can store before it is gone
+    at_end: bool = False
+    books: Any = None
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    unsaved: bool = False
+    deleted: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.working = copied(self.stack.state)
         self._providers: dict[str, Provider] = {}
         self._live: dict[str, dict[str, Any]] = {}
         self._cancelled = self._killed = False
@@ -159,7 +150,7 @@ class Engine:
 
     def provider(self, way: str) -> Provider:
         if way not in self._providers:
-            self._providers[way] = WAYS[way](self.computer, self._config)
+            self._providers[way] = WAYS[way](self.computer, self.config)
             if self._cancelled:
                 self._providers[way].cancel()
         return self._providers[way]
@@ -189,14 +180,14 @@ class Engine:
 
     def save(self, *, last: bool = False) -> bool:
         """Store the state after a step; returns whether it is stored by now."""
-        if self._at_end and not last:
+        if self.at_end and not last:
             return False
-        if self._saves is not None and self._saves <= 0:
+        if self.saves is not None and self.saves <= 0:
             self.unsaved = True
             self.errors.append("failed to save snapshot")
             raise RunEndedError
-        if self._saves is not None:
-            self._saves -= 1
+        if self.saves is not None:
+            self.saves -= 1
         self.stack.state = copied(self.working)
         return True
 
@@ -219,8 +210,7 @@ class Engine:
         self.end()
 
     async def _previewed(self, declared: Declared) -> None:
-        old, targeted = self._old(declared)
-        inputs = self._inputs(declared)
+        old, targeted, inputs = self._old(declared)
         if declared.kind == "Upstream":
             if old is not None and old.inputs != inputs:
                 await self._delete_first(old, preview=True)
@@ -231,13 +221,12 @@ class Engine:
         recreating = declared.name in self.deleted
         inputs = await self._checked(declared, inputs, None if recreating or targeted or old is None else old)
         if old is None or recreating or targeted or old.release != declared.release:
-            self._live[declared.name] = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
-            return
-        diff = await self._compared(declared, old, inputs)
-        if diff.replaces or diff.changes or old.gone:
-            self._live[declared.name] = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
+            changes: Any = True
         else:
-            self._live[declared.name] = {"id": old.id, **old.plain}
+            diff = await self._compared(declared, old, inputs)
+            changes = diff.replaces or diff.changes or old.gone
+        unknown = dict.fromkeys(SCHEMAS[declared.kind].outputs, rpc.UNKNOWN)
+        self._live[declared.name] = {"id": old.id, **old.plain} if old and not changes else unknown
 
     async def update(self, *, refresh: bool = False) -> None:
         """What follows the preview of an `up`, with `--refresh` or without."""
@@ -248,7 +237,7 @@ class Engine:
 
     def _save_at_end(self) -> None:
         with suppress(RunEndedError):
-            if self._at_end and not self._killed:
+            if self.at_end and not self._killed:
                 self.save(last=True)
                 for told in self._told:
                     told.saved()
@@ -268,9 +257,7 @@ class Engine:
         await asyncio.gather(*map(register, self.stack.program))
         if failed or self.errors:
             return
-        names = {declared.name for declared in self.stack.program} | {
-            alias for declared in self.stack.program for alias in declared.aliases
-        }
+        names = {name for declared in self.stack.program for name in (declared.name, *declared.aliases)}
         for held in reversed(list(self.working)):
             if held.replaced or held.gone or held.name not in names:
                 await self._guarded(self._deleted, held)
@@ -278,12 +265,8 @@ class Engine:
     async def refresh(self, *, unfinished_only: bool = False) -> None:
         """Read what the state holds; before an `up`, what is unfinished."""
         for held in list(self.working):
-            if (
-                held.kind != "Upstream"
-                and not held.replaced
-                and not held.gone
-                and (held.unfinished or not unfinished_only)
-            ):
+            is_there = held.kind != "Upstream" and not held.replaced and not held.gone
+            if is_there and (held.unfinished or not unfinished_only):
                 await self._guarded(self._read, held)
 
     async def destroy(self) -> None:
@@ -297,7 +280,7 @@ class Engine:
             await work(what)
         except CallFailedError as error:
             self.errors.append(error.message)
-            self._books.failed(self, what, error)
+            self.books.failed(self, what, error)
             return False
         except RunEndedError:
             return False
@@ -305,16 +288,12 @@ class Engine:
 
     # One resource --------------------------------------------------------------------------------------------------------
 
-    def _old(self, declared: Declared) -> tuple[Held | None, bool]:
-        """What the state has of it, and whether it is to be replaced whatever it holds."""
+    def _old(self, declared: Declared) -> tuple[Held | None, bool, dict[str, Any]]:
+        """What the state has of it, whether it is to be replaced whatever it holds, and its inputs."""
         names = (declared.name, *declared.aliases)
         old = next((held for name in names for held in self.working if held.name == name and not held.replaced), None)
         forced = self.stack.urn(declared.kind, declared.name) in self.replace
-        return old, forced or (old is not None and old.tainted)
-
-    def _inputs(self, declared: Declared) -> dict[str, Any]:
-        found: dict[str, Any] = _resolved(declared.inputs, self._live)
-        return found
+        return old, forced or (old is not None and old.tainted), _resolved(declared.inputs, self._live)
 
     async def _checked(self, declared: Declared, inputs: dict[str, Any], old: Held | None) -> dict[str, Any]:
         olds = None if old is None else old.inputs
@@ -327,8 +306,7 @@ class Engine:
         return await self.call(self.stack.way, declared.kind, declared.name, "diff", old.id, old.outputs, inputs)
 
     async def _registered(self, declared: Declared) -> None:
-        old, targeted = self._old(declared)
-        inputs = self._inputs(declared)
+        old, targeted, inputs = self._old(declared)
         if declared.kind == "Upstream":
             await self._upstream(declared, old, inputs)
             return
@@ -390,19 +368,13 @@ class Engine:
         self.deleted.add(old.name)
 
     async def _create(
-        self,
-        declared: Declared,
-        old: Held | None,
-        inputs: dict[str, Any],
-        *,
-        again: bool,
-        reasons: tuple[str, ...] = (),
+        self, declared: Declared, old: Held | None, inputs: Any, *, again: bool, reasons: tuple[str, ...] = ()
     ) -> None:
-        told = self._books.creates(self, declared, old, again=again, reasons=reasons)
+        told = self.books.creates(self, declared, old, again=again, reasons=reasons)
         await self._act(told, declared, old, "create", inputs)
 
     async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
-        told = self._books.updates(self, declared, old)
+        told = self.books.updates(self, declared, old)
         await self._act(told, declared, old, "update", old.id, old.outputs, inputs)
 
     async def _act(self, told: Any, declared: Declared, old: Held | None, method: str, *args: Any) -> None:
@@ -416,7 +388,7 @@ class Engine:
                     raise
                 made, unfinished = error.kept, True
                 self.errors.append(error.message)
-                self._books.kept(self, declared, error)
+                self.books.kept(self, declared, error)
             kept = made.id, inputs, Raw(made.outputs), declared.needs
             held = Held(declared.kind, declared.name, declared.role, self.stack.way, *kept)
             held.unfinished, held.release = unfinished, declared.release
@@ -436,14 +408,14 @@ class Engine:
 
     def _settle(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
         """It stays; the engine stores its new inputs, name and way."""
-        self._books.stays(self, declared, old)
+        self.books.stays(self, declared, old)
         old.name, old.way, old.inputs, old.needs = declared.name, self.stack.way, inputs, declared.needs
         self._live[declared.name] = {"id": old.id, **old.plain}
         self.save()
 
     async def _read(self, held: Held) -> None:
         args = (held.id, held.outputs, held.inputs)
-        with self._books.reads(self, held):
+        with self.books.reads(self, held):
             try:
                 answer = await self.call(held.way, held.kind, held.name, "read", *args)
                 held.id, held.outputs, held.unfinished = answer.id, Raw(answer.outputs), False
@@ -459,7 +431,7 @@ class Engine:
             await self.call(held.way, held.kind, held.name, "delete", held.id, held.outputs)
         self.working.remove(held)
         self.save()
-        self._books.deleted(self, held)
+        self.books.deleted(self, held)
 
 
 def copied(state: list[Held]) -> list[Held]:

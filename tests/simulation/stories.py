@@ -222,7 +222,7 @@ class Books:
             raise Violation(f"a refresh has made {after.get('version_id')} of {version}")
         if is_pinned(before.get("download_url"), version) and not is_pinned(after.get("download_url"), version):
             raise Violation("a refresh has lost the pinned URL")
-        stored = {one.version_id for one in self.story.emulator.snapshots(before["database_id"])}
+        stored = [one.version_id for one in self.story.emulator.snapshots(before["database_id"])]
         if version in stored and before["available"] and not after["available"]:
             raise Violation("the snapshot is stored, but not available in the state")
 
@@ -274,9 +274,10 @@ class Books:
             self._plain(more[1])
             return True
         if post.kind == "create":
-            stored = {one.version_id for one in self.story.emulator.snapshots(post.database_id)}
-            running = {one.version_id for one in self.story.emulator.account.running(post.database_id)}
-            return post.version_id not in stored | running
+            emulator, of = self.story.emulator, post.database_id
+            return post.version_id not in {
+                one.version_id for one in (*emulator.snapshots(of), *emulator.account.running(of))
+            }
         restore = self.story.restore_of(post)
         return restore is not None and restore.error is not None
 
@@ -335,53 +336,47 @@ class Books:
                 raise Violation(f"{want.kind} for {want.purpose} was sent {len(accepted)} times: {at}")
 
 
+@dataclass
 class Told:
     """What a create or update does, for the books."""
 
-    def __init__(  # noqa: PLR0913  each is a fact of its own
-        self,
-        books: Books,
-        engine: Engine,
-        declared: Declared,
-        want: Want,
-        *,
-        or_else: Want | None = None,
-        resumes: bool = False,
-        proof: dict[str, Any] | None = None,
-    ) -> None:
-        self.want = want  # what it is for
-        self._proof = proof
-        self._or_else = or_else
-        self.resumed: Want | None = None  # what it may resume instead
-        self._books, self._engine, self._declared = books, engine, declared
-        self._page = books.page(engine.stack, declared.role)
-        self._resumes = resumes
-        self._is_made = False
+    books: Books
+    engine: Engine
+    declared: Declared
+    want: Want  # what it is for
+    or_else: Want | None = None
+    resumes: bool = False
+    proof: dict[str, Any] | None = None
+    resumed: Want | None = None  # what it may resume instead
+    is_made: bool = False
+
+    def __post_init__(self) -> None:
+        self.page = self.books.page(self.engine.stack, self.declared.role)
 
     def __enter__(self) -> Self:
         self._before = len(self._sent())
-        self._began = self._books.story.now
+        self._began = self.books.story.now
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
         sent = self._note_posts()
         if kind is not None and issubclass(kind, asyncio.CancelledError):
             return
-        timeout = self._declared.inputs["timeout"]
-        took = self._books.story.now - self._began
+        timeout = self.declared.inputs["timeout"]
+        took = self.books.story.now - self._began
         if took > timeout + SLACK:
-            raise Violation(f"{self._declared.name} ended {took - timeout:.0f} s after its time-out")
-        if self._resumes and sent:
+            raise Violation(f"{self.declared.name} ended {took - timeout:.0f} s after its time-out")
+        if self.resumes and sent:
             raise Violation("a resume has restored again")
-        lost = [post for post in sent if post.accepted and not self._books.failed(post)]
-        if lost and not self._is_made:
+        lost = [post for post in sent if post.accepted and not self.books.failed(post)]
+        if lost and not self.is_made:
             raise Violation("an accepted POST is forgotten")
 
     def _sent(self) -> list[JournalEntry]:
-        stack = self._engine.stack
-        wire = self._engine.provider(stack.way).shared.wire
-        posts = wire.requests(stack.urn(self._declared.kind, self._declared.name))
-        return [post for post in posts if post.kind == KINDS[self._declared.kind]]
+        stack = self.engine.stack
+        wire = self.engine.provider(stack.way).shared.wire
+        posts = wire.requests(stack.urn(self.declared.kind, self.declared.name))
+        return [post for post in posts if post.kind == KINDS[self.declared.kind]]
 
     def _note_posts(self) -> list[JournalEntry]:
         """Note what this call has sent."""
@@ -391,26 +386,26 @@ class Told:
 
     def made(self, held: Held) -> None:
         """The provider has answered with this."""
-        self._is_made = True
+        self.is_made = True
         self._note_posts()
-        if self._proof is not None and not held.plain.get("last_good"):
+        if self.proof is not None and not held.plain.get("last_good"):
             raise Violation("the last good drill is forgotten")
-        if self._or_else is not None and self._books.is_of(held, self._or_else):
-            self.want = self._or_else
-        elif self.resumed is not None and held.unfinished and self._books.may_be_of(held, self.resumed):
+        if self.or_else is not None and self.books.is_of(held, self.or_else):
+            self.want = self.or_else
+        elif self.resumed is not None and held.unfinished and self.books.may_be_of(held, self.resumed):
             self.want = self.resumed
-        self._page.made = self._engine, self.want
+        self.page.made = self.engine, self.want
         self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
-        self._books.check_result(self._engine, held, self.want)
+        self.books.check_result(self.engine, held, self.want)
 
     def saved(self) -> None:
         """The state has what was made."""
-        if self._page.saved is not self.want:
-            self._page.lingers()
-        self._page.saved = self.want
-        self._page.unsaved.clear()
+        if self.page.saved is not self.want:
+            self.page.lingers()
+        self.page.saved = self.want
+        self.page.unsaved.clear()
         self.want.shown_on.clear()
-        self.want.machines.add(self._engine.computer.memory)
+        self.want.machines.add(self.engine.computer.memory)
 
 
 # --- The story ---------------------------------------------------------------------------------------------------------------
@@ -715,17 +710,10 @@ class Story:
             yield
             return
         what, begins, lasts = trouble
-        place = self.computer.place
-
-        def refuse(why: str) -> None:
-            setattr(place, f"refuses_{what}", why)
-
-        timers = [
-            self._loop.call_later(begins, refuse, "the disk is full"),
-            self._loop.call_later(begins + lasts, refuse, ""),
-        ]
+        refuse, full = partial(setattr, self.computer.place, f"refuses_{what}"), "the disk is full"
+        timers = [self._loop.call_later(begins, refuse, full), self._loop.call_later(begins + lasts, refuse, "")]
         if not begins:
-            refuse("the disk is full")
+            refuse(full)
         try:
             yield
         finally:
@@ -739,12 +727,11 @@ class Story:
 
     def _add_faults(self, up: Up) -> None:
         self.emulator.clear_faults()
-        if up.post_fault:
-            for kind in ("restore",) if up.post_fault in NEW_CODES else ("create", "restore"):
-                self.emulator.add_fault(Fault(kind=kind, **up.post_fault))
-        if up.read_fault:
-            for kind in ("list", "list account", "status", "restore status"):
-                self.emulator.add_fault(Fault(kind=kind, **up.read_fault))
+        posts = ("restore",) if up.post_fault in NEW_CODES else ("create", "restore")
+        reads = ("list", "list account", "status", "restore status")
+        for kinds, fault in ((posts, up.post_fault), (reads, up.read_fault)):
+            for kind in kinds if fault else ():
+                self.emulator.add_fault(Fault(kind=kind, **(fault or {})))
 
     async def _run(self, engine: Engine, work: Any, cut: tuple[str, float] | None = None) -> None:
         task = asyncio.ensure_future(work)
@@ -813,9 +800,8 @@ class Story:
             self.say(f"`state taint` of {held.name}")
 
     async def _forget(self, stack: Stack) -> None:
-        if held := self._one_in(stack):
-            if any(held.name in other.needs for other in stack.state):
-                return  # the command refuses
+        held = self._one_in(stack)
+        if held and not any(held.name in other.needs for other in stack.state):  # the command refuses
             stack.state.remove(held)
             self.books.dropped(stack, held.role)
             self.say(f"`state delete` of {held.name}")
