@@ -114,7 +114,6 @@ def server(postgres_server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Certificates for servers and clients."""
     return certificates(tmp_path_factory.mktemp("tls"))
 
 
@@ -129,13 +128,11 @@ def _served(name: str, *arguments: str) -> Iterator[servers.Server]:
 
 @pytest.fixture(scope="session")
 def mariadb(tls: Certificates) -> Iterator[servers.Server]:
-    """A MariaDB of this machine, with TLS."""
     yield from _served("mariadb", tls.server, tls.authority)
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.Server]:
-    """A Redis of this machine."""
     yield from _served("redis")
 
 

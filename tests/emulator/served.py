@@ -27,8 +27,6 @@ _LINE = re.compile(
 
 
 class Served(Service):
-    """The service of this process."""
-
     def __init__(self, url: str, process: subprocess.Popen[str]) -> None:
         super().__init__(url, f"{url}/v2", f"{url}/files", KEY)
         self.process = process

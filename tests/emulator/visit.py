@@ -44,11 +44,9 @@ class Visit:
         return await self.api.get(f"users/snapshots{query}")
 
     def added(self, database_id: str = DATABASE, **options: Any) -> str:
-        """The version of another snapshot."""
         return self.emulator.add_snapshot(database_id, **options).version_id
 
     def sql(self, *statements: str) -> Any:
-        """The rows of the last statement."""
         return self.emulator.execute(DATABASE, *statements)[-1]
 
     async def restore(self, version_id: str, *, name: str = DATABASE, to: str = DATABASE) -> httpx.Response:

@@ -157,7 +157,6 @@ class Command:
         return self.output.read_text()
 
     def shows(self, text: str) -> None:
-        """Wait until it has printed that."""
         wait_for(
             lambda: text in self.text or self.process.poll() is not None,
             f"{text!r} in the output, which is:\n{self.text}",
@@ -222,7 +221,6 @@ class App:
         self.stack.environment = real(self.environment)
 
     def select(self, stack: str) -> None:
-        """Work with this stack of the project from now on."""
         self.stack.name = self.environment["PULUMI_STACK"] = stack
 
     # Commands
@@ -306,7 +304,6 @@ class App:
         return dict(self.snapshot(name)["outputs"])
 
     def url(self) -> str:
-        """The download URL that the stack exports."""
         return str(self.stack.outputs(show_secrets=True)["download_url"])
 
     def done(self) -> list[str]:
@@ -322,14 +319,12 @@ class App:
         return self.emulator.journal()
 
     def restores(self) -> list[str]:
-        """The versions whose restores the service has accepted."""
         return [entry["version_id"] for entry in self.requests() if entry["kind"] == "restore" and entry["accepted"]]
 
     def posts(self) -> list[dict[str, Any]]:
         return [entry for entry in self.requests() if entry["kind"] == "create"]
 
     def started(self) -> list[str]:
-        """The versions that accepted requests have started."""
         return [entry["version_id"] for entry in self.posts() if entry["accepted"]]
 
     def forget_requests(self) -> None:

@@ -108,8 +108,6 @@ def test_each_night_every_database_is_archived(app: App) -> None:
 
 
 class Service:
-    """The automation example, running."""
-
     def __init__(self, app: App, log: Path) -> None:
         with log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -18,17 +18,17 @@ options = pulumi.ResourceOptions
 shop = Snapshot("shop", "{DATABASE}", triggers=[release], opts=options(protect=config.get_bool("protect")))
 Snapshot("{{cache}}", "{OTHER_DATABASE}", triggers=[release],
          opts=options(ignore_changes=["triggers"] if config.get_bool("ignore") else None, aliases={{aliases}}))
-Server("deploy", shop.version_id, opts=options(depends_on=[shop]))
+Server("deploy", shop.version_id, depends_on=[shop])
 """
 BESIDE_A_FAILURE = f"""
 from servers import Server
 
 options = pulumi.ResourceOptions
 gone = Snapshot("gone", "{"e" * 32}", opts=options(depends_on=[Server("first", "url")]))
-Server("after-gone", "url", opts=options(depends_on=[gone]))
+Server("after-gone", "url", depends_on=[gone])
 shop = Snapshot("shop", "{DATABASE}", reuse_within=pulumi.Config().get("reuse"),
                 opts=options(depends_on=[Server("second", "url")]))
-Server("after-shop", "url", opts=options(depends_on=[shop]))
+Server("after-shop", "url", depends_on=[shop])
 """
 LATER = 200.0
 """Seconds after which the service takes another snapshot of a database."""

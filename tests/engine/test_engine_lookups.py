@@ -24,7 +24,6 @@ def documented(*words: str) -> str:
 
 
 def add(app: App, database_id: str = DATABASE, **known: Any) -> str:
-    """Somebody else takes a snapshot."""
     return str(app.emulator.control("snapshots", {"database_id": database_id, **known})["version_id"])
 
 

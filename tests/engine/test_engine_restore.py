@@ -48,7 +48,6 @@ def _soon_settled(app: App) -> None:
 
 
 def writes(app: App, text: str) -> None:
-    """The application goes on writing."""
     app.emulator.sql(DATABASE, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
 
 

@@ -83,8 +83,6 @@ class Wire(EmulatorTransport):
 
 @dataclass
 class Fleet:
-    """The databases and their service."""
-
     emulator: Emulator  # the service
     clock: Clock  # the time
     databases: list[str]  # the ids, in the order of the program
@@ -97,7 +95,6 @@ class Fleet:
         return Wire(self)
 
     def answered(self, entry: JournalEntry) -> None:
-        """Note an answered request."""
         if not self.automatic or not entry.accepted or entry.database_id in self._given:
             return
         database_id = entry.database_id or ""
@@ -145,7 +142,6 @@ class Machine:
 async def fleet(
     durations: Sequence[float], *, seed: int = 0, automatic: bool = False, **service: Any
 ) -> AsyncIterator[Fleet]:
-    """Make a fleet."""
     clock = VirtualClock(START)
     emulator = Emulator(Service(**{"plan_memory_mb": PLENTY_OF_MEMORY, "seed": seed, **service}), clock=clock)
     databases = [emulator.add_database(snapshot_seconds=seconds).id for seconds in durations]
@@ -179,8 +175,6 @@ async def each(work: Callable[[str], Awaitable[None]], databases: Sequence[str],
 
 @dataclass(frozen=True)
 class Client:
-    """A client that takes snapshots."""
-
     name: str  # shown in the results
     begin: Callable[[Machine], Callable[[str], Awaitable[str]]]
     parallel: int  # how many snapshots it takes at a time
@@ -203,8 +197,6 @@ def ours(name: str = "this provider", parallel: int = PARALLEL, **settings: Any)
 
 @dataclass
 class Measure:
-    """The result of a measurement."""
-
     client: str  # the client's name
     databases: int  # the number of databases
     limit: float  # the shortest possible makespan, in seconds
@@ -217,7 +209,6 @@ class Measure:
 
     @property
     def makespan(self) -> float:
-        """Seconds until the last snapshot was done."""
         return LONGEST if self.unfinished else max(at for at, _ in filter(None, self.done))
 
     @property
@@ -226,12 +217,10 @@ class Measure:
 
     @property
     def refused(self) -> int:
-        """The number of answers with status 429."""
         return sum(entry.status == 429 for entry in self.journal)
 
     @property
     def unfinished(self) -> int:
-        """The number of databases without a version after a week."""
         return self.done.count(None)
 
     def _right(self) -> list[bool]:
@@ -240,23 +229,19 @@ class Measure:
 
     @property
     def wrong(self) -> int:
-        """The number of databases whose version is not that of their POST."""
         return self.databases - self.unfinished - sum(self._right())
 
     @property
     def lost(self) -> int:
-        """The number of accepted POSTs whose snapshot no client got."""
         return sum(max(0, len(posts) - right) for posts, right in zip(self.accepted, self._right(), strict=True))
 
     @property
     def closest(self) -> float:
-        """Seconds between the two POSTs that were closest to each other."""
         posts = sorted(entry.monotonic for entry in self.journal if entry.kind == "create")
         return min((b - a for a, b in pairwise(posts)), default=0.0)
 
     @property
     def busiest(self) -> int:
-        """The most requests in any minute."""
         sent = [entry.monotonic for entry in self.journal]
         return max(sum(at <= other < at + 60 for other in sent) for at in sent)
 
@@ -273,7 +258,6 @@ def measure(  # noqa: PLR0913  what differs between measurements
     durations: Sequence[float] | None = None,  # seconds of each snapshot; the standard scenario's unless given
     **service: Any,
 ) -> Measure:
-    """Measure a client that takes a snapshot of each database."""
     seconds = standard_durations(databases, seed) if durations is None else durations
 
     async def run() -> Measure:

@@ -40,16 +40,12 @@ class RunEndedError(Exception):
 
 @dataclass(frozen=True)
 class Ref:
-    """An output of another resource, as an input."""
-
     name: str
     output: str
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A resource in a program."""
-
     kind: str  # `Upstream` is somebody else's, whose replacement is deleted first
     name: str  # in the program
     inputs: dict[str, Any]  # by Python names; a `Ref` in the place of an output
@@ -61,14 +57,11 @@ class Declared:
 
     @property
     def needs(self) -> set[str]:
-        """The names of the resources that it depends on."""
         return set(_references(self.inputs))
 
 
 @dataclass(eq=False)
 class Held:
-    """A resource in the state."""
-
     kind: str
     name: str
     role: str  # see `Declared`
@@ -85,7 +78,6 @@ class Held:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The outputs by Python names."""
         schema = SCHEMAS[self.kind]
         return in_python({**schema.inputs.properties(), **schema.record.properties()}, self.outputs)
 
@@ -125,8 +117,6 @@ class Stack:
 
 @dataclass(eq=False)
 class Engine:
-    """One run of a command."""
-
     stack: Stack  # the stack; its state is changed when the engine saves
     computer: Computer  # where it runs
     config: dict[str, str]
@@ -160,7 +150,6 @@ class Engine:
         return await self.provider(way).call(kind, method, urn, *args)
 
     def end(self) -> None:
-        """The processes end."""
         for each in self._providers.values():
             self.warnings += each.warnings
         self._providers = {}
@@ -171,7 +160,6 @@ class Engine:
             each.kill()
 
     def cancel(self) -> None:
-        """^C."""
         self._cancelled = True
         for each in self._providers.values():
             each.cancel()

@@ -88,15 +88,12 @@ class Want:
 
     @property
     def snapshot(self) -> str:
-        """What a trigger is that names it."""
         started = [post.version_id for post in self.posts if post.accepted]
         return self.version or next(reversed(started), None) or f"want {self.number}"
 
 
 @dataclass
 class Page:
-    """What the books say of one resource."""
-
     saved: Want | None = None  # what the state has
     made: tuple[Engine, Want] | None = None  # what a run has made, which its own state may have only at its end
     unsaved: list[Want] = field(default_factory=list)  # what was asked for since then, and no state has
@@ -275,9 +272,10 @@ class Books:
             return True
         if post.kind == "create":
             emulator, of = self.story.emulator, post.database_id
-            return post.version_id not in {
-                one.version_id for one in (*emulator.snapshots(of), *emulator.account.running(of))
-            }
+            there = [one.version_id for one in emulator.snapshots(of)] + [
+                one.version_id for one in emulator.account.running(of)
+            ]
+            return post.version_id not in there
         restore = self.story.restore_of(post)
         return restore is not None and restore.error is not None
 
@@ -319,7 +317,6 @@ class Books:
         return held.kind != "Snapshot" or held.plain.get("version_id") in {post.version_id for post in sent}
 
     def is_of(self, held: Held, want: Want) -> bool:
-        """Whether something finished was started for a wish."""
         sent = [post for post in want.posts if post.accepted and not self.failed(post)]
         if held.kind == "Snapshot":
             return held.plain.get("version_id") in {post.version_id for post in sent}
@@ -338,8 +335,6 @@ class Books:
 
 @dataclass
 class Told:
-    """What a create or update does, for the books."""
-
     books: Books
     engine: Engine
     declared: Declared
@@ -430,7 +425,6 @@ class Up:
 
 
 def target_of(inputs: dict[str, Any]) -> str:
-    """The database that a resource is about."""
     found: str = inputs.get("target_database_id") or inputs.get("scratch_database_id") or inputs["database_id"]
     return found
 
@@ -455,8 +449,6 @@ class Scratch:
 
 
 class Story:
-    """A story."""
-
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(f"story {seed}")
         self.seed = seed
@@ -565,7 +557,6 @@ class Story:
             stack.declare(one, inputs={"size": stack.size} if one.kind == "Upstream" else {**one.inputs, **triggers})
 
     def restore_of(self, post: JournalEntry) -> Restore | None:
-        """What a POST has started."""
         accepted = [one for one in self._sent("restore") if one.accepted and one.database_id == post.database_id]
         started = [restore for database_id, restore in self.restores if database_id == post.database_id]
         place = accepted.index(post) if post in accepted else -1

@@ -22,8 +22,6 @@ MINUTE, HOUR = 60.0, 3600.0
 
 @dataclass(frozen=True)
 class PostCase:
-    """A result of the POST."""
-
     faults: tuple[dict[str, Any], ...] = ()  # the faults, one for each try
     when: str = BEFORE  # whether a fault happens before or after the service handles the POST
     service: dict[str, Any] = field(default_factory=dict)  # the service's settings

@@ -56,7 +56,6 @@ class Story:
                 await self.restore(self.last)
 
     def now(self) -> datetime:
-        """The service's time."""
         return self.here.clock.utc() + timedelta(seconds=self.here.emulator.settings.clock_offset_seconds)
 
     async def restore(self, version_id: str) -> None:

@@ -19,14 +19,10 @@ SECONDS = 20.0
 
 
 class Why(str):
-    """Why a command gave no value."""
-
     __slots__ = ()
 
 
 def asked(dsn: str, commands: Iterable[str], seconds: float = SECONDS) -> dict[str, Scalar | Why]:
-    """The value of each command."""
-
     async def body() -> dict[str, Scalar | Why]:
         values: dict[str, Scalar | Why] = {}
         database = Database(dsn, timeout=seconds)
@@ -42,7 +38,6 @@ def asked(dsn: str, commands: Iterable[str], seconds: float = SECONDS) -> dict[s
 
 
 def ask(dsn: str, command: str) -> Scalar | Why:
-    """The value of one command."""
     return asked(dsn, [command])[command]
 
 
@@ -66,7 +61,6 @@ def _check(error: Exception, *secrets: str) -> None:
 
 
 def mysql_at(server: Server, *statements: str, database: str | None = None) -> tuple[Any, ...]:
-    """Run SQL statements; returns the rows of the last one."""
     connection = pymysql.connect(
         host="127.0.0.1",
         port=server.port,

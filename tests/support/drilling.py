@@ -62,7 +62,6 @@ class FakeDatabases:
         return mock.patch("pulumi_snapshots.drill.drill.Database", self.opens)
 
     async def age(self) -> float | None:
-        """Seconds for which the server that is asked has run."""
         await anyio.lowlevel.checkpoint()
         if self.refuses:
             self.refuses -= 1
@@ -119,7 +118,6 @@ class DrillScene:
         return self.at.here.emulator.add_snapshot(DATABASE), [{"query": "select state from rows", "equals": "other"}]
 
     async def up(self, **changes: Any) -> None:
-        """One `pulumi up`."""
         own = {name: changes.pop(name) for name in ("saves", "replace", "cascade", "first") if name in changes}
         await self.stack.up(**own, **self.values(**changes))
 
@@ -159,7 +157,6 @@ class DrillScene:
 
     @property
     def accepted(self) -> int:
-        """How many restores the service has accepted."""
         return len(self.at.accepted)
 
     @property
@@ -173,7 +170,6 @@ class DrillScene:
 
     @property
     def told(self) -> str:
-        """Everything that the last run has shown."""
         row = self.stack.row
         return "\n".join([*row.shown, *row.notes, *row.warnings, self.error])
 

@@ -11,5 +11,4 @@ VERSIONS = sorted(folder.name for folder in STATES.iterdir() if folder.is_dir())
 
 
 def read(version: str, *path: str) -> Any:
-    """The content of one of the files."""
     return json.loads(STATES.joinpath(version, *path).read_text())

@@ -35,8 +35,6 @@ class _Shared(Shared):
 
 @dataclass
 class Machine:
-    """A machine, whose processes share a ledger, perhaps with other machines."""
-
     here: World  # the service
     place: Memory | None = None  # of the ledger; one of its own unless given
     clock: Clock | None = None  # the machine's
@@ -85,7 +83,6 @@ class Stack:
 
     @property
     def session(self) -> Session:
-        """The session of the last run."""
         assert self.shared is not None
         return self.shared.session(self.machine.here.session.settings)
 
@@ -157,7 +154,6 @@ class Stack:
         self.outputs = {name: value for name, value in made.outputs.items() if value is not None}
 
     async def destroy(self) -> None:
-        """One `pulumi destroy`."""
         self.begin()
         await self.delete(self.id, self.outputs)
         self.id, self.outputs = "", {}

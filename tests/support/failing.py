@@ -19,7 +19,6 @@ def flat(text: str) -> str:
 
 @contextmanager
 def fails_with(kind: type[Explained], words: str) -> Iterator[None]:
-    """Expect that the body raises an error."""
     with pytest.raises(kind) as caught:
         yield
     text = flat(PYTHON.told(caught.value))

@@ -20,8 +20,6 @@ from tests.support.world import DATABASE, Row, World, killed
 
 @dataclass
 class Machine:
-    """A machine, whose processes share a ledger."""
-
     here: World
     place: Memory | None = None
 
@@ -60,8 +58,6 @@ class Machine:
 
 @dataclass
 class Program:
-    """One run of a program."""
-
     here: World
     session: Session
     guards: OncePerRun = field(default_factory=OncePerRun)

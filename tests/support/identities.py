@@ -42,8 +42,6 @@ class Asked:
 
 @dataclass
 class Identities:
-    """The server."""
-
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     at_store: list[Asked] = field(default_factory=list)
@@ -96,7 +94,6 @@ class _Handler(Forwarder):
 
 @contextmanager
 def identities() -> Iterator[Identities]:
-    """Start it."""
     one = Identities()
     with served(_Handler, known=one, host="") as one.url:
         yield one

@@ -192,7 +192,6 @@ class _Wire(EmulatorTransport):
         self._sent: dict[int, str] = {}
 
     def requests(self, urn: str) -> list[JournalEntry]:
-        """Those that calls for one resource have sent."""
         return [self._emulator.journal[number] for number, of in self._sent.items() if of == urn]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -224,8 +223,6 @@ class _Wire(EmulatorTransport):
 
 @dataclass
 class Computer:
-    """A machine: what its processes share."""
-
     name: str  # for the story
     emulator: Emulator  # the service
     ahead: float = 0.0  # seconds by which its clock is ahead of the true time
@@ -260,7 +257,6 @@ class Computer:
         return bool(self.place.refuses_reads or self.place.refuses_writes)
 
     def attempts(self) -> list[dict[str, Any]]:
-        """What its ledger holds now."""
         contents = [json.loads(place.data or "{}") for place in self.places.values()]
         return [each for content in contents for each in content.get("attempts", {}).values()]
 
@@ -292,8 +288,6 @@ class _Shared(Shared):
 
 
 class Provider:
-    """A provider's process, by one way to the engine."""
-
     def __init__(self, computer: Computer, config: Mapping[str, Any]) -> None:
         self.computer = computer
         self.shared = _Shared(computer)
@@ -326,7 +320,6 @@ class Provider:
         (self.warnings if warning else self.progress).append(text)
 
     def cancel(self) -> None:
-        """What the engine does at ^C."""
         self.shared.stop()
 
     def kill(self) -> None:
@@ -390,8 +383,6 @@ _Context.__abstractmethods__ = frozenset()
 
 
 class Dynamic(Provider):
-    """The process of the dynamic providers."""
-
     def made(self, kind: str) -> Servicer:
         servicer = _sdk().DynamicResourceProviderServicer()
 
@@ -403,8 +394,6 @@ class Dynamic(Provider):
 
 
 class _Stub:
-    """Speaks to a servicer of this process."""
-
     def __init__(self, call: Callable[[str, Any], Any]) -> None:
         self._call = call
 
@@ -453,8 +442,6 @@ class _InsidePlugin(Servicer):
 
 
 class Native(Provider):
-    """The plugin's process."""
-
     def made(self, kind: str) -> Servicer:
         if kind:
             return self._servicer("")  # one serves all

@@ -18,8 +18,6 @@ NAME = "service.ledger.json"
 
 @dataclass
 class Store:
-    """A bucket in memory."""
-
     clock: Clock  # the store's
     where: str = "s3://shared/here"
     delay: float = 0.05  # seconds that each call takes
@@ -39,13 +37,11 @@ class Store:
     _machines: int = 0
 
     def bucket(self, in_thread: Callable[..., Any] | None = None) -> Bucket:
-        """The place as another machine reaches it."""
         self._machines += 1
         chance = random.Random(self._machines)
         return Bucket(self.where, self.at, "service", self.clock, in_thread=in_thread or self._call, chance=chance)
 
     def at(self, name: str) -> Any:
-        """One object."""
         return SimpleNamespace(
             **{each: partial(getattr(self, each), name) for each in ("load", "replace", "overwrite")}
         )

@@ -46,14 +46,12 @@ class Memory(Place):
         self._chance = chance or random.Random(0)
 
     async def read(self) -> Document:
-        """Read the document."""
         await self._wait()
         document = self._document()
         await self._wait()
         return document
 
     async def edit(self, change: Callable[[Document], T]) -> T:
-        """Change the document, which no other edit of it can do at the same moment."""
         await self._wait()
         while self._chance.random() < self.contended:
             change(self._document())

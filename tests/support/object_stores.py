@@ -53,14 +53,11 @@ signal.pause()
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """One that runs."""
-
     name: str  # of its kind, as in `STORES`
     url: str  # its address, without a path
 
     @property
     def scheme(self) -> str:
-        """`s3`, `gs` or `az`."""
         return STORES[self.name].scheme
 
     @property
@@ -84,7 +81,6 @@ class ObjectStore:
         }
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket, or a container of Azure's."""
         if self.scheme == "az":
             path = f"/{ACCOUNT}/{name}"
             headers = {
@@ -149,7 +145,6 @@ def compiled(package: str, module: str, version: str) -> Path:
 
 
 def say(text: str) -> None:
-    """Tell who runs the tests."""
     print(f"programs for tests: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 

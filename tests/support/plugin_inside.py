@@ -39,8 +39,6 @@ def values(struct: Any) -> dict[str, Any]:
 
 @dataclass
 class Plugged:
-    """A plugin's process, and the service."""
-
     emulator: Emulator  # the service
     process: Native  # what it has told the engine, as `warnings` and `progress`
     plugin: Plugin
@@ -79,7 +77,6 @@ class Plugged:
         return [entry.kind for entry in self.emulator.journal]
 
     def again(self) -> Plugged:
-        """Another process on the same machine."""
         return _started(self.emulator, self.process.computer)
 
 

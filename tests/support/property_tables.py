@@ -43,7 +43,6 @@ NAMED = re.compile(r"^(<!-- table: (.+) -->\n\n)((?:\S.*\n)*)", re.MULTILINE)
 
 
 def tables_in(page: Path) -> dict[str, str]:
-    """The tables of a page, by their names."""
     return {name: text for _, name, text in NAMED.findall(page.read_text())}
 
 
@@ -53,14 +52,12 @@ def made(name: str) -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """A table's lines in Markdown."""
     lines = [list(heads), *map(list, rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def code(names: Iterable[str]) -> str:
-    """Names as code."""
     return ", ".join(f"`{name}`" for name in names)
 
 
@@ -91,7 +88,6 @@ def outputs(properties: Iterable[Property]) -> list[str]:
 
 
 def lookups() -> list[str]:
-    """The lookups, as Python programs call them."""
     rows = []
     for lookup in LOOKUPS:
         given = inspect.signature(getattr(pulumi_snapshots, lookup.function)).parameters.values()
@@ -102,7 +98,6 @@ def lookups() -> list[str]:
 
 
 def settings() -> list[str]:
-    """The settings with their names in Pulumi config and in the environment."""
     rows = [
         (
             f"`{config_key(name)}`{' (secret)' if each.secret else ''}",

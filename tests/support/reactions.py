@@ -13,8 +13,6 @@ import pytest
 
 @dataclass(frozen=True)
 class Reaction:
-    """A row of a table."""
-
     event: str  # what happens
     posts: int  # the number of POSTs that the service receives
     state: str  # what the state holds afterwards
@@ -51,8 +49,6 @@ class Table:
         self._scenarios: list[Scenario] = []
 
     def event(self, name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
-        """Let a function play an event."""
-
         def register(play: Any) -> Any:
             self._scenarios += [Scenario(name, play, one, service) for one in (variants or (None,))]
             return play

@@ -70,7 +70,6 @@ QUERIES = {
 
 
 def sql_at(url: str, *statements: str) -> list[Any]:
-    """Run SQL statements; returns the rows of the last one."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.cursor()
         for statement in statements:
@@ -79,7 +78,6 @@ def sql_at(url: str, *statements: str) -> list[Any]:
 
 
 def databases_of(server: Server) -> set[str]:
-    """The names of all databases of a server."""
     return {name for (name,) in sql_at(server.url(), "SELECT datname FROM pg_database")}
 
 

@@ -42,7 +42,6 @@ class Scene:
         return replace(usual, **changes)
 
     def process(self, **settings: Any) -> Session:
-        """Start a process, and return its session."""
         return self.here.another_run(Mortal(self.place), **settings)
 
     async def restore(
@@ -52,7 +51,6 @@ class Scene:
         return await self.ending(restore(session, self.inputs(**inputs), self.row, owner, fresh=fresh))
 
     async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
-        """Resume a restore, as the next `up` does."""
         session = session or self.process()
         return await self.ending(resume(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
 
@@ -64,7 +62,6 @@ class Scene:
         return replace(ending, error=error, text=f"{ending.text}{self.row.wording.told(error)}")
 
     async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:
-        """Run a restore, with ^C after some seconds."""
         session = self.process()
         return await self.here.meanwhile(after, session.stop, self.restore(session, **inputs))
 
@@ -84,7 +81,6 @@ class Scene:
         await self.here.later(after, happen)
 
     def holds(self, database_id: str = DATABASE) -> str:
-        """Read what the rows of a database say."""
         ((row,),) = self.here.emulator.execute(database_id, "SELECT state FROM rows")[0:1]
         return str(row[0])
 
@@ -99,7 +95,6 @@ class Scene:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the test began."""
         return (self.here.clock.utc() - START).total_seconds()
 
     @property
@@ -118,7 +113,6 @@ def says(at: Scene, skip: int = 1, times: int | None = 1, **response: Any) -> No
 
 
 def milliseconds(at: Scene) -> int:
-    """The service's time, as it says when a restore began."""
     return round(at.here.emulator.now().timestamp() * 1000)
 
 

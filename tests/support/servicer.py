@@ -73,7 +73,6 @@ def urn(name: str, type_: str = "squarecloud:index:Snapshot") -> str:
 
 
 def secret(value: Any) -> dict[str, Any]:
-    """`value` as a secret, in its wire form."""
     return {_SIGNATURE: _SECRET, "value": value}
 
 
@@ -110,7 +109,6 @@ class CheckAnswer:
     failures: list[tuple[str, str]]
 
     def reasons(self, property_: str) -> list[str]:
-        """What is wrong with one property."""
         return [reason for name, reason in self.failures if name == property_]
 
 
@@ -138,8 +136,6 @@ class Kept:
 
 
 class CallFailedError(Exception):
-    """A call ended with an error."""
-
     def __init__(self, code: str, message: str, kept: Kept | None) -> None:
         super().__init__(f"{code}: {message}" + (f" (kept {kept.id}: {kept.reasons})" if kept else ""))
         self.code = code  # gRPC's code, by name
@@ -149,8 +145,6 @@ class CallFailedError(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """One message that the provider sent to the engine."""
-
     urn: str
     text: str
     severity: str
@@ -221,8 +215,6 @@ def failure_of(
 
 
 class _Engine(engine_pb2_grpc.EngineServicer):
-    """The engine's own service, as far as a provider calls it."""
-
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.root = ""
@@ -406,7 +398,6 @@ class Servicer:
         return DiffAnswer(changes.get(answer.changes), replaces, answer.deleteBeforeReplace)
 
     def create(self, urn: str, inputs: Mapping[str, Any]) -> Answer:
-        """Create the resource."""
         answer = self._call("Create", provider_pb2.CreateRequest(urn=urn, properties=self._bag(inputs)))
         return Answer(answer.id, *self._values(answer.properties))
 
@@ -436,7 +427,6 @@ class Servicer:
         return ReadAnswer(answer.id, *self._values(answer.properties), given)
 
     def delete(self, urn: str, id_: str, outputs: Mapping[str, Any]) -> None:
-        """Delete the resource whose outputs are given."""
         self._call("Delete", provider_pb2.DeleteRequest(urn=urn, id=id_, properties=self._bag(outputs)))
 
     def cancel(self) -> None:

@@ -30,7 +30,6 @@ def zipped(**members: bytes) -> bytes:
 
 
 def shelve(folder: Path, content: bytes, *, sealed: bool = False, database_id: str | None = None) -> Path:
-    """An archive of a zip and its manifest."""
     file = folder / ("a.zip.age" if sealed else "a.zip")
     stored = pyrage.encrypt(content, [IDENTITY.to_public()]) if sealed else content
     file.write_bytes(stored)
@@ -44,7 +43,6 @@ def shelve(folder: Path, content: bytes, *, sealed: bool = False, database_id: s
 
 
 def manifest_of(archive: Path) -> Manifest:
-    """The manifest beside an archive."""
     found = Manifest.parse(archive.with_name(f"{archive.name}.json").read_bytes(), archive.as_uri())
     assert found is not None
     return found
@@ -57,5 +55,4 @@ def program(*command: str | Path, **environment: str) -> bytes:
 
 
 def dumped(server: Postgres, database: str, *arguments: str) -> bytes:
-    """What pg_dump makes of a database."""
     return program("pg_dump", *arguments, server.dsn(database), **server.environment)

@@ -128,8 +128,6 @@ def _width() -> int | None:
 
 
 class ToyProvider(ResourceProvider):
-    """Does what its inputs ask for, in every call."""
-
     serialize_as_secret_always = False
 
     def configure(self, req: ConfigureRequest) -> None:

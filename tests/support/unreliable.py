@@ -18,16 +18,12 @@ with a code refuses, a number closes after so many bytes of the answer's body.""
 
 @dataclass(frozen=True)
 class Request:
-    """One that came: the path has its query."""
-
     method: str
     path: str
 
 
 @dataclass
 class Unreliable:
-    """The proxy."""
-
     url: str = ""  # its address
     fails: Callable[[Request], Failure] = lambda _: None
     requests: list[Request] = field(default_factory=list)  # those that came
@@ -46,7 +42,6 @@ class Forwarder(BaseHTTPRequestHandler):
     host: str
 
     def handle_any(self) -> None:
-        """Answer one request."""
         raise NotImplementedError
 
     def forwarded(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
@@ -72,7 +67,6 @@ class Forwarder(BaseHTTPRequestHandler):
         return answer.status, headers, content
 
     def answer(self, status: int, headers: dict[str, str], content: bytes, cut: int | None = None) -> None:
-        """Send an answer, or only so many bytes of its body."""
         self.send_response_only(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
@@ -81,7 +75,6 @@ class Forwarder(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or cut is not None
 
     def do_GET(self) -> None:
-        """Answer it."""
         self.handle_any()
 
     do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: N815  likewise
@@ -90,7 +83,6 @@ class Forwarder(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def handle_one_request(self) -> None:
-        """Answer it, unless the other side has gone."""
         with suppress(OSError):
             super().handle_one_request()
 
@@ -135,7 +127,6 @@ def served(handler: type[Forwarder], **facts: Any) -> Iterator[str]:
 
 @contextmanager
 def unreliable(target: str) -> Iterator[Unreliable]:
-    """A proxy before this address."""
     one = Unreliable()
     with served(_Handler, proxy=one, host=urlsplit(target).netloc) as one.url:
         try:

@@ -71,8 +71,6 @@ async def _tells_nobody(_event: str, _info: object) -> None:
 
 
 class _Exchange:
-    """The server's side of one request."""
-
     def __init__(self, request: httpx.Request, body: bytes, answer: MemoryObjectSendStream[_Message]) -> None:
         self._request = request
         self._body: bytes | None = body

@@ -72,8 +72,6 @@ R = TypeVar("R", bound=Kept)
 
 @dataclass(frozen=True)
 class EndingOf(Generic[R]):
-    """The result of an operation."""
-
     record: R | None  # what the state holds afterwards; None if nothing
     error: Exception | None  # the error, if there was one
     text: str  # everything that was shown
@@ -125,8 +123,6 @@ Ending = EndingOf[SnapshotRecord]
 
 @dataclass
 class World:
-    """The service, a session, and what the user sees."""
-
     emulator: Emulator
     transport: EmulatorTransport
     clock: Clock
@@ -170,12 +166,10 @@ class World:
         return results[0]
 
     async def download(self, url: str) -> bytes:
-        """Download a URL without the API key."""
         async with httpx.AsyncClient(transport=self.transport) as client:
             return (await client.get(url)).raise_for_status().content
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
-        """Call `happen` after some seconds."""
         await self.clock.sleep(after)
         happen()
 
@@ -224,7 +218,6 @@ class World:
 
 
 def kill(session: Session) -> None:
-    """Let the process of a session write nothing more."""
     place = session.ledger.place
     assert isinstance(place, Mortal)
     place.killed = True
@@ -278,7 +271,6 @@ async def world(
     place: Place | None = None,  # of the ledger; in memory unless given
     **service: Any,
 ) -> AsyncIterator[World]:
-    """Make a world."""
     clock = VirtualClock(START)
     emulator = Emulator(Service(**service), clock=clock, store=store)
     for database_id in databases:
