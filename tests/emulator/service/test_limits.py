@@ -70,7 +70,10 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"requests_per_minute": 3, "retry_after_header": True},
         f"{'me: 200; ' * 3}create: 429 RATE_LIMITED retry-after:1800; started: 0; +1799; me: 429 RATE_LIMITED; +1; me: 200",
     ),
-    "no more requests than any 60 seconds may have": ({"requests_per_minute": 2}, "; +30; ".join(["me: 200"] * 6)),
+    "no more requests than any 60 seconds may have": (
+        {"requests_per_minute": 2},
+        f"{'; +30; '.join(['me: 200'] * 6)}; me: 429 retry-after:None",
+    ),
     "wrong keys, which also block the right one": (
         {"wrong_keys_before_block": 2},
         f"{'wrong: 401; ' * 2}wrong: 429; me: 429 RATE_LIMITED; +1800; me: 200",
