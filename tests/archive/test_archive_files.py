@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,26 +54,6 @@ def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == [target]
     assert target.read_bytes() == OLD
-
-
-def test_a_read_only_folder_is_an_error() -> None:
-    # Outside pytest's folder, which only its owner may enter.
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "x.zip").write_bytes(OLD)
-        folder.chmod(0o555)
-        is_root = os.geteuid() == 0
-        for target in (folder / "x.zip", folder / "new" / "x.zip"):
-            try:
-                if is_root:  # to whom every folder is open
-                    os.seteuid(65534)
-                with pytest.raises(StoreTrouble, match="Permission denied"):
-                    FileStore(target).write(iter([b"x"]))
-            finally:
-                if is_root:
-                    os.seteuid(0)
-        assert [path.name for path in folder.iterdir()] == ["x.zip"]
-        assert (folder / "x.zip").read_bytes() == OLD
 
 
 def test_the_part_of_a_killed_run_is_removed_by_the_next_one_and_that_of_a_living_one_stays(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, manifest_of, scene
-from tests.cli.typed import Desk
+from tests.cli.typed import Desk, at_desk
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World
 
 A = "urn:pulumi:prod::shop::squarecloud:index:Archive::a"
 B = "urn:pulumi:prod::shop::squarecloud:index:Archive::b"
@@ -113,11 +113,10 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: boo
         assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
 
 
-@staged(world)
-async def test_two_databases_with_one_fixed_name_are_an_error(w: World, tmp_path: Path) -> None:
+@at_desk()
+async def test_two_databases_with_one_fixed_name_are_an_error(w: World, desk: Desk, tmp_path: Path) -> None:
     w.emulator.add_database(OTHER_DATABASE)
     versions = [w.emulator.add_snapshot(each, size=1000).version_id for each in (DATABASE, OTHER_DATABASE)]
-    desk = Desk(w, tmp_path / "state")
     place = f"{tmp_path}/x.zip"
     assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
     assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
