@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from pulumi_snapshots.errors import Next, Step, pip_install
-from pulumi_snapshots.storage.credentials import NoCredentials, access
+from pulumi_snapshots.storage.credentials import access
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
@@ -58,16 +58,13 @@ class Buckets:
 
     def _open(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, str]:
         """The library's store, for parts of uploads or for everything else, and its credentials in words; raises `StoreTrouble`."""
-        where = f"{scheme}://{name}"
-        with trouble(where):
+        with trouble(f"{scheme}://{name}"):
             try:
                 store = getattr(import_module(f"{LIBRARY}.store"), CLASSES[scheme])
                 found, options = access(scheme, {**os.environ, **self._environment})
             except ImportError as error:
                 then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                 raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
-            except NoCredentials as error:
-                raise StoreTrouble(f"{where}: {error.happened}", then=error.then) from error
             client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
             if uploads:
                 client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
@@ -117,21 +114,17 @@ class BucketStore(Store):
         try:
             return self._put(content, "overwrite")
         except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
-            then = [Next(Step.ALLOW_OVERWRITING)]
-            raise StoreTrouble(f"{self.where} cannot be overwritten", then=then) from kept.__cause__
+            raise StoreTrouble(f"{self.where} cannot be overwritten", then=[Step.ALLOW_OVERWRITING]) from kept.__cause__
 
     def listing(self) -> dict[str, int]:
         """The objects below this place, or this one."""
         with self._reached() as (library, bucket):
-            found: dict[str, int] = {
-                each["path"]: each["size"] for page in library.list(bucket, self._key or None) for each in page
-            }
-        if self._key and not found:
+            every = [each for page in library.list(bucket, self._key or None) for each in page]
+        if self._key and not every:
             if (one := self.stat()) is None:
-                then = [Next(Step.CHECK_PLACE)]
-                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there", then=then)
+                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there", then=[Step.CHECK_PLACE])
             return {str(self.where): one.size}
-        return {f"{self._scheme}://{self._name}/{path}": size for path, size in found.items()}
+        return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
 
     def _put(self, content: bytes, mode: Any) -> Mark:
         with self._reached() as (library, bucket):
@@ -161,9 +154,7 @@ class BucketStore(Store):
                 words, said = _words(error), str(error)
                 what = f"the bucket or the object does not exist ({words})" * isinstance(error, FileNotFoundError)
                 # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
-                then = [
-                    Next(step) for step, sign in SET_RIGHT.items() if re.search(sign, f"{self.where} {said}", re.DOTALL)
-                ]
+                then = [step for step, sign in SET_RIGHT.items() if re.search(sign, f"{self.where} {said}", re.DOTALL)]
                 failed = StoreTrouble(f"{self.where}: {what or words} (credentials: {credentials})", then=then)
                 # After a lost answer the library asks again, and the upload is over then.
                 if (status := REFUSED.search(said)) and "NoSuchUpload" not in said:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Next, Step
+from pulumi_snapshots.storage.store import StoreTrouble
 
 MACHINE = "none is configured, so the identity of this machine"
 """What obstore tries in the end, for about 15 s if the machine has none."""
@@ -25,7 +26,7 @@ BOTO3_FINDS = ("role_arn", "sso_session", "sso_start_url", "credential_process",
 """Settings of a profile of which only boto3 makes keys."""
 
 
-class NoCredentials(Explained):
+class NoCredentials(StoreTrouble):
     """Those that are configured cannot be used."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Explained, Step
 
 READ_SIZE = 1024 * 1024
 PART = ".squarecloud-archive-"
@@ -124,7 +124,7 @@ class FileStore(Store):
         folder = self._path.parent
         with trouble(self._path):
             if self._path.is_dir():
-                raise StoreTrouble(f"{self._path} is a folder", then=[Next(Step.NAME_OBJECT)])
+                raise StoreTrouble(f"{self._path} is a folder", then=[Step.NAME_OBJECT])
             if self._path.exists() and not self._path.is_file():
                 raise StoreTrouble(f"{self._path} is not a file")
             made = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -180,7 +180,7 @@ class FileStore(Store):
 
         with trouble(self._path):
             if not self._path.exists():
-                raise StoreTrouble(f"{self._path} does not exist", then=[Next(Step.CHECK_PLACE)])
+                raise StoreTrouble(f"{self._path} does not exist", then=[Step.CHECK_PLACE])
             every = [self._path] if self._path.is_file() else []
             for folder, _, names in os.walk(self._path, onerror=fail):
                 every += [Path(folder) / name for name in names]
