@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-_PROVIDER_KEY = "__provider"
-_CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
+_PROVIDER_KEY, _CANCEL_METHOD = "__provider", "/pulumirpc.ResourceProvider/Cancel"
 
 
 class ProviderError(Exception):
@@ -50,10 +49,8 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _find_server_state() -> Any:
-    """The state of the gRPC server, from the main thread, which waits in the function that started it; or None.
-
-    gRPC's serving thread has it too, but looking at that frame's variables would keep alive an event that gRPC must drop.
-    """
+    """The state of the gRPC server, from the main thread, which waits in the function that started it; or None."""
+    # gRPC's serving thread has it too, but looking at that frame's variables would keep alive an event that gRPC must drop.
     for frame in _frames(sys._current_frames().get(threading.main_thread().ident or 0)):  # noqa: SLF001
         for value in tuple(frame.f_locals.values()):
             state = getattr(value, "_state", None) if hasattr(type(value), "add_generic_rpc_handlers") else None
@@ -73,8 +70,7 @@ def _connect() -> Any:
     return address and engine_at(address)
 
 
-messages = Messages(_connect)
-"""Those of this provider's process."""
+messages = Messages(_connect)  # those of this provider's process
 
 
 # --- The call under way ------------------------------------------------------------------------------------------
@@ -88,10 +84,7 @@ class EngineCall:
         self.urn: str | None = getattr(request, "urn", None) or None
 
     def keep(self, id_: str, outputs: dict[str, Any], reason: str) -> None:
-        """End the call unfinished: the engine saves the resource as far as it got and shows the reason as an error.
-
-        Secrets among the outputs must have their wire form. Returns if the SDK has no known way for that.
-        """
+        """End the call unfinished: the engine saves the resource as far as it got. Returns if the SDK has no known way for that."""
         text = _ending(reason)
 
         def detail() -> Any:
@@ -140,10 +133,7 @@ def current_call() -> EngineCall:
 
 @cache
 def on_cancel(callback: Callable[[], None]) -> None:
-    """Call `callback` whenever the engine asks its providers to stop (^C); it asks twice, and at a normal end too.
-
-    Call this in a provider's call. The callback runs in a thread of its own and must be quick.
-    """
+    """Call `callback` whenever the engine asks its providers to stop (^C); it asks twice, and at a normal end too."""
     tables = []
     with suppress(Exception):
         state = _find_server_state()
@@ -178,10 +168,7 @@ def _find_thread_pool() -> Any:
 
 
 def widen(threads: int) -> None:
-    """Let the provider serve this many calls at a time instead of the SDK's four, or as many as the system allows.
-
-    Call this in a provider's call; the threads start at once, since by itself a pool starts none for calls that wait already.
-    """
+    """Let the provider serve this many calls at a time instead of the SDK's four, or as many as the system allows."""
     with suppress(Exception):  # an unknown pool keeps its four
         pool = _find_thread_pool()
         # Under the lock of `submit`, which the thread that takes the engine's calls needs for the next one: it never
@@ -189,7 +176,7 @@ def widen(threads: int) -> None:
         with pool._shutdown_lock:  # noqa: SLF001
             if pool._max_workers < threads:  # noqa: SLF001
                 pool._max_workers = threads  # noqa: SLF001
-                with suppress(RuntimeError):
+                with suppress(RuntimeError):  # at once: by itself a pool starts none for calls that wait already
                     while len(pool._threads) < threads:  # noqa: SLF001
                         pool._adjust_thread_count()  # noqa: SLF001  starts one, or counts one idle thread fewer
                 pool._max_workers = len(pool._threads)  # noqa: SLF001

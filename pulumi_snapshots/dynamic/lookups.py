@@ -27,17 +27,13 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
-"""When each program of this process made its first lookup; with the Automation API, a process runs many."""
+_programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()  # when each made its first lookup
 
 
 def _question(
     lookup: Lookup[T], function: str, arguments: Mapping[str, Any], *, lately: bool
 ) -> Callable[[], Awaitable[tuple[T, Words]]]:
-    """What the run's event loop is to do: find the answer, and what the user should know besides.
-
-    If it must be answered `lately`, an older listing does not show what the resources have done that the arguments come from.
-    """
+    """What the run's event loop is to do: find the answer, and what the user should know besides."""
     if problems := lookup.query.problems(arguments):
         told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
         raise LookupFailed(function, f"{told}.")
@@ -50,6 +46,7 @@ def _question(
         since = recent = session.listings.recent
         if program is not None:
             begun = _programs.setdefault(program, session.clock.monotonic())
+            # An older listing does not show what the resources have done that the arguments come from.
             since = max(begun, recent) if lately else begun
         answer: T = await late("lookup.find:find")(lookup, session, arguments, since, tell)
         return answer, session.take_note()

@@ -32,21 +32,15 @@ def engine_at(address: str) -> Any:
 
 
 class Messages:
-    """Sends messages in order from a thread of its own, so that nothing waits for the engine.
-
-    What stays and does not reach the engine is printed, which the engine shows too. `connect` returns the engine's gRPC stub, or
-    None if there is no engine; it is called for the first message.
-    """
+    """Sends messages in order from a thread of its own, so that nothing waits for the engine; `connect` returns its stub, or None."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
         self._thread = ThreadPoolExecutor(1, "engine-messages")
         self._engine: Any = None
-        self._is_used = False
 
     def say(self, text: str, urn: str = "", **how: bool) -> None:
         """Queue one message, from any thread; see `send`."""
-        self._is_used = True
         self._thread.submit(self.send, text, urn, **how)
 
     def send(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
@@ -59,19 +53,17 @@ class Messages:
                 message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
                 self._engine.Log(message, timeout=ANSWER_DEADLINE)
                 return
-        if not ephemeral:
-            with suppress(OSError, ValueError):  # the engine may be gone
+        if not ephemeral:  # the engine shows what is printed, too, unless it is gone
+            with suppress(OSError, ValueError):
                 print(*(["warning:"] * warning), text, file=sys.stderr if warning else sys.stdout, flush=True)
 
     def wait(self) -> None:
         """Wait until the engine has all messages, 5 s at most, so that none arrives after the end of its call."""
-        if self._is_used:
-            wait({self._thread.submit(int)}, ANSWER_DEADLINE)
+        wait({self._thread.submit(int)}, ANSWER_DEADLINE)
 
     async def flush(self) -> None:
         """As `wait`, in an event loop."""
-        if self._is_used:
-            await asyncio.wait({asyncio.wrap_future(self._thread.submit(int))}, timeout=ANSWER_DEADLINE)
+        await asyncio.wait({asyncio.wrap_future(self._thread.submit(int))}, timeout=ANSWER_DEADLINE)
 
 
 class Row:

@@ -35,15 +35,12 @@ def run_in(command: Sequence[str]) -> str:
 
 
 def end_with(address: str) -> None:
-    """End this process as soon as the engine at this address was killed.
-
-    It ends at once, not as at ^C: an answer that the engine never gets must not be recorded as delivered.
-    """
+    """End this process as soon as the engine at this address was killed."""
 
     def watch() -> None:
         while _listens(address) or _listens(address):
             time.sleep(WATCH_EVERY)
-        os._exit(1)
+        os._exit(1)  # not as at ^C: an answer that the engine never gets must not be recorded as delivered
 
     threading.Thread(target=watch, name="engine-watch", daemon=True).start()
 

@@ -9,7 +9,7 @@ import pulumi
 
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
-from pulumi_snapshots.program.lookups import arguments_of
+from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
 
     def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
-        # What is guarded is picked here.
-        inputs = arguments_of({"database_id": self._database_id, **self._given, "only": []})
+        given = {"database_id": self._database_id, **self._given, "only": []}  # what is guarded is picked here
+        inputs = {in_camel(name): value for name, value in given.items() if value is not None}
         component = pulumi.ComponentResource(f"{PACKAGE}:index:Guard", self._name, inputs, remote=True)
         registered: Any = asyncio.ensure_future(component.urn.future())
         # The plugin has registered the hooks once its guard is there; resources wait for that.

@@ -86,11 +86,9 @@ def value_of(value: Any) -> Value:
         return Value(bool_value=value)
     if isinstance(value, int | float):
         return Value(number_value=value)
-    return Value(null_value=0) if value is None else Value(string_value=_text(value))
-
-
-def _text(value: object) -> str:
-    return UNKNOWN_STRING if value is UNKNOWN else readable(str(value))
+    if value is None:
+        return Value(null_value=0)
+    return UNKNOWN_VALUE if value is UNKNOWN else Value(string_value=readable(str(value)))
 
 
 class Names:

@@ -58,11 +58,7 @@ class Declared(pulumi.CustomResource):
     """Those that programs read. The SDK makes an output of each that a resource names, which costs a program with hundreds."""
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Copy the declaration to each provider's class.
-
-        The SDK looks for types in the class itself, and a call with a wrong argument must name the class that was written.
-        What a program's own subclass says for itself stays.
-        """
+        """Copy the declaration to each provider's class: the SDK looks for types there, and a wrong argument's error names it."""
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), None)
         if declaration is cls:
@@ -80,10 +76,7 @@ class Declared(pulumi.CustomResource):
                 cls.__init__ = init  # type: ignore[method-assign]
 
     def _declare(self, given: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> None:
-        """Register the resource with the arguments of its constructor.
-
-        `source` is what they say of the snapshot; unless given, what is read from the argument of this name, if there is one.
-        """
+        """Register the resource with the arguments of its constructor; `source` is what they say of the snapshot, if they do it otherwise."""
         if source is None:
             source = self._source(given) if "snapshot" in given else {}
         every, opts = dict(given), given["opts"]
@@ -146,10 +139,8 @@ def section(title: str, described: Mapping[str, str]) -> str:
 
 
 def _converted(types: Mapping[str, str]) -> dict[str, Any]:
-    """The types by which the SDK converts what the engine returns, by the engine's names too: of whole numbers, floats there.
-
-    It evaluates all types again for each resource, which took a sixth of a program with hundreds.
-    """
+    """The types by which the SDK converts what the engine returns, by the engine's names too: of whole numbers, floats there."""
+    # No others: it evaluates all types again for each resource, which took a sixth of a program with hundreds.
     numbers = [name for name, type_ in types.items() if type_.startswith("pulumi.Output[int")]
     return dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
 
@@ -187,7 +178,7 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
 
 
 class WrongArgument(pulumi.RunError, TypeError):
-    """A resource is declared with an argument that it does not have; ends a program with its text and without a traceback."""
+    """A resource is declared with an argument that it does not have; ends a program without a traceback."""
 
 
 class Program:
@@ -199,11 +190,7 @@ class Program:
         self._uses = Uses()
 
     def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Note the databases of a resource; returns its inputs.
-
-        A drill's wait until the program has declared all: if another resource is about the database that it overwrites, it is
-        not registered. A provider's check sees only what is targeted. Ids that are outputs are left to that.
-        """
+        """Note the databases of a resource; returns its inputs. A provider's check sees only what is targeted, and ids that are outputs."""
         for name in ("database_id", "target_database_id"):
             if isinstance(database_id := inputs.get(name), str):
                 self._uses.remember_use(database_id, resource)
@@ -211,7 +198,7 @@ class Program:
         if not isinstance(scratch, str):
             return dict(inputs)
 
-        async def once_all_is_declared() -> str:
+        async def once_all_is_declared() -> str:  # else the drill is not registered
             if (other := self._uses.used_by(scratch)) is not None:
                 raise pulumi.RunError(f"{resource}: {SCRATCH} {in_use(other)}.")
             return scratch

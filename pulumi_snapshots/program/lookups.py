@@ -66,9 +66,9 @@ class Lookups:
         return found.apply(marked)
 
     def _answer(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> T:
-        token = token_of(lookup)
+        token, asked = _asked(lookup, arguments)
         try:
-            found = invoke(token, _asked(lookup, arguments), opts).value
+            found = invoke(token, asked, opts).value
         except Exception as error:  # noqa: BLE001  the SDK raises nothing else
             # Without what the engine and the SDK put before what the plugin says, which has its page's address already.
             text = str(error).removeprefix(f"invoke of {token} failed: ")
@@ -77,7 +77,7 @@ class Lookups:
         return answer_of(lookup, found)
 
     def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
-        found: pulumi.Output[Any] = invoke_output(token_of(lookup), _asked(lookup, arguments), opts)
+        found: pulumi.Output[Any] = invoke_output(*_asked(lookup, arguments), opts)
         return found.apply(partial(answer_of, lookup))
 
     @_described(SNAPSHOTS)
@@ -175,24 +175,17 @@ def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
     return {each: it for each, it in given.items() if it is not None and each not in {"self", "opts"}}, given["opts"]
 
 
-def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What the plugin is asked: in Python a latest snapshot may be None, in other languages a program must say so."""
-    return arguments_of({**arguments, "optional": True} if lookup is LATEST else arguments)
+    asked = {in_camel(name): value for name, value in arguments.items()} | (
+        {"optional": True} if lookup is LATEST else {}
+    )
+    return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked
 
 
 def are_mocked() -> bool:
     """Whether a test runs the program with mocks instead of an engine; they must answer all that leaves it."""
     return isinstance(get_monitor(), MockMonitor)
-
-
-def token_of(lookup: Lookup[Any]) -> str:
-    """The name of a function in every language."""
-    return f"{PACKAGE}:index:{in_camel(lookup.function)}"
-
-
-def arguments_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as the plugin takes them; None is left out."""
-    return {in_camel(name): value for name, value in arguments.items() if value is not None}
 
 
 def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:

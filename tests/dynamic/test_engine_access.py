@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import wait
 from functools import partial
 from typing import Any
 
@@ -72,16 +71,6 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_progress_stands_on_the_row_of_its_own_resource(servicer: Servicer, call: Callable[..., Any]) -> None:
     call(servicer, {"progress": ["sent", "accepted"]})
     assert servicer.progress(A) == ["sent", "accepted"]
-
-
-def test_resources_created_at_once_keep_their_progress_apart(servicer: Servicer) -> None:
-    calls = [
-        servicer.start(servicer.create, urn(f"r{n}"), {"progress": [f"{n} sent", f"{n} found"]}) for n in range(10)
-    ]
-    wait(calls)
-    for n in range(10):
-        assert servicer.progress(urn(f"r{n}")) == [f"{n} sent", f"{n} found"]
-        assert calls[n].result().outputs["urn"] == urn(f"r{n}")
 
 
 def test_a_ci_log_gets_each_text_once_and_lasting_ones_under_their_resource(servicer: Servicer) -> None:
@@ -231,23 +220,14 @@ def test_too_few_threads_cost_width_and_not_the_run(broken: Toy) -> None:
 # In a program
 
 
-def test_outside_of_a_provider_everything_is_the_plain_way(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "tracebacklimit", None, raising=False)
-    call = engine_access.current_call()
-    assert call.urn is None
+def test_outside_of_a_provider_everything_is_the_plain_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert engine_access.current_call().urn is None
     row = Row(Messages(engine_access._connect), "", PYTHON)
     row.progress("x")
     row.note("i")
     row.warn("w")
     row._messages.wait()
     assert capsys.readouterr() == ("i\n", "warning: w\n")
-    engine_access.on_cancel(lambda: None)
-    engine_access.widen(100)
-    call.keep("id", {}, "reason")
-    with pytest.raises(engine_access.ProviderError, match=r"^plain$"):
-        call.fail("plain")
 
 
 def test_an_engine_is_found_that_is_the_first_process_of_its_container() -> None:

@@ -37,16 +37,22 @@ def values(struct: Any) -> dict[str, Any]:
     return dict(MessageToDict(struct))
 
 
+class _Context(_AsyncContext):
+    def __init__(self, peer: str) -> None:
+        self.peer = lambda: peer
+
+
 @dataclass
 class Plugged:
     emulator: Emulator  # the service
     process: Native  # what it has told the engine, as `warnings` and `progress`
-    plugin: Plugin
+    plugin: Any
+    peer: str = "127.0.0.1:2"  # of the connection
 
     async def call(self, method: str, request: Any) -> Any:
         """Its answer, all answers of a stream as a list; raises `CallFailedError` as `Servicer` does."""
         try:
-            answering = getattr(self.plugin, method)(request, _AsyncContext())
+            answering = getattr(self.plugin, method)(request, _Context(self.peer))
             return [each async for each in answering] if method == "List" else await answering
         except grpc.RpcError as error:
             raise wire.failure_of(error) from None

@@ -26,11 +26,7 @@ IGNORED = "{reason}. If ignoreChanges names {snapshot}, name {database_id} and {
 
 
 def expanded(inputs: Struct, olds: Struct, versions: Mapping[str, Any]) -> tuple[Struct, list[Problem]]:
-    """The inputs with what a Snapshot among them stands for in its place, and what is wrong with it.
-
-    `versions` are those of provisional ids. What equals `olds`, the inputs in the state, may differ from the Snapshot, since
-    `ignoreChanges` asks for that.
-    """
+    """The inputs with what a Snapshot among them stands for, and what is wrong with it; `versions` are those of provisional ids."""
     made, problems, given = Struct(), list[Problem](), field(inputs, REFERENCE)
     made.CopyFrom(inputs)
     made.fields.pop(REFERENCE, None)
@@ -45,12 +41,13 @@ def expanded(inputs: Struct, olds: Struct, versions: Mapping[str, Any]) -> tuple
                 problems.append(Problem(REFERENCE, Text(PROVISIONAL, id=shown(given))))
         except ValueError:
             problems.append(Problem(REFERENCE, "must be a Snapshot"))
+    # What equals the inputs in the state may differ from the Snapshot: `ignoreChanges` asks for that.
     for name, value in zip(NAMED_BY, named, strict=True):
         wire = in_camel(name)
         stated = field(made, wire)
         if stated is None:
             made.fields[wire].CopyFrom(value_of(value))
-        elif stated is not UNKNOWN and value is not UNKNOWN and stated not in {value, field(olds, wire)}:
+        elif UNKNOWN not in [stated, value] and stated not in [value, field(olds, wire)]:
             problems.append(Problem(name, Text("differs from that of {snapshot}: give only one of them")))
     return made, problems
 

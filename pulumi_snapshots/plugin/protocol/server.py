@@ -71,10 +71,7 @@ def _plugin(background: TaskGroup, callbacks: Callbacks, address: str | None) ->
 
 
 class Attached:
-    """A plugin that users started themselves, to debug it: one for each connection, which is one provider of one command.
-
-    So an account's key is never used for another provider's resources, and a command's Cancel ends no other's waits.
-    """
+    """A plugin that users started themselves, to debug it: one for each connection, that is, provider of a command, and its key."""
 
     def __init__(self, start: Callable[[], Plugin]) -> None:
         self._start, self._plugins = start, dict[str, Plugin]()

@@ -51,21 +51,18 @@ OF_THE_ENGINE = ("version", "pluginDownloadURL")
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves one engine with one provider's settings: each explicit provider has a process of its own.
-
-    A call of `pulumi do --stateless` is alone: its answer is all that there will be of a resource.
-    """
+    """Serves one engine with one provider's settings: each explicit provider has a process of its own."""
 
     def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
         self._engine, self._shared, self._callbacks = engine, shared, callbacks
         self.stop = shared.stop
         self._guards: list[Any] = []
+        # Those of snapshots whose ids do not name them: one that was resumed keeps its id until a refresh.
         self._versions: dict[str, Any] = {}
-        """Those of snapshots whose ids do not name them: one that was resumed keeps its id until a refresh."""
         self._config: dict[str, Any] = {}
-        self._engine_can = self._is_alone = False
-        self._is_configured = True
-        """Whether all settings are known: in a preview one may come from a resource that does not exist yet."""
+        self._engine_can = False
+        self._is_alone = False  # as `pulumi do --stateless` is: its answer is all that there will be of a resource
+        self._is_configured = True  # in a preview a setting may come from a resource that does not exist yet
 
     # The package -------------------------------------------------------------------------------------------------------
 

@@ -238,6 +238,7 @@ def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
     assert reason in failure.reason
     unknown = "is not an input of squarecloud:index:Snapshot; its inputs are databaseId, triggers"
     assert wrong(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).reason.startswith(unknown)
+    assert check(idle, OFFSITE, {"destination": "/x/", "snapshot": SNAPSHOT_ID, "databaseId": ["a"]}).failures
 
 
 def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> None:
