@@ -97,7 +97,6 @@ class Step(Enum):
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
     USE_LARGER_PLAN = "A larger plan allows more."
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
-    RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, and the rights that it needs."
     ALLOW_LISTING = "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it what is not there looks like a refusal."

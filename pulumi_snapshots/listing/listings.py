@@ -1,22 +1,29 @@
-"""What the service answers about the account, fetched once for all callers of a process."""
+"""What the service answers about the account, fetched once for all callers of a process; and complete lists of it, or an error."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
+from pulumi_snapshots.errors import CannotTell, LedgerUnavailable, Next, Step
+from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, POST_READ_TIMEOUT, Client, Patience
 from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
 from pulumi_snapshots.service.models import Account, AccountDatabase, DatabaseStatus, ListedSnapshot, Listing
 
 T = TypeVar("T")
+Entries = dict[str, ListedSnapshot]
+"""Entries by version."""
 GATHER = 0.2
 """Seconds that a read waits for the other reads of its run."""
 READS_SHARE = 60.0
@@ -36,11 +43,15 @@ ACCOUNT, ACCOUNT_LISTING = "GET /users/me", "GET /users/snapshots"
 
 @dataclass(frozen=True)
 class Page:
-    """The part of a listing about one database; `is_own` if that is the database's own, not the account's."""
+    """The part of a listing about one database."""
 
     entries: tuple[ListedSnapshot, ...]
     listing: Listing
-    is_own: bool
+
+    @classmethod
+    def of(cls, listing: Listing, database_id: str) -> Page:
+        """The part about a database of its own listing, or of the account's."""
+        return cls(tuple(listing.entries if listing.is_own else listing.of_each.get(database_id, ())), listing)
 
     @property
     def complete(self) -> bool:
@@ -48,7 +59,7 @@ class Page:
 
         The account's page never does: an entry whose database is unknown may belong to this one.
         """
-        return self.is_own and not self.listing.unreadable
+        return self.listing.is_own and not self.listing.unreadable
 
     @property
     def shows_all(self) -> bool:
@@ -87,9 +98,9 @@ class Listings:
         changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, ledger: Ledger) -> None:
         self.changed = anyio.Event()
-        self.client, self.clock = client, clock
+        self.client, self.clock, self._ledger = client, clock, ledger
         self._asked = defaultdict[str, _Asked](_Asked)
         self._requested_alone: dict[str, float] = {}
         self._reading = 0
@@ -131,23 +142,29 @@ class Listings:
             self.announce_change()
         return answer
 
-    def _known(self, request: str, since: float = -math.inf) -> Any:
-        """The newest answer to a request; None without one that was requested at `since` or later."""
-        asked = self._asked[request]
-        return asked.answer if asked.at >= since else None
-
     # Databases ---------------------------------------------------------------------------------------------------------
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
         """Get the account, with all its databases."""
         return await self._newest(ACCOUNT, since, self.client.account, patience)
 
+    async def databases(self, since: float) -> list[AccountDatabase]:
+        """Get the databases of the account, in the service's order; CannotTell if one is unreadable."""
+        account = await self.account(since, patience=BRIEF)
+        if account.unreadable:
+            raise CannotTell(
+                f"{account.unreadable} of {account.listed} entries of the service's list of the account's databases are unreadable",
+                then=[Next(Step.LOOK_UP_DATABASE)],
+            )
+        return account.databases
+
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
         """Get one database, from the account if that was requested at `since` or later."""
-        account: Account | None = self._known(ACCOUNT, since)
-        for database in account.databases if account else ():
+        account = self._asked[ACCOUNT]
+        for database in account.answer.databases if account.at >= since else ():
             if database.id == database_id:
-                return database
+                known: AccountDatabase = database
+                return known
         ask = partial(self.client.database, database_id)
         return await self._newest(f"GET /databases/{database_id}", since, ask, patience)
 
@@ -156,12 +173,12 @@ class Listings:
         ask = partial(self.client.database_status, database_id)
         return await self._newest(f"GET /databases/{database_id}/status", since, ask, patience)
 
-    # Listings ----------------------------------------------------------------------------------------------------------
+    # Pages -------------------------------------------------------------------------------------------------------------
 
     async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get the database's own listing."""
         ask = partial(self.client.list_snapshots, database_id)
-        return _own(await self._newest(_request(database_id), since, ask, patience))
+        return Page.of(await self._newest(_request(database_id), since, ask, patience), database_id)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
         """Get the account's listing; None if plan or key do not allow it, or while the service blocks it.
@@ -191,7 +208,7 @@ class Listings:
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
         """Get the part of the account's listing about a database; None if `account_listing` is None."""
         listing = await self.account_listing(since, patience=patience)
-        return None if listing is None else _of_account(listing, database_id)
+        return None if listing is None else Page.of(listing, database_id)
 
     @property
     def account_refusal(self) -> SquareCloudError | None:
@@ -205,12 +222,12 @@ class Listings:
 
     def known_pages(self, database_id: str, since: float) -> list[Page]:
         """The newest pages, the database's own first, that were requested at `since` or later. Sends no request."""
-        own, account = self._known(_request(database_id), since), self._known(ACCOUNT_LISTING, since)
-        return [*([_own(own)] if own else []), *([_of_account(account, database_id)] if account else [])]
+        asked = [self._asked[_request(database_id)], self._asked[ACCOUNT_LISTING]]
+        return [Page.of(each.answer, database_id) for each in asked if each.at >= since]
 
     def may_be_old(self, database_id: str, since: float) -> bool:
-        """Whether a run has requested a database's own page before `since`, and the service may still serve it."""
-        return since - SERVICE_CACHE < self.client.limiter.listed_at(database_id) < since
+        """Whether this process has requested a database's own page before `since`, and the service may still serve it."""
+        return since - SERVICE_CACHE < self._asked[_request(database_id)].at < since
 
     @property
     def recent(self) -> float:
@@ -249,14 +266,165 @@ class Listings:
                 return entry
         return None
 
+    # Complete lists ----------------------------------------------------------------------------------------------------
+    # The service may serve a page that is 30 minutes old. It must show the snapshots that runs have found since. Times of those are
+    # the service's. `origin` is `manual`, `automatic`, or None for both; `unlisted` is whether a snapshot that a run has found may
+    # stand for its entry.
+
+    async def found_lately(self, database_id: str | None = None, origin: str | None = None) -> list[Attempt]:
+        """Which requests have found a version so lately that an old page may lack it; all of them are manual.
+
+        Empty if the ledger cannot be read.
+        """
+        with suppress(LedgerUnavailable):
+            found = [] if origin == "automatic" else await self._ledger.snapshots(database_id)
+            return [each for each in found if self._age(each) < SERVICE_CACHE]
+        return []
+
+    async def unlisted(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+        """What is known of a version that no page shows yet, see `entry_of`; None unless a run has found it lately."""
+        found = await self.found_lately(database_id)
+        return next((entry_of(each) for each in found if each.result == version_id), None)
+
+    def _age(self, found: Attempt) -> float:
+        """Seconds since a version was found; another machine's clock may be ahead."""
+        now = self._ledger.clock.now()
+        return max(0.0, (now - found.ended_at).total_seconds()) if found.ended_at else math.inf
+
+    def _renewed(self, since: float, lacking: Iterable[Attempt]) -> float:
+        """The `since` of a page that shows what was found: one that was requested before that is requested again.
+
+        The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
+        """
+        return max(since, self.clock.monotonic() - min(map(self._age, lacking)))
+
+    async def of_database(
+        self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
+    ) -> Entries:
+        """Get all snapshots of one database; CannotTell if what the service lists may be incomplete."""
+        page = await self.page(database_id, since, patience=BRIEF)
+        if not page.shows_all:
+            page = await self.own_page(database_id, since, patience=BRIEF)
+        entries = _by_version(page.entries, page.listing)
+        lacking = [each for each in await self.found_lately(database_id, origin) if each.result not in entries]
+        for page_of in (self.own_page, self.account_page):
+            if lacking and (renewed := await page_of(database_id, self._renewed(since, lacking), patience=BRIEF)):
+                entries = _by_version(renewed.entries, renewed.listing) | entries
+                lacking = [each for each in lacking if each.result not in entries]
+        if lacking and not unlisted:
+            raise _old_page(lacking[-1])
+        return entries | {each.result or "": entry_of(each) for each in lacking}
+
+    async def of_account(
+        self, since: float, *, origin: str | None = None, unlisted: bool = False
+    ) -> dict[str, Entries]:
+        """Get all snapshots of each database of the account, by a listing of each if plan or key do not allow the account's."""
+        ask = partial(self.of_database, since=since, origin=origin, unlisted=unlisted)
+        listing = await self.account_listing(since, patience=BRIEF)
+        if listing is None:
+            ids = [each.id for each in await self.databases(since)]
+            return dict(zip(ids, await ask_all([partial(ask, each) for each in ids]), strict=True))
+        of_each = by_database(listing)
+        found = await self.found_lately(origin=origin)
+        if lacking := [each for each in found if each.result not in of_each.get(each.database_id, {})]:
+            renewed = await self.account_listing(self._renewed(since, lacking), patience=BRIEF)
+            of_each = by_database(renewed or listing)
+        for one in {each.database_id for each in lacking}:
+            of_each[one] = await ask(one) | of_each.get(one, {})
+        return of_each
+
+    async def listed_by(self, database_id: str, version_id: str, created: datetime | None = None) -> datetime | None:
+        """When every page must show a snapshot that no page shows yet; None if that time is over, or not known.
+
+        `created` is when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
+        """
+        ages = [self._age(each) for each in await self.found_lately(database_id) if each.result == version_id]
+        if created is not None:
+            # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
+            ages.append((self._ledger.clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
+        # It exists by now: a time in the future is that of a clock that was set back.
+        left = [end for age in ages if (end := SERVICE_CACHE - max(0.0, age)) > 0]
+        return self.clock.utc() + timedelta(seconds=min(left)) if left else None
+
 
 def _request(database_id: str) -> str:
     return f"GET /databases/{database_id}/snapshots"
 
 
-def _own(listing: Listing) -> Page:
-    return Page(listing.entries, listing, is_own=True)
+def entry_of(found: Attempt) -> ListedSnapshot:
+    """What is known of a version that a run has found until a page shows it; without a name."""
+    posted = found.request.requested
+    return ListedSnapshot.model_construct(name="", version_id=found.result, modified=posted, origin="manual")
 
 
-def _of_account(listing: Listing, database_id: str) -> Page:
-    return Page(tuple(listing.of_each.get(database_id, ())), listing, is_own=False)
+def _old_page(found: Attempt) -> CannotTell:
+    """The error of a page that lacks what a run has found; its times are those of the ledger, the same in every call."""
+    ended = found.ended_at or found.request.posted_at
+    return CannotTell(
+        f"the service serves an old page: it lacks snapshot {found.result} of database {found.database_id}, which a run "
+        f"found at {ended:%H:%M:%S} UTC",
+        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC")],
+    )
+
+
+def by_database(listing: Listing) -> dict[str, Entries]:
+    """The entries of each database in the account's listing.
+
+    Raises:
+        CannotTell: the listing may be incomplete, or an entry may belong to any database.
+    """
+    _check(listing)
+    if unknown := listing.of_each.get(None):
+        raise CannotTell(
+            f"the service's listing of the account does not say whose snapshot {unknown[0].version} is",
+            then=[Next(Step.GIVE_DATABASE)],
+        )
+    return {database_id or "": _by_version(entries, listing) for database_id, entries in listing.of_each.items()}
+
+
+def _by_version(entries: Iterable[ListedSnapshot], listing: Listing) -> Entries:
+    _check(listing)
+    return {entry.version or "": entry for entry in entries}
+
+
+def _check(listing: Listing) -> None:
+    """Raise CannotTell if a listing may have more entries."""
+    if listing.unreadable:
+        raise CannotTell(
+            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing are "
+            "unreadable, so it may be incomplete",
+            then=[Next(Step.OPEN_VERSION)],
+        )
+
+
+def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
+    """Sort entries by time, newest first; CannotTell if one has no time."""
+    return sorted(entries, key=time_of, reverse=True)
+
+
+def time_of(entry: ListedSnapshot) -> datetime:
+    """The time of an entry on which an answer depends; CannotTell if it has none."""
+    if entry.modified is None:
+        raise CannotTell(
+            f"the service lists snapshot {entry.version} without a time, so its age is not known",
+            then=[Next(Step.OPEN_VERSION)],
+        )
+    return entry.modified
+
+
+async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Ask all questions at once; the first failure cancels the others and is raised."""
+    answers: dict[int, T] = {}
+
+    async def ask(number: int, question: Callable[[], Awaitable[T]]) -> None:
+        answers[number] = await question()
+
+    try:
+        async with anyio.create_task_group() as group:
+            for numbered in enumerate(questions):
+                group.start_soon(ask, *numbered)
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+    else:
+        return [answers[number] for number in sorted(answers)]
+    raise failure

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.entries import CompleteListings
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
@@ -59,9 +58,7 @@ class PollPlan:
     `ends` says whether a new snapshot ends the caching of a page; None if that is not known.
     """
 
-    def __init__(
-        self, listings: CompleteListings, *, first_after: float, every: float, ends: bool | None = None
-    ) -> None:
+    def __init__(self, listings: Listings, *, first_after: float, every: float, ends: bool | None = None) -> None:
         self.listings, self.clock = listings, listings.clock
         self.first_after, self.every = first_after, every
         self.first_alone = min(first_after, every) if ends else first_after
@@ -195,7 +192,7 @@ async def until_listed(  # noqa: PLR0913  what is known of it
             for page in pages:
                 if page.listing not in searched and (entry := find(page)) is not None:
                     return entry
-                if page.is_own and page.listing.sent_at >= began + shown_by + PINNING:
+                if page.listing.is_own and page.listing.sent_at >= began + shown_by + PINNING:
                     return None
             searched = [page.listing for page in pages]
             now, poll = clock.monotonic(), plan.next_poll(pending)

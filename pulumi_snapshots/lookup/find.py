@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.errors import CannotTell, Explained
-from pulumi_snapshots.listing.entries import ask_all, by_database, newest_first, time_of
+from pulumi_snapshots.listing.listings import ask_all, by_database, newest_first, time_of
 from pulumi_snapshots.lookup.results import (
     DATABASE,
     DATABASES,

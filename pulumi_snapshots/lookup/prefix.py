@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step
-from pulumi_snapshots.listing.entries import entry_of
-from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
 from pulumi_snapshots.lookup.find import databases_of_account
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF

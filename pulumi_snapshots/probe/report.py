@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.probe.facts import FACTS, NEVER, PUBLISHED
-from pulumi_snapshots.service.transport import Answer
+from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.state_directory import written_whole
 
 Truth = bool | None

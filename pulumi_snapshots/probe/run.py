@@ -15,18 +15,17 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
-from pulumi_snapshots.listing.entries import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.probe.report import VERDICTS, Report
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import problem_of_url
 from pulumi_snapshots.run.once import Operation
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.client import ONCE, Answer
 from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import CREATE, Lane
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.service.transport import Answer
 
 T = TypeVar("T")
 ListingName = Literal["own", "account"]

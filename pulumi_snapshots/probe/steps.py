@@ -25,10 +25,10 @@ from pulumi_snapshots.probe.run import (
     VerifyStopped,
 )
 from pulumi_snapshots.properties.checks import database_of, expiry_of, version_of
+from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
-from pulumi_snapshots.service.transport import Answer
 
 PARTIAL, REFUSED = 206, 403
 HOUR = 3600.0

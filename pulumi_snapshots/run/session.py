@@ -15,9 +15,8 @@ import anyio
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.listing.entries import CompleteListings
 from pulumi_snapshots.listing.kept import KeptPages
-from pulumi_snapshots.listing.listings import READS_SHARE
+from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.memory import RunMemory
@@ -70,7 +69,7 @@ class Session(Stoppable):
         address = settings.api_url, settings.required_key().value
         self.client = Client(self.rate_limiter, *address, self.clock, self.service_clock, http=http)
         self.fleet = Fleet(self.clock, announce)
-        self.listings = CompleteListings(self.client, self.clock, ledger, requests_per_minute=settings.own_requests)
+        self.listings = Listings(self.client, self.clock, ledger)
         self.poll_plan = PollPlan(
             self.listings,
             first_after=settings.first_poll_after,

@@ -15,8 +15,8 @@ import httpx
 from httpcore import AsyncNetworkStream
 
 from pulumi_snapshots.properties.checks import problem_of_url, version_of
+from pulumi_snapshots.service.client import CONNECT_TIMEOUT, READ_TIMEOUT, http_date, one_line, open_client
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
-from pulumi_snapshots.service.transport import CONNECT_TIMEOUT, READ_TIMEOUT, http_date, one_line, open_client
 
 READ_SIZE = 1024 * 1024
 """Bytes per read. httpcore asks for 64 KiB, and for the event loop each read costs about as much as copying its bytes."""

@@ -107,6 +107,7 @@ class Listing:
     unreadable: int  # the number of others; if there are any, the listing does not prove that a snapshot is missing
     sent_at: float  # when it was requested, monotonic seconds
     service_time: datetime  # that of the answer; this machine's if the service never sent one
+    is_own: bool  # whether it is of one database, not of the account
 
     @cached_property
     def of_each(self) -> dict[str | None, list[ListedSnapshot]]:

@@ -9,7 +9,7 @@ import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.transport import open_client
+from pulumi_snapshots.service.client import open_client
 
 NTFY_HOST, NTFY = "ntfy.sh", "ntfy+"
 """Where messages go to the URL itself; `ntfy+https://…` says that of any other server."""

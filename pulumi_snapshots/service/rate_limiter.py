@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import anyio
@@ -34,7 +33,7 @@ from pulumi_snapshots.service.errors import (
     SnapshotFailed,
     SquareCloudError,
 )
-from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, READ, RESTORE, Lane
+from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, RESTORE, Lane
 
 T = TypeVar("T")
 OnWait = Callable[..., None]
@@ -43,9 +42,8 @@ ACCOUNTS = "accounts"
 """The ledger's key for what is remembered of each account here."""
 BLOCKED = "rate limited"
 """The state of all requests while the account is blocked."""
-KEPT, LISTED_KEPT = 200.0, 30 * 60.0
-"""Seconds that a request is kept, longer than the longest limit, the 180 s of a database; and that of a database's listing, as
-long as the service may serve the page that it brought."""
+KEPT = 200.0
+"""Seconds that a request is kept, longer than the longest limit, the 180 s of a database."""
 AHEAD, LONGEST_BLOCK = 10.0, 86400.0
 """Seconds that a request may seem to be in the future, as it is entered before it leaves, by a clock that is unsure; and that a
 block may last by any setting. What is later is nonsense."""
@@ -78,7 +76,6 @@ class Pacing(BaseModel):
     """What runs know of each other's requests with one account."""
 
     sent: list[Sent] = []
-    listed: dict[str, Time] = {}  # when the listing of each database was requested last
     blocks: dict[str, Time] = {}  # when the block of each lane ends, of the whole account under an empty name
 
     @classmethod
@@ -92,7 +89,6 @@ class Pacing(BaseModel):
         """What still counts at this time, without the requests of one run."""
         return self.model_construct(
             sent=[each for each in self.sent if each.run != without and now - KEPT < each.at < now + AHEAD],
-            listed={name: min(at, now) for name, at in self.listed.items() if at > now - LISTED_KEPT},
             blocks={lane: at for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK},
         )
 
@@ -100,15 +96,7 @@ class Pacing(BaseModel):
         """The same by a clock that is so much ahead; each request as late as it can have been."""
         return self.model_construct(
             sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
-            listed={name: round(at + by, 3) for name, at in self.listed.items()},
             blocks={lane: round(at + by, 3) for lane, at in self.blocks.items()},
-        )
-
-    def plus(self, new: Pacing) -> Pacing:
-        """Both together; the new blocks count."""
-        listed = {name: max(at, self.listed.get(name, at)) for name, at in new.listed.items()}
-        return self.model_construct(
-            sent=[*self.sent, *new.sent], listed=self.listed | listed, blocks=self.blocks | new.blocks
         )
 
 
@@ -124,37 +112,6 @@ def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
     return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
 
 
-class Slots:
-    """When requests may leave, by all that have been sent, the end of the account's block, and the most requests in any minute.
-
-    `waiting` says of each that waits whether it starts something. While both kinds wait, each leaves to the other what that can
-    use, up to half of the budget.
-    """
-
-    def __init__(self, sent: list[Sent], blocked_until: float, budget: int, waiting: list[bool]) -> None:
-        sent = sorted(sent)
-        self._last = {limit: at for at, _, limits, _ in sent for limit in limits}
-        self._free = {}
-        for starts in (True, False):
-            same = [at for at, _, limits, _ in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(limits)]
-            share = budget - min(waiting.count(not starts), budget // 2)
-            full = [
-                times[-most]
-                for times, most in (([each.at for each in sent], budget), (same, share))
-                if len(times) >= most
-            ]
-            self._free[starts] = max([blocked_until, *(at + BUDGET_WINDOW for at in full)])
-
-    def free(self, lane: Lane, database_id: str | None) -> float:
-        """When the next request of a lane may leave."""
-        account = self._last.get(lane.name, -math.inf) + lane.per_account
-        return max(account, self.cooldown(lane, database_id), self._free[lane.starts])
-
-    def cooldown(self, lane: Lane, database_id: str | None) -> float:
-        """When the spacing between two requests of a database ends."""
-        return self._last.get(f"{lane.name} {database_id}", -math.inf) + lane.per_database
-
-
 @dataclass(eq=False)
 class _Request:
     """A request that is queued; `woken` is set when it may be the next one, or must not be sent any more."""
@@ -167,14 +124,8 @@ class _Request:
     on_wait: OnWait | None = None
     woken: anyio.Event = field(default_factory=anyio.Event)
 
-    def sent(self, at: float, run: str) -> Pacing:
-        """What is to be known of it if it leaves then."""
-        lane, listed = self.lane, {self.database_id: at} if self.database_id and self.lane is READ else {}
-        limits = [lane.name] * (lane.per_account > 0) + [f"{lane.name} {self.database_id}"] * (lane.per_database > 0)
-        return Pacing.model_construct(sent=[Sent(at, run, limits)], listed=listed, blocks={})
 
-
-Decide = Callable[[Document], tuple[T, Pacing] | None]
+Decide = Callable[[Document], tuple[T, list[Sent]] | None]
 """Decides on the ledger's document: the decision, and what is sent by it; None if there is nothing to decide yet."""
 
 
@@ -202,16 +153,14 @@ class RateLimiter:
         self._failed_at: list[float] = []  # POSTs in a row that ended in an ambiguous 5xx; of an outage also later ones
 
     @asynccontextmanager
-    async def slot(
-        self, request: str, lane: Lane, database_id: str | None = None, *, waits_out_block: bool = True
-    ) -> AsyncIterator[None]:
+    async def slot(self, request: str, lane: Lane, *, waits_out_block: bool = True) -> AsyncIterator[None]:
         """Wait for the slot of a read, and learn from the result of the request that the body sends.
 
         `request` is method and path, for the error if it must not be sent: the key is refused, or there is a block that the
         caller does not wait out.
         """
-        queued = _Request(request, lane, database_id, self._clock.monotonic(), waits_out_block)
-        async with (await self._wait(queued, lambda _: True))[1]:
+        queued = _Request(request, lane, None, self._clock.monotonic(), waits_out_block)
+        async with (await self._wait(queued))[1]:
             yield
 
     async def claim(
@@ -229,10 +178,6 @@ class RateLimiter:
         """
         queued = _Request(request, lane, database_id, self._clock.monotonic(), on_wait=on_wait)
         return await self._wait(queued, decide)
-
-    def listed_at(self, database_id: str) -> float:
-        """When any run last requested the listing of a database; minus infinity for not lately."""
-        return max(each.listed.get(database_id, -math.inf) for each in (self._mine, self._others))
 
     @property
     def blocked_until(self) -> datetime | None:
@@ -260,68 +205,89 @@ class RateLimiter:
     # The queue -------------------------------------------------------------------------------------------------------
 
     async def _wait(
-        self, request: _Request, decide: Callable[[Document], T]
-    ) -> tuple[T, AbstractAsyncContextManager[None]]:
+        self, request: _Request, decide: Callable[[Document], Any] | None = None
+    ) -> tuple[Any, AbstractAsyncContextManager[None]]:
         """Wait until a request is the next and the limits allow it, and until it is decided; returns the decision and its slot.
 
         Only the first request needs a timer, so that one which finds another one first wakes that.
         """
+        lane, limits = request.lane, [request.lane.name] * (request.lane.per_account > 0)
+        limits += [f"{lane.name} {request.database_id}"] * (lane.per_database > 0)
 
-        def decided(document: Document) -> tuple[T, Pacing] | None:
-            at = self._leaves_at(request)
-            if self._earliest(request, self._slots()) > at:
+        def decided(document: Document) -> tuple[Claim | None, list[Sent]] | None:
+            # A POST leaves once it is written down.
+            at = self._clock.monotonic() + self._took * lane.starts
+            if self._earliest()(request)[0] > at:
                 return None  # another run was faster, or reported a block
-            decision = decide(document)
-            is_sent = not isinstance(decision, Claim) or decision.role == "new"
-            return decision, request.sent(at, self._run) if is_sent else Pacing()
+            claim = decide(document) if decide else None
+            return claim, [Sent(at, self._run, limits)] if claim is None or claim.role == "new" else []
 
         self._queue.append(request)
         try:
             while True:
                 self._raise_if_stopped(request)
-                first, at, slots = self._first()
-                left = at - self._leaves_at(request)
+                first, at = self._next()
+                left = at - (self._clock.monotonic() + self._took * lane.starts)
                 if first is not request:
                     first.woken.set()
                     left = math.inf
                 elif left <= 0:
                     # A POST waits for the ledger, and is not sent without it.
-                    result = await (self._edit if request.lane.starts else self.exchange)(decided)
+                    result = await (self._edit if lane.starts else self.exchange)(decided)
                     if result is None:
                         continue
-                    decision, new = result
-                    self._mine = self._mine.plus(new)
-                    return decision, self._sending(request, *new.sent)
-                self._show(slots)
+                    claim, sent = result
+                    self._mine.sent += sent
+                    return claim, self._sending(request, *sent)
                 with anyio.move_on_after(left):
                     await request.woken.wait()
                 request.woken = anyio.Event()
         finally:
             self._queue.remove(request)
             if self._queue:
-                first, _, slots = self._first()
-                first.woken.set()
-                self._show(slots)
+                self._next()[0].woken.set()
 
-    def _first(self) -> tuple[_Request, float, Slots]:
-        """The next request, creates and restores before reads, then by age; when it may leave; and when each may."""
-        now, slots = self._clock.monotonic(), self._slots()
-        ranked = [(max(self._earliest(each, slots), now), not each.lane.starts, each.queued_at) for each in self._queue]
-        rank, first = min(zip(ranked, self._queue, strict=True), key=itemgetter(0))
-        return first, rank[0], slots
+    def _next(self) -> tuple[_Request, float]:
+        """The next request, creates and restores before reads, then by age; and when it may leave. Tells the others why they wait."""
+        now, earliest = self._clock.monotonic(), self._earliest()
+        times = {each: earliest(each) for each in self._queue}
+        first = min(self._queue, key=lambda each: (max(times[each][0], now), not each.lane.starts, each.queued_at))
+        for ahead, each in enumerate(each for each in self._queue if each.lane.starts):
+            at, cooldown = times[each]
+            if each.on_wait is None or (each is first and at <= now):
+                continue
+            if self._held_until(each) is not None:
+                each.on_wait("service is returning errors; will send when a listing succeeds")
+            elif now < cooldown == at:
+                each.on_wait("queued", until=self._utc(cooldown), why=each.lane.cooldown)
+            else:
+                each.on_wait("queued", f", {ahead} ahead" if ahead else "")
+        return first, times[first][0]
 
-    def _slots(self) -> Slots:
-        """When requests may leave, by what is known now."""
+    def _earliest(self) -> Callable[[_Request], tuple[float, float]]:
+        """Tells when a request may leave or has to be given up, by what is known now; and when its database's cooldown ends.
+
+        While creates and reads wait, each leaves to the other what that can use, up to half of the budget of any minute.
+        """
         # So much later the others see that a limit is free.
         courtesy = 2 * self._ledger.clock.unsure + COURTESY if self._others.sent else 0.0
-        mine = [each._replace(at=each.at + courtesy) for each in self._mine.sent]
-        sent, waiting = [*self._others.sent, *mine], [each.lane.starts for each in self._queue]
-        return Slots(sent, self._block_ends(""), self._budget, waiting)
+        sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
+        last = {limit: each.at for each in sent for limit in each.limits}
+        waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
+        for starts in (True, False):
+            same = [each for each in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)]
+            share = self._budget - min(waiting.count(not starts), self._budget // 2)
+            full = [some[-most].at for some, most in ((sent, self._budget), (same, share)) if len(some) >= most]
+            free[starts] = max([self._block_ends(""), *(at + BUDGET_WINDOW for at in full)])
 
-    def _earliest(self, request: _Request, slots: Slots) -> float:
-        """When a request may leave, or has to be given up."""
-        held = self._held_until(request)
-        return slots.free(request.lane, request.database_id) if held is None else held
+        def of(request: _Request) -> tuple[float, float]:
+            lane = request.lane
+            account = last.get(lane.name, -math.inf) + lane.per_account
+            cooldown = last.get(f"{lane.name} {request.database_id}", -math.inf) + lane.per_database
+            held = self._held_until(request)
+            return max(account, cooldown, free[lane.starts]) if held is None else held, cooldown
+
+        return of
 
     def _held_until(self, request: _Request) -> float | None:
         """When a POST is given up that an outage delays; None if none does."""
@@ -330,25 +296,7 @@ class RateLimiter:
         return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
 
     def _block_ends(self, lane: str) -> float:
-        return max(each.blocks.get(lane, -math.inf) for each in (self._mine, self._others))
-
-    def _leaves_at(self, request: _Request) -> float:
-        """When a request leaves that is decided now: a POST once that is written down."""
-        return self._clock.monotonic() + (self._took if request.lane.starts else 0.0)
-
-    def _show(self, slots: Slots) -> None:
-        """Tell why creates and restores wait."""
-        now = self._clock.monotonic()
-        for ahead, request in enumerate(each for each in self._queue if each.lane.starts):
-            if request.on_wait is None:
-                continue
-            cooldown = slots.cooldown(request.lane, request.database_id)
-            if self._held_until(request) is not None:
-                request.on_wait("service is returning errors; will send when a listing succeeds")
-            elif cooldown > now and cooldown >= self._earliest(request, slots):
-                request.on_wait("queued", until=self._utc(cooldown), why=request.lane.cooldown)
-            else:
-                request.on_wait("queued", f", {ahead} ahead" if ahead else "")
+        return (self._others.blocks | self._mine.blocks).get(lane, -math.inf)
 
     # What the answers mean for other requests --------------------------------------------------------------------------
 
@@ -358,7 +306,7 @@ class RateLimiter:
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
-        if (held := self._held_until(request)) is not None and held <= self._leaves_at(request):
+        if (held := self._held_until(request)) is not None and held <= now + self._took:
             raise Outage(request.text)
         for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
             left = self._block_ends(name) - now
@@ -410,7 +358,7 @@ class RateLimiter:
 
     # The ledger --------------------------------------------------------------------------------------------------------
 
-    async def exchange(self, decide: Decide[T] = lambda _: None) -> tuple[T, Pacing] | None:
+    async def exchange(self, decide: Decide[T] = lambda _: None) -> tuple[T, list[Sent]] | None:
         """Share with other runs what is known, and decide on a read; by this process's own pacing if the ledger cannot be used."""
         if self._clock.monotonic() >= self._again_at:
             try:
@@ -419,11 +367,11 @@ class RateLimiter:
                 self._again_at = self._clock.monotonic() + AGAIN_AFTER
         return decide({})
 
-    async def _edit(self, decide: Decide[T]) -> tuple[T, Pacing] | None:
+    async def _edit(self, decide: Decide[T]) -> tuple[T, list[Sent]] | None:
         """Share in one edit of the ledger what is known, and what a decision is to send; returns the decision."""
         clock, told = self._ledger.clock, dict[str, float]()
 
-        def change(document: Document) -> tuple[T, Pacing] | None:
+        def change(document: Document) -> tuple[T, list[Sent]] | None:
             is_local = not self._ledger.place.is_shared
             if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
@@ -436,8 +384,9 @@ class RateLimiter:
                 if is_local:
                     document[AHEAD_HERE] = round(clock.offset)
                 told.update(self._mine.blocks)
-                mine = self._mine.plus(decided[1]) if decided else self._mine
-                after = others.plus(mine.moved(now - here, clock.unsure))
+                sent = [*self._mine.sent, *(decided[1] if decided else [])]
+                mine = Pacing.model_construct(sent=sent, blocks=told).moved(now - here, clock.unsure)
+                after = Pacing.model_construct(sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks)
                 if after != there:
                     document[ACCOUNTS] = {**_accounts(document), self._account: after.model_dump()}
             return decided

@@ -13,7 +13,8 @@ from typing import ClassVar
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import CLEAR, NEVER, SECOND, Attempt, ClaimRefused, Status, is_resource
-from pulumi_snapshots.listing.entries import (
+from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.listing.match import (
     AmbiguousSnapshot,
     described,
     earliest,
@@ -21,7 +22,6 @@ from pulumi_snapshots.listing.entries import (
     may_be_ours,
     proves_failure,
 )
-from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.polling import PINNING, until_listed
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.progress import Listener, Member

@@ -22,8 +22,8 @@ from pulumi_snapshots.errors import (
     not_listed,
 )
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status, owner_of
-from pulumi_snapshots.listing.entries import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours, newest_first
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page, newest_first
+from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.checks import expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished

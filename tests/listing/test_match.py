@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.entries import AmbiguousSnapshot, earliest, may_be_ours
+from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.service.models import ListedSnapshot
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -220,16 +220,6 @@ async def test_without_the_accounts_listing_each_database_is_listed(w: World) ->
     assert kinds(w).count("list account") == 1
 
 
-@virtual
-async def test_more_databases_than_the_budget_are_not_listed_one_by_one() -> None:
-    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 14}) as w:
-        with fails_with(CannotTell, r"402 UPGRADE_REQUIRED.*12 databases.*13 requests of a minute.*database_id"):
-            await snapshots(w)
-        assert kinds(w) == ["list account", "me"]
-    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 15}) as w:
-        assert await snapshots(w) == []
-
-
 # Never by half -------------------------------------------------------------------------------------------------------------
 
 
@@ -383,7 +373,7 @@ async def created(session: Session) -> SnapshotRecord:
 @pytest.mark.parametrize(
     ("cache_world", "queries", "seconds"),
     [
-        ("kept", [{"database_id": DATABASE}], 240),
+        ("kept", [{"database_id": DATABASE}], 450),
         ("kept", [{}], 210),
         ("kept", [{"database_id": DATABASE}, {}], 1800),
         ("invalidated", [{"database_id": DATABASE}, {}], 210),

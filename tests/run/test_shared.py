@@ -15,7 +15,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.service.errors import Blocked
 from pulumi_snapshots.service.limits import CREATE, READ, SNAPSHOT_PER_ACCOUNT
-from tests.support.memory import Memory
+from tests.support.memory import SENT, Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
 
@@ -37,7 +37,8 @@ async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory)
     sessions[0].service_clock.observe(now.replace(microsecond=0), now, now)
 
     async def post(session: Session, database_id: str) -> None:
-        async with session.rate_limiter.slot("POST /x", CREATE, database_id):
+        _, slot = await session.rate_limiter.claim("POST /x", CREATE, database_id, lambda _: SENT, None)
+        async with slot:
             times.append(anyio.current_time())
 
     async with anyio.create_task_group() as group:

@@ -13,8 +13,9 @@ from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.service import errors
+from pulumi_snapshots.service.client import Client
 from pulumi_snapshots.service.errors import SquareCloudError, error_for
-from pulumi_snapshots.service.transport import Transport
+from tests.support.limiter import UNLIMITED
 from tests.support.virtual import run_virtual
 
 KEY = "sq-" + "k3y" * 30
@@ -28,7 +29,7 @@ def error_of(answer: httpx.Response) -> SquareCloudError:
 
     async def send() -> SquareCloudError:
         clock, http = Clock(), httpx.MockTransport(lambda _: answer)
-        transport = Transport("https://api.example/v2", KEY, clock, ServiceClock(clock), http=http)
+        transport = Client(UNLIMITED, "https://api.example/v2", KEY, clock, ServiceClock(clock), http)
         try:
             with pytest.raises(SquareCloudError) as raised:
                 await transport.send("POST", PATH, read_timeout=30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -13,7 +12,6 @@ import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.service.errors import (
     Blocked,
     ListingBlocked,
@@ -24,8 +22,9 @@ from pulumi_snapshots.service.errors import (
     Unavailable,
 )
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, ACCOUNT_LISTING_BLOCK, CREATE, READ, RESTORE, Lane
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, RateLimiter
-from tests.support.memory import SENT, Memory
+from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER
+from tests.support.limiter import Runs
+from tests.support.memory import SENT
 from tests.support.virtual import virtual
 from tests.support.world import START
 
@@ -35,103 +34,31 @@ UNSURE = 1.0
 """Seconds by which two runs may take the service's time for another, since it shows whole seconds."""
 
 
-class Runs:
-    """Runs that share a place."""
-
-    def __init__(self, **memory: Any) -> None:
-        self.service = Clock(START)
-        self.service.utc()
-        self.place = Memory(self.service, **memory)
-
-    def run(
-        self, off: timedelta = timedelta(), *, budget: int = 30, account: str = "account", asked: bool = True
-    ) -> Run:
-        """A run of a machine whose clock is off, and that has asked for the service's time, unless told otherwise."""
-        clock = Clock(self.service.utc() + off)
-        clock.utc()
-        ledger = Ledger(self.place, ServiceClock(clock))
-        limiter = RateLimiter(clock, ledger, account, requests_per_minute=budget, block_wait=1800)
-        run = Run(self, limiter, ledger, clock)
-        if asked:
-            run.asks()
-        return run
-
-    async def pacing(self) -> Any:
-        return (await self.place.read())[ACCOUNTS]["account"]
-
-
-@dataclass
-class Run:
-    """One run, and the requests that it has sent."""
-
-    runs: Runs
-    limiter: RateLimiter
-    ledger: Ledger
-    clock: Clock
-
-    def asks(self) -> None:
-        now = self.clock.utc()
-        self.ledger.clock.observe(self.runs.service.utc().replace(microsecond=0), now, now)
-
-    async def send(
-        self,
-        lane: Lane = CREATE,
-        database_id: str = "d",
-        *,
-        times: list[float] | None = None,
-        result: Exception | None = None,
-    ) -> float:
-        """Send a request; returns when it left."""
-        if lane.starts:
-            _, context = await self.limiter.claim("POST /x", lane, database_id, lambda _: SENT, None)
-        else:
-            context = self.limiter.slot("GET /x", lane, database_id)
-        async with context:
-            at = anyio.current_time()
-            if times is not None:
-                times.append(at)
-            if result is not None:
-                raise result
-        return at
-
-    async def meets(self, refusal: Exception, lane: Lane = READ) -> None:
-        with pytest.raises(type(refusal)):
-            await self.send(lane, result=refusal)
-
-    async def is_blocked(self) -> None:
-        with pytest.raises(Blocked, match="not sent"):
-            await self.send()
-
-
 @pytest.mark.parametrize("delay", [(0.0, 0.0), (0.5, 4.0)], ids=["a quick place", "a slow place"])
 @virtual
 async def test_runs_keep_the_accounts_cooldown_together(delay: tuple[float, float]) -> None:
     """A request counts from when its entry is in, which may be much later than when it was decided."""
-    runs, times = Runs(delay=delay), list[float]()
+    runs = Runs(delay=delay)
     async with anyio.create_task_group() as group:
         for number in range(3):
             run = runs.run()
             for one in range(4):
-                group.start_soon(partial(run.send, CREATE, f"{number}-{one}", times=times))
-    assert min(later - earlier for earlier, later in pairwise(times)) >= 5  # the service's limit
-    assert any(delay) or times[-1] - times[0] < 12 * (CREATE.per_account + UNSURE)
+                group.start_soon(run.send, CREATE, f"{number}-{one}")
+    assert min(later - earlier for earlier, later in pairwise(runs.times)) >= 5  # the service's limit
+    assert any(delay) or runs.times[-1] - runs.times[0] < 12 * (CREATE.per_account + UNSURE)
 
 
 @pytest.mark.parametrize("chance", range(6))  # decides which of the two begins
 @virtual
 async def test_two_fleets_alternate(chance: int) -> None:  # noqa: ARG001  another run each
-    runs, order = Runs(), list[str]()
-
-    async def one(run: Run, name: str, number: int) -> None:
-        await run.send(CREATE, f"{name}{number}")
-        order.append(name)
-
+    runs = Runs()
     async with anyio.create_task_group() as group:
         for name in "ab":
             run = runs.run()
             await run.send(READ)  # as each run asks for the time first
             for number in range(20):
-                group.start_soon(one, run, name, number)
+                group.start_soon(partial(run.send, CREATE, f"{name}{number}", name=name))
+    order = [name for name in runs.order if name in "ab"]
     assert all(6 <= order[begin : begin + 14].count("a") <= 8 for begin in range(4, 22))
 
 
@@ -151,14 +78,13 @@ async def test_runs_keep_a_databases_cooldown_together(lane: Lane, limit: float,
 
 @virtual
 async def test_runs_share_one_request_budget() -> None:
-    runs, times = Runs(), list[float]()
+    runs = Runs()
     async with anyio.create_task_group() as group:
         for off in (timedelta(), timedelta(hours=1)):
             run = runs.run(off, budget=10)
             for _ in range(30):
-                group.start_soon(partial(run.send, READ, times=times))
-    times.sort()
-    assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
+                group.start_soon(run.send, READ)
+    assert all(later - earlier >= 60 for earlier, later in zip(runs.times, runs.times[10:], strict=False))
 
 
 @virtual
@@ -166,16 +92,6 @@ async def test_other_accounts_have_their_own_limits() -> None:
     runs = Runs()
     first = await runs.run().send()
     assert await runs.run(account="another").send() == first
-
-
-@virtual
-async def test_what_a_database_was_listed_for_is_known_to_all() -> None:
-    runs = Runs()
-    at = await runs.run().send(READ)
-    await anyio.sleep(100)
-    later = runs.run(timedelta(hours=3))
-    await later.limiter.exchange()
-    assert abs(later.limiter.listed_at("d") - at) <= UNSURE
 
 
 @pytest.mark.parametrize(
@@ -305,7 +221,7 @@ FUTURE = (START + timedelta(days=12)).timestamp()
 STRANGE: dict[str, Any] = {
     "a number": 3,
     "no account": {"account": 3},
-    "no requests": {"account": {"sent": 1, "blocks": "x", "listed": 7}},
+    "no requests": {"account": {"sent": 1, "blocks": "x"}},
     "no times": {"account": {"sent": [["x", "a", ["create"], True]]}},
     "too large a time": {"account": {"sent": [[10**400, "a", ["create"], True]]}},
     "no end of a block": {"account": {"blocks": {"": float("nan")}}},
@@ -333,11 +249,11 @@ async def test_pacing_that_no_run_has_written_delays_no_run_for_long(strange: An
 @virtual
 async def test_a_ledger_that_fails_stops_creates_and_no_read() -> None:
     runs = Runs()
-    run, times = runs.run(), list[float]()
+    run = runs.run()
     runs.place.refuses_writes = "the disk is full"
     for _ in range(31):
-        await run.send(READ, times=times)
-    assert times[-1] - times[0] >= 60, "by its own pacing"
+        await run.send(READ)
+    assert runs.times[-1] - runs.times[0] >= 60, "by its own pacing"
     with pytest.raises(LedgerUnavailable, match="Nothing was started"):
         await run.send(CREATE)
     assert "the disk is full" in run.ledger.trouble
@@ -378,7 +294,7 @@ async def test_a_place_that_does_not_answer_keeps_no_refused_request_from_being_
     runs = Runs()
     run, start = runs.run(), anyio.current_time()
     with anyio.move_on_after(5):
-        async with run.limiter.slot("GET /x", READ, "d"):
+        async with run.limiter.slot("GET /x", READ):
             runs.place.delay = 200.0, 200.0
             raise refusal
     assert anyio.current_time() - start == 5
@@ -388,10 +304,10 @@ async def test_a_place_that_does_not_answer_keeps_no_refused_request_from_being_
 async def test_a_request_counts_once_however_often_its_slot_is_decided() -> None:
     runs = Runs(delay=(0.01, 0.01))
     runs.place.contended = 0.7
-    run, times = runs.run(budget=5), list[float]()
-    for number in range(5):
-        await run.send(READ, f"{number}", times=times)
-    assert times[-1] - times[0] < 5, "the last was held up by one that was never sent"
+    run = runs.run(budget=5)
+    for _ in range(5):
+        await run.send(READ)
+    assert runs.times[-1] - runs.times[0] < 5, "the last was held up by one that was never sent"
     assert len((await runs.pacing())["sent"]) == 5
 
 
@@ -411,12 +327,10 @@ async def test_an_exchange_without_news_writes_nothing_and_a_block_is_news() -> 
 @virtual
 async def test_old_requests_do_not_fill_the_ledger() -> None:
     runs = Runs()
-    for number in range(20):
-        await runs.run(budget=1000).send(READ, f"{number}")
+    for _ in range(20):
+        await runs.run(budget=1000).send(READ)
         await anyio.sleep(100)
-    pacing = await runs.pacing()
-    assert len(pacing["sent"]) <= 3
-    assert len(pacing["listed"]) <= 30 * 60 / 100 + 1
+    assert len((await runs.pacing())["sent"]) <= 3
 
 
 # The service's clock alone

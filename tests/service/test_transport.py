@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from pulumi_snapshots.clock import Clock, ServiceClock
+from pulumi_snapshots.service.client import Answer, Client
 from pulumi_snapshots.service.download import open_download
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -32,7 +33,7 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     UnreadableAnswer,
 )
-from pulumi_snapshots.service.transport import Answer, Transport
+from tests.support.limiter import UNLIMITED
 from tests.support.virtual import virtual
 
 KEY = "sq-" + "k3y" * 30
@@ -41,11 +42,11 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUCCESS = {"status": "success", "response": []}
 
 
-def open_transport(handler: Any, clock: Clock | None = None, api: str = API) -> tuple[Transport, ServiceClock]:
+def open_transport(handler: Any, clock: Clock | None = None, api: str = API) -> tuple[Client, ServiceClock]:
     clock = clock or Clock(START)
     service_clock = ServiceClock(clock)
     http = httpx.MockTransport(handler) if handler is not None else None
-    return Transport(api, KEY, clock, service_clock, http=http), service_clock
+    return Client(UNLIMITED, api, KEY, clock, service_clock, http), service_clock
 
 
 async def result_of(handler: Any, *, read_timeout: float = 30.0) -> Answer | SquareCloudError:

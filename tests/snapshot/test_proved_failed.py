@@ -11,8 +11,8 @@ import pytest
 
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.place import Document
-from pulumi_snapshots.listing.entries import proves_failure
 from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.listing.match import proves_failure
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
@@ -127,8 +127,8 @@ def entry(**changes: Any) -> ListedSnapshot:
 def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> None:
     due = {"old": START + timedelta(days=28)}
     about = POST, {"claimed", "old"}, due
-    page = Page(tuple(entries), Listing(tuple(entries), 0, 0.0, NOW), is_own=True)
+    page = Page(tuple(entries), Listing(tuple(entries), 0, 0.0, NOW, is_own=True))
     assert proves_failure(page, *about) is proves
-    assert not proves_failure(replace(page, is_own=False), *about)
+    assert not proves_failure(replace(page, listing=replace(page.listing, is_own=False)), *about)
     early = replace(page, listing=replace(page.listing, service_time=START + timedelta(hours=1)))
     assert not proves_failure(early, *about)
