@@ -88,9 +88,9 @@ class Guard(GuardDeclaration):  # noqa: D101  the declaration's
             if (database_id := self._ready.result() if self._ready.done() else None) is None:
                 why = "its database is not known, since what that comes from has failed, or is not there yet"
                 raise late("guard.once:ChangeHeldBack")(what, why)
-            self._program.once = self._program.once or late("guard.once:OncePerRun")()
-            inputs = self._inputs(database_id)
-            await _carried_out(partial(self._program.once.at, when, self._owner, inputs, what, self._session, row))
+            once = self._program.once = self._program.once or late("guard.once:OncePerRun")()
+            act = once.before if when == "before" else once.after
+            await _carried_out(partial(act, self._owner, self._inputs(database_id), what, self._session, row))
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:

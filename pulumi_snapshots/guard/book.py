@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
@@ -22,26 +21,25 @@ from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 T = TypeVar("T")
+# The parts of the document: entries, oldest first; what each value of a roll-back was answered with; until when it is used up.
 GUARDS, PINS, USED_UP = "guards", "roll-backs", "quota_used_up"
-"""The parts of the document: the entries, oldest first, what each value of a roll-back was answered with, and until when the
-daily quota is used up."""
-MOST = 200
-"""Entries, see `_kept`; and answers, of which the oldest are forgotten."""
-MOST_CHANGES = 20
-"""Changes that an entry names."""
+MOST = 200  # entries, see `_kept`; and answers, of which the oldest are forgotten
+MOST_CHANGES = 20  # that an entry names
 UNKNOWN_HERE = (
-    "this guard has noted no snapshot of database {database}. What guards take is noted for 30 days in {where}: if another machine has "
-    "made the release, go back on that one, or have both use {shared_state}. A Restore takes any snapshot that the service "
-    "lists by its {version_id}. If this way back was taken already, take it out."
+    "this guard has noted no snapshot of database {database} in {where}, which keeps them for 30 days: if another machine made the "
+    "release, go back on that one, or have both use {shared_state}. A Restore takes any listed snapshot by its {version_id}."
 )
 NEW_ONE_FIRST = Text(
     "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
     'as a migration does, give the guard {before}=["create", "update", "delete"]'
 )
 NEW_ONE = ", which would be a new one"
+BEGAN = "When it began to guard, by the service's clock."
+CHANGES = "The first changes that have happened, such as `update of Server shop`."
+CHANGED = "When something guarded has last happened; absent if nothing has."
 NEWER = (
-    "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If it is from "
-    "before a release on another machine, restore that one by its {version_id}."
+    "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If another "
+    "machine took it before a release, restore that one by its {version_id}."
 )
 
 
@@ -50,9 +48,9 @@ class Guarded(Record, sparse=True):
 
     guard: str = declare("The guard, its name with organization, project and stack.")
     snapshot: dict[str, Any] = declare("The snapshot, as the service described it.")
-    noted_at: str = declare("When it began to guard.")
-    changes: list[str] = declare("The first changes that have happened, such as `update of Server shop`.")
-    changed_at: str | None = declare("When something guarded has last happened; absent if nothing has.", default=None)
+    noted_at: str = declare(BEGAN)
+    changes: list[str] = declare(CHANGES)
+    changed_at: str | None = declare(CHANGED, default=None)
 
     @property
     def database_id(self) -> str:
@@ -83,12 +81,10 @@ class Guarded(Record, sparse=True):
 class GuardedChanges(Record):
     """A snapshot of a guard, and what has happened after it."""
 
-    noted_at: Moment = declare("When it began to guard, by the service's clock.")
-    changes: list[str] = declare("The first changes that have happened, such as `update of Server shop`.")
+    noted_at: Moment = declare(BEGAN)
+    changes: list[str] = declare(CHANGES)
     version_id: str | None = declare("Its version; absent if guards were off.", default=None)
-    changed_at: Moment | None = declare(
-        "When something guarded has last happened; absent if nothing has.", default=None
-    )
+    changed_at: Moment | None = declare(CHANGED, default=None)
 
 
 class GuardOutputs(Record):
@@ -107,7 +103,6 @@ class GuardOutputs(Record):
 
 
 GUARD = ResourceSchema("Guard", ComponentInputs, GuardOutputs)
-"""The guard as a component."""
 
 
 async def consult(ledger: Ledger, use: Callable[[GuardBook], T], *, writes: bool = False) -> T:
@@ -126,27 +121,21 @@ class GuardBook:
         self._ledger, self._document = ledger, document
         self._entries = _read(document.get(GUARDS), self.now)
 
-    @cached_property
-    def attempts(self) -> list[Attempt]:
-        """All requests in the ledger."""
-        return [*self._ledger.attempts_in(self._document).values()]
-
-    # What is noted -------------------------------------------------------------------------------------------------------
+        self.attempts: list[Attempt] = [*ledger.attempts_in(document).values()]
 
     def note(self, guard: str, record: SnapshotRecord, happened: Sequence[str] = ()) -> None:
         """Note the snapshot that a guard has taken or adopted, and guarded changes that have happened, after which it guards no later run."""
-        wanted = guard, record.database_id, record.version_id
-        known = [each for each in self._entries if (each.guard, each.database_id, each.version_id) == wanted]
+        wanted, entries, now = (guard, record.database_id, record.version_id), self._entries, self._moment()
+        known = [n for n, each in enumerate(entries) if (each.guard, each.database_id, each.version_id) == wanted]
         if known and record.version_id is not None and not happened:
             return
         if not known or not happened:
-            known = [Guarded(guard, record.described, self._moment(), [])]
-            self._entries.append(known[0])
+            known = [len(entries)]
+            entries.append(Guarded(guard, record.described, now, []))
         if happened:
-            changes = [*known[-1].changes, *happened][:MOST_CHANGES]
-            changed = replace(known[-1], changed_at=self._moment(), changes=changes)
-            self._entries = [changed if each is known[-1] else each for each in self._entries]
-        self._entries = _kept(self._entries)
+            last = entries[known[-1]]
+            entries[known[-1]] = replace(last, changed_at=now, changes=[*last.changes, *happened][:MOST_CHANGES])
+        self._entries = _kept(entries)
         self._document[GUARDS] = [each.to_outputs() for each in self._entries]
 
     def note_used_up(self, until: datetime) -> None:
@@ -160,8 +149,6 @@ class GuardBook:
             times += [each.touched_at for each in self._entries]
             times += [each.ended_at or each.request.posted_at for each in self.attempts]
         return rfc3339(max(times))
-
-    # What is known -------------------------------------------------------------------------------------------------------
 
     @property
     def used_up(self) -> datetime | None:
@@ -179,15 +166,8 @@ class GuardBook:
         """The entries of a guard, or of all, newest first."""
         return [each for each in reversed(self._entries) if guard in {None, each.guard}]
 
-    def guarding(self, database_id: str) -> str | None:
-        """The guard of a database; None if the book has none."""
-        return next((each.guard for each in self.history() if each.database_id == database_id), None)
-
     def last(self, guard: str, database_id: str, pin: str | None = None) -> SnapshotInfo | None:
-        """The snapshot of this database that guarded last, as the service described it then; None if the book has none.
-
-        A `pin`, a value of a roll-back, gets the same answer every time once the book is written; `Explained` without any.
-        """
+        """The snapshot of this database that guarded last; a `pin` gets one answer once the book is written, or `Explained`."""
         mine = (each for each in self.history(guard) if each.database_id == database_id and each.version_id)
         found = next(mine, None)
         if pin:
@@ -242,11 +222,8 @@ class Foresight:
     """The guarded changes of one preview, by the database, empty if it is not known yet, and by which changes wait."""
 
     def __init__(self, database: str, before: tuple[str, ...]) -> None:
-        self._of = f"a snapshot of database {database or 'that is not known yet'}"
-        self._which = NEW_ONE
-        self._before = before
-        self._waiting: set[str] = set()
-        self._created: set[str] = set()
+        self._of, self._which = f"a snapshot of database {database or 'that is not known yet'}", NEW_ONE
+        self._before, self._waiting, self._created = before, set[str](), set[str]()
 
     def learn(self, book: GuardBook, database_id: str, reuse_within: float) -> None:
         """Learn what the ledger knows, without a request, of the snapshot that the changes would wait for."""

@@ -13,30 +13,22 @@ from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
 
 CHANGES = ("create", "update", "delete")
-"""What can be guarded, as Pulumi calls it."""
+# Nothing that exists can be lost by a first creation, and a first `up` would need a snapshot of a new database.
 DEFAULT_BEFORE = ("update", "delete")
-"""Nothing that exists can be lost by a first creation, and a first `up` would need a snapshot of a new database."""
-DEFAULT_REUSE = 10 * 60.0
-"""Seconds. Two runs in a row, such as a failed one and its repetition, cost one of the day's snapshots."""
+DEFAULT_REUSE = 10 * 60.0  # seconds; a failed run and its repetition cost one of the day's snapshots
 NEVER_GUARDED = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulumi:pulumi:", "pulumi:providers:")
 """The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
 its references, and providers."""
-
 PUT_BACK = " (if you removed this guard, put it back for one more run)"
 """Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`."""
 
 
 def _changes(given: object) -> tuple[str, ...]:
     """Which changes are guarded."""
-    known = f"must be a list of {', '.join(map(repr, CHANGES))}"
-    if not isinstance(given, list | tuple):
-        raise Unfit(known, given)
-    if not given:
-        raise Unfit(f"must not be empty: name at least one of {', '.join(map(repr, CHANGES))}")
-    for each in given:
-        if each not in CHANGES:
-            raise Unfit(known, each)
-    return tuple(each for each in CHANGES if each in given)
+    listed = [*given] if isinstance(given, list | tuple) else []
+    if wrong := [each for each in listed or [given] if each not in CHANGES or not listed]:
+        raise Unfit(f"must be a list of {', '.join(map(repr, CHANGES))}", wrong[0])
+    return tuple(each for each in CHANGES if each in listed)
 
 
 class GuardInputs(Inputs):
@@ -106,7 +98,7 @@ class ComponentInputs(GuardInputs):
     @property
     def patterns(self) -> set[str]:
         """Those of `only`."""
-        return {"*"} if self.only is None else set(self.only)
+        return {"*"} if self.only is None else {*self.only}
 
     def fitting(self, type_: str, name: str) -> set[str]:
         """The patterns that a resource fits, which is guarded if it fits one."""

@@ -1,13 +1,11 @@
-"""The one snapshot of a run's guard: all guarded changes wait for it, and none goes past its failure.
-
-It is taken like a Snapshot's, but no resource and no state has it.
-"""
+"""The one snapshot of a run's guard: all guarded changes wait for it, and none goes past its failure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -31,7 +29,7 @@ from pulumi_snapshots.service.errors import (
     Unavailable,
 )
 from pulumi_snapshots.snapshot.create import Taking
-from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
@@ -53,20 +51,18 @@ class ChangeNotNoted(Explained):
         super().__init__(happened, then=why.then)
 
 
+@dataclass(eq=False)
 class _Guarded:
     """The snapshot of one database in one run."""
 
-    def __init__(self) -> None:
-        self.lock = anyio.Lock()
-        """Held while it is taken. If that change is gone, as when its call is cancelled, the next one completes it."""
-        self.record: SnapshotRecord | None = None
-        self.failed = ""
-        """The change for which it could not be had; empty if that has not happened."""
-        self.changes: dict[str, list[str]] = {}
-        """By each guard that it is noted for, what has happened and is not noted yet."""
-        self.noting = anyio.Lock()
-        self.is_off = False
-        """Whether changes need no snapshot; each has a warning, so the ledger may be out of reach."""
+    lock: anyio.Lock = field(
+        default_factory=anyio.Lock
+    )  # held while it is taken; the next change completes a cancelled one
+    noting: anyio.Lock = field(default_factory=anyio.Lock)
+    record: SnapshotRecord | None = None
+    failed: str = ""  # the change for which it could not be had
+    changes: dict[str, list[str]] = field(default_factory=dict)  # by guard, what has happened and is not noted yet
+    is_off: bool = False  # changes need no snapshot; each has a warning, so the ledger may be out of reach
 
     async def note(self, session: Session, guard: str, record: SnapshotRecord, happened: Iterable[str] = ()) -> None:
         with suppress(LedgerUnavailable) if self.is_off else nullcontext():
@@ -79,30 +75,10 @@ class OncePerRun:
     def __init__(self) -> None:
         self._databases = defaultdict[str, _Guarded](_Guarded)
 
-    async def at(  # noqa: PLR0913, PLR0917  what it is about, and where it acts
-        self, when: str, guard: str, inputs: GuardInputs, what: str, session: Callable[[], Session], row: Listener
-    ) -> None:
-        """Do what the hook of a guard does `before` or `after` a change."""
-        if when == "before":
-            await self.before(guard, inputs.snapshot, what, session, row, fallback=inputs.fallback)
-        else:
-            await self.after(guard, inputs.database_id, what, session)
-
-    async def before(  # noqa: PLR0913  what it is about, and where it acts
-        self,
-        guard: str,
-        inputs: SnapshotInputs,
-        change: str,
-        session: Callable[[], Session],
-        listener: Listener,
-        *,
-        fallback: float | None = None,
+    async def before(
+        self, guard: str, inputs: GuardInputs, change: str, session: Callable[[], Session], listener: Listener
     ) -> SnapshotRecord:
-        """Return the snapshot that guards a change, such as `update of Server shop`, once it is there and noted.
-
-        The first change takes it; `fallback` is how old an earlier one may be, in seconds, if none can be had now. Raises
-        `ChangeHeldBack` if there is none, so that the change must not happen.
-        """
+        """The snapshot that guards a change, once it is there and noted; the first change takes it. Raises `ChangeHeldBack`."""
         of = self._databases[inputs.database_id]
         if of.lock.locked():
             listener.progress(f"waiting for the snapshot that guards the {change}")
@@ -110,13 +86,9 @@ class OncePerRun:
             if of.failed:
                 raise ChangeHeldBack(change, f"it failed for the {of.failed}, see there")
             try:
-                of.is_off = session().settings.guard == "off"
-                first, record = of.record is None, of.record
-                if record is None and of.is_off:
-                    record = SnapshotRecord(inputs.database_id)
-                elif record is None:
-                    record = await take(session(), inputs, listener, fallback)
-                of.record = record
+                first, of.is_off = of.record is None, session().settings.guard == "off"
+                none = SnapshotRecord(inputs.database_id)
+                record = of.record = of.record or (none if of.is_off else await take(session(), inputs, listener))
                 if guard not in of.changes:
                     await of.note(session(), guard, record)
                     of.changes[guard] = []
@@ -134,43 +106,36 @@ class OncePerRun:
             listener.progress(f"guarded: {change}, by {short_id(record.id)}")
             return record
 
-    async def after(self, guard: str, database_id: str, change: str, session: Callable[[], Session]) -> SnapshotRecord:
+    async def after(
+        self, guard: str, inputs: GuardInputs, change: str, session: Callable[[], Session], _listener: object = None
+    ) -> SnapshotRecord:
         """Note that a guarded change has happened, so that its snapshot guards no later run; raises `ChangeNotNoted`."""
-        of = self._databases[database_id]
+        of = self._databases[inputs.database_id]
         if (record := of.record) is None or guard not in of.changes:
             raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
         of.changes[guard].append(change)
         async with of.noting:  # one entry for all that happen meanwhile
-            if happened := of.changes[guard]:
-                of.changes[guard] = []
+            if happened := [*of.changes[guard]]:
                 try:
                     await of.note(session(), guard, record, happened)
-                except BaseException as error:
-                    of.changes[guard][:0] = happened
-                    if isinstance(error, Explained):
-                        raise ChangeNotNoted(change, error) from error
-                    raise
+                except Explained as error:
+                    raise ChangeNotNoted(change, error) from error
+                del of.changes[guard][: len(happened)]
         return record
 
 
-async def take(
-    session: Session, inputs: SnapshotInputs, listener: Listener, fallback: float | None = None
-) -> SnapshotRecord:
-    """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough.
-
-    Not one from before something guarded has happened, or the database was restored. If none can be had now, return the newest
-    one up to `fallback` seconds old, with a warning.
-    """
+async def take(session: Session, inputs: GuardInputs, listener: Listener) -> SnapshotRecord:
+    """Take a guard's snapshot, complete what a killed run has started, or use one that is young enough, or else `fallback` allows."""
     database_id, times = inputs.database_id, dict[str, datetime]()
     spent = partial(consult, session.ledger, lambda book: book.spent(database_id))
     try:
         with session.fleet.joins(listener) as member:
-            return await Taking(session, inputs, member, f"{GUARDS}:{database_id}", spent=spent).carry_out()
+            return await Taking(session, inputs.snapshot, member, f"{GUARDS}:{database_id}", spent=spent).carry_out()
     except NONE_NOW as error:
         if isinstance(error, QuotaUsedUp) and (until := error.frees):
             with suppress(LedgerUnavailable):
                 await consult(session.ledger, lambda book: book.note_used_up(until), writes=True)
-        if fallback is None:
+        if inputs.fallback is None:
             raise
         # Automatic ones too, as far as the listing or the ledger shows them now.
         with suppress(LedgerUnavailable):
@@ -179,9 +144,9 @@ async def take(
         with suppress(SquareCloudError):
             page = await session.listings.page(database_id, session.listings.recent, patience=BRIEF)
             times |= {each.version: each.modified for each in page.entries if each.version and each.modified}
-        newest = max(times, key=lambda version: times[version], default="")
+        newest, oldest = max(times, key=times.__getitem__, default=""), timedelta(seconds=inputs.fallback)
         # An interrupt while it was looked for, or before, is no reason to use it.
-        if session.stopping or not newest or times[newest] < session.service_clock.now() - timedelta(seconds=fallback):
+        if session.stopping or not newest or times[newest] < session.service_clock.now() - oldest:
             raise
         record = SnapshotRecord(database_id, newest, available=True).created(times[newest].replace(microsecond=0))
         why = "no new snapshot of database {of} can be had ({error}), so the newest one guards, {id} of {taken}"

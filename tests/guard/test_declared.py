@@ -25,7 +25,7 @@ from tests.support.world import DATABASE
         ({"reuse_within": "10", "timeout": 0}, "Guard 'shop': timeout must be longer than zero"),  # 10 are seconds
         ({"reuse_within": "31d"}, "reuse_within must be at most 30d"),
         ({"timeout": 0}, "timeout must be longer than zero"),
-        ({"before": []}, "before must not be empty"),
+        ({"before": []}, "before must be a list of 'create', 'update', 'delete', not []"),
         ({"before": ["replace"]}, "before must be a list of 'create', 'update', 'delete', not 'replace'"),
         ({"before": "update"}, "before must be a list"),
         ({"name": " "}, "name must be a text"),

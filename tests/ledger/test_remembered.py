@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import take
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.snapshot.record import SnapshotInputs
 from tests.ledger.play import UNSAVED, accepted, back, given, of, play
 from tests.support.drilling import SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Stack
@@ -412,7 +412,7 @@ async def test_a_snapshot_of_a_command_or_guard_just_before_is_not_ours_after_a_
     if by == "command":
         await here.create(session=session, owner="squarecloud-snapshots create")
     else:
-        await take(session, SnapshotInputs(DATABASE), Row())
+        await take(session, GuardInputs(DATABASE), Row())
     await stack.up(database_id=DATABASE, timeout="100s")
     assert stack.pending
     await stack.up(database_id=DATABASE)

@@ -8,7 +8,9 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.guard.once import ChangeHeldBack, OncePerRun
+from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.guard.inputs import GuardInputs
+from pulumi_snapshots.guard.once import ChangeHeldBack, ChangeNotNoted, OncePerRun
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.run.session import Session
@@ -24,20 +26,19 @@ class Machine:
     place: Memory | None = None
 
     def __post_init__(self) -> None:
-        self.place = self.place or Memory(self.here.clock, is_shared=False)
+        self.memory = self.place or Memory(self.here.clock, is_shared=False)
 
     @property
     def shared(self) -> Memory | None:
         """The place, if it is for other machines too."""
-        return self.place if self.place and self.place.is_shared else None
+        return self.memory if self.memory.is_shared else None
 
     def program(self, session: Session | None = None) -> Program:
         """A run of a program; in a process of its own unless it is given one, as with the Automation API."""
         return Program(self.here, session or self.session())
 
     def session(self, **settings: Any) -> Session:
-        assert self.place is not None
-        return self.here.another_run(Mortal(self.place), **settings)
+        return self.here.another_run(Mortal(self.memory), **settings)
 
     async def killed_after(self, seconds: float, **inputs: Any) -> None:
         """Run a program with one change, and kill it: it leaves only the files that it has written."""
@@ -62,7 +63,7 @@ class Program:
     session: Session
     guards: OncePerRun = field(default_factory=OncePerRun)
     done: dict[str, str] = field(default_factory=dict)
-    held: dict[str, ChangeHeldBack] = field(default_factory=dict)  # the changes that have not, each with its error
+    held: dict[str, Explained] = field(default_factory=dict)  # the errors of changes that have not, or were not noted
     row: Row = field(default_factory=Row)  # what the user sees of all of them
 
     async def change(
@@ -72,19 +73,17 @@ class Program:
         database_id: str = DATABASE,
         guard: str = "shop",
         fails: bool = False,
-        fallback: float | None = None,
         **inputs: Any,
     ) -> None:
         """Change something, if the guard allows it; it happens unless it fails."""
-        asked = self.here.inputs(**{"database_id": database_id, "reuse_within": 600.0, **inputs})
+        asked = GuardInputs(database_id, **{"reuse_within": 600.0, **inputs})
         try:
-            record = await self.guards.before(guard, asked, what, lambda: self.session, self.row, fallback=fallback)
-        except ChangeHeldBack as error:
+            record = await self.guards.before(guard, asked, what, lambda: self.session, self.row)
+            self.done[what] = record.version_id or ""
+            if not fails:
+                await self.guards.after(guard, asked, what, lambda: self.session)
+        except (ChangeHeldBack, ChangeNotNoted) as error:
             self.held[what] = error
-            return
-        self.done[what] = record.version_id or ""
-        if not fails:
-            await self.guards.after(guard, database_id, what, lambda: self.session)
 
     async def changes(self, count: int, *, apart: float = 0.0, **inputs: Any) -> None:
         """Change many things in parallel, or each some time after the one before it."""

@@ -128,6 +128,7 @@ class Guard:
                 self._foresight.show(change, urn, call.listener)
             else:
                 once, what = call.shared.of(OncePerRun), change_of(urn, change)
-                await once.at(when, self._owner, self._inputs, what, call.session, call.listener)
+                act = once.before if when == "before" else once.after
+                await act(self._owner, self._inputs, what, call.session, call.listener)
 
         return resource_pb2.ResourceHookResponse(error=await self._hooked(urn, act))
