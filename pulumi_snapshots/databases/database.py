@@ -1,31 +1,32 @@
-"""Ask a database, empty it, and load a dump into it. The libraries block, so they work in threads."""
+"""Ask a database for one value, empty it, and load a dump into it; no error has the connection string."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import closing, suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 
-from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Lost, Scalar, Session, said
 from pulumi_snapshots.databases.dumps import Dump, Loading, NotLoaded
-from pulumi_snapshots.databases.kinds import KINDS, kind_of, without
+from pulumi_snapshots.databases.kinds import KINDS, Refused, Scalar, Session, kind_of, without
 from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
 
-GRACE = 5.0
-"""Seconds past the time-out in which a library may find out by itself that it is over."""
+GRACE = 5.0  # seconds past the time-out in which a library may find out by itself that it is over
+# What servers and libraries say in English of a connection that will not work later either, and of one that has ended.
 LASTING = re.compile(
     r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
     re.IGNORECASE,
 )
-"""What servers and libraries say in English of a connection that will not work later either."""
+LOST = re.compile(
+    r"connection (is |was )?(closed|reset|lost|refused)|(lost|closed the|terminating) connection|gone away|broken pipe",
+    re.IGNORECASE,
+)
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
 ENGINES: dict[str, Callable[[], Any]] = {
     "postgres": lambda: late("databases.postgresql:Postgres"),
@@ -35,6 +36,38 @@ ENGINES: dict[str, Callable[[], Any]] = {
 }
 """How to speak to each kind of database; its library is loaded late, since few programs need it."""
 T = TypeVar("T")
+# Where the useful part of what PostgreSQL's library says begins, and of MongoDB's ends.
+NOISE = re.compile(
+    r"\A(?:connection failed: )?connection to server at .* failed: (?:FATAL: +)?"
+    r"| \(configured timeouts[\s\S]*|, Timeout: [\s\S]*|, full error: [\s\S]*"
+)
+
+
+class DatabaseUnreachable(Explained):
+    """No connection, and `why`, which is `lasting` as with a wrong password. That proves nothing about the data."""
+
+    def __init__(
+        self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),), *, lasting: bool = False
+    ) -> None:
+        happened = f"The {title} database of the connection cannot be reached: {why}"
+        super().__init__(happened, "No check has asked it anything.", then)
+        self.why, self.lasting = why, lasting
+
+
+class CheckNotRun(Explained):
+    """A check's command gave no value to compare, and `why`, such as `relation "orders" does not exist`."""
+
+    def __init__(self, why: str) -> None:
+        happened = f"The check's command gave no value: {why}"
+        super().__init__(happened, "Nothing was compared.", [Next(Step.CORRECT_CHECK)])
+        self.why = why
+
+
+def said(error: BaseException) -> str:
+    """What a library's error says, without codes and what its other arguments are."""
+    if isinstance(error, UnicodeDecodeError):
+        return "its result is not text in UTF-8"
+    return NOISE.sub("", str(error.args[-1])) if error.args else type(error).__name__
 
 
 class Database:
@@ -56,10 +89,17 @@ class Database:
 
     async def age(self) -> float | None:
         """Seconds for which the server has run, None if it does not say."""
+        with suppress(CheckNotRun, TypeError, ValueError):
+            seconds: Any = await self._answered(lambda session: session.age())
+            return float(seconds)
+        return None
+
+    async def empty(self) -> None:
+        """Remove everything that it holds; raises `NotLoaded` if that fails."""
         try:
-            return await self._answered(lambda session: session.age())
-        except CheckNotRun:
-            return None
+            await self._answered(lambda session: session.empty())
+        except CheckNotRun as error:
+            raise NotLoaded(f"the {KINDS[self._kind].title} database could not be emptied: {error.why}") from None
 
     async def _answered(self, question: Callable[[Session], T]) -> T:
         session: Session | None = None
@@ -77,67 +117,48 @@ class Database:
         raise failed  # outside of the handler: a library's error, which may hold the connection string, is not its context
 
     def _explained(self, error: Exception, *, is_there: bool) -> Explained:
-        kind, why = KINDS[self._kind], without(self._dsn, said(error))
+        kind, why, is_late = KINDS[self._kind], without(self._dsn, said(error)), _is_late(error)
         if isinstance(error, ImportError):
             extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(kind.extra))]
             why = f"{kind.library} is missing or does not load ({why})"
             return DatabaseUnreachable(kind.title, why, extra, lasting=True)
-        is_late = _is_late(error)
-        if not is_there or (isinstance(error, Lost) and not is_late):
-            why = f"no answer within {self._timeout:g} s" if is_late else why
-            return DatabaseUnreachable(kind.title, why, lasting=LASTING.search(why) is not None)
-        return CheckNotRun(f"no result within {self._timeout:g} s" if is_late else why)
+        if is_late:
+            why = f"no {'result' if is_there else 'answer'} within {self._timeout:g} s"
+        elif LOST.search(why) and not isinstance(error, Refused):
+            is_there = False
+        return CheckNotRun(why) if is_there else DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
 
 
 def _is_late(error: BaseException | None) -> bool:
-    """Whether a time-out is among the causes; PyMySQL keeps the first error in an attribute only."""
+    """Whether a time-out is among the causes; PyMySQL keeps the first error in an attribute only, and PostgreSQL has a code."""
     if error is None or isinstance(error, TimeoutError):
         return error is not None
-    return _is_late(getattr(error, "original_exception", None) or error.__cause__ or error.__context__)
+    cause = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
+    return getattr(error, "sqlstate", None) == "57014" or _is_late(cause)
 
 
 async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrite: bool) -> None:
     """Load a dump; with `overwrite` it replaces what the database has of it. Raises `NotLoaded` if that fails."""
     kind = kind_of(dsn)
-    whole = "The database is as it was: PostgreSQL loads everything or nothing." if kind == "postgres" else PARTLY
-    work = partial(ENGINES[kind]().load, Loading(dump, dsn, environment, overwrite))
-    await _told(work, dsn, f"{KINDS[kind].title} did not take the dump", whole)
-
-
-async def empty(dsn: str) -> None:
-    """Remove everything that the database of a connection string holds; raises `NotLoaded` if that fails."""
-    kind = kind_of(dsn)
-
-    async def emptied() -> None:
-        await anyio.to_thread.run_sync(ENGINES[kind]().empty, dsn, abandon_on_cancel=True)
-
-    await _told(emptied, dsn, f"the {KINDS[kind].title} database could not be emptied")
-
-
-async def _told(work: Callable[[], Awaitable[None]], dsn: str, what: str, done: str = "") -> None:
-    """Do the work; raises `NotLoaded` with the reason if it fails, without a part of the connection string."""
-    failed = ""
     try:
-        await work()
+        return await ENGINES[kind]().load(Loading(dump, dsn, environment, overwrite))  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001  a library's, of any kind
-        failed = without(dsn, error.happened if isinstance(error, NotLoaded) else error) or type(error).__name__
-    if failed:  # outside of the handler: a library's error may hold the connection string
-        raise NotLoaded(f"{what}: {failed}", done)
+        why = without(dsn, error.happened if isinstance(error, NotLoaded) else said(error)) or type(error).__name__
+        whole = "The database is as it was: PostgreSQL loads everything or nothing." if kind == "postgres" else PARTLY
+        failed = NotLoaded(f"{KINDS[kind].title} did not take the dump: {why}", whole)
+    raise failed  # outside of the handler: a library's error may hold the connection string
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
     """Call a function that blocks, in a daemon thread: a library that waits for a server does not keep a process alive."""
     work = Future[T]()
+    work.set_running_or_notify_cancel()
 
     def run() -> None:
-        with suppress(InvalidStateError):  # no caller waits any more
-            try:
-                work.set_result(call())
-            except BaseException as error:  # noqa: BLE001 - `result` raises it again
-                work.set_exception(error)
+        try:
+            work.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
+            work.set_exception(error)
 
     threading.Thread(target=run, name="drill", daemon=True).start()
-    try:
-        return await anyio.to_thread.run_sync(work.result, abandon_on_cancel=True)
-    finally:
-        work.cancel()  # a cancelled wait ends too: its thread is no daemon
+    return await asyncio.wrap_future(work)

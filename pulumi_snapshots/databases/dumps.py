@@ -22,10 +22,8 @@ from pulumi_snapshots.databases.kinds import KINDS
 from pulumi_snapshots.errors import NOTHING_LOADED, Explained
 from pulumi_snapshots.run.settings import without_key
 
-BLOCK = 1024 * 1024
-"""Bytes of a dump that are read at once."""
-HEAD = 512
-"""Bytes that show what a file is; a tar file's mark is in its 257th."""
+BLOCK = 1024 * 1024  # bytes of a dump that are read at once
+HEAD = 512  # bytes that show what a file is; a tar file's mark is in its 257th
 GZIP, TAR = b"\x1f\x8b", b"ustar"
 FIRST_BYTES = {
     rb"PGDMP": ("postgres", "file"),
@@ -45,8 +43,7 @@ PROGRAMS = {
     ("redis", "commands"): ("redis-cli",),
 }
 """The programs that load each form, one of each line; MongoDB's dumps are loaded by its library."""
-LAST_LINES = 3
-"""Of what a program says before it fails."""
+LAST_LINES = 3  # of what a program says before it fails
 
 
 class NotLoaded(Explained):
@@ -126,15 +123,11 @@ def _dump(zipped: ZipFile, name: str, kind: str) -> Dump | None:
 @contextmanager
 def _plain(packed: IO[bytes]) -> Iterator[IO[bytes]]:
     """The content, unpacked if it is gzipped."""
-    head = packed.peek(len(GZIP)) if hasattr(packed, "peek") else b""
-    if head[: len(GZIP)] != GZIP:
+    if not packed.peek(len(GZIP)).startswith(GZIP):  # type: ignore[attr-defined]  # members of zips and tars have it
         yield packed
         return
     with gzip.open(packed) as plain:
         yield plain  # type: ignore[misc]  # a GzipFile is a file of bytes
-
-
-# The server's own programs ----------------------------------------------------------------------------------------------
 
 
 def program(kind: str, form: str, environment: Mapping[str, str]) -> str | None:

@@ -1,19 +1,29 @@
-"""The kinds of databases, their connection strings, and what no error may show of one. It loads no HTTP stack."""
+"""The kinds of databases, their connection strings, what no error may show of one, and what asking gives. It loads no HTTP stack."""
 
 from __future__ import annotations
 
+import math
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
+from uuid import UUID
 
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors import not_installed
 from pulumi_snapshots.properties.checks import DATABASE_TYPES as TITLES
 from pulumi_snapshots.properties.unfit import Unfit
 
+T = TypeVar("T")
+Scalar = str | int | float | bool | None  # what a check compares
 HIDDEN = "…"
-LONGEST = 300
-"""Characters of a library's message that an error repeats."""
+LONGEST = 300  # characters of a library's message that an error repeats
 _KEYWORD = re.compile(r"\b(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
 
 
@@ -56,9 +66,9 @@ def kind_of(dsn: str) -> str:
     """The kind of database that a connection string is for; raises `Unfit`, whose text never holds any of it."""
     if re.match(r"\s*[a-z_]+\s*=", dsn):
         return "postgres"
-    scheme = dsn.partition(":")[0]
+    scheme, url, _ = dsn.partition("://")
     name, kind = next((each for each in KINDS.items() if scheme in each[1].schemes), ("", None))
-    if kind is None or "://" not in dsn:
+    if kind is None or not url:
         raise Unfit(f"must be a connection string such as {' or '.join(each.form for each in KINDS.values())}")
     unescaped = Unfit(f"must be {kind.form}, with %-escapes for what is special in a URL, such as %2F for a slash")
     try:
@@ -70,12 +80,12 @@ def kind_of(dsn: str) -> str:
         raise unescaped from None
     if kind.needs_database and not parts.path.strip("/"):
         raise Unfit(f"must name the database: {kind.form}")
-    if kind.parameters is not None:
-        if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            raise unescaped  # a part of the password may stand there
-        for given in parameters(dsn):
-            if given not in kind.parameters:
-                raise Unfit(f"has a parameter {given}; {kind.title} has {', '.join(sorted(kind.parameters))}")
+    if kind.parameters is None:
+        return name
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise unescaped  # a part of the password may stand there
+    if strange := [*parameters(dsn).keys() - kind.parameters]:
+        raise Unfit(f"has a parameter {strange[0]}; {kind.title} has {', '.join(sorted(kind.parameters))}")
     return name
 
 
@@ -98,9 +108,10 @@ def login(dsn: str) -> dict[str, Any]:
     return place | {name: unquote(text or "") for name, text in texts.items()}
 
 
-def missing_extra(kind: str) -> str | None:
-    """The extra that must be installed to speak to a kind of database; None if all that it needs is there."""
-    return None if find_spec(KINDS[kind].library) else KINDS[kind].extra
+def lacking(kind: str) -> str:
+    """That the library of a kind of database is not installed; empty if it is."""
+    about = KINDS[kind]
+    return "" if find_spec(about.library) else not_installed(about.library, about.extra)
 
 
 def without(dsn: str, message: object) -> str:
@@ -128,3 +139,84 @@ def without(dsn: str, message: object) -> str:
         said = re.sub(rf"(?<![\w.-]){re.escape(each)}(?![\w-]|\.\w)", HIDDEN, said)
     line = " ".join((said.strip().splitlines() or [""])[0].split()).rstrip(".")
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}{HIDDEN}"
+
+
+class Refused(Exception):
+    """A command gave no value; the text is the reason, which may hold secrets."""
+
+
+class Session(ABC):
+    """A connection that blocks; it is made of its string, and the seconds that connecting, and then each command, may take."""
+
+    counts: ClassVar[str]  # the command by which `holds` counts
+    end: Callable[[], object]  # ends the connection
+
+    @abstractmethod
+    def ask(self, command: str) -> Scalar:
+        """The one value that a command results in."""
+
+    def holds(self) -> int:
+        """How many tables, collections or keys the database has."""
+        return int(self.ask(self.counts) or 0)
+
+    @abstractmethod
+    def age(self) -> Scalar:
+        """Seconds for which the server has run; no number, or an error, if it does not say."""
+
+    @abstractmethod
+    def empty(self) -> None:
+        """Remove everything that the database holds."""
+
+    def close(self) -> None:
+        """End the connection, whatever became of it."""
+        with suppress(Exception):
+            self.end()
+
+    @staticmethod
+    @abstractmethod
+    async def load(loading: Any) -> None:
+        """Load a dump; see `database.load`."""
+
+
+def scalar(value: object) -> Scalar:  # noqa: PLR0911  one for each kind of value
+    """A database's value as text, number, truth value or None; raises `Refused` if it is none of these.
+
+    A time is text: in UTC as the outputs write it if it has a zone, else as it is. A length of time is in seconds.
+    """
+    match value:
+        case str() | bool() | None:
+            return value
+        case int():
+            return int(value)  # a library's own kind of whole number too
+        case float() | Decimal():
+            if not math.isfinite(value):
+                raise Refused("its result is not a finite number")
+            is_whole = isinstance(value, Decimal) and value == value.to_integral_value()
+            return int(value) if is_whole else float(value)
+        case timedelta():
+            return value.total_seconds()
+        case datetime() if value.tzinfo:
+            return rfc3339(value)
+        case date() | time():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).decode()
+    count = f" with {len(value)} elements" if isinstance(value, Sized) else ""
+    raise Refused(f"its result is a {type(value).__name__}{count}, not one value")
+
+
+def only(elements: Sequence[T], what: str) -> T:
+    """The only element of a result, of which the first ones are given; raises `Refused` if there is none, or more than one."""
+    if len(elements) != 1:
+        raise Refused(f"its result has {'more than one' if elements else 'no'} {what}")
+    return elements[0]
+
+
+def only_column(rows: Sequence[Sequence[object]]) -> Scalar:
+    """The only column of the only row; see `only`."""
+    row = only(rows, "row")
+    if len(row) != 1:
+        raise Refused(f"its result has {len(row)} columns, not one")
+    return scalar(row[0])

@@ -12,27 +12,22 @@ import bson
 import pymongo
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import ConnectionFailure, NetworkTimeout, PyMongoError
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, Session, as_number, only, said, scalar
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
+from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pulumi_snapshots.databases.dumps import Loading
 
-COMMANDS = ("aggregate", "count", "distinct", "find")
-"""Commands that are sent; each only reads."""
-WRITING = frozenset({"$out", "$merge"})
-"""Stages of `aggregate` that write."""
+COMMANDS = ("aggregate", "count", "distinct", "find")  # those that are sent; each only reads
+WRITING = frozenset({"$out", "$merge"})  # stages of `aggregate` that write
+# Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take.
 SELECTING = 20_000
-"""Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take."""
-SERVERS_OWN = frozenset({"admin", "config", "local"})
-"""Databases of the server itself, which a dump of all of them has too."""
-BATCH = 500
-"""Documents that are inserted at once."""
+SERVERS_OWN = frozenset({"admin", "config", "local"})  # databases of the server, which a dump of all of them has too
+BATCH = 500  # documents that are inserted at once
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
@@ -43,9 +38,8 @@ class MongoDB(Session):
         most = int(seconds * 1000)
         limits = {"serverSelectionTimeoutMS": min(most, SELECTING), "connectTimeoutMS": most, "socketTimeoutMS": most}
         client = _client(dsn, tz_aware=True, **limits)
-        self.end = client.close
+        self.end, self._database = client.close, client.get_default_database()
         try:
-            self._database = client.get_default_database()
             self._database.command("ping")
         except BaseException:
             client.close()
@@ -53,35 +47,26 @@ class MongoDB(Session):
 
     def ask(self, command: str) -> Scalar:
         """The only value of a command's answer."""
-        document = _command(command)
-        try:
-            return _value(self._database.command(document, codec_options=self._database.codec_options))
-        except (PyMongoError, OSError, bson.errors.BSONError) as error:
-            if isinstance(error, NetworkTimeout):
-                raise TimeoutError from None
-            raise (Lost if isinstance(error, ConnectionFailure) else Refused)(said(error)) from None
+        return _value(self._database.command(_command(command), codec_options=self._database.codec_options))
 
     def holds(self) -> int:
         """How many collections there are."""
         return len(self._database.list_collection_names())
 
-    def age(self) -> float | None:
+    def age(self) -> Scalar:
         """By the time in the id of the server's process, which it says to everybody, or else by its status."""
         admin = self._database.client.admin
         hello = admin.command("hello")
         process, now = (hello.get("topologyVersion") or {}).get("processId"), hello.get("localTime")
         if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
             return (in_utc(now) - process.generation_time).total_seconds()
-        return as_number(admin.command("serverStatus").get("uptime"))
+        return _scalar(admin.command("serverStatus").get("uptime"))
 
-    @staticmethod
-    def empty(dsn: str) -> None:
+    def empty(self) -> None:
         """Drop all collections but the server's own."""
-        with _client(dsn) as client:
-            database = client.get_default_database()
-            for name in database.list_collection_names():
-                if not name.startswith("system."):
-                    database.drop_collection(name)
+        for name in self._database.list_collection_names():
+            if not name.startswith("system."):
+                self._database.drop_collection(name)
 
     @staticmethod
     async def load(loading: Loading) -> None:
@@ -104,7 +89,8 @@ def _command(text: str) -> dict[str, Any]:
     name = next(iter(document))
     if name not in COMMANDS:
         raise Refused(f"a check of MongoDB is one of the commands {', '.join(COMMANDS)}, not {name}")
-    if _writes(document):
+    written = json_util.dumps(document)
+    if any(f'"{stage}"' in written for stage in WRITING):
         raise Refused(f"a check does not write: {' and '.join(sorted(WRITING))} are not allowed")
     if name == "find":
         return {**document, "limit": 1 if document.get("limit") == 1 else 2, "singleBatch": True}
@@ -114,12 +100,6 @@ def _command(text: str) -> dict[str, Any]:
             raise Refused("the pipeline of aggregate is a list")
         return {**document, "pipeline": [*pipeline, {"$limit": 2}], "cursor": {}}
     return dict(document)
-
-
-def _writes(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(name in WRITING or _writes(each) for name, each in value.items())
-    return isinstance(value, list) and any(map(_writes, value))
 
 
 def _value(answer: Mapping[str, Any]) -> Scalar:
@@ -136,9 +116,6 @@ def _scalar(value: object) -> Scalar:
     if isinstance(value, bson.ObjectId):
         return str(value)
     return scalar(value.to_decimal() if isinstance(value, bson.Decimal128) else value)
-
-
-# A dump -----------------------------------------------------------------------------------------------------------------
 
 
 def _load(dsn: str, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords

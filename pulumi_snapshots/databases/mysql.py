@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import pymysql
 
-from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, Session, only_column, said
 from pulumi_snapshots.databases.dumps import BLOCK, NotLoaded
-from pulumi_snapshots.databases.kinds import login, parameters
+from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, login, only_column, parameters
 
 if TYPE_CHECKING:
     from pulumi_snapshots.databases.dumps import Loading
 
-MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
-"""Values of `ssl-mode`, as MySQL's own programs have them."""
+MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")  # of `ssl-mode`, as MySQL's own programs
+# First words of commands that are sent: others, such as CALL, may begin transactions of their own that write.
 READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VALUES", "CHECKSUM")
-"""First words of commands that are sent: others, such as CALL, may begin transactions of their own that write."""
 # Times in UTC, and no more rows than it takes to see that there are too many.
 PREPARE = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
 LIMITS = ("connect_timeout", "read_timeout", "write_timeout")
-READ_ONLY = "START TRANSACTION READ ONLY"
-AGE = "SELECT variable_value FROM {}.global_status WHERE variable_name = 'Uptime'"
 TABLES = "SELECT {} FROM information_schema.tables WHERE table_schema = database()"
+# A line at the beginning of a dump that leads to another database than that of the connection.
 ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNORECASE)
-"""A line at the beginning of a dump that leads to another database than that of the connection."""
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
@@ -35,7 +31,6 @@ class MySQL(Session):
     """A connection on which every command is a single statement in a read-only transaction of its own."""
 
     counts = TABLES.format("count(*)")
-    ages = AGE.format("performance_schema"), AGE.format("information_schema")  # MySQL's, and MariaDB's
 
     def __init__(self, dsn: str, seconds: float) -> None:
         given = login(dsn) | tls(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
@@ -49,21 +44,21 @@ class MySQL(Session):
             raise Refused(f"a check of MySQL begins with {', '.join(READING)}")
         if INTO_FILE.search(command):
             raise Refused("a check does not write: INTO OUTFILE and INTO DUMPFILE are not allowed")
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(READ_ONLY)
-                cursor.execute(command)
-                return only_column(cursor.fetchmany(2))
-        except UnicodeDecodeError:
-            raise Refused(NOT_TEXT) from None
-        except (pymysql.Error, OSError) as error:
-            raise (Refused if self._connection.open else Lost)(said(error)) from error
+        with self._connection.cursor() as cursor:
+            cursor.execute("START TRANSACTION READ ONLY")
+            cursor.execute(command)
+            return only_column(cursor.fetchmany(2))
 
-    @staticmethod
-    def empty(dsn: str) -> None:
+    def age(self) -> Scalar:
+        """As its status says."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
+            return str(cursor.fetchone()[1])
+
+    def empty(self) -> None:
         """Drop all tables and views."""
-        with pymysql.connect(**login(dsn), **tls(parameters(dsn))) as connection, connection.cursor() as cursor:
-            cursor.execute("SET foreign_key_checks = 0")
+        with self._connection.cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0, sql_select_limit = DEFAULT")
             cursor.execute(TABLES.format("table_name, table_type"))
             for name, kind in cursor.fetchall():
                 cursor.execute(f"DROP {'VIEW' if 'VIEW' in kind else 'TABLE'} `{name.replace('`', '``')}`")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pulumi_snapshots.databases.answers import NOT_TEXT, Lost, Refused, Scalar, Session, only_column, said
 from pulumi_snapshots.databases.dumps import NotLoaded
+from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only_column
 from pulumi_snapshots.errors import PACKAGE
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
-BEFORE_REASON = re.compile(r"\A(?:.* failed: )*(?:FATAL: +)?")
 # Without what belongs to an extension, which a new database may have too.
 OBJECTS = (
     "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -41,43 +39,35 @@ PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZon
 class Postgres(Session):
     """A connection on which every command is a single statement in a read-only transaction of its own."""
 
-    counts, ages = OBJECTS, (AGE,)
+    counts = OBJECTS
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._milliseconds = str(math.ceil(seconds * 1000))
         usual = {"connect_timeout": math.ceil(seconds), "client_encoding": "UTF8", "application_name": PACKAGE, **ALIVE}
         try:
             parameters: dict[str, Any] = {**usual, **conninfo_to_dict(dsn)}
-            # Without prepared statements it works through a connection pooler too.
-            self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters, prepare_threshold=None)
         except psycopg.ProgrammingError:
-            raise Lost("the connection string has a parameter or a form that PostgreSQL does not know") from None
-        except psycopg.Error as error:
-            raise Lost(BEFORE_REASON.sub("", str(error))) from None
+            raise Refused("the connection string has a parameter or a form that PostgreSQL does not know") from None
+        # Without prepared statements it works through a connection pooler too.
+        self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters, prepare_threshold=None)
         self._connection.read_only, self.end = True, self._connection.close
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(PREPARE, (self._milliseconds,))
-                # Streamed statements use the protocol that allows a single one, and rows are not all in memory. That also
-                # fixes the transaction: no statement after it can make it write.
-                return only_column(list(islice(cursor.stream(command.encode()), 2)))
-        except UnicodeDecodeError:
-            raise Refused(NOT_TEXT) from None
-        except psycopg.errors.QueryCanceled:
-            raise TimeoutError from None
-        except psycopg.Error as error:
-            # The library's own errors have no code, and name its functions.
-            own = isinstance(error, psycopg.ProgrammingError | psycopg.InternalError) and error.sqlstate is None
-            raise (Lost if self._connection.broken else Refused)("it gives no rows" if own else said(error)) from None
+        with self._connection.cursor() as cursor:
+            cursor.execute(PREPARE, (self._milliseconds,))
+            # Streamed statements use the protocol that allows a single one, and rows are not all in memory. That also fixes
+            # the transaction: no statement after it can make it write.
+            return only_column(list(islice(cursor.stream(command.encode()), 2)))
 
-    @staticmethod
-    def empty(dsn: str) -> None:
+    def age(self) -> Scalar:
+        """By when its first process started."""
+        return self.ask(AGE)
+
+    def empty(self) -> None:
         """Drop every schema with all that it holds, and large objects."""
-        with psycopg.connect(dsn) as connection:
-            connection.execute(EMPTY)
+        self._connection.read_only, self._connection.autocommit = False, True
+        self._connection.execute(EMPTY)
 
     @staticmethod
     async def load(loading: Loading) -> None:

@@ -13,19 +13,15 @@ import anyio.to_thread
 import redis
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.databases.answers import Lost, Refused, Scalar, Session, as_number, said, scalar
 from pulumi_snapshots.databases.dumps import NotLoaded
-from pulumi_snapshots.databases.kinds import login, parameters
+from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, login, parameters, scalar
 
 if TYPE_CHECKING:
     from pulumi_snapshots.databases.dumps import Loading
 
-BATCH = 500
-"""Keys that are copied at once."""
-FOR_EVER = -1
-"""What the server says of a key that does not expire."""
-FLAGS = 2
-"""Where what COMMAND INFO says of a command has its flags."""
+BATCH = 500  # keys that are copied at once
+FOR_EVER = -1  # what the server says of a key that does not expire
+FLAGS = 2  # where what COMMAND INFO says of a command has its flags
 
 
 class Redis(Session):
@@ -44,34 +40,28 @@ class Redis(Session):
         """The reply to a command line."""
         if not (words := shlex.split(command)):
             raise Refused("a check of Redis is a command line, such as `HGET customer:1 name`")
-        try:
-            (about,) = self._send("COMMAND", "INFO", words[0])
-            if about is None:
-                raise Refused(f"unknown command {words[0]}")
-            if len(words) > 1 and isinstance(about[-1], list):  # of a command with subcommands each is marked by itself
-                whole = f"{words[0]}|{words[1]}".lower().encode()
-                about = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
-            if b"readonly" not in about[FLAGS]:
-                name = words[0].upper()
-                raise Refused(f"a check does not write, and {name} is not marked as a command that only reads")
-            return scalar(self._send(*words))
-        except (redis.RedisError, OSError) as error:
-            raise (Refused if isinstance(error, redis.ResponseError) else Lost)(said(error)) from error
+        (about,) = self._send("COMMAND", "INFO", words[0])
+        if about is None:
+            raise Refused(f"unknown command {words[0]}")
+        if len(words) > 1 and isinstance(about[-1], list):  # of a command with subcommands each is marked by itself
+            whole = f"{words[0]}|{words[1]}".lower().encode()
+            about = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
+        if b"readonly" not in about[FLAGS]:
+            raise Refused(f"a check does not write, and {words[0].upper()} is not marked as a command that only reads")
+        return scalar(self._send(*words))
 
-    def age(self) -> float | None:
+    def age(self) -> Scalar:
         """As `INFO` says."""
         lines = self._send("INFO", "server").decode().splitlines()
-        return as_number(dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds"))
+        return dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds")
 
     def _send(self, *words: str) -> Any:
         self._connection.send_command(*words)
         return self._connection.read_response()
 
-    @staticmethod
-    def empty(dsn: str) -> None:
+    def empty(self) -> None:
         """Remove all keys of the logical database."""
-        with redis.Redis.from_url(dsn) as client:
-            client.flushdb()
+        self._send("FLUSHDB")
 
     @staticmethod
     async def load(loading: Loading) -> None:

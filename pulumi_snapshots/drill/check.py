@@ -9,7 +9,6 @@ from dataclasses import KW_ONLY
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.databases.answers import CheckNotRun
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
@@ -17,18 +16,18 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
-    from pulumi_snapshots.databases.answers import Scalar
+    from pulumi_snapshots.databases.kinds import Scalar
 
-MOST = 100
-"""Checks of one drill: each result stands in the state."""
+MOST = 100  # checks of one drill: each result stands in the state
 EXPECTATIONS = ("equals", "at_least", "at_most", "matches")
 
 
-def _query(given: object) -> str:
+def filled(given: object) -> str:
+    """A text that is not empty."""
     if not checks.text(given).strip():
-        raise Unfit("must not be empty: it is what the database is asked")
+        raise Unfit("must not be empty")
     return str(given)
 
 
@@ -60,7 +59,7 @@ class Check(Record, sparse=True):
 
     query: str = declare(
         "What is asked: SQL whose result is one value; for MongoDB a command as JSON; for Redis a command line.",
-        read=_query,
+        read=filled,
         needed="what the database is asked",
     )
     _: KW_ONLY
@@ -120,18 +119,6 @@ class CheckResult(Record, sparse=True):
         """As an error says it."""
         ended = f"could not be run: {self.reason}" if self.reason is not None else f"found {self.found or 'nothing'}"
         return f"{self.check!r} expected {self.expected} and {ended}"
-
-
-async def results_of(database: Any, checks: Sequence[Check], progress: Callable[[str], None]) -> list[CheckResult]:
-    """The result of each check of an open database; raises `DatabaseUnreachable`."""
-    results: list[CheckResult] = []
-    for number, check in enumerate(checks, 1):
-        progress(f"check {number} of {len(checks)}: {check.title}")
-        try:
-            results.append(check.judge(await database.ask(check.query)))
-        except CheckNotRun as error:
-            results.append(CheckResult(check.title, passed=False, expected=check.expected, reason=error.why))
-    return results
 
 
 def read_checks(given: object) -> list[Check]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.record import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.drill.inputs import databases_of, marks
+from pulumi_snapshots.drill.inputs import Address, marks
 from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.calls import EngineCall
 
 
-MAY_RUN = timedelta(days=1)
-"""How long a restore whose end was not seen is watched before `every` asks for another drill: nothing shows its end later."""
+MAY_RUN = timedelta(
+    days=1
+)  # for which a restore whose end was not seen is watched, whatever `every` is: nothing shows it later
 
 
 class DrillRules(Rules):
@@ -42,14 +43,13 @@ class DrillRules(Rules):
         """What is wrong with the inputs, and with overwriting the scratch database as far as this run knows the stack."""
         problems = super().check(call, values, in_state=in_state)
         scratch, loads = values.get("scratch_database_id"), values.get("archive") is not None
-        overwritten: dict[Any, str] = {scratch: "scratch_database_id"} if isinstance(scratch, str) else {}
-        overwritten |= dict.fromkeys(databases_of(values.get("connection")) if loads else (), "connection")
-        for each, name in overwritten.items():
-            if each == values.get("database_id"):  # its own problem
-                continue
-            about = self.about(call)
-            if reason := call.shared.memory.uses.remember_overwriting(each, about, loads=name == "connection"):
-                problems.append(Problem(name, reason))
+        name, overwritten = "scratch_database_id", {scratch} if isinstance(scratch, str) else set()
+        if loads:
+            name, overwritten = "connection", Address.of(values.get("connection")).databases
+        for each in overwritten:
+            if each != values.get("database_id"):  # that is a problem of its own
+                reason = call.shared.memory.uses.remember_overwriting(each, self.about(call), loads=loads)
+                problems += [Problem(name, reason)] if reason else []
         return problems
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:

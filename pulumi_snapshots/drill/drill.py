@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,14 +11,13 @@ from typing import Any, ClassVar
 import anyio
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.databases.answers import DatabaseUnreachable
-from pulumi_snapshots.databases.database import Database
-from pulumi_snapshots.drill.check import CheckResult, results_of
+from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
+from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
-from pulumi_snapshots.guard.book import consult
+from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger, note_last_drill
 from pulumi_snapshots.progress import Listener, Member
@@ -31,21 +30,14 @@ from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.storage.destination import place_text
 
-HOLDS = timedelta(seconds=90)
-"""How long the scratch database is held for the checks without another word; renewed three times as often."""
-PATIENCE = 120.0
-"""Seconds for which a restored database may refuse connections: it starts again after its restore."""
-SURE = 10.0
-"""Seconds after which a server that refuses the login, or shows a wrong certificate, is believed: one that starts may do so."""
-EVERY = 5.0
-"""Seconds between two tries to connect."""
-LONGEST = 300.0
-"""Seconds that connecting, or one check, may take."""
-SAME = timedelta(seconds=2)
-"""How far apart the service's time of a restore and ours of its end may be, since ours are whole seconds."""
-UNKNOWN_HOST = Text(
-    "{connection} is to another host than the service's own of the scratch database, so its address does not show that it leads "
-    "there."
+HOLDS = timedelta(seconds=90)  # how long the scratch database is held for the checks; renewed three times as often
+PATIENCE = 120.0  # seconds for which a restored database may refuse connections: it starts again after its restore
+SURE = 10.0  # seconds after which a refused login or a wrong certificate is believed: a server that starts may show it
+EVERY = 5.0  # seconds between two tries to connect
+LONGEST = 300.0  # seconds that connecting, or one check, may take
+SAME = timedelta(seconds=2)  # between the service's time of a restore and ours of its end, which is in whole seconds
+UNKNOWN_HOST = (
+    "{connection} is to another host than the service's own, which does not show that it leads to the scratch database."
 )
 
 
@@ -76,8 +68,7 @@ class DrillFailed(Explained):
         self.record = record
 
 
-Found = tuple[DrillRecord, Explained | None]
-"""A drill, passed or failed, and why no check was run."""
+Found = tuple[DrillRecord, Explained | None]  # a drill, passed or failed, and why no check was run
 
 
 @dataclass(eq=False)
@@ -96,20 +87,10 @@ class Drilling:
         self.restored: DrillRecord | None = None
 
     async def carry_out(self, earlier: DrillRecord | None = None, *, fresh: bool = False) -> DrillRecord:
-        """Restore onto the scratch database, or watch an earlier run's restore, and check what came back.
-
-        Raises `DrillPending` or `DrillFailed`, whose record is to be kept, or another `Explained` if nothing was started.
-        """
-        restoring = Restoring(
-            self.session,
-            self.inputs.restore,
-            self.member,
-            self.owner,
-            fresh=fresh,
-            not_done=f"Snapshot {self.inputs.snapshot} was not drilled.",
-            before=self._refuse_misuse,
-            holds=HOLDS,
-        )
+        """Restore, or watch an earlier run's restore, and check it; `DrillPending` and `DrillFailed` have a record to be kept."""
+        not_done = f"Snapshot {self.inputs.snapshot} was not drilled."
+        of: Any = self.session, self.inputs.restore, self.member, self.owner
+        restoring = Restoring(*of, fresh=fresh, not_done=not_done, before=self._refuse_misuse, holds=HOLDS)
         if earlier is not None and earlier.attempt is not None:
             restoring.operation.resume(earlier.attempt)
         try:
@@ -128,7 +109,7 @@ class Drilling:
         if why := named if used else await self.reach.misfit(runtime):
             raise RestoreRefused(why, NOT_RESTORED)
         if not self.reach.is_own:
-            self.member.warn(UNKNOWN_HOST)
+            self.member.warn(Text(UNKNOWN_HOST))
 
     async def _restored_and_checked(self, restoring: Restoring) -> Found:
         if self.lock.locked():
@@ -138,8 +119,7 @@ class Drilling:
             ended = await restoring.ended()
             record = self._drilled(restoring, ended)
             if ended.failure is not None:
-                failed = replace(record, failure=ended.failure, passed=False, results=[], attempt=None)
-                return failed, restoring.failure(ended)
+                return record.judged(failure=ended.failure), restoring.failure(ended)
             self.restored = record
             async with self._held(restoring.operation.sent):
                 found = await self._checked(record)
@@ -184,20 +164,17 @@ class Drilling:
         # An earlier run's restore may have been seen running only long after its end.
         return replace(record, restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None)
 
-    # The checks ----------------------------------------------------------------------------------------------------------
-
     async def check_again(self, record: DrillRecord, then: Words | None = None) -> DrillRecord:
         """Run the checks of a drill again, after another restore only if the scratch database was restored again since.
 
         `then` says when changed checks of a drill that has passed run if they cannot run now; they restore nothing.
         """
-        found, why = None, ""
+        found, why, doubts = None, "", then is not None
         with self.session.until(self.inputs.timeout):
             async with self.lock:
-                if not (why := await self._lost(record, doubts=then is not None)):
+                if not (why := await self._lost(record, doubts=doubts)):
                     checked = await self._checked(record)
-                    why = (checked[0].failure or "") if then is not None else ""
-                    why = why or await self._lost(record, doubts=then is not None)
+                    why = (checked[0].failure if doubts else None) or await self._lost(record, doubts=doubts)
                     found = checked
         if why and then is not None:
             self.member.warn(Text("the changed checks were not run: {why}. They run {then}.", why=why, then=then))
@@ -211,15 +188,11 @@ class Drilling:
 
     async def _checked(self, record: DrillRecord) -> Found:
         """Run the checks of a restored snapshot."""
-        ended = replace(record, drilled_at=record.restored_at, proved_by=None, attempt=None, failure=None)
         try:
-            results, proofs = await self._asked(record)
+            return record.judged(*await self._asked(record)), None
         except (ProvesNothing, DatabaseUnreachable) as error:
             unreachable = "the scratch database cannot be reached: " * isinstance(error, DatabaseUnreachable)
-            return replace(ended, passed=False, results=[], failure=f"{unreachable}{error.why}"), error
-        passed = all(each.passed for each in results)
-        ended = replace(ended, passed=passed, results=results, proved_by=proofs)
-        return replace(ended, last_good=ended.good or record.last_good), None
+            return record.judged(failure=f"{unreachable}{error.why}"), error
 
     async def _asked(self, record: DrillRecord) -> tuple[list[CheckResult], list[str]]:
         """Ask the restored database the checks; returns what shows that the right one was asked, too."""
@@ -278,6 +251,18 @@ class Drilling:
         return status.in_progress or (began is not None and began > parse_rfc3339(record.restored_at) + SAME)
 
 
+async def results_of(database: Any, checks: Sequence[Check], progress: Callable[[str], None]) -> list[CheckResult]:
+    """The result of each check of an open database; raises `DatabaseUnreachable`."""
+    results: list[CheckResult] = []
+    for number, check in enumerate(checks, 1):
+        progress(f"check {number} of {len(checks)}: {check.title}")
+        try:
+            results.append(check.judge(await database.ask(check.query)))
+        except CheckNotRun as error:
+            results.append(CheckResult(check.title, passed=False, expected=check.expected, reason=error.why))
+    return results
+
+
 async def restores(ledger: Ledger, databases: set[str]) -> list[Attempt]:
     """The restores of these databases that runs have requested, as far as the ledger says."""
     with suppress(LedgerUnavailable):
@@ -289,8 +274,8 @@ async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:
     """Why drills must not overwrite a database: a resource or a guard uses it, as far as run and ledger know; empty if they may."""
     user = uses.used_by(database_id)
     with suppress(LedgerUnavailable):  # then the request does not leave either
-        if user is None and (guard := await consult(ledger, lambda book: book.guarding(database_id))) is not None:
-            user = f"Guard {guard!r}"
+        guards = [each.guard for each in await consult(ledger, GuardBook.history) if each.database_id == database_id]
+        user = user or (f"Guard {guards[0]!r}" if guards else None)
     return "" if user is None else in_use(user)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pulumi_snapshots.archive.record import archive_uri, hidden_problem
-from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of, missing_extra
-from pulumi_snapshots.drill.check import Check, read_checks
-from pulumi_snapshots.errors import Text, not_installed
+from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of, lacking
+from pulumi_snapshots.drill.check import Check, filled, read_checks
+from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
 ANOTHER = "must be to the scratch database, and its host is that of another database"
-DEFAULT_TIMEOUT = 30 * 60.0
-"""Seconds: those of a restore, and as many for the checks."""
+DEFAULT_TIMEOUT = 30 * 60.0  # seconds: those of a restore, and as many for the checks
 PURPOSE = "drill a snapshot of"
 NEEDED = {
     "database_id": f"the id of the database to {PURPOSE}",
@@ -44,27 +43,15 @@ ON_FAILURE = Choices(
 
 def _connection(given: object) -> str:
     dsn = fit.text(given)
-    kind = kind_of(dsn)
-    if (extra := missing_extra(kind)) is not None:
-        raise Unfit(lacks(kind, extra))
+    if missing := lacking(kind_of(dsn)):
+        raise Unfit(missing)
     return dsn
-
-
-def _password(given: object) -> str:
-    if not fit.text(given).strip():
-        raise Unfit("must not be empty")
-    return str(given)
 
 
 def _identity_file(given: object) -> str:
     if encryption.PRIVATE in fit.text(given).upper():
         raise Unfit("must be the path of the private key's file, not the key: change this one, it was seen")
     return str(Path(str(given)).expanduser())
-
-
-def lacks(kind: str, extra: str) -> str:
-    """That the library of a kind of database is not installed."""
-    return not_installed(KINDS[kind].library, extra)
 
 
 class DrillInputs(Inputs):
@@ -113,7 +100,7 @@ class DrillInputs(Inputs):
         default=None,
         secret=True,
         kept=False,
-        read=_password,
+        read=filled,
     )
     connection: str | None = declare(
         "How to connect to the scratch database, in place of `password`, such as "
@@ -158,7 +145,8 @@ class DrillInputs(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also of those that must fit each other."""
-        found = [hidden_problem(each, values.get(each.property)) for each in super().problems(values)]
+        alone = super().problems(values)
+        found = [hidden_problem(each, values.get(each.property)) for each in alone]
         connection, password, scratch = map(values.get, ("connection", "password", "scratch_database_id"))
         if values.get("archive") is not None:
             beside = Text("cannot be given beside {archive}, which is loaded over {connection}")
@@ -166,13 +154,13 @@ class DrillInputs(Inputs):
             found += [Problem("password", beside)] if password is not None else []
             required = "is required: how to connect to the database that the archive is loaded into"
             another = f"must be to another database than the archive's own: {DRILLS_OVERWRITE}"
-            is_own = values.get("database_id") in list(databases_of(connection))
+            is_own = values.get("database_id") in list(Address.of(connection).databases)
             reason = required if connection is None else another if is_own else ""
             return [*found, Problem("connection", reason)] if reason else found
         missing = {name: why for name, why in NEEDED.items() if values.get(name) is None}
         found += [Problem(name, f"is required: {why}") for name, why in missing.items()]
         found = with_snapshot_missing(found, values)
-        wrong, kind = {one.property for one in found}, str(values.get("runtime"))
+        wrong, kind = missing.keys() | {each.property for each in alone}, str(values.get("runtime"))
         if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):
             another = f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}"
             found.append(Problem("scratch_database_id", another))
@@ -181,12 +169,12 @@ class DrillInputs(Inputs):
             found.append(Problem("password", way))
         elif connection is not None and password is not None:
             found.append(Problem("password", Text("must not be given beside {connection}, which holds one")))
-        if password is not None and kind in KINDS and (extra := missing_extra(kind)) is not None:
-            found.append(Problem("password", lacks(kind, extra)))
+        if password is not None and kind in KINDS and (no_library := lacking(kind)):
+            found.append(Problem("password", no_library))
         if "connection" not in wrong and isinstance(connection, str):
-            reason = misfit(connection, kind)
-            if not reason and isinstance(scratch, str):
-                reason = Address.of(connection).misfit(scratch)
+            reason = misfit(connection, kind) or Address.of(connection).misfit(
+                scratch if isinstance(scratch, str) else ""
+            )
             found += [Problem("connection", reason)] if reason else []
         return found
 
@@ -203,14 +191,6 @@ class DrillInputs(Inputs):
         return RestoreInputs(**same, target_database_id=target, overwrite=True, triggers=triggers)
 
 
-def databases_of(connection: Any) -> set[str]:
-    """The ids of the service's databases that a connection leads to by their own hosts."""
-    try:
-        return Address.of(connection).databases if isinstance(connection, str) else set()
-    except ValueError:
-        return set()  # its own problem
-
-
 def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
     """What a drill's restore is for; another snapshot or other triggers are another drill. No Restore's triggers equal it."""
     return ["drill", snapshot, triggers or []]
@@ -221,9 +201,6 @@ def misfit(connection: str, runtime: str | None) -> str:
     if runtime not in KINDS or (given := kind_of(connection)) == runtime:
         return ""
     return f"must be to {KINDS[runtime].title}, as the snapshot is of it, not to {KINDS[given].title}"
-
-
-# Where a connection leads ---------------------------------------------------------------------------------------------
 
 
 def own_host(database_id: str) -> str:
@@ -239,9 +216,13 @@ class Address:
     is_direct: bool
 
     @classmethod
-    def of(cls, dsn: str) -> Address:
-        """Read a connection string that `kind_of` takes."""
-        usual, more, names, numbers = KINDS[kind_of(dsn)].port, dict(keywords(dsn)), [""], [""]
+    def of(cls, dsn: object) -> Address:
+        """Read a connection string; what `kind_of` does not take leads nowhere."""
+        try:
+            dsn = fit.text(dsn)
+            usual, more, names, numbers = KINDS[kind_of(dsn)].port, dict(keywords(dsn)), [""], [""]
+        except Unfit:
+            return cls((), is_direct=False)
         if "://" in dsn:
             parts = urlsplit(dsn)
             more, places = dict(parse_qsl(parts.query)), parts.netloc.rpartition("@")[2].split(",")
@@ -254,7 +235,7 @@ class Address:
         own = [(OWN_HOST.fullmatch(host) or [""] * 2)[1].lower() for host in hosts]
         found = [int(port) if port.isdecimal() else usual for port in ports]
         is_direct = not dsn.startswith("mongodb+srv:") and not {"hostaddr", "service"} & more.keys()
-        return cls(tuple(zip(hosts, found, own, strict=False)), is_direct)
+        return cls((*zip(hosts, found, own, strict=False),), is_direct)
 
     @property
     def databases(self) -> set[str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.databases.answers import DatabaseUnreachable
-from pulumi_snapshots.databases.kinds import missing_extra
-from pulumi_snapshots.drill.inputs import Address, DrillInputs, lacks, misfit, own_host
+from pulumi_snapshots.databases.database import DatabaseUnreachable
+from pulumi_snapshots.databases.kinds import lacking
+from pulumi_snapshots.drill.inputs import Address, DrillInputs, misfit, own_host
 from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillRecord
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
@@ -31,12 +31,9 @@ FORMS = {
     "&ssl_certfile={file}&ssl_keyfile={file}",
 }
 """The service's own users and names, and a client certificate, as each kind's connection string has them."""
-SLACK = timedelta(seconds=5)
-"""How far two times may be wrong: servers say whole seconds, and an answer takes time."""
-APART = timedelta(minutes=5)
-"""What may pass between the start of a database, as the service has it, and that of its server's process."""
-STAYS = 60.0
-"""Seconds for which the service must say that a database has not started again, to be believed."""
+SLACK = timedelta(seconds=5)  # how far two times may be wrong: servers say whole seconds, and an answer takes time
+APART = timedelta(minutes=5)  # between the start of a database, as the service has it, and that of its server's process
+STAYS = 60.0  # seconds for which the service must say that a database has not started again, to be believed
 DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -87,22 +84,18 @@ class Reach:
 
     async def misfit(self, runtime: str | None) -> Words:
         """Why the checks cannot ask the scratch database, found out before anything is overwritten; empty if they can."""
-        connection, scratch = self.inputs.connection, self.inputs.scratch_database_id
-        if connection is None:
-            try:
+        connection, scratch, port = self.inputs.connection, self.inputs.scratch_database_id, None
+        try:
+            if connection is None:
                 return await self._lacking(runtime)
-            except SquareCloudError as error:
-                if not _passes(error):
-                    raise
-                return ""
-        address, port = Address.of(connection), None
-        if self.is_own:
-            try:
+            if self.is_own:
                 port = (await self.session.client.database(scratch, patience=BRIEF)).port
-            except SquareCloudError as error:  # most often it does not say
-                if isinstance(error, KeyRefused | DatabaseMissing):
-                    raise
-        reason = misfit(connection, runtime) or address.misfit(scratch, port)
+        except SquareCloudError as error:
+            if not _passes(error) if connection is None else isinstance(error, KeyRefused | DatabaseMissing):
+                raise
+        if connection is None:
+            return ""
+        reason = misfit(connection, runtime) or Address.of(connection).misfit(scratch, port)
         return Text("{connection} {reason}", reason=reason) if reason else ""
 
     @asynccontextmanager
@@ -137,8 +130,8 @@ class Reach:
         if self.kind not in FORMS or self.port is None:
             not_said = "since the service does not say the scratch database's engine and port: give {connection}"
             return Text(f"{{password}} is not enough, {not_said}")
-        if (extra := missing_extra(self.kind)) is not None:
-            return Text("{password} {why}", why=lacks(self.kind, extra))
+        if missing := lacking(self.kind):
+            return Text("{password} {why}", why=missing)
         if self.certificate is None:
             self.certificate = await client.database_certificate(scratch, patience=BRIEF)
         return ""
@@ -166,12 +159,9 @@ class Reach:
         return [*shown, RESTART] if theirs >= requested else shown
 
     async def _started(self, since: datetime) -> tuple[datetime | None, bool]:
-        """When the database was last started, if the service says it; and whether a restore, which starts it, starts its server.
-
-        A time from before the restore, and that it does not run, are believed only if they stay: the status may be old.
-        """
+        """When the database was last started, if the service says it; and whether a restore, which starts it, starts its server."""
         until = self.session.clock.monotonic() + STAYS
-        while True:
+        while True:  # a time from before the restore, and that it does not run, must stay: the status may be old
             over = self.session.clock.monotonic() >= until
             try:
                 # Not one that another caller has asked for in the same moment, before the restore was over.

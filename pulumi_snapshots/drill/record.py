@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.check import CheckResult
@@ -16,11 +17,11 @@ from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import parse_duration
 
+# What can show that the scratch database was asked: its own host and port, that its server has started since the request, and
+# that this run has itself emptied and loaded it over the same connection.
 ADDRESS, RESTART, LOAD = "address", "restart", "load"
-"""What can show that the scratch database was asked: its own host and port, that its server has started since the request, and
-that this run has itself emptied and loaded it over the same connection."""
+# The output whose change says what an update has to do: drill again, watch a restore, run the checks.
 DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"
-"""The output whose change says what an update has to do: drill again, watch a restore, run the checks."""
 
 
 class GoodDrill(Record, sparse=True):
@@ -128,10 +129,16 @@ class DrillRecord(Record):
         """What it proves; None if it has not passed."""
         return Drilled(self.drilled_at, self.restore_seconds) if self.passed and self.drilled_at else None
 
-    @property
-    def good(self) -> GoodDrill | None:
-        """This drill, if it has passed."""
-        return GoodDrill.from_outputs(self.to_outputs()) if self.passed and self.drilled_at else None
+    def judged(
+        self, results: Iterable[CheckResult] = (), proofs: list[str] | None = None, failure: str | None = None
+    ) -> Self:
+        """With what its checks have found, and what shows that the right database was asked; or why none could be run."""
+        found, at = [*results], self.restored_at
+        passed = failure is None and all(each.passed for each in found)
+        ended = replace(
+            self, drilled_at=at, passed=passed, results=found, failure=failure, proved_by=proofs, attempt=None
+        )
+        return replace(ended, last_good=GoodDrill.from_outputs(ended.to_outputs())) if passed else ended
 
 
 DRILL = ResourceSchema("Drill", DrillInputs, DrillRecord)

@@ -28,7 +28,7 @@ import redis
 
 from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from pulumi_snapshots.databases.database import empty, load
+from pulumi_snapshots.databases.database import Database, load
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
 from tests.cli.typed import Ended
@@ -154,7 +154,7 @@ def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path) -> None:
         assert (strayed.code, "names a database of its own" in strayed.err) == (1, True), strayed.err
         assert not cursor.execute("show tables from source")
         cursor.execute("create view back.`of ``them` as select id from back.orders")
-        anyio.run(empty, mariadb.url("back"))
+        anyio.run(Database(mariadb.url("back"), timeout=60.0).empty)
         archive = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more="").encode()}))
         plain = types(archive, TO=mariadb.url("back") + "?ssl-mode=DISABLED&ssl-ca=/without/tls/nobody/reads/it")
         assert plain.code == 0, plain.err
@@ -183,7 +183,7 @@ def test_a_mongodb_archive_comes_back(form: str, ferretdb: Server, tmp_path: Pat
         assert types(archive, TO=ferretdb.url("back")).code == 2
         assert types(archive, "--overwrite", TO=ferretdb.url("back")).code == 0
         assert client.back.orders.count_documents({}) == 2
-        anyio.run(empty, ferretdb.url("back"))
+        anyio.run(Database(ferretdb.url("back"), timeout=60.0).empty)
         assert types(archive, TO=ferretdb.url("back")).code == 0
 
 
@@ -210,7 +210,7 @@ def test_a_redis_archive_comes_back(form: str, redis_server: Server, tmp_path: P
     assert 0 < target.pttl("once") <= 10_000_000
     assert types(archive, TO=redis_server.url("41")).code == 2
     assert types(archive, "--overwrite", TO=redis_server.url("41")).code == 0
-    anyio.run(empty, redis_server.url("41"))
+    anyio.run(Database(redis_server.url("41"), timeout=60.0).empty)
     assert types(archive, TO=redis_server.url("41")).code == 0
     target.flushdb()
     source.flushdb()

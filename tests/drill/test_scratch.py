@@ -11,10 +11,10 @@ import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.drill import of_archive
+from pulumi_snapshots.drill import calls as acts
+from pulumi_snapshots.drill.calls import ArchiveNotDrilled
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.drill.inputs import DrillInputs
-from pulumi_snapshots.drill.of_archive import ArchiveNotDrilled, Loaded
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
@@ -136,16 +136,15 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
         call, loads = calls(at)[1], list[int]()
         monkeypatch.setattr(call.shared.of(Transfers), "reading", at_once)
 
-        async def loaded(*_: object, **_of: object) -> Loaded:
+        async def loaded(*_: object, **_of: object) -> tuple[float, int, list[Any]]:
             loads.append(1)
             if when == "meanwhile":
                 await at.up()
             return 1.0, 1, []
 
-        monkeypatch.setattr(of_archive, "loaded", loaded)
-        monkeypatch.setattr(of_archive, "Database", at.databases.opens)
+        monkeypatch.setattr(acts, "loaded", loaded)
         archive = str(shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE))
-        work = partial(of_archive.drill_archive, call, DrillInputs.of({**ARCHIVED, "archive": archive}))
+        work = partial(acts.drill_archive, call, DrillInputs.of({**ARCHIVED, "archive": archive}))
         if when != "meanwhile":
             at.databases.seconds = HOUR
             group.start_soon(at.up)
@@ -162,7 +161,7 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
 async def test_a_connection_to_another_engine_is_refused_before_the_request(
     at: DrillScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.drill.inputs.missing_extra", lambda _: None)
+    monkeypatch.setattr("pulumi_snapshots.drill.inputs.lacking", lambda _: "")
     why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
     await at.fails(why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None)
     assert not at.at.posts

@@ -10,8 +10,8 @@ import anyio
 import pymysql
 import pytest
 
-from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Scalar
-from pulumi_snapshots.databases.database import Database
+from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
+from pulumi_snapshots.databases.kinds import Scalar
 from tools.servers import Server
 
 SECONDS = 20.0

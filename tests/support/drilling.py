@@ -16,7 +16,8 @@ from unittest import mock
 import anyio
 import anyio.lowlevel
 
-from pulumi_snapshots.databases.answers import CheckNotRun, DatabaseUnreachable, Scalar
+from pulumi_snapshots.databases.database import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.kinds import Scalar
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.drill.inputs import own_host
 from pulumi_snapshots.engine.wording import PYTHON

@@ -18,13 +18,11 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.databases.answers import DatabaseUnreachable
-from pulumi_snapshots.databases.database import Database
+from pulumi_snapshots.databases.database import Database, DatabaseUnreachable
 from pulumi_snapshots.databases.dumps import PROGRAMS, program
-from pulumi_snapshots.databases.kinds import KINDS, Kind, kind_of, missing_extra
+from pulumi_snapshots.databases.kinds import KINDS, Kind, kind_of, lacking
+from pulumi_snapshots.drill.calls import PATIENCE, loaded
 from pulumi_snapshots.drill.check import read_checks
-from pulumi_snapshots.drill.inputs import lacks
-from pulumi_snapshots.drill.of_archive import PATIENCE, loaded
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties.durations import spoken
@@ -69,16 +67,15 @@ async def restore_archive(
         wanted = read_checks(typed_checks(invocation, typed["checks"])) if typed["checks"] else []
     except Unfit as error:
         invocation.wrong(f"{wrong} {COMMANDS.text(error.reason)}.")
-    lacking = lacks(kind, extra) if (extra := missing_extra(kind)) else ""
-    if lacking and not dry_run:
-        invocation.wrong(f"{named} {lacking}.", helps=False)
+    if (missing := lacking(kind)) and not dry_run:
+        invocation.wrong(f"{named} {missing}.", helps=False)
     transfers, about, at = invocation.transfers, KINDS[kind], place_text(archive.uri)
     database = Database(dsn, timeout=PATIENCE)
     with invocation.working(doing=f"reading {at}"):
         found = await find(transfers, archive)
         if dry_run:
             invocation.progress(f"connecting to {about.title}")
-            usable = await _usable(database, about, lacking, overwrite=overwrite)
+            usable = await _usable(database, about, missing, overwrite=overwrite)
             needs = [usable, *_needs(invocation, found, kind, identity)]
             shown = [{"need": need, "found": said, "state": state} for state, need, said in needs]
             invocation.result(shown, [(MARKS[state], *said) for state, *said in needs])
@@ -101,15 +98,15 @@ async def restore_archive(
     return not passed
 
 
-async def _usable(database: Database, about: Kind, lacking: str, *, overwrite: bool) -> tuple[str, str, str]:
-    """Whether the database can be restored into, and what it holds or what is `lacking`."""
+async def _usable(database: Database, about: Kind, missing: str, *, overwrite: bool) -> tuple[str, str, str]:
+    """Whether the database can be restored into, and what it holds or what is `missing`."""
     holds = 0
     try:
-        holds = 0 if lacking else await database.holds()
+        holds = 0 if missing else await database.holds()
     except DatabaseUnreachable as error:
-        lacking = f"cannot be reached: {error.why}"
+        missing = f"cannot be reached: {error.why}"
     said = f"has {holds} {about.things}, which --overwrite replaces" if holds else "empty"
-    return "ok" if not lacking and (overwrite or not holds) else "problem", f"{about.title} database", lacking or said
+    return "ok" if not missing and (overwrite or not holds) else "problem", f"{about.title} database", missing or said
 
 
 def _needs(invocation: Invocation, found: Shelved, kind: str, identity: str | None) -> Iterator[tuple[str, str, str]]:
