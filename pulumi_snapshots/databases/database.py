@@ -36,7 +36,7 @@ ENGINES: dict[str, Callable[[], Any]] = {
 }
 """How to speak to each kind of database; its library is loaded late, since few programs need it."""
 T = TypeVar("T")
-# Where the useful part of what PostgreSQL's library says begins, and of MongoDB's ends.
+# What PostgreSQL's library says before the useful part, and MongoDB's after it.
 NOISE = re.compile(
     r"\A(?:connection failed: )?connection to server at .* failed: (?:FATAL: +)?"
     r"| \(configured timeouts[\s\S]*|, Timeout: [\s\S]*|, full error: [\s\S]*"
