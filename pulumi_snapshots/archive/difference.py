@@ -22,8 +22,7 @@ from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.difference import changed, differs, holds_unknown, undecided
+from pulumi_snapshots.run.calls import Changes, Rules, changed, differs, holds_unknown, undecided
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 
 if TYPE_CHECKING:

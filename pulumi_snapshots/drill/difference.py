@@ -16,8 +16,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.difference import Same, changed, holds_unknown
+from pulumi_snapshots.run.calls import Changes, Rules, Same, changed, holds_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

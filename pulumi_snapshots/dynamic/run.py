@@ -11,10 +11,7 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from pulumi_snapshots.dynamic.engine_access import messages
-from pulumi_snapshots.engine.messages import Row
 from pulumi_snapshots.engine.process import run_in
-from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Shared
 
 T = TypeVar("T")
@@ -24,12 +21,11 @@ class Run:
     """One per process."""
 
     def __init__(self) -> None:
-        self.shared = Shared(Row(messages, "", PYTHON).progress, run=run_in(sys.argv))
+        self.shared = Shared(run_in(sys.argv))
         started = Future[BlockingPortal]()
 
         async def serve() -> None:
-            async with BlockingPortal() as portal, anyio.create_task_group() as background:
-                self.shared.background = background
+            async with BlockingPortal() as portal:
                 started.set_result(portal)
                 await portal.sleep_until_stopped()
 

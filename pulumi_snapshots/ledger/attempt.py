@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,43 +20,38 @@ from pulumi_snapshots.clock import YEARS, rfc3339
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import RETENTION
 
-FAILED_AFTER = timedelta(hours=2)
-"""An accepted request has failed if a listing fetched this long after it does not show its snapshot. No snapshot and no cached
-page takes as long."""
-LATEST_OF_LOST = timedelta(minutes=15)
-"""How much later than a request whose answer was lost its snapshot may have been taken: the service's soft deadline of 90 s and
-the "~2 minutes" after it, with room."""
-LOST_AFTER = timedelta(minutes=50)
-"""The same if its answer was lost: 20 minutes, by which its snapshot is whole, and the 30 minutes for which the service may
-serve an older page."""
-SKEW = timedelta(seconds=5)
-"""How far `modified` may be before the POST: `Date` has whole seconds, and clocks drift."""
-CLEAR = SKEW + timedelta(seconds=1)
-"""How long a request waits after a snapshot of the same database: longer than the skew that finding it allows."""
+Kind = Literal["snapshot", "restore"]
 ACCEPTED = frozenset({"200", "202"})
+NOT_AWAITED = "not awaited"
+"""`Request.answered` until there is an answer."""
 SENDS_RESTORES = "Drill"
 """A kind of resource whose restores stand beside those of a Restore, which may have the same name."""
-
 GUARDS = "guard"
 """The owner of every guard's request, with the database: whichever guard of it comes next completes what a killed run has
 started."""
-Kind = Literal["snapshot", "restore"]
-ANSWER_WITHIN = timedelta(seconds=130)
-"""How long an answer may take: the time-out of a POST, with room. An older attempt without an answer is LOST."""
-FOUND_KEPT = timedelta(hours=2)
-"""How long a result is kept that a state has. An older version cannot be mistaken for the snapshot of another request."""
-KEPT = timedelta(seconds=RETENTION)
-"""How long anything else is kept: as long as the service keeps a snapshot."""
-SECOND = timedelta(seconds=1)
-"""How exactly two processes know the service's time."""
+
+FAILED_AFTER, LOST_AFTER = timedelta(hours=2), timedelta(minutes=50)
+"""A request has failed if a listing fetched this long after it does not show its snapshot: one that was accepted, since no snapshot
+and no cached page takes as long; and one whose answer was lost, since its snapshot is whole after 20 minutes, and the service may
+serve an older page for 30 more."""
+LATEST_OF_LOST = timedelta(minutes=15)
+"""How much later than a request whose answer was lost its snapshot may have been taken: the service's soft deadline of 90 s and
+the "~2 minutes" after it, with room."""
+SECOND, SKEW = timedelta(seconds=1), timedelta(seconds=5)
+"""How exactly two processes know the service's time; and how far `modified` may be before the POST: `Date` has whole seconds, and
+clocks drift."""
+CLEAR = SKEW + SECOND
+"""How long a request waits after a snapshot of the same database: longer than the skew that finding it allows."""
 APART_FROM_LOST = LATEST_OF_LOST + CLEAR
 """How much later than one whose answer was lost the next one is sent, without waiting for the proof that it never came."""
+ANSWER_WITHIN = timedelta(seconds=130)
+"""How long an answer may take: the time-out of a POST, with room. An older attempt without an answer is LOST."""
+FOUND_KEPT, KEPT = timedelta(hours=2), timedelta(seconds=RETENTION)
+"""How long a result is kept that a state has, since an older version cannot be mistaken for the snapshot of another request; and
+anything else: as long as the service keeps a snapshot."""
 ERA = datetime(YEARS.start, 1, 1, tzinfo=UTC), datetime(YEARS.stop, 1, 1, tzinfo=UTC)
 """Between these are all times."""
 NEVER = datetime.fromtimestamp(0, UTC)
-"""Until when one that is over is in the way if nothing holds its database."""
-NOT_AWAITED = "not awaited"
-"""`Request.answered` until there is an answer."""
 
 
 class Status(StrEnum):
@@ -218,12 +213,11 @@ class Attempt(Record, sparse=True):
 def is_sound(attempt: Attempt) -> bool:
     """Whether the values of an attempt are such as runs write; TypeError for a time without a zone."""
     request = attempt.request
-    texts = (attempt.owner, attempt.account, attempt.source, attempt.result)
-    times = (request.posted_at, attempt.ended_at, attempt.held_until)
+    texts = attempt.database_id, attempt.purpose, request.answered, attempt.owner, attempt.account, attempt.source
+    times = request.posted_at, attempt.ended_at, attempt.held_until
     return (
         attempt.kind in get_args(Kind)
-        and all(isinstance(each, str) for each in (attempt.database_id, attempt.purpose, request.answered))
-        and all(isinstance(each, str) for each in texts if each is not None)
+        and all(isinstance(each, str | None) for each in (*texts, attempt.result))
         and all(ERA[0] <= each < ERA[1] for each in times if each)
     )
 
@@ -243,27 +237,20 @@ class Intent:
     owner: str | None
     database_id: str
     purpose: str
-    timeout: float
-    """Seconds that the operation may take."""
+    timeout: float  # seconds that the operation may take
     began: datetime
-    """When it began."""
     source: str | None = None
-    fresh: bool = False
-    """Whether another one is wanted, whatever earlier runs have left."""
-    carried: frozenset[str] = frozenset()
-    """Results and ids that calls of this run have shown its states to have."""
-    oldest: timedelta | None = None
-    """How old an earlier attempt may be that is resumed; None for any age."""
-    ignored: frozenset[str] = frozenset()
-    """Ids of attempts whose end no run will ever see."""
+    fresh: bool = False  # whether another one is wanted, whatever earlier runs have left
+    carried: frozenset[str] = frozenset()  # results and ids that calls of this run have shown its states to have
+    oldest: timedelta | None = None  # how old an earlier attempt may be that is resumed; None for any age
+    ignored: frozenset[str] = frozenset()  # ids of attempts whose end no run will ever see
+    # Ids of its own attempts that have started nothing, although the ledger may have them still.
     withdrawn: frozenset[str] = frozenset()
-    """Ids of its own attempts that have started nothing, although the ledger may have them still."""
-    purposes: frozenset[str] = frozenset()
-    """The digests that the same triggers may have had in earlier runs."""
+    purposes: frozenset[str] = frozenset()  # the digests that the same triggers may have had in earlier runs
     previous: datetime | None = None
     account: str | None = None
-    run: str = ""
-    """The run of which its process is one, as `Attempt.let_go` has it; empty if unknown."""
+    run: str = ""  # of which its process is one, as `Attempt.let_go` has it; empty if unknown
+    id: str = ""  # of the request that it is to send
 
     def is_mine(self, attempt: Attempt) -> bool:
         """Whether an attempt was made by the operation itself, in this or an earlier run.
@@ -279,6 +266,10 @@ class Intent:
     def is_for_same(self, attempt: Attempt) -> bool:
         """Whether an attempt has the same database and purpose."""
         return attempt.database_id == self.database_id and attempt.purpose in {self.purpose, *self.purposes}
+
+    def counts(self, attempt: Attempt, now: datetime) -> bool:
+        """Whether an attempt is neither too old, nor one that the operation could not withdraw."""
+        return not attempt.is_past(now) and attempt.id not in self.withdrawn
 
 
 class Claim(NamedTuple):
@@ -301,23 +292,23 @@ class ClaimRefused(Exception):
         self.attempt = attempt
 
 
-def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
+def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Claim:
     """Decide what an operation has to act on: the only place that says whether a request may be sent.
 
     By all `attempts` of the ledger, at this time of the service; raises `ClaimRefused` if nothing may be sent.
     """
-    kept = _kept(attempts, intent, now)
-    newest = _newest(kept, intent)
-    if newest is not None:
-        if _is_left(newest, intent, now):
-            return Claim(newest, "resumed")
-        if intent.kind == "restore" and newest.request.posted_at > intent.began + SECOND:
+    if (ours := left(attempts, intent, now)) is not None:
+        return Claim(ours, "resumed")
+    newest = _newest(attempts, intent, now)
+    if newest is not None and intent.kind == "restore":
+        if newest.request.posted_at > intent.began + SECOND:
             raise ClaimRefused("overtaken", newest)
         has_ended = newest.is_over or newest.id in intent.ignored
         is_lost = has_ended and not newest.let_go and not newest.names & intent.carried and intent.is_for_same(newest)
-        if intent.kind == "restore" and is_lost and is_resource(intent.owner) and not intent.fresh:
+        if is_lost and is_resource(intent.owner) and not intent.fresh:
             raise ClaimRefused("done", newest)
-    here = [each for each in kept if (each.kind, each.database_id) == (intent.kind, intent.database_id)]
+    about = intent.kind, intent.database_id
+    here = [each for each in attempts if (each.kind, each.database_id) == about and intent.counts(each, now)]
     here.sort(key=lambda each: each.request.posted_at, reverse=True)
     for each in here:
         is_open = not each.proved and each.status is not Status.FAILED
@@ -331,39 +322,33 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
         if now < each.in_the_way_until and each.id not in intent.ignored:
             return Claim(each, "in the way")
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
-    request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), previous=intent.previous)
-    about = intent.kind, intent.owner, intent.database_id, intent.purpose, request, Status.SENT, intent.source
-    return Claim(Attempt(*about, fresh=intent.fresh, account=intent.account), "new")
+    id_ = intent.id or secrets.token_hex(8)
+    request = Request(posted_at, NOT_AWAITED, intent.timeout, id_, previous=intent.previous)
+    what = intent.kind, intent.owner, intent.database_id, intent.purpose, request, Status.SENT, intent.source
+    return Claim(Attempt(*what, fresh=intent.fresh, account=intent.account), "new")
 
 
-def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Attempt | None:
+def left(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Attempt | None:
     """Find what an earlier run of this operation has left, and no state was shown to have, which is resumed; None for nothing."""
-    newest = _newest(_kept(attempts, intent, now), intent)
-    return newest if newest is not None and _is_left(newest, intent, now) else None
-
-
-def _kept(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> list[Attempt]:
-    """Those that count: not the ones that are too old, or that the operation could not withdraw."""
-    return [each for each in attempts if not each.is_past(now) and each.id not in intent.withdrawn]
-
-
-def _newest(kept: list[Attempt], intent: Intent) -> Attempt | None:
-    """The last attempt of the operation itself that has not failed: its state has been about that since."""
-    mine = [each for each in kept if intent.is_mine(each) and each.status is not Status.FAILED]
-    return max(mine, key=lambda each: each.request.posted_at, default=None)
-
-
-def _is_left(newest: Attempt, intent: Intent, now: datetime) -> bool:
-    if newest.names & intent.carried or not intent.is_for_same(newest):
-        return False
+    newest = _newest(attempts, intent, now)
+    if newest is None or newest.names & intent.carried or not intent.is_for_same(newest):
+        return None
     if intent.oldest is not None and newest.request.posted_at < now - intent.oldest:
-        return False
+        return None
     # What another process of this run has deleted, because of something upstream, is made again as it was.
     if newest.proved and (intent.fresh or newest.let_go != intent.run):
-        return False
+        return None
     # The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must
     # not act twice; a snapshot may cost one more.
-    return not intent.fresh or (newest.fresh and newest.kind == "restore" and is_resource(newest.owner))
+    is_as_fresh = newest.fresh and newest.kind == "restore" and is_resource(newest.owner)
+    return newest if is_as_fresh or not intent.fresh else None
+
+
+def _newest(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Attempt | None:
+    """The last attempt of the operation itself that has not failed: its state has been about that since."""
+    kept = [each for each in attempts if intent.counts(each, now)]
+    mine = [each for each in kept if intent.is_mine(each) and each.status is not Status.FAILED]
+    return max(mine, key=lambda each: each.request.posted_at, default=None)
 
 
 @dataclass(frozen=True)
@@ -372,16 +357,12 @@ class Proof:
 
     kind: Kind
     database_id: str
-    result: str | None = None
-    """None while it is pending."""
-    request: Request | None = None
-    """The one that the state has as pending; None if it is complete."""
-    requested_at: str | None = None
-    """When the request was sent of what the state has as complete, as the state has it."""
+    result: str | None = None  # None while it is pending
+    request: Request | None = None  # the one that the state has as pending; None if it is complete
+    requested_at: str | None = None  # when the request was sent of what the state has as complete, as the state has it
     purpose: str = ""
     source: str | None = None
-    record: Any = None
-    """The resource."""
+    record: Any = None  # the resource
 
     def shows(self, attempt: Attempt) -> bool:
         """Whether it shows that the state has this attempt."""

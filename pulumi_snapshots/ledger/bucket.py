@@ -27,15 +27,10 @@ T = TypeVar("T")
 
 CHECK = "check"
 """The object that shows whether the store refuses a stale write."""
-WRITES = "writes"
-"""The document's own key for the ids of its last writes, by which a writer whose answer was lost finds its own."""
-WRITES_KEPT = 50
 PATIENCE = 120.0
 """Seconds within which a read or an edit ends, whatever happens."""
-TRIES = 3
-"""Tries of a write while the store fails."""
-PAUSE = 1.0
-"""Seconds before the next."""
+TRIES, PAUSE = 3, 1.0
+"""Tries of an edit while the store fails, and the seconds between two."""
 LONGEST_PAUSE = 10.0
 """Seconds between two tries while other machines are faster, at most."""
 CLIENT: dict[str, Any] = {
@@ -49,7 +44,6 @@ RETRIES: dict[str, Any] = {
     "retry_timeout": timedelta(seconds=10),
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-
 CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}
 """Without a checksum S3 takes nothing into a bucket with object lock."""
 
@@ -89,14 +83,25 @@ class Bucket(Place):
     async def read(self) -> Document:
         """Read the document."""
         async with self._in_time():
-            _, document = await self._loaded()
-        document.pop(WRITES, None)
-        return document
+            return (await self._loaded())[1]
 
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document, again if another machine was faster; what is begun ends, also if the caller is cancelled."""
+        failures = faster = 0
         async with self._in_time(shield=True):
-            return await self._edit(change)
+            while True:
+                began, pause = self._clock.monotonic(), PAUSE
+                try:
+                    return await self._edit(change)
+                except Overtaken:  # perhaps by its own write, whose answer was lost
+                    longest = (self._clock.monotonic() - began) * 2.0 ** min(faster, 10)
+                    pause = self._chance.uniform(0.0, min(longest, LONGEST_PAUSE))
+                    faster += 1
+                except LedgerUnavailable:
+                    failures += 1
+                    if failures == TRIES:
+                        raise
+                await self._clock.sleep(pause)
 
     @asynccontextmanager
     async def _in_time(self, *, shield: bool = False) -> AsyncIterator[None]:
@@ -107,10 +112,19 @@ class Bucket(Place):
             why = f"it has not answered within {PATIENCE:.0f} s, or other machines write it all the time"
             raise self.unavailable(why) from None
 
+    async def _edit(self, change: Callable[[Document], T]) -> T:
+        if not self._is_checked:
+            await self._check()
+        held, document = await self._loaded()
+        before = packed(document)
+        result = change(document)
+        if (content := packed(document)) != before:
+            await self._call(self._object.replace, content, held.mark if held else None)
+            self._was_there = True
+        return result
+
     async def _check(self) -> None:
-        """Make sure that the store refuses a stale write, once in a process."""
-        if self._is_checked:
-            return
+        """Make sure that the store refuses a stale write."""
         check = self._at(CHECK)
         # With contents that differ: some stores make an object's mark from its content.
         stale = await self._call(check.overwrite, secrets.token_bytes())
@@ -120,39 +134,6 @@ class Bucket(Place):
             why = "the store writes an object although another one has written it meanwhile"
             raise self.unavailable(why, Next(Step.USE_OTHER_STORE))
         self._is_checked = True
-
-    async def _edit(self, change: Callable[[Document], T]) -> T:
-        await self._check()
-        failures = faster = 0
-        tries: dict[str, T] = {}  # by the ids of their writes, of which one may be in though its answer was lost
-        while True:
-            began, pause = self._clock.monotonic(), PAUSE
-            try:
-                held, document = await self._loaded()
-                writes = document.pop(WRITES, [])
-                for lost in tries.keys() & writes:
-                    return tries[lost]
-                before = packed(document)
-                result = change(document)
-                if packed(document) == before:
-                    return result
-                write = secrets.token_hex(4)
-                tries[write] = result
-                content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
-                await self._call(self._object.replace, content, held.mark if held else None)
-                self._was_there = True
-            except Overtaken:
-                # One other writer is let by without a pause; many would only refuse each other.
-                longest = (self._clock.monotonic() - began) * 2.0 ** min(faster, 10) if faster else 0.0
-                pause = self._chance.uniform(0.0, min(longest, LONGEST_PAUSE))
-                faster += 1
-            except LedgerUnavailable:
-                failures += 1
-                if failures == TRIES or not tries:  # a read that failed proves that nothing was written
-                    raise
-            else:
-                return result
-            await self._clock.sleep(pause)
 
     async def _loaded(self) -> tuple[Held | None, Document]:
         held: Held | None = await self._call(self._object.load)

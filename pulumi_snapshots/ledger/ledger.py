@@ -28,13 +28,10 @@ from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 
 T = TypeVar("T")
-ATTEMPTS = "attempts"
+ATTEMPTS, DRILLS = "attempts", "drills"
 FIELDS = Attempt.properties().keys()
-DRILLS = "drills"
 AGAIN_AFTER = timedelta(minutes=1)
 """How long no call reads a ledger for what its state shows after one could not: a stack may have a thousand of them."""
-UNKNOWN_RUN = "unknown"
-"""In `Attempt.let_go` the run of a process without an engine."""
 
 
 class Ledger:
@@ -85,23 +82,24 @@ class Ledger:
 
         Raises `LedgerUnavailable` for one that cannot be read: another version may have written it, and it may be of a request.
         """
-        stored = document.get(ATTEMPTS, {})
+        stored, found = document.get(ATTEMPTS, {}), list[tuple[str, Attempt]]()
         try:
-            found = {id_: Attempt.from_outputs(each) for id_, each in stored.items()}
-            names = {name for each in stored.values() for name in each}
-            is_known = names <= FIELDS and all(map(is_sound, found.values()))
+            found = [(id_, Attempt.from_outputs(each)) for id_, each in stored.items() if each.keys() <= FIELDS]
+            is_known = len(found) == len(stored) and all(is_sound(each) for _, each in found)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-            found, is_known = {}, False
-        if not is_known:  # no run has written it like that
-            raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
-        posted_at = {id_: each.request.posted_at for id_, each in found.items()}
-        return {id_: found[id_] for id_ in sorted(found, key=posted_at.__getitem__)}
+            is_known = False
+        if is_known:
+            return dict(sorted(found, key=lambda each: each[1].request.posted_at))
+        # No run has written it like that.
+        raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
 
     # A request -----------------------------------------------------------------------------------------------------------
 
     def decided(self, document: Document, intent: Intent) -> Claim:
         """Decide on a document what an operation has to act on, and enter a new attempt; see `decide`."""
         now, there = self.clock.now(), self.attempts_in(document)
+        if intent.id in there:  # the answer to its own write was lost
+            return Claim(there[intent.id], "new")
         claim = decide(there.values(), intent, now)
         if claim.role == "new":
             kept = {id_: each for id_, each in document.get(ATTEMPTS, {}).items() if not there[id_].is_past(now)}
@@ -165,36 +163,30 @@ class Ledger:
             return False
         return not any((each.let_go or not each.proved) and proof.shows(each) for each in seen.values())
 
-    async def note(self, proof: Proof, owner: str | None) -> None:
-        """Note that the state has what a call has carried; a pending request that the ledger lacks is entered.
+    async def note(self, proof: Proof, owner: str | None, let_go: str | None = None) -> None:
+        """Note that the state has what a call has carried, or drops it in the run `let_go`, so that a later run may do it again.
 
-        Costs one read in a process, and a write only if it proves something.
+        A pending request that the ledger lacks is entered. Costs one read in a process, and a write only if it proves something;
+        what waits for that is entered in one edit.
         """
-        shown = [each for each in await self._once_seen() if proof.shows(each)]
-        if not shown and proof.request is not None:
-            known = proof.request, unresolved(proof.request), proof.source
-            shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
-        if not self.has_noted(proof):
-            await self._mark(shown, proof)
-
-    async def let_go(self, proof: Proof, run: str) -> None:
-        """Note that a state drops a restore, so that the same resource may do it again in a later run."""
-        await self._mark([each for each in await self._once_seen() if proof.shows(each)], proof, run or UNKNOWN_RUN)
-
-    async def _mark(self, shown: list[Attempt], proof: Proof, run: str | None = None) -> None:
-        """Enter that a state has these attempts, or has let them go in a run; all that wait for it in one edit."""
 
         def change(document: Document) -> dict[str, Attempt]:
             there, marked = self.attempts_in(document), dict[str, Attempt]()
-            for id_, (attempt, result, let_go) in marks.items():
-                one = replace(there.get(id_, attempt), proved=True, let_go=let_go)
+            for id_, (attempt, result, run) in marks.items():
+                one = replace(there.get(id_, attempt), proved=True, let_go=run)
                 if result and not one.is_over:
                     one = replace(one, status=Status.FOUND, result=result)
                 _put(document, one)
                 marked[id_] = one
             return marked
 
-        self._marks |= {each.id: (each, proof.result, run) for each in shown}
+        shown = [each for each in await self._once_seen() if proof.shows(each)]
+        if let_go is None and self.has_noted(proof):
+            return
+        if not shown and proof.request is not None:
+            known = proof.request, unresolved(proof.request), proof.source
+            shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
+        self._marks |= {each.id: (each, proof.result, let_go) for each in shown}
         async with self._marking:
             if any(each.id in self._marks for each in shown):  # otherwise another call has taken them along
                 marks, self._marks = self._marks, {}

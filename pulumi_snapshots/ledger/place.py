@@ -75,8 +75,9 @@ class Place(ABC):
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Read the document, let `change` modify it in place, and write it durably if it differs; returns the result of `change`.
 
-        That is called in the event loop, and again if another writer was faster: it must not wait, and has no effect but its
-        result, of the last call. If it raises, nothing is written. `LedgerUnavailable` if the document cannot be read or written.
+        That is called in the event loop, and again if another writer was faster, or if it is not known whether the document was
+        written, so that one made twice has to end as one made once: it must not wait, and has no effect but its result, of the
+        last call. If it raises, nothing is written. `LedgerUnavailable` if the document cannot be read or written.
         """
 
     def parsed(self, data: bytes | str) -> Document:

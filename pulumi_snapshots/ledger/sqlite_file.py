@@ -66,20 +66,17 @@ class SqliteFile(Place):
         with self._plain_reasons():
             if not self._is_there():
                 self._make()
-            connection = self._connected()
-        with closing(connection):  # which takes back what is not committed
-            with self._plain_reasons():
+            with closing(self._connected()) as connection:  # which takes back what is not committed
                 # Flushes the folder too, without which a power failure could bring back the journal, and so the old document.
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.execute("BEGIN IMMEDIATE")
                 before = self._data(connection)
-            document = self.parsed(before)
-            result = anyio.from_thread.run_sync(change, document) if self._in_threads else change(document)
-            if (data := packed(document)) != before:
-                with self._plain_reasons():
+                document = self.parsed(before)
+                result = anyio.from_thread.run_sync(change, document) if self._in_threads else change(document)
+                if (data := packed(document)) != before:
                     connection.execute("UPDATE ledger SET document = ?", (data,))
                     connection.execute("COMMIT")
-        return result
+                return result
 
     def _is_there(self) -> bool:
         """Whether the file exists; raises if it did, and does not any more, or if its folder cannot be the one that is meant."""

@@ -200,7 +200,7 @@ async def until_listed(  # noqa: PLR0913  what is known of it
                 if poll != shown:
                     why = ", ".join(filter(None, (lost, failed_poll(failure) if failure else "")))
                     next_check, shown = clock.utc() + timedelta(seconds=poll.at - now), poll
-                    waits(state, until=until, next_check=next_check, why=why, phase="listing")
+                    waits(state, until=until, next_check=next_check, why=why)
                 with anyio.move_on_after(poll.at - now):
                     await listings.changed.wait()
                 continue

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from pulumi_snapshots.run.difference import Same
+    from pulumi_snapshots.run.calls import Same
 
 
 class RestoreRules(Rules):

@@ -6,7 +6,9 @@ does not know one.
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,16 +19,14 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.difference import Same, changed, never, undecided
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Iterator, Mapping
     from datetime import datetime
-
-    from anyio.abc import TaskGroup
 
     from pulumi_snapshots.ledger.attempt import Proof
     from pulumi_snapshots.progress import Listener
@@ -35,19 +35,15 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
+Same = Callable[[Any, Any], bool]
+"""Whether two values that are not equal mean the same."""
 
 
 class Shared:
-    """What all resources and lookups of a process share; there is one of this class in a process.
+    """What all resources and lookups of a process share; there is one of this class in a process. `run` is that of `RunMemory`."""
 
-    `announce` is that of a `Fleet`, `run` that of `RunMemory`; `background` is the task group for the summaries, once the event
-    loop runs.
-    """
-
-    def __init__(self, announce: Callable[[str], None], run: str = "") -> None:
+    def __init__(self, run: str = "") -> None:
         self.memory = RunMemory(run)
-        self.background: TaskGroup | None = None
-        self._announce = announce
         self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
         self._clock = Clock()
         self._made: dict[Any, Any] = {}
@@ -56,14 +52,12 @@ class Shared:
     def session(self, settings: Settings) -> Session:
         """Get the session for these settings, which have an API key; only in the event loop."""
 
-        def make() -> Session:
-            rest = {"clock": self._clock, "state": settings.state_directory(), "announce": self._announce}
-            session: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
-            if self.background is not None:
-                self.background.start_soon(session.fleet.keep_announcing)
-            return session
+        def make() -> Any:
+            rest = {"clock": self._clock, "state": settings.state_directory()}
+            return late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
 
-        return self._one(settings, make)
+        session: Session = self._one(settings, make)
+        return session
 
     def ledger(self, settings: Settings) -> Ledger:
         """Get the ledger for these settings, which need no key; from any thread, all get the same."""
@@ -77,11 +71,11 @@ class Shared:
         return self._one(kind, kind)
 
     def _one(self, key: Any, make: Callable[[], T]) -> T:
-        made: T | None = self._made.get(key)
-        if made is None:
-            made = self._made[key] = make()
+        if key not in self._made:
+            self._made[key] = make()
             if self._stopping:
                 self.stop()
+        made: T = self._made[key]
         return made
 
     def stop(self) -> None:
@@ -100,13 +94,10 @@ def ledger_of(settings: Settings, clock: Clock) -> Ledger:
 
 @dataclass(frozen=True)
 class EngineCall:
-    """One call of the engine about a resource: its URN, if that is known, what reads the settings, and who hears how it goes.
-
-    The settings come late, and raise `SettingsError`: what sends nothing works with bad ones.
-    """
+    """One call of the engine about a resource: its URN, if that is known, what reads the settings, and who hears how it goes."""
 
     owner: str | None
-    settings: Callable[[], Settings]
+    settings: Callable[[], Settings]  # late, with a `SettingsError`: what sends nothing works with bad ones
     shared: Shared
     listener: Listener
 
@@ -129,16 +120,11 @@ class Resource:
 class Changes:
     """What new inputs, or time, mean for a resource; texts are empty for nothing."""
 
-    replaces: tuple[str, ...] = ()
-    """The properties because of which another one is made; the old one is deleted after that."""
-    updates: tuple[str, ...] = ()
-    """The properties because of which an update has something to do."""
-    reason: Words = ""
-    """Why there is something to do, if no input shows it."""
-    note: Words = ""
-    """What an earlier run has left and is continued, which the preview shows too."""
+    replaces: tuple[str, ...] = ()  # the properties because of which another one is made, before the old one is deleted
+    updates: tuple[str, ...] = ()  # the properties because of which an update has something to do
+    reason: Words = ""  # why there is something to do, if no input shows it
+    note: Words = ""  # what an earlier run has left and is continued, which the preview shows too
     warning: Words = ""
-    """Something that the user should know."""
 
 
 class Unfinished(Exception):
@@ -152,21 +138,16 @@ class Unfinished(Exception):
         self, resource: Resource, error: Explained, steps_if_not_saved: tuple[Next, ...] | None = None
     ) -> None:
         super().__init__(error)
-        self.resource = resource
-        self.error = error
-        self.steps_if_not_saved = steps_if_not_saved
+        self.resource, self.error, self.steps_if_not_saved = resource, error, steps_if_not_saved
 
 
 class Rules(ABC):
     """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means."""
 
     schema: ClassVar[ResourceSchema]
-    kind: ClassVar[str] = ""
-    """What its requests start, as the ledger calls it; empty if it sends none."""
-    waits_on: ClassVar[str] = ""
-    """The note about a pending one, with `{since}`."""
-    acts_again: ClassVar[str] = ""
-    """The output that the act changes if an input repeats it."""
+    kind: ClassVar[str] = ""  # what its requests start, as the ledger calls it; empty if it sends none
+    waits_on: ClassVar[str] = ""  # the note about a pending one, with `{since}`
+    acts_again: ClassVar[str] = ""  # the output that the act changes if an input repeats it
 
     @property
     @abstractmethod
@@ -204,18 +185,17 @@ class Rules(ABC):
         """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
         return None
 
-    async def enter_state(self, call: EngineCall, state: Mapping[str, Any]) -> None:
-        """Enter into the ledger, if it can be used, that the state has a resource with these outputs, as a call shows that carries them."""
+    async def enter_state(self, call: EngineCall, state: Mapping[str, Any], *, lets_go: bool = False) -> None:
+        """Enter into the ledger, if it can be used, that the state has a resource with these outputs, or lets it go."""
         if (shown := self.in_state(state)) is None:
             return
-        try:
+        memory = call.shared.memory
+        memory.of(shown.database_id).known.update(shown.names)
+        run = memory.run or "unknown"  # of a process without an engine
+        with suppress(SettingsError, LedgerUnavailable):
             ledger = call.shared.ledger(call.settings())  # which needs no key
-        except SettingsError:
-            return
-        call.shared.memory.of(shown.database_id).known.update(shown.names)
-        if not ledger.has_noted(shown):
-            with suppress(LedgerUnavailable):
-                await ledger.note(shown, owner_of(call.owner))
+            if lets_go or not ledger.has_noted(shown):
+                await ledger.note(shown, owner_of(call.owner), run if lets_go else None)
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
@@ -231,23 +211,20 @@ class Rules(ABC):
 
     async def delete(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> None:
         """Forget or delete it, and leave a line that says which."""
-        await self.enter_state(call, state)
         if (shown := self.in_state(state)) is not None:
             call.shared.memory.remember_delete(self.kind, call.owner, shown)
-            if shown.kind == "restore":
-                with suppress(LedgerUnavailable, SettingsError):
-                    await call.shared.ledger(call.settings()).let_go(shown, call.shared.memory.run)
+        await self.enter_state(call, state, lets_go=self.kind == "restore")
         await self.calls.delete(call, id_, state)
 
     def diff(self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        found = self.compare(call, self.schema.record.from_outputs(state), state, values)
+        found, memory = self.compare(call, self.schema.record.from_outputs(state), state, values), call.shared.memory
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            call.shared.memory.remember_diff(self.kind, call.owner, self.in_state(state) if stays else None)
+            memory.remember_diff(self.kind, call.owner, self.in_state(state) if stays else None)
         if found.warning:
             call.listener.warn(found.warning)
-        if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):
+        if found.note and memory.is_first((owner_of(call.owner), found.note)):
             call.listener.note(found.note)
         if found.reason:
             call.listener.progress(found.reason)
@@ -258,7 +235,7 @@ class Rules(ABC):
         return self.changes(record, state, values, system_utc(), call.shared.memory.is_same_snapshot)
 
     def changes(
-        self, record: Any, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
+        self, record: Any, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = operator.eq
     ) -> Changes:
         """Compare by value. What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time."""
         inputs = self.schema.inputs.properties()
@@ -367,3 +344,37 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
             everywhere = call.settings().shared_state is not None
             steps = end.steps_if_not_saved(remembered=call.owner is not None, everywhere=everywhere)
         raise Unfinished(Resource(id_ or end.record.id, schema.state(end.record, values)), end, steps) from error
+
+
+# Whether inputs differ in what is known of them ------------------------------------------------------------------------
+
+
+def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = operator.eq) -> bool:
+    """Whether an input has changed for all that is known; an empty one equals none."""
+    return differs(old.get(name) or None, new.get(name) or None, same)
+
+
+def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
+    """Whether two values differ in what is known of them."""
+    if new is UNKNOWN:  # as of what the engine deletes first, also if it stays the same
+        return False
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) != len(new) or any(differs(one, other, same) for one, other in zip(old, new, strict=True))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() != new.keys() or any(differs(old[name], new[name], same) for name in new)
+    return bool(old != new) and not same(old, new)
+
+
+def holds_unknown(value: Any) -> bool:
+    """Whether a value is `UNKNOWN`, or holds it."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is UNKNOWN or any(map(holds_unknown, inside))
+
+
+def undecided(new: Mapping[str, Any], *names: str) -> Words:
+    """The reason why a preview cannot decide whether to make a new one; empty if it can."""
+    unknown = [name for name in names if holds_unknown(new.get(name))]
+    if not unknown:
+        return ""
+    named = " and ".join("{" + name + "}" for name in unknown)
+    return Text(f"decided in the update, since a preview does not know {named}")

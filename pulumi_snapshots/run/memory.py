@@ -77,28 +77,24 @@ def is_provisional(resource_id: str) -> bool:
 class DatabaseMemory:
     """The versions of one database that the run knows, for which the ledger need not have a request of its runs."""
 
+    # Those in the state, and ids of requests, or of another process's resource; no request of this run started them.
     known: set[str] = field(default_factory=set)
-    """Those in the state, and ids of requests, or of another process's resource; no request of this run started them."""
+    # Those that belong to a resource of this process since this run, or to one of another run that will find it.
     claimed: set[str] = field(default_factory=set)
-    """Those that belong to a resource of this process since this run, or to one of another run that will find it."""
-    replaced: set[str] = field(default_factory=set)
-    """Those that are about to be replaced."""
+    replaced: set[str] = field(default_factory=set)  # those that are about to be
+    # Those in the state, each with the end of its 30 days: a listing without one of them proves nothing.
     due: dict[str, datetime] = field(default_factory=dict)
-    """Those in the state, each with the end of its 30 days: a listing without one of them proves nothing."""
 
 
 @dataclass
 class _Course:
     """What the engine has done with one resource in this run."""
 
-    seen: bool = False
-    """Whether it has asked anything about it."""
-    in_question: bool = False
-    """Whether it was checked with its old inputs, and not compared since."""
-    compared: bool = False
-    """Whether it was compared after that."""
+    seen: bool = False  # whether it has asked anything about it
+    in_question: bool = False  # whether it was checked with its old inputs, and not compared since
+    compared: bool = False  # whether it was compared after that
+    # What was compared, if it is to stay; until then what was deleted before the engine had asked anything about it.
     carried: Proof | None = None
-    """What was compared, if it is to stay; until then what was deleted before the engine had asked anything about it."""
 
 
 class RunMemory:
@@ -110,8 +106,7 @@ class RunMemory:
     def __init__(self, run: str = "") -> None:
         self.run = run
         self.uses = Uses()
-        self.resumed: set[str | None] = set()
-        """Owners whose pending snapshot, of an earlier run, was found."""
+        self.resumed: set[str | None] = set()  # owners whose pending snapshot, of an earlier run, was found
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
         self._other_ids: dict[str, str] = {}

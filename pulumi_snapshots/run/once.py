@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import (
+    GUARDS,
     Attempt,
     Claim,
     Intent,
@@ -21,6 +24,7 @@ from pulumi_snapshots.ledger.attempt import (
     Request,
     Status,
     decide,
+    is_resource,
     left,
     owner_of,
     unresolved,
@@ -28,7 +32,6 @@ from pulumi_snapshots.ledger.attempt import (
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.settings import could_share
-from pulumi_snapshots.run.under_way import command_of, described
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
@@ -159,19 +162,15 @@ class Operation:
 
         Raises `ClaimRefused` if the request must not be sent, `LedgerUnavailable` if the ledger cannot be read.
         """
-        if self.attempt is not None:
-            return None
-        self.step = "connecting to the service"
         session, clock = self.session, self.session.service_clock
-        while True:
+        while self.attempt is None:
+            self.step = "connecting to the service"
             attempts = await session.ledger.attempts()
             if clock.offset is None:
                 # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
                 there = None if self.intent.oldest else left(attempts, self.intent, clock.now())
-                if there is not None and not there.awaits_answer(clock.now()):
-                    self.attempt, self.resumed = there, True
-                    return None
-                await session.know_time(self.intent.database_id)
+                if there is None or there.awaits_answer(clock.now()):
+                    await session.know_time(self.intent.database_id)
             now = clock.now()
             self.intent = replace(self.intent, began=now - (session.clock.utc() - self.began))
             claim = decide(attempts, self.intent, now)
@@ -183,8 +182,7 @@ class Operation:
                 self.show_other(self.attempt)
                 await session.clock.sleep(session.settings.poll_every)
                 self.attempt = await session.ledger.get(claim.attempt.id)  # None: that run has withdrawn it
-            if self.attempt is not None:
-                return None
+        return None
 
     def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:
         """Show that it waits for another attempt, whatever that waits for itself."""
@@ -218,7 +216,7 @@ class Operation:
         Without an `attempt` afterwards another run was faster, and `next_claim` decides again. Errors that do not show whether the
         request was accepted end here; after any other, nothing was started.
         """
-        session, intent = self.session, self.intent
+        session, intent = self.session, replace(self.intent, id=secrets.token_hex(8))
         self.step = "queued"  # the rate limiter shows it, if there is a queue
         claim, slot = await session.rate_limiter.claim(
             path, lane, intent.database_id, lambda document: session.ledger.decided(document, intent), self.show
@@ -234,7 +232,7 @@ class Operation:
         try:
             async with slot:
                 by = TimeOfDay(session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
-                self.member.progress(Text("sent; answer by {by}", by=by), phase="answer")
+                self.member.progress(Text("sent; answer by {by}", by=by))
                 how = await post(leave_by)
         except SquareCloudError as error:
             self.refusal = error
@@ -324,3 +322,67 @@ async def until_free(
             waits("waiting", until=until, why="a restore of this database ended a moment ago")
             await clock.sleep(left)
     return status
+
+
+# In words ---------------------------------------------------------------------------------------------------------------
+
+FIELDS = ("database_id", "what", "by", "since", "until", "state", "then", "kind", "source", "owner", "account")
+
+
+def described(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[str, Any]:
+    """What runs, and users, know of a request that has no known end, or keeps others away; `is_shared`: machines share the ledger."""
+    by = attempt.owner or "an unnamed resource"
+    if is_resource(attempt.owner):
+        project, stack, *_, name = by.split("::")
+        by = f"{name} of {project}/{stack}"
+    told = {
+        "what": "snapshot" if attempt.kind == "snapshot" else f"restore of {attempt.source}",
+        "by": by,
+        "since": rfc3339(attempt.request.posted_at),
+        "until": rfc3339(attempt.waited_for_until),
+        "state": _state(attempt, now),
+        "then": _then(attempt, now, "any machine that shares the ledger" if is_shared else "this machine"),
+    }
+    return {name: told[name] if name in told else getattr(attempt, name) for name in FIELDS}
+
+
+def command_of(attempt: Attempt) -> str:
+    """The command that resumes it, with its arguments; empty if a resource or a guard has requested it."""
+    owner, source = attempt.owner or "", attempt.source or ""
+    if is_resource(owner) or owner.rpartition(" ")[2] not in {"create", "restore"}:
+        return ""
+    if attempt.kind == "snapshot":
+        return f"{owner} {attempt.database_id}"
+    onto = "" if source.startswith(f"{attempt.database_id}/") else f" --onto {attempt.database_id}"
+    return f"{owner} {source}{onto} --yes"
+
+
+def _state(attempt: Attempt, now: datetime) -> str:
+    if attempt.is_over:
+        return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
+    if now >= attempt.waited_for_until:
+        return "it was never seen to end"
+    if attempt.request.accepted:
+        return f"accepted, not {'listed yet' if attempt.kind == 'snapshot' else 'finished'}"
+    return attempt.request.unanswered.removeprefix("is ")
+
+
+def _then(attempt: Attempt, now: datetime, where: str) -> str:
+    """What ends it unless its run still does, which no ledger shows, and what a user can do."""
+    owner = attempt.owner or ""
+    if attempt.is_over:
+        return "nothing to do"
+    if attempt.kind == "snapshot" and now >= attempt.waited_for_until:
+        return "the next snapshot of that database forgets it"
+    if owner.rpartition(" ")[2] in {"", "probe", "verify"}:
+        waits = "the next snapshot of that database waits for it"
+        return f"no run claims it: {waits if attempt.kind == 'snapshot' else 'check the database'}"
+    if attempt.proved:
+        again = "its stack has it as pending, and the next run of that stack"
+    elif is_resource(owner):
+        again = f"the next run of its stack on {where}"
+    elif owner.startswith(f"{GUARDS}:"):
+        again = f"the next guarded change on {where}"
+    else:
+        again = f"running `{command_of(attempt) or owner}` again on {where}"
+    return f"unless it is still running: {again} resumes it, and sends nothing"

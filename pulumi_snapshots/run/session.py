@@ -38,7 +38,7 @@ class Session(Stoppable):
     """The session of one API key in a process; raises `MissingKey` if the settings have none.
 
     Tests replace the `http` transport, and the `chance` of the jitter between retries. Without the directory for files of this
-    machine, `state`, the pages of the account are not kept; `announce` is that of a `Fleet`.
+    machine, `state`, the pages of the account are not kept.
     """
 
     def __init__(  # noqa: PLR0913  tests replace most of them
@@ -51,7 +51,6 @@ class Session(Stoppable):
         http: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
         state: Path | None = None,
-        announce: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
@@ -68,7 +67,7 @@ class Session(Stoppable):
         )
         address = settings.api_url, settings.required_key().value
         self.client = Client(self.rate_limiter, *address, self.clock, self.service_clock, http=http)
-        self.fleet = Fleet(self.clock, announce)
+        self.fleet = Fleet(self.clock)
         self.listings = Listings(self.client, self.clock, ledger)
         self.poll_plan = PollPlan(
             self.listings,

@@ -71,7 +71,7 @@ async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: 
     first, memory = await at.archive(), ArchiveMemory()
     memory.current["urn:first"] = first, False
     drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
-    call: Any = SimpleNamespace(shared=Shared(print), listener=at.row)
+    call: Any = SimpleNamespace(shared=Shared(), listener=at.row)
 
     def told() -> Any:
         return json.loads(manifest_of(first).read_text())

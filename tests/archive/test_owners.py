@@ -354,7 +354,7 @@ def call_of(owner: str, shared: Shared, listener: Row | None = None) -> EngineCa
 def test_one_place_twice_in_a_program_fails_in_preview(
     *, first: dict[str, Any], second: dict[str, Any], refused: bool
 ) -> None:
-    shared, rules = Shared(lambda _: None), ArchiveRules()
+    shared, rules = Shared(), ArchiveRules()
     good = {"database_id": "d" * 32, "version_id": "v1"}
     assert rules.check(call_of(A, shared), {**good, **first}) == []
     assert rules.check(call_of(A, shared), {**good, **first}) == []
@@ -369,7 +369,7 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
     at.newer(size=1000)
     second = await at.archive(owner=B, keep_last=3, previous=first)
     assert second.owner == A, "manifests know it by its first name"
-    shared = Shared(lambda _: None)
+    shared = Shared()
     shared.of(ArchiveMemory).current[B] = second, True
     state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
     await ArchiveCalls().delete(call_of(A, shared, at.row), first.id, state)
@@ -382,7 +382,7 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
 @staged(scene)
 async def test_a_changed_pin_stands_in_the_manifest(at: Scene) -> None:
     record = await at.archive(owner=A)
-    shared = Shared(lambda _: None)
+    shared = Shared()
     shared._made[Transfers] = at.transfers
     for pin in (True, False):
         values = {"destination": f"{at.folder}/", "pin": pin}

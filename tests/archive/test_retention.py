@@ -343,7 +343,7 @@ async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_arc
     mine, key = "urn:pulumi:dev::shop::squarecloud:index:Archive::a", str(pyrage.x25519.Identity.generate().to_public())
     record = await at.archive(owner=mine, pin=True, recipients=[key])
     put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
-    shared = Shared(lambda _: None)
+    shared = Shared()
     shared._made[Transfers] = at.transfers
     call = EngineCall(mine, Settings, shared, at.row)
     back = (await ArchiveCalls().read(call, record.uri, {})).outputs

@@ -208,10 +208,10 @@ async def test_a_restore_that_a_state_drops_may_be_done_again() -> None:
     run, at = service.run(), "2026-03-01T12:00:00Z"
     await run.ended(await service.claimed(run, kind="restore"), at)
     before = service.place.writes
-    await run.let_go(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"), "")
+    await run.note(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"), OURS, "a run")
     assert service.place.writes == before, "a delete of another one"
-    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED), "")
-    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED), "")
+    await run.note(Proof("restore", DATABASE, at, requested_at=REQUESTED), OURS, "a run")
+    await run.note(Proof("restore", DATABASE, at, requested_at=REQUESTED), OURS, "a run")
     assert service.place.writes == before + 1
     assert (await service.claim(run, kind="restore")).role == "new"
 
@@ -235,9 +235,7 @@ async def test_a_destroy_right_after_an_up_of_a_thousand_takes_few_edits(kind: K
     async def delete(database_id: str) -> None:
         async with turns:
             proof = Proof(kind, database_id, "v1", requested_at=REQUESTED)
-            await run.note(proof, OURS)
-            if kind == "restore":
-                await run.let_go(proof, "run")
+            await run.note(proof, OURS, "run" if kind == "restore" else None)
 
     async with anyio.create_task_group() as group:
         for database_id in databases:

@@ -1,23 +1,20 @@
-"""Fleets of snapshots: the state of each and a summary without a flood, and what a block or an outage leaves of them."""
+"""Fleets of snapshots: the state of each without a flood, and what a block or an outage leaves of them."""
 
 from __future__ import annotations
 
-import itertools
-import random
 import re
 from contextlib import AbstractAsyncContextManager
 
 import anyio
 import pytest
 
-from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import Blocked, Outage
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.restoring import knows_time
 from tests.support.virtual import staged, virtual
-from tests.support.world import Ending, Row, World, ledger_of, world
+from tests.support.world import Ending, Row, World, world
 
 FLEET = tuple(f"{number:032x}" for number in range(50))
 BLOCK = 1800.0
@@ -27,23 +24,11 @@ def fleet(size: int = 50, cache_world: str = "invalidated") -> AbstractAsyncCont
     return world(databases=FLEET[:size], snapshot_seconds=150, plan_memory_mb=64_000, cache_world=cache_world)
 
 
-async def rows_of_all(here: World, announced: list[tuple[float, str]]) -> list[Row]:
-    session = Session(
-        here.session.settings,
-        ledger_of(here.clock),
-        clock=here.clock,
-        http=here.transport,
-        chance=random.Random(1),
-        announce=lambda text: announced.append((here.clock.monotonic(), text)),
-    )
-    rows = []
-    async with anyio.create_task_group() as background:
-        background.start_soon(session.fleet.keep_announcing)
-        async with anyio.create_task_group() as group:
-            for database_id in here.emulator.databases:
-                rows.append(Row())
-                group.start_soon(create, session, SnapshotInputs(database_id), rows[-1])
-        background.cancel_scope.cancel()
+async def rows_of_all(here: World) -> list[Row]:
+    rows = [Row() for _ in here.emulator.databases]
+    async with anyio.create_task_group() as group:
+        for row, database_id in zip(rows, here.emulator.databases, strict=True):
+            group.start_soon(create, here.session, SnapshotInputs(database_id), row)
     return rows
 
 
@@ -62,49 +47,20 @@ async def endings_of_all(here: World, seconds: float = 2700.0) -> dict[str, tupl
 
 
 @staged(fleet)
-async def test_a_fleets_log_shows_every_change_without_a_flood_and_a_summary_per_minute(here: World) -> None:
-    announced: list[tuple[float, str]] = []
-    start = here.clock.monotonic()
-    rows = await rows_of_all(here, announced)
-    minutes = (here.clock.monotonic() - start) / 60
+async def test_a_fleets_log_shows_every_change_without_a_flood(here: World) -> None:
+    rows = await rows_of_all(here)
     for row in rows:
         assert len(row.shown) <= 5, "queued, sent, accepted, found: changes only"
         for step in ("sent; answer by 12:", "| accepted |", "found snapshot"):
             assert step in " | ".join(row.shown)
     assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
-    assert minutes - 3 <= len(announced) <= minutes
-    for _, text in announced:
-        assert text.endswith(", of 50 snapshots")
-        assert sum(int(word) for word in text.replace(",", "").split() if word.isdigit()) == 100
-    assert any(" queued" in text and "not listed yet" in text for _, text in announced)
-
-
-@virtual
-async def test_a_few_snapshots_need_no_summary() -> None:
-    announced: list[tuple[float, str]] = []
-    async with fleet(5) as here:
-        await rows_of_all(here, announced)
-    assert announced == []
-
-
-@virtual
-async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
-    announced: list[tuple[float, str]] = []
-    async with fleet(20, "kept") as here:
-        for kind in ("list", "list account"):
-            here.fault(kind=kind, status=429, code="RATE_LIMITED", times=1)
-        await rows_of_all(here, announced)
-    times = [at for at, _ in announced[:-1]]
-    assert times[-1] - times[0] > BLOCK, "the run waited out a block"
-    assert announced[-1][1] == "20 done, of 20 snapshots"
-    assert {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)} == {60.0}
 
 
 @staged(fleet)
 async def test_failing_polls_of_a_fleet_are_shown_once(here: World) -> None:
     for kind in ("list", "list account"):
         here.fault(kind=kind, html=503, times=60)
-    rows = await rows_of_all(here, [])
+    rows = await rows_of_all(here)
     assert any("last check failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
 

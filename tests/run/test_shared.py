@@ -31,7 +31,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
 @virtual
 async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory) -> None:
     assert place.data is None
-    shared, settings = Shared(announce=print), Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
+    shared, settings = Shared(), Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
     sessions = [shared.session(settings), shared.session(replace(settings, requests_per_minute=60, poll_every=5.0))]
     now, times = sessions[0].clock.utc(), list[float]()
     sessions[0].service_clock.observe(now.replace(microsecond=0), now, now)
@@ -56,7 +56,7 @@ async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory)
 @virtual
 async def test_sessions_with_two_ledgers_claim_each_in_its_own(place: Memory, tmp_path: Path) -> None:
     assert place.writes == 0
-    shared, settings = Shared(announce=print), Settings(api_key=ApiKey("k" * 64))
+    shared, settings = Shared(), Settings(api_key=ApiKey("k" * 64))
     sessions = [shared.session(each) for each in (settings, replace(settings, state_dir=str(tmp_path)))]
     assert sessions[0].ledger is not sessions[1].ledger
     assert [each.rate_limiter._ledger for each in sessions] == [each.ledger for each in sessions]

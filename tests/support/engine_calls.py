@@ -22,7 +22,7 @@ class _Shared(Shared):
     """What a process shares, with the service of a test."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__(lambda _: None)
+        super().__init__()
         self.memory = session.memory
         self._only = session
 

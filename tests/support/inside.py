@@ -265,7 +265,7 @@ class _Shared(Shared):
     """What a provider's process shares, with the service of a test."""
 
     def __init__(self, computer: Computer) -> None:
-        super().__init__(lambda _: None)
+        super().__init__()
         self._clock = MachineClock(computer.ahead)
         self._computer = computer
         self.places: list[Mortal] = []

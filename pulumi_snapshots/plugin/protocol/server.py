@@ -6,12 +6,10 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
 
 import anyio
 import grpc
-from anyio.abc import TaskGroup
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.engine.process import address_in, end_with, run_in
@@ -43,31 +41,25 @@ async def _serve(address: str | None) -> None:
     server = grpc.aio.server(options=options)
     port = server.add_insecure_port("127.0.0.1:0")
     callbacks = Callbacks(f"127.0.0.1:{port}")
-    async with anyio.create_task_group() as background:
-        start = partial(_plugin, background, callbacks, address)
-        served: Any = Attached(start) if address is None else start()
-        callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
-        await server.start()
-        asked_to_end = asyncio.Event()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(each, asked_to_end.set)
-        if address is None:
-            print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for users who started it themselves
-        else:
-            end_with(address)
-        print(port, flush=True)  # noqa: T201  what the engine waits for
-        await asked_to_end.wait()
-        served.stop()
-        await server.stop(GRACE)
-        background.cancel_scope.cancel()
 
+    def start() -> Plugin:
+        return Plugin(Engine(address), Shared(run_in(sys.argv)), callbacks)
 
-def _plugin(background: TaskGroup, callbacks: Callbacks, address: str | None) -> Plugin:
-    engine = Engine(address)
-    shared = Shared(lambda text: engine.say(text, ephemeral=True), run=run_in(sys.argv))
-    shared.background = background
-    return Plugin(engine, shared, callbacks)
+    served: Any = Attached(start) if address is None else start()
+    callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
+    await server.start()
+    asked_to_end = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, asked_to_end.set)
+    if address is None:
+        print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for users who started it themselves
+    else:
+        end_with(address)
+    print(port, flush=True)  # noqa: T201  what the engine waits for
+    await asked_to_end.wait()
+    served.stop()
+    await server.stop(GRACE)
 
 
 class Attached:
