@@ -104,7 +104,7 @@ MISTAKES = (
     ("ledger", "if self.is_shared and not (folder.is_dir() or own):", "if False:"),
     ("ledger", "if intent.id in there:", "if False:"),
     ("ledger", "if any(each.id in self._marks for each in shown):", "if shown:"),
-    ("ledger", "if seen is None or (proof.request is not None", "if seen is None or (False"),
+    ("ledger", "if proof.request is not None and proof.request.id not in seen:", "if False:"),
     ("ledger", "self._seen = self._seen | marked", "pass"),
     ("ledger", "if failures == TRIES:", "if True:"),
     ("ledger", "pause = self._chance.uniform(0.0, min(longest, LONGEST_PAUSE))", "pause = 0.0"),

@@ -156,13 +156,6 @@ class Ledger:
 
     # What states have ----------------------------------------------------------------------------------------------------
 
-    def has_noted(self, proof: Proof) -> bool:
-        """Whether `note` has nothing to do; from any thread."""
-        seen = self._seen
-        if seen is None or (proof.request is not None and proof.request.id not in seen):
-            return False
-        return not any((each.let_go or not each.proved) and proof.shows(each) for each in seen.values())
-
     async def note(self, proof: Proof, owner: str | None, let_go: str | None = None) -> None:
         """Note that the state has what a call has carried, or drops it in the run `let_go`, so that a later run may do it again.
 
@@ -180,10 +173,9 @@ class Ledger:
                 marked[id_] = one
             return marked
 
-        shown = [each for each in await self._once_seen() if proof.shows(each)]
-        if let_go is None and self.has_noted(proof):
-            return
-        if not shown and proof.request is not None:
+        seen = await self._once_seen()
+        shown = [each for each in seen.values() if proof.shows(each) and (let_go or each.let_go or not each.proved)]
+        if proof.request is not None and proof.request.id not in seen:
             known = proof.request, unresolved(proof.request), proof.source
             shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
         self._marks |= {each.id: (each, proof.result, let_go) for each in shown}
@@ -194,7 +186,7 @@ class Ledger:
                 if self._seen is not None:  # all of them, or none
                     self._seen = self._seen | marked
 
-    async def _once_seen(self) -> list[Attempt]:
+    async def _once_seen(self) -> dict[str, Attempt]:
         """All attempts as they were once in this process, for a thousand calls that show a state."""
         async with self._reading:
             if self._seen is None and abs(self.clock.now() - self._tried_at) >= AGAIN_AFTER:
@@ -202,7 +194,7 @@ class Ledger:
                     self._seen = self.attempts_in(await self.read())
                 finally:
                     self._tried_at = self.clock.now()
-            return [*(self._seen or {}).values()]
+            return self._seen or {}
 
 
 def _put(document: Document, attempt: Attempt) -> None:

@@ -194,8 +194,7 @@ class Rules(ABC):
         run = memory.run or "unknown"  # of a process without an engine
         with suppress(SettingsError, LedgerUnavailable):
             ledger = call.shared.ledger(call.settings())  # which needs no key
-            if lets_go or not ledger.has_noted(shown):
-                await ledger.note(shown, owner_of(call.owner), run if lets_go else None)
+            await ledger.note(shown, owner_of(call.owner), run if lets_go else None)
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
