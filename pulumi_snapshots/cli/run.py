@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Coroutine, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,29 +31,38 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run a command line; returns the exit code."""
-    with _streams():
-        invocation = Invocation(os.environ)
-        try:
-            command = parse(arguments, invocation)
-        except SystemExit as ended:  # a completion, which ends at once: a request that hangs must not hold up the shell
-            _leave(FAILED if ended.code else DONE)
-        except click.Abort:
-            invocation.fail("interrupted before anything was sent.")
-            return BY_SIGNAL + signal.SIGINT
-        except click.exceptions.NoArgsIsHelpError as error:
-            invocation.say(error.format_message())
-            return error.exit_code
-        except click.ClickException as error:
-            return _refuse(invocation, error)
-        except OSError as error:
-            invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
-            return FAILED
-        code = anyio.run(finish, invocation, command) if command else DONE
-        if code > BY_SIGNAL:
-            _leave(code)
-        return code
+def run(arguments: Sequence[str]) -> NoReturn:
+    """Run a command line, and end the process, whatever threads still wait for."""
+    closed = Path(os.devnull).open()  # noqa: SIM115  what is not open for writing fails like a closed stream
+    sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale may lack a name's characters
+    code = _run(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)  # the interpreter's own end would wait for threads, and print a traceback if a stream is closed
+
+
+def _run(arguments: Sequence[str]) -> int:
+    invocation = Invocation(os.environ)
+    try:
+        command = parse(arguments, invocation)
+    except SystemExit as ended:  # a completion
+        return FAILED if ended.code else DONE
+    except click.Abort:
+        invocation.fail("interrupted before anything was sent.")
+        return BY_SIGNAL + signal.SIGINT
+    except click.exceptions.NoArgsIsHelpError as error:
+        invocation.say(error.format_message())
+        return error.exit_code
+    except click.ClickException as error:
+        return _refuse(invocation, error)
+    except OSError as error:
+        invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
+        return FAILED
+    return anyio.run(finish, invocation, command) if command else DONE
 
 
 def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, bool | None] | None:
@@ -125,31 +134,3 @@ async def _heed_signals(
             invocation.ended_by = invocation.ended_by or received
             for each in invocation.stoppable:
                 each.stop()
-
-
-def _leave(code: int) -> NoReturn:
-    """End at once, whatever threads still wait for."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(code)
-
-
-@contextmanager
-def _streams() -> Iterator[None]:
-    """Make standard output and error safe to use, whatever the locale, and even if they are closed."""
-    with Path(os.devnull).open() as closed:  # what is not open for writing fails like a closed stream
-        sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
-        both = (sys.stdout, sys.stderr)
-        for stream in both:
-            if isinstance(stream, TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a locale may lack a name's characters
-        try:
-            yield
-        finally:
-            for stream in both:
-                try:
-                    stream.flush()
-                except OSError:
-                    # Else the interpreter flushes again at its end, and prints a traceback.
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

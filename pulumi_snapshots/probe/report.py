@@ -27,9 +27,7 @@ class ReportUnwritable(Explained):
     """The report cannot be written, so the run sends nothing more."""
 
 
-def _facts() -> dict[str, dict[str, Any]]:
-    of_each = {"verdict": VERDICTS[None], "seen": ""}
-    return {name: {"fact": told, "published": name in PUBLISHED, **of_each} for name, told in FACTS.items()}
+OF_EACH = {"verdict": VERDICTS[None], "seen": ""}
 
 
 @dataclass
@@ -46,8 +44,10 @@ class Report:
     listing_cache: str = ""
     """The value for the setting; empty if it was not found out."""
     left: dict[str, str] = field(default_factory=dict)
-    """Sentences about what is left at the service, by what they are of."""
-    facts: dict[str, dict[str, Any]] = field(default_factory=_facts)
+    """What is left at the service: sentences, by what they are of."""
+    facts: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {n: {"fact": told, "published": n in PUBLISHED, **OF_EACH} for n, told in FACTS.items()}
+    )
     answers: list[dict[str, Any]] = field(default_factory=list)
     _secrets: set[str] = field(default_factory=set)
 
@@ -77,8 +77,9 @@ class Report:
     def heard(self, answer: Answer, code: str | None) -> None:
         """Note an answer: status, code, names of headers and times."""
         of = {"step": self.step, "request": f"{answer.method} {answer.path}", "status": answer.status, "code": code}
-        at = {"headers": sorted(answer.headers), "first_byte_seconds": round(answer.first_byte, 3)}
-        self.answers.append({**of, **at})
+        self.answers.append(
+            {**of, "headers": sorted(answer.headers), "first_byte_seconds": round(answer.first_byte, 3)}
+        )
 
     def content(self) -> dict[str, Any]:
         """The report as JSON has it, without anything that is secret."""

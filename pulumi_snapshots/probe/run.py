@@ -39,10 +39,8 @@ COOLDOWN = 186.0
 KEPT = timedelta(days=30)
 TIMEOUT = 45 * 60.0
 """Seconds that a run waits for one snapshot at most, and for one restore."""
-PROCESSING_TIME = 120.0
-"""Seconds after a 202 until the snapshot is typically there."""
-LISTS_EVERY = 60.0
-"""Seconds between two listings while a run waits for a snapshot."""
+PROCESSING_TIME, LISTS_EVERY = 120.0, 60.0
+"""Seconds after a 202 until the snapshot is typically there, and between two listings while a run waits for it."""
 OK = 200
 DOUBTFUL = ("cooldown-lasts", "refusal-restarts", "modified-end", "listed-late", "own-cache-ends", "account-cache-ends")
 """Facts about which a snapshot of another client, taken meanwhile, can deceive."""
@@ -83,16 +81,19 @@ class Shot:
         """What it leaves at the service: a sentence, by what it is of; empty for nothing."""
         if self.request is None:
             return {}
-        at = to_the_second(self.request.posted_at)
-        what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
-        if self.entry is not None:
-            what, rest = "restore onto", "check what the database holds, and whether it runs"
-        how = self.how or ("accepted, but its end was not seen" if self.request.accepted else self.request.unanswered)
-        told = f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
+        at, kind = to_the_second(self.request.posted_at), self.operation.intent.kind
         if self.version is not None:
             kept = f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
             told = f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"
-        return {f"{self.operation.intent.kind} {at}": told}
+        else:
+            what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
+            if self.entry is not None:
+                what, rest = "restore onto", "check what the database holds, and whether it runs"
+            how = self.how or (
+                "accepted, but its end was not seen" if self.request.accepted else self.request.unanswered
+            )
+            told = f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
+        return {f"{kind} {at}": told}
 
 
 class Targets(NamedTuple):

@@ -96,8 +96,8 @@ async def test_help_is_a_command(desk: Desk, capsys: pytest.CaptureFixture[str])
 async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World) -> None:
     old, new = (w.emulator.add_snapshot(DATABASE, modified=w.clock.utc() - timedelta(hours=age)) for age in (3, 2))
     shown = (await desk.types("show", f"{DATABASE}/{old.version_id}")).done.out
-    assert re.search(
-        rf"snapshot  {DATABASE}/{old.version_id}\ncreated   2026-03-01 09:00:00 UTC\nexpires   2026-03-31", shown
+    assert shown.startswith(
+        f"snapshot  {DATABASE}/{old.version_id}\ncreated   2026-03-01 09:00:00 UTC\nexpires   2026-03-31"
     )
     assert "origin    manual" in shown
     assert "http" not in (await desk.types("show", f"{DATABASE}/{old.version_id}", "--json")).done.out
@@ -111,14 +111,15 @@ async def test_show_and_url_are_about_exactly_one_snapshot(desk: Desk, w: World)
 @at_desk(snapshot_seconds=1)
 async def test_quiet_prints_ids_alone(desk: Desk, w: World) -> None:
     created = (await desk.types("create", DATABASE, "-q")).done
+    one = created.out.strip()
     assert (created.out, created.err) == (f"{DATABASE}/{w.started()}\n", "")
     for typed, out in (
         ("databases", f"{DATABASE}\n"),
         ("list", created.out),
-        ("show", created.out),
+        (f"show {one}", created.out),
         ("status", ""),
     ):
-        ended = await desk.types(typed, *([created.out.strip()] if typed == "show" else []), "--quiet")
+        ended = await desk.types(*typed.split(), "--quiet")
         assert (ended.done.out, ended.err) == (out, "")
-    restored = (await desk.types("restore", created.out.strip(), "-y", "-q")).done
+    restored = (await desk.types("restore", one, "-y", "-q")).done
     assert (restored.out, restored.err) == (created.out, "")

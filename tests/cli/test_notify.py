@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,28 +42,29 @@ def desk_of(w: World, tmp_path: Path, monitors: Monitors, **environment: str) ->
     return Desk(w, tmp_path, environment, monitors=monitors)
 
 
-@pytest.mark.parametrize(
-    ("url", "paths", "priorities"),
-    [
-        (CHECKS, [f"{CHECKS}/start", CHECKS, f"{CHECKS}/start", f"{CHECKS}/fail"], [None] * 4),
-        (f"{CHECKS}/?tag=x", [f"{CHECKS}{end}?tag=x" for end in ("/start", "", "/start", "/fail")], [None] * 4),
-        (NTFY, [NTFY] * 4, ["min", "low", "min", "high"]),
-        ("ntfy+http://ours.example/t", ["http://ours.example/t"] * 4, ["min", "low", "min", "high"]),
-    ],
-)
+DRILL = f"drill {DATABASE} --scratch {'b' * 32} --overwrite-scratch --password-env PASSWORD --check 'select 1 == 1'"
+
+
+NO_PRIORITY, PRIORITIES = [None] * 4, ["min", "low", "min", "high"]
+HEARD = {
+    CHECKS: ([f"{CHECKS}{end}" for end in ("/start", "", "/start", "/fail")], NO_PRIORITY),
+    f"{CHECKS}/?tag=x": ([f"{CHECKS}{end}?tag=x" for end in ("/start", "", "/start", "/fail")], NO_PRIORITY),
+    NTFY: ([NTFY] * 4, PRIORITIES),
+    "ntfy+http://ours.example/t": (["http://ours.example/t"] * 4, PRIORITIES),
+}
+
+
+@pytest.mark.parametrize("url", HEARD)
 @staged(world)
-async def test_a_monitor_hears_the_start_the_end_and_the_reason(
-    w: World, tmp_path: Path, url: str, paths: list[str], priorities: list[str | None]
-) -> None:
+async def test_a_monitor_hears_the_start_the_end_and_the_reason(w: World, tmp_path: Path, url: str) -> None:
     monitors = Monitors()
     desk = desk_of(w, tmp_path, monitors)
-    done = await desk.types(*CREATE, "--notify", url)
-    assert done.code == 0, done.err
+    await desk.types(*CREATE, "--notify", url)
     w.emulator.advance(3600)
     w.emulator.fail_next_snapshot(DATABASE)
     failed = (await desk.types(*CREATE, "--notify", url)).failed()
-    assert [at for at, _, _ in monitors.told] == paths
-    assert [headers.get("priority") for _, _, headers in monitors.told] == priorities
+    told = [at for at, _, _ in monitors.told], [headers.get("priority") for _, _, headers in monitors.told]
+    assert told == HEARD[url]
     words = [text for _, text, _ in monitors.told]
     assert words[:3] == [f"squarecloud-snapshots create: {event}." for event in ("started", "done", "started")]
     assert "SNAPSHOT_FAILED" in words[3]
@@ -71,20 +73,13 @@ async def test_a_monitor_hears_the_start_the_end_and_the_reason(
     assert all("authorization" not in headers for _, _, headers in monitors.told)
 
 
-@pytest.mark.parametrize("command", [CREATE, ("archive", f"{DATABASE}/latest"), ("status",), ("drill", DATABASE)])
+@pytest.mark.parametrize("line", [f"create {DATABASE}", f"archive {DATABASE}/latest x.zip", "status", DRILL])
 @staged(world)
-async def test_every_job_of_a_backup_says_what_stopped_it(w: World, tmp_path: Path, command: tuple[str, ...]) -> None:
+async def test_every_job_of_a_backup_says_what_stopped_it(w: World, tmp_path: Path, line: str) -> None:
     monitors = Monitors()
     desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word")
     del desk.environment["SQUARECLOUD_API_KEY"]
-    more = {
-        "archive": (f"{tmp_path}/x.zip",),
-        "drill": (
-            *("--scratch", "b" * 32, "--overwrite-scratch"),
-            *("--password-env", "PASSWORD", "--check", "select 1 == 1"),
-        ),
-    }
-    (await desk.types(*command, *more.get(command[0], ()))).failed()
+    (await desk.types(*shlex.split(line))).failed()
     (start, _, _), (end, why, _) = monitors.told
     assert (start, end) == (f"{CHECKS}/start", f"{CHECKS}/fail")
     assert "SQUARECLOUD_API_KEY" in why
@@ -98,28 +93,29 @@ async def test_a_monitor_hears_of_a_job_that_was_interrupted(w: World, tmp_path:
     assert "interrupted" in monitors.told[-1][1]
 
 
-@pytest.mark.parametrize(
-    ("statuses", "sent", "why"),
-    [
-        ([200, 500, 0, 200], 4, ""),
-        ([200, 404, 404, 404], 4, "it answered with 404"),
-        ([200, 302, 302, 302], 4, "it answered with 302"),
-        ([200, 0, 0, 0], 4, "no answer (ConnectError)"),
-        ([200, 1, 1, 1], 4, "no answer in time"),
-        ([1], 3, ""),
-    ],
-)
+ANSWERED = {
+    (200, 500, 0, 200): "",
+    (200, 404, 404, 404): "it answered with 404",
+    (200, 302, 302, 302): "it answered with 302",
+    (200, 0, 0, 0): "no answer (ConnectError)",
+    (200, 1, 1, 1): "no answer in time",
+    (1, 200, 200): "",
+}
+
+
+@pytest.mark.parametrize("statuses", ANSWERED)
 @staged(world, snapshot_seconds=2.0)
 async def test_a_monitor_that_does_not_hear_it_only_warns_and_its_url_is_not_shown(
-    w: World, tmp_path: Path, statuses: list[int], sent: int, why: str
+    w: World, tmp_path: Path, statuses: tuple[int, ...]
 ) -> None:
-    monitors = Monitors(statuses)
+    why = ANSWERED[statuses]
+    monitors = Monitors([*statuses])
     began = anyio.current_time()
     ended = (await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)).done
     assert anyio.current_time() - began < 60
     warning = f"warning: the URL of --notify did not hear that this done: {why}." if why else ""
     assert [line for line in ended.err.splitlines() if "notify" in line] == [warning] * bool(why)
-    assert len(monitors.told) == sent
+    assert len(monitors.told) == len(statuses)
     assert "5ec2e7" not in ended.err + ended.out
 
 
@@ -149,20 +145,19 @@ async def test_status_says_within_15_seconds_that_the_service_does_not_answer(
     assert len(w.emulator.journal) <= 3
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (
-            {"status": "degraded", "message": "clusters\nare slow"},
-            "; the service itself reports an outage (degraded: clusters are slow)",
-        ),
-        ({"status": "degraded"}, "; the service itself reports an outage (degraded)"),
-        ({"status": "online", "message": "fine"}, ""),
-        ({"status": "unknown", "message": "?"}, ""),
-        ({"status": 7}, ""),
-        (["degraded"], ""),
-    ],
-)
+SLOW = {"status": "degraded", "message": "clusters\nare slow"}
+
+
+OUTAGE = "; the service itself reports an outage (degraded"
+QUIET: list[Any] = [{"status": "online", "message": "fine"}, {"status": "?"}, {"status": 7}, ["degraded"]]
+ANSWERS = [
+    (SLOW, f"{OUTAGE}: clusters are slow)"),
+    ({"status": "degraded"}, f"{OUTAGE})"),
+    *((each, "") for each in QUIET),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), ANSWERS)
 @staged(world)
 async def test_an_error_says_if_the_service_itself_reports_an_outage(
     w: World, tmp_path: Path, answer: Any, said: str

@@ -11,46 +11,30 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.cli.setup.plugin import launcher as launcher_text
-from tests.cli.test_processes import MODULE
-from tests.support.preloaded import python_of
-
-PROJECT = Path(__file__).parents[2]
+from tests.archive.scene import at_once
+from tests.cli.typed import Desk, at_desk
 
 
-def types(path: Path, forks: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**forks, "PATH": str(path), "HOME": str(path)}
-    return subprocess.run(  # noqa: S603  this very interpreter
-        [python_of(forks), *MODULE, "plugin", *arguments],
-        env=environment,
-        cwd=path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def pulumi_that(desk: Desk, script: str) -> None:
+    """Put a Pulumi on the desk's PATH."""
+    folder = desk.state.parent
+    desk.in_thread = at_once
+    desk.environment |= {"PATH": f"{folder}:/usr/bin:/bin"}
+    (folder / "pulumi").write_text(script)
+    (folder / "pulumi").chmod(0o700)
 
 
-def pulumi_that(path: Path, script: str) -> None:
-    (path / "pulumi").write_text(f"#!/bin/sh\n{script}\n")
-    (path / "pulumi").chmod(0o700)
+@at_desk()
+async def test_install_says_what_is_wrong_with_pulumi(desk: Desk, tmp_path: Path) -> None:
+    async def fails(command: str, *words: str) -> None:
+        assert (await desk.types("plugin", command)).failed(*words).out == ""
 
-
-def test_install_without_pulumi_says_what_is_missing(tmp_path: Path, forks: dict[str, str]) -> None:
-    ended = types(tmp_path, forks, "install")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "Pulumi is not on PATH.\nhint: Install the Pulumi CLI" in ended.stderr
-    assert "squarecloud-snapshots explain pulumi-trouble" in ended.stderr
-
-
-def test_install_quotes_a_pulumi_that_fails(tmp_path: Path, forks: dict[str, str]) -> None:
-    pulumi_that(tmp_path, "echo 'error: no room left' >&2; exit 255")
-    ended = types(tmp_path, forks, "install")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "--reinstall` failed: no room left" in ended.stderr
-    (tmp_path / "pulumi").write_text("#!/nowhere/sh\n")
-    ended = types(tmp_path, forks, "uninstall")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert f"No such file or directory: '{tmp_path}/pulumi'" in ended.stderr
+    pulumi_that(desk, "#!/bin/sh\necho 'error: no room left' >&2; exit 255")
+    await fails("install", "--reinstall` failed: no room left")
+    pulumi_that(desk, "#!/nowhere/sh\n")
+    await fails("uninstall", f"No such file or directory: '{tmp_path}/pulumi'")
+    desk.environment["PATH"] = ""
+    await fails("install", "Pulumi is not on PATH.\nhint: Install the Pulumi CLI", "snapshots explain pulumi-trouble")
 
 
 def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -> None:
@@ -78,19 +62,18 @@ LANGUAGES = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_one_command_gives_a_language_plugin_sdk_and_import(
-    tmp_path: Path, forks: dict[str, str], language: str
+@at_desk()
+async def test_one_command_gives_a_language_plugin_sdk_and_import(
+    desk: Desk, tmp_path: Path, language: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     project, asked, line = LANGUAGES[language]
-    log = tmp_path / "asked"
-    pulumi_that(tmp_path, f"echo \"$@\" >> {log}; echo '[]'")
+    pulumi_that(desk, f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked; echo '[]'")
     if project:
         (tmp_path / "Pulumi.yaml").write_text(f"{project}\n")
-    ended = types(tmp_path, forks, "sdk", language)
-    assert ended.returncode == 0, ended.stderr
-    installed, printed = ended.stdout.splitlines()
+    installed, printed = (await desk.types("plugin", "sdk", language)).done.out.splitlines()
     assert installed.startswith("installed pulumi-resource-squarecloud ")
     assert printed == line
-    commands = [command for command in log.read_text().splitlines() if command.startswith("package")]
+    commands = [each for each in (tmp_path / "asked").read_text().splitlines() if each.startswith("package")]
     assert [" ".join(command.split()[:2]) for command in commands] == ([asked] if asked else [])
     assert all(f"squarecloud@{version('pulumi-snapshots')}" in command for command in commands)

@@ -123,7 +123,7 @@ async def test_the_row_of_a_run_that_waits_says_what_runs_says(w: World, tmp_pat
         waiting.start_soon(partial(other, row=row))
         await w.clock.sleep(60)
         waiting.cancel_scope.cancel()
-    (shown,) = [text for text in row.shown if "waiting for an earlier" in text][-1:]
+    shown = [text for text in row.shown if "waiting for an earlier" in text][-1]
     assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
     (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
     assert f"{one['by']} requested one ({one['state']}); {one['then']}" in shown

@@ -54,27 +54,19 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
 
 
 NO_KEY = "No API key is set.\nNothing was sent.\nhint: Set a valid key in SQUARECLOUD_API_KEY"
+UNKNOWN = ["API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"]
+HTTP, NOWHERE = "http://api.squarecloud.app/v2", "https://nowhere.test/v2"
+UNREACHED = ["could not be reached, so nothing was sent", "Check the network and SQUARECLOUD_API_URL"]
+SCOPE = Fault(status=403, code="MISSING_SCOPE", times=None)
 TROUBLE: dict[str, tuple[dict[str, str], Fault | None, list[str], int | None]] = {
     # The environment, what the service does, what is said, and how many requests are sent.
     "no key": ({"SQUARECLOUD_API_KEY": ""}, None, [NO_KEY], 0),
-    "wrong key": (
-        {"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64},
-        None,
-        ["API key is unknown, revoked or expired", "Set a valid key in SQUARECLOUD_API_KEY,"],
-        1,
-    ),
-    "bad setting": (
-        {"SQUARECLOUD_API_URL": "http://api.squarecloud.app/v2"}, None, ["SQUARECLOUD_API_URL must use https"], 0
-    ),
-    "no network": (
-        {"SQUARECLOUD_API_URL": "https://nowhere.test/v2"},
-        None,
-        ["could not be reached, so nothing was sent", "Check the network and SQUARECLOUD_API_URL"],
-        0,
-    ),
-    "missing scope": ({}, Fault(status=403, code="MISSING_SCOPE", times=None), ["API key lacks the scope"], None),
+    "wrong key": ({"SQUARECLOUD_API_KEY": "wrong-" + "k" * 64}, None, UNKNOWN, 1),
+    "bad setting": ({"SQUARECLOUD_API_URL": HTTP}, None, ["SQUARECLOUD_API_URL must use https"], 0),
+    "no network": ({"SQUARECLOUD_API_URL": NOWHERE}, None, UNREACHED, 0),
+    "missing scope": ({}, SCOPE, ["API key lacks the scope"], None),
     "broken service": ({"SQUARECLOUD_FIRST_POLL_AFTER": "1s"}, Fault(html=502, times=None), ["502"], None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
@@ -113,47 +105,37 @@ async def test_a_signal_ends_a_command_that_gets_no_answer(w: World, tmp_path: P
 # Wrong arguments -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("list --origin mine", "'mine' is not one of 'manual', 'automatic'"),
-        ("list --newer-than soon", "--newer-than must be a duration"),
-        (
-            "list --newer-than 1h --older-than 2h",
-            "--newer-than must be longer than --older-than (else no snapshot is both), not '1h'",
-        ),
-        ("list --urls", "--urls needs --json"),
-        ("list a b", "unexpected extra argument"),
-        ("create", "Missing argument 'DATABASE'"),
-        ("create a/b", "'DATABASE': it must be a bare id"),
-        (
-            "download a --output x",
-            "a snapshot is DATABASE/VERSION, not 'a': `status DATABASE` names the one to go back to",
-        ),
-        ("download a/v --output FOLDER/no/such/one.zip", "--output must be in a folder that exists: there is no "),
-        ("create a --timeout 30", "it needs a unit, such as 30s, 30m or 30h"),
-        ("archive a/v s3://bucket/x/../y", "`..` as a segment"),
-        ("download a/pending:20260301T120000Z --output x", "it is pending: `create DATABASE` keeps waiting"),
-        ("download a/v --output -", "--output must be a file, since a download appears only when it is whole"),
-        (
-            "download a/v --output s3://bucket/x",
-            "--output must be a file of this machine: `archive` streams to a bucket",
-        ),
-        ("archive a/v ftp://x/y", "DESTINATION must be a path, or a URI"),
-        ("restore a/v", "restore overwrites everything that database a holds: add --yes"),
-        ("restore a/latest --yes", "restore needs a version id, since `latest` can be another snapshot by then"),
-        ("restore a/v --onto b", "restore overwrites everything that database b holds: add --yes"),
-        ("restore a/v --yes --onto b/c", "'--onto': it must be a bare id"),
-        ("status --max-age 31d", "--max-age must be at most 30d (the service keeps no snapshot longer)"),
-        ("status --max-archive-age 7d", "--max-archive-age needs --archives"),
-        ("status --archives s3://x", "'--archives': it must be s3://BUCKET/NAME"),
-        ("completion tcsh", "'tcsh' is not one of"),
-        ("explain pendign", "no error has the name pendign: did you mean pending?"),
-        ("explain nope", "no error has the name nope. `squarecloud-snapshots explain` lists them."),
-        ("frob", "No such command 'frob'"),
-        ("list --api-key x", "No such option"),
-    ],
-)
+WRONG = """
+list --origin mine => 'mine' is not one of 'manual', 'automatic'
+list --newer-than soon => --newer-than must be a duration
+list --newer-than 1h --older-than 2h => --newer-than must be longer than --older-than (else no snapshot is both), not '1h'
+list --urls => --urls needs --json
+list a b => unexpected extra argument
+create => Missing argument 'DATABASE'
+create a/b => 'DATABASE': it must be a bare id
+download a --output x => a snapshot is DATABASE/VERSION, not 'a': `status DATABASE` names the one to go back to
+download a/v --output FOLDER/no/such/one.zip => --output must be in a folder that exists: there is no
+create a --timeout 30 => it needs a unit, such as 30s, 30m or 30h
+archive a/v s3://bucket/x/../y => `..` as a segment
+download a/pending:20260301T120000Z --output x => it is pending: `create DATABASE` keeps waiting
+download a/v --output - => --output must be a file, since a download appears only when it is whole
+download a/v --output s3://bucket/x => --output must be a file of this machine: `archive` streams to a bucket
+archive a/v ftp://x/y => DESTINATION must be a path, or a URI
+restore a/v => restore overwrites everything that database a holds: add --yes
+restore a/latest --yes => restore needs a version id, since `latest` can be another snapshot by then
+restore a/v --onto b => restore overwrites everything that database b holds: add --yes
+restore a/v --yes --onto b/c => '--onto': it must be a bare id
+status --max-age 31d => --max-age must be at most 30d (the service keeps no snapshot longer)
+status --max-archive-age 7d => --max-archive-age needs --archives
+status --archives s3://x => '--archives': it must be s3://BUCKET/NAME
+completion tcsh => 'tcsh' is not one of
+explain nope => no error has the name nope. `squarecloud-snapshots explain` lists them.
+frob => No such command 'frob'
+list --api-key x => No such option
+"""
+
+
+@pytest.mark.parametrize(("arguments", "said"), [row.split(" => ") for row in WRONG.strip().splitlines()])
 @at_desk()
 async def test_a_wrong_argument_is_named_and_nothing_is_sent(desk: Desk, w: World, arguments: str, said: str) -> None:
     (await desk.types(*arguments.split())).failed(said, code=2)

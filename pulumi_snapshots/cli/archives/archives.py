@@ -40,20 +40,16 @@ async def archives(invocation: Invocation, /, *, destination: Destination, deep:
 
     fields = [{"uri": each.uri, "manifest": each.manifest, "problem": each.problem} for each in found]
     invocation.listed(HEADS, [row(each) for each in found], fields, "no archives")
-    good: dict[str | None, bool] = {}
-    for each in found:
-        if each.manifest:
-            good[each.manifest.database_id] = good.get(each.manifest.database_id, False) or not each.problem
-    wanted = [*expect]
-    if not all(one in good or is_whole_database(one) for one in expect):  # a name, or a part of an id
+    good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
+    missing = [one for one in expect if one not in good]
+    if not all(map(is_whole_database, missing)):  # a name, or a part of an id
         async with invocation.session() as session:
-            wanted = [one if one in good else await invocation.database(session, one) for one in expect]
-    for database_id in wanted:
-        if not good.get(database_id):
-            hint = f"hint: `{NAME} archive {database_id}/latest {at}{'/' * destination.folder}` writes one."
-            invocation.fail(f"{at} has no good archive of database {database_id}.\n{hint}")
+            missing = [each for one in missing if (each := await invocation.database(session, one)) not in good]
+    for database_id in missing:
+        hint = f"hint: `{NAME} archive {database_id}/latest {at}{'/' * destination.folder}` writes one."
+        invocation.fail(f"{at} has no good archive of database {database_id}.\n{hint}")
     if any(each.problem for each in found):
-        invocation.fail(
-            "not every archive is as its manifest says.\n"
-            f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, as long as the service has its snapshot."
+        hint = (
+            f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the service has its snapshot."
         )
+        invocation.fail(f"not every archive is as its manifest says.\n{hint}")

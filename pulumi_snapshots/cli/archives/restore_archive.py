@@ -45,20 +45,14 @@ from pulumi_snapshots.storage.encryption import identities
     click.option("--dry-run", is_flag=True, help="Only say what the command needs, and what is missing."),
 )
 async def restore_archive(
-    invocation: Invocation,
-    /,
-    *,
-    archive: Destination,
-    identity: str | None,
-    overwrite: bool,
-    dry_run: bool,
-    **typed: Any,
+    invocation: Invocation, /, *, archive: Destination, identity: str | None, dry_run: bool, **typed: Any
 ) -> bool:
     """Load an archive into a database of any host, and check what came back.
 
     Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
     (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
     """
+    overwrite = typed["overwrite"]
     wrong = named = f"the connection in {typed['connection_env']}"
     dsn = secret_of(invocation, "--connection-env", typed["connection_env"])
     try:

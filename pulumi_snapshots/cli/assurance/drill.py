@@ -40,25 +40,17 @@ def checks_option(doc: str, *, required: bool = False) -> arguments.Decorator:
 
 @arguments.command(
     click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids),
-    click.option(
-        "--scratch", "scratch_database_id", type=arguments.DATABASE, required=True, help="The database to restore onto."
-    ),
+    click.option("--scratch", "scratch_database_id", type=arguments.DATABASE, required=True, help="Restore onto it."),
     click.option("--password-env", "password", metavar="NAME", help="The variable that holds its password."),
     click.option("--connection-env", "connection", metavar="NAME", help="The variable that holds its connection."),
-    checks_option(
-        "What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.", required=True
-    ),
+    checks_option("What it is asked and must answer; OP is ==, >=, <= or =~ (matches). Repeatable.", required=True),
     click.option("--overwrite-scratch", is_flag=True, help="Required: the scratch database loses all that it holds."),
-    click.option(
-        "--archives", type=arguments.PLACE, multiple=True, help="Note a drill that passes in manifests there."
-    ),
+    click.option("--archives", type=arguments.PLACE, multiple=True, help="Note a passed drill in manifests there."),
     arguments.timeout_option(DrillInputs),
     arguments.again_option,
     arguments.notify_option,
 )
-async def drill(
-    invocation: Invocation, /, *, snapshot: str, archives: Sequence[Destination], new: bool, **typed: Any
-) -> None:
+async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed: Any) -> None:
     """Prove that a snapshot restores; without VERSION, the newest one.
 
     Restores it onto a scratch database of the same engine, whose content is overwritten, and checks what came back. The exit code
@@ -85,7 +77,7 @@ async def drill(
 
     async def drilled(session: Session, ready: DrillInputs, *whose: Any, fresh: bool) -> DrillRecord:
         record = await Drilling(session, ready, *whose).carry_out(fresh=fresh)
-        for at in archives:
+        for at in typed["archives"]:
             await _note(invocation, at, record)
         return record
 

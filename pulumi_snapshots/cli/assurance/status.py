@@ -78,13 +78,9 @@ METRICS = {
 @arguments.command(
     click.argument("databases", metavar="[DATABASE]...", nargs=-1, type=arguments.DATABASE),
     *arguments.options_of(Limits, "max_age", "origin"),
-    click.option(
-        "--archives", type=arguments.PLACE, multiple=True, help="Look there for archives and drills; repeatable."
-    ),
+    click.option("--archives", type=arguments.PLACE, multiple=True, help="Look for archives and drills there."),
     *arguments.options_of(Limits, "max_archive_age", "max_drill_age"),
-    click.option(
-        "--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfile collector."
-    ),
+    click.option("--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfiles."),
     arguments.notify_option,
 )
 async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: Any) -> None:

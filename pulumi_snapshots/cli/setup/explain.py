@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 import click
 
@@ -44,7 +43,5 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
         invocation.show(grid([(each, summary(each)) for each in about], invocation.out))
         invocation.say(f"hint: `{EXPLAIN} {about[0]}` shows the first of them.")
     else:
-        close = get_close_matches((name or "").lower(), page_names(), 1)
-        meant = f": did you mean {close[0]}?" if close else "."
-        invocation.wrong(f"no error has the name {name}{meant} `{EXPLAIN}` lists them.")
+        invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists them.")
     return False

@@ -18,9 +18,7 @@ from pulumi_snapshots.snapshot.record import SnapshotInputs
 
 @arguments.command(
     arguments.database_argument,
-    click.option(
-        "--reuse-within", type=arguments.DURATION, help="Take none if a manual snapshot is younger than this."
-    ),
+    *arguments.options_of(SnapshotInputs, "reuse_within"),
     arguments.timeout_option(SnapshotInputs),
     click.option("--new", is_flag=True, help="Take another snapshot once an earlier run's is listed or never came."),
     arguments.notify_option,

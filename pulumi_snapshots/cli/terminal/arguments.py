@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import StringIO
@@ -117,17 +116,12 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[N
             pages, now = session.kept_pages, session.clock.utc()
             seen.append(pages.read())
             if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
-                await request(session, patience=ONCE)
+                with anyio.move_on_after(PATIENCE):
+                    await request(session, patience=ONCE)
                 seen.append(pages.read())
 
-    def work() -> None:
-        with suppress(BaseException):
-            anyio.run(find)
-
-    # In a thread of its own, since the system's search for an address can hang, and cannot be cancelled.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
+    with suppress(Exception):
+        anyio.run(find)
     return seen[-1]
 
 
