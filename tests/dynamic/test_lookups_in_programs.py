@@ -207,26 +207,25 @@ def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Service
         lambda: ours.get_snapshots_output(database_id(), newer_than=pulumi.Output.from_input("1h"))
     )
     assert (found.version_id, found.download_url, secret) == (VERSION, None, False)
-    assert resolved(lambda: ours.get_latest_snapshot_output(database_id())) == (found, False)
     asked = {"with_url": True}
     (whole,), secret = resolved(
         lambda: ours.get_snapshots_output(database_id(), with_url=pulumi.Output.from_input(asked)["with_url"])
     )
     assert (whole.version_id, secret) == (VERSION, True)
-    for_download = ours.get_latest_snapshot(DATABASE, with_url=True)
-    assert for_download is not None
-    assert for_download.download_url == whole.download_url is not None
-    assert resolved(lambda: ours.get_latest_snapshot_output(database_id(), with_url=True)) == (whole, True)
-    assert resolved(lambda: ours.get_latest_snapshot_output(database_id(), with_url=True).download_url) == (
-        whole.download_url,
-        True,
-    )
-    assert resolved(lambda: ours.get_download_url_output(database_id(), VERSION)) == (whole.download_url, True)
-    nothing = resolved(lambda: ours.get_latest_snapshot_output(database_id(), origin="automatic", with_url=True))
-    assert nothing == (None, True)
-    assert resolved(lambda: ours.get_database_output(database_id()).type) == ("postgres", False)
-    assert resolved(lambda: ours.get_databases_output()[0].id) == (DATABASE, False)
-    assert resolved(lambda: ours.get_database_output(pulumi.Output.secret(DATABASE)))[1] is True
+    url, latest = whole.download_url, ours.get_latest_snapshot_output
+    assert ours.get_latest_snapshot(DATABASE, with_url=True) == whole
+    assert url is not None
+    calls: list[tuple[Callable[[], pulumi.Output[Any]], Any]] = [
+        (lambda: latest(database_id()), (found, False)),
+        (lambda: latest(database_id(), with_url=True), (whole, True)),
+        (lambda: latest(database_id(), with_url=True).download_url, (url, True)),
+        (lambda: latest(database_id(), origin="automatic", with_url=True), (None, True)),
+        (lambda: ours.get_download_url_output(database_id(), VERSION), (url, True)),
+        (lambda: ours.get_database_output(database_id()).type, ("postgres", False)),
+        (lambda: ours.get_databases_output()[0].id, (DATABASE, False)),
+        (lambda: ours.get_database_output(pulumi.Output.secret(DATABASE)).id, (DATABASE, True)),
+    ]
+    assert [resolved(call) for call, _ in calls] == [known for _, known in calls]
     assert service.control("journal")
 
 

@@ -11,7 +11,6 @@ import pytest
 from pulumi_snapshots.clock import parse_rfc3339, time_text
 from tests.dynamic.conftest import NAMES, Place, Serve
 from tests.support.servicer import PLENTY, kept
-from tools.sandbox import Service
 
 KIND, NAME = "Restore", NAMES["Restore"]
 PACE = {**PLENTY, "SQUARECLOUD_POLL_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
@@ -22,37 +21,34 @@ SERVICE = ("--restore-seconds", "0.6")
 class Rows:
     """The rows of the place's database, which say `now`, and a snapshot from when they said `then`."""
 
-    emulator: Service
-    database: str
+    place: Place
     stored: dict[str, Any]
 
     def inputs(self, **changes: Any) -> dict[str, Any]:
         source = {name: self.stored[name] for name in ("version_id", "name", "runtime")}
-        taken = {"created_at": self.stored["modified"]}
-        return {"database_id": self.database, **source, **taken, "overwrite": True, **changes}
+        return {"database_id": self.place.database, **source, "created_at": self.stored["modified"], **changes}
 
-    def write(self, text: str) -> None:
-        self.emulator.sql(self.database, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
+    def sql(self, *texts: str) -> Any:
+        return self.place.emulator.sql(self.place.database, *texts)
 
     def read(self) -> str:
-        return str(self.emulator.sql(self.database, "SELECT state FROM rows")[0][0][0])
+        return str(self.sql("SELECT state FROM rows")[0][0][0])
 
 
 @pytest.fixture
 def rows(place: Place) -> Rows:
-    place.emulator.sql(place.database, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
-    stored = place.emulator.control("snapshots", {"database_id": place.database})
-    found = Rows(place.emulator, place.database, stored)
-    found.write("now")
+    found = Rows(place, {})
+    found.sql("CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+    found.stored = place.emulator.control("snapshots", {"database_id": place.database})
+    found.sql("UPDATE rows SET state = 'now'")
     return found
 
 
 def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, rows: Rows) -> None:
-    inputs = rows.inputs(triggers=["v2"], timeout="10m")
+    inputs = rows.inputs(triggers=["v2"], timeout="10m", overwrite=True)
     created = place.servicer.create(NAME, inputs)
     assert rows.read() == "then"
-    assert created.id.startswith(f"{place.database}/restore:2")
-    assert created.secrets == frozenset()
+    assert (created.id.startswith(f"{place.database}/restore:2"), created.secrets) == (True, frozenset())
     requested, restored = (created.outputs.pop(name) for name in ("requested_at", "restored_at"))
     assert requested <= restored
     assert {name: value for name, value in created.outputs.items() if value is not None} == {
@@ -70,7 +66,7 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
         f"restored {onto}/{version}, taken {taken}, onto database {onto}"
     ]
     state = {**created.outputs, "requested_at": requested, "restored_at": restored}
-    rows.write("later")
+    rows.sql("UPDATE rows SET state = 'later'")
     before = place.requests()
     assert place.servicer.diff(NAME, created.id, state, inputs).changes is False
     assert place.servicer.read(NAME, created.id, state, inputs).outputs == {
@@ -82,7 +78,8 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
 
 def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: Place, rows: Rows) -> None:
     place.fault("restore", delay=600, when="after")  # it is carried out, but the answer does not come
-    creating = place.servicer.start(place.servicer.create, NAME, rows.inputs())
+    inputs = rows.inputs(overwrite=True)
+    creating = place.servicer.start(place.servicer.create, NAME, inputs)
     place.waits("sent; answer by")
 
     def is_over() -> bool:
@@ -92,19 +89,18 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
     place.servicer.wait_for(lambda: place.requests("restore") and is_over(), "the end of the restore")
     place.servicer.cancel()
     held = kept(creating.result, 30)
-    assert held.refresh_before_update
-    assert held.provider == place.servicer.serialized_provider
+    assert (held.refresh_before_update, held.provider) == (True, place.servicer.serialized_provider)
     assert held.outputs["attempt"]["answered"] == "not awaited"
     (reason,) = held.reasons
     assert "The wait was interrupted.\n\t  hint: The request is kept in the state" in reason
     assert f"`pulumi up --refresh --replace '{NAME}'` restores again" in reason
 
     with serve(env={**place.emulator.environment, **PACE}) as later:
-        read = kept(later.read, NAME, held.id, held.outputs, rows.inputs())
+        read = kept(later.read, NAME, held.id, held.outputs, inputs)
         assert (read.id, read.outputs) == (held.id, held.outputs)
         assert "What database" in read.reasons[0]
-        assert later.diff(NAME, held.id, held.outputs, rows.inputs(version_id="v" * 24)).changes
-        answer = later.update(NAME, held.id, held.outputs, rows.inputs())
+        assert later.diff(NAME, held.id, held.outputs, {**inputs, "version_id": "v" * 24}).changes
+        answer = later.update(NAME, held.id, held.outputs, inputs)
         waits, found = later.diagnostics(NAME, "INFO")
     assert re.fullmatch(r"restore pending since [\d: -]+ UTC; will keep watching, no new request", waits)
     assert re.fullmatch(

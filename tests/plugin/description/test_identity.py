@@ -8,8 +8,6 @@ from importlib.metadata import PackageMetadata, metadata
 from pathlib import Path
 from typing import cast
 
-import pytest
-
 from pulumi_snapshots.plugin.description.identity import CONFIGURATION, DISTRIBUTION, LOGO, NO_UPLOAD, Identity
 from pulumi_snapshots.plugin.description.schema import schema
 
@@ -70,16 +68,10 @@ def test_a_publisher_is_named_by_repository_and_documentation() -> None:
     assert shop.languages()["java"] == {"basePackage": "io.github.shop"}
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"Classifier": NO_UPLOAD},
-        {"Project-URL: Repository": "https://codeberg.invalid/shop/pulumi-squarecloud"},
-    ],
-    ids=["not published", "not on GitHub"],
-)
-def test_the_plugin_is_searched_for_among_releases_if_there_are_some(other: dict[str, str]) -> None:
-    assert "pluginDownloadURL" not in identity(**(PUBLISHED | other)).in_schema()
+def test_the_plugin_is_searched_for_among_releases_if_there_are_some() -> None:
+    elsewhere = {"Project-URL: Repository": "https://codeberg.invalid/shop/pulumi-squarecloud"}
+    for other in ({"Classifier": NO_UPLOAD}, elsewhere):
+        assert "pluginDownloadURL" not in identity(**(PUBLISHED | other)).in_schema()
 
 
 def test_pyproject_is_the_one_place() -> None:
