@@ -61,15 +61,18 @@ CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
     "diff": lambda servicer, inputs: servicer.diff(A, "toy/1", {}, {**inputs, "diff": True}),
     "delete": lambda servicer, inputs: servicer.delete(A, "toy/1", inputs),
 }
-every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
-# Messages
+# Messages and errors
 
 
-@every_call
-def test_progress_stands_on_the_row_of_its_own_resource(servicer: Servicer, call: Callable[..., Any]) -> None:
-    call(servicer, {"progress": ["sent", "accepted"]})
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_progress_is_on_its_resource_s_row_and_an_error_is_its_text(
+    servicer: Servicer, call: Callable[..., Any]
+) -> None:
+    text = "The service refused the key (401).\n  Set squarecloud:apiKey («ключ»)."
+    error = failure(call, servicer, {"progress": ["sent", "accepted"], "fail": text})
+    assert (error.code, error.message, error.kept) == ("UNKNOWN", text, None)
     assert servicer.progress(A) == ["sent", "accepted"]
 
 
@@ -87,16 +90,6 @@ def test_a_proxy_in_the_environment_does_not_get_the_messages(toy: Toy) -> None:
     with toy(env={"http_proxy": dead, "grpc_proxy": dead, "no_proxy": None}) as servicer:
         servicer.create(A, {"info": "here"})
         assert servicer.diagnostics(A) == ["here"]
-
-
-# Errors
-
-
-@every_call
-def test_an_error_is_its_text_and_nothing_else(servicer: Servicer, call: Callable[..., Any]) -> None:
-    text = "The service refused the key (401).\n  Set squarecloud:apiKey («ключ»)."
-    error = failure(call, servicer, {"fail": text})
-    assert (error.code, error.message, error.kept) == ("UNKNOWN", text, None)
 
 
 def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None:
@@ -127,10 +120,8 @@ def test_what_was_begun_is_kept_with_its_reason(servicer: Servicer, name: str) -
     known = {"database": "a1", "nested": {"n": [1, 2]}, "big": "x" * 300_000, "url": "https://x", "deep": {"n": 1}}
     assert {name: partial.outputs[name] for name in known} == known
     assert partial.secrets == {"url", "deep"}
-
-
-def test_the_kept_resource_can_be_updated_and_deleted_and_a_read_keeps_the_inputs(servicer: Servicer) -> None:
-    assert kept(servicer.create, A, {"keep": "waiting"}).provider == servicer.serialized_provider
+    # So it can be updated and deleted, and a read keeps the inputs.
+    assert partial.provider == servicer.serialized_provider
     assert kept(servicer.read, A, "toy/1", {"keep": "waiting"}, {"database": "a1"}).inputs == {"database": "a1"}
 
 
