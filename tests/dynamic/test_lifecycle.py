@@ -65,7 +65,7 @@ def test_refresh_and_get_return_the_same_snapshot(place: Place) -> None:
     refreshed = place.servicer.read(NAME, created.id, created.outputs, {"database_id": place.database})
     assert (refreshed.id, refreshed.outputs, refreshed.secrets) == (created.id, created.outputs, created.secrets)
     found = place.servicer.read(urn("existing"), created.id)
-    assert (found.id, found.secrets) == (created.id, {"download_url"})
+    assert (found.id, found.secrets) == (created.id, frozenset({"download_url"}))
     assert found.outputs["version_id"] == created.outputs["version_id"]
     assert "requested_at" not in found.outputs
     updated = place.servicer.update(NAME, created.id, created.outputs, {"database_id": place.database, "timeout": "1h"})
@@ -123,7 +123,7 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
             f"forgotten: the old record {DATABASE}/v1; the service keeps it until 2026-01-31T00:00:00Z; its replacement, which an "
             "earlier run began, is there: nothing is taken again."
         )
-        assert (complete.outputs["version_id"], complete.secrets) == (started(place), {"download_url"})
+        assert (complete.outputs["version_id"], complete.secrets) == (started(place), frozenset({"download_url"}))
         assert "attempt" not in complete.outputs
         canonical = again.read(NAME, partial.id, complete.outputs, inputs)
         assert canonical.id == f"{place.database}/{started(place)}"
