@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 from urllib.parse import quote
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
@@ -45,17 +46,13 @@ def own_connection(kind: str, place: str, password: str, file: str) -> str:
 @contextmanager
 def held(content: bytes) -> Iterator[str]:
     """The path of a file with this content, for as long as the block runs: in memory only, if this machine can do that."""
-    if hasattr(os, "memfd_create") and DESCRIPTORS.exists():
-        with open(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb", buffering=0) as file:  # noqa: PTH123
-            os.fchmod(file.fileno(), 0o600)
-            file.write(content)
-            yield str(DESCRIPTORS / str(file.fileno()))
-        return
-    with tempfile.TemporaryDirectory() as folder:  # only this user can enter it
-        path = Path(folder) / "certificate.pem"
-        path.touch(mode=0o600)
-        path.write_bytes(content)
-        yield str(path)
+    in_memory = hasattr(os, "memfd_create") and DESCRIPTORS.exists()
+    made: Any = os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") if in_memory else NamedTemporaryFile()  # noqa: SIM115
+    with made as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        yield str(DESCRIPTORS / str(file.fileno())) if in_memory else file.name
 
 
 class ProvesNothing(Explained):

@@ -19,8 +19,8 @@ DEFAULT_REUSE = 10 * 60.0  # seconds; a failed run and its repetition cost one o
 NEVER_GUARDED = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulumi:pulumi:", "pulumi:providers:")
 """The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
 its references, and providers."""
+# Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`.
 PUT_BACK = " (if you removed this guard, put it back for one more run)"
-"""Part of a hook's name, since the engine says no more of one that no program registers than that it `was not registered`."""
 
 
 def _changes(given: object) -> tuple[str, ...]:
@@ -111,11 +111,9 @@ def may_be_guarded(type_: str, *, custom: bool) -> bool:
 
 
 def hook_names(guard: str, before: Iterable[str], *, in_preview: bool) -> dict[tuple[str, str], str]:
-    """The names of a guard's hooks, by when they run (`before` or `after`) and by the change.
-
-    The state keeps them for deletes, so every way to the engine uses the same. A preview hears of creates, too.
-    """
+    """The names of a guard's hooks, by when they run and by the change; the state keeps them for deletes, so all ways use these."""
     names = {(when, change): f"Guard {guard}: {when} {change}" for change in before for when in ("before", "after")}
     if "delete" in before:
         names["before", "delete"] += PUT_BACK
+    # A preview hears of creates, too.
     return {("before", "create"): f"Guard {guard}: preview", **names} if in_preview else names

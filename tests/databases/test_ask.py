@@ -33,29 +33,19 @@ READ_ONLY = "Cannot execute statement in a READ ONLY transaction"
 
 @dataclass
 class Engine:
-    """What is asked of a server with two orders.
+    """What is asked of a server with two orders."""
 
-    Attributes:
-        server: the fixture of its server.
-        count: a command that counts the orders, or what a command that writes would change.
-        values: commands and their values.
-        no_values: commands and why they have none.
-        writes: commands that would write, and why they have no value.
-        slow: a command that takes long.
-        places: what a connection string ends with, or begins with, and why it does not connect.
-        parameters: TLS with an authority, with a client's certificate too, and without a check, each with `{0.authority}`.
-        untrusted: parameters, and why they do not connect; those with `127.0.0.1` name the host so.
-    """
-
-    server: str
-    count: str
-    values: Mapping[str, Any]
-    no_values: Mapping[str, str]
-    writes: Mapping[str, str]
-    slow: str = ""
-    places: Mapping[str, str] = field(default_factory=dict)
-    parameters: tuple[str, ...] = ()
-    untrusted: Mapping[str, str] = field(default_factory=dict)
+    server: str  # the fixture of its server
+    count: str  # a command that counts the orders, or what a command that writes would change
+    values: Mapping[str, Any]  # commands and their values
+    no_values: Mapping[str, str]  # commands and why they have none
+    writes: Mapping[str, str]  # commands that would write, and why they have no value
+    slow: str = ""  # a command that takes long
+    places: Mapping[str, str] = field(default_factory=dict)  # connection strings, and why they do not connect
+    parameters: tuple[str, ...] = ()  # TLS with an authority, with a client's certificate too, and without a check
+    untrusted: Mapping[str, str] = field(
+        default_factory=dict
+    )  # parameters, maybe after a host, and why they do not connect
 
 
 POSTGRES = Engine(
@@ -250,16 +240,17 @@ REDIS = Engine(
     },
     writes=dict.fromkeys(
         [
-            *(
-                "set name x",
-                "flushall",
-                "sort list store other",
-                "eval 'return 1' 0",
-                "config set maxmemory 1",
-                "multi",
-            ),
-            *("client kill type normal", "object freq", "object help", "xgroup create name g $ mkstream"),
-            """eval_ro 'return redis.call("flushall")' 0""",
+            "set name x",
+            "flushall",
+            "sort list store other",
+            "eval 'return 1' 0",
+            "config set maxmemory 1",
+            "multi",
+            "client kill type normal",
+            "object freq",
+            "object help",
+            "xgroup create name g $ mkstream",
+            "eval_ro 'return redis.call(\"flushall\")' 0",
         ],
         "",
     ),
@@ -457,14 +448,21 @@ class _Strange:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("dsn", ["mysql://a:hush-hush@wrong/shop", "mysql://a:hush-hush@right/shop"])
-def test_an_unknown_error_of_a_library_ends_in_ours(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("dsn", "command", "kind"),
+    [
+        ("mysql://a:hush-hush@wrong/shop", "hush-hush", DatabaseUnreachable),
+        ("mysql://a:hush-hush@right/shop", "hush-hush", CheckNotRun),
+        ("mysql://a:hush-hush@right/shop", "hush-hush after the connection was lost", DatabaseUnreachable),
+    ],
+)
+def test_an_unknown_error_of_a_library_ends_in_ours(
+    dsn: str, command: str, kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(ENGINES, "mysql", lambda: _Strange)
-
-    with pytest.raises((DatabaseUnreachable, CheckNotRun)) as failed:
-        anyio.run(Database(dsn, timeout=SECONDS).ask, "hush-hush")
-    assert isinstance(failed.value, DatabaseUnreachable | CheckNotRun)
-    assert failed.value.why == "'cryptography' is required for …"
+    with pytest.raises(kind) as failed:
+        anyio.run(Database(dsn, timeout=SECONDS).ask, command)
+    assert failed.value.why == f"'cryptography' is required for {command.replace('hush-hush', '…')}"
     assert failed.value.__context__ is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,8 +20,7 @@ from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 from tools.servers import Server
 
 SCRATCH = OTHER_DATABASE
-PLENTY = 100_000
-"""Requests a minute: with fewer, a client that polls this often waits for the next minute's."""
+PLENTY = 100_000  # requests a minute: with fewer, a client that polls this often waits for the next minute's
 QUICK: dict[str, Any] = {"restore_seconds": 0.0, "restore_tail_seconds": 0.0, "requests_per_minute": PLENTY}
 FILL = (
     "create table customers (id int primary key, name text not null)",
@@ -47,71 +47,53 @@ BAD = {
 """What is wrong with a dump, and the checks that find it."""
 
 
-class Drills:
-    """A service whose databases are at a real server, and drills of their snapshots, each by a process of its own."""
-
-    def __init__(self, here: World, server: Server) -> None:
-        self.here = here
-        self.server = server
-        self.checks = CHECKS
-
-    async def found(self, stored: StoredSnapshot) -> set[str]:
-        """The checks that a drill of this snapshot has not passed, or the code with which the restore failed."""
-        self.here.emulator.advance(3600)  # past every cooldown
-        session = self.here.another_run(poll_every=0.05, requests_per_minute=PLENTY)
-        given: dict[str, Any] = {
-            "checks": self.checks,
-            "connection": self.server.url(SCRATCH),
-            "overwrite_scratch": True,
-        }
-        inputs = DrillInputs(
-            DATABASE, stored.version_id, scratch_database_id=SCRATCH, **given, name=stored.name, runtime=stored.runtime
-        )
-        try:
-            record = await Drilling(session, inputs, Row()).carry_out()
-        except DrillFailed as error:
-            record = error.record
-        finally:
-            await session.close()
-        if record.failure is not None:
-            return {record.failure}
-        found = {each.check for each in record.results or () if not each.passed}
-        assert record.passed is (not found)
-        return found
-
-    def careless(self) -> None:
-        """Let the service call a restore of a broken dump a success."""
-        emulator = self.here.emulator
-        emulator.settings = replace(emulator.settings, restore_ignores_errors=True)
+async def found(here: World, server: Server, stored: StoredSnapshot, checks: list[Check] = CHECKS) -> set[str]:
+    """The checks that a drill of this snapshot has not passed, or the code with which the restore failed."""
+    here.emulator.advance(3600)  # past every cooldown
+    session = here.another_run(poll_every=0.05, requests_per_minute=PLENTY)
+    where: Any = {"scratch_database_id": SCRATCH, "connection": server.url(SCRATCH), "overwrite_scratch": True}
+    of: Any = {"name": stored.name, "runtime": stored.runtime}
+    try:
+        inputs = DrillInputs(DATABASE, stored.version_id, checks=checks, **where, **of)
+        record = await Drilling(session, inputs, Row()).carry_out()
+    except DrillFailed as error:
+        record = error.record
+    finally:
+        await session.close()
+    if record.failure is not None:
+        return {record.failure}
+    missed = {each.check for each in record.results or () if not each.passed}
+    assert record.passed is (not missed)
+    return missed
 
 
 def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
-    async def story(at: Drills) -> None:
-        emulator, url = at.here.emulator, at.server.url(DATABASE)
+    async def story(here: World, drilled: Any) -> None:
+        emulator, url = here.emulator, server.url(DATABASE)
         good = emulator.add_snapshot(DATABASE)
-        assert await at.found(good) == set()
+        assert await drilled(good) == set()
         for what in ("truncated", "of another engine"):  # by a service that checks its dumps
-            assert await at.found(emulator.add_snapshot(DATABASE, damage=BAD[what][0])) == {"SNAPSHOT_RESTORE_FAILED"}
-        at.careless()
-        found = {
-            what: await at.found(emulator.add_snapshot(DATABASE, damage=damage)) for what, (damage, _) in BAD.items()
-        }
-        assert found == {what: checks for what, (_, checks) in BAD.items()}
+            assert await drilled(emulator.add_snapshot(DATABASE, damage=BAD[what][0])) == {"SNAPSHOT_RESTORE_FAILED"}
+        emulator.settings = replace(emulator.settings, restore_ignores_errors=True)
+        for damage, checks in BAD.values():
+            assert await drilled(emulator.add_snapshot(DATABASE, damage=damage)) == checks
         # An old dump under a new version, after one more day of orders; and a restore that changes nothing.
-        assert await at.found(good) == set()
+        assert await drilled(good) == set()
         sql_at(url, "update orders set at = at + interval '1 day'", "delete from orders where at < '2026-11-02'")
         sql_at(url, "insert into orders select 3000 + n, 1, '2027-03-07Z' from generate_series(1, 24) n")
         old = emulator.add_snapshot(DATABASE, damage=Damage(of_version=good.version_id))
-        at.checks = [replace(check, query=check.query.replace("03-06", "03-07")) for check in CHECKS]
-        assert await at.found(old) == {"newest"}
+        drilled = partial(
+            drilled, checks=[replace(each, query=each.query.replace("03-06", "03-07")) for each in CHECKS]
+        )
+        assert await drilled(old) == {"newest"}
         emulator.next_restore_does_nothing(SCRATCH)
-        assert await at.found(emulator.add_snapshot(DATABASE)) == {"newest"}
-        assert await at.found(emulator.add_snapshot(DATABASE)) == set(), "the database itself is as it was"
+        assert await drilled(emulator.add_snapshot(DATABASE)) == {"newest"}
+        assert await drilled(emulator.add_snapshot(DATABASE)) == set(), "the database itself is as it was"
 
     async def body() -> None:
         with closing(PostgresStore(server.dsn())) as store:
             async with world(store=store, databases=(DATABASE, SCRATCH), **QUICK) as here:
                 sql_at(server.url(DATABASE), *FILL)
-                await story(Drills(here, server))
+                await story(here, partial(found, here, server))
 
     anyio.run(body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -42,9 +41,6 @@ async def test_a_drill_restores_checks_and_records_what_it_found(at: DrillScene)
     requests = len(at.at.here.emulator.journal)
     await at.passes(checks=checks, timeout="1h", connection=CONNECTION, every="7d", restores=1)
     assert len(at.at.here.emulator.journal) == requests
-
-
-# A check that fails ------------------------------------------------------------------------------------------------------
 
 
 @staged(drill_scene)
@@ -125,9 +121,6 @@ async def test_a_wrong_password_is_said_at_once(at: DrillScene) -> None:
     assert 10_000 - at.databases.refuses == 3, "twice more within 10 s, since a server that starts may refuse too"
 
 
-# Other checks ------------------------------------------------------------------------------------------------------------
-
-
 @staged(drill_scene)
 async def test_changed_checks_run_at_once_while_the_restore_is_still_there(at: DrillScene) -> None:
     good = (await at.passes())["last_good"]
@@ -142,21 +135,10 @@ async def test_changed_checks_run_at_once_while_the_restore_is_still_there(at: D
     assert kept["drilled_at"] == good["drilled_at"], "the proof is of that restore"
 
 
-STARTED_AGAIN = "the scratch database was started again since, so it may have been restored"
-GONE: dict[str, tuple[Callable[[DrillScene], object], str]] = {
-    "restored": (lambda at: at.at.somebody_restores(at.at.stored, SCRATCH), STARTED_AGAIN),
-    "restarted": (
-        lambda at: setattr(at.at.here.emulator.databases[SCRATCH], "started_at", at.at.here.emulator.now()),
-        STARTED_AGAIN,
-    ),
-    "down": (
-        lambda at: setattr(at.at.here.emulator.databases[SCRATCH], "running", False),
-        "the scratch database does not run",
-    ),
-    "unreachable": (
-        lambda at: setattr(at.databases, "refuses", 1000),
-        "the scratch database cannot be reached: the connection was refused",
-    ),
+GONE = {
+    "restored": "the scratch database was started again since, so it may have been restored",
+    "down": "the scratch database does not run",
+    "unreachable": "the scratch database cannot be reached: the connection was refused",
 }
 
 
@@ -165,20 +147,18 @@ GONE: dict[str, tuple[Callable[[DrillScene], object], str]] = {
 async def test_changed_checks_that_cannot_run_now_say_when_they_will(at: DrillScene, what: str) -> None:
     await at.up()
     await anyio.sleep(DAY)
-    happens, why = GONE[what]
-    if isinstance(going_on := happens(at), Awaitable):
-        await going_on
+    at.at.here.emulator.databases[SCRATCH].running = what != "down"
+    at.databases.refuses = 1000 * (what == "unreachable")
+    if what == "restored":
+        await at.at.somebody_restores(at.at.stored, SCRATCH)
         await anyio.sleep(DAY)
     await at.passes(checks=FIVE, restores=1 + (what == "restored"))
     then = "They run with the next drill, which another snapshot, other triggers or every begin."
-    assert at.stack.row.warnings == [f"the changed checks were not run: {why}. {then}"]
+    assert at.stack.row.warnings == [f"the changed checks were not run: {GONE[what]}. {then}"]
     # They are in the state, and said once.
     await at.up(checks=FIVE)
     assert (at.stack.row.notes, at.stack.row.warnings) == ([], [])
     assert not [each for each in at.databases.asked[1:] if each != ROWS]
-
-
-# A restore that fails or does nothing, and when it drills again ------------------------------------------------------------
 
 
 @staged(drill_scene)

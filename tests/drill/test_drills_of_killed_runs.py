@@ -80,16 +80,11 @@ async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: fl
     good = (await at.passes(checks=TWO))["last_good"]
     await anyio.sleep(HOUR)
     slow(at)
-
-    def interrupt() -> None:
-        at.session.stop()  # of the process that runs by then
-
-    await at.at.here.meanwhile(moment, interrupt, at.up(checks=TWO, triggers=["again"]))
+    # The session is that of the process that runs by then.
+    await at.at.here.meanwhile(moment, lambda: at.session.stop(), at.up(checks=TWO, triggers=["again"]))  # noqa: PLW0108
     step = "the next `pulumi up` keeps watching" if moment == 45.0 else "The next `pulumi up` runs the checks again"
-    assert "The wait was interrupted." in at.error
-    assert step in at.error
-    assert at.stack.outputs["last_good"] == good
-    assert "passed" not in at.stack.outputs
+    assert [each for each in ("The wait was interrupted.", step) if each not in at.error] == []
+    assert (at.stack.outputs["last_good"], "passed" in at.stack.outputs) == (good, False)
     await at.passes(checks=TWO, triggers=["again"], restores=2)
 
 
@@ -136,23 +131,6 @@ async def test_a_newer_snapshot_is_drilled_whatever_became_of_the_run_before(at:
     kept = await at.passes(checks=NOW, restores=2)
     assert at.at.elapsed < 6 * 60, "a killed run does not hold the scratch database for long"
     assert kept["version_id"] == kept["last_good"]["version_id"] == at.at.stored.version_id
-
-
-@staged(drill_scene)
-async def test_other_triggers_drill_again_though_a_killed_run_has_deleted_the_drill_to_make_it_again(
-    at: DrillScene,
-) -> None:
-    await at.passes()
-    stack, values = at.stack, at.values(triggers=["again"])
-    stack.begin()
-    await stack.delete(stack.id, stack.outputs)
-    await anyio.sleep(HOUR)
-    stack.begin()
-    await stack.check(values, in_state=True)
-    assert not (await stack.diff(values)).replaces
-    await stack.check(values)
-    await stack.create(values)
-    assert at.accepted == 2
 
 
 @staged(drill_scene)
@@ -217,6 +195,5 @@ async def test_an_earlier_restore_that_was_lost_is_not_taken_for_a_later_one(at:
     """A failed check is repeated without a restore, though a request of before, whose answer was lost, has no end yet."""
     at.at.here.fault(kind="restore", drop=True)
     await at.up(saves=False, timeout=300.0)
-    wrong = [{"query": "select 1", "equals": 2}]
-    await at.fails("expected 2 and found 1", triggers=["another"], checks=wrong)
-    await at.passes(triggers=["another"], checks=[{"query": "select 1", "equals": 1}], restores=1)
+    await at.fails("expected at least 5 and found 1", triggers=["another"], checks=[{"query": ROWS, "at_least": 5}])
+    await at.passes(triggers=["another"], restores=1)

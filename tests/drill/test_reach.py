@@ -120,23 +120,10 @@ async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_ru
 async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         at.environment["SCRATCH_PASSWORD"] = PASSWORD
-        typed = ("drill", DATABASE, "--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 2")
-        ended = (await at.types(*typed, "--password-env", "SCRATCH_PASSWORD")).failed(
-            "--check 'select 1 == 2' --password-env SCRATCH_PASSWORD"
-        )
+        typed = ("--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 2")
+        ended = await at.types("drill", DATABASE, *typed, "--password-env", "SCRATCH_PASSWORD")
+        ended.failed("--check 'select 1 == 2' --password-env SCRATCH_PASSWORD")
         assert "hush" not in ended.out + ended.err
-        for more, words in (
-            ((), "--password-env is required, or --connection-env"),
-            (
-                ("--password-env", "NOT_SET"),
-                "--password-env must name a variable that holds the secret: NOT_SET is not set",
-            ),
-            (
-                ("--password-env", "SCRATCH_PASSWORD", "--connection-env", "SCRATCH_URL"),
-                "--password-env must not be given beside --connection-env",
-            ),
-        ):
-            (await at.types(*typed, *more)).failed(words, code=2)
 
 
 @pytest.mark.parametrize(
@@ -148,54 +135,38 @@ def test_a_certificate_that_is_not_whole_is_refused(wrong: object) -> None:
     assert read_certificate({"certificate": PEM.decode()}) == PEM
 
 
-# Real servers --------------------------------------------------------------------------------------------------------
+def filled(kind: str, server: Any) -> tuple[str, int]:
+    """Make the service's own user and database at a server; returns a question and its answer."""
+    if kind == "postgres":
+        sql_at(server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud")
+        role = f"create role squarecloud login superuser password '{PASSWORD}'"
+        sql_at(server.url(), role, "create database squarecloud")
+    elif kind == "mysql":
+        mysql_at(
+            server,
+            "create or replace database squarecloud",
+            f"create or replace user squarecloud@'127.0.0.1' identified by '{PASSWORD}' require x509",
+            "grant select on squarecloud.* to squarecloud@'127.0.0.1'",
+        )
+    elif kind == "redis":
+        with redis.Redis(port=server.port, password=server.password) as client:
+            client.acl_setuser("default", enabled=True, passwords=[f"+{PASSWORD}"])
+            client.set("drilled", 7)
+        return "EXISTS drilled", 1
+    else:
+        with pymongo.MongoClient[dict[str, Any]](server.url()) as mongo:
+            mongo["squarecloud"]["orders"].insert_one({"n": 1})
+        return '{"count": "orders"}', 1
+    return "select 7", 7
 
 
-def _postgres(server: Any) -> str:
-    sql_at(server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud")
-    sql_at(
-        server.url(), f"create role squarecloud login superuser password '{PASSWORD}'", "create database squarecloud"
-    )
-    return "select 7"
-
-
-def _mysql(server: Any) -> str:
-    mysql_at(
-        server,
-        "create or replace database squarecloud",
-        f"create or replace user squarecloud@'127.0.0.1' identified by '{PASSWORD}' require x509",
-        "grant select on squarecloud.* to squarecloud@'127.0.0.1'",
-    )
-    return "select 7"
-
-
-def _redis(server: Any) -> str:
-    with redis.Redis(port=server.port, password=server.password) as client:
-        client.acl_setuser("default", enabled=True, passwords=[f"+{PASSWORD}"])
-        client.set("drilled", 7)
-    return "EXISTS drilled"
-
-
-def _mongo(server: Any) -> str:
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(server.url())
-    with client:
-        client["squarecloud"]["orders"].insert_one({"n": 1})
-    return '{"count": "orders"}'
-
-
-FILLS = {
-    "postgres": ("postgres_server", _postgres, 7),
-    "mysql": ("mariadb", _mysql, 7),
-    "redis": ("redis_server", _redis, 1),
-    "mongo": ("ferretdb", _mongo, 1),
-}
+SERVERS = {"postgres": "postgres_server", "mysql": "mariadb", "redis": "redis_server", "mongo": "ferretdb"}
 
 
 @pytest.mark.parametrize("kind", FORMS)
 def test_every_engine_takes_it(kind: str, request: pytest.FixtureRequest, tls: Certificates) -> None:
-    name, fill, value = FILLS[kind]
-    server = request.getfixturevalue(name)
-    command = fill(server)
+    server = request.getfixturevalue(SERVERS[kind])
+    command, value = filled(kind, server)
     with held(Path(tls.client).read_bytes()) as file, tls_front(tls, server.port, client=True) as port:
         place = f"127.0.0.1:{server.port}" if kind == "mysql" else f"localhost:{port}"  # it speaks TLS itself
         dsn = own_connection(kind, place, PASSWORD, file)
