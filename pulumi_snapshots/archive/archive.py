@@ -19,7 +19,7 @@ from pulumi_snapshots.archive.source import Source, bytes_text
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained, Next, Step, Text
+from pulumi_snapshots.errors import Explained, Step, Text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.calls import EngineCall, Resource
@@ -162,7 +162,13 @@ class _Job:
 
     async def _there(self) -> ArchiveRecord | None:
         """The same archive, if it is there and whole; raises `Explained` if the object is another one, which stays."""
-        self.place = self._named()
+        if self.place.folder:  # in which the object is named after the snapshot
+            database_id, created = self.inputs.database_id, self.source.known.modified
+            if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
+                missing = "time" if created is None else "database"
+                raise Explained(f"its {missing} is not known, so it cannot be named", then=[Step.NAME_OBJECT])
+            sealed = bool(self.inputs.recipients)
+            self.place = object_in(self.place, database_id, self.inputs.version_id, created, sealed=sealed)
         clock, store = self.transfers.clock, self.transfers.store(self.place)
         began = clock.monotonic()
         while (found := await self.transfers.reading(self._same)) is not None and found.claim is not None:
@@ -177,16 +183,6 @@ class _Job:
             return None
         self.claim, self.shared = found.claim, found
         return replace(found.record(self.place.uri, seen.mark, self.owner), pinned=self.inputs.pin or None)
-
-    def _named(self) -> Destination:
-        """The place of the object; in a folder it is named after the snapshot."""
-        place, database_id, created = self.inputs.destination, self.inputs.database_id, self.source.known.modified
-        if not place.folder:
-            return place
-        if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
-            missing = "time" if created is None else "database"
-            raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
-        return object_in(place, database_id, self.inputs.version_id, created, sealed=bool(self.inputs.recipients))
 
     def _same(self) -> Manifest | None:
         """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""

@@ -214,9 +214,7 @@ class StoredObject(Record, sparse=True):
 
     uri: str = declare("Its URI.")
     mark: str = declare("Opaque; another object of the same name has another one.")
-    created_at: Moment | None = declare(
-        "When its snapshot was taken; absent if an earlier version wrote it.", default=None
-    )
+    created_at: Moment | None = declare("When its snapshot was taken, if known.", default=None)
     pinned: bool = declare("Whether it is kept for good.", default=False)
     drilled: bool = declare("Whether it was kept because a drill has proved it, and nothing newer.", default=False)
 
@@ -248,20 +246,9 @@ class ArchiveRecord(Record):
     version_id: str = declare("The snapshot's version id.")
     mark: str = declare("As in `StoredObject`.", internal=True)
     pinned: bool | None = declare("As in `StoredObject`.", default=None, internal=True, kw_only=True)
-    owner: str | None = declare(
-        "The name that manifests have for this resource: its first URN, also after a rename.",
-        default=None,
-        internal=True,
-        kw_only=True,
-    )
-    lost: str | None = declare(
-        "Why it must be archived again, as a refresh has found it (`missing`, `altered`); absent while it is there.",
-        default=None,
-        internal=True,
-    )
-    earlier: tuple[StoredObject, ...] = declare(
-        "This resource's objects before this one, newest first, for `keep_last`.", default=(), internal=True
-    )
+    owner: str | None = declare("Its name in manifests: the first URN.", default=None, internal=True, kw_only=True)
+    lost: str | None = declare("`missing` or `altered`, if a refresh found that.", default=None, internal=True)
+    earlier: tuple[StoredObject, ...] = declare("Its objects before, newest first.", default=(), internal=True)
 
     @property
     def id(self) -> str:

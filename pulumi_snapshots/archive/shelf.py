@@ -127,7 +127,7 @@ async def imported(
     one = await find(transfers, place)
     problem = await _problem(transfers, one, deep=False)
     if (about := one.manifest) is None or problem:
-        raise Explained(f"{place_text(place.uri)} {problem or NO_MANIFEST}", then=[Next(Step.DECLARE_ARCHIVE)])
+        raise Explained(f"{place_text(place.uri)} {problem or NO_MANIFEST}", then=[Step.DECLARE_ARCHIVE])
     record = about.record(place.uri, one.mark, owner)
     return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), about.recipients
 
@@ -305,8 +305,8 @@ async def remove(  # noqa: PLR0913  what decides about an object
             elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
                 listener.warn(f"{name} was kept: this resource did not write it, or it was changed since.")
     except StoreTrouble as trouble:
-        then = [*trouble.then, Next(Step.KEEP_OBJECT)]
-        raise NotRemoved(f"The archive {name} was not deleted: {trouble.happened}", then=then) from trouble
+        happened = f"The archive {name} was not deleted: {trouble.happened}"
+        raise NotRemoved(happened, then=(*trouble.then, Step.KEEP_OBJECT)) from trouble
 
 
 def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tuple[bool, Words]:

@@ -10,7 +10,7 @@ from itertools import cycle
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay, Words, not_listed
+from pulumi_snapshots.errors import Explained, Step, Text, TimeOfDay, Words, not_listed
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import expiry_of, version_of
@@ -67,7 +67,7 @@ class Source:
             return
         if self._session is None:
             happened = "no API key is set, so its download URL cannot be looked up"
-            raise NoUrl(happened, then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)])
+            raise NoUrl(happened, then=[Step.SET_KEY, Step.GIVE_URL])
         self._listener.progress("looking up its download URL")
         session, which = self._session, (self._database_id, self._version_id)
         member, patience = Member(session.fleet, self._listener), self._inputs.timeout
@@ -129,7 +129,7 @@ class Source:
         if served.version is None and not self._is_pinned(self._url):
             raise Explained(
                 "the URL is not pinned to a version and the host does not say which one it serves, so it may be another one",
-                then=[Next(Step.RENEW_URL)],
+                then=[Step.RENEW_URL],
             )
         known, self._is_described = self.known, True
         total = known.total if served.total is None else served.total
@@ -142,7 +142,7 @@ class Source:
         """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
         if (session := self._session) is None:
             why = Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal)
-            raise NoUrl(why, then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)]) from refusal
+            raise NoUrl(why, then=[Step.SET_KEY, Step.RENEW_URL]) from refusal
         self._refused.add(self._url)
         # The two listings are cached separately, each for up to 30 minutes: the other one may have a fresh URL.
         pages = (session.listings.own_page, session.listings.account_page)

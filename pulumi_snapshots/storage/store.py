@@ -123,10 +123,8 @@ class FileStore(Store):
         """Let it appear once the blocks end, in place of what was there, or leave nothing; missing folders are made."""
         folder = self._path.parent
         with trouble(self._path):
-            if self._path.is_dir():
-                raise StoreTrouble(f"{self._path} is a folder", then=[Step.NAME_OBJECT])
             if self._path.exists() and not self._path.is_file():
-                raise StoreTrouble(f"{self._path} is not a file")
+                raise StoreTrouble(f"{self._path} is no file", then=[Step.NAME_OBJECT])
             made = [each for each in (folder, *folder.parents) if not each.exists()]
             try:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,14 @@ import httpx
 
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.manifest import FORMAT
-from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import check_archived, remove
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.storage.store import FileStore, Seen
 from squarecloud_emulator import JournalEntry
@@ -81,7 +83,15 @@ class Scene:
         problems = ArchiveInputs.problems(given)
         assert not problems, problems
         inputs = ArchiveInputs.of(given)
+        if previous:  # as the state has it
+            previous = ArchiveRecord.from_outputs(previous.to_outputs())
         return await archive(session, self.transfers, inputs, self.row, owner=owner, previous=previous)
+
+    def call(self, owner: str, memory: ArchiveMemory | None = None) -> EngineCall:
+        """A call of the engine about a resource."""
+        shared = Shared()
+        shared._made |= {Transfers: self.transfers, ArchiveMemory: memory or ArchiveMemory()}
+        return EngineCall(owner, Settings, shared, self.row)
 
     async def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
         return await check_archived(self.transfers, record, self.row)

@@ -243,25 +243,31 @@ def test_an_upload_that_fails_keeps_the_old_object_and_no_parts(bucket: Bucket, 
 
 
 BRIEF = {**buckets.CLIENT, "read_timeout": timedelta(seconds=0.5)}
-PASSING = {"errors that pass": buckets.CLIENT, "the last answer lost": buckets.CLIENT, "a slow line": BRIEF}
-"""What fails no upload, with the client's limits; on a slow line each part takes longer than a store may be silent."""
+PASSING: dict[str, dict[str, Any]] = {
+    "errors that pass": {"CLIENT": buckets.CLIENT},
+    "the last answer lost": {"CLIENT": buckets.CLIENT},
+    "a slow line": {"CLIENT": BRIEF},
+    "a silent part": {"LONGEST_PART": timedelta(seconds=1.5)},
+}
+"""What fails no upload, with the limits; on a slow line each part takes longer than a store may be silent."""
 
 
 @pytest.mark.parametrize("how", PASSING)
 def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> None:
     seen: set[str] = set()
 
-    def first_of_each(request: Request) -> Failure:
-        again = request.path in seen
-        seen.add(request.path)
-        return (503, "SlowDown") if writes_a_part(request) and not again else None
+    def is_first(request: Request) -> bool:
+        is_new = writes_a_part(request) and request.path not in seen
+        seen.update([request.path] * is_new)
+        return is_new
 
     bucket.proxy.fails = {
-        "errors that pass": first_of_each,
+        "errors that pass": lambda request: (503, "SlowDown") if is_first(request) else None,
         "the last answer lost": after(0, completes, "lose"),
         "a slow line": lambda request: time.sleep(0.8) if writes_a_part(request) else None,
+        "a silent part": lambda request: "silent" if is_first(request) and len(seen) == 1 else None,
     }[how]
-    with patch.object(buckets, "CLIENT", PASSING[how]), patch.object(archives, "SILENCE", 0.3):
+    with patch.multiple(buckets, **PASSING[how]), patch.object(archives, "SILENCE", 0.3):
         record = bucket.archive(large.url, "x.zip")
     assert bucket.holds("x.zip", record)
     if how == "a slow line":
@@ -286,25 +292,9 @@ def test_an_object_that_another_writes_meanwhile_is_not_matched_to_this_archive(
     assert bucket.content("x.zip") == theirs
 
 
+@pytest.mark.parametrize("values", [{}, {"timeout": 3}], ids=["by itself", "by the time-out"])
 @of("s3")  # as all stores have the same library
-def test_a_part_that_timed_out_is_sent_again(bucket: Bucket, large: Host) -> None:
-    seen: set[str] = set()
-
-    def first_is_silent(request: Request) -> Failure:
-        again = bool(seen)
-        seen.update([request.path] * writes_a_part(request))
-        return "silent" if seen and not again else None
-
-    bucket.proxy.fails = first_is_silent
-    with patch.object(buckets, "LONGEST_PART", timedelta(seconds=2)):
-        record = bucket.archive(large.url, "x.zip")
-    assert bucket.holds("x.zip", record)
-    sent = [request.path for request in bucket.proxy.requests if writes_a_part(request)]
-    assert len(sent) > len(set(sent))
-
-
-@of("s3")  # as all stores have the same library
-def test_a_store_that_falls_silent_fails_it_soon(bucket: Bucket, large: Host) -> None:
+def test_a_store_that_falls_silent_fails_it_in_time(bucket: Bucket, large: Host, values: dict[str, Any]) -> None:
     bucket.put("x.zip", OLD)
     silent: list[bool] = []
 
@@ -312,28 +302,17 @@ def test_a_store_that_falls_silent_fails_it_soon(bucket: Bucket, large: Host) ->
         silent.extend([True] * writes_a_part(request))
         return "silent" if silent else None
 
-    bucket.proxy.fails = falls_silent
+    bucket.proxy.fails, bucket.may_leave_parts, began = falls_silent, True, time.monotonic()
+    told = r"not whole after 3 s \(timeout\).*an unfinished" if values else "an unfinished"
     with (
         patch.object(buckets, "CLIENT", BRIEF),
-        patch.object(archives, "SILENCE", 0.3),
-        patch.object(flow, "TIDYING", 0.5),
-        pytest.raises(NotArchived, match="an unfinished part may be left"),
+        patch.object(archives, "SILENCE", 120.0 if values else 0.3),
+        patch.multiple(flow, TIDYING=0.5, GRACE=0.3),
+        pytest.raises(NotArchived, match=f"{told} part may be left"),
     ):
-        bucket.archive(large.url, "x.zip")
-    assert bucket.content("x.zip") == OLD
-    bucket.may_leave_parts = True
-
-
-@of("s3")  # as all stores have the same library
-def test_a_part_that_hangs_does_not_outlast_the_time_out(bucket: Bucket, large: Host) -> None:
-    bucket.proxy.fails = after(0, writes_a_part, "silent")
-    began = time.monotonic()
-    bucket.may_leave_parts = True
-    told = r"not whole after 3 s \(timeout\).*an unfinished part may be left"
-    with patch.object(flow, "GRACE", 0.3), pytest.raises(NotArchived, match=told):
-        bucket.archive(large.url, "x.zip", timeout=3)
+        bucket.archive(large.url, "x.zip", **values)
     assert time.monotonic() - began < 30
-    assert bucket.keys() == []
+    assert bucket.content("x.zip") == OLD
 
 
 def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket, large: Host) -> None:
@@ -385,13 +364,8 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
     bucket.put("shopping/20261124T230000Z-v.zip", OLD)
     bucket.put("shop/theirs.json", b"{}")
 
-    def problem() -> str:
-        (one,) = bucket.shelved("shop/")
-        assert one.uri == record.uri
-        return one.problem
-
-    assert problem() == ""
-    store = bucket.transfers.store(Destination.parse(record.uri))
+    key, store = record.uri.removeprefix(bucket.uri("")), bucket.transfers.at(record.uri)
+    assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [(record.uri, "")]
     _, digest = opened(store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x")
     assert digest == record.plain_sha256 == small.sha256
 
@@ -401,11 +375,10 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
             return zipped.namelist()
 
     assert anyio.run(members), "as `restore-archive` reads it"
-    key = record.uri.removeprefix(bucket.uri(""))
     bucket.put(key, bucket.content(key)[:-1] + b"x")
-    assert problem().startswith("was changed: its SHA-256 is ")
+    assert bucket.shelved("shop/")[0].problem.startswith("was changed: its SHA-256 is ")
     obstore.delete(bucket.behind, key)
-    assert problem() == "is missing"
+    assert bucket.shelved("shop/")[0].problem == "is missing"
     with pytest.raises(StoreTrouble, match=r"shpo does not exist: nothing is stored there"):
         bucket.shelved("shpo/")
 
@@ -517,10 +490,7 @@ def test_a_wrong_clock_or_region_has_a_next_step(bucket: Bucket, small: Host) ->
 
 
 def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, small: Host) -> None:
-    given = {"download_url": small.url, "destination": bucket.uri("x.zip")}
-    inputs = ArchiveInputs.of(given)
-    with patch.dict(sys.modules, {"obstore": None, "obstore.store": None}):
-        (problem,) = ArchiveInputs.problems(given)
-        assert pip_install("archive") in str(problem.reason)
-        with fails_with(NotArchived, re.escape(pip_install("archive"))):
-            anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
+    inputs = ArchiveInputs.of({"download_url": small.url, "destination": bucket.uri("x.zip")})
+    missing = {"obstore": None, "obstore.store": None}
+    with patch.dict(sys.modules, missing), fails_with(NotArchived, re.escape(pip_install("archive"))):
+        anyio.run(archive, None, bucket.transfers, inputs, bucket.row)

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -25,11 +24,9 @@ from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import NotRemoved, shelved
-from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.ledger.ledger import Drilled
-from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
@@ -71,15 +68,14 @@ async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(at: 
     first, memory = await at.archive(), ArchiveMemory()
     memory.current["urn:first"] = first, False
     drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
-    call: Any = SimpleNamespace(shared=Shared(), listener=at.row)
+    call = at.call("urn:drill", memory)
 
     def told() -> Any:
         return json.loads(manifest_of(first).read_text())
 
-    with patch.object(call.shared, "of", {Transfers: at.transfers, ArchiveMemory: memory}.__getitem__):
-        await note_in_archives(call, drill)
-        assert told()["drill"] is None, "it has not passed"
-        await note_in_archives(call, replace(drill, passed=True))
+    await note_in_archives(call, drill)
+    assert told()["drill"] is None, "it has not passed"
+    await note_in_archives(call, replace(drill, passed=True))
     assert told()["drill"] == noted
     now = [first.uri], (DATABASE, first.version_id), Drilled("2026-03-01T12:01:30Z")
     with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
@@ -163,7 +159,6 @@ async def test_archives_lists_and_verifies_without_a_key(w: World, desk: Desk, t
     assert one["manifest"]["version_id"] == stored.version_id
     assert "squarecloud-snapshots archive DATABASE/VERSION DESTINATION" in ended.err
     (await desk.types("archives", f"{tmp_path}/nowhere/")).failed("nowhere does not exist")
-    assert (await desk.types("archives", "ftp://x")).code == 2
     (tmp_path / "empty").mkdir()
     assert (await desk.types("archives", f"{tmp_path}/empty/")).done.err.endswith("no archives\n")
 

@@ -18,7 +18,6 @@ from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
 from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.shelf import NotRemoved, release, shelved
-from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
@@ -61,18 +60,6 @@ async def test_a_retention_rule_keeps_what_somebody_else_archives_too(at: Scene)
     assert owners(pinned) == [(A, True)]
     assert any("beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes)
     assert newer.earlier == ()
-
-
-@staged(scene)
-async def test_a_deleted_owner_leaves_the_object_to_the_last_one(at: Scene) -> None:
-    first, second = await at.archive(owner=A), await at.archive(owner=B)
-    await at.remove(second, delete_object=True)
-    assert owners(first) == [(A, False)]
-    await at.remove(replace(first, owner="urn:of somebody else"), delete_object=True)
-    assert file_of(first).exists()
-    await at.remove(first, delete_object=True)
-    assert at.files() == {DATABASE}
-    assert not list(file_of(first).parent.iterdir())
 
 
 @staged(scene)
@@ -337,10 +324,6 @@ async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(a
 # In a program ----------------------------------------------------------------------------------------------------------
 
 
-def call_of(owner: str, shared: Shared, listener: Row | None = None) -> EngineCall:
-    return EngineCall(owner, Settings, shared, listener or Row())
-
-
 @pytest.mark.parametrize(
     ("first", "second", "refused"),
     [
@@ -354,11 +337,11 @@ def call_of(owner: str, shared: Shared, listener: Row | None = None) -> EngineCa
 def test_one_place_twice_in_a_program_fails_in_preview(
     *, first: dict[str, Any], second: dict[str, Any], refused: bool
 ) -> None:
-    shared, rules = Shared(), ArchiveRules()
+    one, rules = EngineCall(A, Settings, Shared(), Row()), ArchiveRules()
     good = {"database_id": "d" * 32, "version_id": "v1"}
-    assert rules.check(call_of(A, shared), {**good, **first}) == []
-    assert rules.check(call_of(A, shared), {**good, **first}) == []
-    found = rules.check(call_of(B, shared), {**good, **second})
+    assert rules.check(one, {**good, **first}) == []
+    assert rules.check(one, {**good, **first}) == []
+    found = rules.check(replace(one, owner=B), {**good, **second})
     assert [str(each.reason) for each in found] == ["is also that of a"] * refused
 
 
@@ -369,10 +352,10 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
     at.newer(size=1000)
     second = await at.archive(owner=B, keep_last=3, previous=first)
     assert second.owner == A, "manifests know it by its first name"
-    shared = Shared()
-    shared.of(ArchiveMemory).current[B] = second, True
+    memory = ArchiveMemory()
+    memory.current[B] = second, True
     state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
-    await ArchiveCalls().delete(call_of(A, shared, at.row), first.id, state)
+    await ArchiveCalls().delete(at.call(A, memory), first.id, state)
     assert file_of(first).exists()
     at.newer(size=1000)
     third = await at.archive(owner=B, keep_last=1, previous=second)
@@ -382,10 +365,8 @@ async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(at: Scene)
 @staged(scene)
 async def test_a_changed_pin_stands_in_the_manifest(at: Scene) -> None:
     record = await at.archive(owner=A)
-    shared = Shared()
-    shared._made[Transfers] = at.transfers
     for pin in (True, False):
         values = {"destination": f"{at.folder}/", "pin": pin}
-        await ArchiveCalls().update(call_of(A, shared, at.row), record.id, record.to_outputs(), values)
+        await ArchiveCalls().update(at.call(A), record.id, record.to_outputs(), values)
         record = replace(record, pinned=pin or None)
         assert owners(record) == [(A, pin)]

@@ -25,8 +25,6 @@ from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.calls import EngineCall, Shared
-from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, manifest_of, put, scene
@@ -60,7 +58,7 @@ async def archived(at: Scene, count: int, hours: float = 24.0, **values: Any) ->
     for _ in range(count - 1):
         at.here.emulator.advance(hours * 3600 - 3600)
         at.newer(size=1000)
-        records.append(await at.archive(previous=ArchiveRecord.from_outputs(records[-1].to_outputs()), **values))
+        records.append(await at.archive(previous=records[-1], **values))
     return records
 
 
@@ -97,8 +95,7 @@ async def test_archives_that_a_rule_keeps_stay_and_others_go(at: Scene, history:
         taken.append(at.newer(size=1000))
     for day, inputs, left in HISTORIES[history]:
         at.snapshot = taken[day]
-        before = ArchiveRecord.from_outputs(records[-1].to_outputs()) if records else None
-        records.append(await at.archive(previous=before, **inputs))
+        records.append(await at.archive(previous=records[-1] if records else None, **inputs))
         assert there(records) == left
         assert {each.uri for each in records[-1].earlier} == {records[each].uri for each in left[:-1]}
     assert any(text.startswith("removed /") and ": beyond " in text for text in at.row.notes)
@@ -151,8 +148,7 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule:
 
     async def another() -> list[int]:
         at.newer(size=1000)
-        before = ArchiveRecord.from_outputs(records[-1].to_outputs())
-        records.append(await at.archive(previous=before, **rule))
+        records.append(await at.archive(previous=records[-1], **rule))
         return there(records)
 
     drill(records[0])
@@ -162,7 +158,7 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule:
     assert there(records) == [1, 2], "the rule counts what was replaced"
     assert await another() == [1, 2, 3]
     assert await another() == [1, 3, 4]
-    assert removed_by(ArchiveRecord.from_outputs(records[-1].to_outputs()), **rule) == file_of(records[3]).name
+    assert removed_by(records[-1], **rule) == file_of(records[3]).name
     drill(records[3])
     assert await another() == [3, 4, 5]
 
@@ -343,9 +339,7 @@ async def test_an_import_brings_pin_and_recipients_back_and_takes_no_damaged_arc
     mine, key = "urn:pulumi:dev::shop::squarecloud:index:Archive::a", str(pyrage.x25519.Identity.generate().to_public())
     record = await at.archive(owner=mine, pin=True, recipients=[key])
     put(at.folder, 3, database_id=OTHER_DATABASE, owners=[{"name": mine, "pin": False}])
-    shared = Shared()
-    shared._made[Transfers] = at.transfers
-    call = EngineCall(mine, Settings, shared, at.row)
+    call = at.call(mine)
     back = (await ArchiveCalls().read(call, record.uri, {})).outputs
     assert [back[name] for name in ("pin", "pinned", "recipients")] == [True, True, [key]]
     assert back["earlier"] == [], "one of another database is not counted"
