@@ -172,25 +172,25 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 """The line that stays of a guarded change."""
 
 
-def guards_and_goes_back(app: App, *options: str) -> None:
+def guards_and_goes_back(app: App) -> None:
     """Resources that are made need no snapshot, two that change share one, and one value leads back to it."""
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
-    app.up(*options)
+    app.up()
     assert app.posts() == []
     app.run("config", "set", "release", "v2")
     # With a preview, which sends nothing: else the update would reuse what it has taken.
-    printed = app.run("up", "--yes", *options)
+    printed = app.run("up", "--yes")
     (version,) = app.started()
     assert app.stack.outputs()["running"] == "shop v2"
     assert re.findall(GUARDING.format("update"), printed, re.MULTILINE) == [f"{DATABASE}/{version}"]
     assert f"2 changes will wait for a snapshot of database {DATABASE}" in printed
     app.run("config", "set", "rollback", "1")
-    app.up(*options)
+    app.up()
     assert app.restores() == [version]
     app.forget_requests()
     app.pass_time(600)
     # Deletes come after the program's end.
-    printed = app.run("destroy", "--run-program", "--yes", "--skip-preview", *options)
+    printed = app.run("destroy", "--run-program", "--yes", "--skip-preview")
     (another,) = app.started()
     assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{another}"]
     assert another != version, "that one is from before the change that has happened since"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.archive.scene import put
 from tests.engine.conftest import SERVICE
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, wait_for
 from tests.support.near_emulator import near_emulator
+from tests.support.preloaded import commands_of
 
 pytestmark = pytest.mark.engine
 
@@ -182,18 +184,11 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
 # How a project finds it
 
 SCRIPTS = Path(sys.executable).parent
+INSTALL = [SCRIPTS / "squarecloud-snapshots", "plugin", "install"]
 INSTALLED = f"""
 from pulumi_snapshots import plugin
 plugin.Snapshot("before-release", "{DATABASE}")
 """
-
-
-def types(app: App, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Type a command of this environment, which need not be on PATH."""
-    command = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", *arguments]
-    return subprocess.run(  # noqa: S603  this environment's own
-        command, env=app.environment, capture_output=True, text=True, check=True, timeout=90
-    )
 
 
 def fails(app: App, quoted: str) -> str:
@@ -205,24 +200,17 @@ def fails(app: App, quoted: str) -> str:
     return result.stdout + result.stderr
 
 
-@pytest.fixture
-def outside(app: App, engine: Path, tmp_path: Path) -> str:
-    """A PATH with a python3 and nothing of its environment, as where the project is in another language."""
+def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, tmp_path: Path) -> None:
     app.be_real()
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    (plain / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (plain / "python3").chmod(0o700)
-    return f"{plain}:{engine}:/usr/bin:/bin"
-
-
-def test_a_project_finds_the_plugin_where_the_page_says(app: App, outside: str, tmp_path: Path) -> None:
     app.program(INSTALLED)
-    activated = app.environment["PATH"]
+    # A PATH with a python3 and nothing of its environment, as where the project is in another language.
+    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tmp_path / "python3").chmod(0o700)
+    activated, outside = app.environment["PATH"], f"{tmp_path}:{engine}:/usr/bin:/bin"
     app.environment["PATH"] = outside
     fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
 
-    done = types(app, "install")
+    done = subprocess.run(INSTALL, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
     assert done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
     assert done.stderr == ""
     printed = app.up()
@@ -241,11 +229,6 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, outside: str, 
     text = installed.read_text()
     installed.write_text(text.replace(str(SCRIPTS), f"{SCRIPTS}/gone"))
     assert f"its Python environment is gone ({SCRIPTS}/gone/" in fails(app, "could not read plugin")
-    types(app, "install")  # in place of the one of the same version
-    assert installed.read_text() == text
-    assert types(app, "uninstall").stdout == "uninstalled pulumi-resource-squarecloud 0.1.0\n"
-    assert types(app, "uninstall").stdout == "no pulumi-resource-squarecloud is installed\n"
-    fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
 
     project = app.stack.project
     (snippet,) = re.findall(r"```yaml\n(plugins:.*?)```", PAGE, re.DOTALL)
@@ -261,9 +244,11 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, outside: str, 
 SECTION = PAGE.partition("\n## Without a program\n")[2].partition("\n## ")[0]
 
 
-def test_each_command_of_the_page_works(app: App) -> None:
+def test_each_command_of_the_page_works(app: App, tmp_path: Path) -> None:
     (app.stack.project / "Pulumi.yaml").write_text("name: app\n")
-    types(app, "install")
+    subprocess.run(INSTALL, env=app.environment, check=True, capture_output=True)  # noqa: S603  ours
+    (installed,) = (tmp_path / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
+    shutil.copy(Path(commands_of(app.environment), installed.name), installed)  # as a fork it starts sooner
     app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
     stored = app.stored(origin="manual")
     latest = f"{DATABASE}/{stored}"

@@ -212,7 +212,7 @@ async def test_a_restore_that_a_state_drops_may_be_done_again() -> None:
     assert (await service.claim(run, kind="restore")).role == "new"
 
 
-@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@pytest.mark.parametrize("kind", ["snapshot", pytest.param("restore", marks=pytest.mark.nightly)])
 @virtual
 async def test_a_destroy_right_after_an_up_of_a_thousand_takes_few_edits(kind: Kind) -> None:
     service = Service(delay=(0.1, 0.1))

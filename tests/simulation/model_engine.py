@@ -24,7 +24,8 @@ from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.snapshot.record import SNAPSHOT
-from tests.support.inside import WAYS, Computer, Provider, Raw
+from tests.support.inside import WAYS, Computer, Provider
+from tests.support.plugin_servicer import Raw
 from tests.support.servicer import CallFailedError
 
 SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE, "Drill": DRILL}

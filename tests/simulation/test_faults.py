@@ -220,7 +220,7 @@ async def test_the_version_is_right_with_all_meanings_of_the_times(
         await check_ending(w, POSTS[post], LISTINGS["fine"])
 
 
-@pytest.mark.parametrize(("post", "listings", "cache_world"), one_of(4, SOME, LISTINGS, WORLDS))
+@pytest.mark.parametrize(("post", "listings", "cache_world"), one_of(6, SOME, LISTINGS, WORLDS))
 @virtual
 async def test_a_snapshot_is_found_or_kept_however_the_polls_fail(post: str, listings: str, cache_world: Any) -> None:
     async with world(cache_world=cache_world, **POSTS[post].service) as w:

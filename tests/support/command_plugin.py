@@ -49,18 +49,13 @@ class Command(provider_pb2_grpc.ResourceProviderServicer):
     CheckConfig = Check  # type: ignore[assignment]  # the SDK's types are of both kinds of server
 
     def Diff(self, request: Any, _context: Any) -> Any:
-        changed = [name for name in INPUTS if request.old_inputs.fields.get(name) != request.news.fields.get(name)]
+        same = request.old_inputs.fields["triggers"] == request.news.fields["triggers"]
         kinds = provider_pb2.DiffResponse
-        replaces = [name for name in changed if name == "triggers"]
-        return kinds(changes=kinds.DIFF_SOME if changed else kinds.DIFF_NONE, replaces=replaces)
+        return kinds(changes=kinds.DIFF_NONE) if same else kinds(changes=kinds.DIFF_SOME, replaces=["triggers"])
 
     def Create(self, request: Any, _context: Any) -> Any:
         _note("create", request)
         return provider_pb2.CreateResponse(id="done", properties=request.properties)
-
-    def Update(self, request: Any, _context: Any) -> Any:
-        _note("update", request)
-        return provider_pb2.UpdateResponse(properties=request.news)
 
     def Delete(self, request: Any, _context: Any) -> Any:
         _note("delete", request)

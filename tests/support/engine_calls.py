@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pulumi_snapshots.clock import Clock, ServiceClock
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Shared, Unfinished
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
-from tests.support.memory import Memory, Mortal
+from tests.support.memory import Memory
 from tests.support.world import Row, World
 
 
@@ -35,22 +35,23 @@ class _Shared(Shared):
 
 @dataclass
 class Machine:
+    """A machine, whose processes share a ledger, perhaps with other machines."""
+
     here: World  # the service
     place: Memory | None = None  # of the ledger; one of its own unless given
     clock: Clock | None = None  # the machine's
     api_key: str | None = None  # its user's
 
     def __post_init__(self) -> None:
-        self.place = self.place or Memory(self.here.clock, is_shared=False)
+        self.place = self.memory = self.place or Memory(self.here.clock, is_shared=False)
+
+    def session(self, **settings: Any) -> Session:
+        """The session of a process of it."""
+        own = {} if self.api_key is None else {"api_key": ApiKey(self.api_key)}
+        return self.here.another_run(self.memory, clock=self.clock, **own, **settings)
 
     def process(self) -> Shared:
-        here, clock = self.here, self.clock or self.here.clock
-        assert self.place is not None
-        settings = here.session.settings
-        if self.api_key is not None:
-            settings = replace(settings, api_key=ApiKey(self.api_key))
-        ledger = Ledger(Mortal(self.place), ServiceClock(clock))
-        return _Shared(Session(settings, ledger, clock=clock, http=here.transport))
+        return _Shared(self.session())
 
 
 @dataclass

@@ -16,18 +16,12 @@ from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from tests.support.memory import Memory, Mortal
+from tests.support import engine_calls
+from tests.support.memory import Memory
 from tests.support.world import DATABASE, Row, World, killed
 
 
-@dataclass
-class Machine:
-    here: World
-    place: Memory | None = None
-
-    def __post_init__(self) -> None:
-        self.memory = self.place or Memory(self.here.clock, is_shared=False)
-
+class Machine(engine_calls.Machine):
     @property
     def shared(self) -> Memory | None:
         """The place, if it is for other machines too."""
@@ -36,9 +30,6 @@ class Machine:
     def program(self, session: Session | None = None) -> Program:
         """A run of a program; in a process of its own unless it is given one, as with the Automation API."""
         return Program(self.here, session or self.session())
-
-    def session(self, **settings: Any) -> Session:
-        return self.here.another_run(Mortal(self.memory), **settings)
 
     async def killed_after(self, seconds: float, **inputs: Any) -> None:
         """Run a program with one change, and kill it: it leaves only the files that it has written."""

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 import grpc
-from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.clock import Clock, ServiceClock, parse_rfc3339
 from pulumi_snapshots.dynamic import provider
@@ -39,9 +38,8 @@ from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.session import Session
 from squarecloud_emulator.wire.gateway import kind_of
-from tests.support import servicer as wire
 from tests.support.memory import Memory, Mortal
-from tests.support.plugin_servicer import CAMEL, renamed
+from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import Servicer
 from tests.support.wire import EmulatorTransport, _tells_nobody
 from tests.support.world import START
@@ -51,7 +49,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import httpx
-    from google.protobuf import struct_pb2
 
     from pulumi_snapshots.run.settings import Settings
     from squarecloud_emulator import Emulator, JournalEntry
@@ -404,10 +401,6 @@ class _Stub:
 # --- The plugin -----------------------------------------------------------------------------------------------------------
 
 
-class Raw(dict[str, Any]):
-    """Properties by the names that are in the state."""
-
-
 class _InsideEngine(Engine):
     def __init__(self, process: Provider) -> None:
         super().__init__()
@@ -430,15 +423,10 @@ class _AsyncContext:
         raise _FailedError(code, details, trailing_metadata)
 
 
-class _InsidePlugin(Servicer):
-    def configure(self, config: Mapping[str, Any]) -> None:
-        handshake = provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
-        self._call("Handshake", handshake)
-        settings = {name.partition(":")[2]: value for name, value in config.items()}
-        self._call("Configure", provider_pb2.ConfigureRequest(args=wire._struct(settings), acceptSecrets=True))
+class _InsidePlugin(PluginServicer):
+    """Answers by the names that are in the state."""
 
-    def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
-        return wire._struct(values if isinstance(values, Raw) else renamed(values, CAMEL))
+    _values, _text = Servicer._values, Servicer._text
 
 
 class Native(Provider):

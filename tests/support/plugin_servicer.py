@@ -49,6 +49,10 @@ def in_python(text: str) -> str:
     return re.sub(r"\b\w+\b", lambda word: NAMES.get(word.group(), word.group()), text)
 
 
+class Raw(dict[str, Any]):
+    """Properties by the names that are in the state."""
+
+
 class PluginServicer(Servicer):
     """As `Servicer`; the provider names only which kind of resource it is about."""
 
@@ -66,7 +70,7 @@ class PluginServicer(Servicer):
         self._call("Configure", provider_pb2.ConfigureRequest(args=wire._struct(settings), acceptSecrets=True))
 
     def _bag(self, values: Mapping[str, Any]) -> struct_pb2.Struct:
-        return wire._struct(renamed(values, CAMEL))
+        return wire._struct(values if isinstance(values, Raw) else renamed(values, CAMEL))
 
     def _values(self, struct: struct_pb2.Struct) -> tuple[dict[str, Any], frozenset[str]]:
         values, secrets = super()._values(struct)

@@ -81,18 +81,12 @@ def secret(value: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer to a create or update. `secrets` names the outputs that are secrets; nested ones as `a.b` and `a[0]`."""
+    """Answer to a create, update or read. `secrets` names the outputs that are secrets; nested ones as `a.b` and `a[0]`."""
 
     id: str
     outputs: dict[str, Any]
     secrets: frozenset[str]
-
-
-@dataclass(frozen=True)
-class ReadAnswer(Answer):
-    """Answer to a read; inputs are None where the provider gave none."""
-
-    inputs: dict[str, Any] | None
+    inputs: Any = None  # of a read, where the provider gave them
 
     @property
     def dropped(self) -> bool:
@@ -122,16 +116,12 @@ class DiffAnswer:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Kept(Answer):
     """Partial state that came with an error: what the engine saves, and the reasons that it shows."""
 
-    id: str
-    outputs: dict[str, Any]
-    secrets: frozenset[str]
-    inputs: dict[str, Any]
-    reasons: list[str]
-    refresh_before_update: bool
-    provider: str
+    reasons: list[str] = field(default_factory=list)
+    refresh_before_update: bool = False
+    provider: str = ""
     """The serialised provider; without it the engine could do nothing more with the resource."""
 
 
@@ -244,6 +234,7 @@ class Servicer:
     env: Mapping[str, str | None] = field(default_factory=dict)
     forks: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = ROOT  # Where the process runs, the project's directory in real life
+    address: str = ""  # The engine's
     deadline: float = 60.0  # Seconds after which a call fails with DEADLINE_EXCEEDED
 
     def __enter__(self) -> Self:
@@ -338,11 +329,8 @@ class Servicer:
 
     def diagnostics(self, urn: str = "", severity: str | None = None) -> list[str]:
         """What stands under Diagnostics at the resource so far (no URN: at the stack)."""
-        return [
-            message.text
-            for message in self.messages
-            if not message.ephemeral and message.urn == urn and severity in {None, message.severity}
-        ]
+        lasting = [each for each in self.messages if not each.ephemeral and each.urn == urn]
+        return [each.text for each in lasting if severity in {None, each.severity}]
 
     @property
     def printed(self) -> list[str]:
@@ -353,10 +341,8 @@ class Servicer:
         """Wait until something that happens in the other process has happened."""
         end = time.monotonic() + seconds
         while not condition():
-            if time.monotonic() > end:
-                raise AssertionError(
-                    f"{what}: not within {seconds} s; messages {self.messages}, printed {self.printed}"
-                )
+            shown = f"messages {self.messages}, printed {self.printed}"
+            assert time.monotonic() < end, f"{what}: not within {seconds} s; {shown}"
             time.sleep(0.01)
 
     # The engine's calls
@@ -371,9 +357,8 @@ class Servicer:
 
     def check(self, urn: str, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None) -> CheckAnswer:
         """Check the inputs; `olds` are the inputs of the state, None for a new resource."""
-        request = provider_pb2.CheckRequest(
-            urn=urn, news=self._bag(news), olds=None if olds is None else self._bag(olds)
-        )
+        known = None if olds is None else self._bag(olds)
+        request = provider_pb2.CheckRequest(urn=urn, news=self._bag(news), olds=known)
         answer = self._call("Check", request)
         inputs, secrets = self._values(answer.inputs)
         # One that names no property (the engine would print its value) begins with the name.
@@ -384,14 +369,8 @@ class Servicer:
         self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any], ignore_changes: Sequence[str] = ()
     ) -> DiffAnswer:
         """Compare the outputs `olds` of the state with the new inputs."""
-        request = provider_pb2.DiffRequest(
-            urn=urn,
-            id=id_,
-            olds=self._bag(olds),
-            news=self._bag(news),
-            old_inputs=self._bag(olds),
-            ignoreChanges=ignore_changes,
-        )
+        known = {"olds": self._bag(olds), "news": self._bag(news), "old_inputs": self._bag(olds)}
+        request = provider_pb2.DiffRequest(urn=urn, id=id_, **known, ignoreChanges=ignore_changes)
         answer = self._call("Diff", request)
         changes = {provider_pb2.DiffResponse.DIFF_SOME: True, provider_pb2.DiffResponse.DIFF_NONE: False}
         replaces = [self._text(name) for name in answer.replaces]
@@ -403,28 +382,19 @@ class Servicer:
 
     def update(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Answer:
         """Update the resource whose outputs are `olds` to the inputs `news`; its id cannot change."""
-        request = provider_pb2.UpdateRequest(
-            urn=urn, id=id_, olds=self._bag(olds), news=self._bag(news), old_inputs=self._bag(olds)
-        )
+        known = {"olds": self._bag(olds), "news": self._bag(news), "old_inputs": self._bag(olds)}
+        request = provider_pb2.UpdateRequest(urn=urn, id=id_, **known)
         return Answer(id_, *self._values(self._call("Update", request).properties))
 
     def read(
-        self,
-        urn: str,
-        id_: str,
-        outputs: Mapping[str, Any] | None = None,
-        inputs: Mapping[str, Any] | None = None,
-    ) -> ReadAnswer:
+        self, urn: str, id_: str, outputs: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None
+    ) -> Answer:
         """Read the resource: a refresh with the state's `outputs` and `inputs`, a get with `inputs` alone."""
-        request = provider_pb2.ReadRequest(
-            urn=urn,
-            id=id_,
-            properties=None if outputs is None else self._bag(outputs),
-            inputs=self._bag(inputs or {}),
-        )
+        properties = None if outputs is None else self._bag(outputs)
+        request = provider_pb2.ReadRequest(urn=urn, id=id_, properties=properties, inputs=self._bag(inputs or {}))
         answer = self._call("Read", request)
         given = self._values(answer.inputs)[0] if answer.HasField("inputs") else None
-        return ReadAnswer(answer.id, *self._values(answer.properties), given)
+        return Answer(answer.id, *self._values(answer.properties), given)
 
     def delete(self, urn: str, id_: str, outputs: Mapping[str, Any]) -> None:
         self._call("Delete", provider_pb2.DeleteRequest(urn=urn, id=id_, properties=self._bag(outputs)))

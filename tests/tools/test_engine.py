@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -26,20 +27,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tmp_path / "bin"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
-class Maker:
-    """Stands for the build, and counts how often it ran."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, into: Path, _: engine.Environment) -> None:
-        self.calls += 1
-        fill(into)
-
-
 @pytest.fixture
-def maker(monkeypatch: pytest.MonkeyPatch) -> Maker:
-    maker = Maker()
+def maker(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """Stands for the build, and counts how often it ran."""
+    maker = mock.Mock(side_effect=lambda into, _: fill(into))
     monkeypatch.setattr(engine, "build_engine", maker)
     return maker
 
@@ -74,7 +65,7 @@ def test_installed_engine_is_used_and_alone_on_stdout(
 def test_unfit_installation_is_passed_over_and_told_why(  # noqa: PLR0913, PLR0917 - what the case consists of
     tmp_path: Path,
     environment: dict[str, str],
-    maker: Maker,
+    maker: mock.Mock,
     capsys: pytest.CaptureFixture[str],
     installation: dict[str, str],
     reason: str,
@@ -83,24 +74,24 @@ def test_unfit_installation_is_passed_over_and_told_why(  # noqa: PLR0913, PLR09
         script(tmp_path / "bin" / name, text)
     assert engine.ensure(environment).is_relative_to(tmp_path / "cache")
     assert reason in capsys.readouterr().err
-    assert maker.calls == 1
+    assert maker.call_count == 1
 
 
 # The kept one
 
 
-def test_kept_engine_is_made_once_and_again_when_it_broke(environment: dict[str, str], maker: Maker) -> None:
+def test_kept_engine_is_made_once_and_again_when_it_broke(environment: dict[str, str], maker: mock.Mock) -> None:
     home = engine.ensure(environment)
     assert engine.ensure(environment) == home
-    assert maker.calls == 1
+    assert maker.call_count == 1
     script(home / "pulumi", f"fals v{engine.ENGINE}")
     assert engine.ensure(environment) == home
-    assert maker.calls == 2
+    assert maker.call_count == 2
     assert engine.version_of(home / "pulumi") == engine.ENGINE
 
 
 def test_killed_or_interrupted_build_leaves_nothing_and_is_no_engine(
-    environment: dict[str, str], maker: Maker, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], maker: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(into: Path, _: engine.Environment) -> None:
         fill(into)
@@ -116,12 +107,12 @@ def test_killed_or_interrupted_build_leaves_nothing_and_is_no_engine(
     fill(killed)
     (killed / "modules").mkdir(mode=0o555)
     home = engine.ensure(environment)
-    assert maker.calls == 1
+    assert maker.call_count == 1
     assert set(cache.iterdir()) == {home, lock}
 
 
 def test_builds_at_the_same_time_make_one_engine(
-    environment: dict[str, str], maker: Maker, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], maker: mock.Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     building, go_on = threading.Event(), threading.Event()
 
@@ -140,7 +131,7 @@ def test_builds_at_the_same_time_make_one_engine(
     for thread in threads:
         thread.join(60)
     assert len(homes) == 2
-    assert maker.calls == len(set(homes)) == 1
+    assert maker.call_count == len(set(homes)) == 1
 
 
 def test_what_was_not_used_for_days_makes_room_for_another_of_its_kind(environment: dict[str, str]) -> None:

@@ -28,10 +28,8 @@ def forking(forks: dict[str, str]) -> dict[str, str]:
 
 
 def run(environment: dict[str, str], *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [python_of(environment), *arguments]
-    return subprocess.run(  # noqa: S603
-        command, cwd=folder, env=environment, input="told", capture_output=True, text=True, check=False
-    )
+    options: dict[str, Any] = {"input": "told", "capture_output": True, "text": True, "check": False}
+    return subprocess.run([python_of(environment), *arguments], cwd=folder, env=environment, **options)  # noqa: PLW1510, S603
 
 
 def test_a_fork_is_what_was_started(tmp_path: Path, forking: dict[str, str]) -> None:
@@ -51,8 +49,8 @@ def test_a_fork_is_what_was_started(tmp_path: Path, forking: dict[str, str]) -> 
 
 def test_an_error_and_a_signal_end_it_alike(tmp_path: Path, forking: dict[str, str]) -> None:
     (tmp_path / "failing.py").write_text("raise RuntimeError('seen')")
-    assert run(forking, "failing.py", folder=tmp_path).returncode == 1
-    assert "RuntimeError: seen" in run(forking, "failing.py", folder=tmp_path).stderr
+    failed = run(forking, "failing.py", folder=tmp_path)
+    assert (failed.returncode, "RuntimeError: seen" in failed.stderr) == (1, True)
     (tmp_path / "killed.py").write_text("import os; os.kill(os.getpid(), 9)")
     assert run(forking, "killed.py", folder=tmp_path).returncode == -9
 

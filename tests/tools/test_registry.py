@@ -44,22 +44,18 @@ def test_a_page_has_the_registrys_frame_and_no_dead_link(name: str) -> None:
         assert target.startswith("https://") or target.removeprefix("#") in headings, target
 
 
-def test_a_reader_of_the_first_page_sees_what_there_is_in_every_language() -> None:
-    page = NOWHERE["_index.md"]
+def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_configure_it() -> None:
+    first, second = NOWHERE["_index.md"], NOWHERE["installation-configuration.md"]
     for token in (*KINDS, *FUNCTIONS):
-        assert f"| `{token.rpartition(':')[2]}` | " in page
+        assert f"| `{token.rpartition(':')[2]}` | " in first
     for language in LANGUAGES:
-        assert f"{{{{% choosable language {language} %}}}}\n\n```{language}\n" in page
-    assert "never takes a second snapshot" in page, "the README's own words"
-
-
-def test_a_reader_of_the_second_page_can_install_and_configure() -> None:
-    page = NOWHERE["installation-configuration.md"]
-    assert "pulumi plugin install resource squarecloud" in page
+        assert f"{{{{% choosable language {language} %}}}}\n\n```{language}\n" in first
+    assert "never takes a second snapshot" in first, "the README's own words"
     for name in Settings.properties():
-        assert f"`{config_key(name)}`" in page
-        assert f"`{variable(name)}`" in page
-    assert "pulumi package add squarecloud" in page
+        assert f"`{config_key(name)}`" in second
+        assert f"`{variable(name)}`" in second
+    for command in ("pulumi plugin install resource squarecloud", "pulumi package add squarecloud"):
+        assert command in second
 
 
 def test_links_lead_to_the_documentation_once_it_has_an_address(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_release_that_is_ready_has_its_notes(project: Path) -> None:
+    assert release.NO_UPLOAD == NO_UPLOAD, "the tool runs without this package"
     assert release.problems("v1.2.0", AT_GITHUB, project) == []
     assert release.problems("v1.2.0", {}, project) == [], "also where no workflow runs"
     assert release.notes("v1.2.0", project) == "### Added\n\n- Much."
@@ -68,29 +69,19 @@ def test_a_version_without_changes_is_not_released(
     assert told.out == "", "problems are no notes"
 
 
-def test_both_know_the_classifier_by_one_name() -> None:
-    assert release.NO_UPLOAD == NO_UPLOAD, "the tool runs without this package"
-
-
 # The workflows
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_no_action_can_change_without_a_commit_here(file: Path) -> None:
-    used = re.findall(r"uses: (\S+)(.*)", file.read_text())
+def test_a_workflow_runs_what_is_in_the_project_and_actions_that_cannot_change(file: Path) -> None:
+    text = file.read_text()
+    used, targets = re.findall(r"uses: (\S+)(.*)", text), set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text))
     assert used
     for action, comment in used:
-        assert action.startswith("./") or re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
-        assert action.startswith("./") or re.fullmatch(r" # v[\d.]+", comment), action
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_what_a_workflow_runs_is_in_the_project(file: Path) -> None:
-    text = file.read_text()
-    targets = set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text))
+        pinned = re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action + comment)
+        assert action.startswith("./") or pinned, action
     assert targets
-    known = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-    assert targets <= set(known)
+    assert targets <= set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     for name in re.findall(r"-m (tools|bench)\.(\w+)|python (tools)/(\w+)\.py", text):
         assert (PROJECT / f"{'/'.join(filter(None, name))}.py").is_file()
 
