@@ -72,16 +72,21 @@ def test_a_machine_without_python_runs_the_archive(
     assert not [folder for folder in app.environment["PATH"].split(":") if list(Path(folder).glob("python*"))]
 
     install = ("plugin", "install", "resource", "squarecloud", version())
-    told = app.run(*install, "--server", server, "--checksum", "0" * 64, fails=True)
-    assert "checksum" in told
+    assert "checksum" in app.run(*install, "--server", server, "--checksum", "0" * 64, fails=True)
     app.run(*install, "--server", server, "--checksum", hashlib.sha256(archive.read_bytes()).hexdigest())
     app.run("config", "set", "databaseId", DATABASE)
-    printed = app.up()
-    assert f"{PROGRAM} from $PATH" not in printed
+    assert f"{PROGRAM} from $PATH" not in app.up()
     (version_id,) = app.started()
-    assert app.stack.outputs()["id"] == f"{DATABASE}/{version_id}"
+    outputs = {"id": f"{DATABASE}/{version_id}", "engine": "postgres", "downloadUrl": "[secret]"}
+    assert app.stack.outputs().items() >= outputs.items()
     (archived,) = (app.stack.project / "archives").rglob("*.zip.age")
     assert archived.read_bytes().startswith(b"age-encryption.org/v1")
+    assert "3 unchanged" in app.up()
+    whole = project.read_text()
+    project.write_text(whole.replace("keepLast: 10", "keepLast: many").replace("triggers:", "trigger:"))
+    told = app.preview(fails=True)
+    assert "keepLast must be assigned a value of type `number`" in told or "not assignable" in told
+    assert "Property trigger does not exist on" in told
 
     # The tour in YAML, in place of that program: every example of the schema, and every library that the plugin can use.
     tour = (EXAMPLES / "tour" / "Pulumi.yaml").read_text()

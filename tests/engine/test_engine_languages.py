@@ -1,6 +1,6 @@
 """Programs with the SDKs that are generated from the schema; skipped with the reason where a tool is missing.
 
-Each example in TypeScript and Go runs as it stands, twice, while the service keeps its pages, as the emulator does by default.
+The example in TypeScript runs while the service keeps its pages, as the emulator does by default.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from tools import language_hosts, sdks
 from tools.engine import Closed
 
 pytestmark = pytest.mark.engine
-
-by_default = pytest.mark.parametrize("service", [("--cache-world", "kept")])
 
 TYPES = Path(__file__).with_name("programs") / "types"
 MOCKED = TYPES.with_name("mocked")
@@ -72,21 +70,6 @@ def generated() -> Path:
         pytest.skip(f"no SDKs, so no other language is tested: {reason}")
 
 
-def in_typescript(app: App, name: str) -> None:
-    """Have an example as the project, compiled, with the npm packages that it asks for."""
-    try:
-        sdks.node_modules(os.environ)
-        host = language_hosts.NODEJS.ensure(os.environ)
-    except Closed as reason:
-        pytest.skip(f"TypeScript is not tested: {reason}")
-    compiled = language_programs.typescript(*TYPESCRIPT)  # one that does not compile is no missing tool
-    app.example(name, "dev")
-    (app.stack.project / "node_modules").symlink_to(compiled / "node_modules")
-    (app.stack.project / "bin").symlink_to(compiled / name / "bin")
-    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host)])
-    app.run("config", "set", "databaseId", DATABASE)
-
-
 def in_go(app: App, name: str, generated: Path) -> None:
     """Have an example as the project, with the SDK where its `go.mod` says."""
     app.example(name, "dev")
@@ -103,14 +86,36 @@ def in_go(app: App, name: str, generated: Path) -> None:
     app.run("config", "set", "databaseId", DATABASE)
 
 
-@pytest.fixture
-def automatic(app: App) -> str:
-    """The version of a snapshot that the database has already."""
-    return app.stored(origin="automatic")
-
-
-def archives_once(app: App, automatic: str) -> None:
-    """The first `up` takes a snapshot and archives it, the second one does nothing; of what was looked up only the URL is a secret."""
+@pytest.mark.parametrize("service", [("--cache-world", "kept")])
+@pytest.mark.usefixtures("generated")
+def test_the_typescript_example_runs_with_the_installed_plugin(app: App) -> None:
+    try:
+        sdks.node_modules(os.environ)
+        host = language_hosts.NODEJS.ensure(os.environ)
+    except Closed as reason:
+        pytest.skip(f"TypeScript is not tested: {reason}")
+    packages = language_programs.typescript(*TYPESCRIPT)  # one that does not compile is no missing tool
+    app.example("typescript", "dev")
+    (app.stack.project / "node_modules").symlink_to(packages / "node_modules")
+    (app.stack.project / "bin").symlink_to(packages / "typescript" / "bin")
+    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host)])
+    app.run("config", "set", "databaseId", DATABASE)
+    automatic = app.stored(origin="automatic")
+    folders = app.environment["PATH"].split(os.pathsep)
+    plugin = "pulumi-resource-squarecloud"
+    app.environment["PATH"] = os.pathsep.join(each for each in folders if not Path(each, plugin).exists())
+    missing = f"no resource plugin '{plugin}' found in the workspace at version v0.1.0"
+    assert missing in app.preview(fails=True)
+    command = Path(sys.executable).with_name("squarecloud-snapshots")
+    subprocess.run([command, "plugin", "install"], env=app.environment, check=True, capture_output=True)  # noqa: S603  ours
+    assert "squarecloud:index:Archive offsite create" in app.preview()
+    assert app.posts() == []
+    app.pass_time(3600)  # the service no longer serves the listing of the preview
+    compiled, index = app.stack.project / "bin", (app.stack.project / "bin" / "index.js").read_text()
+    compiled.unlink()  # a link to what other tests use
+    compiled.mkdir()
+    asked = "squarecloud.getDownloadUrlOutput({ databaseId, versionId: snapshots[0].versionId })"
+    (compiled / "index.js").write_text(index.replace("earlier: snap", f"url: {asked}.downloadUrl, earlier: snap"))
     app.up()
     (version,) = app.started()
     outputs = app.stack.outputs()
@@ -128,44 +133,6 @@ def archives_once(app: App, automatic: str) -> None:
     earlier = app.stack.outputs(show_secrets=True)["earlier"]
     assert {one["versionId"] for one in earlier} == {automatic, version}
     assert "Signature=" not in str(earlier)
-
-
-@by_default
-@pytest.mark.usefixtures("generated")
-def test_the_typescript_example_runs_with_the_installed_plugin(app: App, automatic: str) -> None:
-    in_typescript(app, "typescript")
-    folders = app.environment["PATH"].split(os.pathsep)
-    plugin = "pulumi-resource-squarecloud"
-    app.environment["PATH"] = os.pathsep.join(each for each in folders if not Path(each, plugin).exists())
-    missing = f"no resource plugin '{plugin}' found in the workspace at version v0.1.0"
-    assert missing in app.preview(fails=True)
-    command = Path(sys.executable).with_name("squarecloud-snapshots")
-    subprocess.run([command, "plugin", "install"], env=app.environment, check=True, capture_output=True)  # noqa: S603  ours
-    assert "squarecloud:index:Archive offsite create" in app.preview()
-    assert app.posts() == []
-    app.pass_time(3600)  # the service no longer serves the listing of the preview
-    compiled, index = app.stack.project / "bin", (app.stack.project / "bin" / "index.js").read_text()
-    compiled.unlink()  # a link to what other tests use
-    compiled.mkdir()
-    asked = "squarecloud.getDownloadUrlOutput({ databaseId, versionId: snapshots[0].versionId })"
-    (compiled / "index.js").write_text(index.replace("earlier: snap", f"url: {asked}.downloadUrl, earlier: snap"))
-    archives_once(app, automatic)
-
-
-GO_URL = """ctx.Export("url", squarecloud.GetDownloadUrlOutput(ctx, squarecloud.GetDownloadUrlOutputArgs{
-	DatabaseId: before.DatabaseId,
-	VersionId:  pulumi.String(found.Snapshots[0].VersionId),
-}).DownloadUrl())
-"""
-
-
-@pytest.mark.nightly  # the guard's example starts Go programs by day
-@by_default
-def test_the_go_example_runs(app: App, automatic: str, generated: Path) -> None:
-    in_go(app, "go", generated)
-    program = app.stack.project / "main.go"
-    program.write_text(program.read_text().replace('ctx.Export("archive"', f'{GO_URL}ctx.Export("archive"'))
-    archives_once(app, automatic)
 
 
 GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"

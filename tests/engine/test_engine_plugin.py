@@ -62,7 +62,8 @@ def test_a_real_interrupt_and_a_killed_engine_end_the_plugin(plugged: App) -> No
     wait_for(lambda: not up.processes("pulumi-resource-squarecloud"), "the end of the plugin")
     app.pass_time(600)
     app.run("cancel", "--yes")
-    app.up()
+    assert "Attempting to deploy or update resources with 1 pending operations" in app.up()
+    assert len(app.posts()) == 1
     assert [f"{DATABASE}/{version}" for version in app.started()] == [in_state(app, "Snapshot")[0]["id"]]
 
 
@@ -184,7 +185,7 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
 # How a project finds it
 
 SCRIPTS = Path(sys.executable).parent
-INSTALL = [SCRIPTS / "squarecloud-snapshots", "plugin", "install"]
+INSTALL = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", "install"]
 INSTALLED = f"""
 from pulumi_snapshots import plugin
 plugin.Snapshot("before-release", "{DATABASE}")

@@ -65,8 +65,7 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
     version = app.stored()
     writes(app, "now")
-    printed = app.preview(fails=True)
-    assert "overwrite must be true: a restore overwrites everything that the database holds" in printed
+    assert "overwrite must be true: a restore overwrites everything that the database holds" in app.preview(fails=True)
 
     app.stack.run("config", "set", "overwrite", "true")
     printed = app.up()
@@ -192,8 +191,7 @@ def files(folder: Path) -> list[Path]:
 def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
     folder = app.folder / "archives"
     app.program(ARCHIVED.format(database=DATABASE, folder=folder))
-    printed = app.up()
-    assert "Diagnostics" not in printed
+    assert "Diagnostics" not in app.up()
     (file,) = files(folder)
     outputs = app.stack.outputs()
     assert Path(unquote(urlsplit(outputs["uri"]).path)) == file == folder / DATABASE / file.name
@@ -222,10 +220,8 @@ def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
 
     content = second.read_bytes()
     second.unlink()
-    printed = app.refresh()
-    assert f"warning: the archive {second} is missing. The next `pulumi up` archives again." in printed
-    printed = app.up("-c", "release=2")
-    assert "offsite updated" in printed
+    assert f"warning: the archive {second} is missing. The next `pulumi up` archives again." in app.refresh()
+    assert "offsite updated" in app.up("-c", "release=2")
     assert second.read_bytes() == content
     assert "3 unchanged" in app.up("-c", "release=2")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.plugin.description.schema import schema
 from tests.engine.stage import DATABASE, App, diagnostics, joined
 from tests.support import language_programs
 from tests.support.command_plugin import plugged
@@ -26,8 +25,8 @@ pulumi.export("versionId", snapshot.version_id)
 """
 
 
-def speak_yaml(app: App, program: str, **more: Path) -> Path:
-    """Have a program as the project, which finds the plugin, and more plugins; returns the plugin's folder."""
+def speak_yaml(app: App, program: str, **more: Path) -> None:
+    """Have a program as the project, which finds the plugin, and more plugins."""
     host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
     if str(host) not in app.environment["PATH"]:
         app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
@@ -35,7 +34,6 @@ def speak_yaml(app: App, program: str, **more: Path) -> Path:
     # Where the reader has installed the plugins, this has not.
     found = [{"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()]
     (app.stack.project / "Pulumi.yaml").write_text(f"{program}plugins: {{providers: {json.dumps(found)}}}\n")
-    return plugin
 
 
 def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None:
@@ -60,8 +58,7 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     assert done.stdout.splitlines()[-1].strip() in program
     speak_yaml(app, program)
     app.forget_requests()
-    printed = app.run(*up.split()[1:], "--yes")
-    assert "~ 1 updated" in printed
+    assert "~ 1 updated" in app.run(*up.split()[1:], "--yes")
     assert app.stack.outputs()["versionId"] == before
     speak_yaml(app, re.sub(r"    options:\n.*\n.*\n", "", program))
     assert "2 unchanged" in app.up()
@@ -92,40 +89,6 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     assert (language_programs.typescript(folder) / folder.name / "bin" / "index.js").exists()
 
 
-def in_yaml(app: App, name: str, **more: Path) -> Path:
-    """Have an example as the project; returns the plugin's folder."""
-    app.example(name, "yaml")
-    plugin = speak_yaml(app, (app.stack.project / "Pulumi.yaml").read_text(), **more)
-    app.run("config", "set", "databaseId", DATABASE)
-    return plugin
-
-
-def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
-    plugin = in_yaml(app, "yaml")
-    preview = app.preview()
-    assert "squarecloud:index:Archive offsite create" in preview
-    assert [one for one in app.requests() if one["kind"] == "create"] == []
-    printed = app.up()
-    assert "Warning" not in printed  # the language's own, of what it does not know
-    (version,) = app.started()
-    outputs = app.stack.outputs()
-    assert outputs["id"] == f"{DATABASE}/{version}"
-    assert outputs["engine"] == "postgres"
-    assert outputs["downloadUrl"] == "[secret]"
-    (archive,) = (app.stack.project / "archives").rglob("*.zip")
-    assert outputs["archive"] == archive.as_uri()
-    assert "3 unchanged" in app.up()
-
-    told = app.stack.run("package", "get-schema", str(plugin / "pulumi-resource-squarecloud")).stdout
-    assert json.loads(told)["resources"].keys() == schema()["resources"].keys()
-
-    wrong = (app.stack.project / "Pulumi.yaml").read_text().replace("keepLast: 10", "keepLast: many")
-    (app.stack.project / "Pulumi.yaml").write_text(wrong.replace("triggers:", "trigger:"))
-    printed = app.preview(fails=True)
-    assert "keepLast must be assigned a value of type `number`" in printed or "not assignable" in printed
-    assert "Property trigger does not exist on" in printed
-
-
 KEEPS = """name: app
 runtime: yaml
 config: {{release: {{type: string, default: a}}}}
@@ -147,8 +110,7 @@ def test_ignored_changes_of_a_snapshot_keep_the_archive(app: App) -> None:
     printed = joined(app.preview("-c", "release=b", fails=True))
     (names,) = set(re.findall(r"If ignoreChanges names snapshot, name (\w+ and \w+) there instead", printed))
     speak_yaml(app, KEEPS.format(database=DATABASE, ignored=names.replace(" and", ",")))
-    printed = app.up("-c", "release=b")
-    assert "replaced" in printed
+    assert "replaced" in app.up("-c", "release=b")
     assert len(app.started()) == 2
     assert len(list(app.stack.project.rglob("*.zip"))) == 1
 
@@ -165,15 +127,16 @@ outputs:"""
 
 
 def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
-    in_yaml(app, "guard-yaml", command=plugged(app.folder))
+    app.example("guard-yaml", "yaml")
+    speak_yaml(app, (app.stack.project / "Pulumi.yaml").read_text(), command=plugged(app.folder))
+    app.run("config", "set", "databaseId", DATABASE)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     done = app.stack.project / "done"
     app.up()
     app.pass_time(600)
     app.run("config", "set", "release", "v2")
     app.forget_requests()
-    printed = app.preview()
-    assert f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one" in printed
+    assert f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one" in app.preview()
     assert app.requests() == []
 
     # Without a snapshot the migration does not run; an account whose quota is used up says so from then on.
