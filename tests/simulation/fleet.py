@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -138,16 +137,6 @@ class Machine:
         life.cancel()
 
 
-@asynccontextmanager
-async def fleet(
-    durations: Sequence[float], *, seed: int = 0, automatic: bool = False, **service: Any
-) -> AsyncIterator[Fleet]:
-    clock = VirtualClock(START)
-    emulator = Emulator(Service(**{"plan_memory_mb": PLENTY_OF_MEMORY, "seed": seed, **service}), clock=clock)
-    databases = [emulator.add_database(snapshot_seconds=seconds).id for seconds in durations]
-    yield Fleet(emulator, clock, databases, random.Random(f"fleet of {seed}"), automatic)
-
-
 def play(body: Callable[..., Awaitable[Any]], *args: Any, seed: int = 0) -> Any:
     """Run `body` in virtual time. The same seed gives the same run, including the order of tasks that wake together."""
     task_order.seed(seed)
@@ -156,7 +145,7 @@ def play(body: Callable[..., Awaitable[Any]], *args: Any, seed: int = 0) -> Any:
         return run_virtual(body, *args)
 
 
-async def each(work: Callable[[str], Awaitable[None]], databases: Sequence[str], parallel: int) -> None:
+async def each_of(work: Callable[[str], Awaitable[None]], databases: Sequence[str], parallel: int) -> None:
     """Work on resources as the engine does if they do not depend on each other: in order, `parallel` at a time."""
     waiting = iter(databases)
     registering = anyio.Lock()
@@ -261,49 +250,53 @@ def measure(  # noqa: PLR0913  what differs between measurements
     seconds = standard_durations(databases, seed) if durations is None else durations
 
     async def run() -> Measure:
-        chosen = {"requests_per_minute": REQUESTS_PER_MINUTE, "cache_world": "invalidated", **service}
-        async with fleet(seconds, seed=seed, automatic=automatic, **chosen) as here:
-            place = None if delay is None else Memory(here.clock, (delay, delay))
-            done, begin = dict[str, tuple[float, str]](), here.clock.monotonic()
+        clock = VirtualClock(START)
+        usual = {"requests_per_minute": REQUESTS_PER_MINUTE, "cache_world": "invalidated"}
+        settings = Service(**{**usual, "plan_memory_mb": PLENTY_OF_MEMORY, "seed": seed, **service})
+        emulator = Emulator(settings, clock=clock)
+        databases = [emulator.add_database(snapshot_seconds=each).id for each in seconds]
+        here = Fleet(emulator, clock, databases, random.Random(f"fleet of {seed}"), automatic)
+        place = None if delay is None else Memory(here.clock, (delay, delay))
+        done, begin = dict[str, tuple[float, str]](), here.clock.monotonic()
 
-            async def take_all(machine: Machine, mine: Sequence[str]) -> None:
-                take = client.begin(machine)
+        async def take_all(machine: Machine, mine: Sequence[str]) -> None:
+            take = client.begin(machine)
 
-                async def work(database_id: str) -> None:
-                    version = await take(database_id)
-                    done[database_id] = (here.clock.monotonic() - begin, version)
+            async def work(database_id: str) -> None:
+                version = await take(database_id)
+                done[database_id] = (here.clock.monotonic() - begin, version)
 
-                await each(work, mine, client.parallel)
+            await each_of(work, mine, client.parallel)
 
-            async def live(number: int) -> None:
-                mine, machine = here.databases[number :: len(machines)], Machine(here, place, machines[number])
-                async with anyio.create_task_group() as life:
-                    if number == 0 and dies_after is not None:
-                        life.start_soon(machine.dies, dies_after, life.cancel_scope)
-                    await take_all(machine, mine)
-                    life.cancel_scope.cancel()
-                if again := [database_id for database_id in mine if database_id not in done]:
-                    await take_all(Machine(here, place), again)
+        async def live(number: int) -> None:
+            mine, machine = here.databases[number :: len(machines)], Machine(here, place, machines[number])
+            async with anyio.create_task_group() as life:
+                if number == 0 and dies_after is not None:
+                    life.start_soon(machine.dies, dies_after, life.cancel_scope)
+                await take_all(machine, mine)
+                life.cancel_scope.cancel()
+            if again := [database_id for database_id in mine if database_id not in done]:
+                await take_all(Machine(here, place), again)
 
-            with anyio.move_on_after(LONGEST):
-                async with anyio.create_task_group() as group:
-                    for number in range(len(machines)):
-                        group.start_soon(live, number)
-            journal = here.emulator.journal
-            for entry in journal:
-                entry.monotonic -= begin
-            sent = [[entry for entry in journal if entry.database_id == each] for each in here.databases]
-            return Measure(
-                client.name,
-                len(seconds),
-                limit_of(seconds),
-                limit_of(seconds, client.parallel),
-                seconds,
-                journal,
-                [[entry for entry in entries if entry.accepted] for entries in sent],
-                [done.get(each) for each in here.databases],
-                [sum(entry.kind == "create" for entry in entries) for entries in sent],
-            )
+        with anyio.move_on_after(LONGEST):
+            async with anyio.create_task_group() as group:
+                for number in range(len(machines)):
+                    group.start_soon(live, number)
+        journal = here.emulator.journal
+        for entry in journal:
+            entry.monotonic -= begin
+        sent = [[entry for entry in journal if entry.database_id == each] for each in here.databases]
+        return Measure(
+            client.name,
+            len(seconds),
+            limit_of(seconds),
+            limit_of(seconds, client.parallel),
+            seconds,
+            journal,
+            [[entry for entry in entries if entry.accepted] for entries in sent],
+            [done.get(each) for each in here.databases],
+            [sum(entry.kind == "create" for entry in entries) for entries in sent],
+        )
 
     result: Measure = play(run, seed=seed)
     return result

@@ -99,30 +99,3 @@ async def test_restore_that_fails_leaves_the_data_and_tells_its_code(code: str, 
         await at.clock.sleep(60)
         assert (await status(at))["state"] == "success"
         assert at.sql("SELECT n FROM t") == []
-
-
-@visited(restore_holds=True, restore_seconds=200.0)
-async def test_long_restore_is_answered_at_the_soft_deadline(at: Visit) -> None:
-    assert told(await at.restore(at.added())) == "202 SNAPSHOT_RESTORE_PROCESSING"
-    assert at.clock.utc() == START + timedelta(seconds=90)
-    assert (await status(at))["state"] == "running"
-
-
-@visited(restore_stops_database=False)
-async def test_a_database_that_stays_up_while_it_is_restored_can_be_chosen(at: Visit) -> None:
-    await at.restore(at.added())
-    assert ((await status(at))["state"], await at.running()) == ("running", True)
-
-
-@pytest.mark.parametrize(("route", "code"), [("404", "ROUTE_NOT_FOUND"), ("405", "METHOD_NOT_ALLOWED")])
-@virtual
-async def test_a_service_without_the_route_can_be_chosen(route: str, code: str) -> None:
-    async with visit(restore_status_route=route) as at:
-        assert told(await asked(at)) == f"{route} {code}"
-
-
-@visited(scopes=frozenset({"snapshots:write"}))
-async def test_status_of_a_key_without_the_scope_or_of_no_database_is_refused(at: Visit) -> None:
-    assert told(await asked(at)) == "403 MISSING_SCOPE"
-    at.change(scopes=None)
-    assert told(await asked(at, "none")) == "404 DATABASE_NOT_FOUND"

@@ -70,20 +70,6 @@ async def test_version_ids_with_special_characters_survive_their_urls(at: Visit)
         assert told(await at.restore(entry["version_id"])) == "200 success"
 
 
-@visited(cache_world="kept")
-async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour(at: Visit) -> None:
-    at.emulator.add_database(OTHER)
-    assert await at.versions() == await at.versions(OTHER) == []
-    await at.create()
-    await at.create(OTHER)
-    at.emulator.drop_cache(OTHER)
-    assert len(await at.versions(OTHER)) == 1
-    await at.clock.sleep(1739)
-    assert await at.versions() == []
-    await at.clock.sleep(1)
-    assert len(await at.versions()) == 1
-
-
 @visited(cache_seconds=10)
 async def test_account_listing_has_its_own_cache_and_rate_limit(at: Visit) -> None:
     await at.versions()

@@ -11,7 +11,7 @@ from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, told, visit, visited
 from tests.support.virtual import virtual
 
-HOUR = 3600
+HOUR, STATUS = 3600, "GET /snapshots/restore"
 RULES: dict[str, tuple[dict[str, Any], str]] = {
     "a POST within the user's or the database's cooldown, which a refused one does not start again": (
         {"snapshot_seconds": 1},  # it is answered then
@@ -69,6 +69,24 @@ RULES: dict[str, tuple[dict[str, Any], str]] = {
     "more requests than a minute may have": (
         {"requests_per_minute": 3, "retry_after_header": True},
         f"{'me: 200; ' * 3}create: 429 RATE_LIMITED retry-after:1800; started: 0; +1799; me: 429 RATE_LIMITED; +1; me: 200",
+    ),
+    "a long restore that is answered with its outcome, at the soft deadline": (
+        {"restore_holds": True, "restore_seconds": 200.0},
+        f'again: 202 SNAPSHOT_RESTORE_PROCESSING; +109; {STATUS}: "running"; +2; {STATUS}: "success"',
+    ),
+    "a restore that leaves the database up": (
+        {"restore_stops_database": False},
+        f'again: 200; {STATUS}: "running"; GET /status: "running":true',
+    ),
+    "a service without the route of restores": ({"restore_status_route": "404"}, f"{STATUS}: 404 ROUTE_NOT_FOUND"),
+    "a service that refuses that route": ({"restore_status_route": "405"}, f"{STATUS}: 405 METHOD_NOT_ALLOWED"),
+    "a key that may not read snapshots": ({"scopes": frozenset({"snapshots:write"})}, f"{STATUS}: 403 MISSING_SCOPE"),
+    "a listing that is kept, which lacks a new snapshot for half an hour": (
+        {"cache_world": "kept"},
+        (
+            "versions: 0; versions other: 0; create: 200; create other: 200; drop_cache other; versions other: 1; +1739; "
+            "versions: 0; +1; versions: 1"
+        ),
     ),
     "no more requests than any 60 seconds may have": (
         {"requests_per_minute": 2},
