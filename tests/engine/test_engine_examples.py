@@ -218,9 +218,7 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (4, 40)")
     app.forget_requests()
     assert "4 unchanged" in app.up()
-    assert [entry["kind"] for entry in app.requests()] == ["list"], (
-        "whether a newer snapshot is there that no run knows"
-    )
+    assert [entry["kind"] for entry in app.requests()] == ["list"], "is a newer snapshot there that no run knows?"
 
     app.run("config", "rm", "rollback")
     app.pass_time(600)

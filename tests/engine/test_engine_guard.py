@@ -86,14 +86,11 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
 
     # Without a snapshot, nothing that is guarded happens.
     app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
-    printed = app.up(fails=True)
+    printed = joined(app.up(fails=True))
     (post,) = guarding(app)
     assert not post["accepted"]
-    happened = app.done()
-    assert not set(happened) & set(HELD), happened
-    assert "was held back, since no snapshot guards it: The plan's daily allowance of snapshots is used up" in joined(
-        printed
-    )
+    assert not set(app.done()) & set(HELD)
+    assert "was held back, since no snapshot guards it: The plan's daily allowance of snapshots is used up" in printed
     assert "squarecloud-snapshots explain quota-used-up" in printed
     app.mend()
     app.forget_requests()
@@ -104,9 +101,7 @@ def test_every_kind_of_change_waits_for_one_snapshot(app: App) -> None:
     assert app.done() == ["update kept"]
     (post,) = guarding(app)
     assert f"guarded by {DATABASE}/{post['version_id']}: update of Server kept" in diagnostics(printed)
-    assert (
-        diagnostics(printed).count(f"To go back: squarecloud-snapshots restore {DATABASE}/{post['version_id']}\n") == 1
-    )
+    assert printed.count(f"To go back: squarecloud-snapshots restore {DATABASE}/{post['version_id']}\n") == 1
 
     # All the others at once, of every kind: one snapshot.
     app.pass_time(600)
@@ -150,11 +145,9 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(app: App) -> 
     interrupted = app.start_up("-c", "value=b", real=True)
     interrupted.shows("next check")
     interrupted.interrupt()
-    printed = app.ends(interrupted, fails=True)
-    assert "The wait was interrupted." in joined(diagnostics(printed))
-    assert "waits for this snapshot until timeout after the request, or reuse_within if that is longer" in joined(
-        printed
-    )
+    told = joined(diagnostics(app.ends(interrupted, fails=True)))
+    assert "The wait was interrupted." in told
+    assert "waits for this snapshot until timeout after the request, or reuse_within if that is longer" in told
     killed = app.start_up("-c", "value=b", real=True)
     killed.shows("waiting for the snapshot that guards")
     killed.process.kill()
@@ -273,11 +266,8 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     app.plug()
     program = BACK.replace("WAY", way)
     app.program(program.replace("guard.last(rollback)", "guard.last()"))
-    printed = joined(app.preview("-c", "rollback=1", fails=True))
-    assert (
-        "Restore 'back': nothing to restore is given, or a lookup has found no snapshot, or a guard knows none"
-        in printed
-    )
+    none = "Restore 'back': nothing to restore is given, or a lookup has found no snapshot, or a guard knows none"
+    assert none in joined(app.preview("-c", "rollback=1", fails=True))
     app.program(program)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = app.preview("-c", "rollback=1", fails=True)

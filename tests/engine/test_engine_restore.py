@@ -88,9 +88,7 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
 
     printed = app.run("up", "--yes", "-c", "again=yes")
     assert "back replace" in printed
-    assert f"forgotten: the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds" in diagnostics(
-        printed
-    )
+    assert f"forgotten: the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds" in printed
     assert back(app)["outputs"]["version_id"] != version
     assert len(app.restores()) == 2
 
@@ -113,10 +111,8 @@ def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
     first = app.outputs()["version_id"]
 
     writes(app, "broken by release 1")
-    printed = app.up("-c", "release=1", "-c", "rollback=true")
-    assert re.search(
-        rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n", diagnostics(printed)
-    )
+    told = diagnostics(app.up("-c", "release=1", "-c", "rollback=true"))
+    assert re.search(rf"restored {DATABASE}/{first}, taken [\d:]+ UTC, onto database {DATABASE}\n", told)
     assert holds(app) == "then"
     assert app.stack.outputs()["restored_at"] == back(app)["outputs"]["restored_at"]
 

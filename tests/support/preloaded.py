@@ -107,25 +107,15 @@ os._exit(ended)
 @contextmanager
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
-    listed = subprocess.run([sys.executable, *LISTING], capture_output=True, text=True, check=True).stdout  # noqa: S603
-    (folder / "listed.json").write_text(listed)
-    address = str(folder / "socket")
-    asked = {
-        "version": sys.version.split()[0],
-        "listing": " ".join(LISTING),
-        "listed": folder / "listed.json",
-        "started": folder / STARTED,
-    }
-    commands = {PYTHON: QUESTIONS.format(**asked)}
+    listed, address, version = folder / "listed.json", str(folder / "socket"), sys.version.split()[0]
+    with listed.open("wb") as output:
+        subprocess.run([sys.executable, *LISTING], stdout=output, check=True)  # noqa: S603
+    wanted = {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED}
+    told = {"python": sys.executable, "address": ADDRESS, "unbuffered": UNBUFFERED, "wanted": wanted}
     scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}
-    told = {
-        "python": sys.executable,
-        "address": ADDRESS,
-        "unbuffered": UNBUFFERED,
-        "wanted": {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED},
-    }
-    for name, first in {STARTED: [], **scripts}.items():
-        commands[name] = COMMAND.format(first=first, **told)
+    commands = {name: COMMAND.format(first=first, **told) for name, first in {STARTED: [], **scripts}.items()}
+    asked = {"listing": " ".join(LISTING), "listed": listed, "started": folder / STARTED}
+    commands[PYTHON] = QUESTIONS.format(version=version, **asked)
     for name, text in commands.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)

@@ -82,9 +82,8 @@ def test_the_list_of_what_is_in_the_plugin_is_complete() -> None:
     assert listed["bomFormat"] == "CycloneDX"
     assert listed["metadata"]["component"]["name"] == "pulumi-snapshots"
     named = {frozen_plugin.plain(each["name"]) for each in listed["components"]}
-    assert named >= {
-        *["pulumi", "grpcio", "protobuf", "httpx", "pydantic-core", "obstore", "pyrage", "cpython", "openssl"]
-    }
+    packages = {"pulumi", "grpcio", "protobuf", "httpx", "pydantic-core", "obstore", "pyrage", "cpython", "openssl"}
+    assert named >= packages
     assert not named & {"pytest", "moto", "pyinstaller", "click", "debugpy", "pulumi-snapshots"}
     references = {each["bom-ref"] for each in listed["components"]}
     own = listed["metadata"]["component"]["bom-ref"]

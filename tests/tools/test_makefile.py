@@ -11,12 +11,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")
 
 
-def make(*arguments: str, folder: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     inherited = {key: text for key, text in os.environ.items() if key not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
     return subprocess.run(  # noqa: S603
         ["make", "--no-print-directory", *arguments],  # noqa: S607
-        cwd=folder,
-        env={**inherited, **environment},
+        cwd=PROJECT,
+        env=inherited,
         capture_output=True,
         text=True,
         check=False,
