@@ -48,11 +48,8 @@ def _question(
             begun = _programs.setdefault(program, session.clock.monotonic())
             # An older listing does not show what the resources have done that the arguments come from.
             since = max(begun, recent) if lately else begun
-        answer: T = await late("lookup.find:find")(lookup, session, arguments, since, tell)
+        answer: T = await late("lookup.find:find")(lookup, session, arguments, since)
         return answer, session.take_note()
-
-    def tell(text: str) -> None:
-        pulumi.log.info(f"{function}: {text}")
 
     return ask
 

@@ -1,21 +1,15 @@
-"""Lookups: which snapshots and databases exist. The answer is complete, or an error.
-
-A program with half an answer would not declare the resources of the other half, and the engine would forget them.
-
-Every lookup may use an earlier answer of the service if that is no older than `since` (monotonic seconds). It raises CannotTell
-if the service's answer leaves open what was looked up, or the service's own error if there is no answer.
-"""
+"""Lookups: which snapshots and databases exist. The answer is complete, or an error; one of `since` (monotonic seconds) will do."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.errors import CannotTell, Explained
-from pulumi_snapshots.listing.listings import ask_all, by_database, newest_first, time_of
+from pulumi_snapshots.listing.listings import ask_all, by_database, time_of
 from pulumi_snapshots.lookup.results import (
     DATABASE,
     DATABASES,
@@ -29,9 +23,10 @@ from pulumi_snapshots.lookup.results import (
     UrlQuery,
 )
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF, Patience
+from pulumi_snapshots.service.client import BRIEF, ONCE
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
+from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import describe
 
 T = TypeVar("T")
@@ -39,8 +34,6 @@ OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
 """The entries of each database, by version."""
 FRESH = ACCOUNT_LISTING.per_account
 """Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
-NO_TIME = datetime.min.replace(tzinfo=UTC)
-"""Before every snapshot."""
 
 
 async def find_snapshots(
@@ -49,18 +42,15 @@ async def find_snapshots(
     """The snapshots that fit, newest first, of one database or the account; in `of_each` if they were requested already."""
     found = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
-    found.sort(key=lambda one: one[1].modified or NO_TIME, reverse=True)
+    found.sort(key=lambda one: str(one[1].modified or ""), reverse=True)
     return [SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found]
 
 
 async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
     """The newest snapshot of one database that fits and is available; None if there is none."""
-    for entry in newest_first(entry for _, entry in await _fitting(session, query, since)):
-        record = await describe(session, query.database_id or "", entry)
-        snapshot = SnapshotInfo.of(record, with_url=query.with_url)
-        if snapshot.available:
-            return snapshot
-    return None
+    entries = [entry for _, entry in await _fitting(session, query, since)]
+    record = await newest(session, query.database_id or "", entries)
+    return SnapshotInfo.of(record, with_url=query.with_url) if record else None
 
 
 async def find_url(session: Session, query: UrlQuery, since: float) -> str:
@@ -80,29 +70,24 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
     return await _with_status(session, database, since)
 
 
-async def find_databases(
-    session: Session, since: float, *, tell: Callable[[str], None] = lambda _: None
-) -> list[DatabaseInfo]:
-    """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes."""
+async def find_databases(session: Session, since: float) -> list[DatabaseInfo]:
+    """All databases of the account, in the service's order, and whether each runs."""
     databases = await session.listings.databases(since)
-    budget = session.settings.own_requests
-    if len(databases) >= budget:
-        count, minutes = len(databases), len(databases) // budget + 1
-        tell(f"asking for the status of {count} databases, {budget} requests a minute: about {minutes} minutes")
     return await ask_all([partial(_with_status, session, database, since) for database in databases])
 
 
-async def find(
-    lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], None]
-) -> T:
-    """The answer to a lookup whose arguments have no problem; `tell` says so if it takes minutes."""
+async def find(lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float) -> T:
+    """The answer to a lookup whose arguments have no problem; half of one would make a program drop resources.
+
+    Raises CannotTell if the service's answer leaves open what was looked up, or the service's own error without an answer.
+    """
     query: Any = lookup.query.of(values)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {
         SNAPSHOTS.function: lambda: find_snapshots(session, query, since),
         LATEST.function: lambda: find_latest(session, query.candidates, since),
         DOWNLOAD_URL.function: lambda: find_url(session, query, since),
         DATABASE.function: lambda: find_database(session, query.database_id, since),
-        DATABASES.function: lambda: find_databases(session, since, tell=tell),
+        DATABASES.function: lambda: find_databases(session, since),
     }
     found: T = await ways[lookup.function]()
     return found
@@ -137,9 +122,8 @@ async def _with_status(session: Session, database: AccountDatabase, since: float
     return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, status.running)
 
 
-# What a command shows of the whole account, in as few requests as the service allows -----------------------------------------
-# It answers few for the account's listing, so a command that comes right after another shows the page that the other got, and
-# says how old it is, instead of waiting for its slot.
+# What a command shows of the whole account: the service answers few requests for its listing, so a command that comes right
+# after another shows the page that the other got, and says how old it is.
 
 
 @dataclass(frozen=True)
@@ -173,28 +157,11 @@ async def databases_of_account(session: Session) -> list[AccountDatabase]:
     return databases
 
 
-async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
-    """Request the databases of the account and keep them."""
-    account = await session.listings.account(session.clock.monotonic(), patience=patience)
-    session.kept_pages.keep(session.clock.utc(), databases=list(account.databases))
-
-
-async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
+async def keep_listing(session: Session) -> None:
     """Request the account's listing and keep it, if plan and key allow it."""
-    listing = await session.listings.account_listing(session.clock.monotonic(), patience=patience)
+    listing = await session.listings.account_listing(session.clock.monotonic(), patience=ONCE)
     if listing is not None:
         _keep(session, by_database(listing))
-
-
-async def newest_good(
-    session: Session, database_id: str, entries: Mapping[str, ListedSnapshot], *, origin: str | None = None
-) -> SnapshotInfo | None:
-    """The newest snapshot that is available and not empty, without its URL; CannotTell if one that may be it has no time."""
-    for entry in newest_first(each for each in entries.values() if origin is None or each.origin == origin):
-        record = await describe(session, database_id, entry)
-        if record.available and record.size != 0:
-            return SnapshotInfo.of(record, with_url=False)
-    return None
 
 
 def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:

@@ -1,15 +1,11 @@
-"""Whole ids for what was typed: the beginning of an id, or the name of a database, is enough if it can mean no other one.
-
-A whole id costs no request. Anything else is looked up in the service's answer of now, never in a page that an earlier command
-kept: an id or a name that has come since could be meant too.
-"""
+"""Whole ids for what was typed: the beginning of an id, or a database's name, is enough if it can mean no other one that there is now."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
 from pulumi_snapshots.lookup.find import databases_of_account
@@ -42,11 +38,6 @@ def is_whole_database(typed: str) -> bool:
     return DATABASE_ID.fullmatch(typed) is not None
 
 
-def is_part_of_version(typed: str) -> bool:
-    """Whether this can only be the beginning of a version id."""
-    return typed != LATEST and (len(typed) < SHORTEST_VERSION or PART_OF_UUID.fullmatch(typed) is not None)
-
-
 async def whole_database(session: Session, typed: str) -> str:
     """The id of the database of which an id, its beginning or its name was typed; UnclearId if that means several, or none."""
     if is_whole_database(typed):
@@ -65,17 +56,16 @@ async def whole_database(session: Session, typed: str) -> str:
 
 
 async def whole_version(session: Session, database_id: str, typed: str) -> str:
-    """The version id that was typed, of a database whose id is whole; UnclearId if it begins several, or none.
-
-    The page that shows it serves the command too. An old page lacks what runs have found lately, which may be meant too.
-    """
-    if not is_part_of_version(typed):
+    """The version id that was typed, of a database whose id is whole; UnclearId if it begins several, or none."""
+    if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    found = await session.listings.found_lately(database_id)
-    known = {}
+    found, known = (
+        await session.listings.found_lately(database_id),
+        {},
+    )  # which an old page lacks, and which may be meant too
     for each in (*map(entry_of, found), *page.entries):
-        taken = rfc3339(each.modified.replace(microsecond=0)) if each.modified else None
+        taken = to_the_second(each.modified) if each.modified else None
         known[each.version or ""] = ", ".join(filter(None, (taken, each.origin)))
     return _only("snapshot", typed, known)
 
@@ -85,9 +75,10 @@ def _only(
 ) -> str:
     """The candidate that is meant: the id itself, or else the only one that begins like this or has this name."""
     begin = [each for each in candidates if each in named or (by_beginning and each.startswith(typed))]
-    is_long = what == "database" or len(typed) >= SHORTEST_PART
-    if typed in candidates or (len(begin) == 1 and is_long):
-        return typed if typed in candidates else begin[0]
+    if typed in candidates:
+        return typed
+    if len(begin) == 1 and (what == "database" or len(typed) >= SHORTEST_PART):
+        return begin[0]
     if len(begin) == 1:
         happened = f"the beginning {typed} is shorter than the {SHORTEST_PART} characters that are needed: a snapshot that is not listed yet may begin like that"
     elif named and begin:

@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LIST_PURPOSE = "list snapshots of"
 LOOK_UP_PURPOSE = "look up"
-_age = checks.duration(most=checks.RETENTION, because="the service keeps no snapshot longer")
 WITH_URL = (
     "Whether the result has the download URL too. As an output, the whole result is then a secret: `get_download_url` brings the "
     "URL alone."
 )
+
+
+def _taken(when: str) -> Any:
+    """Declare an age of snapshots."""
+    read = checks.duration(most=checks.RETENTION, because="the service keeps no snapshot longer")
+    return declare(f"Only {when}, by the service's clock; at most 30 days.", default=None, read=read)
+
+
+def _origin() -> Any:
+    return declare("`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN)
 
 
 class SnapshotQuery(Inputs):
@@ -38,15 +47,9 @@ class SnapshotQuery(Inputs):
         default=None,
         read=checks.database_id(LIST_PURPOSE),
     )
-    origin: str | None = declare(
-        "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
-    )
-    newer_than: Duration | None = declare(
-        "Only snapshots taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
-    )
-    older_than: Duration | None = declare(
-        "Only snapshots taken longer ago than this, by the service's clock; at most 30 days.", default=None, read=_age
-    )
+    origin: str | None = _origin()
+    newer_than: Duration | None = _taken("snapshots taken at most this long ago")
+    older_than: Duration | None = _taken("snapshots taken longer ago than this")
     with_url: bool = declare(WITH_URL, default=False)
 
     @classmethod
@@ -64,12 +67,8 @@ class LatestQuery(Inputs):
     """The newest available snapshot of a database, no matter who took it; absent if there is none."""
 
     database_id: str = declare_database("The database whose snapshot.", LIST_PURPOSE)
-    origin: str | None = declare(
-        "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
-    )
-    max_age: Duration | None = declare(
-        "Only a snapshot taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
-    )
+    origin: str | None = _origin()
+    max_age: Duration | None = _taken("a snapshot taken at most this long ago")
     with_url: bool = declare(WITH_URL, default=False)
 
     @property
@@ -147,44 +146,18 @@ class DatabaseInfo(Record):
     running: bool = declare("Whether it was running at the lookup.")
 
 
-class FoundSnapshots(Record):
-    """Several snapshots."""
-
-    snapshots: list[SnapshotInfo] = declare("Newest first.")
-
-
-class FoundLatest(Record):
-    """The newest snapshot."""
-
-    snapshot: SnapshotInfo | None = declare("Absent only if there is none, and `optional` is true.", settled=True)
-
-
-class FoundUrl(Record):
-    """A download URL."""
-
-    download_url: str = declare("Signed, and pinned to this version.", secret=True)
-
-
-class FoundDatabases(Record):
-    """Several databases."""
-
-    databases: list[DatabaseInfo] = declare("All of the account.")
-
-
 @dataclass(frozen=True)
 class Lookup(Generic[T]):
     """One lookup, whose answer is of type T."""
 
     function: str
-    query: type[Inputs]
-    """Its arguments; the docstring says what the lookup is for."""
-    result: type[Record]
-    """The answer, or a record around it for languages in which no list or None can be an answer."""
+    query: type[Inputs]  # its arguments; the docstring says what the lookup is for
+    result: type[Record]  # the answer, or see `_around`
 
     def holds_url(self, answer: T) -> bool:
         """Whether an answer gives access to data."""
         found = answer if isinstance(answer, list) else [answer]
-        return self.result is FoundUrl or any(getattr(one, "download_url", None) for one in found)
+        return "download_url" in self.result.properties() or any(getattr(one, "download_url", None) for one in found)
 
     def values(self, answer: T) -> dict[str, Any]:
         """The answer in plain values."""
@@ -198,10 +171,25 @@ class Lookup(Generic[T]):
         return answer
 
 
-SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup("get_snapshots", SnapshotQuery, FoundSnapshots)
-LATEST: Lookup[SnapshotInfo | None] = Lookup("get_latest_snapshot", LatestQuery, FoundLatest)
+def _around(name: str, kind: Any, doc: str, **more: Any) -> type[Record]:
+    """A record around an answer, for languages in which no list or None can be an answer."""
+    return type("Found", (Record,), {"__annotations__": {name: kind}, name: declare(doc, **more)})
+
+
+SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup(
+    "get_snapshots", SnapshotQuery, _around("snapshots", list[SnapshotInfo], "Newest first.")
+)
+LATEST: Lookup[SnapshotInfo | None] = Lookup(
+    "get_latest_snapshot",
+    LatestQuery,
+    _around("snapshot", SnapshotInfo | None, "Absent only if there is none, and `optional` is true.", settled=True),
+)
 SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
 """The same in languages whose types would make a program ask before each use whether there is one."""
-DOWNLOAD_URL: Lookup[str] = Lookup("get_download_url", UrlQuery, FoundUrl)
+DOWNLOAD_URL: Lookup[str] = Lookup(
+    "get_download_url", UrlQuery, _around("download_url", str, "Signed, and pinned to this version.", secret=True)
+)
 DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
-DATABASES: Lookup[list[DatabaseInfo]] = Lookup("get_databases", DatabasesQuery, FoundDatabases)
+DATABASES: Lookup[list[DatabaseInfo]] = Lookup(
+    "get_databases", DatabasesQuery, _around("databases", list[DatabaseInfo], "All of the account.")
+)

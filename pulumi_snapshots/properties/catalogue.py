@@ -1,13 +1,4 @@
-"""What a property is, and what follows from its declaration. Programs load it, so it loads no HTTP stack.
-
-A resource, a lookup and the settings each declare their properties once, as fields of a `Record`:
-
-    class Shelf(Record):
-        owner: str = declare("Who may take things from it.")
-        opened_at: Moment | None = declare("When it was opened; absent while it is closed.", default=None)
-
-Schema, secrets, conversion to and from the state, the command line's fields and the tables of the docs are read from there.
-"""
+"""Properties of resources, lookups and the settings: each is declared once, as a field of a `Record`. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 
@@ -304,19 +295,15 @@ def in_python(
         if value is not None:
             each = known.get(name)
             own = name if each is None else each.camel if to_camel else each.name
-            found[own] = value if each is None else _inside(each.type, value, to_camel=to_camel)
+            found[own] = value if each is None else in_camels(each.type, value, to_camel=to_camel)
     return found
 
 
-def in_camels(kind: Any, value: Any) -> Any:
+def in_camels(kind: Any, value: Any, *, to_camel: bool = True) -> Any:
     """A value of a property as all languages but Python have it: objects that are records get their names there."""
-    return _inside(kind, value, to_camel=True)
-
-
-def _inside(kind: Any, value: Any, *, to_camel: bool) -> Any:
     inner = record_in(kind)
     if inner is not None and isinstance(value, list):
-        return [_inside(inner, one, to_camel=to_camel) for one in value]
+        return [in_camels(inner, one, to_camel=to_camel) for one in value]
     if inner is not None and isinstance(value, dict):
         return in_python(inner.properties(), value, to_camel=to_camel)
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Iterator
 
 from pulumi_snapshots.properties.unfit import Unfit
 
@@ -46,21 +47,19 @@ def spoken(seconds: float, *, exact: bool = False) -> str:
     if seconds < 1:
         return f"{round(seconds, 1):g} s"
     least = 1 if exact or seconds < 10 * MINUTE else MINUTE if seconds < DAY else HOUR
-    rest, parts = round(seconds / least) * least, []
-    for unit, size in (("days", DAY), ("h", HOUR), ("min", MINUTE), ("s", 1)):
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{count} {'day' if (unit, count) == ('days', 1) else unit}")
-    return " ".join(parts)
+    parts = _parts(round(seconds / least) * least, "days", "h", "min", "s")
+    return " ".join(f"{count} {'day' if (count, unit) == (1, 'days') else unit}" for count, unit in parts)
 
 
 def duration_text(seconds: float) -> str:
     """`seconds` as a person would write it: `45m`, `1h30m`, `7d`, `0.5s`."""
-    if seconds < MINUTE:
-        return f"{seconds:g}s"
-    rest, parts = round(seconds), []
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", 1)):
+    parts = _parts(round(seconds), "d", "h", "m", "s")
+    return f"{seconds:g}s" if seconds < MINUTE else "".join(f"{count}{unit}" for count, unit in parts)
+
+
+def _parts(rest: int, *units: str) -> Iterator[tuple[int, str]]:
+    """The days, hours, minutes and seconds of so many seconds, as far as there are any."""
+    for unit, size in zip(units, (DAY, HOUR, MINUTE, 1), strict=True):
         count, rest = divmod(rest, size)
         if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
+            yield count, unit

@@ -23,6 +23,7 @@ class RestoreRules(Rules):
 
     schema = RESTORE
     kind = "restore"
+    calls = property(lambda self: late("restore.restore:RestoreCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "restore pending since {since}; will keep watching, no new request"
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
@@ -38,11 +39,6 @@ class RestoreRules(Rules):
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, and the one that is restored."""
         return {**super().uses(values), "target_database_id": values.get("target_database_id")}
-
-    @property
-    def calls(self) -> Any:
-        """Create, read, update and delete."""
-        return late("restore.restore:RestoreCalls")(self)
 
     def deciding(self, new: Mapping[str, Any]) -> list[str]:
         """The triggers, and the input that names the target."""

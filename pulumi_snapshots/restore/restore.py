@@ -43,35 +43,33 @@ class RestoreRefused(Explained):
     """A restore that must not be sent."""
 
 
-async def restore(
-    session: Session, inputs: RestoreInputs, listener: Listener, owner: str | None = None, *, fresh: bool = False
+async def restore(  # noqa: PLR0913  what is known of it
+    session: Session,
+    inputs: RestoreInputs,
+    listener: Listener,
+    owner: str | None = None,
+    *,
+    fresh: bool = False,
+    earlier: RestoreRecord | None = None,
 ) -> RestoreRecord:
     """Put a snapshot back and wait until that has succeeded and its database runs again; see `Restoring`.
 
-    Raises `RestorePending` if it was or may have been started, so that the record must be kept, `RestoreFailed` if it was
-    carried out and failed; otherwise nothing was started.
+    One of an `earlier` run is only watched, with the whole time-out again; it comes back complete or with its failure. Raises
+    `RestorePending` if it was or may have been started, so that the record must be kept, `RestoreFailed` if it was carried out
+    and failed; otherwise nothing was started.
     """
+    if earlier is not None and earlier.failure:
+        return earlier
+    if earlier is not None:  # the inputs may name another snapshot by now
+        restored = {name: getattr(earlier, name) for name in ("database_id", "version_id", "target_database_id")}
+        inputs = replace(inputs, **restored)
     restoring = Restoring(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
+    if earlier is not None and earlier.attempt is not None:
+        restoring.operation.resume(earlier.attempt)
     record = await restoring.in_time(restoring.carry_out())
-    if record.failure:
+    if record.failure and earlier is None:
         raise restoring.failure(record)
     return record
-
-
-async def resume(
-    session: Session, record: RestoreRecord, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None
-) -> RestoreRecord:
-    """Keep watching a restore whose end was not seen, with the whole time-out again; never sends a request to restore.
-
-    The record says which snapshot was restored; the inputs may name another one by now. It comes back complete or with the
-    restore's failure; a failed one is not watched any more. Raises `RestorePending` if its end is still not known.
-    """
-    if record.attempt is None or not record.pending or record.failure:
-        return record
-    restored = {name: getattr(record, name) for name in ("database_id", "version_id", "target_database_id")}
-    restoring = Restoring(session, replace(inputs, **restored), Member(session.fleet, listener), owner)
-    restoring.operation.resume(record.attempt)
-    return await restoring.in_time(restoring.ended())
 
 
 class Restoring:
@@ -139,9 +137,6 @@ class Restoring:
             try:
                 await operation.send(LANE, path, partial(self._post, name))
             except (Cooldown, NotSent, RestoreRunning) as refusal:
-                if isinstance(refusal, RestoreRunning):
-                    operation.show("waiting for the end of another restore of this database")
-                    await self.session.clock.sleep(self.session.settings.poll_every)
                 await operation.try_again(refusal)
         self.status.refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
 
@@ -255,8 +250,7 @@ class Restoring:
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
-        row = f"{short_id(record.snapshot)} onto {short_id(self.inputs.target)}"
-        self.member.progress(f"restored, {when}: {row}" if when else f"restored {row}")
+        self.member.progress(f"restored {short_id(record.snapshot)} onto {short_id(self.inputs.target)}")
         return record
 
     # The end -------------------------------------------------------------------------------------------------------------
@@ -292,31 +286,21 @@ class Restoring:
 
 def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
-    other = refused.attempt
-    what = f"snapshot {other.source} was restored onto database {other.database_id}"
-    at = f"at {other.result if other.is_over else to_the_second(other.request.requested)}"
+    other, then = refused.attempt, [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
+    what, onto = f"snapshot {other.source}", f"onto database {other.database_id}"
+    at = other.result if other.is_over else to_the_second(other.request.requested)
     if refused.why == "overtaken":
-        happened = (
-            f"another run of the same resource has requested the restore of snapshot {other.source} onto database "
-            f"{other.database_id} before this run's request could be sent"
-        )
-        return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
-    look, happened = (
-        Step.SHOW_OTHER,
-        (
-            f"{what} for {other.owner} {at}, and no later run has shown that its state was saved: this may be the same restore "
-            "under another name"
-        ),
-    )
-    if refused.why == "done":
-        look, happened = (
-            Step.RESTORE_AGAIN,
-            (
-                f"{what} for this very resource {at}, and this run was not shown that the state has it: an older checkpoint was "
-                "imported, or the restore is replaced without a refresh"
-            ),
-        )
-    return RestoreRefused(happened, NOT_RESTORED, [Next(Step.CHECK_DATA), Next(look), Next(Step.RESTORE_BY_TRIGGERS)])
+        then = [Next(Step.RUN_AGAIN)]
+        happened = f"another run of the same resource has requested the restore of {what} {onto} before this run's request could be sent"
+    elif refused.why == "done":
+        then[1] = Next(Step.RESTORE_AGAIN)
+        why = "an older checkpoint was imported, or the restore is replaced without a refresh"
+        unseen = f"this run was not shown that the state has it: {why}"
+        happened = f"{what} was restored {onto} for this very resource at {at}, and {unseen}"
+    else:
+        why = "no later run has shown that its state was saved: this may be the same restore under another name"
+        happened = f"{what} was restored {onto} for {other.owner} at {at}, and {why}"
+    return RestoreRefused(happened, NOT_RESTORED, then)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
@@ -332,8 +316,7 @@ def _requested(record: RestoreRecord) -> str:
 class RestoreCalls(ActCalls):
     """Create, read, update and delete."""
 
-    ends = RestorePending
-    act, resume = staticmethod(restore), staticmethod(resume)
+    ends, act = RestorePending, staticmethod(restore)
 
     def stays(self, carried: RestoreRecord, inputs: RestoreInputs) -> bool:
         """Whether it was onto the same database, and did not fail."""

@@ -1,14 +1,14 @@
 """Watching the restore of one POST until it is over: what the service and its database's status say, and the progress.
 
-The service says how the last restore of a database stands. If it has no such route, or not for this key, the database's own
-status must do for an accepted restore: it is over once the database says that it has started since, or after a while.
+If the service has no route for the status of a restore, or not for this key, the database's own status must do for an accepted
+one: it is over once the database says that it has started since, or after a while.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -46,29 +46,25 @@ class NeverSeen(Exception):
     """No poll will show any more how the restore ended."""
 
 
-@dataclass
 class StatusWatch:
     """The watch over one database; `waits` shows what it waits for."""
 
-    session: Session
-    database_id: str
-    waits: Callable[..., None]
-    attempt: Attempt | None = None
-    """The restore that is watched, once it was claimed; it learns from what is seen."""
-    denials: int = 0
-    """How often the service has answered that it has no route for the status of a restore."""
-    shown: RestoreStatus | None = None
-    """The last restore of the database, as the last poll saw it; None if no poll did."""
-    is_ours: bool | None = None
-    """Whether that is ours; False if it is a later one, None if that is not known (yet)."""
-    followed: datetime | None = None
-    """Until when no other restore can have been accepted since our POST, by the service's clock; None if unknown."""
-    refusal: SquareCloudError | None = None
-    """How our POST was refused, if with a code that is new: a restore of ours would begin at once or never."""
-    failed: str = ""
-    """What the progress says of the last poll, if it failed."""
-    is_down: bool = False
-    """Whether the database was seen down last."""
+    def __init__(
+        self, session: Session, database_id: str, waits: Callable[..., None], attempt: Attempt | None = None
+    ) -> None:
+        self.session, self.database_id, self.waits = session, database_id, waits
+        self.attempt = attempt  # what is watched, once it was claimed; it learns from what is seen
+        self.denials = 0  # how often the service has answered that it has no route for the status of a restore
+        self.shown: RestoreStatus | None = None  # the last restore of the database, as the last poll saw it
+        self.is_ours: bool | None = (
+            None  # whether that is ours; False if it is a later one, None if that is not known (yet)
+        )
+        # Until when no other restore can have been accepted since our POST, by the service's clock; None if unknown.
+        self.followed: datetime | None = None
+        # How our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
+        self.refusal: SquareCloudError | None = None
+        self.failed = ""  # what the progress says of the last poll, if it failed
+        self.is_down = False  # whether the database was seen down last
 
     @property
     def request(self) -> Request:
@@ -225,23 +221,22 @@ class StatusWatch:
         """The state, in a word or two, and what is known beside it."""
         shown, post = self.shown, self.request
         lost = "" if post.accepted else post.answered
-        # What the service was last seen doing for an accepted restore of ours.
-        is_running = shown is not None and shown.state == "running" and bool(self.is_ours and post.accepted)
-        step = (f"step {shown.step}" if shown.step else "running") if shown is not None and is_running else ""
+        state = "refused" if self.refusal else "answer lost" if lost else "accepted"
         if post.outcome == SUCCESS:
             state, seen = "restored", "waiting for the database to run"
+        elif self._needs_database:
+            seen = "the database is down" if self.is_down else "watching the database"
+        elif shown is None or self.is_ours is False or shown.state in ENDED:
+            seen = "looking for the restore" if lost else "not started yet"
+        elif shown.state == "running" and self.is_ours and post.accepted:
+            state, seen = "restoring", f"step {shown.step}" if shown.step else "running"
         else:
-            state = "restoring" if step else "refused" if self.refusal else "answer lost" if lost else "accepted"
-            seen = step or f"restore {shown}"
-            if self._needs_database:
-                seen = "the database is down" if self.is_down else "watching the database"
-            elif shown is None or self.is_ours is False or shown.state in ENDED:
-                seen = "looking for the restore" if lost else "not started yet"
+            seen = f"restore {shown}"
         return state, ", ".join(filter(None, (lost, seen, self.failed)))
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""
-        shown, restore = self.shown, "a restore of the database"
+        shown = self.shown
         if self._needs_database or shown is None:
             down = "seen down, but not running again" if self.is_down else "not seen running since"
             unsaid = "the service does not say how a restore stands"
@@ -250,9 +245,9 @@ class StatusWatch:
             began = to_the_second(shown.started_at) if shown.started_at else "a later time"
             if self.request.began is not None:
                 return f"another restore of the database began at {began}"
-            return f"{restore} began at {began}, which may be this one or a later one"
+            return f"a restore of the database began at {began}, which may be this one or a later one"
         if shown.state not in ENDED:
-            return f"{restore} was {shown} when the service was last asked"
+            return f"a restore of the database was {shown} when the service was last asked"
         if shown.state == "none" and self.age >= OUTCOME_KEPT:
             return "the service no longer shows how the restore of the database ended"
-        return f"the service has shown no {restore.removeprefix('a ')} since"
+        return "the service has shown no restore of the database since"

@@ -266,11 +266,10 @@ class Rules(ABC):
 
 
 class ActCalls(ABC):
-    """Calls of a resource whose `act` sends one request; `resume` waits for the end of an earlier run's, `ends` is one not seen."""
+    """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one; `ends` is an end not seen."""
 
     ends: ClassVar[type[Unresolved[Any]]]
     act: ClassVar[Callable[..., Awaitable[Any]]]
-    resume: ClassVar[Callable[..., Awaitable[Any]]]
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -297,7 +296,7 @@ class ActCalls(ABC):
             schema = self.rules.schema
             with ending_unfinished(call, schema, values, self.ends, id_, record):
                 inputs = schema.inputs.of(values)
-                record = await self.resume(call.session(), record, inputs, call.listener, owner=call.owner)
+                record = await self.act(call.session(), inputs, call.listener, call.owner, earlier=record)
         return self.resource(record, values, id_)
 
     def resource(self, record: Any, values: Mapping[str, Any], id_: str | None = None) -> Resource:  # noqa: ARG002

@@ -106,7 +106,6 @@ class RunMemory:
     def __init__(self, run: str = "") -> None:
         self.run = run
         self.uses = Uses()
-        self.resumed: set[str | None] = set()  # owners whose pending snapshot, of an earlier run, was found
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
         self._other_ids: dict[str, str] = {}

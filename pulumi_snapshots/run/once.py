@@ -33,7 +33,14 @@ from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.settings import could_share
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
-from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
+from pulumi_snapshots.service.errors import (
+    NotSent,
+    RestoreRunning,
+    SnapshotRunning,
+    SquareCloudError,
+    UnreadableAnswer,
+    is_new,
+)
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.service.rate_limiter import OnWait
@@ -257,6 +264,10 @@ class Operation:
         self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
         if self._unsent == UNSENT_TRIES:
             raise refusal
+        if isinstance(refusal, RestoreRunning | SnapshotRunning):
+            what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
+            self.show(f"waiting for the end of another {what} of this database")
+            await self.session.clock.sleep(self.session.settings.poll_every)
         pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
         pause = max(pause, refusal.retry_after or 0.0)
         self.step = "waiting to try again"
@@ -284,7 +295,7 @@ class Operation:
 
     async def withdraw(self) -> None:
         """Remove the attempt: it has certainly started nothing, or its result will never come."""
-        attempt, self.attempt = self.sent, None
+        attempt, self.attempt, self.resumed = self.sent, None, False
         self.intent = replace(self.intent, withdrawn=self.intent.withdrawn | {attempt.id})
         with self._as_far_as_possible():  # later runs look for its result until its time is over
             await self.session.ledger.withdraw(attempt)

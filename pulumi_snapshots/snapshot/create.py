@@ -13,7 +13,7 @@ from typing import ClassVar
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import CLEAR, NEVER, SECOND, Attempt, ClaimRefused, Status, is_resource
-from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.listing.listings import Page, entry_of
 from pulumi_snapshots.listing.match import (
     AmbiguousSnapshot,
     described,
@@ -26,7 +26,7 @@ from pulumi_snapshots.listing.polling import PINNING, until_listed
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.once import Operation, TimeIsUp, until_free
+from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
@@ -40,10 +40,6 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.service.limits import CREATE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, found_text, taken_text
-
-Spent = Callable[[], Awaitable[datetime | None]]
-PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
-"""The failures after which the same request may succeed later."""
 
 
 class Pending(Unresolved[SnapshotRecord]):
@@ -72,24 +68,17 @@ async def create(  # noqa: PLR0913  what is known of it
     *,
     fresh: bool = False,
     needs_url: bool = True,
+    earlier: SnapshotRecord | None = None,
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it; see `Taking`.
 
+    A pending one of an `earlier` run is waited for, with the whole time-out again; one that never came is requested again.
     Raises `Pending` if it was or may have been started, so that the record must be kept; otherwise nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        return await Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url).carry_out()
-
-
-async def resume(
-    session: Session, record: SnapshotRecord, inputs: SnapshotInputs, listener: Listener, *, owner: str | None = None
-) -> SnapshotRecord:
-    """Keep waiting for a pending snapshot, with the whole time-out again; raises as `create`. One that never came is requested again."""
-    if record.attempt is None or not record.pending:
-        return record
-    with session.fleet.joins(listener) as member:
-        taking = Taking(session, inputs, member, owner)
-        taking.operation.resume(record.attempt)
+        taking = Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url)
+        if earlier is not None and earlier.attempt is not None:
+            taking.operation.resume(earlier.attempt)
         return await taking.carry_out()
 
 
@@ -110,7 +99,7 @@ class Taking:
         *,
         fresh: bool = False,
         needs_url: bool = True,
-        spent: Spent | None = None,
+        spent: Callable[[], Awaitable[datetime | None]] | None = None,
     ) -> None:
         self.session, self.inputs, self.member, self.spent = session, inputs, member, spent
         self.database_id, self.memory = inputs.database_id, session.memory.of(inputs.database_id)
@@ -145,7 +134,7 @@ class Taking:
                 raise
             cause = error
         if self.finished is not None and self.finished.version is not None:
-            return await self._ended(self.operation.sent, self.finished.version, cause=cause)
+            return await self._ended(self.finished.version, cause=cause)
         raise self._unresolved(why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause) from cause
 
     async def _record(self) -> SnapshotRecord:
@@ -179,8 +168,8 @@ class Taking:
                 except QuotaUsedUp as error:
                     await explain_quota(error, self.database_id, session.listings)
                     raise
-                except PASSING as error:
-                    await self._wait_out(error)
+                except (Cooldown, NotSent, RestoreRunning, SnapshotRunning) as error:
+                    self.behind |= isinstance(error, SnapshotRunning)
                     await operation.try_again(error)
         return None
 
@@ -210,18 +199,6 @@ class Taking:
         self.memory.known.add(version)
         await ledger.ended(other, version, holds=CLEAR)
 
-    async def _wait_out(self, refusal: SquareCloudError) -> None:
-        """Wait for the end of what the request was refused for."""
-        session, show = self.session, self.operation.show
-        if isinstance(refusal, RestoreRunning):
-            show("waiting for the end of a restore of this database")
-            with suppress(SquareCloudError):  # the next request shows whether it is over
-                await until_free(session, show, partial(session.client.restore_status, self.database_id))
-        elif isinstance(refusal, SnapshotRunning):
-            self.behind = True
-            show("waiting for the end of another snapshot of this database")
-            await session.clock.sleep(session.settings.poll_every)
-
     # In place of a request -----------------------------------------------------------------------------------------------
 
     async def _adopted(self, *, again: bool) -> SnapshotRecord | None:
@@ -238,14 +215,14 @@ class Taking:
         attempts = await session.ledger.attempts()
         ours = [each for each in attempts if each.has_snapshot and each.database_id == self.database_id]
         others = set() if self.spent else self.memory.replaced | self.memory.claimed
-        fitting: list[tuple[datetime, str, ListedSnapshot | None]] = []
+        fitting: list[tuple[datetime, ListedSnapshot]] = []
         if self.spent:
             young -= session.clock.utc() - self.operation.began
             oldest = now - (self.operation.intent.oldest or timedelta(0))
             # However long it took: the change that it was for began only then, and may be tried again. But the next run may
             # have found just now what a killed one has requested long ago.
             fitting = [
-                (each.request.posted_at, each.result or "", None)
+                (each.request.posted_at, entry_of(each))
                 for each in ours
                 if (each.ended_at or each.request.posted_at) >= young and each.request.posted_at >= oldest
             ]
@@ -255,22 +232,21 @@ class Taking:
             # The listing may show when it was finished, the ledger when it was requested.
             posted = {each.result: each.request.posted_at for each in ours}
             fitting = [
-                (posted.get(each.version, each.modified), each.version or "", each)
+                (posted.get(each.version, each.modified), each)
                 for each in page.entries
                 if each.origin == "manual" and each.modified and each.modified >= young and each.version not in others
             ]
         if not fitting:
             return None
-        taken, version, entry = max(fitting, key=lambda each: each[0])
+        taken, entry = max(fitting, key=lambda each: each[0])
         if await self._is_worthless(attempts, taken - SECOND, unless_known=bool(self.spent)):
             why = "changed or restored" if self.spent else "restored"
-            line = f"snapshot {self.database_id}/{version} is not used again: the database was {why} since"
+            line = f"snapshot {self.database_id}/{entry.version} is not used again: the database was {why} since"
             if session.memory.is_first(line):
                 self.member.note(line)
             return None
-        record = SnapshotRecord(self.database_id, version, available=True).created(taken.replace(microsecond=0))
-        record = await self._ours(entry) if entry else record
-        which = taken_text(record, session.service_clock.now())
+        record = await self._ours(entry)
+        which = taken_text(record, now)
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record
 
@@ -299,8 +275,8 @@ class Taking:
         session, operation = self.session, self.operation
         others, attempt = await operation.newest(), operation.sent
         if attempt.status is Status.FOUND:
-            entry = await session.listings.find_version(self.database_id, attempt.result or "")
-            return await self._ended(attempt, attempt.result or "", entry)
+            found = attempt.result or ""
+            return await self._ended(found, await session.listings.find_version(self.database_id, found))
         version = self.finished.version if self.finished else None
         entry, excluded = None, self.memory.known | self.memory.claimed
         if self.needs_url or version is None:
@@ -311,9 +287,9 @@ class Taking:
         if entry is not None:
             if self.finished is None and (late := late_text(self.database_id, entry, attempt.request)):
                 self.member.warn(late)
-            return await self._ended(attempt, entry.version or "", entry)
+            return await self._ended(entry.version or "", entry)
         if version is not None:
-            return await self._ended(attempt, version)
+            return await self._ended(version)
         if doubt := await self._doubt(attempt, excluded):
             raise self._unresolved(doubt, undecided=True)
         known = await session.ledger.attempts()  # or nothing is requested: what runs had taken before would do
@@ -332,12 +308,10 @@ class Taking:
         self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
     ) -> ListedSnapshot | None:
         """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
-        request, now = attempt.request, self.session.service_clock.now()
-        is_ours = attempt is self.operation.attempt
-        finished = self.finished if is_ours else None
+        request, now, finished = attempt.request, self.session.service_clock.now(), self.finished
         version = finished.version if finished else None
         by = now if finished else None  # the 200 came just now
-        behind = self.behind and is_ours
+        behind = self.behind and attempt is self.operation.attempt
 
         def find(page: Page) -> ListedSnapshot | None:
             if version is not None:
@@ -350,7 +324,7 @@ class Taking:
             find,
             waits,
             request,
-            age=self.operation.age if is_ours else 0.0,
+            age=self.operation.age,
             first_after=0.0 if finished else None,
             shown_by=(request.posted_at + request.longest - now).total_seconds(),
             patience=PINNING if version else math.inf,
@@ -380,51 +354,35 @@ class Taking:
     # The end -------------------------------------------------------------------------------------------------------------
 
     async def _ended(
-        self, attempt: Attempt, version: str, entry: ListedSnapshot | None = None, cause: Explained | None = None
+        self, version: str, entry: ListedSnapshot | None = None, cause: Explained | None = None
     ) -> SnapshotRecord:
         """The snapshot of the attempt, as far as it is known if no listing shows it; `cause` if polls failed."""
-        requested, url = attempt.request.requested, self.finished.url if self.finished else None
-        if entry is not None:
-            record = await self._ours(entry, requested)
-        else:
-            record = SnapshotRecord.of(self.database_id, version, url, requested=requested)
-            record = replace(record, available=not record.expired(self.session.service_clock.now()))
-            self._claim(version)
-        if self.operation.resumed:
-            self._tell_earlier(attempt, record)
+        operation, member, attempt = self.operation, self.member, self.operation.sent
+        url = self.finished.url if self.finished else None
+        unlisted = ListedSnapshot.model_construct(name="", version_id=version, url=url)
+        record = await self._ours(entry or unlisted, attempt.request.requested)
+        if operation.resumed and (attempt.proved or self.spent):
+            member.note(found_text(record, self.session.service_clock.now()))
+        elif operation.resumed:
+            age, earlier = spoken(operation.age), "was taken by an earlier run that may not have saved its state"
+            taken = f"snapshot {record.id} {earlier}, {age} ago ({record.requested_at}): none is taken now."
+            member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
         elif entry is None and self.needs_url:
             newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
             why: Words = cause.happened if cause else "the service does not list it yet"
-            self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
-        elif entry is None and not self.spent:
-            self.member.progress(f"found snapshot {version}")
+            member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         if attempt.status is not Status.FOUND:
-            await self.operation.enter_result(version, holds=CLEAR)
+            await operation.enter_result(version, holds=CLEAR)
         return record
 
     async def _ours(self, entry: ListedSnapshot, requested: datetime | None = None) -> SnapshotRecord:
-        """The record of a listed snapshot, which is ours from now on."""
+        """The record of a snapshot, which is ours from now on; a Snapshot may adopt a guard's, since nothing else keeps that."""
         url = self.finished.url if self.finished else None
         record = await describe(self.session, self.database_id, entry, base_url=url, requested=requested)
-        self._claim(record.version_id or "")
+        (self.memory.known if self.spent else self.memory.claimed).add(record.version_id or "")
         self.session.memory.remember_request(record.id, record.requested_at)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
-
-    def _claim(self, version_id: str) -> None:
-        """Remember whose a version is: a Snapshot may adopt that of a guard, since nothing else keeps it."""
-        (self.memory.known if self.spent else self.memory.claimed).add(version_id)
-
-    def _tell_earlier(self, attempt: Attempt, record: SnapshotRecord) -> None:
-        """Leave a line about the snapshot of an earlier run, of which a state may know nothing."""
-        if attempt.proved:
-            self.session.memory.resumed.add(self.operation.intent.owner)
-        if attempt.proved or self.spent:
-            self.member.note(found_text(record, self.session.service_clock.now()))
-            return
-        age, earlier = spoken(self.operation.age), "was taken by an earlier run that may not have saved its state"
-        taken = f"snapshot {record.id} {earlier}, {age} ago ({record.requested_at}): none is taken now."
-        self.member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
 
     def _unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""

@@ -26,6 +26,7 @@ class SnapshotRules(Rules):
 
     schema = SNAPSHOT
     kind = "snapshot"
+    calls = property(lambda self: late("snapshot.read:SnapshotCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "pending since {since}; will keep waiting, no new request"
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
@@ -36,11 +37,6 @@ class SnapshotRules(Rules):
         request = record.attempt if record.pending else None
         known = record.version_id, request, record.requested_at
         return Proof("snapshot", record.database_id, *known, digest_of(state.get("triggers")), record=record)
-
-    @property
-    def calls(self) -> Any:
-        """Create, read, update and delete."""
-        return late("snapshot.read:SnapshotCalls")(self)
 
     def compare(
         self, call: EngineCall, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]

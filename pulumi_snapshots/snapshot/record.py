@@ -146,30 +146,21 @@ class SnapshotRecord(ListedProperties):
     attempt: Request | None = declare("The request, only while the snapshot is pending.", default=None)
 
     @classmethod
-    def of(
-        cls,
-        database_id: str,
-        version_id: str | None,
-        url: str | None,
-        entry: ListedSnapshot | None = None,
-        *,
-        requested: datetime | None = None,
-    ) -> Self:
-        """The record of a snapshot that exists; `entry` from a listing, `requested` by the service's clock."""
-        expiry = expiry_of(url or "")
+    def of(cls, entry: ListedSnapshot, database_id: str, now: datetime, requested: datetime | None = None) -> Self:
+        """The record of a snapshot that exists; both times are the service's."""
+        expiry = expiry_of(entry.url or "")
         record = cls(
-            database_id=database_id,
-            version_id=version_id,
-            name=(entry.name or None) if entry else None,
-            download_url=url,
-            download_url_expires_at=rfc3339(expiry) if expiry else None,
-            size=entry.size if entry else None,
+            database_id,
+            entry.version,
+            entry.name or None,
+            entry.url,
+            rfc3339(expiry) if expiry else None,
+            entry.size,
+            origin=entry.origin,
+            runtime=entry.runtime,
             requested_at=to_the_second(requested) if requested else None,
-            available=True,
-            origin=entry.origin if entry else None,
-            runtime=entry.runtime if entry else None,
-        )
-        return record.created((entry.modified if entry else None) or requested)
+        ).created(entry.modified or requested)
+        return replace(record, available=not record.expired(now))
 
     def created(self, at: datetime | None) -> Self:
         """With this time of creation, if it is known, and the end of its 30 days."""
@@ -245,13 +236,11 @@ async def describe(
 
     Raises `SquareCloudError` if an old entry without any URL needs the account's id, and the service does not give it.
     """
-    version_id, url = entry.version, entry.url
-    if version_id is not None and not is_pinned(url, version_id) and entry.key:
+    if entry.version is not None and not is_pinned(entry.url, entry.version) and entry.key:
         # An old entry: the signature is in `key`, only the address before it is missing.
-        address = (url or base_url or "").partition("?")[0]
+        address = (entry.url or base_url or "").partition("?")[0]
         if not address:
             account_id = (await session.listings.account(since=-math.inf)).id  # one request for all callers
             address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
-        url = f"{address}?{entry.key.removeprefix('?')}"
-    record = SnapshotRecord.of(database_id, version_id, url, entry, requested=requested)
-    return replace(record, available=not record.expired(session.client.service_clock.now()))
+        entry = entry.model_copy(update={"url": f"{address}?{entry.key.removeprefix('?')}"})
+    return SnapshotRecord.of(entry, database_id, session.service_clock.now(), requested)

@@ -18,7 +18,7 @@ from pulumi_snapshots.errors import LedgerUnavailable, NothingSent
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Rules
-from pulumi_snapshots.snapshot.create import Pending, create, resume
+from pulumi_snapshots.snapshot.create import Pending, create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from squarecloud_emulator import Fault
@@ -241,7 +241,7 @@ async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for(
         with pytest.raises(Pending) as pending:
             await run(here, SHORT, ANOTHER)
     assert [end.version_id for end in ends] == accepted(here)[1:]
-    theirs = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=ANOTHER)
+    theirs = await create(here.next_run(), RELEASE, Row(), ANOTHER, earlier=pending.value.record)
     assert theirs.version_id == accepted(here)[0]
 
 

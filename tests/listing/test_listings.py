@@ -72,7 +72,7 @@ async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once(w: Worl
     w.emulator.drop_cache()
     w.fault(kind="list", status=500, code="INTERNAL", times=None)
     begun = w.clock.monotonic()
-    assert (await w.resume(pending, session=again)).complete.version_id == w.started()
+    assert (await w.create(pending, session=again)).complete.version_id == w.started()
     assert w.clock.monotonic() - begun <= MINUTE
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -185,29 +184,6 @@ async def test_lookups_of_many_databases_share_the_accounts_listing(w: World) ->
     assert w.clock.monotonic() - begun < 5
 
 
-@staged(world, snapshot_seconds=1)
-async def test_a_lookup_shares_what_a_create_of_the_same_process_has_seen(w: World) -> None:
-    begun = w.clock.monotonic()
-    record = (await w.create()).complete
-    found = await find_latest(w.session, SnapshotQuery(DATABASE), begun)
-    assert found is not None
-    assert found.version_id == record.version_id
-    assert kinds(w) == ["status", "create", "list"]
-
-
-@staged(world, databases=MANY, settings={"requests_per_minute": 10}, requests_per_minute=11)
-async def test_program_and_provider_keep_the_services_limits_together(w: World) -> None:
-    for _ in range(4):
-        session = w.next_run()
-        await snapshots(w, session)
-        await find_databases(session, w.clock.monotonic())
-    asked = [entry.monotonic for entry in w.requests("list account")]
-    assert all(later - earlier >= 20 for earlier, later in pairwise(asked))
-    sent = [entry.monotonic for entry in w.emulator.journal]
-    assert all(later - earlier >= 60 for earlier, later in zip(sent, sent[10:], strict=False))
-    assert {entry.code for entry in w.emulator.journal} == {None}
-
-
 # Where the account's listing is not to be had ------------------------------------------------------------------------------
 
 
@@ -271,6 +247,7 @@ FAILURES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"body": '{"status":"success","response":7}'}, SquareCloudError, "not be read"),
     ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "The API key is unknown"),
     ({"status": 403, "code": "RESOURCE_NOT_ALLOWED"}, NotAllowed, "The API key"),
+    ({"status": 404, "code": "DATABASE_NOT_FOUND"}, DatabaseMissing, "no such database"),
     ({"status": 429, "code": "RATE_LIMITED"}, Blocked, "too many requests and is blocked"),
 ]
 QUESTIONS: list[Callable[[World], Awaitable[Any]]] = [
@@ -293,13 +270,6 @@ async def test_failures_say_what_happened_and_end_soon(
     assert w.clock.monotonic() < 120
 
 
-@staged(world)
-async def test_an_unknown_database_is_an_error(w: World) -> None:
-    for question in (latest(w, database_id=OTHER_DATABASE), find_database(w.session, OTHER_DATABASE, 0.0)):
-        with fails_with(DatabaseMissing, "Check database_id"):
-            await question
-
-
 # Databases -----------------------------------------------------------------------------------------------------------------
 
 
@@ -315,13 +285,6 @@ async def test_databases_say_whether_they_run(w: World) -> None:
     ]
     assert kinds(w) == ["me", "status", "status"]
     assert [await find_database(w.session, one, w.clock.monotonic()) for one in BOTH] == found
-
-
-@staged(world, databases=MANY, settings={"requests_per_minute": 5})
-async def test_a_long_answer_is_announced(w: World) -> None:
-    told: list[str] = []
-    assert len(await find_databases(w.session, 0.0, tell=told.append)) == 12
-    assert told == ["asking for the status of 12 databases, 5 requests a minute: about 3 minutes"]
 
 
 STRANGE: list[tuple[Any, str]] = [

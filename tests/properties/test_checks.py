@@ -77,12 +77,8 @@ def test_a_good_or_unknown_input_is_no_problem(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("reuse", "rotate", "right"),
     [
-        ("1h", "1h", False),
-        ("2h", "1h", False),
-        ("1h", "61m", True),
-        (0, "1s", True),
-        (UNKNOWN, "1h", True),
-        ("1h", UNKNOWN, True),
+        *(("1h", "1h", False), ("2h", "1h", False), ("1h", "61m", True)),
+        *((0, "1s", True), (UNKNOWN, "1h", True), ("1h", UNKNOWN, True)),
     ],
 )
 def test_a_rotation_must_not_adopt_what_it_should_renew(reuse: Any, rotate: Any, right: bool) -> None:  # noqa: FBT001
@@ -92,12 +88,8 @@ def test_a_rotation_must_not_adopt_what_it_should_renew(reuse: Any, rotate: Any,
 
 
 def test_every_problem_is_reported_at_once() -> None:
-    problems = SnapshotInputs.problems(
-        {"database_id": "", "triggers": 1, "timeout": "x", "reuse_within": "x", "rotate_after": "x"}
-    )
-    assert [problem.property for problem in problems] == [
-        *("database_id", "triggers", "timeout", "reuse_within", "rotate_after")
-    ]
+    bad = {"database_id": "", "triggers": 1, "timeout": "x", "reuse_within": "x", "rotate_after": "x"}
+    assert [problem.property for problem in SnapshotInputs.problems(bad)] == [*bad]
 
 
 def test_checked_inputs_are_seconds() -> None:
@@ -114,23 +106,16 @@ def test_a_text_of_thousands_of_digits_ends_at_once(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (0.5, "0.5s"), (1.5, "1.5s"), (59, "59s"), (60, "1m"), (2700, "45m"), (5400, "1h30m"), (604800, "7d")],
-)
-def test_a_duration_is_shown_as_a_person_would_write_it(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
+DURATIONS: list[tuple[float, str, str]] = [
+    *((0, "0s", "0 s"), (0.46, "0.46s", "0.5 s"), (1.5, "1.5s", "2 s"), (40, "40s", "40 s"), (60, "1m", "1 min")),
+    *((150, "2m30s", "2 min 30 s"), (754, "12m34s", "13 min"), (6900, "1h55m", "1 h 55 min"), (604800, "7d", "7 days")),
+    *((86_399, "23h59m59s", "1 day"), (172_845, "2d45s", "2 days"), (300_000, "3d11h20m", "3 days 11 h")),
+]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *((0, "0 s"), (0.46, "0.5 s"), (40, "40 s"), (150, "2 min 30 s"), (754, "13 min"), (6900, "1 h 55 min")),
-        *((86_399, "1 day"), (172_845, "2 days"), (300_000, "3 days 11 h")),
-    ],
-)
-def test_an_age_is_shown_as_a_person_says_it(seconds: float, text: str) -> None:
-    assert spoken(seconds) == text
+@pytest.mark.parametrize(("seconds", "written", "said"), DURATIONS)
+def test_a_duration_is_shown_as_a_person_writes_or_says_it(seconds: float, written: str, said: str) -> None:
+    assert (duration_text(seconds), spoken(seconds)) == (written, said)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pulumi_snapshots.restore.record import RestoreRecord
 from tests.support.reactions import Reaction, Scenario, Table
 from tests.support.restoring import RestoreEnding, Scene, milliseconds, says, scene
 from tests.support.virtual import run_virtual
-from tests.support.world import DATABASE
+from tests.support.world import DATABASE, OTHER_DATABASE
 
 TABLE = Table(Path(__file__).with_name("reactions.md"))
 event = TABLE.event
@@ -38,6 +39,7 @@ async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
 
 @event("200, then `running` and `success`")
 @event("200 only when the data is there", restore_holds=True)
+@event("the key may not use the database", resources=frozenset({OTHER_DATABASE}))
 @event("202 `SNAPSHOT_RESTORE_PROCESSING`", restore_holds=True, restore_seconds=200.0)
 @event("200, then `queued`", restore_queue_seconds=200.0)
 @event("`running` until `timeout`", restore_seconds=1500.0)
@@ -81,15 +83,13 @@ def lost_and_failed(at: Scene) -> None:
 @event("the answer is lost, and the restore failed", lost_and_failed)
 @event("`SNAPSHOT_NOT_FOUND`", lambda at: at.here.emulator.remove_snapshot(at.stored.version_id))
 @event("`SNAPSHOT_RESTORE_FAILED`", lambda at: at.here.emulator.fail_next_restore(DATABASE))
-@event(
-    "the snapshot was taken by the same run, onto its own database",
-    lambda at: at.here.session.memory.of(DATABASE).claimed.add(at.stored.version_id),
-)
+@event("the database does not run", lambda at: at.here.emulator.stop_database(DATABASE))
 async def afterwards(at: Scene, happens: Happens) -> RestoreEnding:
     happens(at)
     return await at.restore()
 
 
+@event("a version named by its ids alone", lambda _: {"name": None, "runtime": None, "created_at": None})
 @event("a version that is not listed, named by its ids", lambda _: {"name": None, "version_id": "v" * 32})
 @event("the engines differ", lambda at: {"target": at.here.emulator.add_database(type="mysql").id})
 @event(
@@ -164,6 +164,16 @@ def unseen(kind: str, *codes: str, **more: Any) -> list[dict[str, Any]]:
     return [{"status": 403, "code": code, "kind": kind, **more} for code in codes]
 
 
+STATUS = {"kind": "restore status", "skip": 1}
+UNREADABLE: tuple[Any, ...] = (
+    None,
+    [],
+    {},
+    {"state": None},
+    {"state": ["none"]},
+    {"state": "x" * 100},
+    {"state": "<b>"},
+)
 STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response": {"running": false}}'}
 
 
@@ -173,6 +183,15 @@ STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response
 @event("an answer with a code that is new, and it was carried out", *done(*NEW_CODES))
 @event("an answer with a code that is new, and nothing was started", *NEW_CODES)
 @event("no status: an answer with a code that is new", *NEW_CODES, restore_seconds=0.0, **NO_STATUS)
+@event("polls of the status fail for a while", {**STATUS, "status": 500, "code": "BROKEN", "times": 12})
+@event(
+    "a status that cannot be read",
+    *({**STATUS, "times": None, "body": json.dumps({"status": "success", "response": each})} for each in UNREADABLE),
+)
+@event(
+    "`DATABASE_NOT_FOUND` for the status",
+    {"kind": "restore status", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},
+)
 @event("`success`, and the database does not run yet", {**STOPPED, "times": 3})
 @event("`success`, and the database does not run until `timeout`", {**STOPPED, "times": None})
 @event("`KEEP_CALM`", {"status": 429, "code": "KEEP_CALM"})
@@ -182,13 +201,10 @@ STOPPED = {"kind": "status", "skip": 1, "body": '{"status": "success", "response
 @event("no connection", {"no_connect": True, "times": 3})
 @event(
     "`RATE_LIMITED` while it is restored",
-    {"status": 429, "code": "RATE_LIMITED", "kind": "restore status", "skip": 2},
+    {**STATUS, "status": 429, "code": "RATE_LIMITED", "skip": 2},
     settings={"block_wait": 300.0},
 )
-@event(
-    "the key is refused while it is restored",
-    {"status": 401, "code": "ACCESS_DENIED", "kind": "restore status", "skip": 1},
-)
+@event("the key is refused while it is restored", {**STATUS, "status": 401, "code": "ACCESS_DENIED"})
 @event(
     "the key may not see the restore's status",
     *unseen("restore status", "MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW", times=None),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import anyio
 import pytest
 
-from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.ledger.play import back, given, play
 from tests.support.engine_calls import Stack
 from tests.support.restoring import Scene, says, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER
+from tests.support.world import DATABASE, OWNER
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -47,16 +45,10 @@ async def test_a_restore_takes_few_requests(at: Scene) -> None:
     assert len(at.here.emulator.journal) == 8
 
 
-@staged(scene)
-async def test_polls_of_the_status_that_fail_do_not_end_the_watch(at: Scene) -> None:
-    at.here.fault(kind="restore status", status=500, code="BROKEN", skip=1, times=12)
-    ending = await at.restore()
-    assert ending.how == "complete"
-    assert "last check failed (BROKEN)" in ending.text
-    assert len(at.posts) == 1
-
-
 NOT_RUNNING = """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
+NO_START = """times=None body='{"status":"success","response":{"running":true}}'"""
+"""It says that the database runs, and not since when."""
+NO_ROUTE = "restore_status_route='404'"
 NONE = "The service has shown no restore of the database since, so what it holds now is not known"
 STORIES = {
     "a 202 is followed and never sent again": """
@@ -85,6 +77,51 @@ STORIES = {
         service restore_queue_seconds=400.0; R up timeout=3m pending; wait 1800;
         R up pending: a restore of the database began at 2026-03-01T12:06:40Z, which may be this one or a later one
     """,
+    **{
+        f"a failed one is shown and not sent again in the same run: {code}, {kill}": f"""
+            the next restore fails {code}; {kill}R up refused: What the database holds now is not known.{again}; sent 1;
+            R up; rows then; sent 2
+        """
+        for kill in ("", "R up killed=20; wait 100; ")
+        for code, again in (("SNAPSHOT_CORRUPT", ""), ("SOMETHING_NEW", " & The next `pulumi up` restores again"))
+    },
+    **{
+        f"a new code stays pending while it may hide a restore: {service}": f"""
+            service {service}; fault restore status=404 code=SOMETHING_NEW; R up timeout=10s pending;
+            R up timeout=10s pending: 404 SOMETHING_NEW): it may or may not have been carried out; sent 1
+        """
+        for service in ("restore_status_route='there'", NO_ROUTE)
+    },
+    **{
+        f"one answer that the route is missing hides no failure: {fault}": f"""
+            fault restore_status {fault}; the next restore fails SNAPSHOT_CORRUPT; R up refused: the snapshot is damaged
+        """
+        for fault in ("html=404", "status=404 code=NOT_FOUND", "html=405")
+    },
+    # No such route: the database's own status decides, and proves less.
+    **{
+        f"a database never seen down is watched until it settles: {settle} s": f"""
+            service {NO_ROUTE} settings={{'restore_settle':{settle}.0}}; fault status {NO_START}; R up within={settle + 1};
+            it is over {settle - 1}
+        """
+        for settle in (60, 200)
+    },
+    "a database that says that it has started since ends the wait": f"""
+        service restore_seconds=5.0 {NO_ROUTE}; R up within=59; rows then
+    """,
+    "a restore that waits for its turn is watched for longer": f"""
+        service restore_queue_seconds=150.0 restore_seconds=20.0 {NO_ROUTE}; wait 60; R up; rows then
+    """,
+    "a database that has not started since is watched for 5 minutes": f"""
+        service restore_stops_database=False {NO_ROUTE}; wait 60; R up within=331; it is over 329
+    """,
+    **{
+        f"a resume {later} s later does not wait for it to settle again": f"""
+            service restore_seconds=0.0 {NO_ROUTE}; fault status {NO_START}; R up timeout=5s pending; wait {later};
+            R up within={left}
+        """
+        for later, left in ((1, 56), (3600, 1))
+    },
 }
 
 
@@ -95,44 +132,6 @@ async def test_a_story_of_several_runs(story: str) -> None:
 
 
 # Failure -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("code", ["SNAPSHOT_CORRUPT", "CLUSTER_MAINTENANCE_TRY_LATER", "SOMETHING_NEW"])
-@staged(scene)
-async def test_a_failed_restore_says_why_and_what_to_do_and_leaves_no_state(at: Scene, code: str) -> None:
-    at.here.emulator.next_restore_fails_with(DATABASE, code)
-    ending = await at.restore()
-    assert isinstance(ending.nothing, RestoreFailed)
-    assert ending.nothing.code == code
-    assert "What the database holds now is not known." in ending.text
-    assert len(at.posts) == 1, "it is not sent again in the same run"
-    assert ("The next `pulumi up` restores again" in ending.text) == (code != "SNAPSHOT_CORRUPT")
-    assert (await at.restore(at.process())).how == "complete"
-    assert at.holds() == "then"
-
-
-@pytest.mark.parametrize("route", ["there", "404"])
-@virtual
-async def test_a_new_code_stays_pending_while_it_may_hide_a_restore(route: str) -> None:
-    async with scene(restore_status_route=route) as at:
-        at.here.fault(kind="restore", status=404, code="SOMETHING_NEW")
-        record = (await at.interrupted(10)).pending if route == "there" else (await at.restore()).pending
-        ending = await at.resume(record)
-        assert ending.how == "pending"
-        assert "404 SOMETHING_NEW): it may or may not have been carried out" in ending.text
-        assert len(at.posts) == 1
-
-
-@staged(scene)
-async def test_the_failure_of_a_killed_run_s_restore_is_shown_once(at: Scene) -> None:
-    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
-    await at.killed(20)
-    await anyio.sleep(100)
-    ending = await at.restore(at.process())
-    assert isinstance(ending.nothing, RestoreFailed)
-    assert [each.status for each in await at.process().ledger.attempts()] == ["failed"]
-    assert (await at.restore(at.process())).how == "complete"
-    assert len(at.accepted) == 2
 
 
 @staged(scene, restore_seconds=60.0)
@@ -152,19 +151,6 @@ async def test_a_failed_restore_that_the_state_keeps_is_not_under_way_again_once
 
 
 # Not known -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "response",
-    [None, [], {}, {"state": None}, {"state": ["none"]}, {"state": "x" * 100}, {"state": "<b>"}],
-    ids=repr,
-)
-@staged(scene)
-async def test_a_status_that_cannot_be_read_proves_nothing(at: Scene, response: Any) -> None:
-    body = json.dumps({"status": "success", "response": response})
-    at.here.fault(kind="restore status", skip=1, times=None, body=body)
-    assert (await at.restore()).how == "pending"
-    assert len(at.posts) == 1
 
 
 NO_TIMES: dict[str, dict[str, Any]] = {
@@ -195,28 +181,3 @@ async def test_without_times_the_outcome_of_an_earlier_restore_is_not_ours(at: S
     says(at, skip=0, times=4, state="success")
     assert (await at.restore()).how == "complete"
     assert at.elapsed == 90, "the fourth answer is the first that differs"
-
-
-# Somebody else's -----------------------------------------------------------------------------------------------------
-
-
-# No such route -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("fault", [{"html": 404}, {"status": 404, "code": "NOT_FOUND"}, {"html": 405}], ids=repr)
-@staged(scene)
-async def test_one_answer_that_the_route_is_missing_hides_no_failure(at: Scene, fault: dict[str, Any]) -> None:
-    at.here.fault(kind="restore status", **fault)
-    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
-    assert isinstance((await at.restore()).nothing, RestoreFailed)
-
-
-@virtual
-async def test_a_status_that_is_refused_starts_no_restore() -> None:
-    async with scene() as at:
-        at.here.fault(kind="restore status", status=404, code="DATABASE_NOT_FOUND", times=None)
-        assert isinstance((await at.restore()).nothing, DatabaseMissing)
-        assert not at.posts
-    async with scene(resources=frozenset({OTHER_DATABASE})) as at:
-        assert isinstance((await at.restore()).nothing, NotAllowed)
-        assert not at.posts

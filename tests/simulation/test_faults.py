@@ -153,7 +153,7 @@ async def check_ending(w: World, post: PostCase, listings: ListingCase) -> None:
     elif listings.lasts:
         pending = ending.pending
         w.emulator.clear_faults()
-        check_own(w, await w.resume(pending, session=w.another_run()))
+        check_own(w, await w.create(pending, session=w.another_run()))
     else:
         check_own(w, ending)
     assert len(w.posts) == post.posts, "the next runs send no POST for what is there"
@@ -171,7 +171,7 @@ async def check_is_requested_again(w: World, pending: SnapshotRecord, run: Calla
     """Check a POST that started nothing: no resume or read drops it or matches it wrongly, until its time is over."""
     w.emulator.clear_faults()
     sent = len(w.posts)
-    again = await w.resume(pending, session=run(), timeout=3 * MINUTE)
+    again = await w.create(pending, session=run(), timeout=3 * MINUTE)
     assert again.pending.id == pending.id
     kept = await w.read(again.pending, session=run())
     await w.clock.sleep(2 * HOUR)
@@ -179,7 +179,7 @@ async def check_is_requested_again(w: World, pending: SnapshotRecord, run: Calla
     assert proven.record is not None
     assert proven.record.id == pending.id
     assert len(w.posts) == sent, "it may be there still, or nobody has asked for it again"
-    ending = await w.resume(proven.record, session=run())
+    ending = await w.create(proven.record, session=run())
     assert ending.complete.version_id == w.posts[-1].version_id
     assert len(w.posts) == sent + 1
     assert "never came" in ending.text

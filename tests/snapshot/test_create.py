@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import anyio
@@ -22,33 +20,10 @@ from tests.support.world import DATABASE, OWNER, START, Ending, World, world
 
 MINUTE, HOUR = 60.0, 3600.0
 ANOTHER = OWNER.replace("before-release", "nightly")
+FLEET = tuple(f"{number:032x}" for number in range(8))
 
-
-def seconds(w: World, kinds: set[str]) -> list[tuple[float, str]]:
-    """When requests of these kinds arrived, from the start."""
-    began = w.posts[0].monotonic
-    return [(round(one.monotonic - began, 1), one.kind) for one in w.emulator.journal if one.kind in kinds]
-
-
-@asynccontextmanager
-async def used_up() -> AsyncIterator[tuple[World, datetime]]:
-    """Make a world whose daily quota of two snapshots is used up; gives it, and when the first of them was taken."""
-    async with world(plan="free", plan_memory_mb=256) as w:
-        taken = w.emulator.now() - timedelta(hours=20)
-        w.emulator.add_snapshot(DATABASE, modified=taken)
-        w.emulator.account.quota.uses += [taken, w.emulator.now()]
-        yield w, taken
-
-
-LOOKS = {"list", "list account"}
 
 # When to look ------------------------------------------------------------------------------------------------------
-
-
-@staged(world)
-async def test_no_poll_before_the_post_freezes_a_page_without_our_snapshot(w: World) -> None:
-    (await w.create()).complete  # noqa: B018  asserts
-    assert [one.kind for one in w.emulator.journal[:2]] == ["status", "create"], "the first shows the time"
 
 
 @pytest.mark.parametrize(("takes", "polls"), [(290, [210.0, 240.0, 270.0, 300.0]), (20, [20.0])], ids=["202", "200"])
@@ -56,7 +31,8 @@ async def test_no_poll_before_the_post_freezes_a_page_without_our_snapshot(w: Wo
 async def test_polls_begin_2_minutes_after_a_202_or_at_once_after_a_200(takes: float, polls: list[float]) -> None:
     async with world(snapshot_seconds=takes, cache_world="invalidated") as w:
         (await w.create()).complete  # noqa: B018  asserts
-        assert seconds(w, LOOKS) == [(at, "list") for at in polls]
+        assert [one.kind for one in w.emulator.journal] == ["status", "create", *["list"] * len(polls)]
+        assert [round(one.monotonic - w.posts[0].monotonic, 1) for one in w.listings] == polls
 
 
 @staged(world, snapshot_seconds=300)
@@ -90,16 +66,10 @@ async def test_outputs_are_those_of_the_listing(w: World) -> None:
 # 200, and the URL is not pinned yet --------------------------------------------------------------------------------
 
 
-async def frozen(w: World) -> None:
-    other = w.another_run()
-    await other.client.list_snapshots(DATABASE)
-    await other.client.list_account()
-
-
 @pytest.mark.parametrize("end", ["interrupted", "timeout", "not listed"])
 @staged(world)
 async def test_a_known_version_succeeds_though_its_url_is_pinned_only_by_a_refresh(w: World, end: str) -> None:
-    await frozen(w)
+    await w.freeze_listings()
     create = w.create(timeout=60.0 if end == "timeout" else HOUR)
     ending = await (w.interrupted(60, create) if end == "interrupted" else create)
     record = ending.complete
@@ -110,13 +80,6 @@ async def test_a_known_version_succeeds_though_its_url_is_pinned_only_by_a_refre
     renewed = (await w.read(record, session=w.another_run())).complete
     assert is_pinned(renewed.download_url, w.started())
     assert (bool(renewed.size), renewed.requested_at) == (True, record.requested_at)
-
-
-@staged(world, scopes=frozenset({"snapshots:write"}))
-async def test_warning_says_why_the_url_is_not_pinned(w: World) -> None:
-    ending = await w.create()
-    assert ending.complete.version_id == w.started()
-    assert "the API key lacks the scope" in ending.text
 
 
 # When to POST ------------------------------------------------------------------------------------------------------
@@ -134,29 +97,26 @@ async def test_pauses_after_keep_calm_grow_to_3_minutes_with_jitter(w: World) ->
     assert len(set(pauses[5:])) == len(pauses[5:]), "clients that were refused together must not come back together"
 
 
-@virtual
-async def test_an_interrupt_does_not_hide_when_a_slot_frees() -> None:
-    async with used_up() as (w, taken):
-        w.fault(kind="me", delay=4.0)
-        session = w.session
+@staged(world, plan="free", plan_memory_mb=256)
+async def test_an_interrupt_does_not_hide_when_a_slot_frees(w: World) -> None:
+    taken, _ = w.use_quota(20, 0)
+    w.fault(kind="me", delay=4.0)
 
-        async def interrupted() -> None:
-            while not any(not post.accepted for post in w.posts):
-                await w.clock.sleep(0.5)
-            session.stop()
+    async def interrupted() -> None:
+        while not any(not post.accepted for post in w.posts):
+            await w.clock.sleep(0.5)
+        w.session.stop()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(interrupted)
-            ending = await w.create(session=session)
-        assert session.stopping
-        assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
+    async with anyio.create_task_group() as group:
+        group.start_soon(interrupted)
+        ending = await w.create()
+    assert w.session.stopping
+    assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
 
 
 @staged(world, snapshot_seconds=5, plan_memory_mb=256, cache_world="invalidated")
 async def test_used_up_quota_lasts_until_a_slot_frees_each_time(w: World) -> None:
-    for hours in (22, 20):
-        w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=hours))
-    w.emulator.account.quota.uses += [w.emulator.now() - timedelta(hours=hours) for hours in (22, 20)]
+    w.use_quota(22, 20)
     session, ends = w.session, START + timedelta(hours=2)
 
     async def refused(tries: int) -> str:
@@ -176,37 +136,29 @@ async def test_used_up_quota_lasts_until_a_slot_frees_each_time(w: World) -> Non
     assert rfc3339(ends + timedelta(hours=2)) in await refused(2)
 
 
-@virtual
-async def test_used_up_quota_costs_a_fleet_one_request() -> None:
-    fleet = tuple(f"{number:032x}" for number in range(8))
-    async with world(databases=fleet, snapshot_seconds=200, plan_memory_mb=256) as w:
-        endings: dict[str, Ending] = {}
+@staged(world, databases=FLEET, snapshot_seconds=200, plan_memory_mb=256)
+async def test_used_up_quota_costs_a_fleet_one_request(w: World) -> None:
+    endings: list[Ending] = []
 
-        async def take(database_id: str) -> None:
-            endings[database_id] = await w.create(database_id=database_id)
+    async def take(database_id: str) -> None:
+        endings.append(await w.create(database_id=database_id))
 
-        async with anyio.create_task_group() as group:
-            for database_id in fleet:
-                group.start_soon(take, database_id)
-        started = {post.database_id: post.version_id for post in w.posts if post.accepted}
-        assert {one: ending.complete.version_id for one, ending in endings.items() if ending.record} == started
-        assert len(started) == 2
-        refused = [ending.nothing for ending in endings.values() if not ending.record]
-        assert len(refused) == 6
-        for error in refused:
-            assert isinstance(error, QuotaUsedUp)
-            assert "The plan has 256 MB, so 2 snapshots in any 24 hours." in str(error)
-        assert len([post for post in w.posts if not post.accepted]) == 1, "nobody else tries"
-        assert len(w.requests("me")) == 1
-        assert len(w.requests("status")) == 1, "the service's time was asked for once"
+    async with anyio.create_task_group() as group:
+        for database_id in FLEET:
+            group.start_soon(take, database_id)
+    taken, refused = (list(filter(kind, endings)) for kind in (lambda one: one.record, lambda one: not one.record))
+    assert {one.complete.id for one in taken} == {f"{post.database_id}/{post.version_id}" for post in w.posts[:2]}
+    assert (len(taken), len(refused)) == (2, 6)
+    for one in refused:
+        assert isinstance(one.nothing, QuotaUsedUp)
+        assert "The plan has 256 MB, so 2 snapshots in any 24 hours." in one.text
+    assert len(w.posts) == 3, "nobody else tries"
+    assert len(w.requests("me")) == len(w.requests("status")) == 1
 
 
 @staged(world, plan_memory_mb=256)
 async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire(w: World) -> None:
-    taken = [w.emulator.now() - timedelta(hours=hours) for hours in (20, 15, 10)]
-    for one in taken:
-        w.emulator.add_snapshot(DATABASE, modified=one)
-    w.emulator.account.quota.uses += taken
+    taken = w.use_quota(20, 15, 10)
     ending = await w.create()
     assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.told(ending.nothing), "then one is left, of two"
 
@@ -244,57 +196,40 @@ async def test_reuse_never_takes_what_another_resource_of_this_run_has(w: World)
     assert len(w.posts) == 1
 
 
-REUSE = {
-    "none from before another client's restore": """
+STORIES = {
+    "reuse takes none from before another client's restore": """
         wait 400; S.b up; wait 300; somebody restores; wait 300; S up reuse_within=15m; S has 2
     """,
-    "none that was requested before a restore and finished after it": """
+    "reuse takes none that was requested before a restore and finished after it": """
         service snapshot_seconds=400 modified_is=end; wait 1000; S.b up pending timeout=3m; somebody restores; wait 400;
         S.b up; S up reuse_within=15m; S has 2
     """,
-    "none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
-    "none that another resource still waits for": """
+    "reuse takes none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
+    "reuse takes none that another resource still waits for": """
         service snapshot_seconds=200; wait 700; S.b up pending timeout=2m; S up reuse_within=10m; S.b up; S.b has 1; S has 2
     """,
-    "what a run that was killed elsewhere has started": """
+    "reuse takes what a run that was killed elsewhere has started": """
         service snapshot_seconds=80; wait 400; S up killed=10; S moves; S up reuse_within=4m; S has 1; accepted 1
+    """,
+    "a lost one that was given up delays the next until it appears": """
+        service snapshot_seconds=200; wait 400; fault create drop=True when=after; S up v1 pending timeout=1m;
+        S up v2 within=1160; S has 2; it is over 780
+    """,
+    "a lost one that was given up and never came delays the next by 15 minutes": """
+        service snapshot_seconds=200; wait 400; fault create drop=True; S up v1 pending timeout=1m; S up v2 within=1160;
+        S has 1; it is over 1500
+    """,
+    # Otherwise a later run, which does not know whose it is, would take the one before for ours.
+    "a request waits until the snapshot before it is out of the skew": """
+        service snapshot_seconds=209; wait 300; S.b up; S up pending timeout=20s; wait 600; S moves; S refresh; S has 2
     """,
 }
 
 
-@pytest.mark.parametrize("story", REUSE.values(), ids=REUSE)
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 @virtual
-async def test_reuse_takes(story: str) -> None:
+async def test_a_story_of_several_runs(story: str) -> None:
     await play(story)
-
-
-# Earlier attempts --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("appears", [True, False])
-@staged(world, snapshot_seconds=200, cache_world="invalidated")
-async def test_a_given_up_lost_attempt_delays_the_next_post_by_15_minutes(w: World, *, appears: bool) -> None:
-    w.fault(kind="create", drop=True, when="after" if appears else "before")
-    await w.interrupted(60, w.create())
-    record = (await w.create(session=w.next_run(), fresh=True)).complete
-    accepted = [post for post in w.posts if post.accepted]
-    assert record.version_id == accepted[-1].version_id
-    waited = (w.posts[1].at - w.posts[0].at).total_seconds()
-    assert waited <= 15 * MINUTE + 10
-    assert waited >= (180 if appears else 15 * MINUTE)
-    assert len(accepted) == (2 if appears else 1)
-
-
-@staged(world, cache_world="invalidated", snapshot_seconds=209)
-async def test_post_waits_until_the_snapshot_before_it_is_out_of_the_skew(w: World) -> None:
-    """Otherwise a later run, which does not know whose it is, would take the one before for ours."""
-    first = (await w.create(owner=ANOTHER)).complete
-    pending = (await w.interrupted(20, w.create())).pending
-    ours = w.posts[-1].version_id
-    await w.clock.sleep(10 * MINUTE)
-    found = await w.read(pending, session=w.another_run())
-    assert found.complete.version_id == ours
-    assert first.version_id != ours
 
 
 # Going on ----------------------------------------------------------------------------------------------------------
@@ -307,7 +242,7 @@ async def test_a_resume_has_its_whole_time_again_and_polls_at_once(w: World) -> 
     await w.clock.sleep(MINUTE)
     looks = len(w.listings)
     began = w.clock.monotonic()
-    again = await w.resume(pending, session=w.another_run(), timeout=10 * MINUTE)
+    again = await w.create(pending, session=w.another_run(), timeout=10 * MINUTE)
     assert again.pending.attempt == pending.attempt
     assert w.clock.monotonic() - began == 10 * MINUTE
     assert w.listings[looks].monotonic == began

@@ -99,31 +99,20 @@ def entry(**changes: Any) -> ListedSnapshot:
     return OLD.model_copy(update={"version_id": "other", **changes})
 
 
-@pytest.mark.parametrize(
-    ("entries", "proves"),
-    [
-        ([OLD], True),
-        ([OLD, entry(modified=None)], False),
-        ([OLD, entry(modified=None, origin="automatic")], True),
-        ([OLD, entry(modified=START + timedelta(hours=1, minutes=50))], False),
-        ([OLD, entry(modified=START + timedelta(hours=2, minutes=10))], True),
-        ([OLD, entry(modified=START + timedelta(hours=1), origin="automatic")], True),
-        ([OLD, entry(modified=START + timedelta(hours=1), version_id="claimed")], True),
-        ([], False),
-        ([entry()], False),
-    ],
-    ids=[
-        "proof",
-        "undated",
-        "undated, but automatic",
-        "late",
-        "from after its time",
-        "automatic",
-        "another's",
-        "empty",
-        "lacks the state's",
-    ],
-)
+PAGES: dict[str, tuple[list[ListedSnapshot], bool]] = {
+    "proof": ([OLD], True),
+    "undated": ([OLD, entry(modified=None)], False),
+    "undated, but automatic": ([OLD, entry(modified=None, origin="automatic")], True),
+    "late": ([OLD, entry(modified=START + timedelta(hours=1, minutes=50))], False),
+    "from after its time": ([OLD, entry(modified=START + timedelta(hours=2, minutes=10))], True),
+    "automatic": ([OLD, entry(modified=START + timedelta(hours=1), origin="automatic")], True),
+    "another's": ([OLD, entry(modified=START + timedelta(hours=1), version_id="claimed")], True),
+    "empty": ([], False),
+    "lacks the state's": ([entry()], False),
+}
+
+
+@pytest.mark.parametrize(("entries", "proves"), PAGES.values(), ids=PAGES)
 def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> None:
     due = {"old": START + timedelta(days=28)}
     about = POST, {"claimed", "old"}, due

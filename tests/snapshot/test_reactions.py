@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def on_post(**fault: Any) -> Fault:
 
 @event("200 with the version in `key`")
 @event("200 without a version", key_of_200_has_version=False)
+@event("200 with the version, and the key may not list snapshots", scopes=frozenset({"snapshots:write"}))
 @event("202", snapshot_seconds=200)
 @event("202, listed more than 15 minutes later", snapshot_seconds=1000, cache_world="invalidated")
 @event("202, not listed until `timeout`", snapshot_seconds=3600)
@@ -51,19 +53,12 @@ async def plain(w: World, _: Any) -> Ending:
     return await w.create()
 
 
-async def freeze_listings(w: World) -> None:
-    """Another client has just looked: without invalidation, both pages stay as they are for 30 minutes."""
-    other = w.another_run()
-    await other.client.list_snapshots(DATABASE)
-    await other.client.list_account()
-
-
 @event("the next `up` while pending", snapshot_seconds=3600)
 async def resumed(w: World, _: Any) -> Seen:
     pending = (await w.create()).pending
     w.row.shown.clear()
     before = len(w.posts)
-    return Seen(await w.resume(pending, session=w.another_run()), len(w.posts) - before)
+    return Seen(await w.create(pending, session=w.another_run()), len(w.posts) - before)
 
 
 @event("the next `up`, 2 hours after the POST, not listed")
@@ -76,7 +71,7 @@ async def proven_failed(w: World, _: Any) -> Seen:
     run = w.another_run()
     assert (await w.read(pending, session=run)).record == pending
     w.emulator.journal.clear()
-    ending = await w.resume(pending, session=run)
+    ending = await w.create(pending, session=run)
     return Seen(ending, len(w.posts))
 
 
@@ -130,17 +125,6 @@ async def answered(w: World, fault: dict[str, Any]) -> Ending:
 # What has happened before --------------------------------------------------------------------------------------------
 
 
-def used_up(w: World) -> None:
-    for hours in (20, 3):
-        taken = w.emulator.now() - timedelta(hours=hours)
-        w.emulator.add_snapshot(DATABASE, modified=taken)
-        w.emulator.account.quota.uses.append(taken)
-
-
-def just_taken(w: World) -> None:
-    w.emulator.account.cooldowns.start("snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177))
-
-
 async def somebody_restores(w: World) -> None:
     """Another client restores the database, a moment ago."""
     stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
@@ -156,22 +140,21 @@ def polls_fail(**fault: Any) -> Callable[[World], None]:
     return happens
 
 
-def a_young_one(w: World) -> None:
-    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10))
-
-
 def no_listing(w: World, **fault: Any) -> None:
     w.fault(kind="list", **{"html": 502, "times": None, **fault})
 
 
-@event("`KEEP_CALM`", just_taken)
-@event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", used_up, plan_memory_mb=256)
+@event(
+    "`KEEP_CALM`",
+    lambda w: w.emulator.account.cooldowns.start("snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177)),
+)
+@event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", lambda w: w.use_quota(20, 3), plan_memory_mb=256)
 @event("`DATABASE_NOT_FOUND`", lambda w: w.emulator.remove_database(DATABASE))
 @event("`SNAPSHOT_FAILED`", lambda w: w.emulator.fail_next_snapshot(DATABASE))
 @event("`DATABASE_NOT_RUNNING`", lambda w: w.emulator.stop_database(DATABASE))
 @event("401", lambda w: w.emulator.revoke_key())
 @event("^C before the POST was sent", lambda w: w.session.stop())
-@event("200 with the version, not listed for 5 minutes", freeze_listings)
+@event("200 with the version, not listed for 5 minutes", World.freeze_listings)
 @event("`RESTORE_IN_PROGRESS`", somebody_restores)
 @event(
     "`RESTORE_IN_PROGRESS`, and the service does not say how a restore stands",
@@ -194,10 +177,13 @@ def no_listing(w: World, **fault: Any) -> None:
 )
 @event(
     "200 without a version, not listed until `timeout`",
-    (freeze_listings, {"timeout": 20 * 60.0}),
+    (World.freeze_listings, {"timeout": 20 * 60.0}),
     key_of_200_has_version=False,
 )
-@event("`reuse_within`, and there is one recent enough", (a_young_one, {"reuse_within": 3600.0}))
+@event(
+    "`reuse_within`, and there is one recent enough",
+    (lambda w: w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10)), {"reuse_within": 3600.0}),
+)
 @event("`reuse_within`, and the listing request fails", (no_listing, {"reuse_within": 3600.0}))
 async def afterwards(w: World, variant: Any) -> Ending:
     happens, inputs = variant if isinstance(variant, tuple) else (variant, {})
@@ -266,64 +252,39 @@ async def outage(w: World, _: Any) -> Seen:
 # Refresh -----------------------------------------------------------------------------------------------------------
 
 
-async def taken_and_old(w: World) -> Ending:
+async def refreshed(w: World, happens: Callable[[World], object], *, fails: bool = False) -> Seen:
     """A snapshot of yesterday in the state; what was shown when it was taken is not of interest."""
-    ending = await w.create()
+    kept = (await w.create()).complete
     await w.clock.sleep(86400)
     w.row.shown.clear()
-    return ending
-
-
-async def refreshed(w: World, ending: Ending) -> Seen:
+    happens(w)
     before, began = len(w.posts), w.clock.monotonic()
-    kept = ending.complete
     seen = await w.read(kept, session=w.another_run())
     assert w.clock.monotonic() - began <= 120, "whatever the service does"
     assert seen.record is not None
     assert replace(seen.record, available=True) == replace(kept, available=True)
+    assert (seen.error is not None) is fails, "a fleet's refresh must not fail because of one database"
     return Seen(seen, len(w.posts) - before)
 
 
-@event("refresh")
-async def listed(w: World, _: Any) -> Seen:
-    return await refreshed(w, await taken_and_old(w))
+def lose_scope(w: World) -> None:
+    w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({"snapshots:write"}))
 
 
-@event("refresh: not listed any more")
-async def gone(w: World, _: Any) -> Seen:
-    ending = await taken_and_old(w)
-    w.emulator.remove_snapshot(w.started())
-    return await refreshed(w, ending)
-
-
-@event("refresh: 401 or `MISSING_SCOPE`", "401", "MISSING_SCOPE")
-async def refresh_refused(w: World, variant: str) -> Seen:
-    ending = await taken_and_old(w)
-    if variant == "401":
-        w.emulator.revoke_key()
-    else:
-        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({"snapshots:write"}))
-    seen = await refreshed(w, ending)
-    assert seen.ending.error is not None
-    return seen
-
-
-@event(
+event("refresh", lambda _: None)(refreshed)
+event("refresh: not listed any more", lambda w: w.emulator.remove_snapshot(w.started()))(refreshed)
+event(
     "refresh: `RESOURCE_NOT_ALLOWED`, `DATABASE_NOT_FOUND`, a block, or no answer",
-    {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
-    {"status": 404, "code": "DATABASE_NOT_FOUND"},
-    {"status": 429, "code": "RATE_LIMITED"},
-    {"html": 502},
-    {"drop": True, "delay": 1000.0},
-    {"no_connect": True},
-    {"status": 429, "code": "KEEP_CALM"},
-)
-async def refresh_fails(w: World, fault: dict[str, Any]) -> Seen:
-    ending = await taken_and_old(w)
-    w.fault(times=None, **fault)
-    seen = await refreshed(w, ending)
-    assert seen.ending.error is None, "a fleet's refresh must not fail because of one database"
-    return seen
+    partial(World.fault, times=None, status=403, code="RESOURCE_NOT_ALLOWED"),
+    partial(World.fault, times=None, status=404, code="DATABASE_NOT_FOUND"),
+    partial(World.fault, times=None, status=429, code="RATE_LIMITED"),
+    partial(World.fault, times=None, html=502),
+    partial(World.fault, times=None, drop=True, delay=1000.0),
+    partial(World.fault, times=None, no_connect=True),
+    partial(World.fault, times=None, status=429, code="KEEP_CALM"),
+)(refreshed)
+refused = partial(refreshed, fails=True)
+event("refresh: 401 or `MISSING_SCOPE`", lambda w: w.emulator.revoke_key(), lose_scope)(refused)
 
 
 # The test ----------------------------------------------------------------------------------------------------------

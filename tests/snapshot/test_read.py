@@ -73,34 +73,24 @@ async def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(w: World, liste
 # Missing -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("minutes", "available"), [(1, True), (44, True), (46, False)])
+@pytest.mark.parametrize(
+    ("minutes", "body", "available", "words"),
+    [
+        (1, None, True, ["not listed yet"]),  # a stale page may lack it
+        (44, None, True, ["not listed yet"]),
+        (46, None, False, ["is not in the service's listing"]),
+        (24 * 60, UNREADABLE_ENTRY, True, ["proves nothing"]),
+        (31 * 24 * 60, None, False, ["past its 30 days", "rotate_after", "--replace"]),
+    ],
+)
 @staged(world)
-async def test_snapshot_that_a_stale_page_may_lack_is_not_called_gone(
-    w: World, minutes: float, *, available: bool
+async def test_a_snapshot_that_is_not_listed_stays_in_the_state(
+    w: World, minutes: float, body: str | None, *, available: bool, words: list[str]
 ) -> None:
     record = await taken(w)
     w.emulator.remove_snapshot(w.started())
     w.emulator.drop_cache()
     await w.clock.sleep(minutes * MINUTE)
-    ending = await refreshed(w, record)
-    assert ending.complete == replace(record, available=available)
-    assert bool(w.row.warnings) is not available
-
-
-@pytest.mark.parametrize(
-    ("days", "body", "available", "words"),
-    [
-        (1, UNREADABLE_ENTRY, True, ["proves nothing"]),
-        (31, None, False, ["past its 30 days", "rotate_after", "--replace"]),
-    ],
-    ids=["unreadable entries", "past its 30 days"],
-)
-@staged(world)
-async def test_a_snapshot_that_is_not_listed_stays_in_the_state(
-    w: World, days: float, body: str | None, *, available: bool, words: list[str]
-) -> None:
-    record = await taken(w)
-    await w.clock.sleep(days * DAY)
     if body:
         w.fault(kind="list", body=body, times=None)
     ending = await refreshed(w, record)
@@ -174,7 +164,7 @@ async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_wor
             with set_clock(run.clock, timedelta(seconds=ahead)):
                 assert (await w.read(record, session=run)).record == record
         assert not w.listings, "a read polls no sooner than the wait would"
-        resumed = await w.resume(record, session=w.another_run())
+        resumed = await w.create(record, session=w.another_run())
         found = resumed.complete
         assert found.version_id == w.started()
         assert w.clock.monotonic() - began <= 30
@@ -226,7 +216,7 @@ async def test_pending_snapshot_is_not_given_up_before_its_time(
     await w.clock.sleep(hours * HOUR - 95)
     run = w.another_run()
     assert (await w.read(record, session=run)).record == record, "a read gives up nothing"
-    resumed = await w.resume(record, session=run, timeout=10 * MINUTE)
+    resumed = await w.create(record, session=run, timeout=10 * MINUTE)
     assert len(w.posts) == 1 + failed
     assert failed or resumed.pending.id == record.id
     assert ("never came" in resumed.text) is failed

@@ -11,7 +11,7 @@ from typing import Any
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
-from pulumi_snapshots.restore.restore import failure_of, restore, resume
+from pulumi_snapshots.restore.restore import failure_of, restore
 from pulumi_snapshots.run.session import Session
 from squarecloud_emulator import Fault, JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
@@ -52,7 +52,7 @@ class Scene:
 
     async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
         session = session or self.process()
-        return await self.ending(resume(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
+        return await self.ending(restore(session, self.inputs(**inputs), self.row, RESTORER, earlier=record))
 
     async def ending(self, operation: Awaitable[RestoreRecord]) -> RestoreEnding:
         ending = await ended(operation, self.row)

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
-from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
 from squarecloud_emulator import Emulator, Fault, JournalEntry
@@ -140,16 +140,21 @@ class World:
         return await ended(operation, self.row, row)
 
     async def create(
-        self, *, session: Session | None = None, owner: str = OWNER, fresh: bool = False, **inputs: Any
+        self,
+        earlier: SnapshotRecord | None = None,
+        *,
+        session: Session | None = None,
+        owner: str = OWNER,
+        fresh: bool = False,
+        **inputs: Any,
     ) -> Ending:
-        return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, owner, fresh=fresh))
-
-    async def resume(self, record: SnapshotRecord, *, session: Session | None = None, **inputs: Any) -> Ending:
-        return await self.ending(resume(session or self.session, record, self.inputs(**inputs), self.row, owner=OWNER))
+        """Take a snapshot, or resume an `earlier` one."""
+        about = session or self.session, self.inputs(**inputs), self.row, owner
+        return await self.ending(create(*about, fresh=fresh, earlier=earlier))
 
     async def read(self, record: SnapshotRecord, *, session: Session | None = None) -> Ending:
         """Refresh a record; if that fails, the record stays as it was."""
-        ending = await self.ending(read(session or self.session, record, self.row, owner=OWNER))
+        ending = await self.ending(read(session or self.session, record, self.row))
         return ending if ending.record else replace(ending, record=record)
 
     async def interrupted(self, after: float, operation: Awaitable[Ending], session: Session | None = None) -> Ending:
@@ -206,6 +211,20 @@ class World:
     @property
     def listings(self) -> list[JournalEntry]:
         return [entry for entry in self.emulator.journal if entry.kind in {"list", "list account"}]
+
+    async def freeze_listings(self) -> None:
+        """Let another client look now: without invalidation, both pages stay as they are for 30 minutes."""
+        other = self.another_run()
+        await other.client.list_snapshots(DATABASE)
+        await other.client.list_account()
+
+    def use_quota(self, *hours: float) -> list[datetime]:
+        """Let the account have taken snapshots so many hours ago; returns when."""
+        taken = [self.emulator.now() - timedelta(hours=each) for each in hours]
+        for at in taken:
+            self.emulator.add_snapshot(DATABASE, modified=at)
+        self.emulator.account.quota.uses += taken
+        return taken
 
     def started(self) -> str:
         """The version that the only accepted POST started."""

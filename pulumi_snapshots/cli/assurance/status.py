@@ -26,7 +26,7 @@ from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Drilled, last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
-from pulumi_snapshots.lookup.find import Page, databases_of_account, newest_good, snapshots_of_account
+from pulumi_snapshots.lookup.find import Page, databases_of_account, snapshots_of_account
 from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
@@ -34,6 +34,7 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRISK
 from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.snapshot.read import newest as newest_of
 from pulumi_snapshots.snapshot.record import ORIGIN
 from pulumi_snapshots.state_directory import written_whole
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -153,8 +154,9 @@ async def _examined(
     # By the earlier clock, what is old could seem young.
     now, found = max(session.service_clock.now(), session.clock.utc()), []
     for database_id in dict.fromkeys(wanted or names or ()):
-        entries = page.of_each.get(database_id, {})
-        newest = await newest_good(session, database_id, entries, origin=limits.origin)
+        entries = page.of_each.get(database_id, {}).values()
+        of_origin = [each for each in entries if limits.origin in {None, each.origin}]
+        newest = await newest_of(session, database_id, of_origin, may_be_empty=False)
         ours = [(about, uri) for about, uri in whole if about.database_id == database_id]
         dated = {about.created_at: uri for about, uri in ours if about.created_at}
         archived = max(dated, key=parse_rfc3339, default=None)

@@ -14,6 +14,7 @@ from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.snapshot.read import newest as newest_of
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HEADS = ("DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST SNAPSHOT", "AGE")
@@ -27,7 +28,7 @@ async def databases(invocation: Invocation, /) -> None:
     Sends three requests, however many databases there are.
     """
     running: Mapping[str, bool] = {}
-    page, newest = None, {}
+    page, newest = None, dict[str, SnapshotRecord | None]()
     async with invocation.asking() as session:
         every = await find.databases_of_account(session)  # a key that may not list them is an error
         try:
@@ -36,9 +37,9 @@ async def databases(invocation: Invocation, /) -> None:
             invocation.warn(invocation.wording.told(refused))
         try:
             page = await find.snapshots_of_account(session)
-            newest = {
-                each.id: await find.newest_good(session, each.id, page.of_each.get(each.id, {})) for each in every
-            }
+            for each in every:
+                entries = page.of_each.get(each.id, {}).values()
+                newest[each.id] = await newest_of(session, each.id, entries, may_be_empty=False)
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
         now = session.service_clock.now()

@@ -17,13 +17,12 @@ from click.shell_completion import CompletionItem
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
 from pulumi_snapshots.listing.kept import Kept
-from pulumi_snapshots.lookup.find import keep_databases, keep_listing
+from pulumi_snapshots.lookup.find import databases_of_account, keep_listing
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.properties.durations import lacks_unit
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.memory import is_provisional
-from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.snapshot.record import split_id
@@ -77,7 +76,7 @@ def command(
 
 def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Databases whose id begins with what is typed, and names that do."""
-    kept = _pages(context, "databases", keep_databases)
+    kept = _pages(context, "databases", databases_of_account)
     known = dict.fromkeys(kept.snapshots, "")
     known |= {each.id: ", ".join(filter(None, (each.name, each.type))) for each in kept.databases}
     # All names beside all ids would show everything twice.
@@ -106,7 +105,7 @@ def _fitting(typed: str, offered: Iterable[tuple[str, str]]) -> list[CompletionI
     return [CompletionItem(value, help=printable(about)) for value, about in fitting]
 
 
-def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[None]]) -> Kept:
+def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[object]]) -> Kept:
     """The kept pages, after a request for a newer one if that is due and quick."""
     seen = [Kept()]
 
@@ -117,7 +116,7 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[N
             seen.append(pages.read())
             if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
                 with anyio.move_on_after(PATIENCE):
-                    await request(session, patience=ONCE)
+                    await request(session)
                 seen.append(pages.read())
 
     with suppress(Exception):

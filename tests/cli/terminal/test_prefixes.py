@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.lookup.prefix import is_part_of_version
 from pulumi_snapshots.service.errors import ACCOUNT_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.world import DATABASE, OTHER_DATABASE, START, World
@@ -151,8 +150,3 @@ async def test_probe_asks_for_the_whole_id(desk: Desk, w: World) -> None:
         f"Type the id of database {DATABASE} to", "that is not its id. Nothing was sent.", code=2
     )
     assert [one.kind for one in w.emulator.journal] == ["me"]
-
-
-def test_a_version_that_may_be_whole_is_taken_as_it_is() -> None:
-    whole = (FIRST, "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "3HL4kqtJlcpXroDTDmJ.rmSpX", "latest")
-    assert [is_part_of_version(each) for each in (*whole, "4", FIRST[:-1])] == [False] * 4 + [True] * 2
