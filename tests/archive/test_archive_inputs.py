@@ -91,7 +91,7 @@ PLACES = {
         ({"destination": None}, "destination", "is required"),
         *(({"destination": place}, "destination", what) for place, what in PLACES.items()),
         ({"recipients": [KEY], "destination": "s3://bucket/x.zip"}, "destination", "must end in .age"),
-        *(({"recipients": each}, "recipients", "must be a list of public keys") for each in ([], KEY)),
+        *(({"recipients": each}, "recipients", "must be a list of public keys") for each in ((), KEY)),
         *(
             ({"recipients": [each]}, "recipients", "must be public keys of age")
             for each in (5, "", "ssh-ed25519 AAAA", KEY[:-1] + ("q" if KEY[-1] != "q" else "p"))

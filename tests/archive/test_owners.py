@@ -125,7 +125,7 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
 
 
 @staged(scene)
-async def test_a_manifest_that_may_not_be_removed_keeps_its_object(at: Scene) -> None:
+async def test_a_manifest_that_may_not_be_removed_keeps_its_object_and_a_kill_after_it_is_made_good(at: Scene) -> None:
     class Refusing(FileStore):
         def _remove(self) -> None:
             if self._path.suffix == ".json":
@@ -138,6 +138,9 @@ async def test_a_manifest_that_may_not_be_removed_keeps_its_object(at: Scene) ->
         await at.remove(record, delete_object=True)
     assert file_of(record).exists()
     at.stores(FileStore)
+    manifest_of(record).unlink()  # as if a run had been killed after it
+    (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    assert one.problem.startswith("has no manifest")
     await at.remove(record, delete_object=True)
     assert not list(file_of(record).parent.iterdir())
 
@@ -309,16 +312,6 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
     assert [(each.uri, each.problem) for each in found] == sorted([(newer.uri, ""), (inner.uri, "")])
     await at.remove(inner, delete_object=True)
     assert not file_of(inner).exists()
-
-
-@staged(scene)
-async def test_a_kill_between_the_removals_of_manifest_and_object_is_made_good(at: Scene) -> None:
-    record = await at.archive(owner=A)
-    manifest_of(record).unlink()
-    (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
-    assert one.problem.startswith("has no manifest")
-    await at.remove(record, delete_object=True)
-    assert not list(file_of(record).parent.iterdir())
 
 
 # In a program ----------------------------------------------------------------------------------------------------------
