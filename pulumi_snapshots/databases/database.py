@@ -24,7 +24,8 @@ LASTING = re.compile(
     re.IGNORECASE,
 )
 LOST = re.compile(
-    r"connection (is |was )?(closed|reset|lost|refused)|(lost|closed the|terminating) connection|gone away|broken pipe",
+    r"connection (is |was |has been )?(closed|reset|lost|refused|pool)|(lost|closed the|terminating) connection|gone away|"
+    r"broken pipe|(servers|members) found",
     re.IGNORECASE,
 )
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."

@@ -55,9 +55,7 @@ class ArchiveNotDrilled(Explained):
 class DrillCalls:
     """Create, read, update and delete; `compare` says what a change of inputs means."""
 
-    def __init__(
-        self, compare: Callable[[EngineCall, DrillRecord, Mapping[str, Any], Mapping[str, Any]], Changes]
-    ) -> None:
+    def __init__(self, compare: Callable[..., Changes]) -> None:
         self.compare = compare
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
@@ -134,10 +132,7 @@ async def _ended(
     id_: str | None = None,
     kept: DrillRecord | None = None,
 ) -> Resource:
-    """The resource after an operation; `kept` is what the state must keep, also if that could not even begin.
-
-    Raises `Unfinished` if something must be kept and has failed, and `Explained` if it failed and the state stays as it is.
-    """
+    """The resource after an operation; `kept` is what the state must keep, also if that could not even begin."""
     with ending_unfinished(call, DRILL, values, DrillPending, id_, kept, unfinished):
         try:
             record = await operation
@@ -179,10 +174,7 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     empties: bool = False,
     overwrite: bool = False,
 ) -> tuple[float, int, list[CheckResult]]:
-    """Load an archive, opened by the private key's file, into a database that is emptied first or partly overwritten, and check it.
-
-    Returns the seconds that reading and loading took, how many tables, collections or keys there are now, and the checks' results.
-    """
+    """Load an archive into a database that is emptied first or partly overwritten; returns how long it took, how much there is, and the results."""
     kind, began = kind_of(dsn), transfers.clock.monotonic()
     title, things, database = KINDS[kind].title, KINDS[kind].things, Database(dsn, timeout=PATIENCE)
     keys = identities(Path(identity)) if found.sealed and identity else []

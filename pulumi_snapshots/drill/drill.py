@@ -165,10 +165,7 @@ class Drilling:
         return replace(record, restore_seconds=max(0.0, round(seconds, 1)) if seconds <= self.inputs.timeout else None)
 
     async def check_again(self, record: DrillRecord, then: Words | None = None) -> DrillRecord:
-        """Run the checks of a drill again, after another restore only if the scratch database was restored again since.
-
-        `then` says when changed checks of a drill that has passed run if they cannot run now; they restore nothing.
-        """
+        """Run the checks again, and restore again only if another restore came since; never with `then`, which says when they run."""
         found, why, doubts = None, "", then is not None
         with self.session.until(self.inputs.timeout):
             async with self.lock:
