@@ -26,8 +26,8 @@ GUARDS, PINS, USED_UP = "guards", "roll-backs", "quota_used_up"
 MOST = 200  # entries, see `_kept`; and answers, of which the oldest are forgotten
 MOST_CHANGES = 20  # that an entry names
 UNKNOWN_HERE = (
-    "this guard has noted no snapshot of database {database} in {where}, which keeps them for 30 days: if another machine made the "
-    "release, go back on that one, or have both use {shared_state}. A Restore takes any listed snapshot by its {version_id}."
+    "this guard has noted no snapshot of database {database}. What guards take is noted for 30 days in {where}: if another machine "
+    "made the release, go back on that one, or have both use {shared_state}. A Restore takes any listed snapshot by its {version_id}."
 )
 NEW_ONE_FIRST = Text(
     "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
