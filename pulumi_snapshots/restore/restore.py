@@ -58,7 +58,7 @@ async def restore(  # noqa: PLR0913  what is known of it
     `RestorePending` if it was or may have been started, so that the record must be kept, `RestoreFailed` if it was carried out
     and failed; otherwise nothing was started.
     """
-    if earlier is not None and earlier.failure:
+    if earlier is not None and (earlier.failure or earlier.attempt is None):
         return earlier
     if earlier is not None:  # the inputs may name another snapshot by now
         restored = {name: getattr(earlier, name) for name in ("database_id", "version_id", "target_database_id")}

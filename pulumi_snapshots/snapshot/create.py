@@ -75,10 +75,13 @@ async def create(  # noqa: PLR0913  what is known of it
     A pending one of an `earlier` run is waited for, with the whole time-out again; one that never came is requested again.
     Raises `Pending` if it was or may have been started, so that the record must be kept; otherwise nothing was started.
     """
+    request = earlier.attempt if earlier else None
+    if earlier is not None and request is None:
+        return earlier
     with session.fleet.joins(listener) as member:
         taking = Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url)
-        if earlier is not None and earlier.attempt is not None:
-            taking.operation.resume(earlier.attempt)
+        if request is not None:
+            taking.operation.resume(request)
         return await taking.carry_out()
 
 
@@ -245,7 +248,8 @@ class Taking:
             if session.memory.is_first(line):
                 self.member.note(line)
             return None
-        record = await self._ours(entry)
+        # What the ledger has may be of another resource, which completes from it.
+        record = await (self._ours(entry) if entry.name else describe(session, self.database_id, entry))
         which = taken_text(record, now)
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record

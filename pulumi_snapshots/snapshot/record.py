@@ -145,23 +145,6 @@ class SnapshotRecord(ListedProperties):
     )
     attempt: Request | None = declare("The request, only while the snapshot is pending.", default=None)
 
-    @classmethod
-    def of(cls, entry: ListedSnapshot, database_id: str, now: datetime, requested: datetime | None = None) -> Self:
-        """The record of a snapshot that exists; both times are the service's."""
-        expiry = expiry_of(entry.url or "")
-        record = cls(
-            database_id,
-            entry.version,
-            entry.name or None,
-            entry.url,
-            rfc3339(expiry) if expiry else None,
-            entry.size,
-            origin=entry.origin,
-            runtime=entry.runtime,
-            requested_at=to_the_second(requested) if requested else None,
-        ).created(entry.modified or requested)
-        return replace(record, available=not record.expired(now))
-
     def created(self, at: datetime | None) -> Self:
         """With this time of creation, if it is known, and the end of its 30 days."""
         if at is None:
@@ -243,4 +226,16 @@ async def describe(
             account_id = (await session.listings.account(since=-math.inf)).id  # one request for all callers
             address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
         entry = entry.model_copy(update={"url": f"{address}?{entry.key.removeprefix('?')}"})
-    return SnapshotRecord.of(entry, database_id, session.service_clock.now(), requested)
+    expiry = expiry_of(entry.url or "")
+    record = SnapshotRecord(
+        database_id,
+        entry.version,
+        entry.name or None,
+        entry.url,
+        rfc3339(expiry) if expiry else None,
+        entry.size,
+        origin=entry.origin,
+        runtime=entry.runtime,
+        requested_at=to_the_second(requested) if requested else None,
+    ).created(entry.modified or requested)
+    return replace(record, available=not record.expired(session.service_clock.now()))

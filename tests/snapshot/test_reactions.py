@@ -203,7 +203,7 @@ async def while_pending(w: World, happens: Callable[[World], object]) -> Ending:
 
 @event("`SNAPSHOT_IN_PROGRESS`", 300.0)
 @event("`SNAPSHOT_IN_PROGRESS` until a `timeout` of 5 minutes", 3600.0)
-@event("`SNAPSHOT_IN_PROGRESS` with `reuse_within`", 300.0, cache_world="invalidated")
+@event("`SNAPSHOT_IN_PROGRESS` with `reuse_within`", 260.0, cache_world="invalidated")
 async def snapshot_running(w: World, seconds: float) -> Ending:
     """Another client's snapshot takes longer than the cooldown."""
     w.emulator.next_snapshot_takes(DATABASE, seconds)
