@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -46,18 +45,6 @@ async def test_fault_replaces_the_answer_before_or_after_the_start(  # noqa: PLR
     await at.clock.sleep(200)
     assert len(at.emulator.snapshots(DATABASE)) == snapshots
     assert (await at.create()).status_code == 200  # once
-
-
-@pytest.mark.parametrize(("when", "snapshots"), [("before", 0), ("after", 1)])
-@visited()
-async def test_fault_drops_the_connection_before_or_after_the_start(at: Visit, when: Any, snapshots: int) -> None:
-    at.emulator.add_fault(Fault(kind="create", when=when, drop=True, delay=5))
-    with pytest.raises(httpx.RemoteProtocolError):
-        await at.create()
-    assert at.clock.utc() == START + timedelta(seconds=5)
-    assert (at.last.status, at.last.fault, at.last.accepted) == (None, f"drop {when}", bool(snapshots))
-    await at.clock.sleep(60)
-    assert len(at.emulator.snapshots(DATABASE)) == snapshots
 
 
 @visited()
