@@ -63,10 +63,6 @@ def is_refused(errors: list[str]) -> bool:
     return any("under another name" in each or "for this very resource" in each for each in errors)
 
 
-class Violation(AssertionError):
-    """A promise that a story has broken."""
-
-
 # --- The books: what the user has asked for, and what was sent for it --------------------------------------------------------
 
 
@@ -141,7 +137,7 @@ class Books:
         saved = page.saved
         same = saved if saved is not None and saved.purpose == purpose and not self._has_failed(saved) else None
         if old is not None and not forced and not again and same and any(post.accepted for post in same.posts):
-            raise Violation(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
+            raise AssertionError(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
         # Deleted in this run, for what is upstream: the engine's calls do not say whether `--replace` names it too.
         may_be_same = same if again else None
         is_same = None if forced else may_be_same
@@ -191,8 +187,7 @@ class Books:
         page = self.page(engine.stack, declared.role)
         assert page.saved is not None
         purpose = self.purpose(engine, declared)
-        if page.saved.purpose != purpose:
-            raise Violation(f"nothing happens, though {page.saved.purpose} is {purpose} now")
+        assert page.saved.purpose == purpose, f"nothing happens, though {page.saved.purpose} is {purpose} now"
 
     @contextmanager
     def reads(self, engine: Engine, held: Held) -> Iterator[None]:
@@ -202,8 +197,7 @@ class Books:
         finally:
             self._shown(engine, held)
             took = self.story.now - began
-        if took > READS[was] + SLACK:
-            raise Violation(f"a read took {took:.0f} s")
+        assert took <= READS[was] + SLACK, f"a read took {took:.0f} s"
         self.check_result(engine, held)
         if held.kind == "Snapshot":
             self._check_refreshed(before, held.plain)
@@ -215,13 +209,12 @@ class Books:
         version = before.get("version_id")
         if version is None:
             return
-        if after.get("version_id") != version:
-            raise Violation(f"a refresh has made {after.get('version_id')} of {version}")
+        assert after.get("version_id") == version, f"a refresh has made {after.get('version_id')} of {version}"
         if is_pinned(before.get("download_url"), version) and not is_pinned(after.get("download_url"), version):
-            raise Violation("a refresh has lost the pinned URL")
+            raise AssertionError("a refresh has lost the pinned URL")
         stored = [one.version_id for one in self.story.emulator.snapshots(before["database_id"])]
         if version in stored and before["available"] and not after["available"]:
-            raise Violation("the snapshot is stored, but not available in the state")
+            raise AssertionError("the snapshot is stored, but not available in the state")
 
     def _shown(self, engine: Engine, held: Held) -> None:
         want = self.page(engine.stack, held.role).saved
@@ -263,8 +256,7 @@ class Books:
 
     def kept(self, _engine: Engine, declared: Declared, error: CallFailedError) -> None:
         self._plain(error)
-        if error.kept is not None and "__provider" in error.kept.outputs:
-            raise Violation(f"{declared.name} cannot be read again")
+        assert error.kept is None or "__provider" not in error.kept.outputs, f"{declared.name} cannot be read again"
 
     def failed(self, post: Any, *more: Any) -> bool:
         if more:
@@ -281,9 +273,9 @@ class Books:
 
     def _plain(self, error: CallFailedError) -> None:
         if "another restore of the database" in error.message and not self.story.common | self.story.somebody_restored:
-            raise Violation(f"nobody else restores: {error.message}")
-        if "Traceback" in error.message or error.code == "INTERNAL":
-            raise Violation(f"a traceback: {error.message}")
+            raise AssertionError(f"nobody else restores: {error.message}")
+        assert error.code != "INTERNAL", f"a traceback: {error.message}"
+        assert "Traceback" not in error.message, f"a traceback: {error.message}"
 
     # What must be true ----------------------------------------------------------------------------------------------------
 
@@ -303,7 +295,7 @@ class Books:
         if held.unfinished:
             return
         sent = [post for post in want.posts if post.accepted]
-        raise Violation(
+        raise AssertionError(
             f"{held.id} is none of what was started for this wish: {[(post.at, post.version_id) for post in sent]}"
         )
 
@@ -330,7 +322,7 @@ class Books:
             accepted = [post for post in want.posts if post.accepted and not self.failed(post)]
             if len(accepted) > len(want.machines) + want.more:
                 at = ", ".join(f"{post.at:%d %H:%M:%S}" for post in accepted)
-                raise Violation(f"{want.kind} for {want.purpose} was sent {len(accepted)} times: {at}")
+                raise AssertionError(f"{want.kind} for {want.purpose} was sent {len(accepted)} times: {at}")
 
 
 @dataclass
@@ -359,13 +351,10 @@ class Told:
             return
         timeout = self.declared.inputs["timeout"]
         took = self.books.story.now - self._began
-        if took > timeout + SLACK:
-            raise Violation(f"{self.declared.name} ended {took - timeout:.0f} s after its time-out")
-        if self.resumes and sent:
-            raise Violation("a resume has restored again")
+        assert took <= timeout + SLACK, f"{self.declared.name} ended {took - timeout:.0f} s after its time-out"
+        assert not (self.resumes and sent), "a resume has restored again"
         lost = [post for post in sent if post.accepted and not self.books.failed(post)]
-        if lost and not self.is_made:
-            raise Violation("an accepted POST is forgotten")
+        assert self.is_made or not lost, "an accepted POST is forgotten"
 
     def _sent(self) -> list[JournalEntry]:
         stack = self.engine.stack
@@ -383,8 +372,7 @@ class Told:
         """The provider has answered with this."""
         self.is_made = True
         self._note_posts()
-        if self.proof is not None and not held.plain.get("last_good"):
-            raise Violation("the last good drill is forgotten")
+        assert self.proof is None or held.plain.get("last_good"), "the last good drill is forgotten"
         if self.or_else is not None and self.books.is_of(held, self.or_else):
             self.want = self.or_else
         elif self.resumed is not None and held.unfinished and self.books.may_be_of(held, self.resumed):
@@ -752,25 +740,22 @@ class Story:
 
     def _check(self) -> None:
         self.books.check_posts()
-        if unwritten := [each for computer in self.computers for each in computer.unwritten]:
-            raise Violation(f"sent before it was written down: {unwritten}")
+        unwritten = [each for computer in self.computers for each in computer.unwritten]
+        assert not unwritten, f"sent before it was written down: {unwritten}"
         limited = [entry for entry in self.emulator.journal if entry.code == "RATE_LIMITED" and not entry.fault]
-        if limited:
-            raise Violation(f"more requests than the account may send: {limited[0].at:%d %H:%M:%S}")
-        if {entry.key for entry in self.emulator.journal} - {"right", "none"}:  # the time is asked for without one
-            raise Violation("a request had another key")
+        assert not limited, f"more requests than the account may send: {limited[0].at:%d %H:%M:%S}"
+        # The time is asked for without one.
+        assert {entry.key for entry in self.emulator.journal} <= {"right", "none"}, "a request had another key"
         states = [held.outputs for stack in self.stacks for held in stack.state]
         shown = repr([*self.told[-20:], states, [computer.place.data for computer in self.computers]])
-        if any(key in shown for key in self.keys):
-            raise Violation("the key is in a state, a ledger or a message")
+        assert not any(key in shown for key in self.keys), "the key is in a state, a ledger or a message"
 
     async def _preview(self, stack: Stack) -> None:
         self.say(f"`preview` of {stack.name} on the {self.computer.name}")
         engine = self._engine(stack)
         sent = len(self.emulator.journal)
         await self._run(engine, engine.preview())
-        if len(self.emulator.journal) > sent:
-            raise Violation("a preview has sent a request")
+        assert len(self.emulator.journal) == sent, "a preview has sent a request"
 
     async def _refresh(self, stack: Stack) -> None:
         self.say(f"`refresh` of {stack.name} on the {self.computer.name}")
@@ -925,16 +910,14 @@ class Story:
                 # An earlier `--replace` whose end is not known either is given up first.
                 if errors := await self._gives_up(stack, errors):
                     errors = await self._gives_up(stack, errors)
-            if errors:
-                raise Violation(f"the stack has no way out: {errors}")
+            assert not errors, f"the stack has no way out: {errors}"
             await self._preview(stack)
             await self._refresh(stack)
             await self._changes(stack)
             self.say(f"`destroy` of {stack.name}")
             engine = self._engine(stack)
             await self._run(engine, engine.destroy())
-            if stack.state:
-                raise Violation("a destroy leaves something")
+            assert not stack.state, "a destroy leaves something"
 
     async def _changes(self, stack: Stack) -> None:
         """Without faults, what the user asks for happens at once, and once."""
@@ -958,11 +941,9 @@ class Story:
         errors = await self.up(stack, up)
         if self.common and any("under another name" in error for error in errors):
             return  # another stack's, which no call has shown yet
-        if errors:
-            raise Violation(f"it fails without a reason: {errors}")
+        assert not errors, f"it fails without a reason: {errors}"
         posts = [entry for entry in self.emulator.journal[sent:] if entry.kind in KINDS.values() and entry.accepted]
-        if len(posts) < len(roles):
-            raise Violation(f"of {roles} only {[post.kind for post in posts]} act")
+        assert len(posts) >= len(roles), f"of {roles} only {[post.kind for post in posts]} act"
 
     async def _gives_up(self, stack: Stack, errors: list[str]) -> list[str]:
         """Do what the errors offer: another one, by `--replace` or by other triggers; returns what fails still."""
@@ -982,7 +963,7 @@ class Story:
 
 
 def played(seed: int) -> Story:
-    """Play a story; raises `Violation`, and prints how it came to that."""
+    """Play a story; raises an error, and prints how it came to that."""
     story = Story(seed)
     try:
         run_inside(story.play)
