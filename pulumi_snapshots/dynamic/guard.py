@@ -12,8 +12,8 @@ import pulumi
 from pulumi.runtime.settings import get_engine
 
 from pulumi_snapshots.dynamic import this_run
-from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.engine.messages import Messages, Row
+from pulumi_snapshots.engine.process import Interrupts
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.late import late

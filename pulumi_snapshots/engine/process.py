@@ -1,18 +1,21 @@
-"""The engine's process: whether it is still there, since a killed engine sends no message."""
+"""The engine's process: whether it is still there, since a killed engine sends no message, and whether it was interrupted."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import signal
 import socket
+import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 """Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
@@ -20,6 +23,9 @@ WATCH_EVERY = 1.0
 """Seconds between checks whether the engine still runs; short, since no run hears what ends in between."""
 ANSWER_DEADLINE = 5.0
 """Seconds. The engine answers within a millisecond; a busy or missing one must not hold up the work."""
+
+NOTHING = ["sleep", str(8 * 86400)]
+"""What the child does, longer than any time-out if nothing ends it, as after a kill of this process."""
 
 
 def address_in(command: Sequence[str]) -> str | None:
@@ -74,3 +80,52 @@ def _parent_of(process: int) -> int:
         # The program's name, which ends at the last ")", may contain anything.
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
     return 0
+
+
+class Interrupts:
+    """Those of a program whose hook the engine waits for: `callback` is called, from any thread, if the engine is interrupted.
+
+    The language host of Pulumi 3.229 and later interrupts the program if the engine is asked to stop, however that is asked.
+    Before that, the program hears nothing. But a terminal sends ^C to the engine's process group, and each process that the
+    engine starts has a group of its own: so a child process that does nothing joins that group, and ends by what the engine got.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._begun, self._waiting = False, 0
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Wait for something that the callback ends: meanwhile an interrupt does nothing else."""
+        if not self._begun:
+            self._begun = True
+            self._begin()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _begin(self) -> None:
+        with suppress(ValueError):  # a program of the Automation API, in another thread than the main one
+            usual: Any = signal.getsignal(signal.SIGINT)
+
+            def interrupted(*now: Any) -> None:
+                self._callback()
+                if not self._waiting and callable(usual):
+                    usual(*now)
+
+            signal.signal(signal.SIGINT, interrupted)
+        with suppress(OSError):  # no such command, or the engine is not of this session
+            if (engine := engine_process()) is None:
+                return
+            no = subprocess.DEVNULL
+            child = subprocess.Popen(NOTHING, stdin=no, stdout=no, stderr=no, process_group=os.getpgid(engine))  # noqa: S603  a fixed command
+            # Not before: if the child's end leaves a stopped engine alone in its group, the system sends that SIGHUP.
+            atexit.register(child.kill)
+
+            def wait() -> None:
+                if child.wait() in {-signal.SIGINT, -signal.SIGTERM}:
+                    self._callback()
+
+            threading.Thread(target=wait, name="engine-interrupts", daemon=True).start()
