@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.description.identity import VERSION
@@ -327,13 +327,21 @@ def test_a_call_that_it_does_not_have_prints_nothing(idle: PluginServicer) -> No
     assert idle.printed == []
 
 
-def test_started_by_hand_it_explains_itself_and_ends_when_asked() -> None:
+def test_started_by_hand_it_explains_itself_serves_who_attaches_and_ends_when_asked() -> None:
     code = "from pulumi_snapshots.plugin.serve import main; main()"
     with subprocess.Popen(  # noqa: S603  this very interpreter
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().strip().isdecimal()
+        port = process.stdout.readline().strip()
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            stub = provider_pb2_grpc.ResourceProviderStub(channel)
+            with pytest.raises(grpc.RpcError, match="Run the command again"):
+                stub.GetPluginInfo(empty_pb2.Empty(), timeout=30)
+            stub.Handshake(provider_pb2.ProviderHandshakeRequest(), timeout=30)
+            assert stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version == VERSION
+            with pytest.raises(grpc.RpcError, match="This package cannot list"):
+                list(stub.List(provider_pb2.ListRequest(), timeout=30))
         process.terminate()
         _, printed = process.communicate(timeout=30)
     assert process.returncode == 0
