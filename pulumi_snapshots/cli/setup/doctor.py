@@ -123,7 +123,12 @@ class Examination:
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Check one thing after the other; the scopes only of a key that the service has accepted."""
-        account, accepted, scopes = f"scope {refusals.ACCOUNT_READ}", Finding("key", "ok", "accepted"), self._scopes()
+        account, accepted = f"scope {refusals.ACCOUNT_READ}", Finding("key", "ok", "accepted")
+        scopes: dict[str, Callable[[], Awaitable[Told]]] = {
+            f"scope {refusals.SNAPSHOTS_READ}": self._snapshots,
+            f"scope {refusals.SNAPSHOTS_WRITE}": self._writing,
+            f"scope {refusals.DATABASES_READ}": self._databases,
+        }
         try:
             self.account = await self.session.client.account(patience=ONCE)
             first = [accepted, Finding(account, "ok", "the account can be read")]
@@ -132,11 +137,7 @@ class Examination:
             first = [accepted, Finding(account, "note", f"{error}", advice)]
         except refusals.SquareCloudError as error:
             lifted = isinstance(error, refusals.Blocked) and error.unsent
-            advice = (
-                f"If the service's support has lifted the block early: `{NAME} doctor --forget-block`."
-                if lifted
-                else ""
-            )
+            advice = f"If the service's support has lifted the block early: `{NAME} doctor --forget-block`." * lifted
             check = "key" if isinstance(error, refusals.KeyRefused) else "service"
             first, scopes = [Finding(check, "problem", self.words.report(error), advice)], {}
         for finding in first:
@@ -158,11 +159,6 @@ class Examination:
         if word == ONLINE:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
-
-    def _scopes(self) -> dict[str, Callable[[], Awaitable[Told]]]:
-        looks = self._snapshots, self._writing, self._databases
-        names = refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.DATABASES_READ
-        return {f"scope {name}": look for name, look in zip(names, looks, strict=True)}
 
     async def _snapshots(self) -> Told:
         listings, now = self.session.listings, self.session.clock.monotonic()

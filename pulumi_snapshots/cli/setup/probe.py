@@ -60,8 +60,6 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
     invocation.result(content, f"{grid(rows, invocation.out)}\n{counts}.\n{how}", str(file))
     for one in content["left"].values():
         invocation.say(f"left at the service: {one}.")
-    if not content["left"]:
-        invocation.say("nothing is left at the service.")
     if ended is not None:
         invocation.fail(invocation.wording.report(ended))
 

@@ -55,8 +55,9 @@ async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
 def note_age(invocation: Invocation, page: Page | None) -> None:
     """Say if a page is an earlier command's."""
     if page is not None and page.kept:
-        rest = spoken(FRESH - page.age)
-        invocation.note(f"as listed {spoken(page.age)} ago: the account's listing can be requested again in {rest}")
+        invocation.note(
+            f"as listed {spoken(page.age)} ago: the account's listing is requested every {FRESH:.0f} s at most"
+        )
 
 
 def note_unlisted(invocation: Invocation, shown: Sequence[SnapshotInfo | SnapshotRecord]) -> None:

@@ -36,8 +36,6 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"
 """The variable by which a shell asks for completions."""
-COLOURS = {"Error:": "red", "warning:": "yellow", "hint:": "cyan", "more:": "cyan"}
-"""Of the words that begin a line."""
 ASKING = "asking the service, in turn with other runs"
 LONGEST_ANSWER = 4096
 """Characters of a line that a user types; as many as a terminal takes."""
@@ -134,11 +132,8 @@ class Invocation:
 
     def say(self, text: str) -> None:
         """Write to standard error; if that is closed, the work continues."""
-        shown = Text(printable(text))
-        for label, colour in COLOURS.items():
-            shown.highlight_regex(f"(?m)^{label}", f"bold {colour}")
         with suppress(OSError, ValueError):
-            self._console.print(shown, soft_wrap=True)
+            self._console.print(Text(printable(text)), soft_wrap=True)
 
     def note(self, text: Words) -> None:
         """Say what is good to know, unless the command is quiet."""
