@@ -15,7 +15,7 @@ import pytest
 from pulumi_snapshots import Archive, Check, Drill, Restore, Snapshot
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.drill import Drilling
-from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.record import DrillInputs
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.results import SnapshotQuery

@@ -18,21 +18,19 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.database import Database, load
 from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.kinds import KINDS, kind_of
+from pulumi_snapshots.drill import drill
 from pulumi_snapshots.drill.check import Check, CheckResult
-from pulumi_snapshots.drill.drill import (
-    LONGEST,
-    DrillFailed,
-    Drilling,
-    DrillPending,
-    concluded,
-    failed,
-    misuse,
-    restores,
-    results_of,
-    unfinished,
+from pulumi_snapshots.drill.record import (
+    ASKS,
+    DRILL,
+    DRILLS,
+    LOAD,
+    RESUMES,
+    Address,
+    DrillInputs,
+    DrillRecord,
+    GoodDrill,
 )
-from pulumi_snapshots.drill.inputs import Address, DrillInputs
-from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, LOAD, RESUMES, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.durations import spoken
@@ -79,10 +77,10 @@ class DrillCalls:
         if _is_settled(record, state):
             return resource
         if record.passed is False:
-            raise Unfinished(resource, failed(record))
+            raise Unfinished(resource, drill.failed(record))
         unseen = f"The end of the restore that was requested at {record.requested_at} was not seen."
         unchecked = f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked."
-        raise Unfinished(resource, unfinished(record, unseen if record.pending else unchecked))
+        raise Unfinished(resource, drill.unfinished(record, unseen if record.pending else unchecked))
 
     async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Drill again, watch a restore whose end was not seen, or run the checks; or only keep the new inputs."""
@@ -112,7 +110,7 @@ async def _drilled(
 ) -> DrillRecord:
     if inputs.archive is not None:
         return await drill_archive(call, inputs, last_good)
-    return await Drilling(call.session(), inputs, call.listener, call.owner, last_good).carry_out(fresh=fresh)
+    return await drill.Drilling(call.session(), inputs, call.listener, call.owner, last_good).carry_out(fresh=fresh)
 
 
 async def _continued(
@@ -121,7 +119,7 @@ async def _continued(
     """Watch a restore whose end was not seen, or run the checks again; `then` is as in `Drilling.check_again`."""
     # The inputs may name another snapshot by now.
     restored = {name: getattr(record, name) for name in ("database_id", "version_id", "scratch_database_id")}
-    drilling = Drilling(call.session(), replace(inputs, **restored), call.listener, call.owner, record.last_good)
+    drilling = drill.Drilling(call.session(), replace(inputs, **restored), call.listener, call.owner, record.last_good)
     return await (drilling.carry_out(record) if record.pending else drilling.check_again(record, then))
 
 
@@ -133,10 +131,10 @@ async def _ended(
     kept: DrillRecord | None = None,
 ) -> Resource:
     """The resource after an operation; `kept` is what the state must keep, also if that could not even begin."""
-    with ending_unfinished(call, DRILL, values, DrillPending, id_, kept, unfinished):
+    with ending_unfinished(call, DRILL, values, drill.DrillPending, id_, kept, drill.unfinished):
         try:
             record = await operation
-        except DrillFailed as error:
+        except drill.DrillFailed as error:
             record = error.record
             if not _is_settled(record, values):
                 raise Unfinished(_resource(record, values, id_), error, error.then) from error
@@ -182,7 +180,7 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
         dump = await transfers.reading(dump_in, zipped, kind)
         if empties:
             progress(f"emptying the {title} database")
-            await Database(dsn, timeout=LONGEST).empty()
+            await Database(dsn, timeout=drill.LONGEST).empty()
             if left := await database.holds():
                 raise NotLoaded(f"the {title} database could not be emptied: {left} {things} are left")
         progress(f"loading {dump.member or 'the dump'} into {title}")
@@ -191,7 +189,7 @@ async def loaded(  # noqa: PLR0913, PLR0917  each is a fact of its own
     progress("checking it")
     if not (holds := await database.holds()):
         raise NotLoaded(f"the dump was loaded, and the database has no {things}")
-    return seconds, holds, await results_of(database, checks, progress)
+    return seconds, holds, await drill.results_of(database, checks, progress)
 
 
 async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None) -> DrillRecord:
@@ -216,12 +214,12 @@ async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDr
             try:
                 seconds, _, results = await loaded(*given, empties=True)
             except (BrokenZip, NotLoaded) as error:
-                raise failed(record.judged(failure=str(error.happened)), error) from error
+                raise drill.failed(record.judged(failure=str(error.happened)), error) from error
             if await _is_restored(ledger, address, began):
                 why = Text("{connection} leads to a database that was restored meanwhile")
                 raise ArchiveNotDrilled(why, then=[Next(Step.RUN_AGAIN)])
         ended = replace(record, restored_at=rfc3339(transfers.clock.utc()), restore_seconds=seconds)
-        return await concluded(ledger, listener, ended.judged(results, [LOAD]))
+        return await drill.concluded(ledger, listener, ended.judged(results, [LOAD]))
     why = "it was interrupted" if transfers.stopping else f"it took longer than {spoken(inputs.timeout)} (timeout)"
     happened = f"The drill of archive {name} did not come to its end: {why}"
     raise ArchiveNotDrilled(happened, "The database may hold a part of it.", [Next(Step.DRILLS_NEXT)])
@@ -239,7 +237,7 @@ async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: 
     for database_id in address.databases:
         if database_id == about.database_id:
             return Text("{connection} leads to the archive's own database: {why}", why=DRILLS_OVERWRITE)
-        if why := await misuse(call.shared.memory.uses, ledger, database_id):
+        if why := await drill.misuse(call.shared.memory.uses, ledger, database_id):
             return Text("{connection} {why}", why=why)
     if found.sealed and inputs.identity_file is None:
         return Text("{name} is encrypted, and {identity_file} is not given", name=name)
@@ -248,5 +246,5 @@ async def _refused(found: Shelved, inputs: DrillInputs, address: Address, call: 
 
 async def _is_restored(ledger: Ledger, address: Address, since: datetime) -> bool:
     """Whether a run is restoring the database, or checks what it has restored there, or has begun that since."""
-    now, there = ledger.clock.now(), await restores(ledger, address.databases)
+    now, there = ledger.clock.now(), await drill.restores(ledger, address.databases)
     return any(now < each.waited_for_until or since <= each.request.posted_at for each in there)

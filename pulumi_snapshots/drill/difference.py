@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.record import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.drill.inputs import Address, marks
-from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, DrillRecord
+from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, Address, DrillRecord, marks
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof

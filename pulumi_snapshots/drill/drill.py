@@ -13,9 +13,8 @@ import anyio
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
 from pulumi_snapshots.drill.check import Check, CheckResult
-from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.reach import APART, ProvesNothing, Reach
-from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
+from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt

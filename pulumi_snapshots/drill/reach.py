@@ -15,8 +15,7 @@ from urllib.parse import quote
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.database import DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import lacking
-from pulumi_snapshots.drill.inputs import Address, DrillInputs, misfit, own_host
-from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillRecord
+from pulumi_snapshots.drill.record import ADDRESS, RESTART, Address, DrillInputs, DrillRecord, misfit, own_host
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF

@@ -11,7 +11,7 @@ import anyio
 
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.drill import DrillFailed, Drilling
-from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.record import DrillInputs
 from squarecloud_emulator import Damage
 from squarecloud_emulator.data.postgres_store import PostgresStore
 from squarecloud_emulator.service.resources import StoredSnapshot

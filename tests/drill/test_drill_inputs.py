@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.drill.check import Check, CheckResult, read_checks
-from pulumi_snapshots.drill.inputs import ANOTHER, Address, DrillInputs, own_host
+from pulumi_snapshots.drill.record import ANOTHER, Address, DrillInputs, own_host
 from pulumi_snapshots.properties.checks import UNKNOWN
 from tests.support.drilling import CONNECTION, SCRATCH
 from tests.support.world import DATABASE

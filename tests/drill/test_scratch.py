@@ -14,7 +14,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill import calls as acts
 from pulumi_snapshots.drill.calls import ArchiveNotDrilled
 from pulumi_snapshots.drill.difference import DrillRules
-from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.record import DrillInputs
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
@@ -141,7 +141,7 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
 async def test_a_connection_to_another_engine_is_refused_before_the_request(
     at: DrillScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.drill.inputs.lacking", lambda _: "")
+    monkeypatch.setattr("pulumi_snapshots.drill.record.lacking", lambda _: "")
     why = "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis."
     await at.fails(why, "Nothing was restored.", connection="redis://scratch.example", runtime=None, name=None)
     assert not at.at.posts

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.drill.inputs import DrillInputs, own_host
+from pulumi_snapshots.drill.record import DrillInputs, own_host
 from tests.dynamic.conftest import DATABASE, NAMES, OTHER
 from tests.support.real_data import fresh, sql_at
 from tests.support.servicer import CallFailedError, Servicer, kept, urn
