@@ -137,17 +137,6 @@ Snapshot("before-release", later.apply(lambda values: values[1]),
 
 # What happens to a snapshot whose run ends before it is there
 
-WITH_TIMEOUT = f"""
-from servers import Server
-
-config = pulumi.Config()
-snapshot = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")], reuse_within=config.get("reuse"),
-                    opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=config.get("timeout"))))
-Server("dependant", snapshot.download_url)
-pulumi.export("download_url", snapshot.download_url)
-pulumi.export("version_id", snapshot.version_id)
-"""
-
 
 def waiting(app: App, *arguments: str, real: bool = False) -> Command:
     """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
@@ -158,7 +147,7 @@ def waiting(app: App, *arguments: str, real: bool = False) -> Command:
 
 
 def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
-    app.program(WITH_TIMEOUT)
+    app.program(PROGRAM)
     up = waiting(app, real=True)
     up.process.send_signal(signal.SIGINT)
     printed = app.ends(up, fails=True)
@@ -190,7 +179,7 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
 
 
 def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None:
-    app.program(WITH_TIMEOUT)
+    app.program(PROGRAM)
     app.up()
     (old,) = app.started()
     before = app.stack.outputs(show_secrets=True)
@@ -219,17 +208,9 @@ def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None
 
 # Refreshes and look-ups
 
-PLAIN = f"""
-from servers import Server
-
-snapshot = Snapshot("before-release", "{DATABASE}")
-Server("dependant", snapshot.download_url)
-pulumi.export("download_url", snapshot.download_url)
-"""
-
 
 def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
-    app.program(PLAIN)
+    app.program(PROGRAM)
     app.up()
     (version,) = app.started()
     app.emulator.control(f"snapshots/{version}", method="DELETE")
@@ -244,7 +225,7 @@ def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
 
 
 def test_a_changed_key_reaches_a_refresh_that_runs_the_program(app: App) -> None:
-    app.program(PLAIN)
+    app.program(PROGRAM)
     key = app.environment.pop("SQUARECLOUD_API_KEY")
     app.stack.run("config", "set", "--secret", "squarecloud:apiKey", key)
     app.up()

@@ -51,30 +51,25 @@ def test_installed_engine_is_used_and_alone_on_stdout(
     assert capsys.readouterr().out == f"{tmp_path / 'bin'}\n"
 
 
-@pytest.mark.parametrize(
-    ("installation", "reason"),
-    [
+def test_unfit_installation_is_passed_over_and_told_why(
+    tmp_path: Path, maker: mock.Mock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfit: list[tuple[dict[str, str], str]] = [
         ({}, "no pulumi on PATH"),
         (dict.fromkeys(engine.FILES, "echo v3.138.9"), "is 3.138.9, older than 3.139.0"),
         (dict.fromkeys(engine.FILES, "exit 1"), "does not run"),
         (dict.fromkeys(engine.FILES, "echo what?"), "does not run"),
         ({"pulumi": "echo v3.200.0"}, "no pulumi-language-python"),
         ({"pulumi": "echo v3.200.0", "pulumi-language-python": ""}, "no pulumi-resource-pulumi-python"),
-    ],
-)
-def test_unfit_installation_is_passed_over_and_told_why(  # noqa: PLR0913, PLR0917 - what the case consists of
-    tmp_path: Path,
-    environment: dict[str, str],
-    maker: mock.Mock,
-    capsys: pytest.CaptureFixture[str],
-    installation: dict[str, str],
-    reason: str,
-) -> None:
-    for name, text in installation.items():
-        script(tmp_path / "bin" / name, text)
-    assert engine.ensure(environment).is_relative_to(tmp_path / "cache")
-    assert reason in capsys.readouterr().err
-    assert maker.call_count == 1
+    ]
+    for number, (installation, reason) in enumerate(unfit):
+        folder = tmp_path / str(number)
+        for name, text in installation.items():
+            script(folder / name, text)
+        made = engine.ensure({"PATH": str(folder), "XDG_CACHE_HOME": str(folder / "cache")})
+        assert made.is_relative_to(folder / "cache")
+        assert reason in capsys.readouterr().err
+        assert maker.call_count == number + 1
 
 
 # The kept one
