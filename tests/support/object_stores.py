@@ -1,9 +1,5 @@
 """Object stores on this machine for tests: S3 twice, Google's and Azure's, each a server on a free port of loopback.
 
-    with serving("az") as store:
-        store.make_bucket("backups")
-        with patch.dict(os.environ, store.environment): ...
-
 `python -m tests.support.object_stores` makes those that have to be made, which else happens at their first use: they
 are kept in the user's cache, as the engine is. A machine that cannot have one raises Closed, whose text says why.
 """

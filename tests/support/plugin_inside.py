@@ -1,10 +1,4 @@
-"""The plugin inside this process, by its own names, in virtual time and with an emulated service: no process, no socket.
-
-@inside
-async def test_…():
-    async with plugged() as here:
-        answer = await here.call("Check", request)
-"""
+"""The plugin inside this process, by its own names, in virtual time and with an emulated service: no process, no socket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Runs the plugin's process the way the engine does, behind the same face as the dynamic provider's: Python's names.
-
-What a test says of the one must hold for the other, up to the names of properties, which are translated here.
-"""
+"""Runs the plugin's process the way the engine does, behind the same face as the dynamic provider's: Python's names."""
 
 from __future__ import annotations
 

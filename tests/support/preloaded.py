@@ -1,20 +1,11 @@
 """A Python that has loaded its libraries already, for tests that start hundreds of Python processes, or whose engine does.
 
-    with preloaded(folder) as found:
-        subprocess.run(["pulumi", "up"], env={**os.environ, **found})
-        subprocess.run([python_of(found), "-m", "pulumi_snapshots.cli"], env={**os.environ, **found})
-
 Most of the time of such a start goes into importing the same libraries again. Here one process imports them once and forks
-for each start. What is started is a small command in the place of Python. It hands its arguments, environment, folder and
-streams to the fork, waits for its end, and ends alike. The fork is in the command's process group, so the engine's signals
-reach it; it is told the command's parent in the place of its own. The fork of a command that has a session of its own gets
-another one, and is killed with the command, but hears no other signal.
-
-Tests that are about signals use real processes, see `unforked`, and so do tests of how a process starts, and whatever is
-started with other PYTHON variables, or on a system other than Linux.
-
-The engine also asks Python before each command which packages bring a plugin. The command remembers the answer of this
-environment.
+for each start. What is started is a small command in the place of Python (`python_of`): it hands its arguments, environment,
+folder and streams to the fork, waits for its end, and ends alike. The fork is in the command's process group, so the engine's
+signals reach it; if the command has a session of its own, it has another one, and is killed with the command, but hears no
+other signal. Tests of signals and of how a process starts use real processes (`unforked`), and so does whatever is started
+with other PYTHON variables, or on a system other than Linux.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
 """The tables of properties in the pages, made from the classes: a test compares them with what the pages say.
 
-A table stands below its name, and `python -m tests.support.property_tables` writes all of them again:
-
-    <!-- table: Snapshot inputs -->
-
-    | input | type, default | meaning |
+A table stands below `<!-- table: Snapshot inputs -->`, and `python -m tests.support.property_tables` writes all of them again.
 """
 
 from __future__ import annotations

@@ -1,11 +1,4 @@
-"""Runs the SDK's real provider process the way the engine does, and speaks the engine's side of it; no engine needed.
-
-with Servicer(SnapshotProvider(), config={"squarecloud:apiKey": "k"}) as servicer:
-    answer = servicer.create(urn("before-release"), {"database_id": "a1"})
-    waiting = servicer.start(servicer.create, urn("other"), {"database_id": "a2"})  # a Future
-    servicer.cancel()
-    servicer.progress(urn("other"))  # what the resource's row has shown
-"""
+"""Runs the SDK's real provider process the way the engine does, and speaks the engine's side of it; no engine needed."""
 
 from __future__ import annotations
 
