@@ -131,24 +131,12 @@ def declare_database(doc: str, purpose: str, *, replaces: bool = False) -> Any:
     return declare(doc, read=database_id(purpose), needed=needed, replaces=replaces)
 
 
-class _Kept:
-    """A value that has no `repr`, and that no converter takes apart."""
-
-    __slots__ = ("value",)
-
-
-class _Hidden:
-    """A secret field, which nothing shows that goes through all attributes."""
-
-    def __init__(self, name: str) -> None:
-        self._name = f"_{name}"
-
-    def __get__(self, record: object, _class: type) -> Any:
-        return self if record is None else record.__dict__[self._name].value
-
-    def __set__(self, record: object, value: Any) -> None:
-        record.__dict__[self._name] = _Kept()
-        record.__dict__[self._name].value = value
+def _hidden(name: str) -> property:
+    """A secret field, kept in a function, which nothing shows or takes apart that goes through all attributes."""
+    kept = f"_{name}"
+    return property(
+        lambda record: record.__dict__[kept](), lambda record, value: record.__dict__.update({kept: lambda: value})
+    )
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(declare, declare_database, field))
@@ -170,7 +158,7 @@ class Record:
         cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # it is one now
         for each in cls._declared.values():
             if each.name in inspect.get_annotations(cls) and each.metadata.get("secret"):
-                setattr(cls, each.name, _Hidden(each.name))
+                setattr(cls, each.name, _hidden(each.name))
                 if result:
                     del cls.__dataclass_fields__[each.name]  # type: ignore[attr-defined]  # it is a dataclass
 
@@ -265,13 +253,10 @@ class ResourceSchema:
         """The names that properties have in all languages but Python, as far as they differ there."""
         return {each.camel for each in self.properties.values()} - self.properties.keys()
 
-    def always(self, each: Property) -> bool:
-        """Whether the outputs always have this property."""
-        return self.record.always(each) if each.name in self.record.properties() else each.required
-
     def seen(self, each: Property) -> bool:
         """Whether a program always sees this output: the outputs have it once the resource is finished."""
-        return each.settled or self.always(each)
+        kept = self.record.properties()
+        return each.settled or (self.record.always(each) if each.name in kept else each.required)
 
     def state(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What the state keeps: every output, since the engine loses what is left out."""

@@ -366,36 +366,23 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
         assert len(w.listings) - before <= 3 * len(queries)
 
 
-async def found_and_unlisted(w: World) -> tuple[Session, SnapshotRecord]:
-    """A run, and a snapshot that another one has found, and that no page of the service shows."""
+@staged(world, snapshot_seconds=1)
+async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error_that_says_until_when(w: World) -> None:
     program, provider = w.next_run(), w.next_run()
     record = await created(provider)
     w.emulator.remove_snapshot(record.version_id or "")
     w.emulator.drop_cache()
-    return program, record
-
-
-@staged(world, snapshot_seconds=1)
-async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(w: World) -> None:
-    program, record = await found_and_unlisted(w)
     for query in ({"database_id": DATABASE}, {}):
         with pytest.raises(CannotTell, match=f"old page: it lacks snapshot {record.version_id}"):
             await snapshots(w, program, **query)
         assert await snapshots(w, program, origin="automatic", **query) == []
-    await w.clock.sleep(31 * 60)
-    assert await latest(w, program) is None
-    assert await snapshots(w, program) == []
-
-
-@staged(world, snapshot_seconds=1)
-async def test_an_old_page_says_when_its_snapshot_can_be_opened(w: World) -> None:
-    program, record = await found_and_unlisted(w)
     with pytest.raises(NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet") as failed:
         await get(program, record.id)
-    until = failed.value.then[0].values["time"]
+    until = f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
     assert list(failed.value.then) == [Next(Step.RUN_AGAIN_AFTER, time=until)]
-    assert until == f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
     await w.clock.sleep(31 * 60)
     with pytest.raises(NoSuchSnapshot, match="The service keeps a snapshot for 30 days") as gone:
         await get(program, record.id)
     assert list(gone.value.then) == [Next(Step.CHECK_ID)]
+    assert await latest(w, program) is None
+    assert await snapshots(w, program) == []

@@ -42,9 +42,9 @@ async def test_a_restore_ends_when_the_database_runs_with_its_old_rows(at: Scene
     assert parse_rfc3339(record.restored_at) - START <= timedelta(seconds=95)
     assert record.id == f"{DATABASE}/restore:20260301T120000Z"
     assert at.row.notes == [f"restored {record.snapshot}, taken 12:00:00 UTC, onto database {DATABASE}"]
-    # One look before the POST, then one every 30 s; the snapshot is known, so no listing is asked.
-    assert len(at.here.requests("status")) <= 5
-    assert not at.here.listings
+    # One poll before the POST, then one every 30 s, and the database's own status before and at the end; the snapshot is known.
+    polls = ["restore status"] * 3
+    assert [one.kind for one in at.here.emulator.journal] == ["restore status", "status", "restore", *polls, "status"]
 
 
 @staged(scene)

@@ -17,11 +17,6 @@ from tests.support.world import DATABASE, OWNER
 HOUR, DAY = 3600.0, 86400.0
 
 
-def asked(at: Scene) -> int:
-    """How many requests for the status of a restore were sent."""
-    return len(at.here.requests("restore status"))
-
-
 # Success -------------------------------------------------------------------------------------------------------------
 
 
@@ -34,15 +29,6 @@ async def test_a_restore_is_done_only_when_the_service_says_so(at: Scene) -> Non
     assert at.holds() == "then"
     polls = [text for text in at.row.shown if text.startswith("restoring; next check ")]
     assert {text.rpartition(": ")[2] for text in polls} >= {"step download", "step unzip"}
-
-
-@staged(scene, restore_seconds=70.0)
-async def test_a_restore_takes_few_requests(at: Scene) -> None:
-    """One before the POST, one every 30 s after it; the database's own status only before and at the end."""
-    assert (await at.restore()).how == "complete"
-    assert asked(at) == 1 + 4
-    assert len(at.here.requests("status")) == 2
-    assert len(at.here.emulator.journal) == 8
 
 
 NOT_RUNNING = """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""
