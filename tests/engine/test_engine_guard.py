@@ -271,7 +271,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     app.program(program)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = app.preview("-c", "rollback=1", fails=True)
-    assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE} in " in joined(printed)
+    assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}." in joined(printed)
     app.run("config", "rm", "rollback")
     assert "squarecloud:sharedState" in printed
     app.up()
