@@ -22,8 +22,7 @@ from pulumi_snapshots.properties.checks import RETENTION
 
 Kind = Literal["snapshot", "restore"]
 ACCEPTED = frozenset({"200", "202"})
-NOT_AWAITED = "not awaited"
-"""`Request.answered` until there is an answer."""
+NOT_AWAITED = "not awaited"  # `Request.answered` until there is an answer
 SENDS_RESTORES = "Drill"
 """A kind of resource whose restores stand beside those of a Restore, which may have the same name."""
 GUARDS = "guard"
@@ -49,8 +48,7 @@ ANSWER_WITHIN = timedelta(seconds=130)
 FOUND_KEPT, KEPT = timedelta(hours=2), timedelta(seconds=RETENTION)
 """How long a result is kept that a state has, since an older version cannot be mistaken for the snapshot of another request; and
 anything else: as long as the service keeps a snapshot."""
-ERA = datetime(YEARS.start, 1, 1, tzinfo=UTC), datetime(YEARS.stop, 1, 1, tzinfo=UTC)
-"""Between these are all times."""
+ERA = datetime(YEARS.start, 1, 1, tzinfo=UTC), datetime(YEARS.stop, 1, 1, tzinfo=UTC)  # between these are all times
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -288,8 +286,7 @@ class ClaimRefused(Exception):
 
     def __init__(self, why: Literal["overtaken", "renamed", "done"], attempt: Attempt) -> None:
         super().__init__(why)
-        self.why = why
-        self.attempt = attempt
+        self.why, self.attempt = why, attempt
 
 
 def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Claim:

@@ -25,14 +25,11 @@ from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 
 T = TypeVar("T")
 
-CHECK = "check"
-"""The object that shows whether the store refuses a stale write."""
-PATIENCE = 120.0
-"""Seconds within which a read or an edit ends, whatever happens."""
+CHECK = "check"  # the object that shows whether the store refuses a stale write
+PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever happens
 TRIES, PAUSE = 3, 1.0
 """Tries of an edit while the store fails, and the seconds between two."""
-LONGEST_PAUSE = 10.0
-"""Seconds between two tries while other machines are faster, at most."""
+LONGEST_PAUSE = 10.0  # seconds between two tries while other machines are faster, at most
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=5),
@@ -44,8 +41,7 @@ RETRIES: dict[str, Any] = {
     "retry_timeout": timedelta(seconds=10),
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=2), "base": 2},
 }
-CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}
-"""Without a checksum S3 takes nothing into a bucket with object lock."""
+CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}  # without a checksum S3 takes nothing into a bucket with object lock
 
 
 class Bucket(Place):

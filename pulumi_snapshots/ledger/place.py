@@ -17,20 +17,15 @@ from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 T = TypeVar("T")
 Document = dict[str, Any]
 
-FORMAT = "format"
-"""The document's own key for the format in which it is written."""
-NEWEST = 1
-"""The format that this version writes, and the newest that it can read."""
+FORMAT = "format"  # the document's own key for the format in which it is written
+NEWEST = 1  # the format that this version writes, and the newest that it can read
 DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
-UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE
-"""The next steps with what another version may have written."""
+UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE  # the next steps with what another version may have written
 AHEAD_HERE = "service_ahead"
 """The document's key for the seconds that the service's clock was ahead of this machine's, if only this machine uses it."""
-BACKEND = "backend"
-"""The setting that stands for the backend in which Pulumi keeps the states."""
-OWN = ".pulumi-snapshots"
-"""The folder of the ledger in such a backend."""
+BACKEND = "backend"  # the setting that stands for the backend in which Pulumi keeps the states
+OWN = ".pulumi-snapshots"  # the folder of the ledger in such a backend
 MUST_BE = (
     "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX (a BUCKET has at least two characters), the absolute "
     "path of a folder, or `backend` for the bucket or folder in which Pulumi keeps the states"

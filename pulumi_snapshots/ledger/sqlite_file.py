@@ -19,8 +19,7 @@ from pulumi_snapshots.ledger.place import DAMAGED, GONE, OWN, Document, Place, p
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
-"""Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck."""
+PATIENCE = 10.0  # seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
 """The last one is a table that is not there."""

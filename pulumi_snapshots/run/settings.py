@@ -24,35 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-PACKAGE = "squarecloud"
-"""The namespace in Pulumi config, and the name of the plugin's package."""
-
-API_URL = "https://api.squarecloud.app/v2"
-SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
-REQUESTS_PER_MINUTE = 30
-"""The smallest paid plan's budget by the vendor's own test suite."""
+PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
+REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite
 FOR_OTHERS = 10
 """One in so many requests of the budget is left to others unless configured: past it the whole account is blocked for half
 an hour, and somebody may use the dashboard at any time."""
-FIRST_POLL_AFTER = 120.0
-"""Seconds; a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes"."""
-POLL_EVERY = 30.0
-BLOCK_WAIT = 30 * 60.0
-"""Seconds; the vendor asks clients to wait 30 minutes after RATE_LIMITED."""
-RESTORE_SETTLE = 60.0
-"""Seconds; a restore takes "about 60 s until the data is stable"."""
 LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
 """What may be known of the listings' cache, and whether a new snapshot ends the caching of a page then."""
 FORMER_NAMES = {"first_poll_after": ("first_look_after",), "poll_every": ("look_every",)}
 """How settings were called before, which still works."""
-KEY_LIMIT = 1024
-"""Characters of the longest key that the service gives out."""
+KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
-REQUESTS_LIMIT = 100_000
-"""Requests a minute; beyond any plan, so more is a mistake."""
+REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
 LAST_PORT = 65535
-PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
-"""Names of a project's file."""
+PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
 IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
 """Variables of which CI systems set one; the runner is gone after the job."""
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
@@ -146,9 +131,15 @@ class Settings(Inputs):
     api_key: ApiKey | None = declare(
         "The bare API key. Better in the environment, which no state stores.", default=None, secret=True, read=_key
     )
-    api_url: str = declare("The API's address; `https` only, except to a loopback address.", default=API_URL, read=_url)
+    api_url: str = declare(
+        "The API's address; `https` only, except to a loopback address.",
+        default="https://api.squarecloud.app/v2",
+        read=_url,
+    )
     snapshots_url: str = declare(
-        "The snapshot host, for listings whose entries carry no URL of their own.", default=SNAPSHOTS_URL, read=_url
+        "The snapshot host, for listings whose entries carry no URL of their own.",
+        default="https://snapshots.squarecloud.app",
+        read=_url,
     )
     requests_per_minute: int = declare(
         "The requests that the account's plan allows in a minute.", default=REQUESTS_PER_MINUTE, read=_requests(least=1)
@@ -172,14 +163,15 @@ class Settings(Inputs):
         default=None,
         read=read_place,
     )
+    # The service: a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes".
     first_poll_after: Duration = declare(
         "How long after a 202 the listing is polled for the first time; may be 0.",
-        default=FIRST_POLL_AFTER,
+        default=120.0,
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
     poll_every: Duration = declare(
         "How long after that it is polled again, for one snapshot; several share their polls.",
-        default=POLL_EVERY,
+        default=30.0,
         read=checks.duration(most=DURATION_LIMIT),
     )
     listing_cache: str = declare(
@@ -193,14 +185,16 @@ class Settings(Inputs):
         default="on",
         read=checks.one_of("on", "off"),
     )
+    # The vendor asks clients to wait 30 minutes after RATE_LIMITED.
     block_wait: Duration = declare(
         "How long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`.",
-        default=BLOCK_WAIT,
+        default=30 * 60.0,
         read=checks.duration(most=DURATION_LIMIT),
     )
+    # The service: a restore takes "about 60 s until the data is stable".
     restore_settle: Duration = declare(
         "How long an accepted restore is watched if neither the service nor the database says when it is over; may be 0.",
-        default=RESTORE_SETTLE,
+        default=60.0,
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
 

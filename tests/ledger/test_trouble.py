@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from pulumi_snapshots.errors import LedgerUnavailable, NothingSent
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Rules
-from pulumi_snapshots.snapshot.create import Pending, create
+from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory
@@ -208,41 +207,6 @@ async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_wher
     else:
         assert stack.id
         assert len(there) == 1
-
-
-ANOTHER = OWNER.replace("before-release", "another")
-RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m"})
-SHORT = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "4m"})
-
-
-async def run(
-    here: World, inputs: SnapshotInputs = RELEASE, owner: str | None = OWNER, row: Row | None = None
-) -> SnapshotRecord:
-    """One run of a later process."""
-    return await create(here.next_run(), inputs, row or Row(), owner)
-
-
-def accepted(here: World) -> list[str | None]:
-    return [post.version_id for post in here.posts if post.accepted]
-
-
-@staged(world, snapshot_seconds=400, cache_world="invalidated", modified_is="end")
-async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for(here: World) -> None:
-    here.fault(kind="list", delay=10, times=1)
-    ends: list[SnapshotRecord] = []
-
-    async def ours() -> None:
-        # Nobody has sent a request for this database yet. The search for a snapshot to reuse comes next.
-        ends.append(await run(here, replace(RELEASE, reuse_within=60.0)))
-
-    async with anyio.create_task_group() as runs:
-        runs.start_soon(ours)
-        await anyio.sleep(1)
-        with pytest.raises(Pending) as pending:
-            await run(here, SHORT, ANOTHER)
-    assert [end.version_id for end in ends] == accepted(here)[1:]
-    theirs = await create(here.next_run(), RELEASE, Row(), ANOTHER, earlier=pending.value.record)
-    assert theirs.version_id == accepted(here)[0]
 
 
 @staged(world, snapshot_seconds=100)
