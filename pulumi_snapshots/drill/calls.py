@@ -59,14 +59,14 @@ class DrillCalls:
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Restore onto the scratch database, and check what came back."""
         inputs, memory = DrillInputs.of(values), call.shared.memory
-        kept: Any = None if inputs.archive else memory.carried_over("restore", call.owner, inputs.restore.triggers)
+        course = memory.course("restore", call.owner)
+        kept: Any = None if inputs.archive else course.carried_over(memory.purposes(inputs.restore.triggers))
         is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
         if is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
             if _is_settled(kept, values):
                 return _resource(kept, values, None)
             return await _ended(call, values, _continued(call, kept, inputs), kept.id, kept)
-        fresh = memory.is_forced("restore", call.owner)
-        return await _ended(call, values, _drilled(call, inputs, fresh=fresh))
+        return await _ended(call, values, _drilled(call, inputs, fresh=course.is_forced))
 
     async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act."""

@@ -166,7 +166,7 @@ class Rules(ABC):
         """
         call.settings()
         memory, about = call.shared.memory, self.about(call)
-        memory.remember_check(self.kind, call.owner, in_state=in_state)
+        memory.course(self.kind, call.owner).checked(in_state=in_state)
         problems = self.schema.inputs.problems(values)
         for name, database_id in self.uses(values).items():
             if isinstance(database_id, str) and (reason := memory.uses.remember_use(database_id, about)):
@@ -211,7 +211,7 @@ class Rules(ABC):
     async def delete(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> None:
         """Forget or delete it, and leave a line that says which."""
         if (shown := self.in_state(state)) is not None:
-            call.shared.memory.remember_delete(self.kind, call.owner, shown)
+            call.shared.memory.course(self.kind, call.owner).deleted(shown)
         await self.enter_state(call, state, lets_go=self.kind == "restore")
         await self.calls.delete(call, id_, state)
 
@@ -220,7 +220,7 @@ class Rules(ABC):
         found, memory = self.compare(call, self.schema.record.from_outputs(state), state, values), call.shared.memory
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            memory.remember_diff(self.kind, call.owner, self.in_state(state) if stays else None)
+            memory.course(self.kind, call.owner).compared(self.in_state(state) if stays else None)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
@@ -276,14 +276,14 @@ class ActCalls(ABC):
 
     async def create(self, call: EngineCall, values: Mapping[str, Any]) -> Resource:
         """Act, and wait for the end."""
-        kind, memory = self.rules.kind, call.shared.memory
+        memory = call.shared.memory
         inputs: Any = self.rules.schema.inputs.of(values)
-        carried = memory.carried_over(kind, call.owner, inputs.triggers)
+        course = memory.course(self.rules.kind, call.owner)
+        carried = course.carried_over(memory.purposes(inputs.triggers))
         if carried is not None and self.stays(carried, inputs):  # the engine makes again what is to stay
             return await self.continued(call, carried.id, carried, values)
-        fresh = memory.is_forced(kind, call.owner)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
-            record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=fresh)
+            record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=course.is_forced)
         return self.resource(record, values)
 
     async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:

@@ -86,15 +86,40 @@ class DatabaseMemory:
     due: dict[str, datetime] = field(default_factory=dict)
 
 
-@dataclass
-class _Course:
-    """What the engine has done with one resource in this run."""
+class Course:
+    """What the engine does with one resource in this run: check, diff and delete fill it, create uses it."""
 
-    seen: bool = False  # whether it has asked anything about it
-    in_question: bool = False  # whether it was checked with its old inputs, and not compared since
-    compared: bool = False  # whether it was compared after that
-    # What was compared, if it is to stay; until then what was deleted before the engine had asked anything about it.
-    carried: Proof | None = None
+    def __init__(self) -> None:
+        # Whether it was checked with its old inputs, and not compared since: `--replace` or a taint replaces it.
+        self.is_forced = False
+        self._is_seen = self._is_compared = False
+        # What was compared, if it is to stay; until then what was deleted before the engine had asked anything about it.
+        self._carried: Proof | None = None
+
+    def checked(self, *, in_state: bool) -> None:
+        """The engine has checked it; `in_state` if with the inputs that its state has."""
+        self._is_seen = True
+        self.is_forced |= in_state
+
+    def compared(self, kept: Proof | None) -> None:
+        """The engine has compared what its state has; `kept` is that if it is to stay.
+
+        Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
+        does not show what it is going to do with it.
+        """
+        if self.is_forced:
+            self._is_compared, self._carried = True, kept
+        self._is_seen, self.is_forced = True, False
+
+    def deleted(self, kept: Proof | None) -> None:
+        """The engine has deleted it: what depends on something that is deleted first before it has asked about it, to make it again."""
+        if not self._is_compared:
+            self._carried = None if self._is_seen else kept
+
+    def carried_over(self, purposes: frozenset[str]) -> Any:
+        """The record that a create for one of these purposes has to begin with, since nothing was to change; None without one."""
+        carried = None if self.is_forced else self._carried
+        return carried.record if carried and (self._is_compared or carried.purpose in purposes) else None
 
 
 class RunMemory:
@@ -109,7 +134,7 @@ class RunMemory:
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}
         self._other_ids: dict[str, str] = {}
-        self._courses: dict[tuple[str, str | None], _Course] = defaultdict(_Course)
+        self._courses: dict[tuple[str, str | None], Course] = defaultdict(Course)
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
@@ -147,45 +172,6 @@ class RunMemory:
         self._said.add(said)
         return first
 
-    # What the engine does with a resource ----------------------------------------------------------------------------------
-
-    def remember_check(self, kind: str, owner: str | None, *, in_state: bool) -> None:
-        """Remember that the engine has checked a resource; `in_state` if with the inputs that its state has."""
-        course = self._course(kind, owner)
-        course.seen = True
-        course.in_question |= in_state
-
-    def remember_diff(self, kind: str, owner: str | None, kept: Proof | None) -> None:
-        """Remember that the engine has compared the resource that its state has; `kept` is that if it is to stay.
-
-        Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
-        does not show what it is going to do with it.
-        """
-        course = self._course(kind, owner)
-        if course.in_question:
-            course.compared, course.carried = True, kept
-        course.seen, course.in_question = True, False
-
-    def remember_delete(self, kind: str, owner: str | None, kept: Proof | None) -> None:
-        """Remember what the engine has deleted.
-
-        It deletes what depends on something that is deleted first before it has asked anything about it, and makes it again.
-        """
-        course = self._course(kind, owner)
-        if not course.compared:
-            course.carried = None if course.seen else kept
-
-    def is_forced(self, kind: str, owner: str | None) -> bool:
-        """Whether a create replaces what the state has without a comparison, as `--replace` and a taint ask for."""
-        return self._course(kind, owner).in_question
-
-    def carried_over(self, kind: str, owner: str | None, triggers: object) -> Any:
-        """The record that a create has to begin with, since nothing was to change; None without one."""
-        course = self._course(kind, owner)
-        if course.in_question or owner is None or course.carried is None:
-            return None
-        is_meant = course.compared or course.carried.purpose in self.purposes(triggers)
-        return course.carried.record if is_meant else None
-
-    def _course(self, kind: str, owner: str | None) -> _Course:
-        return self._courses[kind, owner_of(owner)]
+    def course(self, kind: str, owner: str | None) -> Course:
+        """What the engine does with a resource."""
+        return Course() if owner is None else self._courses[kind, owner_of(owner)]
