@@ -63,16 +63,13 @@ class Status(StrEnum):
 
 
 def owner_of(urn: str | None) -> str | None:
-    """Return who a URN is about: project, stack, types of its parents and name.
-
-    Not its own type: the same resource of the dynamic provider and of the plugin has one owner. Only a drill's kind is part of
-    it. Anything else than a URN, such as a command, is its own owner.
-    """
+    """Return who a URN is about: project, stack, types of its parents and name. Anything else, such as a command, is its own owner."""
     parts = (urn or "").split("::", 3)
     if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004  stack, project, types, name
         return urn
     stack, project, types, name = parts
     parents, _, own = types.rpartition("$")
+    # Not its own type: the same resource of the dynamic provider and of the plugin has one owner.
     kind = SENDS_RESTORES if own.endswith(f":{SENDS_RESTORES}") else ""
     return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), parents, kind, name)))
 
@@ -251,12 +248,10 @@ class Intent:
     id: str = ""  # of the request that it is to send
 
     def is_mine(self, attempt: Attempt) -> bool:
-        """Whether an attempt was made by the operation itself, in this or an earlier run.
-
-        A resource of another account can have the same name, but no database of it: it has another key too.
-        """
+        """Whether an attempt was made by the operation itself, in this or an earlier run."""
         if self.owner is None or (attempt.kind, attempt.owner) != (self.kind, self.owner):
             return False
+        # A resource of another account can have the same name, but no database of it: it has another key too.
         same_account = None in (attempt.account, self.account) or attempt.account == self.account
         # A command is about whichever database it names.
         return attempt.database_id == self.database_id or (is_resource(self.owner) and same_account)
@@ -280,8 +275,7 @@ class Claim(NamedTuple):
 class ClaimRefused(Exception):
     """An operation must not send its request, because of this attempt.
 
-    Another run of the same owner has sent it since the operation began; an earlier run may have sent it under another name; or it
-    was done already, and the state does not know of it.
+    Another run of its owner has sent it meanwhile, or one under another name; or it is done, and the state does not know of it.
     """
 
     def __init__(self, why: Literal["overtaken", "renamed", "done"], attempt: Attempt) -> None:
@@ -290,10 +284,7 @@ class ClaimRefused(Exception):
 
 
 def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Claim:
-    """Decide what an operation has to act on: the only place that says whether a request may be sent.
-
-    By all `attempts` of the ledger, at this time of the service; raises `ClaimRefused` if nothing may be sent.
-    """
+    """Decide what an operation has to act on, the only place that says whether a request may be sent; or raise `ClaimRefused`."""
     if (ours := left(attempts, intent, now)) is not None:
         return Claim(ours, "resumed")
     newest = _newest(attempts, intent, now)

@@ -45,23 +45,20 @@ CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}  # without a checksum S3 takes n
 
 
 class Bucket(Place):
-    """A `Place` in a bucket.
-
-    `where` is the URI of bucket and prefix, `at` gets the object of a name below it, and `name` names the document. `in_thread`
-    runs a blocking call, and leaves it alone if it is cancelled; `chance` is the source of the pauses while others are faster.
-    """
+    """A `Place` in a bucket."""
 
     is_shared = True
 
     def __init__(  # noqa: PLR0913  tests replace two of them
         self,
-        where: str,
-        at: Callable[[str], BucketStore],
-        name: str,
+        where: str,  # the URI of bucket and prefix
+        at: Callable[[str], BucketStore],  # gets the object of a name below it
+        name: str,  # the document's
         clock: Clock,
         *,
+        # Runs a blocking call, and leaves it alone if it is cancelled.
         in_thread: Callable[..., Awaitable[Any]] | None = None,
-        chance: random.Random | None = None,
+        chance: random.Random | None = None,  # decides the pauses while others are faster
     ) -> None:
         self.where = f"{where}/{name}.ledger.json"
         self._below = where
@@ -150,10 +147,7 @@ class Bucket(Place):
 
 
 def place_of(setting: str | None, state_directory: Path, service: str, clock: Clock) -> Place:
-    """Choose the place: a checked URI or path that machines share, or else this machine's own. Nothing is read or written yet.
-
-    `service` names the ledger of one service address.
-    """
+    """Choose the place of a service's ledger: a checked URI or path, or else this machine's own. Nothing is read or written yet."""
     if setting is None:
         return SqliteFile(state_directory / f"{service}.ledger")
     shared = destination_of(setting)

@@ -78,10 +78,7 @@ class Ledger:
         return [each for each in await self.attempts() if each.has_snapshot and database_id in {None, each.database_id}]
 
     def attempts_in(self, document: Document) -> dict[str, Attempt]:
-        """The attempts of a document by their ids, oldest first.
-
-        Raises `LedgerUnavailable` for one that cannot be read: another version may have written it, and it may be of a request.
-        """
+        """The attempts of a document by their ids, oldest first; one that cannot be read is an error, as it may be of a request."""
         stored, found = document.get(ATTEMPTS, {}), list[tuple[str, Attempt]]()
         try:
             found = [(id_, Attempt.from_outputs(each)) for id_, each in stored.items() if each.keys() <= FIELDS]
@@ -130,10 +127,7 @@ class Ledger:
     async def ended(
         self, attempt: Attempt, result: str, *, failed: bool = False, holds: timedelta | None = None
     ) -> Attempt:
-        """Enter the result of an attempt, see `Attempt.result`; nothing resumes those that were found before it any more.
-
-        `holds` is how long others must stay away from its database all the same.
-        """
+        """Enter the result of an attempt, after which others stay away from its database for `holds`; nothing resumes earlier ones."""
         now = self.clock.now()
 
         def change(document: Document) -> Attempt:

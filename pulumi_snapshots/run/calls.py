@@ -160,11 +160,8 @@ class Rules(ABC):
         """
 
     def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
-        """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource.
-
-        Raises `SettingsError` if the configuration cannot be used.
-        """
-        call.settings()
+        """What is wrong with the inputs; `in_state` if the engine shows that its state has the resource."""
+        call.settings()  # SettingsError if the configuration cannot be used
         memory, about = call.shared.memory, self.about(call)
         memory.course(self.kind, call.owner).checked(in_state=in_state)
         problems = self.schema.inputs.problems(values)
@@ -319,15 +316,11 @@ def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
     schema: ResourceSchema,
     values: Mapping[str, Any],
     ends: type[Unresolved[Any]],
-    id_: str | None = None,
-    kept: Any = None,
-    make: Callable[..., Unresolved[Any]] | None = None,
+    id_: str | None = None,  # in the state
+    kept: Any = None,  # a record that the state must keep, whatever happens
+    make: Callable[..., Unresolved[Any]] | None = None,  # the error of that, if it is not always `ends`
 ) -> Iterator[None]:
-    """End the call unfinished if the body leaves something that must be kept, by an error that is one of `ends`.
-
-    `id_` is the resource's id in the state, `kept` a record that the state must keep, whatever happens; `make` makes the error of
-    that, if it is not always `ends`.
-    """
+    """End the call unfinished if the body leaves something that must be kept, by an error that is one of `ends`."""
     try:
         yield
     except Explained as error:

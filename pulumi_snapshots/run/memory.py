@@ -25,10 +25,7 @@ DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database hold
 
 
 class Uses:
-    """The databases that resources are about, and those that drills overwrite, as far as a process knows.
-
-    The program's knows all that is declared, a provider's what the engine asks about.
-    """
+    """The databases that resources are about, and those that drills overwrite, as far as the program or a provider knows."""
 
     def __init__(self) -> None:
         self._used: dict[str, str] = {}
@@ -41,10 +38,8 @@ class Uses:
         return f"must not be the scratch database of {drill}, which overwrites it" if drill else ""
 
     def remember_overwriting(self, database_id: str, drill: str, *, loads: bool = False) -> str:
-        """Remember that a drill overwrites a database; returns why it must not, empty if it may.
-
-        Nothing but the drill itself knows that it loads an archive, so one that restores could check what that has left.
-        """
+        """Remember that a drill overwrites a database; returns why it must not, empty if it may."""
+        # Nothing but the drill itself knows that it loads an archive, so one that restores could check what that has left.
         other, also_loads = self._overwritten.setdefault(database_id, (drill, loads))
         if loads is not also_loads and drill != other:
             return (
@@ -123,13 +118,10 @@ class Course:
 
 
 class RunMemory:
-    """What the resources of a process share: check, diff and read fill it, create uses it.
-
-    `run` names the run to all its processes, by the engine's address; empty without an engine.
-    """
+    """What the resources of a process share: check, diff and read fill it, create uses it."""
 
     def __init__(self, run: str = "") -> None:
-        self.run = run
+        self.run = run  # names the run to all its processes, by the engine's address; empty without an engine
         self.uses = Uses()
         self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = {}

@@ -317,10 +317,7 @@ def how_lost(error: SquareCloudError) -> str:
 async def until_free(
     session: Session, waits: OnWait, poll: Callable[[], Awaitable[RestoreStatus | None]]
 ) -> RestoreStatus | None:
-    """Wait until no restore of a database is in progress or has succeeded a moment ago; returns the last answer to `poll`.
-
-    If that is None, it is not known how the last restore stands, and only the next POST can tell.
-    """
+    """Wait until no restore of a database is in progress or has just succeeded; returns the last answer to `poll`, None for none."""
     clock = session.clock
     while (status := await poll()) is not None and status.in_progress:
         waits("waiting for the end of another restore of this database")

@@ -35,11 +35,7 @@ UNWRITTEN = (
 
 
 class Session(Stoppable):
-    """The session of one API key in a process; raises `MissingKey` if the settings have none.
-
-    Tests replace the `http` transport, and the `chance` of the jitter between retries. Without the directory for files of this
-    machine, `state`, the pages of the account are not kept.
-    """
+    """The session of one API key in a process; raises `MissingKey` if the settings have none."""
 
     def __init__(  # noqa: PLR0913  tests replace most of them
         self,
@@ -50,7 +46,7 @@ class Session(Stoppable):
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
-        state: Path | None = None,
+        state: Path | None = None,  # for files of this machine: without it the pages of the account are not kept
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
