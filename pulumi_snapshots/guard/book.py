@@ -134,7 +134,8 @@ class GuardBook:
             entries.append(Guarded(guard, record.described, now, []))
         if happened:
             last = entries[known[-1]]
-            entries[known[-1]] = replace(last, changed_at=now, changes=[*last.changes, *happened][:MOST_CHANGES])
+            changes = [*dict.fromkeys((*last.changes, *happened))]  # each once, also if it is noted again
+            entries[known[-1]] = replace(last, changed_at=now, changes=changes[:MOST_CHANGES])
         self._entries = _kept(entries)
         self._document[GUARDS] = [each.to_outputs() for each in self._entries]
 

@@ -61,7 +61,7 @@ async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_
 # Two of one database in one program
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("contended", [0.0, 0.5], ids=["alone", "others are faster"])
 @staged(world, snapshot_seconds=10)
 async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(
