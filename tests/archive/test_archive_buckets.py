@@ -367,7 +367,7 @@ def test_owners_at_once_share_one_object_which_goes_with_the_last_one(bucket: Bu
     assert bucket.keys() == []
 
 
-def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: Host, tmp_path: Path) -> None:
+def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(bucket: Bucket, small: Host, tmp_path: Path) -> None:
     identity = pyrage.x25519.Identity.generate()
     record = bucket.archive(small.url, "shop/", recipients=[str(identity.to_public())])
     bucket.put("shopping/20261124T230000Z-v.zip", OLD)
@@ -384,25 +384,18 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
             return zipped.namelist()
 
     assert anyio.run(members), "as `restore-archive` reads it"
-    bucket.put(key, bucket.content(key)[:-1] + b"x")
-    assert bucket.shelved("shop/")[0].problem.startswith("was changed: its SHA-256 is ")
-    obstore.delete(bucket.behind, key)
-    assert bucket.shelved("shop/")[0].problem == "is missing"
-    with pytest.raises(StoreTrouble, match=r"shpo does not exist: nothing is stored there"):
-        bucket.shelved("shpo/")
-
-
-def test_a_refresh_notices_missing_and_altered_objects(bucket: Bucket, small: Host) -> None:
-    record = bucket.archive(small.url, "x.zip")
     assert bucket.refresh(record) == record
-    content = bucket.content("x.zip")
-    bucket.put("x.zip", content)
+    bucket.put(key, bucket.content(key))
     renewed = bucket.refresh(record)
     assert (renewed.lost, renewed.mark == record.mark) == (None, False)
-    bucket.put("x.zip", content[:-1] + b"x")
+    bucket.put(key, bucket.content(key)[:-1] + b"x")
+    assert bucket.shelved("shop/")[0].problem.startswith("was changed: its SHA-256 is ")
     assert bucket.refresh(record).lost == "altered"
-    obstore.delete(bucket.behind, "x.zip")
+    obstore.delete(bucket.behind, key)
+    assert bucket.shelved("shop/")[0].problem == "is missing"
     assert bucket.refresh(record).lost == "missing"
+    with pytest.raises(StoreTrouble, match=r"shpo does not exist: nothing is stored there"):
+        bucket.shelved("shpo/")
 
 
 def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket, small: Host) -> None:
