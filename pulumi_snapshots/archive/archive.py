@@ -63,6 +63,7 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
     place = inputs.destination
     folder = place.file if place.folder else place.file.parent
     is_new_folder = place.scheme == "file" and not folder.exists()
+    is_mount = is_new_folder and not folder.parent.exists()
     tries, record = TRIES, None
     while record is None:
         job = _Job(session, transfers, inputs, listener, owner, manifest, place)
@@ -74,8 +75,9 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
                 raise job.failed(Explained("others write it at the same time")) from None
         except Explained as trouble:
             raise job.failed(trouble) from trouble
-    if is_new_folder:  # it may be a mount that is missing, or mistyped
-        listener.note(f"{folder} did not exist and was created")
+    if is_new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
+        say = listener.note if is_mount else listener.progress
+        say(f"{folder} did not exist and was created")
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
     if previous:
         before = history(previous)

@@ -65,6 +65,7 @@ async def test_an_archive_has_every_byte_of_its_snapshot(at: Scene) -> None:
     assert at.files() == {DATABASE, f"{DATABASE}/{file_of(record).name}"}
     assert len(at.downloads) == 1
     assert file_of(record).stat().st_mode & 0o077 == 0, "other users can read it"
+    await at.archive(destination=f"{at.folder}/first/x.zip")
     assert at.row.notes == []
     await at.archive(destination=f"{at.folder}/mistyped/mount/x.zip")
     assert at.row.notes == [f"{at.folder}/mistyped/mount did not exist and was created"]
