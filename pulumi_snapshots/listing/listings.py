@@ -93,19 +93,18 @@ class Listings:
     Each database has its own listing, and the account has one; the service caches each of them apart. In all methods `since`
     is in monotonic seconds: what was requested then or later is used again, without a request. All that fetch raise a
     `SquareCloudError` if there is no answer, or if it is unreadable.
-
-    Attributes:
-        changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
     def __init__(self, client: Client, clock: Clock, ledger: Ledger) -> None:
-        self.changed = anyio.Event()
+        self.changed = anyio.Event()  # set, and replaced, when something may change the time of the next poll
         self.client, self.clock, self._ledger = client, clock, ledger
         self._asked = defaultdict[str, _Asked](_Asked)
         self._requested_alone: dict[str, float] = {}
         self._reading = 0
-        self._refusal: SquareCloudError | None = None
-        self._refused_until = -math.inf
+        self._refusal: tuple[SquareCloudError | None, float] = (
+            None,
+            -math.inf,
+        )  # of the account's listing, and until when
 
     def announce_change(self) -> None:
         """Wake all who wait for a change: a listing was fetched, or the pending snapshots are others."""
@@ -130,7 +129,7 @@ class Listings:
             try:
                 answer = asked.answer = await ask(patience=patience)
             except SquareCloudError as error:
-                asked.failure = error if error.passing else None
+                asked.failure = error
                 raise
             except anyio.get_cancelled_exc_class():
                 asked.failure = Unavailable(request) if self.clock.monotonic() - began >= TOO_LONG else None
@@ -186,23 +185,16 @@ class Listings:
         No caller depends on this listing alone, so a refusal is no error: the database's own listing shows whether the key
         is sufficient.
         """
-
-        async def ask(*, patience: Patience) -> Listing:
-            if self.account_refusal is not None:  # for another caller, while this one waited
-                raise self.account_refusal
-            return await self.client.list_account(patience=patience)
-
         if self.account_refusal is not None:
             return None
         try:
-            return await self._newest(ACCOUNT_LISTING, since, ask, patience)
+            return await self._newest(ACCOUNT_LISTING, since, self.client.list_account, patience)
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
-            if error is not self._refusal:
-                self._refusal = error
+            if error is not self._refusal[0]:
                 wait = error.retry_after or 0.0 if isinstance(error, ListingBlocked) else math.inf
-                self._refused_until = self.clock.monotonic() + wait
+                self._refusal = error, self.clock.monotonic() + wait
             return None
 
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
@@ -213,7 +205,8 @@ class Listings:
     @property
     def account_refusal(self) -> SquareCloudError | None:
         """How the service refused the account's listing; None while it allows it, as far as is known."""
-        return self._refusal if self.clock.monotonic() < self._refused_until else None
+        refusal, until = self._refusal
+        return refusal if self.clock.monotonic() < until else None
 
     @property
     def account_requested_at(self) -> float:

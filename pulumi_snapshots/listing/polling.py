@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import anyio
 
@@ -31,13 +30,6 @@ PINNING = 5 * 60.0
 STATES = {"200": "answered", "202": "accepted"}
 EXPIRED = SERVICE_CACHE + 5.0
 """Seconds after which a page is certainly new, with 5 s for its transfer."""
-
-
-class Poll(NamedTuple):
-    """The next poll for a pending snapshot: when, and whether at the account's page."""
-
-    at: float
-    account: bool = False
 
 
 @dataclass(eq=False)
@@ -84,8 +76,8 @@ class PollPlan:
         self._most = max(self._most, together) if together else 0
         self.listings.announce_change()
 
-    def next_poll(self, mine: Pending) -> Poll:
-        """Plan the next poll for a snapshot that no page shows yet."""
+    def next_poll(self, mine: Pending) -> tuple[float, bool]:
+        """When the next poll for a snapshot that no page shows yet is due, and whether it is one of the account's page."""
         group = [each for each in self._all if each is not None and each.first_at is None]
         is_alone = mine.first_at is not None or self._most == 1
         posts, enough = self._all.count(None), self.first_after + self.every
@@ -117,33 +109,27 @@ class PollPlan:
         account = max(account, self.account_tried + ACCOUNT_EVERY * (2 / 3 if is_short else 1))
         # One request for all is better than one for this snapshot a little sooner.
         is_better = is_helped and account <= own + self.every / 4
-        return Poll(account, account=True) if is_better else Poll(own)
+        return (account, True) if is_better else (own, False)
 
-    async def poll(self, database_id: str, mine: Pending, poll: Poll) -> SquareCloudError | None:
-        """Poll for a snapshot; a page that was fetched for another one a moment ago is good enough.
-
-        Returns a failure that may pass; None if there is a page. Any other failure is raised.
-        """
-        now = self.clock.monotonic()
+    async def poll(self, database_id: str, mine: Pending, *, account: bool) -> SquareCloudError | None:
+        """Poll for a snapshot; returns a failure that may pass. A page that was fetched for another one a moment ago is good enough."""
+        now, failure = self.clock.monotonic(), None
         since = max(mine.began, now - self.every / 4)
+        if account:
+            self.account_tried = now  # at once, so that only one of all snapshots sends the request
         try:
-            if poll.account:
-                self.account_tried = now  # at once, so that only one of all snapshots sends the request
-                await self.listings.account_listing(since)
-            else:
-                await self.listings.own_page(database_id, since)
-                if now >= mine.own_since + EXPIRED:
-                    mine.own_since = now
+            await (self.listings.account_listing(since) if account else self.listings.own_page(database_id, since))
         except SquareCloudError as error:
             if not error.passing:
                 raise
-            return error
-        finally:
-            if poll.account:
-                self.account_tried = self.clock.monotonic()
-            else:
-                mine.own_tried = self.clock.monotonic()
-        return None
+            failure = error
+        if account:
+            self.account_tried = self.clock.monotonic()
+            return failure
+        mine.own_tried = self.clock.monotonic()
+        if failure is None and now >= mine.own_since + EXPIRED:
+            mine.own_since = now
+        return failure
 
     def _own_again(self, mine: Pending, pages: int) -> float:
         """When a page is polled again: at growing intervals if there are several, since the account's page serves all."""
@@ -166,15 +152,10 @@ async def until_listed(  # noqa: PLR0913  what is known of it
     shown_by: float = math.inf,
     patience: float = math.inf,
 ) -> ListedSnapshot | None:
-    """Poll until a listing shows the entry that `find` finds; None if none does in time.
+    """Poll until a listing shows the entry that `find` finds; None if none does in time. Raises the refusal of a poll, also of the last.
 
     The progress names the request that started it, unless the version is known. Earlier runs have waited `age` seconds. It should be
-    listed after `first_after` seconds, every page must show it after `shown_by`, as far as that is known: the wait ends if the
-    database's own page lacks it some minutes later.
-
-    Raises:
-        SquareCloudError: a poll was refused, and will be refused again; or the patience has ended while polls failed.
-        AmbiguousSnapshot: raised by `find`.
+    listed after `first_after` seconds, every page must show it after `shown_by`: the wait ends if the own page lacks it minutes later.
     """
     listings, clock, began = plan.listings, plan.clock, plan.clock.monotonic()
     lost = "" if request is None or request.accepted else request.answered
@@ -195,18 +176,19 @@ async def until_listed(  # noqa: PLR0913  what is known of it
                 if page.listing.is_own and page.listing.sent_at >= began + shown_by + PINNING:
                     return None
             searched = [page.listing for page in pages]
-            now, poll = clock.monotonic(), plan.next_poll(pending)
-            if poll.at > now:
+            at, of_account = poll = plan.next_poll(pending)
+            left = at - clock.monotonic()
+            if left > 0:
                 if poll != shown:
                     why = ", ".join(filter(None, (lost, failed_poll(failure) if failure else "")))
-                    next_check, shown = clock.utc() + timedelta(seconds=poll.at - now), poll
+                    next_check, shown = clock.utc() + timedelta(seconds=left), poll
                     waits(state, until=until, next_check=next_check, why=why)
-                with anyio.move_on_after(poll.at - now):
+                with anyio.move_on_after(left):
                     await listings.changed.wait()
                 continue
             if (block := listings.client.limiter.blocked_until) is not None:
                 waits(BLOCKED, until=block, why=state)
-            failure = await plan.poll(database_id, pending, poll)
+            failure = await plan.poll(database_id, pending, account=of_account)
     if failure is not None:
         raise failure
     return None
@@ -223,13 +205,8 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
 ) -> tuple[ListedSnapshot | None, datetime | None]:
     """Find the entry of a snapshot, and wait for it if the listings are too old to show it, unless that takes more than `patience`.
 
-    `created` is when it was taken, by the service's clock, if that is known.
-
-    Returns:
-        The entry, or None; and when every listing must show one that was not waited for, UTC, if that is known.
-
-    Raises:
-        SquareCloudError: a request was refused, and will be refused again; or the wait has ended while requests failed.
+    `created` is when it was taken, by the service's clock, if that is known. Returns the entry, or None; and when every listing must
+    show one that was not waited for, UTC, if that is known.
     """
     entry = await plan.listings.find_version(database_id, version_id)
     listed_by = None if entry else await plan.listings.listed_by(database_id, version_id, created)

@@ -256,11 +256,7 @@ _MEANINGS: dict[type[SquareCloudError], list[tuple[Any, ...]]] = {
         ("CLUSTER_MAINTENANCE_TRY_LATER", "the database's cluster is under maintenance", Step.RUN_AGAIN_LATER),
         ("SNAPSHOT_DATABASE_MISMATCH", "the snapshot is of another database engine", Step.USE_SAME_ENGINE),
         ("INVALID_SNAPSHOT_ID", "the service does not accept this snapshot name", Step.USE_LISTED_NAME),
-        (
-            "INVALID_VERSION_ID",
-            "the version id is not accepted (it has 24 to 96 characters)",
-            Step.CHECK_VERSION_ID,
-        ),
+        ("INVALID_VERSION_ID", "the version id is not accepted (it has 24 to 96 characters)", Step.CHECK_VERSION_ID),
     ],
 }
 _KNOWN |= {

@@ -254,7 +254,7 @@ class RateLimiter:
         first = min(self._queue, key=lambda each: (max(times[each][0], now), not each.lane.starts, each.queued_at))
         for ahead, each in enumerate(each for each in self._queue if each.lane.starts):
             at, cooldown = times[each]
-            if each.on_wait is None or (each is first and at <= now):
+            if each.on_wait is None or (each is first and at <= now + self._took):
                 continue
             if self._held_until(each) is not None:
                 each.on_wait("service is returning errors; will send when a listing succeeds")
@@ -274,11 +274,12 @@ class RateLimiter:
         sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
         last = {limit: each.at for each in sent for limit in each.limits}
         waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
+        blocked = self._block_ends("")
         for starts in (True, False):
             same = [each for each in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)]
             share = self._budget - min(waiting.count(not starts), self._budget // 2)
             full = [some[-most].at for some, most in ((sent, self._budget), (same, share)) if len(some) >= most]
-            free[starts] = max([self._block_ends(""), *(at + BUDGET_WINDOW for at in full)])
+            free[starts] = max([blocked, *(at + BUDGET_WINDOW for at in full)])
 
         def of(request: _Request) -> tuple[float, float]:
             lane = request.lane

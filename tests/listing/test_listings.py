@@ -194,11 +194,6 @@ async def test_account_polls_leave_two_other_machines_their_share(w: World) -> N
     assert all(later - earlier >= 60 for earlier, later in pairwise(times))
 
 
-@staged(fleet, databases=tuple(f"{number:032x}" for number in range(60)), snapshot_seconds=300)
-async def test_slow_snapshots_are_found_minutes_after_a_first_poll_that_was_too_early_for_each(w: World) -> None:
-    assert max((await lateness(w, tuple(w.emulator.databases))).values()) <= 6 * MINUTE
-
-
 @pytest.mark.parametrize("listed", ["both", "own", "account"])
 @staged(fleet, snapshot_seconds=150, cache_world="invalidated")
 async def test_the_last_of_many_is_found_soon_though_it_is_slow(w: World, listed: str) -> None:

@@ -84,13 +84,3 @@ def test_downloads_alone_read_a_megabyte_at_once(scheme: str, monkeypatch: pytes
     network.asked_for.clear()
     assert anyio.run(get) == BODY
     assert max(network.asked_for) < READ_SIZE
-
-
-@pytest.mark.parametrize("connection", [None, "another kind of connection"])
-def test_an_httpx_that_traces_differently_still_downloads(connection: object) -> None:
-    async def handle(request: httpx.Request) -> httpx.Response:
-        await request.extensions["trace"]("connected", {"return_value": connection})
-        await request.extensions["trace"]("started", {})
-        return httpx.Response(200, stream=httpx.ByteStream(BODY))
-
-    assert anyio.run(whole, "http://127.0.0.1/x", httpx.MockTransport(handle)) == BODY

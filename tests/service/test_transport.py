@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -59,35 +59,30 @@ async def result_of(handler: Any, *, read_timeout: float = 30.0) -> Answer | Squ
         await transport.close()
 
 
-def answering(*args: Any, **more: Any) -> Callable[[httpx.Request], httpx.Response]:
-    return lambda _request: httpx.Response(*args, **more)
+class Service:
+    """Answers each request alike, and keeps it."""
+
+    def __init__(self, answer: httpx.Response | Exception) -> None:
+        self.answer = answer
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
 
-def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
-    def answer(_request: httpx.Request) -> httpx.Response:
-        raise error
-
-    return answer
+def answering(*args: Any, **more: Any) -> Service:
+    return Service(httpx.Response(*args, **more))
 
 
 # The key
 
 
-class Recorder:
-    """Answers each request alike, and keeps it."""
-
-    def __init__(self, *answer: Any, **more: Any) -> None:
-        self.answer = answering(*answer, **more)
-        self.requests: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        return self.answer(request)
-
-
 @virtual
 async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_names_the_program() -> None:
-    service = Recorder(200, json=SUCCESS)
+    service = answering(200, json=SUCCESS)
     transport, _ = open_transport(service)
     await transport.send("GET", "users/snapshots?scope=databases", read_timeout=30)
     async with open_download("https://snapshots.example/x.zip", http=httpx.MockTransport(service)):
@@ -110,7 +105,7 @@ REDIRECTS = [
 @pytest.mark.parametrize(("status", "location"), REDIRECTS)
 @virtual
 async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, location: str) -> None:
-    service = Recorder(status, headers={"Location": location}, json=SUCCESS)
+    service = answering(status, headers={"Location": location}, json=SUCCESS)
     assert isinstance(await result_of(service), Redirected)
     assert [request.url.host for request in service.requests] == ["api.example"]
 
@@ -127,27 +122,26 @@ def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch
 # Size limits and time-outs
 
 
-class Pieces(httpx.AsyncByteStream):
-    """A body that counts what was pulled from it."""
+class Body(httpx.AsyncByteStream):
+    """A body of equal pieces, which counts what was pulled from it."""
 
-    def __init__(self, pieces: int, size: int, pause: float = 0.0) -> None:
-        self.pieces, self.size, self.pause = pieces, size, pause
+    def __init__(self, piece: bytes, count: int = 1, pause: float = 0.0) -> None:
+        self.piece, self.count, self.pause = piece, count, pause
         self.pulled = 0
         self.closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(self.pieces):
-            if self.pause:
-                await anyio.sleep(self.pause)
-            self.pulled += self.size
-            yield b" " * self.size
+        for _ in range(self.count):
+            await anyio.sleep(self.pause)
+            self.pulled += len(self.piece)
+            yield self.piece
 
     async def aclose(self) -> None:
         self.closed = True
 
 
 def test_an_endless_body_is_not_read_forever() -> None:
-    body = Pieces(pieces=100, size=1024 * 1024)
+    body = Body(b" " * 1024 * 1024, 100)
     # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
     assert isinstance(anyio.run(result_of, answering(200, stream=body)), UnreadableAnswer)
     assert body.pulled <= 34 * 1024 * 1024
@@ -173,20 +167,11 @@ async def test_a_name_that_was_cut_amid_a_character_costs_no_answer() -> None:
 
 @virtual
 async def test_a_body_that_is_too_slow_is_given_up() -> None:
-    body = Pieces(pieces=10_000, size=1, pause=29.0)
+    body = Body(b" ", 10_000, pause=29.0)
     start = anyio.current_time()
     assert isinstance(await result_of(answering(200, stream=body)), AnswerLost)
     assert anyio.current_time() - start == pytest.approx(90.0)
     assert body.closed
-
-
-class Bytes(httpx.AsyncByteStream):
-    def __init__(self, content: bytes, after: float = 0.0) -> None:
-        self.content, self.after = content, after
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        await anyio.sleep(self.after)
-        yield self.content
 
 
 GZIPPED = gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)
@@ -195,7 +180,7 @@ GZIPPED = gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)
 @pytest.mark.parametrize(("content", "is_whole"), [(GZIPPED, True), (b"no gzip at all", False), (GZIPPED[:-20], False)])
 def test_a_compressed_answer_is_understood_or_ambiguous(content: bytes, *, is_whole: bool) -> None:
     headers = {"Content-Encoding": "gzip"}
-    result = anyio.run(result_of, answering(200, headers=headers, stream=Bytes(content)))  # asyncio as above
+    result = anyio.run(result_of, answering(200, headers=headers, stream=Body(content)))  # asyncio as above
     assert isinstance(result, Answer) if is_whole else isinstance(result, SquareCloudError) and result.ambiguous
 
 
@@ -226,14 +211,14 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
 async def test_only_a_request_that_was_never_sent_may_be_sent_again(
     failure: Exception, kind: type[SquareCloudError]
 ) -> None:
-    error = await result_of(raising(failure))
+    error = await result_of(Service(failure))
     assert type(error) is kind
     assert error.message, "there is a reason, if only the name of the error"
 
 
 @virtual
 async def test_an_error_that_quotes_the_key_does_not_show_it() -> None:
-    error = await result_of(raising(httpx.LocalProtocolError(f"Illegal header value b'{KEY}'")))
+    error = await result_of(Service(httpx.LocalProtocolError(f"Illegal header value b'{KEY}'")))
     assert isinstance(error, AnswerLost)
     assert KEY not in f"{error}{error!r}{error.message}"
 
@@ -245,7 +230,7 @@ def date_of(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
 
 
-def ahead(hours: float, status: int = 200, **more: Any) -> Callable[[httpx.Request], httpx.Response]:
+def ahead(hours: float, status: int = 200, **more: Any) -> Service:
     """An answer with a `Date` so many hours after now."""
     headers = {"Date": date_of(START + timedelta(hours=hours)), **more.pop("headers", {})}
     return answering(status, headers=headers, **(more or {"json": SUCCESS}))
@@ -256,7 +241,7 @@ def ahead(hours: float, status: int = 200, **more: Any) -> Callable[[httpx.Reque
     [
         *((ahead(hours), hours) for hours in (-1, 1, 48)),
         (ahead(0, 429, json={"status": "error", "code": "KEEP_CALM"}), 0),
-        (ahead(0, stream=Bytes(json.dumps(SUCCESS).encode(), 25)), 0),
+        (ahead(0, stream=Body(json.dumps(SUCCESS).encode(), pause=25)), 0),
         (ahead(-0.4, headers={"Age": "1500"}, json=SUCCESS), None),
         (ahead(3, 502, html="<html>"), None),
         (ahead(3, 200, html="<html>"), None),
