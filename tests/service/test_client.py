@@ -11,15 +11,13 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from pulumi_snapshots.clock import Clock, ServiceClock
-from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Patience
 from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
 from pulumi_snapshots.service.models import Finished, Listing
-from pulumi_snapshots.service.rate_limiter import RateLimiter
 from tests.support.failing import fails_with
-from tests.support.memory import SENT, Memory
+from tests.support.memory import SENT
+from tests.support.scripted import Service
 from tests.support.virtual import virtual
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -34,49 +32,23 @@ def refused(status: int, code: str, **more: Any) -> httpx.Response:
     return httpx.Response(status, json={"status": "error", "code": code}, **more)
 
 
-class Service:
-    """A service with these answers, one after the other; the last one is repeated."""
+async def slot(service: Service, lane: Lane) -> AbstractAsyncContextManager[None]:
+    return (await service.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None))[1]
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers = list(answers)
-        self.requests: list[httpx.Request] = []
-        self.times: list[float] = []
-        clock = Clock()
-        ledger = Ledger(Memory(clock), ServiceClock(clock))
-        self.limiter = RateLimiter(clock, ledger, "account", requests_per_minute=30, block_wait=1800)
-        http = httpx.MockTransport(self._answer)
-        self.client = Client(self.limiter, "https://api.example/v2", "k" * 64, clock, ledger.clock, http=http)
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path.endswith("/service/status"):
-            return httpx.Response(200, json={"status": "online"})
-        self.requests.append(request)
-        self.times.append(anyio.current_time())
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+async def post(service: Service) -> Finished | SquareCloudError | None:
+    try:
+        async with await slot(service, CREATE):
+            return await service.client.start_snapshot(DATABASE)
+    except SquareCloudError as error:
+        return error
 
-    @property
-    def gaps(self) -> list[float]:
-        return [round(later - self.times[0], 3) for later in self.times[1:]]
 
-    async def slot(self, lane: Lane) -> AbstractAsyncContextManager[None]:
-        _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None)
-        return slot
-
-    async def post(self) -> Finished | SquareCloudError | None:
-        try:
-            async with await self.slot(CREATE):
-                return await self.client.start_snapshot(DATABASE)
-        except SquareCloudError as error:
-            return error
-
-    async def read(self, patience: Patience = PATIENT) -> Listing | SquareCloudError:
-        try:
-            return await self.client.list_snapshots(DATABASE, patience=patience)
-        except SquareCloudError as error:
-            return error
+async def read(service: Service, patience: Patience = PATIENT) -> Listing | SquareCloudError:
+    try:
+        return await service.client.list_snapshots(DATABASE, patience=patience)
+    except SquareCloudError as error:
+        return error
 
 
 POSTS: list[tuple[httpx.Response, Finished | type[SquareCloudError] | None]] = [
@@ -99,7 +71,7 @@ POSTS: list[tuple[httpx.Response, Finished | type[SquareCloudError] | None]] = [
 @pytest.mark.parametrize(("answer", "result"), POSTS)
 @virtual
 async def test_an_accepted_create_never_counts_as_refused(answer: httpx.Response, result: object) -> None:
-    found = await Service(answer).post()
+    found = await post(Service(answer))
     assert type(found) is result if isinstance(result, type) else found == result
 
 
@@ -128,10 +100,10 @@ HARMS = [
 async def test_a_read_is_sent_three_times_if_that_may_help(failure: httpx.Response | Exception) -> None:
     for patience, gaps in ((PATIENT, [2, 6]), (BRIEF, [2, 6]), (ONCE, [])):
         service = Service(failure)
-        assert isinstance(await service.read(patience), SquareCloudError)
+        assert isinstance(await read(service, patience), SquareCloudError)
         assert service.gaps == (gaps if failure in HELPS else [])
     if failure in HELPS:
-        listing = await Service(failure, ok([ENTRY])).read()
+        listing = await read(Service(failure, ok([ENTRY])))
         assert isinstance(listing, Listing)
         assert len(listing.entries) == 1
 
@@ -140,7 +112,7 @@ async def test_a_read_is_sent_three_times_if_that_may_help(failure: httpx.Respon
 @virtual
 async def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) -> None:
     service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
-    await service.read()
+    await read(service)
     assert service.gaps == [gap]
 
 
@@ -149,7 +121,7 @@ async def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: f
 async def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: str) -> None:
     service = Service(refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after}))
     for _ in range(12):
-        assert isinstance(await service.post(), Blocked)
+        assert isinstance(await post(service), Blocked)
         await anyio.sleep(4)
     assert len(service.requests) == 1
 
@@ -171,7 +143,7 @@ async def test_an_answer_that_says_nothing_does_not_count_as_empty(method: str, 
 
 
 async def _restore(service: Service) -> None:
-    async with await service.slot(RESTORE):
+    async with await slot(service, RESTORE):
         await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36)
 
 
@@ -182,7 +154,7 @@ async def _restore(service: Service) -> None:
 @virtual
 async def test_a_post_is_sent_once_whatever_the_answer(failure: httpx.Response | Exception) -> None:
     creating, restoring = Service(failure), Service(failure)
-    assert isinstance(await creating.post(), SquareCloudError)
+    assert isinstance(await post(creating), SquareCloudError)
     with pytest.raises(SquareCloudError):
         await _restore(restoring)
     assert len(creating.requests) == 1

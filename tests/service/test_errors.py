@@ -9,35 +9,22 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Next, Step
 from pulumi_snapshots.service import errors
-from pulumi_snapshots.service.client import Client
 from pulumi_snapshots.service.errors import SquareCloudError, error_for
-from tests.support.limiter import UNLIMITED
+from tests.support.scripted import KEY, Service
 from tests.support.virtual import run_virtual
 
-KEY = "sq-" + "k3y" * 30
 PATH = "databases/a14b8d5e1cb7405a851eb4c075506121/snapshots"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HTML = "<html><head><title>502 Bad Gateway</title></head></html>"
 
 
 def error_of(answer: httpx.Response) -> SquareCloudError:
-    """What a transport makes of an answer."""
-
-    async def send() -> SquareCloudError:
-        clock, http = Clock(), httpx.MockTransport(lambda _: answer)
-        transport = Client(UNLIMITED, "https://api.example/v2", KEY, clock, ServiceClock(clock), http)
-        try:
-            with pytest.raises(SquareCloudError) as raised:
-                await transport.send("POST", PATH, read_timeout=30)
-            return raised.value
-        finally:
-            await transport.close()
-
-    error: SquareCloudError = run_virtual(send)
+    """What a client makes of an answer."""
+    error = run_virtual(lambda: Service(answer).send(PATH))
+    assert isinstance(error, SquareCloudError)
     return error
 
 

@@ -21,8 +21,8 @@ import anyio.to_thread
 import httpx
 import pytest
 
-from pulumi_snapshots.clock import Clock, ServiceClock
-from pulumi_snapshots.service.client import Answer, Client
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.service.download import open_download
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -33,48 +33,15 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     UnreadableAnswer,
 )
-from tests.support.limiter import UNLIMITED
+from tests.support.scripted import API, KEY, Service
 from tests.support.virtual import virtual
+from tests.support.world import START
 
-KEY = "sq-" + "k3y" * 30
-API = "https://api.example/v2"
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SUCCESS = {"status": "success", "response": []}
 
 
-def open_transport(handler: Any, clock: Clock | None = None, api: str = API) -> tuple[Client, ServiceClock]:
-    clock = clock or Clock(START)
-    service_clock = ServiceClock(clock)
-    http = httpx.MockTransport(handler) if handler is not None else None
-    return Client(UNLIMITED, api, KEY, clock, service_clock, http), service_clock
-
-
-async def result_of(handler: Any, *, read_timeout: float = 30.0) -> Answer | SquareCloudError:
-    transport, _ = open_transport(handler)
-    try:
-        return await transport.send("POST", "x", read_timeout=read_timeout)
-    except SquareCloudError as error:
-        return error
-    finally:
-        await transport.close()
-
-
-class Service:
-    """Answers each request alike, and keeps it."""
-
-    def __init__(self, answer: httpx.Response | Exception) -> None:
-        self.answer = answer
-        self.requests: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-def answering(*args: Any, **more: Any) -> Service:
-    return Service(httpx.Response(*args, **more))
+async def result_of(answer: httpx.Response | Exception) -> Answer | SquareCloudError:
+    return await Service(answer).send()
 
 
 # The key
@@ -82,16 +49,15 @@ def answering(*args: Any, **more: Any) -> Service:
 
 @virtual
 async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_names_the_program() -> None:
-    service = answering(200, json=SUCCESS)
-    transport, _ = open_transport(service)
-    await transport.send("GET", "users/snapshots?scope=databases", read_timeout=30)
-    async with open_download("https://snapshots.example/x.zip", http=httpx.MockTransport(service)):
+    service = Service(httpx.Response(200, json=SUCCESS), httpx.Response(200))
+    await service.send("users/snapshots?scope=databases", method="GET")
+    async with open_download("https://snapshots.example/x.zip", http=service.http):
         pass
     request, download = service.requests
     assert str(request.url) == f"{API}/users/snapshots?scope=databases"
     assert request.headers["Authorization"] == KEY
     assert "Authorization" not in download.headers
-    assert KEY not in f"{request.url}{transport!r}{download.url}"
+    assert KEY not in f"{request.url}{service.client!r}{download.url}"
     agents = {each.headers["User-Agent"] for each in service.requests}
     assert agents == {f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"}
 
@@ -105,8 +71,8 @@ REDIRECTS = [
 @pytest.mark.parametrize(("status", "location"), REDIRECTS)
 @virtual
 async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, location: str) -> None:
-    service = answering(status, headers={"Location": location}, json=SUCCESS)
-    assert isinstance(await result_of(service), Redirected)
+    service = Service(httpx.Response(status, headers={"Location": location}, json=SUCCESS))
+    assert isinstance(await service.send(), Redirected)
     assert [request.url.host for request in service.requests] == ["api.example"]
 
 
@@ -143,7 +109,7 @@ class Body(httpx.AsyncByteStream):
 def test_an_endless_body_is_not_read_forever() -> None:
     body = Body(b" " * 1024 * 1024, 100)
     # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
-    assert isinstance(anyio.run(result_of, answering(200, stream=body)), UnreadableAnswer)
+    assert isinstance(anyio.run(result_of, httpx.Response(200, stream=body)), UnreadableAnswer)
     assert body.pulled <= 34 * 1024 * 1024
     assert body.closed
 
@@ -151,7 +117,7 @@ def test_an_endless_body_is_not_read_forever() -> None:
 @virtual
 async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
     entry = {"name": "d" * 32, "key": "k" * 250, "url": "u" * 350, "version_id": "v" * 36}
-    answer = await result_of(answering(200, json={"status": "success", "response": [entry] * 10_000}))
+    answer = await result_of(httpx.Response(200, json={"status": "success", "response": [entry] * 10_000}))
     assert isinstance(answer, Answer)
     assert len(answer.response) == 10_000
 
@@ -159,17 +125,17 @@ async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
 @virtual
 async def test_a_name_that_was_cut_amid_a_character_costs_no_answer() -> None:
     body = r'{"status":"%s","code":"KEEP_CALM","message":"db \ud83d","response":[{"name":"db \ud83d"}]}'
-    answer = await result_of(answering(200, content=body % "success"))
+    answer = await result_of(httpx.Response(200, content=body % "success"))
     assert isinstance(answer, Answer)
     assert answer.response == [{"name": "db \ud83d"}]
-    assert isinstance(await result_of(answering(429, content=body % "error")), Cooldown)
+    assert isinstance(await result_of(httpx.Response(429, content=body % "error")), Cooldown)
 
 
 @virtual
 async def test_a_body_that_is_too_slow_is_given_up() -> None:
     body = Body(b" ", 10_000, pause=29.0)
     start = anyio.current_time()
-    assert isinstance(await result_of(answering(200, stream=body)), AnswerLost)
+    assert isinstance(await result_of(httpx.Response(200, stream=body)), AnswerLost)
     assert anyio.current_time() - start == pytest.approx(90.0)
     assert body.closed
 
@@ -180,7 +146,7 @@ GZIPPED = gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)
 @pytest.mark.parametrize(("content", "is_whole"), [(GZIPPED, True), (b"no gzip at all", False), (GZIPPED[:-20], False)])
 def test_a_compressed_answer_is_understood_or_ambiguous(content: bytes, *, is_whole: bool) -> None:
     headers = {"Content-Encoding": "gzip"}
-    result = anyio.run(result_of, answering(200, headers=headers, stream=Body(content)))  # asyncio as above
+    result = anyio.run(result_of, httpx.Response(200, headers=headers, stream=Body(content)))  # asyncio as above
     assert isinstance(result, Answer) if is_whole else isinstance(result, SquareCloudError) and result.ambiguous
 
 
@@ -211,14 +177,14 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
 async def test_only_a_request_that_was_never_sent_may_be_sent_again(
     failure: Exception, kind: type[SquareCloudError]
 ) -> None:
-    error = await result_of(Service(failure))
+    error = await result_of(failure)
     assert type(error) is kind
     assert error.message, "there is a reason, if only the name of the error"
 
 
 @virtual
 async def test_an_error_that_quotes_the_key_does_not_show_it() -> None:
-    error = await result_of(Service(httpx.LocalProtocolError(f"Illegal header value b'{KEY}'")))
+    error = await result_of(httpx.LocalProtocolError(f"Illegal header value b'{KEY}'"))
     assert isinstance(error, AnswerLost)
     assert KEY not in f"{error}{error!r}{error.message}"
 
@@ -230,10 +196,10 @@ def date_of(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
 
 
-def ahead(hours: float, status: int = 200, **more: Any) -> Service:
+def ahead(hours: float, status: int = 200, **more: Any) -> httpx.Response:
     """An answer with a `Date` so many hours after now."""
     headers = {"Date": date_of(START + timedelta(hours=hours)), **more.pop("headers", {})}
-    return answering(status, headers=headers, **(more or {"json": SUCCESS}))
+    return httpx.Response(status, headers=headers, **(more or {"json": SUCCESS}))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +212,7 @@ def ahead(hours: float, status: int = 200, **more: Any) -> Service:
         (ahead(3, 502, html="<html>"), None),
         (ahead(3, 200, html="<html>"), None),
         *(
-            (answering(200, headers={"Date": date}, json=SUCCESS), None)
+            (httpx.Response(200, headers={"Date": date}, json=SUCCESS), None)
             for date in (
                 *("", "yesterday", "1772366400", "Tue, 10 Mar 99999999999 00:00:00 GMT"),
                 *("Tue, 10 Mar 2026 00:00:00 +99999999999999999999", "Tue, 10 Mar 2026 99:00:00 GMT"),
@@ -258,12 +224,11 @@ def ahead(hours: float, status: int = 200, **more: Any) -> Service:
     ],
 )
 @virtual
-async def test_the_services_clock_is_that_of_its_own_answers(answer: Any, hours: float | None) -> None:
+async def test_the_services_clock_is_that_of_its_own_answers(answer: httpx.Response, hours: float | None) -> None:
     """Not that of a proxy, of a cached page or of nonsense; a body that takes long does not distort it."""
-    transport, service_clock = open_transport(answer)
-    with suppress(SquareCloudError):
-        await transport.send("GET", "x", read_timeout=30)
-    assert service_clock.offset == (None if hours is None else pytest.approx(hours * 3600, abs=1))
+    service = Service(answer)
+    await service.send(method="GET")
+    assert service.client.service_clock.offset == (None if hours is None else pytest.approx(hours * 3600, abs=1))
 
 
 # Retry-After
@@ -286,7 +251,7 @@ AHEAD = START + timedelta(hours=9)
 async def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
     """A date in it is by the service's clock."""
     headers = {"Date": date_of(AHEAD)} | ({} if text is None else {"Retry-After": text})
-    error = await result_of(answering(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
+    error = await result_of(httpx.Response(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
     assert isinstance(error, Blocked)
     assert error.retry_after == seconds
 
@@ -349,15 +314,10 @@ def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCl
     """Send requests over real sockets."""
 
     async def send() -> Answer | SquareCloudError:
-        transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{port}/v2")
-        try:
-            for _ in range(count - 1):
-                await transport.send("POST", "x", read_timeout=5)
-            return await transport.send("POST", "x", read_timeout=5)
-        except SquareCloudError as error:
-            return error
-        finally:
-            await transport.close()
+        service = Service(api=f"{scheme}://127.0.0.1:{port}/v2")
+        for _ in range(count - 1):
+            await service.client.send("POST", "x", read_timeout=5)
+        return await service.send(read_timeout=5)
 
     return anyio.run(send)
 
@@ -384,9 +344,8 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str,
     causes: list[BaseException | None] = []
 
     async def send() -> None:
-        transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v2")
         try:
-            await transport.send("POST", "x", read_timeout=30)
+            await Service(api=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v2").send()
         except anyio.get_cancelled_exc_class() as cancelled:
             causes.append(cancelled.__cause__)
             raise
@@ -417,21 +376,18 @@ def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(allowed: in
 
     now = datetime.now(UTC)
 
-    async def send() -> None:
-        transport, _ = open_transport(None, api=f"http://127.0.0.1:{server.port}/v2")
-        transport._clock = Sleeping()
-        try:
-            await transport.send("POST", "x", read_timeout=5, leave_by=now)
-        finally:
-            await transport.close()
+    async def send() -> Answer | SquareCloudError:
+        service = Service(api=f"http://127.0.0.1:{server.port}/v2")
+        service.client._clock = Sleeping()
+        return await service.send(read_timeout=5, leave_by=now)
 
     with serving(page(SUCCESS)) as server:
+        error = anyio.run(send)
         if allowed == 2:
-            anyio.run(send)
             assert [request[:4] for request in server.requests] == [b"POST"]
             return
-        with pytest.raises(NotSent, match="this machine slept"):
-            anyio.run(send)
+        assert isinstance(error, NotSent)
+        assert "this machine slept" in str(error)
         assert not any(server.requests), "a byte of it has left"
         assert server.connections <= allowed
 

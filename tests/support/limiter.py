@@ -17,9 +17,6 @@ from pulumi_snapshots.service.rate_limiter import ACCOUNTS, RateLimiter
 from tests.support.memory import SENT, Memory
 from tests.support.world import START
 
-UNLIMITED: Any = None
-"""The rate limiter of a client whose requests are sent at once."""
-
 
 @dataclass(frozen=True)
 class Request:
