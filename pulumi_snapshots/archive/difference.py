@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.record import (
@@ -44,7 +45,7 @@ class ArchiveRules(Rules):
         """The snapshot's database, which a URL may name."""
         return {"database_id": which_snapshot(values)[0]}
 
-    @property
+    @cached_property
     def calls(self) -> Any:
         """Create, read, update and delete."""
         return late("archive.archive:ArchiveCalls")()

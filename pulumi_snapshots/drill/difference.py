@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.record import archive_uri
@@ -60,7 +61,7 @@ class DrillRules(Rules):
         purpose = digest_of(marks(record.snapshot, state.get("triggers")))
         return Proof("restore", record.scratch_database_id, *known, purpose, record.snapshot, record)
 
-    @property
+    @cached_property
     def calls(self) -> Any:
         """Create, read, update and delete."""
         return late("drill.calls:DrillCalls")(self.compare)

@@ -61,15 +61,6 @@ class Page:
         """
         return self.listing.is_own and not self.listing.unreadable
 
-    @property
-    def shows_all(self) -> bool:
-        """Whether no other entry of the listing may belong to the database, which exists.
-
-        A page of the account's listing without entries proves nothing: there may be no snapshot, or no such database.
-        """
-        is_whole = bool(self.entries) and not self.listing.unreadable and None not in self.listing.of_each
-        return self.complete or is_whole
-
     def version(self, version_id: str) -> ListedSnapshot | None:
         """The entry of this version."""
         return next((entry for entry in self.entries if entry.version == version_id), None)
@@ -296,7 +287,8 @@ class Listings:
     ) -> Entries:
         """Get all snapshots of one database; CannotTell if what the service lists may be incomplete."""
         page = await self.page(database_id, since, patience=BRIEF)
-        if not page.shows_all:
+        # An entry whose database is unknown may belong to this one; without any there may be no snapshot, or no such database.
+        if not page.complete and (not page.entries or page.listing.unreadable or None in page.listing.of_each):
             page = await self.own_page(database_id, since, patience=BRIEF)
         entries = _by_version(page.entries, page.listing)
         lacking = [each for each in await self.found_lately(database_id, origin) if each.result not in entries]

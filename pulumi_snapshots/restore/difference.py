@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.late import late
@@ -23,7 +24,7 @@ class RestoreRules(Rules):
 
     schema = RESTORE
     kind = "restore"
-    calls = property(lambda self: late("restore.restore:RestoreCalls")(self))  # noqa: PLW0108  loaded late
+    calls = cached_property(lambda self: late("restore.restore:RestoreCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "restore pending since {since}; will keep watching, no new request"
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
@@ -26,7 +27,7 @@ class SnapshotRules(Rules):
 
     schema = SNAPSHOT
     kind = "snapshot"
-    calls = property(lambda self: late("snapshot.read:SnapshotCalls")(self))  # noqa: PLW0108  loaded late
+    calls = cached_property(lambda self: late("snapshot.read:SnapshotCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "pending since {since}; will keep waiting, no new request"
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
