@@ -256,10 +256,7 @@ class Listings:
     # stand for its entry.
 
     async def found_lately(self, database_id: str | None = None, origin: str | None = None) -> list[Attempt]:
-        """Which requests have found a version so lately that an old page may lack it; all of them are manual.
-
-        Empty if the ledger cannot be read.
-        """
+        """Which requests have found a version so lately that an old page may lack it, all manual; empty without the ledger."""
         with suppress(LedgerUnavailable):
             found = [] if origin == "automatic" else await self._ledger.snapshots(database_id)
             return [each for each in found if self._age(each) < SERVICE_CACHE]
@@ -353,11 +350,7 @@ def _old_page(found: Attempt) -> CannotTell:
 
 
 def by_database(listing: Listing) -> dict[str, Entries]:
-    """The entries of each database in the account's listing.
-
-    Raises:
-        CannotTell: the listing may be incomplete, or an entry may belong to any database.
-    """
+    """The entries of each database in the account's listing; CannotTell if one may be missing, or may belong to any database."""
     _check(listing)
     if unknown := listing.of_each.get(None):
         raise CannotTell(

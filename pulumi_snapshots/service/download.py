@@ -71,12 +71,7 @@ async def open_download(
     """Send the GET for an object, from byte `offset` on, and yield how it is described and its pieces as they arrive.
 
     HEAD is never sent: a signature of this kind covers the method. `url` is signed, and never shown. With an `offset`, `known` is
-    how the object was described when the bytes before it were served.
-
-    Raises:
-        UrlRefused: a new URL is needed.
-        DownloadBroken: the host was not reached, or failed in a way that may pass. Reading the pieces raises it too.
-        WrongContent: the object is another one, or is not in a readable form.
+    how the object was described when the bytes before it were served. Reading the pieces raises `DownloadBroken` too.
     """
     headers = {"Accept-Encoding": "identity"}  # with compression, sizes and ranges would count compressed bytes
     if offset:

@@ -170,11 +170,7 @@ class RateLimiter:
 
         `decide` gets the document once the limits allow the request, and enters it; called again if another run was faster.
         Returns the decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
-        `NotSent` as its cause if the body was not begun.
-
-        Raises:
-            SquareCloudError: the request must not be sent: key refused, quota used up, block or outage.
-            LedgerUnavailable: the ledger cannot be written, so nothing may be sent.
+        `NotSent` as its cause if the body was not begun. Without a ledger that can be written nothing may be sent.
         """
         queued = _Request(request, lane, database_id, self._clock.monotonic(), on_wait=on_wait)
         return await self._wait(queued, decide)

@@ -112,13 +112,7 @@ async def test_a_failed_listing_is_requested_again_after_a_minute(here: World) -
 
 
 def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRecord]:
-    """Records of pending snapshots, one of each database.
-
-    Args:
-        here: the service.
-        hours: how long ago the POSTs were sent.
-        listed: whether the snapshots are listed now.
-    """
+    """Records of snapshots that were requested so many hours ago, one of each database, and whether they are listed now."""
     records = []
     for database_id in here.emulator.databases:
         posted = here.emulator.now() - timedelta(hours=hours)

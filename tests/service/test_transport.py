@@ -268,19 +268,14 @@ class Server:
     connections: int = 0
 
 
-def page(body: Any, status: str = "200 OK") -> bytes:
+def page(body: Any) -> bytes:
     content = json.dumps(body).encode()
-    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(content), content)
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(content), content)
 
 
 @contextmanager
 def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
-    """A server that answers every connection with these bytes (None: with nothing), and then closes it.
-
-    Args:
-        answer: the bytes.
-        keeps: whether it keeps a connection until the client closes it.
-    """
+    """A server that answers every connection with these bytes (None: with nothing), and closes it, unless it `keeps` it."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(listener.getsockname()[1])
 
