@@ -146,9 +146,8 @@ class _Running(DatabaseStatus):
 class RestoreStatus(_Wire):
     """How the last restore of a database stands; times are by the service's clock, on the wire in Unix milliseconds."""
 
-    state: (
-        Word  # `none` if there was none in the last hour, `queued`, `running`, `success`, `error`, or one that is new
-    )
+    # `none` if there was none in the last hour, `queued`, `running`, `success`, `error`, or one that is new.
+    state: Word
     step: Lenient[Word] = None  # what it is doing, or was doing when it failed
     code: Lenient[Word] = None  # why it failed
     started_at: Lenient[Utc] = None
