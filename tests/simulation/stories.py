@@ -242,6 +242,7 @@ class Books:
         """The state is an older one, which knows nothing of what was made since."""
         page = self.page(stack, role)
         if page.saved is not None and page.saved is not want:
+            page.lingers()
             page.unsaved.append(page.saved)
             # A state had it, so another snapshot is taken; what was shown by another name may be another's.
             page.saved.more += page.saved.kind == "Snapshot" or page.saved.by_old_name
@@ -386,6 +387,8 @@ class Told:
         if self.page.saved is not self.want:
             self.page.lingers()
         self.page.saved = self.want
+        # What is newer than what was handed out, and what no state ever had, may be handed out by a later run.
+        self.page.lingering += [one for one in self.page.unsaved if one.number > self.want.number]
         self.page.unsaved.clear()
         self.want.shown_on.clear()
         self.want.machines.add(self.engine.computer.memory)
