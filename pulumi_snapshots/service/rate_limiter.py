@@ -178,7 +178,7 @@ class RateLimiter:
     @property
     def blocked_until(self) -> datetime | None:
         """When the account's block ends; None if there is none."""
-        return self._utc(self._block_ends(""))
+        return self._utc((self._others.blocks | self._mine.blocks).get("", -math.inf))
 
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
@@ -270,7 +270,7 @@ class RateLimiter:
         sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
         last = {limit: each.at for each in sent for limit in each.limits}
         waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
-        blocked = self._block_ends("")
+        blocked = (self._others.blocks | self._mine.blocks).get("", -math.inf)
         for starts in (True, False):
             same = [each for each in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)]
             share = self._budget - min(waiting.count(not starts), self._budget // 2)
@@ -292,21 +292,18 @@ class RateLimiter:
             return None
         return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + OUTAGE_PATIENCE
 
-    def _block_ends(self, lane: str) -> float:
-        return (self._others.blocks | self._mine.blocks).get(lane, -math.inf)
-
     # What the answers mean for other requests --------------------------------------------------------------------------
 
     def _raise_if_stopped(self, request: _Request) -> None:
         """Raise the error that forbids this request, if there is one."""
-        now, lane = self._clock.monotonic(), request.lane
+        now, lane, blocks = self._clock.monotonic(), request.lane, self._others.blocks | self._mine.blocks
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
         if (held := self._held_until(request)) is not None and held <= now + self._took:
             raise Outage(request.text)
         for name, waits in (("", not lane.starts and request.waits_out_block), (lane.name, False)):
-            left = self._block_ends(name) - now
+            left = blocks.get(name, -math.inf) - now
             if left > 0 and not waits:  # no caller depends on a kind of request that has a block of its own
                 kind = ListingBlocked if name else Blocked
                 raise kind(request.text, status=429, retry_after=left, unsent=True, now=self._clock.utc())
