@@ -158,7 +158,7 @@ ALONE: dict[str, Callable[[At], Awaitable[Any]]] = {
     "`get_snapshots(database_id)`, `get_latest_snapshot`, `get_download_url`": _of_database,
     "`get_snapshots()`": lambda at: find_snapshots(at.w.session, SnapshotQuery(None), 0.0),
     "`get_database`": lambda at: find_database(at.w.session, DATABASE, 0.0),
-    "`get_databases`": lambda at: find_databases(at.w.session, 0.0),
+    "`get_databases`": lambda at: find_databases(at.w.session, 0.0, str),
     "`squarecloud-snapshots list`": commands("list", f"list {DATABASE}"),
     "`squarecloud-snapshots databases`": commands("databases"),
     "`squarecloud-snapshots status`": commands("status"),

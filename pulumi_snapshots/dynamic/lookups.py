@@ -48,7 +48,8 @@ def _question(
             begun = _programs.setdefault(program, session.clock.monotonic())
             # An older listing does not show what the resources have done that the arguments come from.
             since = max(begun, recent) if lately else begun
-        answer: T = await late("lookup.find:find")(lookup, session, arguments, since)
+        tell = lambda text: pulumi.log.info(f"{function}: {text}")  # noqa: E731
+        answer: T = await late("lookup.find:find")(lookup, session, arguments, since, tell)
         return answer, session.take_note()
 
     return ask

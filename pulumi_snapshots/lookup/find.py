@@ -70,13 +70,17 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
     return await _with_status(session, database, since)
 
 
-async def find_databases(session: Session, since: float) -> list[DatabaseInfo]:
-    """All databases of the account, in the service's order, and whether each runs."""
-    databases = await session.listings.databases(since)
+async def find_databases(session: Session, since: float, tell: Callable[[str], object]) -> list[DatabaseInfo]:
+    """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes."""
+    databases, budget = await session.listings.databases(since), session.settings.own_requests
+    if minutes := len(databases) // budget:
+        tell(f"asking for the status of {len(databases)} databases, {budget} a minute: about {minutes + 1} minutes")
     return await ask_all([partial(_with_status, session, database, since) for database in databases])
 
 
-async def find(lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float) -> T:
+async def find(
+    lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], object]
+) -> T:
     """The answer to a lookup whose arguments have no problem; half of one would make a program drop resources.
 
     Raises CannotTell if the service's answer leaves open what was looked up, or the service's own error without an answer.
@@ -87,7 +91,7 @@ async def find(lookup: Lookup[T], session: Session, values: Mapping[str, Any], s
         LATEST.function: lambda: find_latest(session, query.candidates, since),
         DOWNLOAD_URL.function: lambda: find_url(session, query, since),
         DATABASE.function: lambda: find_database(session, query.database_id, since),
-        DATABASES.function: lambda: find_databases(session, since),
+        DATABASES.function: lambda: find_databases(session, since, tell),
     }
     found: T = await ways[lookup.function]()
     return found

@@ -35,9 +35,9 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
-def lacks_unit(written: str) -> str:
+def lacks_unit(written: object) -> str:
     """Why a text is no duration: its number lacks a unit, and 10 may be meant in minutes. Empty if it has one, or is 0."""
-    is_bare = re.fullmatch(r"[\d.]*[1-9][\d.]*", written)
+    is_bare = isinstance(written, str) and re.fullmatch(r"[\d.]*[1-9][\d.]*", written)
     return f"needs a unit, such as {written}s, {written}m or {written}h" if is_bare else ""
 
 

@@ -164,7 +164,7 @@ async def test_one_program_asks_once_for_each_database_or_the_account(w: World) 
         for query in ({"database_id": DATABASE}, {"database_id": DATABASE, "origin": "manual"}, {}):
             await find_snapshots(w.session, SnapshotQuery.of(query), begun)
         await find_latest(w.session, SnapshotQuery(DATABASE), begun)
-        await find_databases(w.session, begun)
+        await find_databases(w.session, begun, str)
         await find_database(w.session, DATABASE, begun)
     assert sorted(kinds(w)) == ["list", "list account", "me", "status", "status"]
     await snapshots(w, database_id=DATABASE)  # the next program
@@ -254,7 +254,7 @@ QUESTIONS: list[Callable[[World], Awaitable[Any]]] = [
     latest,
     snapshots,
     lambda w: find_database(w.session, DATABASE, 0.0),
-    lambda w: find_databases(w.session, 0.0),
+    lambda w: find_databases(w.session, 0.0, str),
 ]
 
 
@@ -278,7 +278,7 @@ async def test_databases_say_whether_they_run(w: World) -> None:
     w.emulator.add_database(DATABASE, name="shop", type="postgres", ram=1024)
     w.emulator.add_database(OTHER_DATABASE, name="shop", type="redis")
     w.emulator.stop_database(OTHER_DATABASE)
-    found = await find_databases(w.session, 0.0)
+    found = await find_databases(w.session, 0.0, str)
     assert [(one.id, one.name, one.type, one.ram, one.cluster, one.running) for one in found] == [
         (DATABASE, "shop", "postgres", 1024, "emulator-1", True),
         (OTHER_DATABASE, "shop", "redis", 512, "emulator-1", False),
@@ -305,14 +305,16 @@ async def test_databases_that_cannot_be_read_are_never_left_out(w: World, databa
     body = json.dumps({"status": "success", "response": {"user": {"id": "u"}, "databases": databases}})
     w.fault(kind="me", times=None, body=body)
     with fails_with(CannotTell, words):
-        await find_databases(w.session, 0.0)
+        await find_databases(w.session, 0.0, str)
 
 
 @staged(world, databases=MANY, settings={"requests_per_minute": 4})
-async def test_one_status_that_fails_fails_the_list_at_once(w: World) -> None:
+async def test_a_list_that_takes_minutes_is_announced_and_fails_at_once_with_one_status(w: World) -> None:
     w.fault(kind="status", status=404, code="DATABASE_NOT_FOUND")
+    told = list[str]()
     with pytest.raises(DatabaseMissing):
-        await find_databases(w.session, 0.0)
+        await find_databases(w.session, 0.0, told.append)
+    assert told == ["asking for the status of 12 databases, 4 a minute: about 4 minutes"]
     assert w.clock.monotonic() < 5
     await w.clock.sleep(300)
     assert kinds(w).count("status") <= 3

@@ -105,7 +105,7 @@ class Guard:
             if pin and known.last:
                 newest, session, asked = None, self._call.session(), {"database_id": self._database, "origin": "manual"}
                 with suppress(SquareCloudError):
-                    newest = await find(LATEST, session, asked, session.listings.recent)
+                    newest = await find(LATEST, session, asked, session.listings.recent, self._call.listener.progress)
                 if warning := book.warning(known.last, newest):
                     self._call.listener.warn(warning)
             outputs.MergeFrom(OUTPUTS.write(known.to_outputs()))

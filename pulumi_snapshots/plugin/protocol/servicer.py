@@ -352,7 +352,7 @@ async def _fail(
 async def _found(lookup: Lookup[Any], values: Mapping[str, Any], call: EngineCall) -> Any:
     """What a lookup finds; `Explained` if there is no latest snapshot, unless the caller says that there may be none."""
     session = call.session()
-    found = await late("lookup.find:find")(lookup, session, values, session.listings.recent)
+    found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, call.listener.progress)
     if note := session.take_note():
         call.listener.warn(note)
     if found is None and not values.get("optional"):
