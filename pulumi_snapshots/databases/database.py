@@ -13,19 +13,14 @@ from typing import Any, TypeVar
 import anyio
 
 from pulumi_snapshots.databases.dumps import Dump, Loading, NotLoaded
-from pulumi_snapshots.databases.kinds import KINDS, Refused, Scalar, Session, kind_of, without
+from pulumi_snapshots.databases.kinds import KINDS, Scalar, Session, kind_of, without
 from pulumi_snapshots.errors import Explained, Next, Step, pip_install
 from pulumi_snapshots.late import late
 
 GRACE = 5.0  # seconds past the time-out in which a library may find out by itself that it is over
-# What servers and libraries say in English of a connection that will not work later either, and of one that has ended.
+# What servers and libraries say in English of a connection that will not work later either.
 LASTING = re.compile(
     r"password|authenticat|access denied|not authorized|pg_hba|certificate|unknown database|no such file|not readable|does not (exist|know)",
-    re.IGNORECASE,
-)
-LOST = re.compile(
-    r"connection (is |was |has been )?(closed|reset|lost|refused|pool)|(lost|closed the|terminating) connection|gone away|"
-    r"broken pipe|(servers|members) found",
     re.IGNORECASE,
 )
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
@@ -103,18 +98,23 @@ class Database:
             raise NotLoaded(f"the {KINDS[self._kind].title} database could not be emptied: {error.why}") from None
 
     async def _answered(self, question: Callable[[Session], T]) -> T:
-        session: Session | None = None
+        is_there = False
 
         def answer() -> T:
-            nonlocal session
+            nonlocal is_there
             with closing(ENGINES[self._kind]()(self._dsn, self._timeout)) as session:
-                return question(session)
+                try:
+                    is_there = True
+                    return question(session)
+                except Exception as error:
+                    is_there = _is_late(error) or not session.is_lost(error)
+                    raise
 
         try:
             with anyio.fail_after(self._timeout + GRACE):
                 return await _in_thread(answer)
         except Exception as error:  # noqa: BLE001  a library's, of any kind
-            failed = self._explained(error, is_there=session is not None)
+            failed = self._explained(error, is_there=is_there)
         raise failed  # outside of the handler: a library's error, which may hold the connection string, is not its context
 
     def _explained(self, error: Exception, *, is_there: bool) -> Explained:
@@ -125,8 +125,6 @@ class Database:
             return DatabaseUnreachable(kind.title, why, extra, lasting=True)
         if is_late:
             why = f"no {'result' if is_there else 'answer'} within {self._timeout:g} s"
-        elif LOST.search(why) and not isinstance(error, Refused):
-            is_there = False
         return CheckNotRun(why) if is_there else DatabaseUnreachable(kind.title, why, lasting=bool(LASTING.search(why)))
 
 

@@ -150,6 +150,7 @@ class Session(ABC):
 
     counts: ClassVar[str]  # the command by which `holds` counts
     end: Callable[[], object]  # ends the connection
+    is_lost: Callable[[Exception], bool]  # whether a command's error is that there is no connection any more
 
     @abstractmethod
     def ask(self, command: str) -> Scalar:

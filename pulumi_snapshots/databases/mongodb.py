@@ -12,6 +12,7 @@ import bson
 import pymongo
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
+from pymongo.errors import ConnectionFailure
 
 from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
@@ -39,6 +40,7 @@ class MongoDB(Session):
         limits = {"serverSelectionTimeoutMS": min(most, SELECTING), "connectTimeoutMS": most, "socketTimeoutMS": most}
         client = _client(dsn, tz_aware=True, **limits)
         self.end, self._database = client.close, client.get_default_database()
+        self.is_lost = lambda error: isinstance(error, ConnectionFailure)
         try:
             self._database.command("ping")
         except BaseException:
@@ -90,7 +92,7 @@ def _command(text: str) -> dict[str, Any]:
     if name not in COMMANDS:
         raise Refused(f"a check of MongoDB is one of the commands {', '.join(COMMANDS)}, not {name}")
     written = json_util.dumps(document)
-    if any(f'"{stage}"' in written for stage in WRITING):
+    if any(f'"{stage}": ' in written for stage in WRITING):
         raise Refused(f"a check does not write: {' and '.join(sorted(WRITING))} are not allowed")
     if name == "find":
         return {**document, "limit": 1 if document.get("limit") == 1 else 2, "singleBatch": True}

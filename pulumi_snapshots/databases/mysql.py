@@ -36,6 +36,7 @@ class MySQL(Session):
         given = login(dsn) | tls(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
         self._connection: Any = pymysql.connect(**given, charset="utf8mb4", init_command=PREPARE)
         self.end = self._connection.close
+        self.is_lost = lambda _: not self._connection.open
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""

@@ -51,6 +51,7 @@ class Postgres(Session):
         # Without prepared statements it works through a connection pooler too.
         self._connection: psycopg.Connection[Any] = psycopg.connect(**parameters, prepare_threshold=None)
         self._connection.read_only, self.end = True, self._connection.close
+        self.is_lost = lambda _: self._connection.broken
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""

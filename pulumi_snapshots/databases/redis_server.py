@@ -34,6 +34,7 @@ class Redis(Session):
         self._connection = redis.ConnectionPool.from_url(dsn, **limits, decode_responses=False).make_connection()
         self._connection.connect()
         self.end = self._connection.disconnect
+        self.is_lost = lambda error: isinstance(error, redis.ConnectionError | OSError)
         self._send("PING")
 
     def ask(self, command: str) -> Scalar:

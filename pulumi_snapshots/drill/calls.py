@@ -208,6 +208,8 @@ async def drill_archive(call: EngineCall, inputs: DrillInputs, last_good: GoodDr
             if await _is_restored(ledger, address, began := ledger.clock.now()):
                 why = Text("{connection} leads to a database that is being restored")
                 raise ArchiveNotDrilled(why, NOT_OVERWRITTEN, [Next(Step.RUN_AGAIN)])
+            listener.progress("connecting to the database")
+            await Database(dsn, timeout=PATIENCE).age()  # a wrong password is said before much is read
             at = rfc3339(transfers.clock.utc())
             record = DrillRecord(*of, "", at, archive=place.uri, last_good=last_good)
             given = transfers, found, inputs.identity_file, dsn, inputs.checks, listener.progress

@@ -41,6 +41,7 @@ class Engine:
     no_values: Mapping[str, str]  # commands and why they have none
     writes: Mapping[str, str]  # commands that would write, and why they have no value
     slow: str = ""  # a command that takes long
+    lost: str = ""  # a command whose connection ends
     places: Mapping[str, str] = field(default_factory=dict)  # connection strings, and why they do not connect
     parameters: tuple[str, ...] = ()  # TLS with an authority, with a client's certificate too, and without a check
     untrusted: Mapping[str, str] = field(
@@ -88,6 +89,7 @@ POSTGRES = Engine(
         "",
     ),
     slow="select pg_sleep(60)",
+    lost="select pg_terminate_backend(pg_backend_pid())",
     places={
         "{scheme}://someone:hush-hush@{here}/postgres": "password authentication failed for user",
         "{own}/nothing": 'database "nothing" does not exist',
@@ -188,6 +190,7 @@ MONGODB = Engine(
         first("name"): "Zoë",
         first("at"): "2026-01-01T11:00:00Z",
         first("many"): 2**40,
+        '{"count": "orders", "query": {"name": "$out"}}': 0,
         first("paid"): True,
         first("_id"): "6b08cd8fa52176063fee7df3",
     },
@@ -255,6 +258,7 @@ REDIS = Engine(
         "",
     ),
     slow="xread block 0 streams nothing $",
+    lost="eval_ro 'return redis.error_reply(\"LOADING its data set\")' 0",
     places={
         "{scheme}://someone:hush-hush@{here}/0": "invalid username-password pair",
         "{own}/99": "DB index is out of range",
@@ -417,6 +421,12 @@ def test_a_server_says_how_long_it_has_run_and_a_wrong_password_is_a_refusal_tha
         assert failed.value.lasting is lasts
 
 
+@pytest.mark.parametrize("shop", [name for name, each in SERVERS.items() if each.lost], indirect=True)
+def test_a_connection_that_ends_while_a_check_runs_says_nothing_of_the_data(shop: Shop) -> None:
+    with pytest.raises(DatabaseUnreachable):
+        ask(shop.url, shop.engine.lost)
+
+
 # FerretDB has no command that waits.
 @pytest.mark.parametrize("shop", [name for name, each in SERVERS.items() if each.slow], indirect=True)
 def test_a_run_that_is_stopped_or_too_slow_does_not_wait(shop: Shop) -> None:
@@ -445,6 +455,9 @@ class _Strange:
     def ask(self, command: str) -> NoReturn:
         raise RuntimeError(f"'cryptography' is required for {command}")
 
+    def is_lost(self, error: Exception) -> bool:
+        return "verloren" in str(error)
+
     def close(self) -> None: ...
 
 
@@ -453,7 +466,8 @@ class _Strange:
     [
         ("mysql://a:hush-hush@wrong/shop", "hush-hush", DatabaseUnreachable),
         ("mysql://a:hush-hush@right/shop", "hush-hush", CheckNotRun),
-        ("mysql://a:hush-hush@right/shop", "hush-hush after the connection was lost", DatabaseUnreachable),
+        ("mysql://a:hush-hush@right/shop", "hush-hush, die Verbindung ging verloren", DatabaseUnreachable),
+        ("mysql://a:hush-hush@right/shop", "hush-hush, but no connection was lost", CheckNotRun),
     ],
 )
 def test_an_unknown_error_of_a_library_ends_in_ours(

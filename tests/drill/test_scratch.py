@@ -123,6 +123,7 @@ async def test_an_archive_is_not_drilled_where_another_run_restores(
             return 1.0, 1, []
 
         monkeypatch.setattr(acts, "loaded", loaded)
+        monkeypatch.setattr(acts, "Database", at.databases.opens)
         archive = str(shelve(tmp_path, zipped(x=b"-"), database_id=DATABASE))
         work = partial(acts.drill_archive, call, DrillInputs.of({**ARCHIVED, "archive": archive}))
         if when != "meanwhile":

@@ -85,6 +85,8 @@ def test_an_archive_that_fails_says_why_keeps_the_last_good_drill_and_is_drilled
         assert "failed: it could not be restored (" in held.reasons[0]
         assert why in held.reasons[0]
         assert held.outputs["passed"] is False
+    with pytest.raises(CallFailedError, match="cannot be reached"):  # before the archive is read
+        idle.create(NAME, {**given, "connection": "postgresql://someone:hush-hush@127.0.0.1:1/scratch"})
     warned = idle.create(NAME, {**given, "on_failure": "warn"})
     assert (warned.outputs["passed"], "the last drill" in idle.diagnostics(NAME)[-1]) == (False, True)
 
