@@ -82,6 +82,8 @@ class BucketStore(Store):
 
     def write(self, blocks: Iterator[Buffer]) -> Seen | None:
         """Let it appear once the blocks end, or end the unfinished upload; None if the key may not read it."""
+        if self._is_folder():
+            raise StoreTrouble(f"{self.where} is a folder", then=[Step.NAME_OBJECT])
         with self._reached(uploads=True) as (library, bucket):
             library.put(bucket, self._key, blocks, chunk_size=PART_SIZE, max_concurrency=PARTS_AT_ONCE)
         with contextlib.suppress(StoreTrouble):
@@ -125,6 +127,16 @@ class BucketStore(Store):
                 raise StoreTrouble(f"{self.where} does not exist: nothing is stored there", then=[Step.CHECK_PLACE])
             return {str(self.where): one.size}
         return {f"{self._scheme}://{self._name}/{each['path']}": each["size"] for each in every}
+
+    def _is_folder(self) -> bool:
+        """Whether only names that begin with this one and a slash exist; a key that may only write proves nothing."""
+        try:
+            with self._reached() as (library, bucket):
+                return self.stat() is None and any(library.list(bucket, f"{self._key}/", chunk_size=1))
+        except StoreTrouble as refusal:
+            if refusal.forbidden:
+                return False
+            raise
 
     def _put(self, content: bytes, mode: Any) -> Mark:
         with self._reached() as (library, bucket):

@@ -218,6 +218,10 @@ def test_an_object_is_whole_and_found_again_whatever_its_name(
 def test_a_place_that_cannot_be_is_one_clear_error(bucket: Bucket, small: Host) -> None:
     with fails_with(NotArchived, r"no-such-bucket.*(not exist|no bucket named)"):
         bucket.archive(small.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")
+    bucket.put("folder/theirs", OLD)
+    with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
+        bucket.archive(small.url, "folder")
+    assert bucket.keys() == ["folder/theirs"]
     # A web server in place of the store, as behind a wrong endpoint.
     bucket.proxy.fails = lambda _: (404, "NotFound")
     with pytest.raises((NotArchived, StoreTrouble)) as failed:
