@@ -3,8 +3,6 @@
 The program starts with an empty environment, as on a machine without Python.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import subprocess

@@ -3,8 +3,6 @@
 `python -m bench.minimal_provider ADDRESS` serves the engine at that address.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from typing import Any

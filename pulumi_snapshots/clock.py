@@ -1,7 +1,5 @@
 """The only source of time, and waits that end with the run. A test's virtual clock moves monotonic seconds, sleeping and UTC together."""
 
-from __future__ import annotations
-
 import math
 import sys
 import time

@@ -1,7 +1,5 @@
 """The directory for files that outlive a run, and how they are written."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

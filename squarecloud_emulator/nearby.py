@@ -1,7 +1,5 @@
 """The emulator in a thread of the caller's own process: it is there at once, where another process takes half a second."""
 
-from __future__ import annotations
-
 import secrets
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What tests of every folder may ask for: a real PostgreSQL server, one for the run, from the development packages."""
 
-from __future__ import annotations
-
 import gc
 import os
 import re

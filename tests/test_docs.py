@@ -1,7 +1,5 @@
 """The pages of docs/, each in the navigation, whose links lead somewhere and whose site is made without a warning; and the README."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import re

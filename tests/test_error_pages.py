@@ -1,7 +1,5 @@
 """Every error that a user reads has a section, every section has an error, and the sections say what the code does."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import pkgutil

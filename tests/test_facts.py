@@ -1,7 +1,5 @@
 """docs/dev/facts.md: each fact about the service names a source and existing tests, and every code has its fact."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Imports point down only, time has one source, and a program that looks up nothing loads no HTTP stack."""
 
-from __future__ import annotations
-
 import ast
 import graphlib
 import re

@@ -1,7 +1,5 @@
 """The tables of the pages: each resource, lookup and setting has its properties on its page, as its classes have them."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 

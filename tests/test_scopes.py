@@ -1,7 +1,5 @@
 """docs/howto/api-key.md: each row works with a key of exactly its scopes, and says which one is missing without one of them."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Where files that outlive a run lie: in the folder that the user names, or else in the user's own."""
 
-from __future__ import annotations
-
 import pwd
 
 import pytest

@@ -1,7 +1,5 @@
 """Words that we do not use, wherever a user reads: docs, README, the changelog's newest part, messages, docstrings, comments."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

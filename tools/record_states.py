@@ -4,8 +4,6 @@ A program with each kind of resource runs with the real engine and the emulator,
 pending. `tests/fixtures/states/README.md` says what is kept.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -3,8 +3,6 @@
 What the pages say stands in the README, in docs/ and in the schema's examples; only the frame around it is written here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """Archives after their transfer: listed and verified by their manifests, refreshed, removed, opened. Without the account."""
 
-from __future__ import annotations
-
 import tempfile
 import zlib
 from collections import defaultdict

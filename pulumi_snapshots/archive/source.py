@@ -1,7 +1,5 @@
 """The bytes of one snapshot: a URL that serves exactly its version, a fresh one if it expires, and a transfer that resumes."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Checks a zip as it passes by: its members' checksums, and its directory, which one that was cut short lacks."""
 
-from __future__ import annotations
-
 import bz2
 import io
 import struct

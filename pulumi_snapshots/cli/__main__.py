@@ -1,7 +1,5 @@
 """Starts the command line if its extra is installed. It loads nothing before `main`, so that ^C ends any second of it in one line."""
 
-from __future__ import annotations
-
 import sys
 
 

@@ -1,7 +1,5 @@
 """The list of the commands, as the help groups them."""
 
-from __future__ import annotations
-
 from copy import copy
 
 import click

@@ -1,7 +1,5 @@
 """From the arguments of a command line to its exit code."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import signal

@@ -1,7 +1,5 @@
 """Ask a database for one value, empty it, and load a dump into it; no error has the connection string."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import threading

@@ -1,7 +1,5 @@
 """The dump of a database in a snapshot's zip: its kind and form, by names and first bytes, and the program that loads it."""
 
-from __future__ import annotations
-
 import gzip
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The kinds of databases, their connection strings, what no error may show of one, and what asking gives. It loads no HTTP stack."""
 
-from __future__ import annotations
-
 import math
 import re
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """What the engine's calls do with a drill, of a snapshot or of an archive."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Drill: restore a snapshot onto a scratch database with one POST at most, and check what came back."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace

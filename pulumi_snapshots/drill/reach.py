@@ -1,7 +1,5 @@
 """How the checks of a drill reach the scratch database, and what shows that they have, and that its restore has acted."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager

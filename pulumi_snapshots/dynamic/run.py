@@ -1,7 +1,5 @@
 """The one event loop of a provider process, and what its resources share on it."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """The text of an error, as it can be sent to a Pulumi engine."""
 
-from __future__ import annotations
-
 import os
 import traceback
 

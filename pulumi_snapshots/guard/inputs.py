@@ -1,7 +1,5 @@
 """The inputs of a guard, and the names by which the engine knows it. It loads no HTTP stack."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 

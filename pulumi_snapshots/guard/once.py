@@ -1,7 +1,5 @@
 """The one snapshot of a run's guard: all guarded changes wait for it, and none goes past its failure."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress

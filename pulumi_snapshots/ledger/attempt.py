@@ -7,8 +7,6 @@
                   +----> (none)                      refused, never sent, or proved that it never came
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The ledger: everything that runs must know of each other, in one document that one edit changes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace

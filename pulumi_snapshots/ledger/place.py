@@ -1,7 +1,5 @@
 """A place in which the ledger's one document lies: what it can do, and the setting that names it. It loads no HTTP stack."""
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What the service showed of the account last, in a file of this machine: for the next command, and without download URLs."""
 
-from __future__ import annotations
-
 import math
 from contextlib import suppress
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Which snapshot a POST started, as far as the listings show it. Times are the service's."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 

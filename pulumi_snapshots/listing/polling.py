@@ -5,8 +5,6 @@ delay if it comes late; polling a page again costs only the request. Each databa
 shows what the others missed; the service caches each of them apart.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What to tell a user whose daily allowance is used up: how much it is, and when a slot frees."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import datetime, timedelta
 

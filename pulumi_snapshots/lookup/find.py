@@ -1,7 +1,5 @@
 """Lookups: which snapshots and databases exist. The answer is complete, or an error; one of `since` (monotonic seconds) will do."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Whole ids for what was typed: the beginning of an id, or a database's name, is enough if it can mean no other one that there is now."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

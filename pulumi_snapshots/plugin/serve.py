@@ -1,7 +1,5 @@
 """The plugin's process: the console script that the engine starts."""
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec, module_from_spec
 

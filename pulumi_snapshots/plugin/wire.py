@@ -1,7 +1,5 @@
 """Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The facts of the service that a run settles, each as one sentence that is true or not."""
 
-from __future__ import annotations
-
 PUBLISHED = {
     "envelope": 'A success is `{"status": "success", "response": …}`.',
     "refusal": 'A refusal is `{"status": "error", "code": …}`, also if it comes with a 202.',

@@ -1,7 +1,5 @@
 """The report of a run: the verdict on each fact, each answer without what is secret, and what is left at the service."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One run: its requests, which are paced, recorded and claimed in the ledger."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """The steps of a run in their order: what each does, and what it makes of the facts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

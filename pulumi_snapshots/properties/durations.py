@@ -1,7 +1,5 @@
 """Durations as people write them: Go-style strings as in Pulumi's own time-outs, `d` for days, or seconds."""
 
-from __future__ import annotations
-
 import math
 import re
 import sys

@@ -1,7 +1,5 @@
 """Restore and resume: one POST at most, then watching it until what the database holds is known."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace

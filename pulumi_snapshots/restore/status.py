@@ -4,8 +4,6 @@ If the service has no route for the status of a restore, or not for this key, th
 one: it is over once the database says that it has started since, or after a while.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace

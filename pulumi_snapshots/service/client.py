@@ -1,7 +1,5 @@
 """The typed async client: one method per operation of the service. Reads are retried when that is safe; POSTs never are."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self

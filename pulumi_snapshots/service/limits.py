@@ -1,7 +1,5 @@
 """The service's limits, each number once, and the kinds of requests that have them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 SNAPSHOT_PER_ACCOUNT = 5.0

@@ -1,7 +1,5 @@
 """The service's answers as typed data. Unknown fields are ignored; optional fields of a wrong type become None."""
 
-from __future__ import annotations
-
 import re
 from base64 import b64decode
 from collections import defaultdict

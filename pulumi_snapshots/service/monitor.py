@@ -1,7 +1,5 @@
 """Messages to a monitor that a user names, such as healthchecks or ntfy. Its URL is a secret: no result holds any part of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 

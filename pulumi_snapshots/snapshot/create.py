@@ -1,7 +1,5 @@
 """Create and resume: one request at most, then waiting for exactly the snapshot that it started."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What the engine's calls do with a snapshot, and what a refresh learns: it never drops one, and never fails while one is pending."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace

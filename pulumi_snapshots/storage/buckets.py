@@ -1,7 +1,5 @@
 """Archives in buckets, through obstore."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Which credentials reach a bucket: obstore finds most of them by itself, and only the stores' own tools find the rest."""
 
-from __future__ import annotations
-
 import configparser
 import json
 import re

@@ -1,7 +1,5 @@
 """Encryption with age: on the way into a store, and back with the private key, which nothing else here ever sees."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Blocks that one thread pushes and another one pulls: what turns a library that reads by itself into one that is written to."""
 
-from __future__ import annotations
-
 import io
 import math
 import threading

@@ -1,7 +1,5 @@
 """Stores of one object, which appears whole or not at all; and files of this machine. They block: call them in a worker thread."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """The zip of a snapshot: how to write it, at an exact size if wanted, and how to read its data."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import zipfile

@@ -1,7 +1,5 @@
 """Faults: rules by which the emulator misbehaves on chosen requests. The gateway carries them out."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal

@@ -1,7 +1,5 @@
 """The service's limits: cooldowns, the daily quota and rate limits, all in the service's time."""
 
-from __future__ import annotations
-
 from bisect import insort
 from collections import deque
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """How the service refuses a request: the exception, and its codes with their statuses and messages."""
 
-from __future__ import annotations
-
 # Statuses and messages as documented. If only the code is public, the status of the most similar documented code. Of the
 # messages only the end is public, from "Please wait" and from the number on.
 _CODES: dict[str, tuple[int, str | None]] = {

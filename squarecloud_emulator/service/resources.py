@@ -1,7 +1,5 @@
 """What an account owns: databases, their snapshots, and work in progress. Data without rules."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How the emulated service and its account behave: the choices of a test or a demo."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -4,8 +4,6 @@
 seconds that it took once everything was loaded, and the peak of memory above idle in MiB.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

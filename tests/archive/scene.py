@@ -1,7 +1,5 @@
 """A snapshot at an emulated service, and a folder to archive it to, on a virtual clock without threads."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Archives of an emulated service on a virtual clock: which bytes arrive, and what is left if they do not."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,7 +1,5 @@
 """Archives to files of this machine, with real sockets, threads, disks and kills."""
 
-from __future__ import annotations
-
 import os
 import resource
 import zipfile

@@ -1,7 +1,5 @@
 """The inputs of an archive, its destinations, and which changes replace it."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

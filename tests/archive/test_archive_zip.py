@@ -1,7 +1,5 @@
 """The checks of a zip: its directory, which one that was cut short lacks, and its members' checksums."""
 
-from __future__ import annotations
-
 import io
 import random
 import tracemalloc

@@ -1,7 +1,5 @@
 """Which credentials reach a bucket: what people have for each store, and what an error says if they have none."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Manifests beside archives, and the commands that list, verify and decrypt archives without stack and account."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Two who archive to one name: nobody's archive is lost by somebody else's rule, and none is done that is not there."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace

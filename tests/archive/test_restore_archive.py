@@ -1,7 +1,5 @@
 """Archives come back: `restore-archive` puts real dumps of four engines into real databases, without the service."""
 
-from __future__ import annotations
-
 import base64
 import io
 import os

@@ -1,7 +1,5 @@
 """Tiers of archives: which objects they keep, by restic's rules, and which are never removed."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Sequence

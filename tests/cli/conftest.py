@@ -1,7 +1,5 @@
 """What every test of a command starts from: signals end a command, whatever the test run itself ignores."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Iterator
 

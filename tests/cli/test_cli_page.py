@@ -1,7 +1,5 @@
 """docs/cli.md names every command, and the commands that it shows run."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections import Counter

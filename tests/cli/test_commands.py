@@ -1,7 +1,5 @@
 """What the commands do, and show to people and programs on standard output and standard error."""
 
-from __future__ import annotations
-
 import re
 import signal
 from datetime import timedelta, timezone

@@ -1,7 +1,5 @@
 """A restore on a terminal says what it overwrites and waits for the database's name or id; scripts say `--yes`."""
 
-from __future__ import annotations
-
 import os
 import signal
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """What `databases` shows, with how many requests, and the page that a second command within 20 s shows instead of waiting."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What doctor finds and advises, in the words of a create; it sends five requests at most, never a POST, and shows nothing secret."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The command `drill` in virtual time: its exit code, what it prints, and that cron never restores twice."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """`explain` knows every error by name, code and status, and the last one of this machine; `help` knows every command."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from io import StringIO

@@ -1,7 +1,5 @@
 """What `guards` shows to somebody who has to choose a snapshot to go back to."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

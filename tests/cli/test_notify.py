@@ -1,7 +1,5 @@
 """A backup that silently stopped is heard of: `--notify` reaches a monitor, whose URL nothing shows, and `status` waits for no dead service."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """`plugin install` without a working Pulumi; see tests/engine for a real one."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`probe` finds out what is true of the emulated service in both worlds of its cache, and shows nothing that is secret."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

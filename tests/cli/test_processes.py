@@ -1,7 +1,5 @@
 """What only a real process shows: a closed pipe, a locale without UTF-8, its first second, a shell's completion."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What `runs` shows of requests under way on all machines, and that the row of a run that waits says the same."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `status` says to people, programs and monitoring: green only if every database certainly has what it must have."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Every kind of trouble has one clear text on standard error, the documented exit code, and leaves no partial file."""
 
-from __future__ import annotations
-
 import errno
 import re
 import signal

@@ -3,8 +3,6 @@
 MongoDB's protocol is spoken by FerretDB, since MongoDB's own server is in no package registry.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import importlib.metadata
 import re

@@ -1,7 +1,5 @@
 """Which kind of database a connection string is for, and that no error shows it."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Dumps that a service calls good and that are not: a drill onto a real PostgreSQL restores each, and finds what is wrong."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """A drill proves that a snapshot restores: it restores once, asks what came back, and says what it expected and found."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Each kind of check passes only for what it asks for, and a connection to another database than the scratch one is refused."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """However a drill's run ends, the next one resumes it, and no restore is sent twice."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import anyio

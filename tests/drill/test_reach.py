@@ -1,7 +1,5 @@
 """A drill proves where it asked, by a connection or by a password alone, which nothing keeps."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a scratch database is for: never one that the stack is about, and shared by drills that do not mix."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

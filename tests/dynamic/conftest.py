@@ -3,8 +3,6 @@
 A module says with `KIND` which resource it is about, with `SERVICE` how its service is, and with `PACE` how often it polls.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

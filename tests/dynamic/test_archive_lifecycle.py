@@ -1,7 +1,5 @@
 """Every call that the engine makes for an Archive, in the SDK's own provider process: emulated service, real files."""
 
-from __future__ import annotations
-
 import json
 import urllib.request
 from hashlib import sha256

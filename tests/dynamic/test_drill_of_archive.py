@@ -1,7 +1,5 @@
 """A Drill of an archive: real dumps into a real PostgreSQL, by each way to the engine, without the service and without a key."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run loses where the installed SDK no longer offers what engine_access found in it; the fallbacks stand beside."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Every call that the engine makes for a Snapshot, in the SDK's own provider process, against an emulated service."""
 
-from __future__ import annotations
-
 import re
 from concurrent.futures import wait
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The lookups as a program calls them: arguments, configuration, errors, and what is a secret."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path

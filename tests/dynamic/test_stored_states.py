@@ -1,7 +1,5 @@
 """States that an earlier version left: the same program previews without a change, and an update keeps every output."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any

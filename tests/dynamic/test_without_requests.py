@@ -1,7 +1,5 @@
 """The engine's calls that send nothing and need no key, for every kind of resource and by each way to the engine."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

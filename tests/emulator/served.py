@@ -3,8 +3,6 @@
 With the fixture `forks`, the process is a fork of a Python that has loaded its libraries; signals do not reach it then.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re

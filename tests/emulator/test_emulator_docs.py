@@ -1,7 +1,5 @@
 """docs/emulator.md is complete and right: options, control requests, faults, and a program that runs as printed."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import fields

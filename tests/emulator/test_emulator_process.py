@@ -1,7 +1,5 @@
 """The emulator as a process: the vendor's own SDK works against it, and it starts and ends as a user expects."""
 
-from __future__ import annotations
-
 import base64
 import http.client
 import signal

@@ -1,7 +1,5 @@
 """`squarecloud-emulator --postgres-dsn`: a run from start to end, and each error that keeps it from starting."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

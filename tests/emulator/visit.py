@@ -1,7 +1,5 @@
 """An emulator on a virtual clock, and clients that send it requests. No assertions."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The plugin's archive: installed as users install it, on a machine without Python, for a program in YAML."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

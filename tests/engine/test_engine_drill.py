@@ -1,7 +1,5 @@
 """A real PostgreSQL snapshot, drilled by a real engine: the example as it stands, a bad backup, and what stays in the state."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The examples as they stand in their folders, at a real engine: an API key and ids are all that they are given."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

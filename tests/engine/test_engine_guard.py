@@ -1,7 +1,5 @@
 """A guard at the real engine: what waits for its snapshot, what is left alone, and what happens when it cannot be taken."""
 
-from __future__ import annotations
-
 import os
 import signal
 from typing import Any

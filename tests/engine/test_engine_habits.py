@@ -1,7 +1,5 @@
 """What the habits of Pulumi users do to snapshots, at a real engine; docs/habits.md tells it, a habit in a row."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics

@@ -3,8 +3,6 @@
 The example in TypeScript runs while the service keeps its pages, as the emulator does by default.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Programs that look up snapshots and databases, at a real engine: in previews and updates, with errors, and inline."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

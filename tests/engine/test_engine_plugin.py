@@ -1,7 +1,5 @@
 """The plugin at a real engine: how a project finds it, the whole life of its resources, and `pulumi do`."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """Promises that hold across runs, at a real engine: what was sent is not sent again, whatever happens between two runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A Restore and an Archive at a real engine: neither acts again because something else changed, or a run was killed."""
 
-from __future__ import annotations
-
 import re
 from hashlib import sha256
 from pathlib import Path

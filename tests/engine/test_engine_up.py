@@ -1,7 +1,5 @@
 """The life of a snapshot at a real engine: what `up`, `preview`, `refresh` and `destroy` do, print and store, and what ends a run early."""
 
-from __future__ import annotations
-
 import re
 import signal
 

@@ -1,7 +1,5 @@
 """The workflows of the pages as they are printed: checked, and their steps played on runners that start empty."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The YAML example as it stands in its folder: another language, served by the plugin."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

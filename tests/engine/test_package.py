@@ -1,7 +1,5 @@
 """What a newcomer meets: the wheel in a clean environment, the README's program, and the start page word by word."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

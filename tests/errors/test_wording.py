@@ -1,7 +1,5 @@
 """Errors are data: every edge words every next step, spells every name, and repeats no text that it did not make."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

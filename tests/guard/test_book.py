@@ -1,7 +1,5 @@
 """What a program may say of a guard, and what it is told of the snapshots that have guarded it; without an engine."""
 
-from __future__ import annotations
-
 import inspect
 import json
 from datetime import timedelta

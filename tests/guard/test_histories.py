@@ -1,7 +1,5 @@
 """Which snapshot guards which run: the histories of one database as a table, played in virtual time."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any

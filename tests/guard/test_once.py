@@ -1,7 +1,5 @@
 """One snapshot before the first guarded change of a run, and no change past a guard that has none; in virtual time."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from functools import partial
 from typing import Any

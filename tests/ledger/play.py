@@ -1,7 +1,5 @@
 """Plays stories of several runs, told as lines of moves, at an emulated service in virtual time."""
 
-from __future__ import annotations
-
 import ast
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """A process that raises a number in a ledger again and again; arguments: the setting, or a state directory, and how often."""
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 from pathlib import Path

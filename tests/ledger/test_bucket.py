@@ -1,7 +1,5 @@
 """The ledger in a bucket that is slow, contended, failing, or loses its answers."""
 
-from __future__ import annotations
-
 import threading
 from functools import partial
 from typing import Any

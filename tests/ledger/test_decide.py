@@ -1,7 +1,5 @@
 """The rules of when a request may be sent, as tables: each row is a ledger, an intent, and what the operation has to do."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """What runs know of each other's requests: it is written before they leave, and stays as long as somebody may need it."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 from datetime import timedelta

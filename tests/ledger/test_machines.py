@@ -1,7 +1,5 @@
 """Machines that share a ledger: one POST, and the limits, over all of them, however slow the place is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial

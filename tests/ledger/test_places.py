@@ -1,7 +1,5 @@
 """What every place of the ledger promises, with two processes at each."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections.abc import Callable

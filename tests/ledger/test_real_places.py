@@ -1,7 +1,5 @@
 """The ledger in real places, where two processes race; and a real store that refuses one thing, which the error names."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import threading

@@ -1,7 +1,5 @@
 """What a run has sent is remembered until a later call proves that the state has it, whatever happens in between."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

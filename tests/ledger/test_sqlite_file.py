@@ -1,7 +1,5 @@
 """The ledger's file on a machine in trouble: damaged, locked, missing, killed in the middle, or of another user."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import stat

@@ -1,7 +1,5 @@
 """A ledger that cannot be used, a run that is killed or interrupted at the worst moment, and other trouble, as a user meets them."""
 
-from __future__ import annotations
-
 import random
 import sqlite3
 from collections.abc import Callable, Iterator

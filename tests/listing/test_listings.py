@@ -1,7 +1,5 @@
 """Listings are shared, and are polled late and rarely for many databases."""
 
-from __future__ import annotations
-
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Which entry matches a POST: a table of listings, each with the matching entry or the error."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A refresh of many snapshots needs one account listing, and one listing of each database with a missing snapshot."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What lookups bring, what they cost, and that none of them answers by half."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Differences between the two ways that docs/plugin.md lists and that no other test shows."""
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import Any
 

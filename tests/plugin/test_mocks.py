@@ -1,7 +1,5 @@
 """A user's program is tested with Pulumi's own mocks or with the emulator, without a key, an engine or the network."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """A generated SDK of an earlier version works with the plugin of today; and each released version has left what tests that."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

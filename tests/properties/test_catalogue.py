@@ -1,7 +1,5 @@
 """One catalogue: a class, a lookup, a setting and an error have the same properties, with the same types and meanings."""
 
-from __future__ import annotations
-
 import inspect
 import re
 import subprocess

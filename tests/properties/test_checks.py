@@ -1,7 +1,5 @@
 """Bad inputs fail in the preview, on the right property, with a text that names what would be right."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A restore overwrites live data: it is sent once, never on doubt, and ends only when what the database holds is known."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

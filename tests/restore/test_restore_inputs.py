@@ -1,7 +1,5 @@
 """A restore's inputs: what is refused before any request, and what counts as a change."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of reactions to a restore, row by row: each event is played on the emulator, and its row must tell the truth."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The service says how a restore stands: only its success is one, a failure is told, and another's restore is not ours."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import anyio

@@ -1,7 +1,5 @@
 """What a killed run leaves of a restore, and that no later run on the same machine restores again because of it."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import anyio

@@ -1,7 +1,5 @@
 """Shared state in the backend in which Pulumi keeps the states: found as the engine finds it, or refused with the reason."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fleets of snapshots: the state of each without a flood, and what a block or an outage leaves of them."""
 
-from __future__ import annotations
-
 import re
 from contextlib import AbstractAsyncContextManager
 

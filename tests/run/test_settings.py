@@ -1,7 +1,5 @@
 """Settings: config wins over the environment, an error names the setting and its source, and the key is never shown."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

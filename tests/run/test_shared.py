@@ -1,7 +1,5 @@
 """What the sessions of one process share."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The client: which answers mean that something was started, and which reads are retried."""
 
-from __future__ import annotations
-
 import json
 from contextlib import AbstractAsyncContextManager
 from typing import Any

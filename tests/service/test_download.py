@@ -1,7 +1,5 @@
 """Downloads end with whoever reads them, and read a megabyte at once, as far as the installed httpx lets them."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any

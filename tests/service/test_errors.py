@@ -1,7 +1,5 @@
 """The text and the reaction for every answer that the service or a proxy may give."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple

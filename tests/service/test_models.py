@@ -1,7 +1,5 @@
 """Listings and accounts with odd fields: a bad field costs itself, never the snapshots beside it."""
 
-from __future__ import annotations
-
 import math
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """The rate limiter keeps every limit of the service and delays no request longer than necessary."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Runs with one account keep the service's limits together, whatever their clocks say and whatever the ledger holds."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise

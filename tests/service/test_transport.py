@@ -1,7 +1,5 @@
 """The transport keeps the key safe, reads no endless body, and knows whether a failed request may have arrived."""
 
-from __future__ import annotations
-
 import gc
 import gzip
 import json

@@ -1,7 +1,5 @@
 """What a service, or a proxy before it, may answer in the place of what it should: random runs draw from these."""
 
-from __future__ import annotations
-
 from typing import Any
 
 REFUSALS: list[dict[str, Any]] = [

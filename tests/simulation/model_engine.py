@@ -9,8 +9,6 @@ state keeps what was deleted and not made again.
 with old inputs, one without, and a create (`isTargetedReplace` and `shouldTriggerReplace` in the engine's `step_generator.go`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable

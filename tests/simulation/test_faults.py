@@ -1,7 +1,5 @@
 """The table of faults: every way in which a POST and the polls after it can fail, with each cache of the service."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Fleets in virtual time: each snapshot is found, without a refusal, and almost as fast as the service's limits allow."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

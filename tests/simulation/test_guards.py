@@ -3,8 +3,6 @@
 `GUARDS=5000 pytest tests/simulation/test_guards.py` plays more of them, `GUARD=123` plays one. A failure names its number.
 """
 
-from __future__ import annotations
-
 import os
 import random
 from collections import Counter

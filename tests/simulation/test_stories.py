@@ -4,8 +4,6 @@
 prints it step by step. The seed is the number in the name of a failing test.
 """
 
-from __future__ import annotations
-
 import os
 
 import pytest

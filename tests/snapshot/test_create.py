@@ -1,7 +1,5 @@
 """Create and resume: when a POST is sent, when a look, and what is never sent."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """What changed inputs, or time, mean for a snapshot that exists: a table."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

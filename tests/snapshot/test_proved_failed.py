@@ -1,7 +1,5 @@
 """A pending snapshot counts as failed only by proof; whatever leaves a doubt sends no second request."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """The table of reactions in docs/answers.md, row by row: each event is played on the emulator, and its row must tell the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta

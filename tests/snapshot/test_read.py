@@ -1,7 +1,5 @@
 """Refresh and get: nothing is ever dropped, and a fleet's reads cost few looks."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A snapshot as a trigger of something else: its provisional id and its final one are the same."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ask a database as a drill does, for the value of a command or what the error says; or as an application does."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Clocks that are wrong."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from unittest import mock

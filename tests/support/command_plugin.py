@@ -1,7 +1,5 @@
 """Stands in for Pulumi's Command provider: its `command:local:Command`, which writes down what it would run."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

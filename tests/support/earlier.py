@@ -1,7 +1,5 @@
 """What earlier versions have left: states, the schema of their SDKs. `tools/record_states.py` records it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The engine's calls for one resource, run after run, in virtual time: what it keeps, loses, and hands to the next run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

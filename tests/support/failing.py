@@ -1,7 +1,5 @@
 """Expecting an error by the text that a user reads."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

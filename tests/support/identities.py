@@ -4,8 +4,6 @@ It plays, as their makers document them, the instance metadata of AWS, Google an
 its SSO portal, and the token endpoints of Azure and of Google's federation. Every other path is a store, which refuses.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

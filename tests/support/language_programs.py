@@ -1,7 +1,5 @@
 """Programs in other languages with the generated SDKs, compiled once for what they are made of and kept in the user's cache."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The ledger under a virtual clock: a bucket in memory with delays and failures."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field

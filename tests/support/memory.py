@@ -1,7 +1,5 @@
 """A ledger's document in memory, for tests: as slow and as unreliable as a test wants."""
 
-from __future__ import annotations
-
 import copy
 import random
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The service in a thread of the test's own process: there at once, where another process takes half a second to start."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

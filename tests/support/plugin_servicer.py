@@ -1,7 +1,5 @@
 """Runs the plugin's process the way the engine does, behind the same face as the dynamic provider's: Python's names."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Mapping

@@ -8,8 +8,6 @@ other signal. Tests of signals and of how a process starts use real processes (`
 with other PYTHON variables, or on a system other than Linux.
 """
 
-from __future__ import annotations
-
 import atexit
 import fcntl
 import gc

@@ -3,8 +3,6 @@
 A table stands below `<!-- table: Snapshot inputs -->`, and `python -m tests.support.property_tables` writes all of them again.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Iterable

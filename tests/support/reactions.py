@@ -1,7 +1,5 @@
 """The tables in the documentation that list the reaction to each event, and how tests play the events."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

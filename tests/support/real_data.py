@@ -1,7 +1,5 @@
 """A PostgreSQL database with many kinds of objects and values, and queries that show all of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psycopg

@@ -1,7 +1,5 @@
 """Restores by the runs of one machine, at an emulated service with a snapshot and newer rows."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

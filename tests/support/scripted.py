@@ -1,7 +1,5 @@
 """A service whose answers a test writes down, and a client of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import anyio

@@ -1,7 +1,5 @@
 """Archives of real dumps in a folder, as `Archive` leaves them there."""
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """TLS in front of a server that has none, with certificates made on the fly."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """A proxy on this machine that stands before a real server and fails as a test tells it to."""
 
-from __future__ import annotations
-
 import http.client
 import threading
 from collections.abc import Callable, Iterator

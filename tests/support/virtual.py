@@ -1,7 +1,5 @@
 """The virtual clock of async tests, under which hours of waiting take no real time."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Awaitable, Callable

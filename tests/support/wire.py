@@ -1,7 +1,5 @@
 """An httpx transport into an emulator without sockets, with time-outs and broken connections under a virtual clock."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from functools import cache

@@ -1,7 +1,5 @@
 """An emulated service with databases, and a session, on one virtual clock."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress

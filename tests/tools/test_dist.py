@@ -1,7 +1,5 @@
 """What a release consists of: the same files from the same sources, and lists that say what is in them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

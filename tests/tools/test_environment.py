@@ -1,7 +1,5 @@
 """The virtual environment is made once, brought up to date when what it is made for changes, and repaired when it is broken."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

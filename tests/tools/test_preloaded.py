@@ -1,7 +1,5 @@
 """A fork of a Python that has loaded its libraries already must be like a Python that was started."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

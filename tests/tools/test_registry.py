@@ -1,7 +1,5 @@
 """The pages for Pulumi's registry: made from the docs, complete, and without a link that leads nowhere."""
 
-from __future__ import annotations
-
 import json
 import re
 from email.message import Message

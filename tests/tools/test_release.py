@@ -1,7 +1,5 @@
 """What a tag releases, and the workflows that do it; no workflow runs here."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

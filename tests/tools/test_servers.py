@@ -1,7 +1,5 @@
 """The tests' own PostgreSQL: closed to others, started as any user, and gone afterwards."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

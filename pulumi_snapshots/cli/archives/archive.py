@@ -1,7 +1,5 @@
 """The command `archive`, and the copying that it shares with `download`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

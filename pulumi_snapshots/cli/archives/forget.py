@@ -1,7 +1,5 @@
 """The command `forget`."""
 
-from __future__ import annotations
-
 import click
 
 from pulumi_snapshots.archive.record import TIER_LIMIT, Keep

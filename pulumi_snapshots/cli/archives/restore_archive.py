@@ -1,7 +1,5 @@
 """The command `restore-archive`, which puts an archive into a database of any host, without the service."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The command `drill`: prove that a snapshot restores, for people and cron."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

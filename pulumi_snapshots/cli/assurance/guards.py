@@ -1,7 +1,5 @@
 """The command `guards`."""
 
-from __future__ import annotations
-
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import command

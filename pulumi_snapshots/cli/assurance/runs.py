@@ -1,7 +1,5 @@
 """The command `runs`: what runs have written down, on all machines that share the ledger."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

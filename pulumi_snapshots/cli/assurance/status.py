@@ -4,8 +4,6 @@ It is green only if that is certain. Ages are counted from the time of each snap
 it, and by whichever clock is later, the service's or this machine's.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -4,8 +4,6 @@ Five requests at most, each sent once. They ask for the account's listing, not f
 apart, and a create right after a poll of its database's own listing would get an old page.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

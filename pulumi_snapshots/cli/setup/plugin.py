@@ -1,7 +1,5 @@
 """`plugin install`, `plugin sdk` and `plugin uninstall`: let every Pulumi project of this user find this environment's plugin."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

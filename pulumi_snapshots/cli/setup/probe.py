@@ -1,7 +1,5 @@
 """The command `probe`: what it costs, the typed confirmation, and the report for people and programs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The command `create`."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The command `databases`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from pulumi_snapshots.cli.snapshots.list import note_age

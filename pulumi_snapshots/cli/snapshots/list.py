@@ -1,7 +1,5 @@
 """The command `list`, and what it says of old pages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The command `show`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pulumi_snapshots.cli.snapshots.list import note_unlisted

@@ -1,7 +1,5 @@
 """The command `url`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pulumi_snapshots.cli.snapshots.show import looked_up

@@ -1,7 +1,5 @@
 """What is typed: the arguments and options that several commands have, their checks, and the completion of ids by the shell."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """One run of a command: its environment, its streams, its session, and what it shows of its progress and result."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """Text for terminals and programs: tables and facts for people, fields for JSON. Writes nothing."""
 
-from __future__ import annotations
-
 import os
 import re
 import unicodedata

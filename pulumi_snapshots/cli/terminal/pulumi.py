@@ -1,7 +1,5 @@
 """The Pulumi CLI, and what it knows of a stack: what the stack's creates use, and the environment does not show."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """What the command line's users read: names as they are typed or set in the environment, next steps as commands."""
 
-from __future__ import annotations
-
 from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 

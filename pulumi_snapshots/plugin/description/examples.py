@@ -1,7 +1,5 @@
 """The examples in the schema: parts of one program, which comes with the package in each language."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from pathlib import Path

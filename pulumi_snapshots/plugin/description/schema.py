@@ -1,7 +1,5 @@
 """The package's schema, made from the declared properties: what Pulumi's generators and its YAML language read."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """The engine that the plugin serves: the messages to it, and what it calls back."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Serves the engine that has started this process, and ends with it."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import sys

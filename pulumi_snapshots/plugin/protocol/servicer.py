@@ -1,7 +1,5 @@
 """The plugin's side of the provider protocol: translates between the engine and the operations, and decides nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping

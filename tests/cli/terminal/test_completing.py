@@ -1,7 +1,5 @@
 """What the tab key offers: ids from kept pages, with one request at most, without waiting, and without an error."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The beginning of an id is enough if it is unique, costs a request only then, and never makes a command guess."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from datetime import timedelta

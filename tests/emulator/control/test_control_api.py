@@ -1,7 +1,5 @@
 """The control API and the dashboard: what a demo in another process, or a browser on this machine, can see and change."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Damaged snapshots of databases in SQLite: in memory, and in a folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

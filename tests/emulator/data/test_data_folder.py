@@ -1,7 +1,5 @@
 """The data folder: databases, snapshots and limits survive a restart."""
 
-from __future__ import annotations
-
 import io
 import sqlite3
 import zipfile

@@ -1,7 +1,5 @@
 """Databases at a real PostgreSQL server: snapshots are complete, restores exact, and other databases untouched."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import closing

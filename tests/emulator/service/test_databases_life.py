@@ -1,7 +1,5 @@
 """Databases come and go as the service's documents say, and each route keeps its own published limit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

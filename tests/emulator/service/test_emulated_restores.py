@@ -1,7 +1,5 @@
 """How a restore stands at the emulated service: its states and steps, its failures, and what is refused meanwhile."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any

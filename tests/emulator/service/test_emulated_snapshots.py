@@ -1,7 +1,5 @@
 """Creating, listing and restoring snapshots, as the service documents them."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

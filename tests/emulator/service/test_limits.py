@@ -1,7 +1,5 @@
 """What the service refuses: cooldowns, quota, rate limit, keys, scopes, ids."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The snapshot host: what a signed URL serves, and what is refused."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 

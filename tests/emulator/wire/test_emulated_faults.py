@@ -1,7 +1,5 @@
 """Faults: what can happen to a client, before and after its request is applied."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

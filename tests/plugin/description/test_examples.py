@@ -1,7 +1,5 @@
 """The schema's examples: one in each language for each resource and function, which say what the previewed YAML says."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

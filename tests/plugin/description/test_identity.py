@@ -1,7 +1,5 @@
 """Who publishes the package: read from pyproject.toml, left out where it is not set, and no name that is somebody else's."""
 
-from __future__ import annotations
-
 import tomllib
 from email.message import Message
 from importlib.metadata import PackageMetadata, metadata

@@ -1,7 +1,5 @@
 """The schema: what a generated SDK offers, which of it is a secret, and that Pulumi's tools can read it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """A plugin that was started by hand, to debug it: engines attach to it, one command after the other or several at a time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

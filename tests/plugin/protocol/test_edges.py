@@ -1,7 +1,5 @@
 """The protocol's edges: empty and unknown values, other settings, other versions, `pulumi do`."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`List`: ids of all snapshots in few requests, page by page."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

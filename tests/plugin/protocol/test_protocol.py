@@ -1,7 +1,5 @@
 """What the plugin says on the wire beyond what both ways to the engine share: marks, previews, details, and trouble."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import socket
