@@ -234,8 +234,8 @@ class Restoring:
     def _told(self, record: RestoreRecord, attempt: Attempt) -> RestoreRecord:
         """Leave a line about the restore, a warning if it is one of an earlier run of which no state may know."""
         is_same = record.snapshot == self.inputs.snapshot
-        when = f"taken {time_text(self.taken, self.session.service_clock.now())}" if self.taken and is_same else ""
-        what = f"restored {record.snapshot}{f', {when},' if when else ''} onto database {self.inputs.target}"
+        when = f", taken {time_text(self.taken, self.session.service_clock.now())}," if self.taken and is_same else ""
+        what = f"restored {record.snapshot}{when} onto database {self.inputs.target}"
         earlier = f"{what}, requested at {record.requested_at} by an earlier run"
         if not self.operation.resumed:
             if self.holds is None and is_resource(attempt.owner):  # a drill and a command show more at their ends
@@ -248,7 +248,7 @@ class Restoring:
             if not is_same:
                 self.member.warn(another_snapshot(record))
         # Last, since a row shows the last text.
-        self.member.progress(f"restored {short_id(record.snapshot)} onto {short_id(self.inputs.target)}")
+        self.member.progress(f"restored {short_id(record.snapshot)}{when} onto {short_id(self.inputs.target)}")
         return record
 
     # The end -------------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(
     second = (await desk.types("list")).done
     assert w.clock.monotonic() - begun < 1
     assert (second.out, first.err) == (first.out, "")
-    assert second.err == "as listed 12 s ago: the account's listing is requested every 20 s at most\n"
+    assert second.err == "as listed 12 s ago: the account's listing is requested at most once in 20 s\n"
     filtered = (await desk.types("list", "--origin", "manual", "--newer-than", "3h")).done
     assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [DATABASE]
     assert (await desk.types("databases")).done.err.startswith("as listed 12 s ago")

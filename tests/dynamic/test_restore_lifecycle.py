@@ -59,7 +59,7 @@ def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place, row
     }
     version, onto = rows.stored["version_id"], place.database
     taken = time_text(parse_rfc3339(rows.stored["modified"]))
-    assert place.servicer.progress(NAME)[-1] == f"restored {onto[:8]}/{version[:8]} onto {onto[:8]}"
+    assert place.servicer.progress(NAME)[-1] == f"restored {onto[:8]}/{version[:8]}, taken {taken}, onto {onto[:8]}"
     assert place.servicer.diagnostics(NAME, "INFO") == [
         f"restored {onto}/{version}, taken {taken}, onto database {onto}"
     ]

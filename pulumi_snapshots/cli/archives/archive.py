@@ -20,15 +20,17 @@ OWNER = f"{NAME} archive"
 @command(
     snapshot_argument,
     click.argument("destination"),
-    click.option("--recipient", "recipients", metavar="KEY", multiple=True, help="Encrypt for this age1… key."),
+    click.option(
+        "--recipient", "recipients", metavar="KEY", multiple=True, help="Encrypt for this age1… key; repeatable."
+    ),
     timeout_option(ArchiveInputs),
     notify_option,
 )
 async def archive(invocation: Invocation, /, *, recipients: Sequence[str], **typed: Any) -> None:
-    """Copy a snapshot to a path or a bucket, verified, whole or not at all.
+    """Copy a snapshot to a path or a bucket, verified.
 
-    DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it is a folder, which gets
-    DATABASE/CREATED-VERSION.zip, or .zip.age if it is encrypted.
+    The copy appears whole or not at all. DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it
+    is a folder, which gets DATABASE/CREATED-VERSION.zip, or .zip.age if it is encrypted.
     """
     inputs = checked(invocation, ArchiveInputs, {**typed, "recipients": recipients or None})
     await copied(invocation, inputs, typed, "archived", manifest=True)

@@ -22,7 +22,7 @@ HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
 async def archives(invocation: Invocation, /, *, destination: Destination, deep: bool, expect: Sequence[str]) -> None:
     """List and verify the archives at DESTINATION.
 
-    Goes by their manifests: needs no private key, and an API key only for names. The exit code is 1 if an archive is not right.
+    Reads their manifests, so it needs no private key, and an API key only for names. The exit code is 1 if anything is wrong.
     """
     at = place_text(destination.uri)
     with invocation.working(doing=f"{'reading' if deep else 'listing'} {at}", logged=deep):

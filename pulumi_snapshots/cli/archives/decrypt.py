@@ -17,7 +17,7 @@ from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
     click.option("-o", "--output", required=True, metavar="FILE", type=PLACE, help="Where the zip is written."),
 )
 async def decrypt(invocation: Invocation, /, *, archive: Destination, identity: str, output: Destination) -> None:
-    """Decrypt ARCHIVE, a path or a URI, to a zip, whole or not at all."""
+    """Decrypt ARCHIVE to a zip, whole or not at all. ARCHIVE is a path or a URI."""
     if archive.folder or output.folder or output.scheme != "file":
         invocation.wrong("ARCHIVE must be one object, and --output a file of this machine.")
     name, at, transfers = place_text(archive.uri), place_text(output.uri), invocation.transfers

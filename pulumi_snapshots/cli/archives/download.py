@@ -12,11 +12,13 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 
 @command(
     snapshot_argument,
-    click.option("-o", "--output", "destination", required=True, metavar="FILE", help="A file; a folder ends in /."),
+    click.option(
+        "-o", "--output", "destination", required=True, metavar="FILE", help="A file, or a folder that ends in /."
+    ),
     timeout_option(ArchiveInputs),
 )
 async def download(invocation: Invocation, /, **typed: Any) -> None:
-    """Download a snapshot to a file, verified, whole or not at all. DATABASE/latest is the newest."""
+    """Download a snapshot to a file, verified. The file appears whole or not at all. DATABASE/latest is the newest."""
     if typed["destination"] == "-":
         invocation.wrong("--output must be a file, since a download appears only when it is whole.")
     invocation.wording = invocation.wording.about(destination="--output")

@@ -20,10 +20,10 @@ from pulumi_snapshots.storage.destination import Destination, place_text
     click.option("--dry-run", is_flag=True, help="Only show what would be removed."),
 )
 async def forget(invocation: Invocation, /, *, destination: Destination, dry_run: bool, **tiers: int | None) -> bool:
-    """Remove the archives at DESTINATION that no tier keeps, for each database.
+    """Remove the archives at DESTINATION that no tier keeps.
 
-    The tiers are those of restic's `forget`. It removes only what `squarecloud-snapshots archive` has written, never the newest one of a database, a pinned one, or
-    the last one that a drill has restored.
+    The tiers are those of restic's `forget`, and count for each database. It removes only what `squarecloud-snapshots archive` has
+    written, never the newest one of a database, a pinned one, or the last one that a drill has restored.
     """
     if not any(tiers.values()):
         invocation.wrong("Give at least one of " + ", ".join(f"--keep-{name}" for name in tiers) + ".")

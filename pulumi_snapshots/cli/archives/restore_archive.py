@@ -45,10 +45,11 @@ from pulumi_snapshots.storage.encryption import identities
 async def restore_archive(
     invocation: Invocation, /, *, archive: Destination, identity: str | None, dry_run: bool, **typed: Any
 ) -> bool:
-    """Load an archive into a database of any host, and check what came back.
+    """Load an archive into a database of any host.
 
-    Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
-    (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
+    Then checks what came back. Needs no API key: the archive is decrypted on its way into the programs of the database's
+    engine, which must be on PATH (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all
+    checks passed.
     """
     overwrite = typed["overwrite"]
     wrong = named = f"the connection in {typed['connection_env']}"

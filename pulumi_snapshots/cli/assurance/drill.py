@@ -37,12 +37,16 @@ def checks_option(doc: str, *, required: bool = False) -> arguments.Decorator:
 
 @arguments.command(
     click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=arguments.database_ids),
-    click.option("--scratch", "scratch_database_id", type=arguments.DATABASE, required=True, help="Restore onto it."),
+    click.option(
+        "--scratch", "scratch_database_id", type=arguments.DATABASE, required=True, help="The scratch database."
+    ),
     click.option("--password-env", "password", metavar="NAME", help="The variable that holds its password."),
     click.option("--connection-env", "connection", metavar="NAME", help="The variable that holds its connection."),
-    checks_option("What it is asked and must answer; OP is ==, >=, <= or =~ (matches). Repeatable.", required=True),
+    checks_option(
+        "What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). Repeatable.", required=True
+    ),
     click.option("--overwrite-scratch", is_flag=True, help="Required: the scratch database loses all that it holds."),
-    click.option("--archives", type=arguments.PLACE, multiple=True, help="Note a passed drill in manifests there."),
+    click.option("--archives", type=arguments.PLACE, multiple=True, help="Note a passed drill in the manifests there."),
     arguments.timeout_option(DrillInputs),
     arguments.again_option,
     arguments.notify_option,

@@ -13,10 +13,10 @@ NAMED = 3
 
 @command(click.argument("guard", required=False))
 async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
-    """List the snapshots that guards took in the last 30 days, and what has changed.
+    """List the snapshots that guards took in the last 30 days.
 
-    GUARD is the end of a guard's name, such as shop or prod/shop. Sends no request and needs no API key: it shows what runs on
-    this machine, or in the shared state of all machines, have noted.
+    Newest first, with what has changed after each. GUARD is the end of a guard's name, such as shop or prod/shop. Sends no
+    request and needs no API key: it shows what runs on this machine, or in the shared state of all machines, have noted.
     """
     ledger = invocation.make_ledger(Settings.read({}, invocation.environment), invocation.clock)
     noted = await consult(ledger, GuardBook.history)

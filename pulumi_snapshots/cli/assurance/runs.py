@@ -29,9 +29,10 @@ async def under_way(session: Session) -> list[Attempt]:
 
 @command(stack_option)
 async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
-    """List what is under way or waited for, by whom, until when, and what you can do.
+    """List what is under way or waited for.
 
-    Shows what runs on this machine, or in the shared state of all machines, have written down; one request at most is sent.
+    Says by whom, until when, and what you can do. Shows what runs on this machine, or in the shared state of all machines, have
+    written down. Sends one request at most.
     """
     async with invocation.session(stack) as session:
         there, is_shared = await under_way(session), session.ledger.place.is_shared

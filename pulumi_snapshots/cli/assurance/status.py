@@ -79,14 +79,16 @@ METRICS = {
     *arguments.options_of(Limits, "max_age", "origin"),
     click.option("--archives", type=arguments.PLACE, multiple=True, help="Look for archives and drills there."),
     *arguments.options_of(Limits, "max_archive_age", "max_drill_age"),
-    click.option("--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfiles."),
+    click.option(
+        "--metrics", type=arguments.FILE, help="Also write OpenMetrics, for node_exporter's textfile collector."
+    ),
     arguments.notify_option,
 )
 async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: Any) -> None:
-    """Check that every DATABASE, or the whole account, has a recent snapshot.
+    """Check that every database has a recent snapshot.
 
-    For cron and monitoring: the exit code is 0 only if everything is certain; standard error says what is wrong, and is empty if all
-    is well. Also prints the command that goes back to the data of a snapshot.
+    Checks each DATABASE, or all of the account. For cron and monitoring: the exit code is 0 only if everything is certain; standard
+    error says what is wrong, and is empty if all is well. Also prints the command that goes back to the data of a snapshot.
     """
     databases, archives = typed["databases"], typed["archives"]
     limits = arguments.checked(invocation, Limits, typed)

@@ -74,7 +74,8 @@ async def doctor(invocation: Invocation, /, *, stack: str | None, forget_block: 
     """Find what would stop the next snapshot.
 
     Checks key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed, by five requests at most, none
-    of which starts something. The exit code is 1 if anything is a PROBLEM. Without --stack it reads only the environment.
+    of which starts something. The exit code is 1 if anything is a PROBLEM, which would stop a create or a restore. Without --stack
+    it reads the environment, not a stack's configuration.
 
     If your data is damaged: `status DATABASE` names the snapshot to go back to, and `restore` puts it back.
     """

@@ -21,9 +21,10 @@ from pulumi_snapshots.errors.pages import EXPLAIN, last_error, page_names, page_
     has_result=False,
 )
 async def explain(invocation: Invocation, /, name: str | None, *, last: bool) -> bool:
-    """Explain an error, or list all errors: what happened, what was done, and what to do.
+    """Explain an error, or list all errors.
 
-    ERROR is a name such as `key-refused`, or a code or status of the service such as KEEP_CALM or 429.
+    Says what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a code or status of the
+    service such as KEEP_CALM or 429.
     """
     if last:
         if (found := last_error(invocation.environment)) is None:

@@ -38,7 +38,7 @@ exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$
 
 @command(has_result=False)
 async def install(invocation: Invocation, /) -> None:
-    """Install the plugin for every Pulumi project of this user; it runs in the Python environment of this command."""
+    """Install the plugin for every Pulumi project of this user. It runs in the Python environment of this command."""
     await _install(invocation)
 
 
@@ -46,7 +46,8 @@ async def install(invocation: Invocation, /) -> None:
 async def sdk(invocation: Invocation, /, language: str) -> None:
     """Install the plugin, and generate its SDK for a language.
 
-    Prints the line that imports it. Adds the SDK to a project in that language in this folder; elsewhere only writes it to `sdks`.
+    Prints the line that imports it. If this folder has a project in that language, adds the SDK to it; otherwise only writes it to
+    `sdks`.
     """
     await _install(invocation)
     runtime, package = RUNTIMES[language], f"{PACKAGE}@{version('pulumi-snapshots')}"
@@ -68,7 +69,7 @@ async def uninstall(invocation: Invocation, /) -> None:
 plugin = click.Group(
     "plugin",
     [install, sdk, uninstall],
-    help="Let every Pulumi project of this user find the plugin, whatever its language.",
+    help="Let every Pulumi project of this user find the plugin.",
 )
 
 

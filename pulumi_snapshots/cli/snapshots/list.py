@@ -24,7 +24,7 @@ HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")
     name="list",
 )
 async def list_(invocation: Invocation, /, *, urls: bool, **typed: Any) -> None:
-    """List the snapshots of DATABASE, or of the whole account, newest first.
+    """List the snapshots of a database, or of all, newest first.
 
     DATABASE is an id, its beginning, or a name.
     """
@@ -54,7 +54,7 @@ def note_age(invocation: Invocation, page: Page | None) -> None:
     """Say if a page is an earlier command's."""
     if page is not None and page.kept:
         invocation.note(
-            f"as listed {spoken(page.age)} ago: the account's listing is requested every {FRESH:.0f} s at most"
+            f"as listed {spoken(page.age)} ago: the account's listing is requested at most once in {FRESH:.0f} s"
         )
 
 

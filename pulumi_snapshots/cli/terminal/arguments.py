@@ -2,6 +2,7 @@
 
 import functools
 import re
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import StringIO
@@ -113,12 +114,17 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
             pages, now = session.kept_pages, session.clock.utc()
             seen.append(pages.read())
             if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
-                with anyio.move_on_after(PATIENCE):
-                    await request(session)
+                await request(session)
                 seen.append(pages.read())
 
-    with suppress(Exception):
-        anyio.run(find)
+    def work() -> None:
+        with suppress(Exception):
+            anyio.run(find)
+
+    # The system's search for an address can hang, and cannot be cancelled.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
     return seen[-1]
 
 

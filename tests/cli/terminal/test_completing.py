@@ -1,5 +1,6 @@
 """What the tab key offers: ids from kept pages, with one request at most, without waiting, and without an error."""
 
+import threading
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -82,6 +83,21 @@ def test_what_a_command_has_listed_is_offered_without_a_request(desk: Desk) -> N
     assert f"{DATABASE}/{NEW}" in offered(desk, "download", "a14")
     assert DATABASE in offered(desk, "create", "a")
     assert sent(desk) == before
+
+
+def test_a_system_that_hangs_holds_up_no_shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that searches for the service's address without an end, which no cancellation ends."""
+    released, waited = threading.Event(), list[bool]()
+
+    class Hanging(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            waited.append(released.wait(10))
+            return await super().handle_async_request(request)
+
+    monkeypatch.setattr(arguments, "PATIENCE", 0.3)
+    desk.w.transport = Hanging(desk.w.emulator)
+    assert (offered(desk, "download", "a14"), waited) == ({}, [])
+    released.set()
 
 
 class Broken(EmulatorTransport):
