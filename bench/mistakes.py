@@ -106,7 +106,8 @@ MISTAKES = (
     ("ledger", "if any(each.id in self._marks for each in shown):", "if shown:"),
     ("ledger", "if proof.request is not None and proof.request.id not in seen:", "if False:"),
     ("ledger", "self._seen = self._seen | marked", "pass"),
-    ("ledger", "if failures == TRIES:", "if True:"),
+    ("ledger", "if failures == TRIES or not self._may_be_written:", "if failures == TRIES:"),
+    ("ledger", "if failures == TRIES or not self._may_be_written:", "if True:"),
     ("ledger", "pause = self._chance.uniform(0.0, min(longest, LONGEST_PAUSE))", "pause = 0.0"),
     ("ledger", "check.replace, secrets.token_bytes(), stale)", "check.overwrite, secrets.token_bytes())"),
     # How fast.

@@ -28,7 +28,7 @@ T = TypeVar("T")
 CHECK = "check"  # the object that shows whether the store refuses a stale write
 PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever happens
 TRIES, PAUSE = 3, 1.0
-"""Tries of an edit while the store fails, and the seconds between two."""
+"""Tries of an edit whose write failed, and the seconds between two. A read that failed proves that nothing was written."""
 LONGEST_PAUSE = 10.0  # seconds between two tries while other machines are faster, at most
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
@@ -67,7 +67,7 @@ class Bucket(Place):
         self._clock = clock
         self._in_thread = in_thread or partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
         self._chance = chance or random.Random()  # noqa: S311  jitter, no secret
-        self._is_checked = self._was_there = False
+        self._is_checked = self._was_there = self._may_be_written = False
 
     def beside(self, name: str) -> Bucket:
         """Another document in the same bucket, as a new process reaches it."""
@@ -81,6 +81,7 @@ class Bucket(Place):
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Change the document, again if another machine was faster; what is begun ends, also if the caller is cancelled."""
         failures = faster = 0
+        self._may_be_written = False
         async with self._in_time(shield=True):
             while True:
                 began, pause = self._clock.monotonic(), PAUSE
@@ -92,7 +93,7 @@ class Bucket(Place):
                     faster += 1
                 except LedgerUnavailable:
                     failures += 1
-                    if failures == TRIES:
+                    if failures == TRIES or not self._may_be_written:
                         raise
                 await self._clock.sleep(pause)
 
@@ -112,6 +113,7 @@ class Bucket(Place):
         before = packed(document)
         result = change(document)
         if (content := packed(document)) != before:
+            self._may_be_written = True
             await self._call(self._object.replace, content, held.mark if held else None)
             self._was_there = True
         return result

@@ -107,6 +107,16 @@ async def test_a_store_that_fails_for_two_seconds_costs_no_edit(store: Store) ->
 
 
 @virtual
+async def test_a_store_that_fails_before_anything_is_written_ends_an_edit_at_once(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    calls, store.fails = store.calls, "ExpiredToken"
+    with pytest.raises(LedgerUnavailable, match="ExpiredToken"):
+        await bucket.edit(count)
+    assert store.calls == calls + 1, "each may take 10 s, also after ^C"
+
+
+@virtual
 async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> None:
     bucket = store.bucket()
     await bucket.edit(count)
