@@ -34,7 +34,7 @@ EVERY = 5.0  # seconds between two tries to connect
 LONGEST = 300.0  # seconds that connecting, or one check, may take
 SAME = timedelta(seconds=2)  # between the service's time of a restore and ours of its end, which is in whole seconds
 UNKNOWN_HOST = (
-    "{connection} is to another host than the service's own, which does not show that it leads to the scratch database."
+    "{connection} is to another host than the service's own, so nothing shows that it leads to the scratch database."
 )
 
 

@@ -27,7 +27,8 @@ MOST = 200  # entries, see `_kept`; and answers, of which the oldest are forgott
 MOST_CHANGES = 20  # that an entry names
 UNKNOWN_HERE = (
     "this guard has noted no snapshot of database {database}. What guards take is noted for 30 days in {where}: if another machine "
-    "made the release, go back on that one, or have both use {shared_state}. A Restore takes any listed snapshot by its {version_id}."
+    "made the release, go back on that one, or have both use {shared_state}. A Restore takes any listed snapshot by its {version_id}. "
+    "If you have gone back already, remove the Restore."
 )
 NEW_ONE_FIRST = Text(
     "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "

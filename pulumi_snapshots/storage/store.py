@@ -122,7 +122,7 @@ class FileStore(Store):
         folder = self._path.parent
         with trouble(self._path):
             if self._path.exists() and not self._path.is_file():
-                raise StoreTrouble(f"{self._path} is no file", then=[Step.NAME_OBJECT])
+                raise StoreTrouble(f"{self._path} is not a file", then=[Step.NAME_OBJECT])
             made = [each for each in (folder, *folder.parents) if not each.exists()]
             try:
                 folder.mkdir(parents=True, exist_ok=True)

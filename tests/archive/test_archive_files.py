@@ -76,7 +76,7 @@ def test_what_others_have_there_is_not_removed(tmp_path: Path) -> None:
     before = set(tmp_path.iterdir())
     FileStore(tmp_path / "x.zip").write(iter([b"x"]))
     for name in ("pipe", f"{PART}folder.part"):
-        with pytest.raises(StoreTrouble, match="is no file"):
+        with pytest.raises(StoreTrouble, match="is not a file"):
             FileStore(tmp_path / name).write(iter([b"x"]))
     assert set(tmp_path.iterdir()) == before | {tmp_path / "x.zip"}
 

@@ -84,7 +84,7 @@ async def _install(invocation: Invocation) -> None:
     for other in sorted(await _versions(invocation) - {ours}):
         removes = f"`pulumi plugin rm resource {PACKAGE} {other}` removes it"
         invocation.warn(
-            f"Pulumi takes the newest version unless a program names one, and {other} is there too: {removes}."
+            f"version {other} is installed too, and Pulumi takes the newest unless a program names one: {removes}."
         )
 
 
