@@ -1,13 +1,10 @@
 """The one door to modules that are loaded late: what speaks HTTP costs a program half a second, and few need it."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from typing import Any
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
 
 
 def late(name: str) -> Any:

@@ -1,10 +1,9 @@
 """What inputs may be, and what a change of them, or a refresh, means for an archive that exists. Sends no request."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
@@ -23,14 +22,8 @@ from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Changes, Rules, changed, differs, holds_unknown, undecided
+from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, changed, differs, holds_unknown, undecided
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pulumi_snapshots.run.calls import EngineCall
-
 
 WISHES = ("keep_last", "keep", "pin", "delete_object")
 """Inputs that are kept for the next object."""

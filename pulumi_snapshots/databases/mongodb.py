@@ -1,10 +1,9 @@
 """MongoDB, by PyMongo."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from urllib.parse import unquote_plus
 
 import anyio.to_thread
@@ -15,13 +14,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import ConnectionFailure
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.dumps import Dump, NotLoaded
+from pulumi_snapshots.databases.dumps import Dump, Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only, scalar
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pulumi_snapshots.databases.dumps import Loading
 
 COMMANDS = ("aggregate", "count", "distinct", "find")  # those that are sent; each only reads
 WRITING = frozenset({"$out", "$merge"})  # stages of `aggregate` that write

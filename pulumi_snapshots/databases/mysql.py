@@ -1,19 +1,14 @@
 """MySQL and MariaDB, by PyMySQL."""
 
-from __future__ import annotations
-
 import re
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio.to_thread
 import pymysql
 
-from pulumi_snapshots.databases.dumps import BLOCK, NotLoaded
+from pulumi_snapshots.databases.dumps import BLOCK, Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, login, only_column, parameters
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.databases.dumps import Loading
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")  # of `ssl-mode`, as MySQL's own programs
 # First words of commands that are sent: others, such as CALL, may begin transactions of their own that write.

@@ -1,20 +1,15 @@
 """PostgreSQL, by psycopg."""
 
-from __future__ import annotations
-
 import math
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pulumi_snapshots.databases.dumps import NotLoaded
+from pulumi_snapshots.databases.dumps import Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, only_column
 from pulumi_snapshots.errors import PACKAGE
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.databases.dumps import Loading
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}

@@ -1,23 +1,18 @@
 """Redis and Valkey, by redis-py."""
 
-from __future__ import annotations
-
 import shlex
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import redis
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.databases.dumps import NotLoaded
+from pulumi_snapshots.databases.dumps import Loading, NotLoaded
 from pulumi_snapshots.databases.kinds import Refused, Scalar, Session, login, parameters, scalar
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.databases.dumps import Loading
 
 BATCH = 500  # keys that are copied at once
 FOR_EVER = -1  # what the server says of a key that does not expire

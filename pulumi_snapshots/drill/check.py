@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pulumi_snapshots.databases.kinds import Scalar
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pulumi_snapshots.databases.kinds import Scalar
 
 MOST = 100  # checks of one drill: each result stands in the state
 EXPECTATIONS = ("equals", "at_least", "at_most", "matches")

@@ -1,10 +1,9 @@
 """What inputs may be, and what a change of them, or time, means for a drill, which is never replaced. Sends no request."""
 
-from __future__ import annotations
-
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi_snapshots.archive.record import archive_uri
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
@@ -16,14 +15,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Changes, Rules, Same, changed, holds_unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from pulumi_snapshots.run.calls import EngineCall
-
+from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same, changed, holds_unknown
 
 MAY_RUN = timedelta(
     days=1

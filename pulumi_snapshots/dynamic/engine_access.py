@@ -6,15 +6,15 @@ gRPC server is in the main thread. Each feature is looked for on its own: if one
 dynamic provider takes its place, so a changed SDK never costs a run. Programs import this file too: that starts nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import FrameType
+from typing import Any, NoReturn
 
 import grpc
 from pulumi.runtime import rpc
@@ -22,10 +22,6 @@ from pulumi.runtime import rpc
 from pulumi_snapshots.engine.errors import debugging, final
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Messages, engine_at, status, unfinished
 from pulumi_snapshots.engine.process import address_in, end_with
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
 
 _PROVIDER_KEY, _CANCEL_METHOD = "__provider", "/pulumirpc.ResourceProvider/Cancel"
 

@@ -1,15 +1,9 @@
 """What both ways to the Pulumi engine share; here the resources by their names, and the engine's marks of values."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pulumi_snapshots.late import late
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pulumi_snapshots.run.calls import Rules
+from pulumi_snapshots.run.calls import Rules
 
 RULES: dict[str, Callable[[], type[Rules]]] = {
     "Snapshot": lambda: late("snapshot.difference:SnapshotRules"),

@@ -1,26 +1,20 @@
 """What a run says to its Pulumi engine: on the row of a resource, under the run's Diagnostics, and of a resource to keep."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from google.protobuf.struct_pb2 import Struct
-
-    from pulumi_snapshots.errors import Wording, Words
+from pulumi_snapshots.errors import Wording, Words
 
 DETAILS_HEADER = "grpc-status-details-bin"
 """The trailer in which gRPC carries a status with details."""

@@ -1,7 +1,5 @@
 """The engine's process: whether it is still there, since a killed engine sends no message, and whether it was interrupted."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import re
@@ -10,12 +8,10 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 """Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""

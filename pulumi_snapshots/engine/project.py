@@ -1,15 +1,10 @@
 """Whether the files of the project that an engine runs show the API key: a plugin learns only its value."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pulumi_snapshots.run.settings import project_files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAIN_KEY = "the API key is configured in plain text; set it again with `pulumi config set --secret`"
 

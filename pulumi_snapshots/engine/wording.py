@@ -1,17 +1,12 @@
 """What a Pulumi engine's users read: names as their programs spell them, next steps as commands of Pulumi."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pulumi_snapshots.errors import Step, Wording
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.clock import time_text
 from pulumi_snapshots.errors.pages import with_pointer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
 PACKAGE = "pulumi-snapshots"

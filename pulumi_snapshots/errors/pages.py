@@ -1,18 +1,13 @@
 """What `explain` shows: the section about an error, whose text comes with the package, and the last error of this machine."""
 
-from __future__ import annotations
-
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pulumi_snapshots.state_directory import state_directory, written_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 EXPLAIN = "squarecloud-snapshots explain"
 """The command that shows a section, without a network."""

@@ -1,9 +1,8 @@
 """The guard whose hooks run in the plugin's process, as those of its component do."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 
@@ -11,9 +10,6 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.program.guard import GuardDeclaration
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import PACKAGE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Guard(GuardDeclaration):

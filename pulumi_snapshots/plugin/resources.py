@@ -1,22 +1,16 @@
 """The plugin's resources, as Python programs declare them, and its explicit provider."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import Declared, alias_of, with_arguments
-from pulumi_snapshots.properties.catalogue import in_camel, in_camels, in_python, record_in
+from pulumi_snapshots.properties.catalogue import Property, in_camel, in_camels, in_python, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pulumi_snapshots.properties.catalogue import Property
 
 
 class Native(Declared):

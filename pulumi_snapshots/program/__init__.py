@@ -1,14 +1,13 @@
 """What the declarations of resources and lookups share: arguments, the source snapshot, the create's time-out, warnings."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import wraps
 from inspect import get_annotations, signature
 from pathlib import Path
 from textwrap import wrap
 from traceback import extract_stack
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
 import pulumi
@@ -17,15 +16,10 @@ from pulumi.runtime.config import is_config_secret
 
 from pulumi_snapshots.engine.project import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.properties.catalogue import Record, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import Inputs, Record, ResourceSchema, in_camel, record_in
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.snapshot.record import ListedProperties
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pulumi_snapshots.properties.catalogue import Inputs, ResourceSchema
 
 Origin = Literal["manual", "automatic"]
 Duration = str | float

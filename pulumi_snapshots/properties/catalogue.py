@@ -1,14 +1,12 @@
 """Properties of resources, lookups and the settings: each is declared once, as a field of a `Record`. Programs load it, so it loads no HTTP stack."""
 
-from __future__ import annotations
-
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from enum import Enum
 from functools import cache, cached_property
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
@@ -24,10 +22,6 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.properties.checks import UNKNOWN, database_id, flag, one_of, text
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 
 Duration = Annotated[float, "duration"]
 """Seconds; a program may also write `90s`, `45m`, `1h30m`, `7d`."""

@@ -1,22 +1,17 @@
 """Checks of one value each, which return it or raise Unfit, and what a signed download URL says. It loads no HTTP stack."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.properties.unfit import Unfit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""

@@ -1,22 +1,16 @@
 """What a change of inputs means for a restore that has acted. Sends no request."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
-from pulumi_snapshots.run.calls import Changes, Rules
+from pulumi_snapshots.run.calls import Changes, Rules, Same
 from pulumi_snapshots.snapshot.record import NAMED_BY
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from pulumi_snapshots.run.calls import Same
 
 
 class RestoreRules(Rules):

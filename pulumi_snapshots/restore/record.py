@@ -1,8 +1,7 @@
 """A restore: its inputs, what the state keeps of it, and what a change of inputs means. Programs load it, so it loads no HTTP stack."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.ledger.attempt import Request
@@ -18,10 +17,6 @@ from pulumi_snapshots.properties.catalogue import (
 )
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 
 DEFAULT_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""

@@ -1,21 +1,14 @@
 """What one run knows without a request: versions in the state, and what the engine has asked of each resource. Needs no API key."""
 
-from __future__ import annotations
-
 from collections import defaultdict
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pulumi_snapshots.ledger.attempt import owner_of
+from pulumi_snapshots.ledger.attempt import Proof, owner_of
 from pulumi_snapshots.properties.checks import digest_of
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
-    from datetime import datetime
-
-    from pulumi_snapshots.ledger.attempt import Proof
-
 
 PENDING = "pending:"
 """What the version part of a provisional id begins with; no version id of the service holds a colon."""

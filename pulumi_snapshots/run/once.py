@@ -1,7 +1,5 @@
 """Sending a request once: claimed in the ledger before it leaves, and sent again only if it certainly started nothing."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -9,7 +7,7 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -29,8 +27,10 @@ from pulumi_snapshots.ledger.attempt import (
     owner_of,
     unresolved,
 )
+from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import could_share
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import (
@@ -44,10 +44,6 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.service.rate_limiter import OnWait
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.progress import Member
-    from pulumi_snapshots.run.session import Session
 
 T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
@@ -19,10 +20,6 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.state_directory import home_directory, state_directory
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
 
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
 REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite

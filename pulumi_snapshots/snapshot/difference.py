@@ -1,10 +1,9 @@
 """What a change of inputs, or time, means for a snapshot that exists. Sends no request."""
 
-from __future__ import annotations
-
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import Text
@@ -12,14 +11,8 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
-from pulumi_snapshots.run.calls import Changes, Rules
+from pulumi_snapshots.run.calls import Changes, EngineCall, Rules
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from pulumi_snapshots.run.calls import EngineCall
 
 
 class SnapshotRules(Rules):

@@ -1,15 +1,10 @@
 """Who publishes this package, where it is, and what its SDKs are called, as far as pyproject.toml says it."""
 
-from __future__ import annotations
-
-from importlib.metadata import metadata, version
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import PackageMetadata, metadata, version
+from typing import Any
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.run.settings import PACKAGE
-
-if TYPE_CHECKING:
-    from importlib.metadata import PackageMetadata
 
 DISTRIBUTION = "pulumi-snapshots"
 VERSION = version(DISTRIBUTION)

@@ -1,20 +1,14 @@
 """The plugin's package: its resources and functions by their tokens, and the names of their properties."""
 
-from __future__ import annotations
-
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, SNAPSHOTS, SURE_LATEST
 from pulumi_snapshots.plugin.description.references import REFERENCE
 from pulumi_snapshots.plugin.wire import Names
-from pulumi_snapshots.properties.catalogue import in_camel
+from pulumi_snapshots.properties.catalogue import Property, in_camel
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.properties.catalogue import Property
 
 
 def token(name: str) -> str:

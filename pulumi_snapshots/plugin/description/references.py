@@ -1,9 +1,8 @@
 """A Snapshot of the program as an input of another resource, and what it stands for: a database and a version."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -14,10 +13,6 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, shown
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.snapshot.record import NAMED_BY, split_id
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 REFERENCE = "snapshot"
 """The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""

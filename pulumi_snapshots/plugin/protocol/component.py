@@ -1,11 +1,9 @@
 """The guard as a component, for programs in every language: its hooks run in the plugin's process."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
@@ -18,13 +16,11 @@ from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_gu
 from pulumi_snapshots.guard.once import OncePerRun, change_of
 from pulumi_snapshots.lookup.find import find
 from pulumi_snapshots.lookup.results import LATEST
+from pulumi_snapshots.plugin.protocol.engine import Callbacks
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.run.calls import EngineCall
 from pulumi_snapshots.service.errors import SquareCloudError
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.plugin.protocol.engine import Callbacks
-    from pulumi_snapshots.run.calls import EngineCall
 
 OUTPUTS = Names(GUARD.record.properties())
 UNMET = "Guard {guard} guards no resource{named}: Pulumi has registered none after it. Let what it guards depend on it ({depends_on})"
