@@ -15,11 +15,11 @@ import anyio
 from pulumi_snapshots.archive.manifest import Manifest, look_at, manifest_of, merged, note, note_pin
 from pulumi_snapshots.archive.record import ARCHIVE, ArchiveInputs, ArchiveMemory, ArchiveRecord, history, object_in
 from pulumi_snapshots.archive.shelf import check_archived, imported, own_objects, prune, remove
-from pulumi_snapshots.archive.source import Source, bytes_text
+from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained, Step, Text
+from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.calls import EngineCall, Resource
@@ -74,7 +74,9 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
                 job.left = "Another writer's object is there."
                 raise job.failed(Explained("others write it at the same time")) from None
         except Explained as trouble:
-            raise job.failed(trouble) from trouble
+            is_lost = previous and previous.lost and previous.version_id == inputs.version_id  # every run would fail
+            back = [Next(Step.PUT_ARCHIVE_BACK)] if is_lost and isinstance(trouble, NoUrl) else []
+            raise job.failed(trouble, back) from trouble
     if is_new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
         say = listener.note if is_mount else listener.progress
         say(f"{folder} did not exist and was created")
@@ -107,12 +109,12 @@ class _Job:
     def __post_init__(self) -> None:
         self.source = Source(self.session, self.inputs, self.transfers, self.listener)
 
-    def failed(self, trouble: Explained) -> NotArchived:
+    def failed(self, trouble: Explained, more: Sequence[Next] = ()) -> NotArchived:
         """The error that a user reads."""
         which = "/".join(filter(None, (self.inputs.database_id, self.inputs.version_id)))
         what = "Snapshot {which} was not {archived} to {uri}: {why}"
         told = Text(what, which=which, uri=place_text(self.place.uri), why=trouble.happened)
-        return NotArchived(told, self.left, trouble.then)
+        return NotArchived(told, self.left, [*trouble.then, *more])
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time, and write its manifest; raises `Explained`, or `Overtaken` if somebody else's object is there."""

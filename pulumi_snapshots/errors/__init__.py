@@ -170,6 +170,7 @@ class Step(Enum):
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
     ARCHIVE_AGAIN = "The next {run} archives again."
+    PUT_ARCHIVE_BACK = "Put the archive back and refresh, or take the Archive out of the program."
     GIVE_URL = "Give {download_url}."
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
     CHECK_PLACE = "Check the path or URI: a folder exists once an archive is written to it."

@@ -272,6 +272,17 @@ async def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_s
         assert any(text.startswith("listing is old until ") for text in at.row.shown)
 
 
+@staged(scene)
+async def test_an_archive_and_its_snapshot_that_are_both_gone_have_a_way_out(at: Scene) -> None:
+    record = await at.archive()
+    file_of(record).unlink()
+    lost = await at.refresh(record)
+    at.here.emulator.advance(31 * 86400)
+    given = {"database_id": DATABASE, "previous": lost, "session": at.here.another_run()}
+    told = [await fails(at, what="lists no", version_id=each, **given) for each in (record.version_id, "another")]
+    assert ["take the Archive out of the program" in each for each in told] == [True, False]
+
+
 @virtual
 async def test_a_snapshot_that_no_new_listing_shows_is_given_up(tmp_path: Path) -> None:
     async with unlisted(tmp_path) as (at, record, provider):
