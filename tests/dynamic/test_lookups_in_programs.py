@@ -259,9 +259,10 @@ def test_a_failure_names_function_and_code_and_can_be_caught(service: Service) -
 
 def test_a_refused_key_is_never_shown_or_used_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
-    for _ in range(2):
-        text = outcome_of("get_databases")
-        assert ": 401 ACCESS_DENIED]" in text
+    unsent = ": not sent, since another request was answered with 401"
+    for function, words in (("get_databases", ": 401 ACCESS_DENIED]"), ("get_snapshots", unsent)):
+        text = outcome_of(function)
+        assert words in text
         assert "The API key is unknown, revoked or expired" in text
         assert "w" * 64 not in text
     assert len(service.control("journal")) == 1

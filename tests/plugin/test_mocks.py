@@ -33,6 +33,25 @@ def test_a_test_without_it_has_no_key():
     assert "SQUARECLOUD_API_KEY" not in os.environ
 """
 
+DRILLED = """
+from pulumi_snapshots import Drill
+
+
+@pulumi.runtime.test
+def program():
+    Drill("weekly", database_id="b" * 32, version_id="v", scratch_database_id="c" * 32, overwrite_scratch=True,
+          connection="postgresql://x.invalid/x", checks=[{"query": "select 1", "equals": 1}])
+    Guard("shop", "c" * 32)
+
+
+def test_a_drill_of_a_database_in_use_is_not_registered():
+    try:
+        program()
+    except pulumi.RunError as refused:
+        assert "must be used for drills only, but Guard 'shop' uses it too" in str(refused)
+    assert "weekly" not in MADE
+"""
+
 
 def pytest_on(file: Path, *options: str, **environment: str) -> None:
     """Run a user's tests as a user does, without our own settings."""
@@ -46,7 +65,8 @@ def pytest_on(file: Path, *options: str, **environment: str) -> None:
 @pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
 def test_a_program_is_tested_with_pulumis_mocks_alone(package: str, tmp_path: Path) -> None:
     file = tmp_path / "test_program.py"
-    file.write_text(re.sub(r"from pulumi_snapshots import", f"from {package} import", MOCKED.read_text()))
+    text = MOCKED.read_text() + DRILLED
+    file.write_text(re.sub(r"from pulumi_snapshots import", f"from {package} import", text))
     # A request would end at this address, and a wait for it with the test's time.
     pytest_on(file, SQUARECLOUD_API_KEY="k", SQUARECLOUD_API_URL="http://127.0.0.1:9", XDG_STATE_HOME=str(tmp_path))
     assert list(tmp_path.glob("pulumi-snapshots*")) == []
