@@ -1,5 +1,7 @@
 """The plugin's resources, as Python programs declare them, and its explicit provider."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
