@@ -179,12 +179,13 @@ class Operation:
             claim = decide(attempts, self.intent, now)
             if claim.role != "resumed":
                 return claim
-            self.attempt, self.resumed = claim.attempt, True
+            self.attempt = claim.attempt
             # A run elsewhere may be about to enter its answer: what was accepted is searched for longer than what was lost.
             while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
                 self.show_other(self.attempt)
                 await session.clock.sleep(session.settings.poll_every)
-                self.attempt = await session.ledger.get(claim.attempt.id)  # None: that run has withdrawn it
+                self.attempt = await session.ledger.get(claim.attempt.id)
+            self.resumed = self.attempt is not None  # or that run has withdrawn it
         return None
 
     def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:

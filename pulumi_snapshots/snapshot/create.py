@@ -248,7 +248,7 @@ class Taking:
             return None
         # What the ledger has may be of another resource, which completes from it.
         record = await (self._ours(entry) if entry.name else describe(session, self.database_id, entry))
-        which = taken_text(record, now)
+        which = taken_text(record, session.service_clock.now())
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record
 

@@ -1,6 +1,7 @@
 """Create and resume: when a POST is sent, when a look, and what is never sent."""
 
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import anyio
@@ -228,6 +229,18 @@ STORIES = {
 @virtual
 async def test_a_story_of_several_runs(story: str) -> None:
     await play(story)
+
+
+@staged(world, snapshot_seconds=200, cache_world="invalidated")
+async def test_a_run_that_waited_for_a_request_that_was_refused_waits_for_the_next_one(w: World) -> None:
+    w.fault(kind="create", status=429, code="KEEP_CALM", delay=10.0)
+    first, other = w.next_run(), partial(w.create, session=w.next_run(), owner=ANOTHER)
+    async with anyio.create_task_group() as group:
+        group.start_soon(w.interrupted, 12, w.create(session=first), first)
+        await w.clock.sleep(3)
+        group.start_soon(w.later, 8, lambda: group.start_soon(other))
+        ending = await w.create(session=w.next_run())
+    assert [post.version_id for post in w.posts][2:] == [ending.complete.version_id]
 
 
 # Going on ----------------------------------------------------------------------------------------------------------
