@@ -1,11 +1,10 @@
 """The lookups, as programs call them; the HTTP stack is loaded only once something is looked up."""
 
-from __future__ import annotations
-
 import asyncio
 import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import pulumi
@@ -16,15 +15,10 @@ from pulumi_snapshots.engine.errors import debugged
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.late import late
+from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.program import LookupFailed, ProgramConfig, warn_of_plain_key, warn_once
 from pulumi_snapshots.program.lookups import Lookups, are_mocked
 from pulumi_snapshots.run.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
-
-    from pulumi_snapshots.lookup.results import Lookup
-
 
 T = TypeVar("T")
 _programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()  # when each made its first lookup

@@ -3,17 +3,17 @@
 A class's path stands in every state that it made, so it never moves.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pulumi.asset import Archive, Asset
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
+    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
@@ -31,12 +31,6 @@ from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, nothing_sent
 from pulumi_snapshots.run.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from pulumi.dynamic import ConfigureRequest
-
 
 T = TypeVar("T")
 WIDTH = 256

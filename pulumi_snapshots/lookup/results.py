@@ -1,21 +1,14 @@
 """The lookups by name, with their arguments and results. Programs load it, so it loads no HTTP stack."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare, declare_database
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ORIGIN, ListedProperties
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
-
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ORIGIN, ListedProperties, SnapshotRecord
 
 T = TypeVar("T")
 LIST_PURPOSE = "list snapshots of"
