@@ -119,6 +119,17 @@ async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(
 
 
 OWN = "--scratch must be another database than the snapshot's own"
+
+
+@staged(desk)
+async def test_a_killed_drill_is_resumed_by_the_next_run(at: DrillDesk) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(at.drills)
+        await anyio.sleep(30)
+        group.cancel_scope.cancel()  # the ledger has what it has sent
+    assert ((await at.drills()).code, len(at.w.requests("restore"))) == (0, 1)
+
+
 WRONG: list[tuple[dict[str, str | None], str]] = [
     ({"--overwrite-scratch": None}, "everything that the scratch database holds, each time: add --overwrite-scratch"),
     ({"--scratch": DATABASE}, OWN),
