@@ -48,7 +48,9 @@ async def fails(w: World, tmp_path: Path, *words: str, desk: Desk | None = None)
     """The report of a run that ends early, and whose error has these words."""
     ended = (await probed(desk or at(w, tmp_path), tmp_path)).failed()
     assert [each for each in words if each not in ended.err] == [], ended.err
-    return written(tmp_path)
+    report = written(tmp_path)
+    assert ("nothing is left at the service." in ended.err) == (report["left"] == {})
+    return report
 
 
 def written(tmp_path: Path) -> dict[str, Any]:

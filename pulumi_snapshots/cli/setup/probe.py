@@ -56,8 +56,8 @@ async def probe(invocation: Invocation, /, *, file: Path | None, **typed: Any) -
     learned, setting = content["listing_cache"], "listing_cache"
     how = f"Set {config_key(setting)} (or {variable(setting)}) to `{learned}`.\n" if learned else ""
     invocation.result(content, f"{grid(rows, invocation.out)}\n{counts}.\n{how}", str(file))
-    for one in content["left"].values():
-        invocation.say(f"left at the service: {one}.")
+    left = "\n".join(f"left at the service: {one}." for one in content["left"].values())
+    invocation.say(left or "nothing is left at the service.")
     if ended is not None:
         invocation.fail(invocation.wording.report(ended))
 
