@@ -12,8 +12,8 @@ STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows them.",
     Step.RESTORE_ANOTHER: (
-        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove the Restore: the next {run} "
-        "restores this one again."
+        "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove the Restore: otherwise "
+        "the next {run} restores this one again."
     ),
     Step.BRING_BACK: "`Snapshot.get` brings it back.",
     Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",

@@ -137,13 +137,13 @@ class Step(Enum):
     KEEP_WAITING = "The request is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
-    SHOW_OTHER = "If that is another resource, a preview of its stack proves that its state has this one."
+    SHOW_OTHER = "If that is another resource, run a preview of its stack: that shows that its state was saved."
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     KEPT_HERE = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; a run on another machine starts over. To prevent that, remove the resource first."
     NOT_KEPT = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent that, remove the resource first."
     GUARD_RESUMES = "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; after that it takes another one."
-    GUARD_TAKES_ANOTHER = "The first {run} that comes {timeout} after the request, or {reuse_within} if that is longer, takes another one."
+    GUARD_TAKES_ANOTHER = "A {run} that begins more than {timeout} after the request, or {reuse_within} if that is longer, takes another one."
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
@@ -158,7 +158,7 @@ class Step(Enum):
     RESTORES_NEXT = (
         "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."
     )
-    RESTORE_ANOTHER = "Restore another snapshot of {database}, or remove the Restore: the next {run} restores this one."
+    RESTORE_ANOTHER = "Restore another snapshot of {database}, or remove the Restore: otherwise the next {run} restores this one again."
 
     # A drill
     CHECK_AGAIN = "The next {run} runs the checks again, without another restore."
@@ -170,7 +170,7 @@ class Step(Enum):
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
     ARCHIVE_AGAIN = "The next {run} archives again."
-    PUT_ARCHIVE_BACK = "Put the archive back and refresh, or take the Archive out of the program."
+    PUT_ARCHIVE_BACK = "Put the archive back and refresh, or remove the Archive."
     GIVE_URL = "Give {download_url}."
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
     CHECK_PLACE = "Check the path or URI: a folder exists once an archive is written to it."
