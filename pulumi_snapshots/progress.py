@@ -15,6 +15,8 @@ ROUTINE_EVERY = 10.0
 """Seconds between two texts of one snapshot if its state has not changed, only a detail such as the next poll."""
 MANY = 10
 """From this many snapshots on, only changes are shown, since each text is a line in a log."""
+SILENT = 60.0
+"""Seconds after which one of many is shown again: some CI systems end a job whose log stays silent."""
 
 
 class Listener(Protocol):
@@ -35,16 +37,23 @@ class Fleet:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.size = 0
+        self.members, self.shown = list[Member](), -math.inf
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
         """Count a snapshot while the body creates or resumes it."""
-        self.size += 1
+        self.members.append(member := Member(self, listener))
         try:
-            yield Member(self, listener)
+            yield member
         finally:
-            self.size -= 1
+            self.members.remove(member)
+
+    async def never_silent(self) -> None:
+        """Show one of many again after each silent minute; runs until it is cancelled."""
+        while True:
+            await self.clock.sleep(SILENT)
+            if len(self.members) >= MANY and self.clock.monotonic() - self.shown >= SILENT:
+                self.members[0].show_again()
 
 
 class Member:
@@ -55,6 +64,7 @@ class Member:
         self.note, self.warn = listener.note, listener.warn
         self._shown: float = -math.inf
         self._waits_for = ""
+        self._last: Words = "queued"
 
     def waits(  # noqa: PLR0913  each is a fact of its own
         self,
@@ -74,7 +84,7 @@ class Member:
         now, state = self._fleet.clock.monotonic(), text + why
         if state == self._waits_for and now - self._shown < ROUTINE_EVERY:
             return
-        if self._fleet.size >= MANY:  # the text is shown once, without what would soon be out of date
+        if len(self._fleet.members) >= MANY:  # the text is shown once, without what would soon be out of date
             detail, next_check = "", None
         forms = {
             "{text} until {time}{detail}{reason}": until,
@@ -88,8 +98,13 @@ class Member:
 
     def progress(self, text: Words) -> None:
         """Show an event."""
-        self._waits_for = ""
+        self._waits_for, self._last, self._fleet.shown = "", text, self._fleet.clock.monotonic()
         self._listener.progress(text)
+
+    def show_again(self) -> None:
+        """Show the last event as one that still lasts."""
+        time = TimeOfDay(self._fleet.clock.utc())
+        self._listener.progress(Text("{last}; still waiting at {time}", last=self._last, time=time))
 
 
 def short_id(id_: str) -> str:

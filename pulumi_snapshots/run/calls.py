@@ -42,8 +42,9 @@ Same = Callable[[Any, Any], bool]
 class Shared:
     """What all resources and lookups of a process share; there is one of this class in a process. `run` is that of `RunMemory`."""
 
-    def __init__(self, run: str = "") -> None:
+    def __init__(self, run: str = "", begin: Callable[[Any], Any] | None = None) -> None:
         self.memory = RunMemory(run)
+        self._begin = begin  # begins what runs beside all calls
         self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
         self._clock = Clock()
         self._made: dict[Any, Any] = {}
@@ -54,7 +55,10 @@ class Shared:
 
         def make() -> Any:
             rest = {"clock": self._clock, "state": settings.state_directory()}
-            return late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
+            made = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
+            if self._begin is not None:
+                self._made[made.fleet] = self._begin(made.fleet.never_silent())
+            return made
 
         session: Session = self._one(settings, make)
         return session
