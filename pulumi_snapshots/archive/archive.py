@@ -21,7 +21,7 @@ from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.progress import Listener
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.calls import EngineCall, Resource
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotInputs

@@ -20,8 +20,7 @@ from pulumi_snapshots.archive.record import (
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, changed, differs, holds_unknown, undecided
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 

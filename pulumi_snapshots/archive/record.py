@@ -14,8 +14,7 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Next, Step, Text, not_installed
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, Record, ResourceSchema, declare
-from pulumi_snapshots.properties.checks import UNKNOWN, database_of, problem_of_url, version_of
-from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, database_of, problem_of_url, shown, version_of
 from pulumi_snapshots.storage import encryption
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import not_installed
 from pulumi_snapshots.properties.checks import DATABASE_TYPES as TITLES
-from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.properties.checks import Unfit
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None  # what a check compares

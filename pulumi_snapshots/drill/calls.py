@@ -31,7 +31,7 @@ from pulumi_snapshots.drill.record import (
 )
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Unfinished, ending_unfinished
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.storage.destination import Destination, place_text

@@ -13,8 +13,7 @@ from pulumi_snapshots.databases.kinds import Scalar
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Record, declare
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
+from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
 
 MOST = 100  # checks of one drill: each result stands in the state
 EXPECTATIONS = ("equals", "at_least", "at_most", "matches")

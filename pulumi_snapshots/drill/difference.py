@@ -11,9 +11,7 @@ from pulumi_snapshots.drill.record import ASKS, DRILL, DRILLS, Address, DrillRec
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
-from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
-from pulumi_snapshots.properties.durations import duration_text, parse_duration
-from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, digest_of, duration_text, parse_duration
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same, changed, holds_unknown
 

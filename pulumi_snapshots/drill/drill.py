@@ -18,7 +18,7 @@ from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger, note_last_drill
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
 from pulumi_snapshots.run.memory import Uses, in_use

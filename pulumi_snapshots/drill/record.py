@@ -19,9 +19,7 @@ from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, Moment, Record, ResourceSchema, declare
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.durations import parse_duration
-from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, parse_duration
 from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_missing
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE

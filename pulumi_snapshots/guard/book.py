@@ -17,7 +17,6 @@ from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
-from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 T = TypeVar("T")
@@ -212,7 +211,7 @@ def _read(entries: object, now: datetime) -> list[Guarded]:
             checks.database_id()(entry.database_id)
             if entry.version_id is not None:
                 entry.info(now)
-            if entry.touched_at > now - timedelta(seconds=RETENTION):
+            if entry.touched_at > now - timedelta(seconds=checks.RETENTION):
                 read.append(entry)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue

@@ -5,8 +5,6 @@ from fnmatch import fnmatchcase
 
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, declare_database
-from pulumi_snapshots.properties.checks import RETENTION
-from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.record import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
 
@@ -25,7 +23,7 @@ def _changes(given: object) -> tuple[str, ...]:
     """Which changes are guarded."""
     listed = [*given] if isinstance(given, list | tuple) else []
     if wrong := [each for each in listed or [given] if each not in CHANGES or not listed]:
-        raise Unfit(f"must be a list of {', '.join(map(repr, CHANGES))}", wrong[0])
+        raise checks.Unfit(f"must be a list of {', '.join(map(repr, CHANGES))}", wrong[0])
     return tuple(each for each in CHANGES if each in listed)
 
 
@@ -38,7 +36,7 @@ class GuardInputs(Inputs):
         "first change, and since then nothing guarded has happened and the database was not restored, as after a run that "
         "has failed; 0 takes one in each run. At most 30 days.",
         default=DEFAULT_REUSE,
-        read=checks.duration(most=RETENTION, may_be_zero=True),
+        read=checks.duration(most=checks.RETENTION, may_be_zero=True),
     )
     before: tuple[str, ...] = declare(
         "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`.",
@@ -54,7 +52,7 @@ class GuardInputs(Inputs):
         "If no snapshot can be taken now, since the quota is used up or the service is down, the newest one that is at most "
         "this old will do, also an automatic one, with a warning. At most 30 days.",
         default=None,
-        read=checks.duration(most=RETENTION),
+        read=checks.duration(most=checks.RETENTION),
     )
 
     @property
@@ -66,7 +64,7 @@ class GuardInputs(Inputs):
 def _patterns(given: object) -> tuple[str, ...]:
     """Patterns of names or types."""
     if not isinstance(given, list | tuple):
-        raise Unfit("must be a list of strings", given)
+        raise checks.Unfit("must be a list of strings", given)
     return tuple(map(checks.text, given))
 
 

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, urlencode
 
 from pulumi_snapshots.errors import LedgerUnavailable, Next, Step, not_installed
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 
 T = TypeVar("T")
@@ -101,21 +100,21 @@ def read_place(given: object) -> str:
     if text == BACKEND:
         return text
     if "://" not in text and not text.startswith(("/", "~")):
-        raise Unfit(MUST_BE, given)
+        raise checks.Unfit(MUST_BE, given)
     bare, options = _apart(text)
     try:
         place = destination_of(bare)
-    except Unfit as error:
-        raise Unfit(MUST_BE, given) from error
+    except checks.Unfit as error:
+        raise checks.Unfit(MUST_BE, given) from error
     if place.scheme == "file":
         if place.file.exists() and not place.file.is_dir():
-            raise Unfit("must be a folder, not a file", given)
+            raise checks.Unfit("must be a folder, not a file", given)
         return str(place.file)
     if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
         known = ", ".join(OPTIONS[place.scheme]) or "none"
-        raise Unfit(f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})")
+        raise checks.Unfit(f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})")
     if find_spec(LIBRARY) is None:
-        raise Unfit(not_installed(LIBRARY, EXTRA))
+        raise checks.Unfit(not_installed(LIBRARY, EXTRA))
     return place.uri + f"?{urlencode(sorted(options.items()))}" * bool(options)
 
 

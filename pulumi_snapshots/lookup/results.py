@@ -7,7 +7,6 @@ from typing import Any, Generic, Self, TypeVar
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, Record, declare, declare_database
-from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ORIGIN, ListedProperties, SnapshotRecord
 
 T = TypeVar("T")
@@ -46,13 +45,13 @@ class SnapshotQuery(Inputs):
     with_url: bool = declare(WITH_URL, default=False)
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+    def problems(cls, values: Mapping[str, Any]) -> list[checks.Problem]:
         """All problems of these values, also of the two ages together."""
         found, ages = super().problems(values), cls.known(values, "newer_than", "older_than")
         newer, older = ages.get("newer_than"), ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
             reason = Text("must be longer than {older_than} (else no snapshot is both)")
-            found.append(Problem("newer_than", reason, values["newer_than"]))
+            found.append(checks.Problem("newer_than", reason, values["newer_than"]))
         return found
 
 

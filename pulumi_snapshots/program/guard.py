@@ -24,9 +24,7 @@ from pulumi_snapshots.program import (
     warn_once,
     with_arguments,
 )
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.durations import lacks_unit
-from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, lacks_unit
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:

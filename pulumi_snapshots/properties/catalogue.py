@@ -19,9 +19,7 @@ from typing import (
 )
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.properties.checks import UNKNOWN, database_id, flag, one_of, text
-from pulumi_snapshots.properties.durations import duration_text
-from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, database_id, duration_text, flag, one_of, text
 
 Duration = Annotated[float, "duration"]
 """Seconds; a program may also write `90s`, `45m`, `1h30m`, `7d`."""

@@ -15,7 +15,6 @@ from pulumi_snapshots.properties.catalogue import (
     declare,
     declare_database,
 )
-from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
 DEFAULT_TIMEOUT = 15 * 60.0
@@ -34,7 +33,7 @@ def said(because: str) -> Callable[[object], bool]:
             return True
         # The engine prints the text "true" just as it prints true.
         a_text = ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
-        raise Unfit(f"must be true{a_text}: {because}")
+        raise checks.Unfit(f"must be true{a_text}: {because}")
 
     return read
 
@@ -91,7 +90,7 @@ class RestoreInputs(Inputs):
     )
 
     @classmethod
-    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+    def problems(cls, values: Mapping[str, Any]) -> list[checks.Problem]:
         """All problems of these values, also that no snapshot is given."""
         return with_snapshot_missing(super().problems(values), values)
 
@@ -106,11 +105,11 @@ class RestoreInputs(Inputs):
         return f"{self.database_id}/{self.version_id}"
 
 
-def with_snapshot_missing(found: list[Problem], values: Mapping[str, Any]) -> list[Problem]:
+def with_snapshot_missing(found: list[checks.Problem], values: Mapping[str, Any]) -> list[checks.Problem]:
     """The problems of inputs that name a snapshot: if nothing names one, that alone, and not what each of its inputs lacks."""
     if any(values.get(name) is not None for name in NAMED_BY):
         return found
-    missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
+    missing = checks.Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
     return [missing, *(one for one in found if one.property not in NAMED_BY)]
 
 

@@ -19,8 +19,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import SettingsError
 

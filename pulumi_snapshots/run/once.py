@@ -28,8 +28,7 @@ from pulumi_snapshots.ledger.attempt import (
     unresolved,
 )
 from pulumi_snapshots.progress import Member
-from pulumi_snapshots.properties.checks import digest_of
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import digest_of, spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import could_share
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT

@@ -17,8 +17,7 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
-from pulumi_snapshots.properties.checks import LOOPBACK
-from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.properties.checks import LOOPBACK, Problem, Unfit
 from pulumi_snapshots.state_directory import home_directory, state_directory
 
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package

@@ -9,8 +9,7 @@ from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
-from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
-from pulumi_snapshots.properties.durations import duration_text, parse_duration
+from pulumi_snapshots.properties.checks import UNKNOWN, digest_of, duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 

@@ -23,9 +23,7 @@ from pulumi_snapshots.properties.catalogue import (
     declare,
     declare_database,
 )
-from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, expiry_of, version_of
-from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.properties.unfit import Problem, shown
+from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, Problem, expiry_of, shown, spoken, version_of
 from pulumi_snapshots.run.memory import provisional_id
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.properties.checks import Unfit
 
 BUCKETS = ("s3", "gs", "az")
 """Schemes of stores with buckets."""

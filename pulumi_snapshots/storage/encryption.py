@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pulumi_snapshots.errors import Explained, not_installed
-from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.storage.flow import Flow, file_of
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer
 

@@ -11,7 +11,7 @@ import pytest
 from pulumi_snapshots.databases.database import ENGINES, Database, DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import HIDDEN, KINDS, LONGEST, kind_of, without
 from pulumi_snapshots.errors import pip_install
-from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.properties.checks import Unfit
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.guard.once import change_of
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.properties.durations import parse_duration
+from pulumi_snapshots.properties.checks import parse_duration
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.memory import Memory
 from tests.support.virtual import virtual

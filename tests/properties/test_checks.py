@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.durations import duration_text, parse_duration, spoken
+from pulumi_snapshots.properties.checks import UNKNOWN, duration_text, parse_duration, spoken
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, split_id
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"

@@ -23,8 +23,7 @@ from pulumi_snapshots.drill.calls import PATIENCE, loaded
 from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.ledger import Drilled
-from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.properties.checks import Unfit, spoken
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 

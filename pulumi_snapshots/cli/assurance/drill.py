@@ -18,7 +18,7 @@ from pulumi_snapshots.cli.terminal.wording import TYPED
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.read import LATEST

@@ -26,9 +26,8 @@ from pulumi_snapshots.ledger.ledger import Drilled, last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.find import Page, databases_of_account, snapshots_of_account
 from pulumi_snapshots.lookup.prefix import whole_database
-from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRISK
 from pulumi_snapshots.service.errors import NotAllowed
@@ -39,8 +38,8 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 
 USUAL = 26 * 3600.0
 """Seconds: a day, and two hours in which the next snapshot is taken and listed."""
-_of_month = checks.duration(most=checks.RETENTION, because="the service keeps no snapshot longer")
-_long = checks.duration(most=10 * 365 * 86400.0)
+_of_month = duration(most=RETENTION, because="the service keeps no snapshot longer")
+_long = duration(most=10 * 365 * 86400.0)
 
 
 class Limits(Inputs):

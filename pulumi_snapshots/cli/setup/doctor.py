@@ -32,7 +32,7 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import PACKAGE, MissingKey, SettingsError, bucket_url, config_key, variable
 from pulumi_snapshots.service import errors as refusals

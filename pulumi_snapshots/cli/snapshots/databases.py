@@ -9,7 +9,7 @@ from pulumi_snapshots.cli.terminal.output import fields_of
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.lookup import find
 from pulumi_snapshots.lookup.results import DatabaseInfo
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.snapshot.read import newest as newest_of

@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.lookup.find import FRESH, OfEach, Page, find_snapshots, snapshots_of_account
 from pulumi_snapshots.lookup.results import SnapshotInfo, SnapshotQuery
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HEADS = ("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE")

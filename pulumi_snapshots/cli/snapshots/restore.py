@@ -9,7 +9,7 @@ from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
 from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
 from pulumi_snapshots.run.session import Session

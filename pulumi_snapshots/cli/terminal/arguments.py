@@ -19,8 +19,6 @@ from pulumi_snapshots.listing.kept import Kept
 from pulumi_snapshots.lookup.find import databases_of_account, keep_listing
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
-from pulumi_snapshots.properties.durations import lacks_unit
-from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.read import LATEST
@@ -141,7 +139,7 @@ class _Checked(click.ParamType[Any]):
         """Read it, or say what would be right."""
         try:
             return self.read(value)
-        except Unfit as unfit:
+        except checks.Unfit as unfit:
             self.fail(f"it {unfit}.", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -151,8 +149,8 @@ class _Checked(click.ParamType[Any]):
 
 def _duration(typed: str) -> str:
     """A duration that has a unit; the rules of each input check the rest."""
-    if why := lacks_unit(typed):
-        raise Unfit(why)
+    if why := checks.lacks_unit(typed):
+        raise checks.Unfit(why)
     return typed
 
 

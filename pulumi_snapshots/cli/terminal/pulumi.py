@@ -10,7 +10,7 @@ import click
 
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.ledger.place import BACKEND
-from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
 
 PATIENCE = 600.0

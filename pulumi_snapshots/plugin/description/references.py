@@ -9,8 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi_snapshots.errors import Text
 from pulumi_snapshots.plugin.wire import field, value_of
 from pulumi_snapshots.properties.catalogue import in_camel
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.unfit import Problem, shown
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, shown
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.snapshot.record import NAMED_BY, split_id
 

@@ -27,9 +27,7 @@ from pulumi_snapshots.plugin.description.references import expanded, explained
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.catalogue import Inputs, Property
-from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.durations import duration_text
-from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
 from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, nothing_sent
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
