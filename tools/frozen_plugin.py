@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pulumi_snapshots.plugin.description.examples import IN_REPOSITORY
-from pulumi_snapshots.plugin.description.examples import PACKED as PACKED_EXAMPLES
+from pulumi_snapshots.plugin.description.schema import IN_REPOSITORY
+from pulumi_snapshots.plugin.description.schema import PACKED as PACKED_EXAMPLES
 from tools.engine import Closed, kept
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.description.examples import LANGUAGES, example
 from pulumi_snapshots.plugin.description.identity import Identity
-from pulumi_snapshots.plugin.description.schema import schema
+from pulumi_snapshots.plugin.description.schema import LANGUAGES, example, schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 INTO = PROJECT / "build" / "registry"

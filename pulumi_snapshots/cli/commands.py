@@ -4,21 +4,21 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives import archive, archives, decrypt, download, forget
+from pulumi_snapshots.cli.archives import archive, archives, decrypt
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
 from pulumi_snapshots.cli.assurance import drill, guards, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
-from pulumi_snapshots.cli.snapshots import create, databases, restore, show, url
+from pulumi_snapshots.cli.snapshots import create, databases, restore, show
 from pulumi_snapshots.cli.snapshots.list import list_
 
 GROUPS = {
-    "Snapshots": (databases.databases, list_, show.show, url.url, create.create, restore.restore),
+    "Snapshots": (databases.databases, list_, show.show, show.url, create.create, restore.restore),
     "Archives": (
-        download.download,
+        archive.download,
         archive.archive,
         archives.archives,
         decrypt.decrypt,
-        forget.forget,
+        archives.forget,
         restore_archive,
     ),
     "Assurance": (status.status, drill.drill, guards.guards, runs.runs),

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.probe import run, steps
-from pulumi_snapshots.probe.facts import FACTS, NEVER
+from pulumi_snapshots.probe.report import FACTS, NEVER
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pulumi_snapshots.plugin.description.examples import LANGUAGES
 from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS
+from pulumi_snapshots.plugin.description.schema import LANGUAGES
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 from tools import registry
 

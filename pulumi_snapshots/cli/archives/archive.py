@@ -1,4 +1,4 @@
-"""The command `archive`, and the copying that it shares with `download`."""
+"""The commands `archive` and `download`, which both copy a snapshot."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,3 +50,24 @@ async def copied(
     at = place_text(record.uri)
     facts = {done: at, "size": size_text(record.size), "sha256": record.sha256}
     invocation.result(fields_of(found.id, record, ArchiveRecord), facts, at)
+
+
+@command(
+    snapshot_argument,
+    click.option(
+        "-o", "--output", "destination", required=True, metavar="FILE", help="A file, or a folder that ends in /."
+    ),
+    timeout_option(ArchiveInputs),
+)
+async def download(invocation: Invocation, /, **typed: Any) -> None:
+    """Download a snapshot to a file, verified. The file appears whole or not at all. DATABASE/latest is the newest."""
+    if typed["destination"] == "-":
+        invocation.wrong("--output must be a file, since a download appears only when it is whole.")
+    invocation.wording = invocation.wording.about(destination="--output")
+    inputs = checked(invocation, ArchiveInputs, typed)
+    if inputs.destination.scheme != "file":
+        invocation.wrong("--output must be a file of this machine: `archive` streams to a bucket.")
+    file = inputs.destination.file
+    if not (folder := file if inputs.destination.folder else file.parent).is_dir():
+        invocation.wrong(f"--output must be in a folder that exists: there is no {folder}.")
+    await copied(invocation, inputs, typed, "downloaded")

@@ -3,15 +3,15 @@
 import inspect
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
-from pulumi_snapshots.plugin.description.examples import with_examples
 from pulumi_snapshots.plugin.description.identity import VERSION, Identity
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, token
-from pulumi_snapshots.plugin.description.references import REFERENCE
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, REFERENCE, Kind, token
 from pulumi_snapshots.properties.catalogue import (
     AS_WRITTEN,
     Bytes,
@@ -177,3 +177,43 @@ def _type(kind: Any) -> dict[str, Any]:
 
 def _name(record: type[Record]) -> str:
     return NAMES.get(record, record.__name__)
+
+
+# Examples: parts of one program, which comes with the package in each language
+
+HERE = Path(__file__).parent
+PACKED = HERE / "tour"
+"""Where a wheel and the plugin's archive have the programs."""
+IN_REPOSITORY = HERE.parents[2] / "examples" / "tour"
+LANGUAGES = ("typescript", "python", "go", "csharp", "java", "yaml")
+"""The names that Pulumi's generators give the languages."""
+MARK = re.compile(r"\s*(?:#|//) in: (.+)")
+"""A line that says in which examples the lines below it are shown, up to the next such line."""
+FENCE = re.compile(r"^```(\w+)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
+
+
+def with_examples(description: str, name: str) -> str:
+    """The description of a resource or function, with an example in each language that can use it."""
+    blocks = [f"```{language}\n{example(language, name)}\n```" for language in LANGUAGES]
+    # Each generator keeps what is in its own language of this.
+    around = "{{% examples %}}", "## Example Usage", "{{% example %}}", *blocks, "{{% /example %}}", "{{% /examples %}}"
+    return "\n\n".join([description, *around])
+
+
+def example(language: str, name: str | None = None) -> str:
+    """The program that is about one resource or function; about all of them without a name."""
+    kept, is_shown = [], True
+    for line in _programs()[language].splitlines():
+        if found := MARK.fullmatch(line):
+            about = set(found[1].split())
+            is_shown = bool({"all", name} & about) if name else about != {"none"}
+        elif is_shown:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+@cache
+def _programs() -> dict[str, str]:
+    folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
+    yaml, others = ((folder / name).read_text(encoding="utf-8") for name in ("Pulumi.yaml", "languages.md"))
+    return {**dict(FENCE.findall(others)), "yaml": yaml}

@@ -22,8 +22,7 @@ from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, token
-from pulumi_snapshots.plugin.description.references import expanded, explained
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, expanded, explained, token
 from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.catalogue import Inputs, Property

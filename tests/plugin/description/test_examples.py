@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pulumi_snapshots.plugin.description.examples import FENCE, LANGUAGES, example
 from pulumi_snapshots.plugin.description.identity import Identity
-from pulumi_snapshots.plugin.description.schema import schema
+from pulumi_snapshots.plugin.description.schema import FENCE, LANGUAGES, example, schema
 from tests.support import language_programs
 from tools import sdks
 from tools.engine import Closed
