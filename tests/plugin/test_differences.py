@@ -16,12 +16,17 @@ from tests.support.world import DATABASE
     ("package", "prefix"), [(pulumi_snapshots, "pulumi-python:dynamic/squarecloud:"), (plugin, "squarecloud:index:")]
 )
 def test_each_way_has_types_of_its_own(package: ModuleType, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    registered: list[str] = []
-    monkeypatch.setattr(pulumi.CustomResource, "__init__", lambda _self, type_, *_, **__: registered.append(type_))
-    package.Snapshot("x", DATABASE)
-    package.Archive("x", database_id=DATABASE, version_id="v", destination="/x/")
-    package.Restore("x", database_id=DATABASE, version_id="v", overwrite=True)
-    assert registered == [f"{prefix}{kind}" for kind in ("Snapshot", "Archive", "Restore")]
+    registered: list[Any] = []
+
+    def note(_self: Any, type_: str, _name: str, properties: Any, *_: Any, **__: Any) -> None:
+        registered.append((type_, properties["timeout"]))
+
+    monkeypatch.setattr(pulumi.CustomResource, "__init__", note)
+    opts = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="7d"))  # of several resources
+    package.Snapshot("x", DATABASE, opts=opts)
+    package.Archive("x", database_id=DATABASE, version_id="v", destination="/x/", opts=opts)
+    package.Restore("x", database_id=DATABASE, version_id="v", overwrite=True, opts=opts)
+    assert registered == [(f"{prefix}{kind}", "7d") for kind in ("Snapshot", "Archive", "Restore")]
     with pytest.raises(TypeError, match=r"^Snapshot: there is no argument 'trigger'; did you mean 'triggers'"):
         package.Snapshot("x", DATABASE, trigger=["x"])
 
