@@ -46,7 +46,7 @@ class Play:
     `S` is a Snapshot and `R` a Restore; `S.name` another one of its stack, `S@stack` the same one of another stack. Each `up`
     is a new process on one machine, with its triggers first, and ends well and without a warning unless `pending`, `refused` or
     `killed` follows, or after a colon what it says, in parts between `&`; `theirs` are the snapshots that somebody has taken.
-    `within` is the most seconds that it may take. A `late` one is killed before an engine saves that saves at the end only, as
+    `within` is the most seconds that it may take, `lost` when the machine's ledger vanishes. A `late` one is killed before an engine saves that saves at the end only, as
     with `PULUMI_SKIP_CHECKPOINTS`.
     """
 
@@ -161,7 +161,7 @@ class Play:
 
     def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
         options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
-        options = {name: value for name, value in options.items() if name not in {"killed", "within"}}
+        options = {name: value for name, value in options.items() if name not in {"killed", "lost", "within"}}
         triggers = [each for each in how if each.startswith("v")]
         options |= {"triggers": triggers} if triggers else {}
         return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
@@ -180,7 +180,10 @@ class Play:
                 process.cancel_scope.cancel()
             return
         began = self.at.elapsed
-        await up()
+        work = up()
+        for after in (float(each.removeprefix("lost=")) for each in how if each.startswith("lost=")):
+            work = self.at.here.meanwhile(after, lambda: vars(self.machine.place).update(data=None), work)
+        await work
         for most in (float(each.removeprefix("within=")) for each in how if each.startswith("within=")):
             assert self.at.elapsed - began <= most
         told = "".join(stack.row.warnings)

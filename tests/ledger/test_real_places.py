@@ -178,6 +178,7 @@ def test_a_store_that_refuses_one_thing_is_named_with_the_way_out(  # noqa: PLR0
     with pytest.raises(LedgerUnavailable, match="Nothing was started") as caught:
         anyio.run(at(tmp_path, name, endpoint=proxy.url).edit, count)
     assert why in caught.value.trouble
+    assert str(caught.value).count("s3://") == 1
     assert step in [each.step for each in caught.value.then]
     assert not list(tmp_path.iterdir()), "written down on this machine instead"
     assert anyio.run(at(tmp_path, name).read) == {}

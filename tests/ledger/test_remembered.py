@@ -1,6 +1,5 @@
 """What a run has sent is remembered until a later call proves that the state has it, whatever happens in between."""
 
-from functools import partial
 from typing import Any
 
 import anyio
@@ -68,6 +67,18 @@ STORIES = {
         """
         for who in "SR"
     },
+    "a ledger that vanishes after the request is written again": f"""
+        service restore_seconds=100.0; R up unsaved lost=5; rows change; wait 300; R up: {UNSAVED}; rows later; sent 1
+    """,
+    # The service refuses
+    "connection errors hours apart do not end a create": """
+        fault create no_connect=True times=1 skip=0; fault create no_connect=True times=1 skip=40;
+        fault create no_connect=True times=1 skip=80; fault create status=429 code=KEEP_CALM times=120;
+        S up timeout=12h; it is over 21600; S has 1
+    """,
+    "a refusal that says how long is waited out": """
+        fault create status=429 code=KEEP_CALM headers={'retry-after':'700'}; S up; it is over 700; sent 2
+    """,
     # Its run was killed
     "a run that is killed before its request is repeated": """
         fault create status=429 code=KEEP_CALM times=None; S up v1 killed=8; mend; S up v1; S has 1
@@ -103,9 +114,6 @@ STORIES = {
         """
         for seen in ("preview v1", "refresh")
     },
-    "--replace takes a new snapshot once an up with other triggers has seen the state": """
-        S up v1; S up v2; S up v1 replace; S has 3
-    """,
     # No call has shown by then that the state has it, and the engine hides it from a resource that `--replace` names.
     "--replace directly after a run says what it takes for unsaved, and takes another one when repeated": f"""
         S up; wait 300; S up replace: {UNSAVED}; S has 1; S up replace; S has 2; sent 2
@@ -137,24 +145,22 @@ STORIES = {
     "one that is deleted first by its own option takes a new one": """
         S up v1; S up v1 first rotate_after=7d; S has 2; S up v2 first; S has 3; S up v2 first replace; S has 4
     """,
-    "other triggers in a cascade take a new one": """
-        S up v1; S up v2 cascade; S has 2
-    """,
-    "a database that changes with its upstream is snapshotted": f"""
-        S up v1; S up v1 cascade database_id={OTHER_DATABASE}; S has 2
-    """,
-    "a target that changes with its upstream is restored": f"""
-        R up; wait 600; R up cascade target_database_id={OTHER_DATABASE}; sent 2
-    """,
+    **{
+        f"what changes with its upstream is done again: {changed}": f"{changed[0]} up; wait 600; {changed}; sent 2"
+        for changed in (
+            "S up v2 cascade",
+            f"S up cascade database_id={OTHER_DATABASE}",
+            f"R up cascade target_database_id={OTHER_DATABASE}",
+        )
+    },
     # Another machine without this ledger
-    "a snapshot that another machine has completed is not waited for, and is taken again after a destroy": """
-        service snapshot_seconds=600; wait 400; S up pending timeout=6m; S moves; S up;
-        S comes back; S up; S is proved; S destroy; wait 86400; S up; sent 2
-    """,
-    "a restore that another machine has completed is not waited for, and is done again after a destroy": """
-        service restore_seconds=600; R up pending timeout=6m; R moves; R up;
-        R comes back; R up; R is proved; R destroy; wait 86400; R up; sent 2
-    """,
+    **{
+        f"what another machine has completed is not waited for, and is done again after a destroy: {who}": f"""
+            service snapshot_seconds=600 restore_seconds=600; wait 400; {who} up pending timeout=6m; {who} moves; {who} up;
+            {who} comes back; {who} up; {who} is proved; {who} destroy; wait 86400; {who} up; sent 2
+        """
+        for who in "SR"
+    },
     # Another machine with this ledger
     **{
         f"a killed run is completed by another machine: {off} s ahead, {killed}": f"""
@@ -379,22 +385,6 @@ async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entr
     stack.machine.place.accident = note
     await stack.up(database_id=DATABASE)
     assert entered == [("sent", 0), ("accepted", 1), ("found", 1)]
-
-
-@staged(scene, restore_seconds=100.0)
-async def test_a_ledger_that_vanishes_after_the_request_is_written_again(at: Scene) -> None:
-    stack = back(at)
-    place = stack.machine.place
-    assert place is not None
-    async with anyio.create_task_group() as group:
-        group.start_soon(partial(stack.up, saves=False, **given(at)))
-        await anyio.sleep(5)
-        place.data = None
-    at.writes("later")
-    await anyio.sleep(300)
-    await stack.up(**given(at))
-    assert len(at.posts) == 1
-    assert at.holds() == "later"
 
 
 # Of others

@@ -18,13 +18,11 @@ from pulumi_snapshots.run.calls import Rules
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import SnapshotInputs
-from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.memory import Memory
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OWNER, Row, World, world
 
-HOUR = 3600.0
 RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}
 
 
@@ -139,26 +137,6 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
 
 
 # The service
-
-
-@staged(world, snapshot_seconds=10)
-async def test_connection_errors_hours_apart_do_not_end_a_create(here: World) -> None:
-    for skipped in (0, 40, 80):
-        here.fault(kind="create", no_connect=True, times=1, skip=skipped)
-    here.fault(kind="create", status=429, code="KEEP_CALM", times=120)
-    ending = await here.create(timeout=12 * HOUR)
-    assert ending.complete.version_id == here.started()
-    assert ending.text.count("not sent; next try") == 3
-    assert here.clock.monotonic() > 6 * HOUR
-
-
-@staged(world, snapshot_seconds=10)
-async def test_a_refusal_that_says_how_long_is_waited_out(here: World) -> None:
-    fault = Fault(kind="create", status=429, code="KEEP_CALM", headers={"retry-after": "70"})
-    here.emulator.add_fault(fault)
-    await here.create()
-    first, second = (post.monotonic for post in here.posts)
-    assert second - first >= 70
 
 
 @pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
