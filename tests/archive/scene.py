@@ -23,7 +23,7 @@ from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.read import get
-from pulumi_snapshots.storage.store import FileStore, Seen
+from pulumi_snapshots.storage.store import FileStore, Seen, StoreTrouble
 from squarecloud_emulator import JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
@@ -124,6 +124,17 @@ class Scene:
     def stores(self, kind: type[FileStore]) -> None:
         """Let every store from now on be of this kind."""
         self.transfers.store = lambda place: kind(place.file)  # type: ignore[method-assign]
+
+    def refuses(self, method: str, *files: Path, why: str = "no route to it") -> None:
+        """Let this method of stores fail for these files."""
+
+        class Store(FileStore):
+            def __getattribute__(self, name: str) -> Any:
+                if name == method and self._path in files:
+                    raise StoreTrouble(why)
+                return super().__getattribute__(name)
+
+        self.stores(Store)
 
     def passes(self, through: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
         """Let the bytes of objects, not of manifests, pass through this on their way to the disk."""

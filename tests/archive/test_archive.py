@@ -25,7 +25,6 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
-from pulumi_snapshots.storage.store import FileStore, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
 from tests.support.failing import flat
@@ -518,24 +517,3 @@ async def test_a_replaced_object_goes_once_a_new_one_is_there(at: Scene) -> None
     await at.remove(fixed, delete_object=True)  # by a later run, which does not know the successor
     await at.remove(fixed, delete_object=True, successor=again)
     assert (holds(again, at.zip), again.earlier) == (True, ())
-
-
-@staged(scene)
-async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None:
-    records = [await at.archive(keep_last=5)]
-    for _ in range(2):
-        at.newer(size=1000)
-        records.append(await at.archive(keep_last=5, previous=records[-1]))
-    file_of(records[0]).unlink()
-    seen = await at.refresh(records[-1])
-    assert [each.uri for each in seen.earlier] == [records[1].uri]
-    assert at.row.warnings == [f"1 earlier archive is gone: {file_of(records[0])}."]
-
-    class Away(FileStore):
-        def stat(self) -> Seen | None:
-            if self.where == file_of(records[1]):
-                raise StoreTrouble("no route to it")
-            return super().stat()
-
-    at.stores(Away)
-    assert await at.refresh(seen) == seen, "what cannot be asked is not gone"

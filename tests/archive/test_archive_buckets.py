@@ -431,17 +431,26 @@ def test_a_key_that_may_only_write_is_enough(bucket: Bucket, small: Host) -> Non
 
 
 @of("s3", "gs", "az", "versity")
-def test_wrong_keys_are_one_clear_error(bucket: Bucket, small: Host) -> None:
+def test_wrong_keys_a_wrong_clock_or_region_have_a_next_step(bucket: Bucket, small: Host) -> None:
     bucket.put("x.zip", OLD)
     connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
-    given = {
+    keys = {
         "versity": {"AWS_SECRET_ACCESS_KEY": "another"},
         "az": {"AZURE_STORAGE_CONNECTION_STRING": f"{connection};AccountKey=YW5vdGhlcg=="},
     }.get(bucket.server.name, {})
-    if not given:  # these servers take any
-        bucket.proxy.fails = lambda _: (401, "InvalidToken")
-    with patch.dict(os.environ, given), fails_with(NotArchived, r"x\.zip: .+ \(credentials: .*untouched"):
-        bucket.archive(small.url, "x.zip")
+    step = "Set AWS_REGION to the bucket's region" if bucket.server.scheme == "s3" else "untouched"
+    wrong: list[tuple[dict[str, str], Failure, str]] = [
+        (keys, None if keys else (401, "InvalidToken"), r".+ \(credentials: .*untouched"),  # the others take any
+        ({}, (403, "RequestTimeTooSkewed"), r".*\(credentials: .*untouched.*Set this machine's clock right"),
+        ({}, (301, "PermanentRedirect"), f".*{step}"),
+    ]
+    if bucket.server.name == "versity":  # which knows its region
+        named = ".*what is in AWS_ACCESS_KEY_ID, region eu-west-1, endpoint http"
+        wrong.append(({"AWS_REGION": "eu-west-1"}, None, named))
+    for environment, failure, told in wrong:
+        bucket.transfers, bucket.proxy.fails = Transfers(), after(0, writes, failure)
+        with patch.dict(os.environ, environment), fails_with(NotArchived, rf"x\.zip: {told}"):
+            bucket.archive(small.url, "x.zip")
     assert bucket.content("x.zip") == OLD
 
 
@@ -475,24 +484,6 @@ def test_an_object_that_is_replaced_while_it_is_read_is_no_mixture(
     with patch.object(buckets, "PART_SIZE", 400):
         assert bucket.refresh(record) == record
     assert re.search(rf"x\.zip.*{told}", bucket.row.warnings[-1])
-
-
-@of("s3", "gs", "az", "versity")
-def test_a_wrong_clock_or_region_has_a_next_step(bucket: Bucket, small: Host) -> None:
-    bucket.put("x.zip", OLD)
-    bucket.proxy.fails = after(0, writes, (403, "RequestTimeTooSkewed"))
-    with fails_with(NotArchived, r"x\.zip: .*\(credentials: .*untouched.*Set this machine's clock right"):
-        bucket.archive(small.url, "x.zip")
-    bucket.proxy.fails = after(0, writes, (301, "PermanentRedirect"))
-    step = "Set AWS_REGION to the bucket's region" if bucket.server.scheme == "s3" else "untouched"
-    with fails_with(NotArchived, rf"x\.zip: .*{step}"):
-        bucket.archive(small.url, "x.zip")
-    if bucket.server.name == "versity":  # which knows its region
-        bucket.proxy.fails, bucket.transfers = lambda _: None, Transfers()
-        named = "what is in AWS_ACCESS_KEY_ID, region eu-west-1, endpoint http"
-        with patch.dict(os.environ, {"AWS_REGION": "eu-west-1"}), fails_with(NotArchived, named):
-            bucket.archive(small.url, "x.zip")
-    assert bucket.content("x.zip") == OLD
 
 
 def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, small: Host) -> None:

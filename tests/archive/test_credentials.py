@@ -64,17 +64,10 @@ aws_session_token = T
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Identities]:
+@pytest.fixture
+def known() -> Iterator[Identities]:
     with identities() as one:
         yield one
-
-
-@pytest.fixture
-def known(server: Identities) -> Identities:
-    server.asked.clear()
-    server.at_store.clear()
-    return server
 
 
 @cache

@@ -21,10 +21,9 @@ from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, manifest_of, scene
-from tests.cli.typed import Desk, at_desk
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, World
+from tests.support.world import DATABASE, OTHER_DATABASE, Row
 
 A = "urn:pulumi:prod::shop::squarecloud:index:Archive::a"
 B = "urn:pulumi:prod::shop::squarecloud:index:Archive::b"
@@ -89,6 +88,11 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: boo
     at.newer(size=1000)
     with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
         await at.archive(owner=B, destination=place)
+    at.here.emulator.add_database(OTHER_DATABASE)
+    other = at.here.emulator.add_snapshot(OTHER_DATABASE, size=1000).version_id
+    ids: dict[str, Any] = {"database_id": OTHER_DATABASE, "version_id": other, "session": at.here.session}
+    with fails_with(NotArchived, "another archive has this name"):
+        await at.archive(owner=A, destination=place, previous=first, **ids)
     assert holds(first, old)
     if pin:
         with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
@@ -96,20 +100,6 @@ async def test_a_fixed_name_of_somebody_else_is_not_taken(at: Scene, *, pin: boo
         assert holds(first, old)
     else:
         assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
-
-
-@at_desk()
-async def test_two_databases_with_one_fixed_name_are_an_error(w: World, desk: Desk, tmp_path: Path) -> None:
-    w.emulator.add_database(OTHER_DATABASE)
-    versions = [w.emulator.add_snapshot(each, size=1000).version_id for each in (DATABASE, OTHER_DATABASE)]
-    place = f"{tmp_path}/x.zip"
-    assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
-    assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
-    (await desk.types("archive", f"{OTHER_DATABASE}/{versions[1]}", place)).failed("another archive has this name")
-    assert (tmp_path / "x.zip").read_bytes() == w.emulator.archive_of(versions[0])
-    newer = w.emulator.add_snapshot(DATABASE, size=1000).version_id
-    w.emulator.drop_cache()
-    assert (await desk.types("archive", f"{DATABASE}/{newer}", place)).code == 0
 
 
 @staged(scene)
@@ -124,14 +114,8 @@ async def test_a_pinned_archive_outlives_its_resource(at: Scene) -> None:
 
 @staged(scene)
 async def test_a_manifest_that_may_not_be_removed_keeps_its_object_and_a_kill_after_it_is_made_good(at: Scene) -> None:
-    class Refusing(FileStore):
-        def _remove(self) -> None:
-            if self._path.suffix == ".json":
-                raise StoreTrouble("AccessDenied")
-            super()._remove()
-
     record = await at.archive(owner=A)
-    at.stores(Refusing)
+    at.refuses("_remove", manifest_of(record), why="AccessDenied")
     with pytest.raises(NotRemoved, match="AccessDenied"):
         await at.remove(record, delete_object=True)
     assert file_of(record).exists()

@@ -50,11 +50,11 @@ def test_a_pinned_one_and_one_of_unknown_time_stay() -> None:
     assert kept_of(objects, None) == objects
 
 
-async def archived(at: Scene, count: int, hours: float = 24.0, **values: Any) -> list[ArchiveRecord]:
-    """So many archives of one resource, one after another."""
+async def archived(at: Scene, count: int, **values: Any) -> list[ArchiveRecord]:
+    """So many archives of one resource, each of another day."""
     records = [await at.archive(**values)]
     for _ in range(count - 1):
-        at.here.emulator.advance(hours * 3600 - 3600)
+        at.here.emulator.advance(23 * 3600)
         at.newer(size=1000)
         records.append(await at.archive(previous=records[-1], **values))
     return records
@@ -117,15 +117,7 @@ async def test_a_missing_object_takes_no_place(at: Scene) -> None:
 @staged(scene)
 async def test_a_store_that_does_not_answer_loses_nothing(at: Scene, method: str) -> None:
     records = await archived(at, 3)
-    mine = {each.uri for each in records}
-
-    class Silent(FileStore):
-        def __getattribute__(self, name: str) -> Any:
-            if name == method and self._path.as_uri().removesuffix(".json") in mine:
-                raise StoreTrouble("no route to it")
-            return super().__getattribute__(name)
-
-    at.stores(Silent)
+    at.refuses(method, *map(file_of, records), *map(manifest_of, records))
     at.newer(size=1000)
     last = await at.archive(keep={"last": 1}, previous=records[-1])
     assert there(records) == [0, 1, 2]
@@ -159,6 +151,17 @@ async def test_the_last_archive_that_a_drill_has_proved_is_kept(at: Scene, rule:
     assert removed_by(records[-1], **rule) == file_of(records[3]).name
     drill(records[3])
     assert await another() == [3, 4, 5]
+
+
+@staged(scene)
+async def test_a_refresh_says_which_earlier_archives_are_gone(at: Scene) -> None:
+    records = await archived(at, 3, keep_last=5)
+    file_of(records[0]).unlink()
+    seen = await at.refresh(records[-1])
+    assert [each.uri for each in seen.earlier] == [records[1].uri]
+    assert at.row.warnings == [f"1 earlier archive is gone: {file_of(records[0])}."]
+    at.refuses("stat", file_of(records[1]))
+    assert await at.refresh(seen) == seen, "what cannot be asked is not gone"
 
 
 @staged(scene)
@@ -299,10 +302,8 @@ async def test_a_database_without_a_good_archive_is_missed(w: World, desk: Desk,
 async def test_a_lost_state_is_found_again_by_the_manifests(at: Scene) -> None:
     mine, theirs = "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly", "urn:pulumi:dev::else::x::y"
     other = await at.archive(owner=theirs)
-    records: list[ArchiveRecord] = []
-    for _ in range(3):
-        at.newer(size=1000)
-        records.append(await at.archive(owner=mine, keep_last=5, previous=records[-1] if records else None))
+    at.newer(size=1000)
+    records = await archived(at, 3, owner=mine, keep_last=5)
     # Imported, it is what the state had, and counts what it counted.
     back, _ = await imported(at.transfers, records[-1].uri, mine, at.row)
     assert back == replace(records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier))
