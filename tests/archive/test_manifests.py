@@ -28,7 +28,7 @@ from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
-from tests.archive.scene import Scene, file_of, manifest_of, scene
+from tests.archive.scene import Scene, file_of, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World
@@ -163,13 +163,8 @@ async def test_archives_lists_and_verifies_without_a_key(w: World, desk: Desk, t
 
 def test_an_interrupt_ends_the_reading_of_an_archive_at_once(tmp_path: Path) -> None:
     """The archive is larger than can be read while the test waits."""
-    version = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
-    file = tmp_path / f"20261124T230000Z-{version}.zip"
-    with file.open("wb") as large:
+    with put(tmp_path, 0, size=2**42).open("wb") as large:
         large.truncate(2**42)
-    said = {"object": file.name, "version_id": version, "archived_at": "2026-11-24T23:00:00Z", "size": 2**42}
-    beside = file.with_name(f"{file.name}.json")
-    beside.write_text(json.dumps({"format": manifest.FORMAT, "sha256": "00", "tool": "x", **said}))
     with typed(tmp_path, "archives", "--deep", f"{tmp_path}/") as process:
         assert process.stderr is not None
         assert "reading" in process.stderr.readline()

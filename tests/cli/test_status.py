@@ -1,6 +1,5 @@
 """What `status` says to people, programs and monitoring: green only if every database certainly has what it must have."""
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.clock import ServiceClock
+from pulumi_snapshots.clock import ServiceClock, rfc3339
 from pulumi_snapshots.ledger.ledger import Drilled, Ledger, note_last_drill
+from tests.archive.scene import put
 from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
@@ -162,20 +162,11 @@ async def test_a_service_that_does_not_answer_is_no_green(desk: Desk, w: World, 
 # Archives and drills ---------------------------------------------------------------------------------------------------
 
 
-def shelve(
-    folder: Path, database_id: str, created: float | None, drilled: float | None = None, *, size: int = 3
-) -> str:
-    """An archive and its manifest; when its snapshot was taken, and when it was drilled, in hours before the start."""
-    ago = {hours: (START - timedelta(hours=hours)).isoformat() for hours in (created, drilled) if hours is not None}
-    at = folder / database_id / f"{created}.zip"
-    at.parent.mkdir(parents=True, exist_ok=True)
-    at.write_bytes(b"zip")
-    said: dict[str, Any] = {"format": "pulumi-snapshots archive", "object": at.name, "version_id": "v", "tool": "test"}
-    said |= {"database_id": database_id, "archived_at": START.isoformat(), "size": size, "sha256": "0" * 64}
-    said["created_at"] = None if created is None else ago[created]
-    said["drill"] = None if drilled is None else {"drilled_at": ago[drilled], "restore_seconds": 60}
-    at.with_name(f"{at.name}.json").write_text(json.dumps(said))
-    return at.as_uri()
+def shelve(folder: Path, database_id: str, created: float | None, drilled: float | None = None, **said: Any) -> str:
+    """An archive; when its snapshot was taken, and when it was drilled, in hours before the start."""
+    at = [None if hours is None else rfc3339(START - timedelta(hours=hours)) for hours in (created, drilled)]
+    proof = {"drilled_at": at[1], "restore_seconds": 60}
+    return put(folder, int(created or 0), database_id, created_at=at[0], drill=at[1] and proof, **said).as_uri()
 
 
 @at_desk(databases=BOTH)

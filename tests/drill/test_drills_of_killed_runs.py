@@ -10,7 +10,7 @@ from pulumi_snapshots.ledger.attempt import owner_of
 from pulumi_snapshots.ledger.ledger import last_drills
 from pulumi_snapshots.restore.difference import RestoreRules
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, DrillScene, drill_scene
-from tests.support.engine_calls import Stack
+from tests.support.engine_calls import Machine, Stack
 from tests.support.virtual import staged
 from tests.support.world import DATABASE
 
@@ -65,7 +65,7 @@ async def test_a_killed_drill_is_not_restored_twice(at: DrillScene, moment: str,
 async def test_another_machine_at_the_same_place_resumes_it(at: DrillScene, moment: float) -> None:
     slow(at)
     assert await at.killed(moment, checks=TWO)
-    at.on_another_machine()
+    at.stack.machine = Machine(at.at.here, at.stack.machine.place)
     await at.up(checks=TWO, saves=False)
     assert (at.error, at.accepted) == ("", 1)
     kept = await at.passes(checks=TWO, restores=1)

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.support.clocks import set_clock
 from tests.support.guarding import Machine
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, Row, World, world
+from tests.support.world import DATABASE, Row, World, killed, world
 
 DAY = 86400.0
 QUICK: dict[str, Any] = {"snapshot_seconds": 5.0, "cache_world": "invalidated"}
@@ -90,7 +91,8 @@ class History:
         await self.up(fails=True, **given)
 
     async def kill(self, after: float = 100.0) -> None:
-        await self.machine.killed_after(after)
+        program = self.machine.program()
+        await killed(after, partial(program.change, "update of Server shop"), lambda: program.session)
 
     async def snapshot(self, **given: Any) -> None:
         row = Row()
@@ -108,7 +110,7 @@ class History:
         self.machine = Machine(self.here, Memory(self.here.clock))
 
     async def move(self) -> None:
-        self.machine = Machine(self.here, self.machine.shared)
+        self.machine = Machine(self.here, self.machine.memory if self.machine.memory.is_shared else None)
 
     async def lists(self) -> None:
         await self.here.session.listings.own_page(DATABASE, self.here.clock.monotonic())

@@ -103,15 +103,6 @@ async def test_what_calls_show_while_the_ledger_is_read_is_proved_too() -> None:
 
 
 @virtual
-async def test_a_command_has_no_state_that_could_be_lost() -> None:
-    service = Service()
-    run = service.run()
-    await run.ended(await service.claimed(run, COMMAND), "version")
-    assert (await service.only()).proved
-    assert (await service.claim(run, COMMAND)).role == "new"
-
-
-@virtual
 async def test_a_database_is_held_as_long_as_somebody_asks_for_it() -> None:
     service = Service()
     run = service.run()
@@ -196,20 +187,6 @@ async def test_a_pending_request_that_only_a_state_has_is_in_the_way_of_others_a
     there = await service.only()
     assert (there.request, there.status, there.owner, there.proved) == (request, Status.ACCEPTED, OURS, True)
     assert (await service.claim(service.run(), OTHER)).role == "in the way"
-
-
-@virtual
-async def test_a_restore_that_a_state_drops_may_be_done_again() -> None:
-    service = Service()
-    run, at = service.run(), "2026-03-01T12:00:00Z"
-    await run.ended(await service.claimed(run, kind="restore"), at)
-    before = service.place.writes
-    await run.note(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"), OURS, "a run")
-    assert service.place.writes == before, "a delete of another one"
-    await run.note(Proof("restore", DATABASE, at, requested_at=REQUESTED), OURS, "a run")
-    await run.note(Proof("restore", DATABASE, at, requested_at=REQUESTED), OURS, "a run")
-    assert service.place.writes == before + 1
-    assert (await service.claim(run, kind="restore")).role == "new"
 
 
 @pytest.mark.parametrize("kind", ["snapshot", pytest.param("restore", marks=pytest.mark.nightly)])

@@ -18,7 +18,6 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable, Step
 from pulumi_snapshots.ledger.bucket import place_of
-from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from tests.ledger.racing import count
 from tests.support.virtual import run_virtual, virtual
@@ -289,12 +288,8 @@ def test_resources_of_a_first_run_that_begin_at_once_all_use_the_file(tmp_path: 
             place = SqliteFile(tmp_path / str(number) / "new.ledger")
             async with anyio.create_task_group() as group:
                 for each in range(12):
-                    group.start_soon(place.edit, partial(_noted, str(each)))
+                    group.start_soon(place.edit, partial(dict.update, **{str(each): 1}))
                     group.start_soon(place.read)
             assert len(await place.read()) == 12
 
     anyio.run(play)
-
-
-def _noted(name: str, document: Document) -> None:
-    document[name] = 1

@@ -146,10 +146,6 @@ class DrillScene:
         """One `pulumi up`, with kill -9 after some seconds; returns whether it had not ended by then."""
         return await killed(after, partial(self.up, **changes), lambda: self.session)
 
-    def on_another_machine(self) -> None:
-        """Run what follows on a machine that shares the place with the others."""
-        self.stack.machine = Machine(self.at.here, self.stack.machine.place)
-
     @property
     def session(self) -> Any:
         """The session of the stack's last process."""

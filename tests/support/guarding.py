@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import anyio
@@ -17,24 +16,13 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support import engine_calls
-from tests.support.memory import Memory
-from tests.support.world import DATABASE, Row, World, killed
+from tests.support.world import DATABASE, Row, World
 
 
 class Machine(engine_calls.Machine):
-    @property
-    def shared(self) -> Memory | None:
-        """The place, if it is for other machines too."""
-        return self.memory if self.memory.is_shared else None
-
     def program(self, session: Session | None = None) -> Program:
         """A run of a program; in a process of its own unless it is given one, as with the Automation API."""
         return Program(self.here, session or self.session())
-
-    async def killed_after(self, seconds: float, **inputs: Any) -> None:
-        """Run a program with one change, and kill it: it leaves only the files that it has written."""
-        program = self.program()
-        await killed(seconds, partial(program.change, "update of Server shop", **inputs), lambda: program.session)
 
     async def snapshot(self, row: Row | None = None, **inputs: Any) -> SnapshotRecord:
         """A Snapshot of the same database, which another process of the same run takes."""

@@ -87,18 +87,14 @@ class ObjectStore:
             text = "\n".join(["PUT", *[""] * 11, *lines, f"/{ACCOUNT}{path}", "restype:container"])
             signature = base64.b64encode(hmac.digest(base64.b64decode(KEY), text.encode(), "sha256")).decode()
             headers["Authorization"] = f"SharedKey {ACCOUNT}:{signature}"
-            self._send("PUT", f"{self.url}{path}?restype=container", headers, b"")
+            url = f"{self.url}{path}?restype=container"
+            urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="PUT"), timeout=30).close()  # noqa: S310
         else:
             self.s3().create_bucket(Bucket=name)
 
     def s3(self) -> Any:
         """A client of boto3, for what only S3 has."""
         return _s3_client(self.url)
-
-    @staticmethod
-    def _send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
-        request = urllib.request.Request(url, body or None, dict(headers), method=method)  # noqa: S310  this machine's
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
 
 
 @cache
