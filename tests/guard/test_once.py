@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.guard.book import Foresight, consult
+from pulumi_snapshots.ledger.attempt import Proof, Request
 from pulumi_snapshots.snapshot.create import create
 from tests.support.clocks import Shifted, set_clock
 from tests.support.guarding import Machine
@@ -223,6 +224,14 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
 
     await machine.program().changes(1, fails=True)
     assert f": {DATABASE}/{w.started()}, requested at " in await foreseen()
+    earlier = Request(
+        w.clock.utc() - timedelta(minutes=50), "202", 2700.0, "of a state that this machine sees only now"
+    )
+    ledger = machine.session().ledger
+    await ledger.note(Proof("snapshot", DATABASE, request=earlier), "app::dev::earlier")
+    (there,) = (each for each in await ledger.attempts() if each.id == earlier.id)
+    await ledger.ended(there, "earlier")
+    assert f": {DATABASE}/{w.started()}, requested at " in await foreseen(), "the newest one"
     await w.clock.sleep(4 * MINUTE)
     await machine.restores(w.started())
     assert (await foreseen()).endswith("which would be a new one")
