@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.engine import errors
+from pulumi_snapshots.engine import wording
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
 from tools import servers
@@ -35,7 +35,7 @@ gc.set_threshold(50_000)
 def _no_last_error() -> Iterator[None]:
     """What fails in a test's own process is not the last error of the user who runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(errors, "keep_last", lambda _: None)
+        patch.setattr(wording, "keep_last", lambda _: None)
         yield
 
 

@@ -66,8 +66,7 @@ class Transfers(Stoppable):
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end."""
-        result: T = await self._in_thread(call, *args)
-        return result
+        return await self._in_thread(call, *args)  # type: ignore[no-any-return]
 
     async def digest(self, store: Store) -> str:
         """The SHA-256 of an object. It can be cancelled between two pieces."""
@@ -78,8 +77,7 @@ class Transfers(Stoppable):
 
     async def reading(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call that changes nothing. A cancellation does not wait for its end."""
-        result: T = await self._reads(call, *args)
-        return result
+        return await self._reads(call, *args)  # type: ignore[no-any-return]
 
     async def reading_each(self, call: Callable[[Any], object], every: Iterable[Any]) -> None:
         """Run such calls at once, one for each."""

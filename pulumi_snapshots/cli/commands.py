@@ -4,9 +4,9 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives import archive, archives, decrypt
+from pulumi_snapshots.cli.archives import archive, archives
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
-from pulumi_snapshots.cli.assurance import drill, guards, runs, status
+from pulumi_snapshots.cli.assurance import drill, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
 from pulumi_snapshots.cli.snapshots import create, databases, restore, show
 from pulumi_snapshots.cli.snapshots.list import list_
@@ -17,11 +17,11 @@ GROUPS = {
         archive.download,
         archive.archive,
         archives.archives,
-        decrypt.decrypt,
+        archive.decrypt,
         archives.forget,
         restore_archive,
     ),
-    "Assurance": (status.status, drill.drill, guards.guards, runs.runs),
+    "Assurance": (status.status, drill.drill, runs.guards, runs.runs),
     "This tool and the service": (doctor.doctor, explain.explain, plugin.plugin, completion.completion, probe.probe),
 }
 

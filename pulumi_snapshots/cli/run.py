@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
-from pulumi_snapshots.engine.errors import debugging
+from pulumi_snapshots.engine.wording import debugging
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.errors.pages import keep_last
 

@@ -19,9 +19,9 @@ from typing import Any, NoReturn
 import grpc
 from pulumi.runtime import rpc
 
-from pulumi_snapshots.engine.errors import debugging, final
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Messages, engine_at, status, unfinished
 from pulumi_snapshots.engine.process import address_in, end_with
+from pulumi_snapshots.engine.wording import debugging, final
 
 _PROVIDER_KEY, _CANCEL_METHOD = "__provider", "/pulumirpc.ResourceProvider/Cancel"
 

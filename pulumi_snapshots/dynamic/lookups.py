@@ -11,8 +11,7 @@ import pulumi
 from pulumi.runtime import get_root_resource
 
 from pulumi_snapshots.dynamic import this_run
-from pulumi_snapshots.engine.errors import debugged
-from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.engine.wording import PYTHON, debugged
 from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup

@@ -12,8 +12,8 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
-from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS
+from pulumi_snapshots.engine.wording import readable
 from pulumi_snapshots.errors import Wording, Words
 
 DETAILS_HEADER = "grpc-status-details-bin"

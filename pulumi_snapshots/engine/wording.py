@@ -1,13 +1,17 @@
 """What a Pulumi engine's users read: names as their programs spell them, next steps as commands of Pulumi."""
 
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 
 from pulumi_snapshots.errors import Step, Wording
+from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 
+PLAIN_KEY = "the API key is configured in plain text; set it again with `pulumi config set --secret`"
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
     Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows them.",
@@ -85,3 +89,30 @@ DO = Wording(
     },
 )
 """For users of `pulumi do --stateless`, whose commands have no state; without one nothing else can resume."""
+
+
+# The text of an error, as it can be sent to an engine
+
+
+def debugging() -> bool:
+    """Whether the user asked for tracebacks."""
+    return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def debugged(text: str, cause: BaseException | None) -> str:
+    """The text; with `SQUARECLOUD_DEBUG=1` followed by the traceback of its cause."""
+    if cause is None or not debugging():
+        return text
+    return text + "\n" + "".join(traceback.format_exception(cause))
+
+
+def readable(text: str) -> str:
+    """`text` without half surrogate pairs: they cannot be sent, and an error that cannot be sent ends no call."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def final(text: str, cause: BaseException | None = None) -> str:
+    """The text of an error that ends a call, as it can be sent; `explain --last` shows it again."""
+    text = debugged(text, cause)
+    keep_last(text)
+    return readable(text)

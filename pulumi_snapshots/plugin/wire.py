@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from pulumi_snapshots.engine import FILES, OUTPUT, RESOURCE, SECRET, SIGNATURE
-from pulumi_snapshots.engine.errors import readable
+from pulumi_snapshots.engine.wording import readable
 from pulumi_snapshots.properties.catalogue import Property, in_python, record_in
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 

@@ -112,10 +112,6 @@ class Report:
         if known != VERDICTS[False] and (true is not None or known == VERDICTS[None]):
             self.facts[fact] |= {"verdict": VERDICTS[true], "seen": seen}
 
-    def verdict(self, fact: str) -> Any:
-        """How a fact stands."""
-        return self.facts[fact]["verdict"]
-
     def hide(self, *secrets: str | None) -> None:
         """Never show these, no matter who repeats them."""
         self._secrets.update(secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET)

@@ -137,9 +137,9 @@ class Run:
             if (count := len(strangers) - sum(shot.version is None for shot in ours)) > 0:
                 why = f"{count} of the listed snapshots are of another client, and were taken meanwhile"
                 for fact in DOUBTFUL:
-                    if report.verdict(fact) != VERDICTS[None]:
+                    if report.facts[fact]["verdict"] != VERDICTS[None]:
                         report.facts[fact] |= {"verdict": VERDICTS[None], "seen": why}
-        verdicts = {report.verdict(f"{listing}-cache-ends") for listing in self.base}
+        verdicts = {report.facts[f"{listing}-cache-ends"]["verdict"] for listing in self.base}
         learned = {VERDICTS[True]: "ended-by-snapshot", VERDICTS[False]: "kept"}
         report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
         report.write()

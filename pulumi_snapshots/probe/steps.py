@@ -22,7 +22,7 @@ from pulumi_snapshots.probe.run import (
     Shot,
     VerifyStopped,
 )
-from pulumi_snapshots.properties.checks import database_of, expiry_of, version_of
+from pulumi_snapshots.properties.checks import database_of, expiry_of, is_usual_database_id, version_of
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.service.models import Account, ListedSnapshot
@@ -40,7 +40,6 @@ SOFT_DEADLINE = 95.0
 VERSION_HEADER = "x-amz-version-id"
 
 _PLAN = re.compile(r"free|(hobby|standard|pro|enterprise)-\d+")
-_ID = re.compile(r"[a-f0-9]{32}")
 _VERSION = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
 _STATES = {"none", "queued", "running", "success", "error"}
 _ENTRY = {"name", "size", "modified", "key", "version_id", "url", "runtime", "origin"}
@@ -136,7 +135,7 @@ async def _reads(run: Run) -> None:
             allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
             raise VerifyStopped(f"{allows}: none would be left", "Nothing was started.", [Next(Step.USE_LARGER_PLAN)])
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
-        odd = sum(not _ID.fullmatch(one.id) for one in account.databases)
+        odd = sum(not is_usual_database_id(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")
     elif account.passing:  # a service that does not answer a read is not sent a create
         raise VerifyStopped(account.happened, "Nothing was started.", account.then) from account
@@ -321,7 +320,7 @@ async def _cache(run: Run, first: Shot, second: Shot) -> list[ListingName]:
             # A 200 says that it was done by then; otherwise the other listing has said so.
             run.judge(fact, true=False, seen="not shown a minute after it was done")
     run.write()  # what another client may have caused is open again
-    return [listing for listing in run.base if run.report.verdict(f"{listing}-cache-ends") == VERDICTS[False]]
+    return [listing for listing in run.base if run.report.facts[f"{listing}-cache-ends"]["verdict"] == VERDICTS[False]]
 
 
 async def _unpinned(run: Run, first: Shot, second: Shot) -> None:

@@ -14,7 +14,7 @@ import pulumi
 from pulumi.runtime import get_root_resource
 from pulumi.runtime.config import is_config_secret
 
-from pulumi_snapshots.engine.project import PLAIN_KEY
+from pulumi_snapshots.engine.wording import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.properties.catalogue import Inputs, Record, ResourceSchema, in_camel, record_in
 from pulumi_snapshots.properties.checks import is_usual_database_id

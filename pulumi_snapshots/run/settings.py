@@ -276,7 +276,7 @@ def without_key(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != variable("api_key")}
 
 
-# The backend ----------------------------------------------------------------------------------------------------------
+# The project, and the backend -----------------------------------------------------------------------------------------
 
 
 def project_files(folder: Path) -> Iterator[Path]:
@@ -285,6 +285,17 @@ def project_files(folder: Path) -> Iterator[Path]:
         if found := [file for name in PROJECT if (file := parent / name).is_file()]:
             yield from found
             return
+
+
+def is_in_files(secret: str, stack: str, folder: Path) -> bool:
+    """Whether a file of the project of this folder, or of one above it, shows a secret; an encrypted one is in none."""
+    whole = re.compile(rf"(?<![\w+/=-]){re.escape(secret)}(?![\w+/=-])")
+    for project in project_files(folder):  # it may hold config of all its stacks
+        for file in (project, project.with_name(f"Pulumi.{stack}{project.suffix}")):
+            with suppress(OSError):
+                if whole.search(file.read_text(encoding="utf-8", errors="replace")):
+                    return True
+    return False
 
 
 def backend_url(environment: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.errors import Next, Step, pip_install
+from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
@@ -230,10 +231,6 @@ def _first(environment: Mapping[str, str], *names: str) -> str:
     return next(filter(None, map(environment.get, names)), "")
 
 
-def _home(environment: Mapping[str, str], name: str) -> Path:
-    return Path(environment.get("HOME") or "~").expanduser() / name
-
-
 def _s3(environment: Mapping[str, str]) -> Access:
     profile, settings = _profile(environment)
     named, provider = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"), None
@@ -260,8 +257,8 @@ def _s3(environment: Mapping[str, str]) -> Access:
 def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The profile's name, and what the files say of it."""
     name = _first(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
-    config = _first(environment, "AWS_CONFIG_FILE") or _home(environment, ".aws/config")
-    secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or _home(environment, ".aws/credentials")
+    config = _first(environment, "AWS_CONFIG_FILE") or (home_directory(environment) / ".aws/config")
+    secrets = _first(environment, "AWS_SHARED_CREDENTIALS_FILE") or (home_directory(environment) / ".aws/credentials")
     files = {config: name if name == "default" else f"profile {name}", secrets: name}
     settings: dict[str, str] = {}
     for file, section in files.items():
@@ -305,7 +302,7 @@ def _google(environment: Mapping[str, str]) -> Access:
     if own := _own(environment, "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)"):
         return own, {}
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
-    file = Path(named or _home(environment, ".config/gcloud/application_default_credentials.json"))
+    file = Path(named or (home_directory(environment) / ".config/gcloud/application_default_credentials.json"))
     if not named and not file.exists():
         return MACHINE, {}
     try:
@@ -342,7 +339,7 @@ def _azure_identity(environment: Mapping[str, str]) -> Access:
         return "what is in AZURE_STORAGE_KEY", {"account_key": key}
     if own := _own(environment, "(AZURE_)?IDENTITY_ENDPOINT"):
         return own, {}
-    if environment.get("AZURE_USE_AZURE_CLI") or _home(environment, ".azure/azureProfile.json").exists():
+    if environment.get("AZURE_USE_AZURE_CLI") or (home_directory(environment) / ".azure/azureProfile.json").exists():
         return "the login of the Azure CLI", {"use_azure_cli": True}
     return MACHINE, {}
 

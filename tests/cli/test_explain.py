@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal import output
-from pulumi_snapshots.engine import errors as engine_errors
+from pulumi_snapshots.engine import wording
 from pulumi_snapshots.errors.pages import keep_last, last_error, page_names, pages_about, summary
 from pulumi_snapshots.service import errors
 from tests.cli.typed import Desk, Terminal, at_desk
@@ -70,8 +70,8 @@ async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explaine
 
 def test_the_last_error_can_be_that_of_a_run_of_pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(engine_errors, "keep_last", keep_last)
-    assert engine_errors.final("Snapshot a/\ud800 failed.") == "Snapshot a/? failed."
+    monkeypatch.setattr(wording, "keep_last", keep_last)
+    assert wording.final("Snapshot a/\ud800 failed.") == "Snapshot a/? failed."
     kept = last_error({"SQUARECLOUD_STATE_DIR": str(tmp_path / "state")})
     assert kept is not None
     assert kept[0] == "Snapshot a/? failed."

@@ -14,10 +14,8 @@ from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.engine.errors import final
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Row, status, unfinished
-from pulumi_snapshots.engine.project import PLAIN_KEY, is_in_files
-from pulumi_snapshots.engine.wording import DO, PLUGIN
+from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
@@ -29,7 +27,7 @@ from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
 from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, nothing_sent
 from pulumi_snapshots.run.memory import is_provisional
-from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
+from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, is_in_files, settings_problems
 
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
