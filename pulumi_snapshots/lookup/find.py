@@ -1,4 +1,4 @@
-"""Lookups: which snapshots and databases exist. The answer is complete, or an error; one of `since` (monotonic seconds) will do."""
+"""Lookups: which snapshots and databases exist. The answer is complete, or an error; an earlier one will do if it is from `since` (monotonic seconds) or later."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ async def find_databases(session: Session, since: float, tell: Callable[[str], o
 async def find(
     lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], object]
 ) -> T:
-    """The answer to a lookup whose arguments have no problem; half of one would make a program drop resources.
+    """The answer to a lookup whose arguments have no problem; half an answer would make a program drop resources.
 
     Raises CannotTell if the service's answer leaves open what was looked up, or the service's own error without an answer.
     """

@@ -1,4 +1,4 @@
-"""Whole ids for what was typed: the beginning of an id, or a database's name, is enough if it can mean no other one that there is now."""
+"""Whole ids for what was typed: the beginning of an id, or a database's name, is enough if it can mean no other one that exists now."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -58,10 +58,8 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     if typed == LATEST or (len(typed) >= SHORTEST_VERSION and not PART_OF_UUID.fullmatch(typed)):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    found, known = (
-        await session.listings.found_lately(database_id),
-        {},
-    )  # which an old page lacks, and which may be meant too
+    found = await session.listings.found_lately(database_id)  # which an old page lacks, and which may be meant too
+    known = {}
     for each in (*map(entry_of, found), *page.entries):
         taken = to_the_second(each.modified) if each.modified else None
         known[each.version or ""] = ", ".join(filter(None, (taken, each.origin)))

@@ -54,9 +54,8 @@ class StatusWatch:
         self.attempt = attempt  # what is watched, once it was claimed; it learns from what is seen
         self.denials = 0  # how often the service has answered that it has no route for the status of a restore
         self.shown: RestoreStatus | None = None  # the last restore of the database, as the last poll saw it
-        self.is_ours: bool | None = (
-            None  # whether that is ours; False if it is a later one, None if that is not known (yet)
-        )
+        # Whether that is ours; False if it is a later one, None if that is not known (yet).
+        self.is_ours: bool | None = None
         # Until when no other restore can have been accepted since our POST, by the service's clock; None if unknown.
         self.followed: datetime | None = None
         # How our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
