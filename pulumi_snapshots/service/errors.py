@@ -155,7 +155,7 @@ class QuotaUsedUp(
     steps=(Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Step.USE_LARGER_PLAN),
     codes=("DAILY_SNAPSHOTS_LIMIT_REACHED",),
 ):
-    """The plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)."""
+    """The plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any 24 hours, for the whole account."""
 
     frees: datetime | None = None
     """When a slot frees, as far as that is known."""
