@@ -1,6 +1,7 @@
 """Plays stories of several runs, told as lines of moves, at an emulated service in virtual time."""
 
 import ast
+import math
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from tests.support.memory import Memory
 from tests.support.restoring import RESTORER, Scene, scene
 from tests.support.world import DATABASE, OWNER, World
 
+TIMES = ("killed", "lost", "within")
 UNSAVED = "by an earlier run that may not have saved its state"
 
 
@@ -118,8 +120,7 @@ class Play:
                 await stack.rules.delete(call, stack.id, stack.outputs)
                 stack.id, stack.outputs = "", {}
             case ["the", "ledger", *how]:
-                assert self.machine.place is not None
-                self.machine.place.refuses_reads = "SlowDown" if how == ["fails"] else ""
+                self.machine.memory.refuses_reads = "SlowDown" if how == ["fails"] else ""
             case [who, "keeps", "its", "checkpoint"]:
                 self.kept[who] = self.stack(who).id, dict(self.stack(who).outputs)
             case [who, "imports", what]:
@@ -161,7 +162,7 @@ class Play:
 
     def values(self, stack: Stack, how: list[str]) -> dict[str, Any]:
         options: dict[str, Any] = dict(each.split("=") for each in how if "=" in each)
-        options = {name: value for name, value in options.items() if name not in {"killed", "lost", "within"}}
+        options = {name: value for name, value in options.items() if name not in TIMES}
         triggers = [each for each in how if each.startswith("v")]
         options |= {"triggers": triggers} if triggers else {}
         return given(self.at, **options) if stack.rules.kind == "restore" else {"database_id": DATABASE, **options}
@@ -172,20 +173,20 @@ class Play:
         }
         engine |= {"cascade": "apart"} if "apart" in how else {}
         up = partial(stack.up, saves=not {"unsaved", "late"} & set(how), **engine, **self.values(stack, how))
-        for after in (float(each.removeprefix("killed=")) for each in how if each.startswith("killed=")):
+        seconds = {each[0]: float(each[1]) for each in (word.split("=") for word in how) if each[0] in TIMES}
+        if "killed" in seconds:
             async with anyio.create_task_group() as process:
                 process.start_soon(up)
-                await anyio.sleep(after)
+                await anyio.sleep(seconds["killed"])
                 stack.session.ledger.place.killed = True  # type: ignore[attr-defined]
                 process.cancel_scope.cancel()
             return
         began = self.at.elapsed
         work = up()
-        for after in (float(each.removeprefix("lost=")) for each in how if each.startswith("lost=")):
-            work = self.at.here.meanwhile(after, lambda: vars(self.machine.place).update(data=None), work)
+        if "lost" in seconds:
+            work = self.at.here.meanwhile(seconds["lost"], lambda: vars(self.machine.memory).update(data=None), work)
         await work
-        for most in (float(each.removeprefix("within=")) for each in how if each.startswith("within=")):
-            assert self.at.elapsed - began <= most
+        assert self.at.elapsed - began <= seconds.get("within", math.inf)
         told = "".join(stack.row.warnings)
         if "refused" in how:
             assert stack.error is not None

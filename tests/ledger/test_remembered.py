@@ -381,8 +381,7 @@ async def test_a_create_enters_its_request_before_it_leaves_and_changes_its_entr
                 entered.append((attempt["status"], len(here.posts)))
         return ""
 
-    assert stack.machine.place is not None
-    stack.machine.place.accident = note
+    stack.machine.memory.accident = note
     await stack.up(database_id=DATABASE)
     assert entered == [("sent", 0), ("accepted", 1), ("found", 1)]
 

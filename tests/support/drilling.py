@@ -149,8 +149,7 @@ class DrillScene:
     @property
     def session(self) -> Any:
         """The session of the stack's last process."""
-        assert self.stack.shared is not None
-        return self.stack.shared.session(self.at.here.session.settings)
+        return self.stack.session
 
     @property
     def accepted(self) -> int:
