@@ -25,15 +25,7 @@ from tests.support.world import START
 
 @dataclass
 class Two:
-    """Two processes at one place.
-
-    Attributes:
-        one: as the first process has it.
-        other: as the second has it.
-        put: writes the serialised document without asking for anything.
-        get: reads it likewise; None if there is none.
-        drop: removes it.
-    """
+    """Two processes at one place, and what writes, reads and removes its document without asking for anything."""
 
     one: Place
     other: Place

@@ -26,13 +26,13 @@ STORIES = {
         """
         for seconds in (0, 20 * 86400)
     },
-    "a restore whose state was not saved acts once": f"""
-        R up v1 unsaved; rows then; rows change; R up v1: {UNSAVED}; R has the first; R up v1; R is proved;
-        rows later; sent 1
-    """,
-    "a restore that was not saved is not done again with another key": f"""
-        R up v1 unsaved; rows change; wait 3600; the key rotates; R up v1: {UNSAVED}; rows later; sent 1
-    """,
+    **{
+        f"a restore whose state was not saved acts once, {then}": f"""
+            R up v1 unsaved; rows then; rows change; {then}; R up v1: {UNSAVED}; R has the first; R up v1; R is proved;
+            rows later; sent 1
+        """
+        for then in ("wait 0", "the key rotates")
+    },
     "a pending snapshot that was not saved is resumed, also if that is not saved": f"""
         service snapshot_seconds=600; wait 400; S up v1 unsaved pending timeout=3m; S up v1 unsaved: {UNSAVED};
         S up v1: {UNSAVED}; S has 1; sent 1
@@ -115,12 +115,12 @@ STORIES = {
         for seen in ("preview v1", "refresh")
     },
     # No call has shown by then that the state has it, and the engine hides it from a resource that `--replace` names.
-    "--replace directly after a run says what it takes for unsaved, and takes another one when repeated": f"""
-        S up; wait 300; S up replace: {UNSAVED}; S has 1; S up replace; S has 2; sent 2
-    """,
-    "--replace directly after a restore says what it takes for unsaved, and restores when repeated": f"""
-        R up; rows change; R up replace: {UNSAVED}; rows later; wait 300; R up replace; rows then; sent 2
-    """,
+    **{
+        f"--replace directly after a run says what it takes for unsaved, and acts when repeated: {who}": f"""
+            {who} up; wait 300; {who} up replace: {UNSAVED}; sent 1; {who} up replace; sent 2
+        """
+        for who in "SR"
+    },
     "--replace gives up a pending snapshot that the state has": """
         service snapshot_seconds=400; S up v1 pending timeout=3m; S up v1 replace; S has 2
     """,

@@ -8,27 +8,11 @@ from typing import Any, Literal
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Shared, Unfinished
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import ApiKey, Settings
+from pulumi_snapshots.run.settings import ApiKey
 from tests.support.memory import Memory
 from tests.support.world import Row, World
-
-
-class _Shared(Shared):
-    """What a process shares, with the service of a test."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.memory = session.memory
-        self._only = session
-
-    def session(self, _settings: Settings) -> Session:
-        return self._only
-
-    def ledger(self, _settings: Settings) -> Ledger:
-        return self._only.ledger
 
 
 @dataclass
@@ -49,7 +33,10 @@ class Machine:
         return self.here.another_run(self.memory, clock=self.clock, **own, **settings)
 
     def process(self) -> Shared:
-        return _Shared(self.session())
+        shared, session = Shared(), self.session()
+        shared.memory = session.memory
+        vars(shared).update(session=lambda _: session, ledger=lambda _: session.ledger)
+        return shared
 
 
 @dataclass
