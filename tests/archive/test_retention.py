@@ -16,7 +16,7 @@ import pytest
 from pulumi_snapshots.archive import shelf
 from pulumi_snapshots.archive.archive import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules, archive_difference
-from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, Keep, StoredObject, kept_by, kept_of
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, Keep, StoredObject, kept_by
 from pulumi_snapshots.archive.shelf import Shelved, forget, imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER
@@ -39,15 +39,6 @@ def test_tiers_keep_what_restic_keeps() -> None:
     for case in json.loads(STORED.read_text()):
         times = [datetime.fromtimestamp(seconds, UTC) for seconds in case["times"]]
         assert sorted(kept_by(Keep(**case["keep"]), times)) == case["kept"], case
-
-
-def test_a_pinned_one_and_one_of_unknown_time_stay() -> None:
-    objects = [StoredObject(f"{day}", "", rfc3339(NOON - timedelta(days=day))) for day in range(6)]
-    objects[3] = StoredObject("3", "", objects[3].created_at, pinned=True)
-    objects[4] = StoredObject("4", "")
-    assert [each.uri for each in kept_of(objects, Keep(daily=2))] == ["0", "1", "3", "4"]
-    assert [each.uri for each in kept_of(objects, Keep(last=1))] == ["0", "3", "4"]
-    assert kept_of(objects, None) == objects
 
 
 async def archived(at: Scene, count: int, **values: Any) -> list[ArchiveRecord]:
