@@ -33,8 +33,7 @@ from pulumi_snapshots.storage.store import Buffer, Held, Overtaken, Seen, StoreT
 T = TypeVar("T")
 CLAIM_LIVES = 120.0
 """Seconds after which the writer of a claim is taken to be dead: the request that lets an object appear takes less."""
-TRIES = 3
-"""Transfers of one archive while other writers put their own object under its name."""
+TRIES = 3  # transfers of one archive while other writers put their own object under its name
 SILENCE = 120.0
 """Seconds without progress of an upload after which the store is asked whether it still answers: the library cannot tell a
 slow upload from a silent store."""

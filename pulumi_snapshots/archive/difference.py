@@ -24,8 +24,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, changed, differs, holds_unknown, undecided
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 
-WISHES = ("keep_last", "keep", "pin", "delete_object")
-"""Inputs that are kept for the next object."""
+WISHES = ("keep_last", "keep", "pin", "delete_object")  # inputs that are kept for the next object
 
 
 class ArchiveRules(Rules):

@@ -21,10 +21,8 @@ from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 SUFFIX = ".json"
 FORMAT = "pulumi-snapshots archive"
 """The format by which a manifest names its kind: another `.json` is somebody else's."""
-LARGEST = 100_000
-"""Bytes of a manifest; what is larger is none."""
-TRIES = 20
-"""Writes of a manifest that others write at the same time."""
+LARGEST = 100_000  # bytes of a manifest; what is larger is none
+TRIES = 20  # writes of a manifest that others write at the same time
 
 
 class Owner(Record):

@@ -18,15 +18,12 @@ from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, database
 from pulumi_snapshots.storage import encryption
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 
-DEFAULT_TIMEOUT = 3600.0
-"""Seconds."""
+DEFAULT_TIMEOUT = 3600.0  # seconds
 _HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
 """A destination that may hold a secret: no place of an archive needs one."""
-TIER_LIMIT = 500
-"""Objects that one tier may keep: each stands in the state with about 200 bytes."""
+TIER_LIMIT = 500  # objects that one tier may keep: each stands in the state with about 200 bytes
 count = checks.whole_number(f"from 1 to {TIER_LIMIT}", least=1, most=TIER_LIMIT)
-OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
-"""The names of objects in a folder for each database."""
+OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")  # the names of objects in a folder for each database
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 

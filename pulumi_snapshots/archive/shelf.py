@@ -31,8 +31,7 @@ from pulumi_snapshots.storage.encryption import opened as open_object
 from pulumi_snapshots.storage.store import Buffer, StoreTrouble, trouble
 
 NO_MANIFEST = "has no manifest, so nothing says what it must be"
-PRUNING = 120.0
-"""Seconds for removing older objects; the next archive removes those that are left."""
+PRUNING = 120.0  # seconds for removing older objects; the next archive removes those that are left
 PINNED = Text("{pin} keeps it for good")
 
 

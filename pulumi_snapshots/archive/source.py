@@ -18,14 +18,10 @@ from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.record import describe
 
-BLOCK = 1024 * 1024
-"""Bytes that go to the writer at once: with fewer, handing over costs more than hashing."""
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
-"""Seconds between tries that bring no byte."""
-REFUSALS = 3
-"""URLs in a row that the host may refuse before it is taken to refuse every one."""
-PROGRESS_EVERY = 10.0
-"""Seconds between lines of progress: in CI each is a line of the log."""
+BLOCK = 1024 * 1024  # bytes that go to the writer at once: with fewer, handing over costs more than hashing
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)  # seconds between tries that bring no byte
+REFUSALS = 3  # URLs in a row that the host may refuse before it is taken to refuse every one
+PROGRESS_EVERY = 10.0  # seconds between lines of progress: in CI each is a line of the log
 
 
 class NoUrl(Explained):

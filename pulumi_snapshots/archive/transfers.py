@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Store = FileStore | BucketStore
-AT_A_TIME = 4
-"""Transfers at once: each takes memory and bandwidth, and one alone fills most lines."""
-READS_AT_ONCE = 32
-"""Short reads at once, such as those of manifests."""
+AT_A_TIME = 4  # transfers at once: each takes memory and bandwidth, and one alone fills most lines
+READS_AT_ONCE = 32  # short reads at once, such as those of manifests
 
 
 class Transfers(Stoppable):

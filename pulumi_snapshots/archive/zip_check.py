@@ -14,20 +14,17 @@ from pulumi_snapshots.storage.store import Buffer
 
 BOUND = 1024 * 1024
 """Bytes that are unpacked at once, however small they were: a member may be made to fill the memory."""
-LARGEST_DIRECTORY = 8 * 1024 * 1024
-"""Bytes of a directory that is read: that of about 80,000 members."""
+LARGEST_DIRECTORY = 8 * 1024 * 1024  # bytes of a directory that is read: that of about 80,000 members
 LONGEST_END = 0xFFFF + 22
 """Bytes at the end in which zipfile looks for the end record, whose comment may be as long."""
 HEADER = struct.Struct("<2x2H8x2L2H")
-ENCRYPTED, SIZES_FOLLOW = 1, 8
-"""Flags of a member."""
+ENCRYPTED, SIZES_FOLLOW = 1, 8  # flags of a member
 STORED, DEFLATED, BZIP2 = 0, 8, 12
 """Methods of compression that are read; members with another one are passed over."""
 FULL = 0xFFFFFFFF
 SIGNATURES = (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x08")
 """What follows a member: another one, or the directory."""
-LONGEST_DESCRIPTOR = 6
-"""Words of four bytes that may follow a member's data: signature, checksum, sizes."""
+LONGEST_DESCRIPTOR = 6  # words of four bytes that may follow a member's data: signature, checksum, sizes
 
 
 class BrokenZip(Explained):

@@ -21,8 +21,7 @@ from pulumi_snapshots.engine.wording import debugging
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.errors.pages import keep_last
 
-DONE, FAILED, WRONG = 0, 1, 2
-"""Exit codes; the last one is click's, for wrong arguments."""
+DONE, FAILED, WRONG = 0, 1, 2  # exit codes; the last one is click's, for wrong arguments
 BY_SIGNAL = 128
 """Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -14,8 +14,7 @@ RULES: dict[str, Callable[[], type[Rules]]] = {
 """What loads each resource's rules. Its class for programs has the same name, in the file of `program` that is called like it."""
 
 # The marks are the same in every SDK and in every state; published with the engine's protocol.
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-"""The property that makes an object a marked value."""
+SIGNATURE = "4dabf18193072939515e22adb298388d"  # the property that makes an object a marked value
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a mark
 """Its value if the property `value` is a secret."""
 OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"

@@ -1,8 +1,9 @@
-"""What a run says to its Pulumi engine: on the row of a resource, under the run's Diagnostics, and of a resource to keep."""
+"""What a run says to its Pulumi engine, on the row of a resource, under Diagnostics, and of a resource to keep; and its callbacks."""
 
 import asyncio
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
@@ -10,14 +11,13 @@ from typing import Any
 import grpc
 from google.protobuf.any_pb2 import Any as Packed
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
+from pulumi.runtime.proto import callback_pb2, callback_pb2_grpc, engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.process import ANSWER_DEADLINE, CHANNEL_OPTIONS
 from pulumi_snapshots.engine.wording import readable
 from pulumi_snapshots.errors import Wording, Words
 
-DETAILS_HEADER = "grpc-status-details-bin"
-"""The trailer in which gRPC carries a status with details."""
+DETAILS_HEADER = "grpc-status-details-bin"  # the trailer in which gRPC carries a status with details
 
 
 def engine_at(address: str) -> Any:
@@ -58,6 +58,43 @@ class Messages:
     async def flush(self) -> None:
         """As `wait`, in an event loop."""
         await asyncio.wait({asyncio.wrap_future(self._thread.submit(int))}, timeout=ANSWER_DEADLINE)
+
+
+class Engine(Messages):
+    """Gets the messages of one plugin; if it `is_quiet`, warnings only: `pulumi do` prints the rest into its answer."""
+
+    def __init__(self, address: str | None = None) -> None:
+        super().__init__(lambda: engine_at(str(self._address)))
+        self.is_quiet = False
+        self._address = address
+
+    def is_at(self, address: str) -> None:
+        """Take the address from a handshake, unless one is known."""
+        self._address = self._address or address
+
+    def say(self, text: str, urn: str = "", **how: bool) -> None:
+        """Queue one message."""
+        if self._address is not None and (how.get("warning") or not self.is_quiet):
+            super().say(text, urn, **how)
+
+
+class Callbacks(callback_pb2_grpc.CallbacksServicer):
+    """The hooks and the transforms of components; `target` is the address at which the engine reaches this process."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._functions: dict[str, Callable[[bytes], Awaitable[Any]]] = {}
+
+    def to(self, function: Callable[[bytes], Awaitable[Any]]) -> Any:
+        """A callback to a function, which gets a message's bytes and returns a message."""
+        token = secrets.token_hex(8)
+        self._functions[token] = function
+        return callback_pb2.Callback(target=self._target, token=token)
+
+    async def Invoke(self, request: Any, _context: Any) -> Any:  # noqa: N802  the protocol's name
+        """Call one."""
+        message = await self._functions[request.token](request.request)
+        return callback_pb2.CallbackInvokeResponse(response=message.SerializeToString())
 
 
 class Row:

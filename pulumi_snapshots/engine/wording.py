@@ -60,8 +60,7 @@ def _spelled(setting: Callable[[str], str], other: Callable[[str], str], name: s
     return other({"resource": "URN", "run": "`pulumi up`"}.get(name, name))
 
 
-PYTHON = Wording(partial(_spelled, config_key, str), STEPS)
-"""For programs in Python, without a plugin."""
+PYTHON = Wording(partial(_spelled, config_key, str), STEPS)  # for programs in Python, without a plugin
 OF_PLUGIN = STEPS | {
     Step.BRING_BACK: "`pulumi import` brings it back.",
     Step.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",

@@ -7,13 +7,12 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
 from pulumi_snapshots.lookup.find import databases_of_account
+from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.snapshot.read import LATEST
 
-DATABASE_ID = re.compile(r"[a-f0-9]{32}")
-"""A database's id has 32 hex digits. The service's examples have other ids too, which cost a request."""
 PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")
 SHORTEST_VERSION = 24
 """Characters of the shortest version id, by the OpenAPI document."""
@@ -31,14 +30,9 @@ class UnclearId(Explained):
     """What was typed of an id is the beginning of several ids, or of none."""
 
 
-def is_whole_database(typed: str) -> bool:
-    """Whether this can only be the id of a database, not its name or the beginning of an id."""
-    return DATABASE_ID.fullmatch(typed) is not None
-
-
 async def whole_database(session: Session, typed: str) -> str:
     """The id of the database of which an id, its beginning or its name was typed; UnclearId if that means several, or none."""
-    if is_whole_database(typed):
+    if is_usual_database_id(typed):  # another one, as in the service's examples, costs a request
         return typed
     is_part = PART_OF_DATABASE.fullmatch(typed) is not None
     try:

@@ -69,13 +69,11 @@ NEVER = {
     "quota": "no run uses up an allowance on purpose",
 }
 """Facts that stay open in every run, and why."""
-Truth = bool | None
-"""Of a fact; None for open."""
+Truth = bool | None  # of a fact; None for open
 VERDICTS: dict[Truth, str] = {True: "confirmed", False: "contradicted", None: "open"}
 SHORTEST_SECRET = 12
 """Characters; what is shorter is no key, no signature and no query, and its removal would make the report unreadable."""
-VERSION = 1
-"""Of the form of the JSON."""
+VERSION = 1  # of the form of the JSON
 
 
 class ReportUnwritable(Explained):
@@ -89,15 +87,12 @@ OF_EACH = {"verdict": VERDICTS[None], "seen": ""}
 class Report:
     """The report, in the order of its JSON; times are the service's, in UTC."""
 
-    file: Path
-    """Written after each change, so that the file of a killed run says as much as was known."""
+    file: Path  # written after each change, so that the file of a killed run says as much as was known
     began: str
     state: str = "running"
     step: str = ""
-    why: str = ""
-    """Why the run ended early."""
-    listing_cache: str = ""
-    """The value for the setting; empty if it was not found out."""
+    why: str = ""  # why the run ended early
+    listing_cache: str = ""  # the value for the setting; empty if it was not found out
     left: dict[str, str] = field(default_factory=dict)
     """What is left at the service: sentences, by what they are of."""
     facts: dict[str, dict[str, Any]] = field(

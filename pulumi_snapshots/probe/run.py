@@ -28,15 +28,13 @@ from pulumi_snapshots.service.models import Finished, ListedSnapshot
 T = TypeVar("T")
 ListingName = Literal["own", "account"]
 LISTINGS: tuple[ListingName, ...] = ("own", "account")
-PACE = 2.2
-"""Seconds between two requests, as in the vendor's own suite: 27 a minute."""
+PACE = 2.2  # seconds between two requests, as in the vendor's own suite: 27 a minute
 EARLY = Lane("early create", starts=True)
 """A create that is sent although its cooldown has not ended, to see it refused; all other limits apply."""
 COOLDOWN = 186.0
 """Seconds after which a create of the same database should be accepted: 180 s and some for the way."""
 KEPT = timedelta(days=30)
-TIMEOUT = 45 * 60.0
-"""Seconds that a run waits for one snapshot at most, and for one restore."""
+TIMEOUT = 45 * 60.0  # seconds that a run waits for one snapshot at most, and for one restore
 PROCESSING_TIME, LISTS_EVERY = 120.0, 60.0
 """Seconds after a 202 until the snapshot is typically there, and between two listings while a run waits for it."""
 OK = 200
@@ -58,16 +56,12 @@ class Shot:
     request: Request | None = None
     """What the ledger has of it once it is sent; None again if it has certainly started nothing."""
     answered: float = 0.0
-    first_byte: float = 0.0
-    """Seconds until its answer began."""
-    accepted: str = ""
-    """`200`, `202` or how the answer was lost; empty if it was refused."""
-    refused: str = ""
-    """The code of the refusal."""
+    first_byte: float = 0.0  # seconds until its answer began
+    accepted: str = ""  # `200`, `202` or how the answer was lost; empty if it was refused
+    refused: str = ""  # the code of the refusal
     finished: Finished | None = None
     version: str | None = None
-    how: str = ""
-    """How it ended if it has, in words that follow "was requested and"."""
+    how: str = ""  # how it ended if it has, in words that follow "was requested and"
 
     @property
     def database_id(self) -> str:

@@ -30,13 +30,10 @@ from pulumi_snapshots.service.models import Account, ListedSnapshot
 PARTIAL, REFUSED = 206, 403
 HOUR = 3600.0
 DAY = 24 * HOUR
-TELLING = 6.0
-"""Seconds between a snapshot's start and end from which on its time is clearly one of the two."""
-EARLY_AFTER = 170.0
-"""Seconds after the first create at which one must be refused."""
+TELLING = 6.0  # seconds between a snapshot's start and end from which on its time is clearly one of the two
+EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
 RESTORE_POLL, RESTORE_LIMIT = 10.0, 15 * 60.0
-SOFT_DEADLINE = 95.0
-"""Seconds after which a 202 should come, documented as about 90."""
+SOFT_DEADLINE = 95.0  # seconds after which a 202 should come, documented as about 90
 VERSION_HEADER = "x-amz-version-id"
 
 _PLAN = re.compile(r"free|(hobby|standard|pro|enterprise)-\d+")

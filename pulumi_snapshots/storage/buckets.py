@@ -20,8 +20,7 @@ from pulumi_snapshots.storage.store import Buffer, Held, Mark, Overtaken, Seen, 
 
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of one part of an upload: S3 and Google allow 10,000 of them, so an object has 80 GB at most."""
-PARTS_AT_ONCE = 3
-"""Parts that are under way; each is in memory."""
+PARTS_AT_ONCE = 3  # parts that are under way; each is in memory
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=10),
@@ -36,8 +35,7 @@ RETRIES: dict[str, Any] = {
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
 }
 """About 15 s, and less than the patience of a refresh."""
-REFUSED = re.compile(r"status code: (4\d\d)")
-"""The status in the library's errors."""
+REFUSED = re.compile(r"status code: (4\d\d)")  # the status in the library's errors
 SET_RIGHT = {
     Step.SET_REGION: r"^s3:.*(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraint|configured region)",
     Step.SET_CLOCK: "RequestTimeTooSkewed|RequestExpired|Request date header",

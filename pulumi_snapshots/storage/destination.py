@@ -11,10 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.properties.checks import Unfit
 
-BUCKETS = ("s3", "gs", "az")
-"""Schemes of stores with buckets."""
-LIBRARY, EXTRA = "obstore", "archive"
-"""The library for buckets, and the extra of this package that brings it."""
+BUCKETS = ("s3", "gs", "az")  # schemes of stores with buckets
+LIBRARY, EXTRA = "obstore", "archive"  # the library for buckets, and the extra of this package that brings it
 MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
 _SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")

@@ -15,12 +15,10 @@ from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.storage.store import READ_SIZE, Buffer, StoreTrouble
 
 T = TypeVar("T")
-BLOCKS = 2
-"""Blocks that wait to be pulled."""
+BLOCKS = 2  # blocks that wait to be pulled
 GRACE, TIDYING = 20.0, 30.0
 """Seconds that a puller gets to end once the caller is cancelled, and to tidy up once it is stopped."""
-STEP = 1.0
-"""Seconds after which a wait asks whether it makes sense to wait longer."""
+STEP = 1.0  # seconds after which a wait asks whether it makes sense to wait longer
 
 
 class Stopped(BaseException):

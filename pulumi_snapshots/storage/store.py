@@ -18,8 +18,7 @@ PART = ".squarecloud-archive-"
 """The beginning of a part's name; a file with another name is not ours to remove."""
 Buffer = Any
 """Bytes, or what libraries have in their place; `collections.abc.Buffer` is newer than the oldest Python here."""
-Mark = Any
-"""What a conditional write compares: it differs whenever the content does."""
+Mark = Any  # what a conditional write compares: it differs whenever the content does
 
 
 class StoreTrouble(Explained):

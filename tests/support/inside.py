@@ -32,8 +32,8 @@ from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
+from pulumi_snapshots.engine.messages import Callbacks, Engine
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.calls import Shared
 from pulumi_snapshots.run.session import Session

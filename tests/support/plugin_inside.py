@@ -13,7 +13,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.plugin.protocol.engine import Callbacks
+from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire

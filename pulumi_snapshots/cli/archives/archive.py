@@ -22,8 +22,7 @@ from pulumi_snapshots.cli.terminal.output import fields_of, size_text
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
 
-OWNER = f"{NAME} archive"
-"""The owner, in manifests, of what this command line archives."""
+OWNER = f"{NAME} archive"  # the owner, in manifests, of what this command line archives
 
 
 @command(

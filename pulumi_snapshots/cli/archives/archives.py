@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.cli.terminal.arguments import DATABASE, command, destination_argument
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, size_text
-from pulumi_snapshots.lookup.prefix import is_whole_database
+from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.storage.destination import Destination, place_text
 
 HEADS = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
@@ -43,7 +43,7 @@ async def archives(invocation: Invocation, /, *, destination: Destination, deep:
     invocation.listed(HEADS, [row(each) for each in found], fields, "no archives")
     good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
     missing = [one for one in expect if one not in good]
-    if not all(map(is_whole_database, missing)):  # a name, or a part of an id
+    if not all(map(is_usual_database_id, missing)):  # a name, or a part of an id
         async with invocation.session() as session:
             missing = [each for one in missing if (each := await invocation.database(session, one)) not in good]
     for database_id in missing:

@@ -63,8 +63,7 @@ def _block(each: dict[str, Any], invocation: Invocation) -> str:
     return f"{database or 'account ' + each['account']}\n{grid(rows, invocation.out)}"
 
 
-NAMED = 3
-"""Changes that a row of `guards` names."""
+NAMED = 3  # changes that a row of `guards` names
 
 
 @command(click.argument("guard", required=False))

@@ -36,8 +36,7 @@ from pulumi_snapshots.snapshot.record import ORIGIN
 from pulumi_snapshots.state_directory import written_whole
 from pulumi_snapshots.storage.destination import Destination, place_text
 
-USUAL = 26 * 3600.0
-"""Seconds: a day, and two hours in which the next snapshot is taken and listed."""
+USUAL = 26 * 3600.0  # seconds: a day, and two hours in which the next snapshot is taken and listed
 _of_month = duration(most=RETENTION, because="the service keeps no snapshot longer")
 _long = duration(most=10 * 365 * 86400.0)
 
@@ -57,8 +56,7 @@ class MetricsUnwritable(Explained):
     """The file of the metrics cannot be written. What was found is shown all the same."""
 
 
-Health = dict[str, Any]
-"""What is known of one database, as JSON shows it."""
+Health = dict[str, Any]  # what is known of one database, as JSON shows it
 TIMES = {"snapshot": "snapshot_created_at", "archive": "archive_created_at", "drill": "drilled_at"}
 """What makes a database safe, and when it was made."""
 METRICS = {

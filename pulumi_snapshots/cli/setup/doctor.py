@@ -43,8 +43,7 @@ from pulumi_snapshots.storage.buckets import MACHINE, NAMES, NoCredentials, acce
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
 State = Literal["ok", "note", "problem", "unknown"]
-Told = tuple[State, str] | tuple[State, str, str]
-"""Of a finding, all but its check."""
+Told = tuple[State, str] | tuple[State, str, str]  # of a finding, all but its check
 
 
 class Finding(NamedTuple):
@@ -56,13 +55,10 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-OLDEST_ENGINE = (3, 139, 0)
-"""The first engine that hands a dynamic provider its configuration."""
-CLOCK_NOTE = 60.0
-"""Seconds between the clocks that are worth a word: `rotate_after` goes by this machine's."""
+OLDEST_ENGINE = (3, 139, 0)  # the first engine that hands a dynamic provider its configuration
+CLOCK_NOTE = 60.0  # seconds between the clocks that are worth a word: `rotate_after` goes by this machine's
 UNSHARED = "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
-REHEARSAL = "rehearsal"
-"""The document, beside the ledger, in which two machines play."""
+REHEARSAL = "rehearsal"  # the document, beside the ledger, in which two machines play
 
 
 @command(

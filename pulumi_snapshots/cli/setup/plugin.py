@@ -17,8 +17,7 @@ from pulumi_snapshots.cli.terminal.pulumi import pulumi
 from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.run.settings import PACKAGE
 
-PROGRAM = f"pulumi-resource-{PACKAGE}"
-"""Pulumi finds a package's plugin by this name."""
+PROGRAM = f"pulumi-resource-{PACKAGE}"  # Pulumi finds a package's plugin by this name
 RUNTIMES = {"typescript": "nodejs", "python": "python", "go": "go", "csharp": "dotnet", "java": "java", "yaml": "yaml"}
 """Languages, and what Pulumi calls them. YAML needs no SDK."""
 RUNTIME = re.compile(r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(\w+)", re.MULTILINE)

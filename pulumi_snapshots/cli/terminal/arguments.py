@@ -32,12 +32,9 @@ NOTIFY = "SQUARECLOUD_NOTIFY"
 NO_ID = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]*[^\w/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*")
 """The name of a database that cannot be an id. With a slash, or a dot at its beginning, it is more likely a path."""
 
-PATIENCE = 1.5
-"""Seconds that a press of the tab key waits for the service at most."""
-YOUNG = 300.0
-"""Seconds for which a kept page is offered without a request for a newer one."""
-SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
-"""Ids that a shell takes as they are; the service has no others."""
+PATIENCE = 1.5  # seconds that a press of the tab key waits for the service at most
+YOUNG = 300.0  # seconds for which a kept page is offered without a request for a newer one
+SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")  # ids that a shell takes as they are; the service has no others
 
 
 def command(

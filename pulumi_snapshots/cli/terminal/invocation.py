@@ -32,11 +32,9 @@ from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 NAME = "squarecloud-snapshots"
-COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"
-"""The variable by which a shell asks for completions."""
+COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"  # the variable by which a shell asks for completions
 ASKING = "asking the service, in turn with other runs"
-LONGEST_ANSWER = 4096
-"""Characters of a line that a user types; as many as a terminal takes."""
+LONGEST_ANSWER = 4096  # characters of a line that a user types; as many as a terminal takes
 Form = str | Mapping[str, str | None] | Sequence[Sequence[str]]
 """What people read of a result: a text, facts by their names, or rows."""
 
@@ -55,8 +53,7 @@ class Invocation:
     """One run of a command, which listens to the operations that it starts."""
 
     environment: Mapping[str, str]
-    out: IO[str] = field(default_factory=lambda: sys.stdout)
-    """For results, and nothing else."""
+    out: IO[str] = field(default_factory=lambda: sys.stdout)  # for results, and nothing else
     err: IO[str] = field(default_factory=lambda: sys.stderr)
     stdin: IO[str] = field(default_factory=lambda: sys.stdin)
     clock: Clock = field(default_factory=Clock)
@@ -65,19 +62,15 @@ class Invocation:
     transfers: Transfers = field(default_factory=lambda: Transfers(clock=Clock()))
     monitor: Monitor = field(default_factory=Monitor)
     in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync
-    zone: tzinfo | None = None
-    """Of the times that people read; that of this machine if None."""
+    zone: tzinfo | None = None  # of the times that people read; that of this machine if None
     arguments: Sequence[str] = ()
     as_json: bool = False
     quiet: bool = False
     context: click.Context | None = None
-    notifies: str | None = None
-    """The URL of a monitor that hears how it goes."""
+    notifies: str | None = None  # the URL of a monitor that hears how it goes
     failures: list[str] = field(default_factory=list)
-    stoppable: tuple[Stoppable, ...] = ()
-    """What the first signal stops."""
-    ended_by: int | None = None
-    """The signal that ends the command."""
+    stoppable: tuple[Stoppable, ...] = ()  # what the first signal stops
+    ended_by: int | None = None  # the signal that ends the command
     _live: Status | None = None
     _logged: bool = False
     _last: Words = ""

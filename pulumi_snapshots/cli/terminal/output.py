@@ -17,10 +17,8 @@ from rich.text import Text
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.properties.catalogue import Record
 
-UNLIMITED = 10_000
-"""Columns of a stream that is no terminal: lines of a pipe are never folded."""
-READABLE = 100
-"""Columns of prose at most."""
+UNLIMITED = 10_000  # columns of a stream that is no terminal: lines of a pipe are never folded
+READABLE = 100  # columns of prose at most
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 GOOD = {True: MARKS["ok"], False: MARKS["problem"]}
 

@@ -17,8 +17,7 @@ DOTNET_NAMESPACE, DOTNET_NAME = "PulumiSnapshots", "SquareCloud"
 NO_UPLOAD = "Private :: Do Not Upload"
 """The classifier by which an index refuses a package; it stands in pyproject.toml until the package may be published."""
 GITHUB = "github.com"
-LOGO, CONFIGURATION = "_static/logo.svg", "settings.html"
-"""In the site of the documentation."""
+LOGO, CONFIGURATION = "_static/logo.svg", "settings.html"  # in the site of the documentation
 
 
 class Identity:

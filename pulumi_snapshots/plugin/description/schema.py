@@ -27,8 +27,7 @@ from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Request: "Attempt"}
 """Types whose name is not that of their class."""
-TYPES = {int: "integer", Bytes: "number", float: "number", bool: "boolean"}
-"""All others are strings."""
+TYPES = {int: "integer", Bytes: "number", float: "number", bool: "boolean"}  # all others are strings
 DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
 """How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
 
@@ -182,8 +181,7 @@ def _name(record: type[Record]) -> str:
 # Examples: parts of one program, which comes with the package in each language
 
 HERE = Path(__file__).parent
-PACKED = HERE / "tour"
-"""Where a wheel and the plugin's archive have the programs."""
+PACKED = HERE / "tour"  # where a wheel and the plugin's archive have the programs
 IN_REPOSITORY = HERE.parents[2] / "examples" / "tour"
 LANGUAGES = ("typescript", "python", "go", "csharp", "java", "yaml")
 """The names that Pulumi's generators give the languages."""

@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
+from pulumi_snapshots.engine.messages import Callbacks
 from pulumi_snapshots.engine.process import CHANNEL_OPTIONS
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.guard.book import GUARD, Foresight, GuardBook, GuardOutputs, consult
@@ -16,7 +17,6 @@ from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_gu
 from pulumi_snapshots.guard.once import OncePerRun, change_of
 from pulumi_snapshots.lookup.find import find
 from pulumi_snapshots.lookup.results import LATEST
-from pulumi_snapshots.plugin.protocol.engine import Callbacks
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall

@@ -10,13 +10,12 @@ import anyio
 import grpc
 from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
+from pulumi_snapshots.engine.messages import Callbacks, Engine
 from pulumi_snapshots.engine.process import address_in, end_with, run_in
-from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.calls import Shared
 
-MESSAGE_LIMIT = 400 * 1024 * 1024
-"""Bytes of one message: the engine's own limit."""
+MESSAGE_LIMIT = 400 * 1024 * 1024  # bytes of one message: the engine's own limit
 GRACE = 30.0
 """Seconds that calls under way have to answer once this process was asked to end; their waits end at once."""
 BY_HAND = (

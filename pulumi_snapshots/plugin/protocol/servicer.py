@@ -14,14 +14,13 @@ from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.engine.messages import DETAILS_HEADER, Row, status, unfinished
+from pulumi_snapshots.engine.messages import DETAILS_HEADER, Callbacks, Engine, Row, status, unfinished
 from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED, Kind, expanded, explained, token
-from pulumi_snapshots.plugin.protocol.engine import Callbacks, Engine
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
@@ -35,8 +34,7 @@ TOO_OLD = (
     "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
 SETTINGS = Names(Settings.properties())
-SHOWN_LIMIT = 10_000
-"""Bytes of a wrong value that the engine may print."""
+SHOWN_LIMIT = 10_000  # bytes of a wrong value that the engine may print
 OF_VERSION = f". This plugin is version {VERSION}"
 """What an error ends with about something that another version may have."""
 OF_THE_ENGINE = ("version", "pluginDownloadURL")
