@@ -4,24 +4,24 @@ from copy import copy
 
 import click
 
-from pulumi_snapshots.cli.archives import archive, archives
+from pulumi_snapshots.cli.archives import archive, archives, decrypt, download, forget
 from pulumi_snapshots.cli.archives.restore_archive import restore_archive
-from pulumi_snapshots.cli.assurance import drill, runs, status
+from pulumi_snapshots.cli.assurance import drill, guards, runs, status
 from pulumi_snapshots.cli.setup import completion, doctor, explain, plugin, probe
-from pulumi_snapshots.cli.snapshots import create, databases, restore, show
+from pulumi_snapshots.cli.snapshots import create, databases, restore, show, url
 from pulumi_snapshots.cli.snapshots.list import list_
 
 GROUPS = {
-    "Snapshots": (databases.databases, list_, show.show, show.url, create.create, restore.restore),
+    "Snapshots": (databases.databases, list_, show.show, url.url, create.create, restore.restore),
     "Archives": (
-        archive.download,
+        download.download,
         archive.archive,
         archives.archives,
-        archive.decrypt,
-        archives.forget,
+        decrypt.decrypt,
+        forget.forget,
         restore_archive,
     ),
-    "Assurance": (status.status, drill.drill, runs.guards, runs.runs),
+    "Assurance": (status.status, drill.drill, guards.guards, runs.runs),
     "This tool and the service": (doctor.doctor, explain.explain, plugin.plugin, completion.completion, probe.probe),
 }
 

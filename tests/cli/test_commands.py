@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from pulumi_snapshots.cli.commands import GROUPS
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.cli.typed import Desk, Ended, Terminal, at_desk
 from tests.support.virtual import staged, virtual
@@ -15,6 +16,11 @@ from tests.support.world import DATABASE, OTHER_DATABASE, START, World, world
 
 BOTH = (DATABASE, OTHER_DATABASE)
 SIZE = 5_000_000
+
+
+def test_each_command_has_a_file_of_its_own() -> None:
+    for command in (each for group in GROUPS.values() for each in group if each.callback):
+        assert command.callback.__module__.endswith(f".{str(command.name).replace('-', '_')}")
 
 
 @at_desk(databases=BOTH)

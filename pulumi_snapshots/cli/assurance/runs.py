@@ -1,9 +1,7 @@
-"""The commands `runs` and `guards`: what runs have written down, on all machines that share the ledger."""
+"""The command `runs`: what runs have written down, on all machines that share the ledger."""
 
 from contextlib import suppress
 from typing import Any
-
-import click
 
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
@@ -11,11 +9,9 @@ from pulumi_snapshots.cli.terminal.output import grid
 from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.guard.book import GuardBook, Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.run.once import FIELDS, described
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
@@ -61,36 +57,3 @@ def _block(each: dict[str, Any], invocation: Invocation) -> str:
     names = ("what", "by", "since", "until", "state", "next")
     rows = [(f"  {name}", shown[name]) for name in names if shown[name]]
     return f"{database or 'account ' + each['account']}\n{grid(rows, invocation.out)}"
-
-
-NAMED = 3  # changes that a row of `guards` names
-
-
-@command(click.argument("guard", required=False))
-async def guards(invocation: Invocation, /, *, guard: str | None) -> None:
-    """List the snapshots that guards took in the last 30 days.
-
-    Newest first, with what has changed after each. GUARD is the end of a guard's name, such as shop or prod/shop. Sends no
-    request and needs no API key: it shows what runs on this machine, or in the shared state of all machines, have noted.
-    """
-    ledger = invocation.make_ledger(Settings.read({}, invocation.environment), invocation.clock)
-    noted = await consult(ledger, GuardBook.history)
-    found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
-    if noted and not found:
-        known = ", ".join(sorted({each.guard for each in noted}))
-        invocation.fail(f"no guard {guard!r} has guarded a change in the last 30 days. Those that have: {known}.")
-        return
-    names = Guarded.properties()
-    fields = [{name: getattr(each, name) for name in names} | {"snapshot": each.id} for each in found]
-    rows = [
-        (each.id or f"{each.database_id}: none", each.guard, invocation.moment(each.noted_at), changed(each))
-        for each in found
-    ]
-    heads = ("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED")
-    invocation.listed(heads, rows, fields, "no guard has guarded a change in the last 30 days")
-
-
-def changed(each: Guarded) -> str:
-    """What has changed, in a few words: a run whose changes have all failed, or were never made, has none."""
-    more = f" and {len(each.changes) - NAMED} more" if len(each.changes) > NAMED else ""
-    return ", ".join(each.changes[:NAMED]) + more or "nothing: the change failed, or did not happen"

@@ -14,7 +14,7 @@ import click
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
-from pulumi_snapshots.cli.assurance.runs import changed
+from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, table
