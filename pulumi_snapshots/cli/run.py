@@ -104,7 +104,8 @@ async def _told(invocation: Invocation, command: Awaitable[bool | None]) -> int:
 def _refuse(invocation: Invocation, error: click.ClickException) -> int:
     """Say what is wrong with the arguments; returns the exit code."""
     context = getattr(error, "ctx", None)
-    more = f"\nhint: `{context.command_path} --help` shows all arguments." if context else ""
+    known = "commands" if context and isinstance(context.command, click.Group) else "arguments"
+    more = f"\nhint: `{context.command_path} --help` shows all {known}." if context else ""
     invocation.fail(error.format_message() + more)
     return error.exit_code
 

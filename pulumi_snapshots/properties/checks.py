@@ -111,7 +111,7 @@ def parse_duration(value: object) -> float:
         elif text and _PART.sub("", text) == "":
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if not (seconds >= 0 and math.isfinite(seconds)):
-        raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds", value)
+        raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d", value)
     return seconds
 
 

@@ -9,7 +9,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN, duration_text, parse_dur
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, split_id
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
-DURATION = "must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not "
+DURATION = "must be a duration such as 90s, 45m, 1h30m or 7d, not "
 BARE = "must be a bare id, of letters, digits, - and _ only"
 
 BAD_DURATIONS: list[Any] = [

@@ -113,7 +113,7 @@ def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
 def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, hide: Any) -> None:
     failure = wrong(idle, NAME, {"databaseId": DATABASE, "timeout": hide("pw")})
     assert "timeout" in failure.property + failure.reason
-    assert failure.reason.endswith("or a number of seconds. Nothing was sent.")
+    assert failure.reason.endswith("1h30m or 7d. Nothing was sent.")
     (failure,) = ask(idle, "CheckConfig", news={"requestsPerMinute": hide("pw")}).failures
     assert failure.reason.endswith("from 1 to 100000")
     with pytest.raises(CallFailedError) as caught:
