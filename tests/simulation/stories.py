@@ -244,8 +244,8 @@ class Books:
         if page.saved is not None and page.saved is not want:
             page.lingers()
             page.unsaved.append(page.saved)
-            # A state had it, so another snapshot is taken; what was shown by another name may be another's.
-            page.saved.more += page.saved.kind == "Snapshot" or page.saved.by_old_name
+            # A state had it, so it is taken or drilled again; what was shown by another name may be another's.
+            page.saved.more += page.saved.kind != "Restore" or page.saved.by_old_name
         if want is not None and page.saved is not want:
             page.unsaved[:] = [each for each in page.unsaved if each is not want]
         page.saved = want
@@ -292,6 +292,7 @@ class Books:
                 # As documented: no call has shown this machine that the state had it.
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number, want.more = old.number, max(want.more, old.more)
+                want.machines |= old.machines
                 return
         if held.unfinished:
             return
