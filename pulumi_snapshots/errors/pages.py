@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from pulumi_snapshots.state_directory import state_directory, written_whole
@@ -75,6 +76,7 @@ def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
     return None
 
 
+@cache
 def _sections() -> dict[str, str]:
     """The text of each section by the error's name, which is its heading."""
     folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
