@@ -73,19 +73,16 @@ class Shot:
         """What it leaves at the service: a sentence, by what it is of; empty for nothing."""
         if self.request is None:
             return {}
-        at, kind = to_the_second(self.request.posted_at), self.operation.intent.kind
+        at = to_the_second(self.request.posted_at)
+        name = f"{self.operation.intent.kind} {at}"
         if self.version is not None:
             kept = f"the service keeps it until about {to_the_second(self.request.posted_at + KEPT)}"
-            told = f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"
-        else:
-            what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
-            if self.entry is not None:
-                what, rest = "restore onto", "check what the database holds, and whether it runs"
-            how = self.how or (
-                "accepted, but its end was not seen" if self.request.accepted else self.request.unanswered
-            )
-            told = f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"
-        return {f"{kind} {at}": told}
+            return {name: f"snapshot {self.database_id}/{self.version}: {kept}, and has no route that deletes it"}
+        what, rest = "snapshot of", "it appears in the listing if it was taken, and counts in today's allowance"
+        if self.entry is not None:
+            what, rest = "restore onto", "check what the database holds, and whether it runs"
+        how = self.how or ("accepted, but its end was not seen" if self.request.accepted else self.request.unanswered)
+        return {name: f"a {what} database {self.database_id} was requested at {at} and {how}; {rest}"}
 
 
 class Targets(NamedTuple):
