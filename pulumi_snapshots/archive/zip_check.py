@@ -34,9 +34,8 @@ class BrokenZip(Explained):
 def check_zip(blocks: Iterator[Buffer]) -> int:
     """Read a zip to its end; returns how many members could not be read. Raises `BrokenZip` if it is damaged or not whole."""
     file = file_of(blocks)
-    found: dict[int, tuple[int, int] | None] = {}
     try:
-        passed_over, tail = _members(file, found)
+        found, tail = _members(file)
         while block := file.read(BOUND):
             tail = tail[-LARGEST_DIRECTORY:] + block
         before = file.tell() - len(tail)
@@ -53,7 +52,7 @@ def check_zip(blocks: Iterator[Buffer]) -> int:
     for each in every:
         if found.get(each.header_offset) not in {None, (each.CRC, each.file_size)}:
             raise BrokenZip(f"the zip's member {each.filename} is damaged: it has another checksum")
-    return passed_over
+    return list(found.values()).count(None)
 
 
 class _End(io.BytesIO):
@@ -70,28 +69,28 @@ class _End(io.BytesIO):
         return super().tell() + self._before
 
 
-def _members(file: io.BufferedReader, found: dict[int, tuple[int, int] | None]) -> tuple[int, bytes]:
-    """Find the checksum and size of each member at its place; returns how many were passed over, and the signature that ended them."""
-    passed_over, start, signature = 0, 0, file.read(4)
+def _members(file: io.BufferedReader) -> tuple[dict[int, tuple[int, int] | None], bytes]:
+    """The checksum and size of each member by its place, None for one that is passed over, and the signature that ended them."""
+    found: dict[int, tuple[int, int] | None] = {}
+    start, signature = 0, file.read(4)
     while signature == SIGNATURES[0]:
         flags, method, packed, size, name_length, extra_length = HEADER.unpack(_exactly(file, HEADER.size))
         _exactly(file, name_length)
         packed = _large(size, packed, _exactly(file, extra_length))
         known, follows = not flags & ENCRYPTED and method in {STORED, DEFLATED, BZIP2}, bool(flags & SIZES_FOLLOW)
         if follows and not (known and (method == DEFLATED or packed)):
-            return passed_over + 1, b""  # nothing shows where it ends
+            return {**found, start: None}, b""  # nothing shows where it ends
         crc = count = 0
         for part in _unpacked(file, method if known else STORED, None if follows and not packed else packed):
             crc, count = zlib.crc32(part, crc), count + len(part)
         found[start] = (crc, count) if known else None
-        passed_over += not known
         signature = file.read(4)
         for _ in range(LONGEST_DESCRIPTOR if follows else 0):
             signature = signature if signature in SIGNATURES else _exactly(file, 4)
         start = file.tell() - 4
     if found and signature not in SIGNATURES:
         raise BrokenZip("the header of a member of the zip is damaged")
-    return passed_over, signature
+    return found, signature
 
 
 def _exactly(file: io.BufferedReader, count: int) -> bytes:
