@@ -29,17 +29,8 @@ SECTIONS = {
 }
 """The page and the text of each section, by its heading."""
 WITHOUT_PAGE = {
-    *(
-        "Explained",
-        "SquareCloudError",
-        "Unresolved",
-        "Unfinished",
-        "ClaimRefused",
-        "NothingBegan",
-        "Overtaken",
-        "Unfit",
-    ),
-    *("TimeIsUp", "WrongArgument", "Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
+    *("Explained", "SquareCloudError", "Unresolved", "Unfinished", "ClaimRefused"),
+    *("Overtaken", "Unfit", "TimeIsUp", "WrongArgument", "Refused"),
 }
 """Errors that users do not meet by these names, or that say all that there is to say."""
 

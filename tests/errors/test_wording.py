@@ -23,7 +23,6 @@ FACTS = {
     "package": "boto3",
     "pip": "pip install 'pulumi-snapshots[archive]'",
     "time": "12:00:00 UTC",
-    "uri": "file:///x.zip",
     "when": "at 12:00:00 UTC",
 }
 """What a `Next` may hold."""
