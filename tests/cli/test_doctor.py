@@ -38,6 +38,13 @@ def findings(ended: Ended) -> dict[str, tuple[str, str, str]]:
     return {one["check"]: (one["state"], one["found"], one["advice"]) for one in ended.json}
 
 
+def problem(found: dict[str, tuple[str, str, str]], check: str, *words: str) -> str:
+    """What a check says that is a problem; it has these words."""
+    state, said, _ = found[check]
+    assert (state, [each for each in words if each not in said]) == ("problem", []), said
+    return said
+
+
 async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
     before = len(desk.w.emulator.journal)
     ended = await desk.types("doctor", "--json")
@@ -149,11 +156,6 @@ async def test_each_scope_of_the_key_is_reported(tmp_path: Path, held: str) -> N
 # The ledger --------------------------------------------------------------------------------------------------------------
 
 
-async def is_problem(desk: Desk, check: str, *words: str) -> None:
-    state, text, _ = (await checked(desk))[check]
-    assert (state, [each for each in words if each not in text]) == ("problem", []), text
-
-
 @staged(world)
 async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -> None:
     store, desk, shared = Store(w.clock), desk_of(w, tmp_path), tmp_path / "shared"
@@ -162,19 +164,19 @@ async def test_doctor_checks_the_place_of_the_ledger(w: World, tmp_path: Path) -
     assert (await checked(desk))["ledger"] == ("ok", good, UNSHARED)
     store.ignores_marks = True
     store_says = "SQUARECLOUD_SHARED_STATE cannot be used", "Use a store whose conditional writes work"
-    await is_problem(desk, "ledger", *store_says)
+    problem(await checked(desk), "ledger", *store_says)
     store.ignores_marks = False
     store.overwrite(NAME, b"?")
-    await is_problem(desk, "ledger", "it is damaged, or another program's")
+    problem(await checked(desk), "ledger", "it is damaged, or another program's")
     assert (await checked(desk))["runs"] == ("unknown", "the ledger cannot be read", "")
     # A folder that machines share, and one that is none.
     desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
-    await is_problem(desk, "ledger", "there is no such folder")
+    problem(await checked(desk), "ledger", "there is no such folder")
     shared.mkdir()
     assert re.fullmatch(rf"shared: {shared}/\w+\.ledger can be read and written", (await checked(desk))["ledger"][1])
     (tmp_path / "state").write_text("a file where the folder should be")
     nothing = "Nothing was started: what is sent must be written down there first."
-    await is_problem(desk_of(w, tmp_path / "state"), "ledger", "Set SQUARECLOUD_STATE_DIR", nothing)
+    problem(await checked(desk_of(w, tmp_path / "state")), "ledger", "Set SQUARECLOUD_STATE_DIR", nothing)
 
 
 @staged(world)
@@ -185,7 +187,7 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(w: World, t
     assert (await checked(desk))["service"][0] == "problem"
     w.emulator.block(0)
     before = len(w.requests("me"))
-    await is_problem(desk, "service", ": not sent, since another")
+    problem(await checked(desk), "service", ": not sent, since another")
     assert "`squarecloud-snapshots doctor --forget-block`" in (await checked(desk))["service"][2]
     assert len(w.requests("me")) == before, "nothing is sent while a block is remembered"
     store.refuses = "no right to write"
@@ -304,16 +306,10 @@ def stack_of(w: World, folder: Path, **config: str) -> Desk:
     return desk
 
 
-async def found_by(desk: Desk, *options: str, code: int = 0) -> dict[str, list[str]]:
+async def found_by(desk: Desk, *options: str, code: int = 0) -> dict[str, tuple[str, str, str]]:
     ended = await desk.types("doctor", "--stack", "prod", "--json", *options)
     assert (ended.code, desk.w.emulator.settings.api_key in ended.out + ended.err) == (code, False), ended.out
-    return {one["check"]: [one["state"], one["found"], one["advice"]] for one in ended.json}
-
-
-async def problem(desk: Desk, check: str, *words: str) -> str:
-    state, said, _ = (await found_by(desk, code=1))[check]
-    assert (state, [each for each in words if each not in said]) == ("problem", []), said
-    return said
+    return findings(ended)
 
 
 @staged(world)
@@ -321,8 +317,8 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(w: World, tmp_path
     shared = tmp_path / "shared"
     shared.mkdir()
     found = await found_by(stack_of(w, tmp_path, sharedState=str(shared)), "--two-machines")
-    assert found["stack"] == ["ok", "prod: its configuration is used", ""]
-    assert found["key"][:2] == ["ok", "accepted"]
+    assert found["stack"] == ("ok", "prod: its configuration is used", "")
+    assert found["key"][:2] == ("ok", "accepted")
     assert found["ledger"][0] == "ok"
     assert found["ledger"][1].startswith(f"shared: {shared}/")
     assert found["ledger"][2] == UNSHARED
@@ -335,7 +331,7 @@ async def test_doctor_uses_the_key_and_the_place_of_the_stack(w: World, tmp_path
 async def test_a_wrong_key_is_to_be_set_where_the_stack_has_it(w: World, tmp_path: Path) -> None:
     desk = stack_of(w, tmp_path)
     (tmp_path / "key").write_text("wrong-" + "k" * 64)
-    said = await problem(desk, "key", "`pulumi config set --secret squarecloud:apiKey --stack prod`")
+    said = problem(await found_by(desk, code=1), "key", "`pulumi config set --secret squarecloud:apiKey --stack prod`")
     assert "SQUARECLOUD_API_KEY" not in said
 
 
@@ -348,7 +344,7 @@ async def test_doctor_says_that_nothing_is_shared_and_what_could_be(w: World, tm
     desk.environment["PULUMI_BACKEND_URL"] = "s3://team/states"
     found = await found_by(desk, "--two-machines", code=1)
     assert found["ledger"][2] == "With SQUARECLOUD_SHARED_STATE=backend it is kept in s3://team/states."
-    assert found["two machines"][:2] == ["problem", "no second machine sees what this one has requested"]
+    assert found["two machines"][:2] == ("problem", "no second machine sees what this one has requested")
 
 
 @staged(world)
@@ -356,11 +352,12 @@ async def test_doctor_says_what_a_create_would_say(w: World, tmp_path: Path) -> 
     """Of a folder that is not there, in a backend that is not the one that the CLI uses, and of a setting."""
     missing = {"SQUARECLOUD_SHARED_STATE": str(tmp_path / "missing")}
     desk = stack_of(w, tmp_path, sharedState=str(tmp_path / "missing"))
-    said = await problem(desk, "ledger", f"mkdir -p {tmp_path}/missing")
+    said = problem(await found_by(desk, code=1), "ledger", f"mkdir -p {tmp_path}/missing")
     created = (await Desk(w, tmp_path, environment=missing).types("create", DATABASE)).failed()
     assert said.splitlines()[1:] == created.err.splitlines()[1:], "one error, in the same words"
     assert len([line for line in created.err.splitlines() if line.startswith(("Error", "warning"))]) == 1
-    await problem(stack_of(w, tmp_path, pollEvery="never"), "settings", "squarecloud:pollEvery must be a duration")
+    found = await found_by(stack_of(w, tmp_path, pollEvery="never"), code=1)
+    problem(found, "settings", "squarecloud:pollEvery must be a duration")
 
 
 @staged(world)
@@ -368,7 +365,7 @@ async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_
     desk = stack_of(w, tmp_path, sharedState="backend")
     desk.environment["PULUMI_BACKEND_URL"] = "s3://other"
     words = "Stack prod is in the backend s3://team/states, and its runs would take s3://other for that"
-    await problem(desk, "stack", words, "Set PULUMI_BACKEND_URL")
+    problem(await found_by(desk, code=1), "stack", words, "Set PULUMI_BACKEND_URL")
     store = Store(w.clock)
     desk.place = store.bucket
     desk.environment["PULUMI_BACKEND_URL"] = "s3://team/states"
@@ -395,7 +392,7 @@ async def test_doctor_names_what_a_bucket_does_not_allow(w: World, tmp_path: Pat
     store = Store(w.clock, unlisted=True)
     desk = stack_of(w, tmp_path)
     desk.place = store.bucket
-    await problem(desk, "ledger", "listing the bucket (s3:ListBucket")
+    problem(await found_by(desk, code=1), "ledger", "listing the bucket (s3:ListBucket")
     store.unlisted = False
     assert (await found_by(desk))["ledger"][2] == UNSHARED
     store.unlisted = True
@@ -403,4 +400,4 @@ async def test_doctor_names_what_a_bucket_does_not_allow(w: World, tmp_path: Pat
     assert (state, "the bucket cannot be listed" in said) == ("note", True)
     assert "looks like a refusal" in advice
     store.refuses = "AccessDenied"
-    await problem(desk, "ledger")
+    problem(await found_by(desk, code=1), "ledger")
