@@ -1,10 +1,13 @@
 """The one door to modules that are loaded late: what speaks HTTP costs a program half a second, and few need it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
-from typing import Any
+from __future__ import annotations
 
-TYPE_CHECKING = False
+from importlib import import_module
+
+TYPE_CHECKING = False  # as at the top, which loads this before ^C has its one line
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 
 def late(name: str) -> Any:

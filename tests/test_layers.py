@@ -267,6 +267,8 @@ def test_the_top_holds_names_and_nothing_else() -> None:
     assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING", "not TYPE_CHECKING"]
     assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body)
     assert all(isinstance(node, ast.ImportFrom) for node in typed[0].body)
+    # What this loads comes before all that handles ^C.
+    assert imports(PACKAGE / "late.py") == ("__future__.annotations", "importlib.import_module")
 
 
 def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
