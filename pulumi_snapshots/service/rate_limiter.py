@@ -178,7 +178,12 @@ class RateLimiter:
     @property
     def blocked_until(self) -> datetime | None:
         """When the account's block ends; None if there is none."""
-        return self._utc((self._others.blocks | self._mine.blocks).get("", -math.inf))
+        return self._utc(self._blocks.get("", -math.inf))
+
+    @property
+    def _blocks(self) -> dict[str, float]:
+        """When each block ends, see `Pacing`; what this run has met last counts."""
+        return self._others.blocks | self._mine.blocks
 
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
@@ -270,7 +275,7 @@ class RateLimiter:
         sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
         last = {limit: each.at for each in sent for limit in each.limits}
         waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
-        blocked = (self._others.blocks | self._mine.blocks).get("", -math.inf)
+        blocked = self._blocks.get("", -math.inf)
         for starts in (True, False):
             same = [each for each in sent if starts is not {CREATE.name, RESTORE.name}.isdisjoint(each.limits)]
             share = self._budget - min(waiting.count(not starts), self._budget // 2)
@@ -296,7 +301,7 @@ class RateLimiter:
 
     def _raise_if_stopped(self, request: _Request) -> None:
         """Raise the error that forbids this request, if there is one."""
-        now, lane, blocks = self._clock.monotonic(), request.lane, self._others.blocks | self._mine.blocks
+        now, lane, blocks = self._clock.monotonic(), request.lane, self._blocks
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
