@@ -92,10 +92,8 @@ class Listings:
         self._asked = defaultdict[str, _Asked](_Asked)
         self._requested_alone: dict[str, float] = {}
         self._reading = 0
-        self._refusal: tuple[SquareCloudError | None, float] = (
-            None,
-            -math.inf,
-        )  # of the account's listing, and until when
+        # Of the account's listing, and until when.
+        self._refusal: tuple[SquareCloudError | None, float] = None, -math.inf
 
     def announce_change(self) -> None:
         """Wake all who wait for a change: a listing was fetched, or the pending snapshots are others."""

@@ -321,13 +321,7 @@ class Client:
 
     # Requests ----------------------------------------------------------------------------------------------------------
 
-    async def _get(
-        self,
-        path: str,
-        read: Callable[[Answer], T],
-        patience: Patience,
-        lane: Lane = READ,
-    ) -> T:
+    async def _get(self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ) -> T:
         """Send a read, again if that may help, and `read` its answer."""
         request, pauses = f"GET /{path.partition('?')[0]}", iter(patience.back_off)
         while True:
