@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pulumi_snapshots.clock import Clock, ServiceClock, Stoppable, parse_rfc3339, system_utc, time_text
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Text, Unresolved, Words
 from pulumi_snapshots.late import late
-from pulumi_snapshots.ledger.attempt import owner_of
+from pulumi_snapshots.ledger.attempt import Proof, owner_of
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.run.memory import RunMemory
-from pulumi_snapshots.run.settings import SettingsError
+from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping
-    from datetime import datetime
-
-    from pulumi_snapshots.ledger.attempt import Proof
     from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.properties.catalogue import ResourceSchema
     from pulumi_snapshots.run.session import Session
-    from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
 Same = Callable[[Any, Any], bool]
