@@ -19,7 +19,7 @@ from pulumi_snapshots.archive.source import NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained, Next, Step, Text
+from pulumi_snapshots.errors import Explained, Step, Text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.calls import EngineCall, Resource
@@ -74,7 +74,7 @@ async def archive(  # noqa: PLR0913  each is a fact of its own
                 raise job.failed(Explained("others write it at the same time")) from None
         except Explained as trouble:
             is_lost = previous and previous.lost and previous.version_id == inputs.version_id  # every run would fail
-            back = [Next(Step.PUT_ARCHIVE_BACK)] if is_lost and isinstance(trouble, NoUrl) else []
+            back = [Step.PUT_ARCHIVE_BACK] if is_lost and isinstance(trouble, NoUrl) else []
             raise job.failed(trouble, back) from trouble
     if is_new_folder:  # stays under Diagnostics if it may be a mount that is missing or mistyped
         say = listener.note if is_mount else listener.progress
@@ -108,7 +108,7 @@ class _Job:
     def __post_init__(self) -> None:
         self.source = Source(self.session, self.inputs, self.transfers, self.listener)
 
-    def failed(self, trouble: Explained, more: Sequence[Next] = ()) -> NotArchived:
+    def failed(self, trouble: Explained, more: Sequence[Step] = ()) -> NotArchived:
         """The error that a user reads."""
         which = "/".join(filter(None, (self.inputs.database_id, self.inputs.version_id)))
         what = "Snapshot {which} was not {archived} to {uri}: {why}"

@@ -41,7 +41,7 @@ class DatabaseUnreachable(Explained):
     """No connection, and `why`, which is `lasting` as with a wrong password. That proves nothing about the data."""
 
     def __init__(
-        self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),), *, lasting: bool = False
+        self, title: str, why: str, then: Iterable[Step | Next] = (Step.CHECK_CONNECTION,), *, lasting: bool = False
     ) -> None:
         happened = f"The {title} database of the connection cannot be reached: {why}"
         super().__init__(happened, "No check has asked it anything.", then)
@@ -53,7 +53,7 @@ class CheckNotRun(Explained):
 
     def __init__(self, why: str) -> None:
         happened = f"The check's command gave no value: {why}"
-        super().__init__(happened, "Nothing was compared.", [Next(Step.CORRECT_CHECK)])
+        super().__init__(happened, "Nothing was compared.", [Step.CORRECT_CHECK])
         self.why = why
 
 

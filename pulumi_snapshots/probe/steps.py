@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Explained, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.quota import allowance_of
 from pulumi_snapshots.probe.report import VERDICTS
@@ -130,7 +130,7 @@ async def _reads(run: Run) -> None:
         _shape(run, "account", _LISTED_DATABASE, *(run.response.get("databases") or ()))
         if account.plan_memory is not None and (allowance := allowance_of(account.plan_memory)) <= wanted:
             allows = f"the plan allows {allowance} snapshots in 24 hours, and this run takes {wanted}"
-            raise VerifyStopped(f"{allows}: none would be left", "Nothing was started.", [Next(Step.USE_LARGER_PLAN)])
+            raise VerifyStopped(f"{allows}: none would be left", "Nothing was started.", [Step.USE_LARGER_PLAN])
         judge("plan-name", bool(_PLAN.fullmatch(account.plan or "")), f"{account.plan}")
         odd = sum(not is_usual_database_id(one.id) for one in account.databases)
         judge("database-id", not odd, f"{odd} of {len(account.databases)} have another form")

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.errors import Explained, Step
 from pulumi_snapshots.ledger.place import BACKEND
 from pulumi_snapshots.properties.checks import Unfit
 from pulumi_snapshots.run.settings import PACKAGE, backend_url, config_key, variable, without_key
@@ -27,7 +27,7 @@ def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RU
     """What the Pulumi CLI prints; takes seconds. Raises `PulumiTrouble`, with `then` as what to do."""
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
-        raise PulumiTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(then)])
+        raise PulumiTrouble("pulumi is not on PATH", then=[Step.INSTALL_PULUMI, then])
     try:
         return subprocess.run(  # noqa: S603  the program that a user would run
             [program, *arguments, "--non-interactive"],
@@ -41,7 +41,7 @@ def pulumi(environment: Mapping[str, str], *arguments: str, then: Step = Step.RU
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", None) or error).strip().removeprefix("error: ")
-        raise PulumiTrouble(f"`pulumi {' '.join(arguments)}` failed: {said}", then=[Next(then)]) from error
+        raise PulumiTrouble(f"`pulumi {' '.join(arguments)}` failed: {said}", then=[then]) from error
 
 
 def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -63,5 +63,5 @@ def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, st
             actual, seen = (url.partition("?")[0].rstrip("/") for url in urls)
             if actual != seen:
                 told = f"stack {stack} is in the backend {actual}, and its runs would take {seen or 'none'} for that"
-                raise PulumiTrouble(told, "No request was sent.", [Next(Step.NAME_BACKEND)])
+                raise PulumiTrouble(told, "No request was sent.", [Step.NAME_BACKEND])
     return found
