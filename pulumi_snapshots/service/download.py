@@ -70,8 +70,8 @@ async def open_download(
 ) -> AsyncIterator[tuple[Served, AsyncGenerator[bytes, None]]]:
     """Send the GET for an object, from byte `offset` on, and yield how it is described and its pieces as they arrive.
 
-    HEAD is never sent: a signature of this kind covers the method. `url` is signed, and never shown. With an `offset`, `known` is
-    how the object was described when the bytes before it were served. Reading the pieces raises `DownloadBroken` too.
+    HEAD is never sent: a signature of this kind covers the method. `url` is signed, and never shown. `known` is what it must not
+    differ from; with an `offset`, as the bytes before it were served. Reading the pieces raises `DownloadBroken` too.
     """
     headers = {"Accept-Encoding": "identity"}  # with compression, sizes and ranges would count compressed bytes
     if offset:
