@@ -17,7 +17,6 @@ from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import SKEW, Attempt, Request
 from pulumi_snapshots.listing.polling import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
-from pulumi_snapshots.run.once import until_free
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
@@ -37,6 +36,8 @@ OUTCOME_KEPT = 3600.0
 DENIALS = 2
 """How often the service must answer that it has no route for the status of a restore before it is believed: a proxy may have
 said so once."""
+HELD_UP = timedelta(seconds=125)
+"""How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
 ENDED = {"none", SUCCESS, "error"}
 
 
@@ -80,7 +81,17 @@ class StatusWatch:
 
         Raises `SquareCloudError` if a status is refused, so that the end of a restore could not be seen.
         """
-        status = await until_free(self.session, self.waits, lambda: self._restore(BRIEF))
+        session = self.session
+        while (status := await self._restore(BRIEF)) is not None and status.in_progress:
+            self.waits("waiting for the end of another restore of this database")
+            await session.clock.sleep(session.settings.poll_every)
+        if status is not None and status.state == SUCCESS and status.finished_at is not None:
+            now = session.service_clock.now()
+            left = (min(status.finished_at, now) + HELD_UP - now).total_seconds()
+            if left > 0:
+                until = session.clock.utc() + timedelta(seconds=left)
+                self.waits("waiting", until=until, why="a restore of this database ended a moment ago")
+                await session.clock.sleep(left)
         await self._database(BRIEF)
         return status.started_at if status else None
 

@@ -41,8 +41,6 @@ from pulumi_snapshots.service.errors import (
     is_new,
 )
 from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
-from pulumi_snapshots.service.models import RestoreStatus
-from pulumi_snapshots.service.rate_limiter import OnWait
 
 T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
@@ -55,8 +53,6 @@ UNSENT_TRIES = 3
 CLAIM_LASTS = timedelta(seconds=10)
 """How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
 came in between."""
-HELD_UP = timedelta(seconds=125)
-"""How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
 
 
 class TimeIsUp(Exception):
@@ -308,24 +304,6 @@ def how_lost(error: SquareCloudError) -> str:
     if isinstance(error, UnreadableAnswer):
         return f"unreadable {error.status}"
     return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"
-
-
-async def until_free(
-    session: Session, waits: OnWait, poll: Callable[[], Awaitable[RestoreStatus | None]]
-) -> RestoreStatus | None:
-    """Wait until no restore of a database is in progress or has just succeeded; returns the last answer to `poll`, None for none."""
-    clock = session.clock
-    while (status := await poll()) is not None and status.in_progress:
-        waits("waiting for the end of another restore of this database")
-        await clock.sleep(session.settings.poll_every)
-    if status is not None and status.state == "success" and status.finished_at is not None:
-        now = session.service_clock.now()
-        left = (min(status.finished_at, now) + HELD_UP - now).total_seconds()
-        if left > 0:
-            until = clock.utc() + timedelta(seconds=left)
-            waits("waiting", until=until, why="a restore of this database ended a moment ago")
-            await clock.sleep(left)
-    return status
 
 
 # In words ---------------------------------------------------------------------------------------------------------------
