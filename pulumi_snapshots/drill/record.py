@@ -21,7 +21,7 @@ from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, parse_duration
 from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_missing
-from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
+from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, id_at
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 from pulumi_snapshots.storage import encryption
 
@@ -320,9 +320,7 @@ class DrillRecord(Record):
     @property
     def id(self) -> str:
         """`SCRATCH_ID/drill:TIME`, of the first drill; it stays. The snapshot's id stands there for an archive's."""
-        return (
-            f"{self.scratch_database_id or self.snapshot}/drill:{self.requested_at.replace('-', '').replace(':', '')}"
-        )
+        return id_at(self.scratch_database_id or self.snapshot, "drill:", self.requested_at)
 
     @property
     def snapshot(self) -> str:

@@ -15,6 +15,7 @@ from pulumi_snapshots.properties.catalogue import (
     declare,
     declare_database,
 )
+from pulumi_snapshots.run.memory import id_at
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
 DEFAULT_TIMEOUT = 15 * 60.0
@@ -135,7 +136,7 @@ class RestoreRecord(Record):
     @property
     def id(self) -> str:
         """`DATABASE_ID/restore:TIME`, of the database that was overwritten and the time of the POST."""
-        return f"{self.target_database_id}/restore:{self.requested_at.replace('-', '').replace(':', '')}"
+        return id_at(self.target_database_id, "restore:", self.requested_at)
 
     @property
     def snapshot(self) -> str:

@@ -51,9 +51,9 @@ def in_use(resource: str) -> str:
     return f"must be used for drills only, but {resource} uses it too: {DRILLS_OVERWRITE}"
 
 
-def provisional_id(database_id: str, requested_at: str) -> str:
-    """The id of a snapshot that is pending; it names the time of its request, by the service's clock."""
-    return f"{database_id}/{PENDING}{requested_at.replace('-', '').replace(':', '')}"
+def id_at(about: str, what: str, requested_at: str) -> str:
+    """An id that names the time of its request, by the service's clock: `DATABASE_ID/restore:20260301T120000Z`."""
+    return f"{about}/{what}{requested_at.replace('-', '').replace(':', '')}"
 
 
 def is_provisional(resource_id: str) -> bool:
@@ -128,7 +128,7 @@ class RunMemory:
     def remember_request(self, id_: str, requested_at: str | None) -> None:
         """Remember the two ids of a snapshot, by when it was requested."""
         if requested_at is not None:
-            provisional = provisional_id(id_.partition("/")[0], requested_at)
+            provisional = id_at(id_.partition("/")[0], PENDING, requested_at)
             self._other_ids |= {id_: provisional, provisional: id_}
 
     def is_same_snapshot(self, old: object, new: object) -> bool:

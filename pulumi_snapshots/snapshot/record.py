@@ -24,7 +24,7 @@ from pulumi_snapshots.properties.catalogue import (
     declare_database,
 )
 from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, Problem, expiry_of, shown, spoken, version_of
-from pulumi_snapshots.run.memory import provisional_id
+from pulumi_snapshots.run.memory import PENDING, id_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +177,7 @@ class SnapshotRecord(ListedProperties):
         if self.version_id is not None:
             return f"{self.database_id}/{self.version_id}"
         posted = self.attempt.posted_at.astimezone(UTC) if self.attempt else datetime.min.replace(tzinfo=UTC)
-        return provisional_id(self.database_id, self.requested_at or to_the_second(posted))
+        return id_at(self.database_id, PENDING, self.requested_at or to_the_second(posted))
 
     @property
     def pending(self) -> bool:

@@ -11,7 +11,7 @@ import anyio
 
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import EngineCall, Unfinished
-from pulumi_snapshots.run.memory import provisional_id
+from pulumi_snapshots.run.memory import PENDING, id_at
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
@@ -195,7 +195,7 @@ class Play:
             assert isinstance(stack.error, Unfinished)
             told += flat(stack.row.wording.told(stack.error.error))
             moment = stack.outputs.get("requested_at")
-            assert stack.rules.kind == "restore" or moment is None or stack.id == provisional_id(DATABASE, moment)
+            assert stack.rules.kind == "restore" or moment is None or stack.id == id_at(DATABASE, PENDING, moment)
         else:
             assert stack.error is None
         says = {each: each in told for each in text.split(" & ")} | {
