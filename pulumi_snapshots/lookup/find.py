@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.errors import CannotTell, Explained
+from pulumi_snapshots.ledger.attempt import NEVER
 from pulumi_snapshots.listing.listings import ask_all, by_database, time_of
 from pulumi_snapshots.lookup.results import (
     DATABASE,
@@ -40,7 +41,7 @@ async def find_snapshots(
     """The snapshots that fit, newest first, of one database or the account; in `of_each` if they were requested already."""
     found = await _fitting(session, query, since, of_each)
     # Snapshots without a time come last; they are no error if the query names no age.
-    found.sort(key=lambda one: str(one[1].modified or ""), reverse=True)
+    found.sort(key=lambda one: one[1].modified or NEVER, reverse=True)
     return [SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found]
 
 
