@@ -79,16 +79,19 @@ class Reach:
     async def misfit(self, runtime: str | None) -> Words:
         """Why the checks cannot ask the scratch database, found out before anything is overwritten; empty if they can."""
         connection, scratch, port = self.inputs.connection, self.inputs.scratch_database_id, None
-        try:
-            if connection is None:
-                return await self._lacking(runtime)
-            if self.is_own:
-                port = (await self.session.client.database(scratch, patience=BRIEF)).port
-        except SquareCloudError as error:
-            if not _passes(error) if connection is None else isinstance(error, KeyRefused | DatabaseMissing):
-                raise
         if connection is None:
-            return ""
+            try:
+                return await self._lacking(runtime)
+            except SquareCloudError as error:
+                if _passes(error):
+                    return ""
+                raise
+        if self.is_own:
+            try:
+                port = (await self.session.client.database(scratch, patience=BRIEF)).port
+            except SquareCloudError as error:  # most often it does not say
+                if isinstance(error, KeyRefused | DatabaseMissing):
+                    raise
         reason = misfit(connection, runtime) or Address.of(connection).misfit(scratch, port)
         return Text("{connection} {reason}", reason=reason) if reason else ""
 
