@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
@@ -121,14 +122,18 @@ class GuardBook:
         self._ledger, self._document = ledger, document
         self._entries = _read(document.get(GUARDS), self.now)
 
-        self.attempts: list[Attempt] = [*ledger.attempts_in(document).values()]
+    @cached_property
+    def attempts(self) -> list[Attempt]:
+        """All requests in the ledger; few questions need them."""
+        return [*self._ledger.attempts_in(self._document).values()]
 
     def note(self, guard: str, record: SnapshotRecord, happened: Sequence[str] = ()) -> None:
         """Note the snapshot that a guard has taken or adopted, and guarded changes that have happened, after which it guards no later run."""
-        wanted, entries, now = (guard, record.database_id, record.version_id), self._entries, self._moment()
+        wanted, entries = (guard, record.database_id, record.version_id), self._entries
         known = [n for n, each in enumerate(entries) if (each.guard, each.database_id, each.version_id) == wanted]
         if known and record.version_id is not None and not happened:
             return
+        now = self._moment()
         if not known or not happened:
             known = [len(entries)]
             entries.append(Guarded(guard, record.described, now, []))
