@@ -159,7 +159,8 @@ class GuardBook:
     @property
     def used_up(self) -> datetime | None:
         """Until when the daily quota is used up; None if it is not known to be."""
-        until = parse_rfc3339(self._document.get(USED_UP) or rfc3339(self.now))
+        ends = self._document.get(USED_UP)
+        until = parse_rfc3339(ends) if isinstance(ends, str) else self.now
         return until if until > self.now else None
 
     def spent(self, database_id: str) -> datetime | None:
