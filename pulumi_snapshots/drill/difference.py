@@ -15,9 +15,8 @@ from pulumi_snapshots.properties.checks import UNKNOWN, Problem, digest_of, dura
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same, changed, holds_unknown
 
-MAY_RUN = timedelta(
-    days=1
-)  # for which a restore whose end was not seen is watched, whatever `every` is: nothing shows it later
+MAY_RUN = timedelta(days=1)
+"""For which a restore whose end was not seen is watched, whatever `every` is: nothing shows it later."""
 
 
 class DrillRules(Rules):

@@ -53,9 +53,8 @@ class ChangeNotNoted(Explained):
 class _Guarded:
     """The snapshot of one database in one run."""
 
-    lock: anyio.Lock = field(
-        default_factory=anyio.Lock
-    )  # held while it is taken; the next change completes a cancelled one
+    # Held while it is taken; the next change completes a cancelled one.
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
     noting: anyio.Lock = field(default_factory=anyio.Lock)
     record: SnapshotRecord | None = None
     failed: str = ""  # the change for which it could not be had
