@@ -306,6 +306,7 @@ PROCESSES = {
     "a dynamic provider": (f"{EVERYTHING}; import {PROVIDERS}", HTTP),
     "a plugin": ("import pulumi_snapshots.plugin.protocol.server", HTTP),
     "the command line": ("import pulumi_snapshots.cli.commands", {"pulumi", "grpc"}),
+    "the command line before it can tell of ^C": ("import pulumi_snapshots.cli.__main__", {"typing", "collections"}),
     "an emulator": ("import squarecloud_emulator.app", {"pulumi", "grpc"}),
     "a session": ("import pulumi_snapshots.run.session", {"starlette", "uvicorn", "obstore"}),
     "a program with one resource": ("from pulumi_snapshots import Snapshot", ROOMS),
