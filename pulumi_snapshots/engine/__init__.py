@@ -1,11 +1,14 @@
 """What both ways to the Pulumi engine share; here the resources by their names, and the engine's marks of values."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.late import late
-from pulumi_snapshots.run.calls import Rules
 
-RULES: dict[str, Callable[[], type[Rules]]] = {
+if TYPE_CHECKING:
+    from pulumi_snapshots.run.calls import Rules
+
+RULES: dict[str, Callable[[], "type[Rules]"]] = {
     "Snapshot": lambda: late("snapshot.difference:SnapshotRules"),
     "Restore": lambda: late("restore.difference:RestoreRules"),
     "Archive": lambda: late("archive.difference:ArchiveRules"),
