@@ -404,15 +404,7 @@ class _Stub:
 class _InsideEngine(Engine):
     def __init__(self, process: Provider) -> None:
         super().__init__()
-        self._process = process
         self.say = process.say  # type: ignore[method-assign, assignment]
-
-    def is_at(self, address: str) -> None:
-        pass
-
-    @property
-    def alive(self) -> bool:
-        return not self._process.killed
 
     async def flush(self) -> None:
         pass
