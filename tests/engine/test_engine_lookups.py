@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,10 +18,6 @@ def documented(*words: str) -> str:
     """The program of the documents that has these words."""
     (found,) = {block for block in BLOCKS if all(word in block for word in words)}
     return str(found)
-
-
-def add(app: App, database_id: str = DATABASE, **known: Any) -> str:
-    return str(app.emulator.control("snapshots", {"database_id": database_id, **known})["version_id"])
 
 
 def kinds(app: App) -> list[str]:
@@ -44,7 +39,7 @@ def test_every_postgresql_database_of_the_account_in_four_lines(app: App) -> Non
 
 
 def test_a_twin_sees_its_snapshot_and_keeps_its_url_secret(app: App) -> None:
-    earlier = add(app)
+    earlier = app.stored()
     app.program(f"""
 import dataclasses
 from pulumi_snapshots import get_database_output, get_download_url_output, get_latest_snapshot, get_latest_snapshot_output, get_snapshots_output
@@ -80,7 +75,7 @@ pulumi.export("engine", get_database_output(snapshot.database_id).type)
 
 @pytest.mark.parametrize("service", [("--cache-world", "kept")])
 def test_what_was_found_can_be_archived(app: App) -> None:
-    automatic = add(app, origin="automatic")
+    automatic = app.stored(origin="automatic")
     folder = app.folder / "archives"
     program = documented("get_latest_snapshot(", "Archive(").replace("s3://backups/shop/", f"{folder}/plain/")
     app.program(f"""{program}
@@ -97,7 +92,7 @@ Archive("twin", get_latest_snapshot_output(pulumi.Output.from_input("{DATABASE}"
 
 
 def test_a_caught_lookup_failure_does_not_fail_the_program(app: App) -> None:
-    add(app)
+    app.stored()
     caught = documented("LookupFailed").replace(DATABASE, "b" * 32)
     app.program(f"""{IMPORT}
 {documented("get_snapshots_output")}

@@ -31,6 +31,12 @@ def values(struct: Any) -> dict[str, Any]:
     return dict(MessageToDict(struct))
 
 
+def request_of(method: str, **fields: Any) -> Any:
+    """What is sent for a call; a `dict` among the fields is an object on the wire."""
+    given = {name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return getattr(provider_pb2, f"{method.removesuffix('Config')}Request")(**given)
+
+
 class _Context(_AsyncContext):
     def __init__(self, peer: str) -> None:
         self.peer = lambda: peer
@@ -52,10 +58,7 @@ class Plugged:
             raise wire.failure_of(error) from None
 
     async def ask(self, method: str, **fields: Any) -> Any:
-        """See `call`; a `dict` among the request's fields is an object on the wire."""
-        request = getattr(provider_pb2, f"{method.removesuffix('Config')}Request")
-        given = {name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()}
-        return await self.call(method, request(**given))
+        return await self.call(method, request_of(method, **fields))
 
     async def refused(self, method: str, **fields: Any) -> str:
         """The text with which it refuses; nothing is kept."""

@@ -4,7 +4,6 @@ from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from squarecloud_emulator.data.memory_store import MemoryStore
@@ -12,12 +11,8 @@ from tests.emulator.visit import DATABASE, START, Visit, told, visit, visited
 from tests.support.virtual import virtual
 
 
-async def asked(at: Visit, database_id: str = DATABASE) -> httpx.Response:
-    return await at.api.get(f"databases/{database_id}/snapshots/restore")
-
-
 async def status(at: Visit) -> dict[str, Any]:
-    return dict((await asked(at)).json()["response"])
+    return dict((await at.asked("GET", "/snapshots/restore")).json()["response"])
 
 
 def after(seconds: float) -> int:

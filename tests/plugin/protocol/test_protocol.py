@@ -19,7 +19,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, resource_pb2, 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.support.near_emulator import near_emulator
-from tests.support.plugin_inside import bag, values
+from tests.support.plugin_inside import request_of, values
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
 
@@ -58,10 +58,7 @@ def idle() -> Iterator[PluginServicer]:
 
 
 def ask(servicer: PluginServicer, method: str, **fields: Any) -> Any:
-    """The answer to a call; a `dict` among the request's fields is an object on the wire."""
-    request = getattr(provider_pb2, f"{method.removesuffix('Config')}Request")
-    given = {name: bag(value) if isinstance(value, dict) else value for name, value in fields.items()}
-    return servicer._call(method, request(**given))
+    return servicer._call(method, request_of(method, **fields))
 
 
 def check(servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None) -> Any:
@@ -389,7 +386,7 @@ def test_sigterm_ends_waits_with_their_state(alone: PluginServicer) -> None:
 
 
 def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginServicer, tmp_path: Path) -> None:
-    request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
+    request = request_of("Create", urn=NAME, properties={"databaseId": DATABASE})
     creating = alone._stub.Create.future(request)
     alone.wait_for(lambda: looks(alone), "an accepted create")
     creating.cancel()
@@ -419,9 +416,9 @@ def test_a_guard_needs_hooks_and_a_database_that_no_drill_overwrites_whichever_c
     monitor.start()
 
     def refused(database_id: str = DATABASE, type_: str = "Guard") -> str:
-        asked = {"type": f"squarecloud:index:{type_}", "name": "guard", "inputs": bag({"databaseId": database_id})}
+        asked = {"type": f"squarecloud:index:{type_}", "name": "guard", "inputs": {"databaseId": database_id}}
         with pytest.raises(grpc.RpcError) as caught:
-            idle._stub.Construct(provider_pb2.ConstructRequest(monitorEndpoint=address, **asked), timeout=60)
+            idle._stub.Construct(request_of("Construct", monitorEndpoint=address, **asked), timeout=60)
         return str(caught.value.details())
 
     drilled, guarded = "1" * 32, "2" * 32
