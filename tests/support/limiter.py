@@ -89,9 +89,12 @@ class Run:
 
     async def send(self, lane: Lane = CREATE, database_id: str = "d", **more: Any) -> float:
         """Send a request; returns when it left."""
-        request = Request(lane, database_id, **more)
+        return await self._sent(Request(lane, database_id, **more))
+
+    async def _sent(self, request: Request) -> float:
+        lane = request.lane
         if lane.starts:
-            _, context = await self.limiter.claim("POST /x", lane, database_id, lambda _: SENT, self.on_wait)
+            _, context = await self.limiter.claim("POST /x", lane, request.database, lambda _: SENT, self.on_wait)
         else:
             context = self.limiter.slot("GET /x", lane, waits_out_block=request.patient)
         async with context:
@@ -107,9 +110,8 @@ class Run:
 
         async def one(request: Request) -> None:
             await self.clock.sleep(request.at)
-            more = {name: getattr(request, name) for name in ("result", "takes", "patient", "name")}
             try:
-                await self.send(request.lane, request.database, **more)
+                await self._sent(request)
             except SquareCloudError as error:
                 self.failed[str(request)] = error
 
