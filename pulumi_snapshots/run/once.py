@@ -222,7 +222,8 @@ class Operation:
         )
         if claim.role != "new":
             return
-        self.attempt, self.resumed = attempt, _ = claim.attempt, False
+        attempt = self.attempt = claim.attempt
+        self.resumed = False
         hint = "" if session.settings.shared_state else could_share(os.environ)
         if hint and session.memory.is_first(hint):
             self.member.note(hint)
