@@ -1,14 +1,12 @@
 """Lookups: which snapshots and databases exist. The answer is complete, or an error; an earlier one will do if it is from `since` (monotonic seconds) or later."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.errors import CannotTell, Explained
 from pulumi_snapshots.ledger.attempt import NEVER
-from pulumi_snapshots.listing.listings import ask_all, by_database, time_of
+from pulumi_snapshots.listing.listings import ask_all, time_of
 from pulumi_snapshots.lookup.results import (
     DATABASE,
     DATABASES,
@@ -22,8 +20,7 @@ from pulumi_snapshots.lookup.results import (
     UrlQuery,
 )
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF, ONCE
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING
+from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import describe
@@ -31,8 +28,6 @@ from pulumi_snapshots.snapshot.record import describe
 T = TypeVar("T")
 OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
 """The entries of each database, by version."""
-FRESH = ACCOUNT_LISTING.per_account
-"""Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
 
 
 async def find_snapshots(
@@ -123,65 +118,3 @@ async def _with_status(session: Session, database: AccountDatabase, since: float
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
     status = await session.listings.database_status(database.id, since, patience=BRIEF)
     return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, status.running)
-
-
-# What a command shows of the whole account: the service answers few requests for its listing, so a command that comes right
-# after another shows the page that the other got, and says how old it is.
-
-
-@dataclass(frozen=True)
-class Page:
-    """The account's snapshots, the seconds since they were requested, and whether an earlier command has requested them."""
-
-    of_each: OfEach
-    age: float
-    kept: bool
-
-
-async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
-    """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
-
-    What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
-    origin matters, the others may be incomplete.
-    """
-    if may_be_kept and (page := await _kept_lately(session)) is not None:
-        return page
-    since = session.clock.monotonic()
-    of_each = await session.listings.of_account(since, origin=origin, unlisted=True)
-    age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
-    _keep(session, of_each, age)
-    return Page(of_each, age, kept=False)
-
-
-async def databases_of_account(session: Session) -> list[AccountDatabase]:
-    """Get the databases of the account, in the service's order, and keep them for later commands."""
-    databases = await session.listings.databases(session.listings.recent)
-    session.kept_pages.keep(session.clock.utc(), databases=databases)
-    return databases
-
-
-async def keep_listing(session: Session) -> None:
-    """Request the account's listing and keep it, if plan and key allow it."""
-    listing = await session.listings.account_listing(session.clock.monotonic(), patience=ONCE)
-    if listing is not None:
-        _keep(session, by_database(listing))
-
-
-def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
-    """Keep the account's snapshots; those without a name no page has shown yet."""
-    named = {one: {id_: each for id_, each in entries.items() if each.name} for one, entries in of_each.items()}
-    at = session.clock.utc() - timedelta(seconds=age)
-    session.kept_pages.keep(at, snapshots=named, offset=session.service_clock.offset)
-
-
-async def _kept_lately(session: Session) -> Page | None:
-    """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
-    kept = session.kept_pages.read()
-    age = kept.age("snapshots", session.clock.utc())
-    if not 0 <= age < FRESH:
-        return None
-    found = await session.listings.found_lately()
-    if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
-        return None
-    session.service_clock.assume(kept.offset)
-    return Page(kept.snapshots, age, kept=True)

@@ -49,8 +49,7 @@ class Shared:
         """Get the session for these settings, which have an API key; only in the event loop."""
 
         def make() -> Any:
-            rest = {"clock": self._clock, "state": settings.state_directory()}
-            made = late("run.session:Session")(settings, self.ledger(settings), self.memory, **rest)
+            made = late("run.session:Session")(settings, self.ledger(settings), self.memory, clock=self._clock)
             if self._begin is not None:
                 self._made[made.fleet] = self._begin(made.fleet.never_silent())
             return made

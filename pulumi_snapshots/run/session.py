@@ -7,7 +7,6 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -15,7 +14,6 @@ import anyio
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.progress import Fleet
@@ -46,7 +44,6 @@ class Session(Stoppable):
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
-        state: Path | None = None,  # for files of this machine: without it the pages of the account are not kept
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
@@ -71,8 +68,6 @@ class Session(Stoppable):
             every=settings.poll_every,
             ends=LISTING_CACHES[settings.listing_cache],
         )
-        # Of this machine alone, since shell completion reads them.
-        self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
         self._asking_time = anyio.Lock()
         # When it was asked for in vain last, and why.
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from pulumi_snapshots.cli.snapshots.list import note_age
+from pulumi_snapshots.cli.terminal.account import databases_of_account, snapshots_of_account
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.lookup import find
 from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.service.client import BRIEF
@@ -28,13 +28,13 @@ async def databases(invocation: Invocation, /) -> None:
     running: Mapping[str, bool] = {}
     page, newest = None, dict[str, SnapshotRecord | None]()
     async with invocation.asking() as session:
-        every = await find.databases_of_account(session)  # a key that may not list them is an error
+        every = await databases_of_account(session)  # a key that may not list them is an error
         try:
             running = await session.client.database_statuses(patience=BRIEF) or {}
         except NotAllowed as refused:
             invocation.warn(invocation.wording.told(refused))
         try:
-            page = await find.snapshots_of_account(session)
+            page = await snapshots_of_account(session)
             for each in every:
                 entries = page.of_each.get(each.id, {}).values()
                 newest[each.id] = await newest_of(session, each.id, entries, may_be_empty=False)

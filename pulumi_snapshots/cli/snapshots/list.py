@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from pulumi_snapshots.cli.terminal.account import FRESH, Page, snapshots_of_account
 from pulumi_snapshots.cli.terminal.arguments import DATABASE, checked, command, options_of, urls_option
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, size_text
-from pulumi_snapshots.lookup.find import FRESH, OfEach, Page, find_snapshots, snapshots_of_account
+from pulumi_snapshots.lookup.find import OfEach, find_snapshots
 from pulumi_snapshots.lookup.results import SnapshotInfo, SnapshotQuery
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.snapshot.record import SnapshotRecord

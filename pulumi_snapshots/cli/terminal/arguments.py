@@ -13,10 +13,9 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
+from pulumi_snapshots.cli.terminal.account import Kept, KeptPages, databases_of_account, keep_listing
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
-from pulumi_snapshots.listing.kept import Kept
-from pulumi_snapshots.lookup.find import databases_of_account, keep_listing
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.run.memory import is_provisional
@@ -106,7 +105,7 @@ def _pages(context: click.Context, what: str, request: Callable[..., Awaitable[o
     async def find() -> None:
         context.obj.err = StringIO()  # its warnings are for people who read them
         async with context.obj.session() as session:
-            pages, now = session.kept_pages, session.clock.utc()
+            pages, now = KeptPages(session), session.clock.utc()
             seen.append(pages.read())
             if not 0 <= seen[-1].age(what, now) < YOUNG and pages.may_request(what, now, YOUNG):
                 await request(session)

@@ -19,11 +19,11 @@ from rich.text import Text
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.output import facts, grid, printable, table, zoned
 from pulumi_snapshots.cli.terminal.pulumi import configuration_of
+from pulumi_snapshots.cli.terminal.whole_ids import whole_database, whole_version
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.errors import Explained, Unresolved, Words
-from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.run.calls import ledger_of
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
@@ -189,8 +189,7 @@ class Invocation:
         """The service, with the settings of a stack, or else of the environment; warns if the ledger cannot be used."""
         config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
         settings = Settings.read(config, self.environment)
-        ledger, state = self.make_ledger(settings, self.clock), settings.state_directory()
-        session = self.make_session(settings, ledger, clock=self.clock, state=state)
+        session = self.make_session(settings, self.make_ledger(settings, self.clock), clock=self.clock)
         try:
             yield session
             if note := session.take_note():

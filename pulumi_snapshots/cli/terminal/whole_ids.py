@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from pulumi_snapshots.cli.terminal.account import databases_of_account
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
-from pulumi_snapshots.lookup.find import databases_of_account
 from pulumi_snapshots.properties.checks import is_usual_database_id
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF

@@ -1,0 +1,138 @@
+"""What a command shows of the whole account, and keeps for the next one in a file of this machine, without download URLs.
+
+The service answers few requests for the account's listing, so a command that comes right after another shows the page that the
+other got, and says how old it is.
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from pulumi_snapshots.listing.listings import by_database
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Utc
+from pulumi_snapshots.state_directory import written_whole
+
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
+"""The entries of each database, by version."""
+FRESH = ACCOUNT_LISTING.per_account
+"""Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
+
+
+class Kept(BaseModel):
+    """What is kept; times are by this machine's clock."""
+
+    snapshots: dict[str, dict[str, ListedSnapshot]] = Field(default={}, repr=False)  # by database and version
+    offset: float | None = None  # seconds that the service's clock was ahead of this machine's, if that was known
+    databases: list[AccountDatabase] = []
+    at: dict[str, Utc] = {}  # when each of the two was requested
+    asked: dict[str, Utc] = {}  # when each was requested in passing, whatever the result
+
+    def age(self, what: str, now: datetime) -> float:
+        """Seconds since `snapshots` or `databases` were requested; negative if the clock was set back."""
+        return (now - self.at[what]).total_seconds() if what in self.at else math.inf
+
+
+class KeptPages:
+    """The newest pages of the account, shared by the commands of one machine and key, in a file.
+
+    One that cannot be read counts as empty, and what cannot be written, or has a relative path, is not kept. If two commands
+    end at the same moment, the pages of one may be lost.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._path = session.settings.state_directory() / f"{session.settings.fingerprint()}.pages.json"
+
+    def read(self) -> Kept:
+        """What is kept."""
+        with suppress(OSError, ValueError):
+            return Kept.model_validate_json(self._path.read_bytes())
+        return Kept()
+
+    def may_request(self, what: str, now: datetime, pause: float) -> bool:
+        """Whether `snapshots` or `databases` may be requested in passing; if so, not again for `pause` seconds, whatever the result."""
+        asked = self.read().asked
+        if what in asked and 0 <= (now - asked[what]).total_seconds() < pause:
+            return False
+        # What cannot be noted could be requested at every press of a key.
+        return self._write(asked={**asked, what: now})
+
+    def keep(self, at: datetime, **shown: Any) -> None:
+        """Keep attributes of `Kept`, as they were requested at `at`."""
+        self._write(**shown, at={**self.read().at, **dict.fromkeys(shown, at)})
+
+    def _write(self, **changes: Any) -> bool:
+        """Replace a part of the file; returns whether it could be written."""
+        content = self.read().model_copy(update=changes)
+        with suppress(OSError):
+            if self._path.is_absolute():
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with written_whole(self._path) as file:
+                    file.write(content.model_dump_json(exclude_defaults=True).encode())
+                return True
+        return False
+
+
+@dataclass(frozen=True)
+class Page:
+    """The account's snapshots, the seconds since they were requested, and whether an earlier command has requested them."""
+
+    of_each: OfEach
+    age: float
+    kept: bool
+
+
+async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
+    """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
+
+    What runs have found is among them also if the service's page is too old to list it, as far as they know it. If only one
+    origin matters, the others may be incomplete.
+    """
+    if may_be_kept and (page := await _kept_lately(session)) is not None:
+        return page
+    since = session.clock.monotonic()
+    of_each = await session.listings.of_account(since, origin=origin, unlisted=True)
+    age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
+    _keep(session, of_each, age)
+    return Page(of_each, age, kept=False)
+
+
+async def databases_of_account(session: Session) -> list[AccountDatabase]:
+    """Get the databases of the account, in the service's order, and keep them for later commands."""
+    databases = await session.listings.databases(session.listings.recent)
+    KeptPages(session).keep(session.clock.utc(), databases=databases)
+    return databases
+
+
+async def keep_listing(session: Session) -> None:
+    """Request the account's listing and keep it, if plan and key allow it."""
+    listing = await session.listings.account_listing(session.clock.monotonic(), patience=ONCE)
+    if listing is not None:
+        _keep(session, by_database(listing))
+
+
+def _keep(session: Session, of_each: OfEach, age: float = 0.0) -> None:
+    """Keep the account's snapshots; those without a name no page has shown yet."""
+    named = {one: {id_: each for id_, each in entries.items() if each.name} for one, entries in of_each.items()}
+    at = session.clock.utc() - timedelta(seconds=age)
+    KeptPages(session).keep(at, snapshots=named, offset=session.service_clock.offset)
+
+
+async def _kept_lately(session: Session) -> Page | None:
+    """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
+    kept = KeptPages(session).read()
+    age = kept.age("snapshots", session.clock.utc())
+    if not 0 <= age < FRESH:
+        return None
+    found = await session.listings.found_lately()
+    if any(each.result not in kept.snapshots.get(each.database_id, {}) for each in found):
+        return None
+    session.service_clock.assume(kept.offset)
+    return Page(kept.snapshots, age, kept=True)
