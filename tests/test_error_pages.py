@@ -12,7 +12,7 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.errors.pages import page_name, page_of, page_text, with_pointer
-from pulumi_snapshots.run.once import UNSENT_TRIES
+from pulumi_snapshots.run.session import UNSENT_TRIES
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.service import errors
 from pulumi_snapshots.service.download import Served, WrongContent

@@ -40,7 +40,7 @@ LAYERS = (
     "snapshot",
     "run",
     "listing",
-    ("service", "progress"),
+    "service",
     "ledger",
     "storage",
     "properties",

@@ -20,9 +20,9 @@ from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.archive.zip_check import check_zip
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained, Step, Text
-from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.calls import EngineCall, Resource
+from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text

@@ -13,8 +13,8 @@ from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.ledger.ledger import Drilled
-from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
+from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import name_of, place_text
 from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
 

@@ -24,7 +24,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import NOTHING_LOADED, Explained, Next, Step, Text, Words
-from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX as SEALED
 from pulumi_snapshots.storage.encryption import opened as open_object

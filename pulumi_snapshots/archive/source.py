@@ -10,8 +10,8 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Explained, Step, Text, TimeOfDay, Words, not_listed
 from pulumi_snapshots.listing.polling import wait_for_version
-from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import expiry_of, version_of
+from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.service.errors import SquareCloudError

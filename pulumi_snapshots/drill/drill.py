@@ -17,11 +17,10 @@ from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Te
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger, note_last_drill
-from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
-from pulumi_snapshots.run.memory import Uses, in_use
+from pulumi_snapshots.run.memory import Listener, Member, Uses, in_use
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError

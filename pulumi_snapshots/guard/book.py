@@ -15,9 +15,9 @@ from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
-from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Moment, Record, ResourceSchema, declare
+from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 T = TypeVar("T")

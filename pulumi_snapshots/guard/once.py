@@ -14,7 +14,7 @@ from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingS
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.ledger.attempt import GUARDS
-from pulumi_snapshots.progress import Listener, short_id
+from pulumi_snapshots.run.memory import Listener, short_id
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (

@@ -16,10 +16,9 @@ from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.probe.report import VERDICTS, Report
-from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import problem_of_url
-from pulumi_snapshots.run.once import Operation
-from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.memory import Listener, Member
+from pulumi_snapshots.run.session import Operation, Session
 from pulumi_snapshots.service.client import ONCE, Answer
 from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import CREATE, Lane

@@ -11,12 +11,11 @@ from pulumi_snapshots.clock import parse_rfc3339, time_text, to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not_listed
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.polling import wait_for_version
-from pulumi_snapshots.progress import Listener, Member, short_id
 from pulumi_snapshots.restore.record import RESTORE, SUCCESS, RestoreInputs, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
-from pulumi_snapshots.run.once import Operation, TimeIsUp
-from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.memory import Listener, Member, short_id
+from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.service.models import ListedSnapshot

@@ -26,7 +26,7 @@ from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.progress import Listener
+    from pulumi_snapshots.run.memory import Listener
     from pulumi_snapshots.run.session import Session
 
 T = TypeVar("T")

@@ -1,31 +1,73 @@
-"""The session of one API key: client, rate limiter, listings, ledger and memory, shared by a process's operations."""
+"""The session of one API key, and its operations, each of which sends a request once.
+
+A request is claimed in the ledger before it leaves, and sent again only if it certainly started nothing.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import random
+import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from copy import copy
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.clock import Clock, Stoppable
-from pulumi_snapshots.errors import Next, NothingSent, Step, Text, Words
+from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay, Words
+from pulumi_snapshots.ledger.attempt import (
+    Attempt,
+    Claim,
+    Intent,
+    Kind,
+    Request,
+    Status,
+    decide,
+    left,
+    owner_of,
+    unresolved,
+)
+from pulumi_snapshots.ledger.described import command_of, described
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.polling import PollPlan
-from pulumi_snapshots.progress import Fleet
-from pulumi_snapshots.run.memory import RunMemory
-from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
-from pulumi_snapshots.service.client import BRIEF, ONCE, Client
-from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
+from pulumi_snapshots.properties.checks import digest_of, spoken
+from pulumi_snapshots.run.memory import Fleet, Member, RunMemory
+from pulumi_snapshots.run.settings import LISTING_CACHES, Settings, could_share
+from pulumi_snapshots.service.client import BRIEF, ONCE, POST_READ_TIMEOUT, Client
+from pulumi_snapshots.service.errors import (
+    KeyRefused,
+    NotSent,
+    RestoreRunning,
+    SnapshotRunning,
+    SquareCloudError,
+    UnreadableAnswer,
+    is_new,
+)
+from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
     import httpx  # spoken in `service` only
 
+T = TypeVar("T")
+BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
+"""Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
+longest. The rate limiter keeps the cooldowns of restores."""
+JITTER = 0.1
+"""The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
+UNSENT_TRIES = 3
+"""The number of tries in a row that never left: the service cannot be reached, or the claim is always too old."""
+CLAIM_LASTS = timedelta(seconds=10)
+"""How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
+came in between."""
 UNWRITTEN = (
     "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps the service's limits alone, "
     "and other runs do not see the result of what it has sent"
@@ -123,3 +165,255 @@ class Session(Stoppable):
         if now - self._reads_start > READS_SHARE:
             self._reads_start = now
         return max(0.0, self._reads_start + seconds - now)
+
+
+class TimeIsUp(Exception):
+    """The wait for what was sent has ended; the text says why."""
+
+
+class Operation:
+    """One call that may send a request, from its beginning to its end; `wanted` is the rest of its `Intent`."""
+
+    def __init__(  # noqa: PLR0913  what is known of it
+        self,
+        session: Session,
+        member: Member,
+        kind: Kind,
+        owner: str | None,
+        database_id: str,
+        *,
+        triggers: list[Any] | None,
+        not_done: str = "",
+        **wanted: Any,
+    ) -> None:
+        self.session, self.member = session, member
+        self.not_done = not_done  # if no request was sent; a sentence
+        self.began = session.clock.utc()
+        self.intent = Intent(
+            kind,
+            owner_of(owner),
+            database_id,
+            digest_of(triggers),
+            began=self.began,
+            purposes=session.memory.purposes(triggers),
+            carried=frozenset(session.memory.of(database_id).known),
+            run=session.memory.run,
+            account=session.settings.account(),
+            **wanted,
+        )
+        self.step = "starting"  # for the error of an early end
+        self.refusal: SquareCloudError | None = None  # of its last request
+        self.attempt: Attempt | None = None  # which may have started something
+        self.resumed = False  # whether an earlier run has sent that
+        self.waits_for: Attempt | None = None  # or has waited for
+        self._tries = self._unsent = 0
+
+    @property
+    def sent(self) -> Attempt:
+        """The attempt that it acts on, for those who know that there is one."""
+        if self.attempt is None:
+            raise AssertionError  # the request was neither sent nor resumed
+        return self.attempt
+
+    @property
+    def age(self) -> float:
+        """Seconds that earlier runs have waited."""
+        return self.sent.request.age(self.session.service_clock.now()) if self.resumed else 0.0
+
+    def resume(self, request: Request) -> None:
+        """Act on what the state has as pending."""
+        intent, status = self.intent, unresolved(request)
+        there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)
+        self.attempt, self.resumed = replace(there, proved=True), True
+
+    def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
+        """Show what it waits for; see `Member.waits`."""
+        self.step = f"{text}, since {why}" if why else text
+        ends = self.began + timedelta(seconds=self.intent.timeout)
+        self.member.waits(text, detail, at_most=ends, why=why, **until)
+
+    def does(self, text: str) -> None:
+        """Show what it does, which takes no time."""
+        self.step = text
+        self.member.progress(text)
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Do the work within the time-out; raises `TimeIsUp` if that or the run ends after a request was sent, else `NothingSent`."""
+        try:
+            with self.session.until(self.intent.timeout):
+                return await work
+        except LedgerUnavailable:
+            self.session.take_note()  # the error says it
+            raise
+        except SquareCloudError as error:
+            if self.attempt is not None or error.done:
+                raise
+            told = copy(error)  # several callers may share an answer
+            told.done = self.not_done
+            raise told from error
+        finally:
+            if note := self.session.take_note():
+                self.member.warn(note)
+        ended = f"The wait ended after {spoken(self.intent.timeout)}"
+        why = "The wait was interrupted" if self.session.stopping else ended
+        if self.attempt is not None:
+            raise TimeIsUp(f"{why}.")
+        happened, then = f"{self.not_done} {why}, while {self.step}", list[Next]()
+        if self.refusal is not None:
+            happened, then = f"{happened}. Last refusal: {self.refusal.happened}", list(self.refusal.then)
+        elif self.waits_for is not None and (other := command_of(self.waits_for)):
+            then = [Next(Step.RESUME_OTHER, other=other)]
+        raise NothingSent(happened, then=then) from self.refusal
+
+    # Before the request --------------------------------------------------------------------------------------------------
+
+    async def next_claim(self) -> Claim | None:
+        """Decide what is to be sent, or what to wait for first, see `wait_out`; None if the `attempt` is to be waited for.
+
+        Raises `ClaimRefused` if the request must not be sent, `LedgerUnavailable` if the ledger cannot be read.
+        """
+        session, clock = self.session, self.session.service_clock
+        while self.attempt is None:
+            self.step = "connecting to the service"
+            attempts = await session.ledger.attempts()
+            if clock.offset is None:
+                # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
+                there = None if self.intent.oldest else left(attempts, self.intent, clock.now())
+                if there is None or there.awaits_answer(clock.now()):
+                    await session.know_time(self.intent.database_id)
+            now = clock.now()
+            self.intent = replace(self.intent, began=now - (session.clock.utc() - self.began))
+            claim = decide(attempts, self.intent, now)
+            if claim.role != "resumed":
+                return claim
+            self.attempt = claim.attempt
+            # A run elsewhere may be about to enter its answer: what was accepted is searched for longer than what was lost.
+            while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
+                self.show_other(self.attempt)
+                await session.clock.sleep(session.settings.poll_every)
+                self.attempt = await session.ledger.get(claim.attempt.id)
+            self.resumed = self.attempt is not None  # or that run has withdrawn it
+        return None
+
+    def show_other(self, other: Attempt, *_text: str, **_until: Any) -> None:
+        """Show that it waits for another attempt, whatever that waits for itself."""
+        session, now, self.waits_for = self.session, self.session.service_clock.now(), other
+        about = described(other, now, is_shared=session.ledger.place.is_shared)
+        why = "{by} requested one ({state}); {then}".format_map(about)
+        until = session.clock.utc() + (other.waited_for_until - now)
+        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=why)
+
+    async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
+        """Wait until another attempt is over, or for a moment; `settle` finds its end, and enters that, or ignores it."""
+        session, now = self.session, self.session.service_clock.now()
+        left = (other.in_the_way_until - now).total_seconds()
+        self.show_other(other)
+        if other.is_over or other.awaits_answer(now):
+            await session.clock.sleep(min(session.settings.poll_every, left))
+            return
+        with anyio.move_on_after(left):
+            async with session.locks[other.id]:
+                known = await session.ledger.get(other.id)
+                if known is not None and not known.is_over:
+                    await settle(known)
+
+    def ignore(self, other: Attempt) -> None:
+        """Wait no longer for an attempt whose end no run will ever see."""
+        self.intent = replace(self.intent, ignored=self.intent.ignored | {other.id})
+
+    async def send(self, lane: Lane, path: str, post: Callable[[datetime], Awaitable[str]]) -> None:
+        """Claim the request in the ledger, and send it once by `post`, until a time, which returns how it was accepted.
+
+        Without an `attempt` afterwards another run was faster, and `next_claim` decides again. Errors that do not show whether the
+        request was accepted end here; after any other, nothing was started.
+        """
+        session, intent = self.session, replace(self.intent, id=secrets.token_hex(8))
+        self.step = "queued"  # the rate limiter shows it, if there is a queue
+        claim, slot = await session.rate_limiter.claim(
+            path, lane, intent.database_id, lambda document: session.ledger.decided(document, intent), self.show
+        )
+        if claim.role != "new":
+            return
+        attempt = self.attempt = claim.attempt
+        self.resumed = False
+        hint = "" if session.settings.shared_state else could_share(os.environ)
+        if hint and session.memory.is_first(hint):
+            self.member.note(hint)
+        since = session.service_clock.now() - attempt.request.posted_at
+        leave_by = session.clock.utc() + CLAIM_LASTS - since
+        try:
+            async with slot:
+                by = TimeOfDay(session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
+                self.member.progress(Text("sent; answer by {by}", by=by))
+                how = await post(leave_by)
+        except SquareCloudError as error:
+            self.refusal = error
+            # A code that is new may be of a restore that began and failed.
+            if not error.ambiguous and not (intent.kind == "restore" and is_new(error)):
+                await self.withdraw()
+                raise
+            how = how_lost(error)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if isinstance(cancelled.__cause__, NotSent):
+                self.step = "connecting to the service"
+                await self.withdraw()
+            raise
+        request = replace(attempt.request, answered=how)
+        self.attempt = replace(attempt, request=request)
+        with self._as_far_as_possible():
+            self.attempt = await session.ledger.update(attempt, request=request, status=unresolved(request))
+
+    async def try_again(self, refusal: SquareCloudError) -> None:
+        """Wait until the request may be sent again; raises the refusal if that would not help."""
+        self._tries += 1
+        self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
+        if self._unsent == UNSENT_TRIES:
+            raise refusal
+        if isinstance(refusal, RestoreRunning | SnapshotRunning):
+            what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
+            self.show(f"waiting for the end of another {what} of this database")
+            await self.session.clock.sleep(self.session.settings.poll_every)
+        pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
+        pause = max(pause, refusal.retry_after or 0.0)
+        self.step = "waiting to try again"
+        again = TimeOfDay(self.session.clock.utc() + timedelta(seconds=pause))
+        refused = refusal.code or refusal.status or "not sent"
+        self.member.progress(Text("{refused}; next try {again}, nothing was started", refused=refused, again=again))
+        await self.session.clock.sleep(pause)
+
+    # After it ------------------------------------------------------------------------------------------------------------
+
+    async def newest(self) -> list[Attempt]:
+        """Read all requests, and with them what is known of the attempt by now; none if the ledger cannot be read."""
+        attempts, id_ = list[Attempt](), self.sent.id
+        with suppress(LedgerUnavailable):
+            attempts = await self.session.ledger.attempts()
+            self.attempt = next((each for each in attempts if each.request.id == id_), self.attempt)
+        return attempts
+
+    async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:
+        """Enter the result of the attempt, see `Ledger.ended`."""
+        attempt = self.sent
+        self.attempt = replace(attempt, status=Status.FAILED if failed else Status.FOUND, result=result)
+        with self._as_far_as_possible():
+            self.attempt = await self.session.ledger.ended(attempt, result, failed=failed, holds=holds)
+
+    async def withdraw(self) -> None:
+        """Remove the attempt: it has certainly started nothing, or its result will never come."""
+        attempt, self.attempt, self.resumed = self.sent, None, False
+        self.intent = replace(self.intent, withdrawn=self.intent.withdrawn | {attempt.id})
+        with self._as_far_as_possible():  # later runs look for its result until its time is over
+            await self.session.ledger.withdraw(attempt)
+
+    @contextmanager
+    def _as_far_as_possible(self) -> Iterator[None]:
+        """Let nothing interrupt an entry; without the ledger, the session warns, and the next run that needs the database finds out."""
+        with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
+            yield
+
+
+def how_lost(error: SquareCloudError) -> str:
+    """How the answer was lost, in a few words; never just `200`, which would mean that the request was accepted."""
+    if isinstance(error, UnreadableAnswer):
+        return f"unreadable {error.status}"
+    return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"

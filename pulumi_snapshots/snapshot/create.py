@@ -22,10 +22,9 @@ from pulumi_snapshots.listing.match import (
 )
 from pulumi_snapshots.listing.polling import PINNING, until_listed
 from pulumi_snapshots.listing.quota import explain_quota
-from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import spoken
-from pulumi_snapshots.run.once import Operation, TimeIsUp
-from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.memory import Listener, Member
+from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
     Cooldown,

@@ -23,10 +23,9 @@ from pulumi_snapshots.errors import (
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
-from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.checks import expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
-from pulumi_snapshots.run.memory import is_provisional
+from pulumi_snapshots.run.memory import Listener, is_provisional
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, ONCE
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError

@@ -14,8 +14,7 @@ from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.bucket import PATIENCE
 from pulumi_snapshots.restore.record import RestoreInputs
 from pulumi_snapshots.restore.restore import RestoreRefused, restore
-from pulumi_snapshots.run.once import CLAIM_LASTS
-from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.session import CLAIM_LASTS, Session
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules

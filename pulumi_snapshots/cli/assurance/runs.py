@@ -10,7 +10,7 @@ from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.run.once import FIELDS, described
+from pulumi_snapshots.ledger.described import FIELDS, described
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.rate_limiter import blocks_in
 
