@@ -72,7 +72,7 @@ def play(folder: Path, engine: Path) -> None:
     with Emulator(*speed, *data, log=folder / "emulator.log") as emulator:
         heading("A database with three orders, at an emulator of the service")
         emulator.sql(DATABASE, *FILL)
-        print(f"It listens on {emulator.url}, and its clock runs {SPEED} times faster than ours.")
+        print(f"It listens on {emulator.url}. Its clock is {SPEED} times faster: outputs show its time, progress ours.")
 
         heading("One snapshot of it, declared in examples/quickstart/__main__.py")
         environment = {**emulator.environment, **PACE}

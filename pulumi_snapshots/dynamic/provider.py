@@ -52,10 +52,10 @@ class Provider(ResourceProvider):
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
             problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
-        told = [(each.property, PYTHON.text(each.reason)) for each in problems]
-        told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
         # The engine prints a property's value too, and all but texts as Go writes them, so not those.
         shown = {name for name, value in news.items() if isinstance(value, str)}
+        told = [(one.property, PYTHON.text(one.reason if one.property in shown else one.told())) for one in problems]
+        told[-1:] = [(name, nothing_sent(reason)) for name, reason in told[-1:]]
         failures = [CheckFailure(*one) if one[0] in shown else CheckFailure("", " ".join(one).lstrip()) for one in told]
         return CheckResult(news, failures)
 

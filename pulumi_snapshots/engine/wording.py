@@ -23,7 +23,8 @@ STEPS = {
     Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     Step.GIVE_UP: (
-        "`pulumi up --refresh --replace '{resource}'` gives up on it instead, and may use another of today's snapshots."
+        "`pulumi up --refresh --replace '{resource}'` gives up on it instead: that can wait for its end first, "
+        "and may use another of today's snapshots."
     ),
     Step.TAKE_NEW: "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
     Step.GO_BACK: "To go back: squarecloud-snapshots restore {id}",
@@ -76,7 +77,7 @@ DO = Wording(
         Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id.",
         Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
         Step.KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
-        Step.GIVE_UP: "Other {triggers} give up on it instead, and may use another of today's snapshots.",
+        Step.GIVE_UP: "Other {triggers} give up on it instead: that can wait for its end first, and may use another of today's snapshots.",
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
         Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
         Step.KEEP_WATCHING: "The same command keeps watching the database and sends no second request.",

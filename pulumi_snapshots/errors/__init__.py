@@ -136,7 +136,7 @@ class Step(Enum):
     # A snapshot that is pending or gone
     KEEP_WAITING = "The request is kept in the state: the next {run} keeps waiting and sends no second request."
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
-    GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
+    GIVE_UP = "Another one can be taken instead: that can wait for the end of this one first, and may use another of today's snapshots."
     SHOW_OTHER = "If that is another resource, run a preview of its stack: that shows that its state was saved."
     TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."

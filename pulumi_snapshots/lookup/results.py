@@ -84,7 +84,7 @@ class UrlQuery(Inputs):
     database_id: str = declare(
         "The snapshot's database.", read=checks.database_id(LIST_PURPOSE), needed="the id of the snapshot's database"
     )
-    version_id: str = declare("The snapshot's version.", read=checks.text, needed="the version to download")
+    version_id: str = declare("The snapshot's version.", read=checks.version_id, needed="the version to download")
 
 
 class DatabaseQuery(Inputs):

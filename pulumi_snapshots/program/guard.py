@@ -24,7 +24,7 @@ from pulumi_snapshots.program import (
     warn_once,
     with_arguments,
 )
-from pulumi_snapshots.properties.checks import UNKNOWN, Problem, lacks_unit
+from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,8 +174,7 @@ class GuardDeclaration:
     def _inputs(self, database_id: object) -> GuardInputs:
         """The inputs for a database, which is `UNKNOWN` until it is known; raises `pulumi.RunError` if one is wrong."""
         values = {**self._given, "database_id": database_id}
-        unclear = [Problem(name, why) for name, given in self._given.items() if (why := lacks_unit(given))]
-        if problems := unclear or GuardInputs.problems(values):
+        if problems := GuardInputs.problems(values):
             told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
             raise pulumi.RunError(f"{self}: {told}.")
         return GuardInputs.of({**values, "database_id": self._name if database_id is UNKNOWN else database_id})

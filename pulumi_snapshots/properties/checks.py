@@ -45,6 +45,8 @@ UNKNOWN: Final = _Marker("UNKNOWN")
 """The value of an input that a preview does not know yet."""
 FILE: Final = _Marker("FILE")
 """The value of an input that is a file or an archive, which no SDK reads back from a state."""
+LATEST = "latest"
+"""In place of a version id, which is never shorter than 24 characters, where the newest snapshot is looked up at once."""
 SHOWN_LIMIT = 100
 """Characters of a bad value that an error repeats."""
 
@@ -113,12 +115,6 @@ def parse_duration(value: object) -> float:
     if not (seconds >= 0 and math.isfinite(seconds)):
         raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d", value)
     return seconds
-
-
-def lacks_unit(written: object) -> str:
-    """Why a text is no duration: its number lacks a unit, and 10 may be meant in minutes. Empty if it has one, or is 0."""
-    is_bare = isinstance(written, str) and re.fullmatch(r"[\d.]*[1-9][\d.]*", written)
-    return f"needs a unit, such as {written}s, {written}m or {written}h" if is_bare else ""
 
 
 def spoken(seconds: float, *, exact: bool = False) -> str:
@@ -213,9 +209,9 @@ def _refuse_strange(value: object) -> None:
 
 def version_id(given: object) -> str:
     """A snapshot's version id."""
-    if isinstance(given, str) and given and given.isprintable() and " " not in given:
+    if isinstance(given, str) and given not in {"", LATEST} and given.isprintable() and " " not in given:
         return given
-    raise Unfit("must be a snapshot's version id", given)
+    raise Unfit(Text("must be a snapshot's version id, as {get_latest_snapshot} finds it"), given)
 
 
 def one_of(*choices: str) -> Callable[[object], str]:

@@ -299,9 +299,10 @@ class Operation:
         """Show that it waits for another attempt, whatever that waits for itself."""
         session, now, self.waits_for = self.session, self.session.service_clock.now(), other
         about = described(other, now, is_shared=session.ledger.place.is_shared)
-        why = "{by} requested one ({state}); {then}".format_map(about)
+        own = "an earlier run requested one ({state}); this one continues once its end is known"
+        form = own if other.owner == self.intent.owner else "{by} requested one ({state}); {then}"
         until = session.clock.utc() + (other.waited_for_until - now)
-        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=why)
+        self.show(f"waiting for an earlier {other.kind} of this database", until=until, why=form.format_map(about))
 
     async def wait_out(self, other: Attempt, settle: Callable[[Attempt], Awaitable[None]]) -> None:
         """Wait until another attempt is over, or for a moment; `settle` finds its end, and enters that, or ignores it."""

@@ -23,7 +23,7 @@ from pulumi_snapshots.errors import (
 from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
-from pulumi_snapshots.properties.checks import expiry_of
+from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
 from pulumi_snapshots.run.session import Session
@@ -41,8 +41,6 @@ from pulumi_snapshots.snapshot.record import (
     split_id,
 )
 
-LATEST = "latest"
-"""In place of a version id, which is never shorter than 24 characters."""
 PENDING_PATIENCE = 9.0
 """Seconds; the reads of pending resources hold up the whole run, so all of them together end within 10 s."""
 URL_RENEWAL = timedelta(days=7)

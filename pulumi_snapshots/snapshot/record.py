@@ -92,9 +92,11 @@ def split_id(resource_id: str) -> tuple[str, str]:
     """
     database_id, _, version_id = resource_id.partition("/")
     try:
-        return checks.database_id()(database_id), checks.version_id(version_id)
+        database = checks.database_id()(database_id)
+        return database, version_id if version_id == checks.LATEST else checks.version_id(version_id)
     except ValueError:
-        raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}") from None
+        shape = "DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest"
+        raise ValueError(f"the id of a snapshot is {shape}, not {shown(resource_id)}") from None
 
 
 class ListedProperties(Record):

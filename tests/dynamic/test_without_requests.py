@@ -148,7 +148,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("Archive", {"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or"),
     ("Archive", {"database_id": ["a"]}, "database_id", "must be a string, not list"),
     ("Restore", {"overwrite": None}, "overwrite", "must be true: a restore overwrites everything that the database"),
-    ("Restore", {"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
+    ("Restore", {"version_id": "latest"}, "version_id", "must be a snapshot's version id, as "),
     ("Drill", {"database_id": ["a"]}, "database_id", "must be a string, not list"),
     ("Drill", {"overwrite_scratch": None}, "overwrite_scratch", "must be true: a drill overwrites everything"),
     ("Drill", {"checks": [{"query": "x", "at_least": "1"}]}, "checks", "has check 1, whose at_least must be a number"),

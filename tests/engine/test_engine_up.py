@@ -88,10 +88,10 @@ def test_a_preview_warns_once_and_fails_on_the_property_of_a_wrong_input(app: Ap
     assert told.count("'My-Database' is not the usual shape of a database id (32 hexadecimal digits)") == 1
     assert told.count("the API key is configured in plain text") == 1
     never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
-    app.program(f'Snapshot("before-release", "{DATABASE}", rotate_after="31d", {never})')
+    app.program(f'Snapshot("before-release", "{DATABASE}", rotate_after=-5, {never})')
     told = diagnostics(app.preview(fails=True))
     assert "property timeout value {never} has a problem: must be a duration" in told
-    assert "property rotate_after value {31d} has a problem: must be at most 30d" in told
+    assert "rotate_after must be a duration such as 90s, 45m, 1h30m or 7d, not -5" in told
     app.program(f'Snapshot("before-release", "{DATABASE}")')
     app.environment["SQUARECLOUD_POLL_EVERY"] = "often"
     assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(app.preview(fails=True))
@@ -156,8 +156,8 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App) -> None:
     assert kept_because(app, kept, printed) == (
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
         "not listed yet. The wait was interrupted. The request is kept in the state: the next `pulumi up` keeps waiting and sends no "
-        f"second request. `pulumi up --refresh --replace '{URN}'` gives up on it instead, and may use another of today's snapshots. "
-        "more: squarecloud-snapshots explain pending"
+        f"second request. `pulumi up --refresh --replace '{URN}'` gives up on it instead: that can wait for its end first, "
+        "and may use another of today's snapshots. more: squarecloud-snapshots explain pending"
     )
 
     again = app.start_up()

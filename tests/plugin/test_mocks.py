@@ -41,7 +41,7 @@ from pulumi_snapshots import Drill
 def program():
     Drill("weekly", database_id="b" * 32, version_id="v", scratch_database_id="c" * 32, overwrite_scratch=True,
           connection="postgresql://x.invalid/x", checks=[{"query": "select 1", "equals": 1}])
-    Guard("shop", "c" * 32)
+    Guard("shop", "c" * 32, timeout="600")
 
 
 def test_a_drill_of_a_database_in_use_is_not_registered():

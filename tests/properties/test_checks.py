@@ -127,7 +127,7 @@ def test_an_id_is_split_at_its_first_slash(version: str) -> None:
     "text", ["", "/", DATABASE, f"{DATABASE}/", "/v", "../v", "./v", "a b/v", "a?b/v", "a\uff0fb/v"]
 )
 def test_a_malformed_id_is_reported_with_the_right_form(text: str) -> None:
-    with pytest.raises(ValueError, match="the id of a snapshot is DATABASE_ID/VERSION_ID, not "):
+    with pytest.raises(ValueError, match="the id of a snapshot is DATABASE_ID/VERSION_ID, or "):
         split_id(text)
 
 

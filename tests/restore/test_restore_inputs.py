@@ -40,7 +40,7 @@ def test_only_overwrite_true_lets_it_destroy_data(overwrite: object) -> None:
         ({"database_id": None, "version_id": None}, "snapshot", "a Snapshot, or database_id and version_id"),
         ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
         ({"version_id": "a b"}, "version_id", "must be a snapshot's version id"),
-        ({"version_id": ""}, "version_id", "must be a snapshot's version id"),
+        ({"version_id": "latest"}, "version_id", "must be a snapshot's version id, as get_latest_snapshot finds it"),
         ({"version_id": 7}, "version_id", "must be a snapshot's version id"),
         ({"database_id": None}, "database_id", "the id of the database to restore a snapshot of"),
         ({"database_id": "a/b"}, "database_id", "must be a bare id"),

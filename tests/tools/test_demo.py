@@ -48,6 +48,7 @@ def test_demo_shows_all_it_promises_and_leaves_nothing_behind(
     shown = "".join(capfd.readouterr())
     assert status == 0, shown
     for promised in (
+        "outputs show its time, progress ours",
         "One POST, answered 202",
         "download_url  [secret]",
         "3   Carla       open              -",

@@ -18,10 +18,9 @@ from pulumi_snapshots.cli.terminal.wording import TYPED
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import Drilling
 from pulumi_snapshots.drill.record import DrillInputs, DrillRecord
-from pulumi_snapshots.properties.checks import spoken
+from pulumi_snapshots.properties.checks import LATEST, spoken
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.storage.destination import Destination, place_text
 
 OPERATORS = {TYPED[name]: name for name in ("equals", "at_least", "at_most", "matches")}
@@ -70,7 +69,7 @@ async def drill(invocation: Invocation, /, *, snapshot: str, new: bool, **typed:
 
     async def prepared(session: Session) -> DrillInputs:
         scratch = await invocation.database(session, typed["scratch_database_id"])
-        found = await invocation.snapshot(session, database_id, inputs.version_id)
+        found = await invocation.snapshot(session, database_id, given["version_id"])
         if scratch == found.database_id:
             invocation.wrong(f"--scratch must be another database than the snapshot's own: {DRILLS_OVERWRITE}.")
         known = {name: getattr(found, name) for name in ("database_id", "version_id", "name", "runtime")}

@@ -9,12 +9,12 @@ from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of
 from pulumi_snapshots.errors import Next, Step
-from pulumi_snapshots.properties.checks import spoken
+from pulumi_snapshots.properties.checks import LATEST, spoken
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
-from pulumi_snapshots.snapshot.read import LATEST, get
+from pulumi_snapshots.snapshot.read import get
 
 
 @arguments.command(

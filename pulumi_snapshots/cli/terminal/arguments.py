@@ -20,7 +20,6 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.service.monitor import problem_of_monitor
-from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.snapshot.record import split_id
 from pulumi_snapshots.storage.destination import Destination
 
@@ -84,7 +83,7 @@ def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str
     for database_id, entries in fitting.items():
         newest = sorted(entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True)
         if has_latest:
-            found.append((f"{database_id}/{LATEST}", "the newest one"))
+            found.append((f"{database_id}/{checks.LATEST}", "the newest one"))
         # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
         for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
             taken = zoned(entry.modified, context.obj.zone) if entry.modified else None
@@ -144,9 +143,9 @@ class _Checked(click.ParamType[Any]):
 
 
 def _duration(typed: str) -> str:
-    """A duration that has a unit; the rules of each input check the rest."""
-    if why := checks.lacks_unit(typed):
-        raise checks.Unfit(why)
+    """A duration that has a unit, since 10 may be meant in minutes; the rules of each input check the rest."""
+    if re.fullmatch(r"[\d.]*[1-9][\d.]*", typed):
+        raise checks.Unfit(f"needs a unit, such as {typed}s, {typed}m or {typed}h")
     return typed
 
 
@@ -174,7 +173,8 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     try:
         split_id(f"{_as_id(database)}{slash}{version}")
     except ValueError:
-        shows = "`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
+        newest = "" if context.command.name == "restore" else f"`{database}/{checks.LATEST}` is the newest, "
+        shows = f"{newest}`status DATABASE` names the one to go back to, and `list DATABASE` shows all"
         raise click.BadParameter(f"a snapshot is DATABASE/VERSION, not {typed!r}: {shows}.") from None
     if is_provisional(typed):
         raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
@@ -225,8 +225,9 @@ destination_argument = click.argument("destination", type=PLACE)
 
 
 def checked(invocation: Invocation, inputs: type[T], typed: Mapping[str, Any]) -> T:
-    """The inputs that are typed, without a problem; a database by its name is still to be looked up."""
+    """The inputs that are typed, without a problem; a database by its name, and the newest snapshot, are still to be looked up."""
     known = {name: _as_id(given) if given and name.endswith("database_id") else given for name, given in typed.items()}
+    known |= {"version_id": "newest"} if typed.get("version_id") == checks.LATEST else {}
     for problem in inputs.problems(known):
         name = invocation.wording.spell(problem.property) if problem.property else ""
         text = f"{name} {invocation.wording.text(problem.told())}.".lstrip()

@@ -7,11 +7,10 @@ from pulumi_snapshots.cli.terminal.account import databases_of_account
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, entry_of
-from pulumi_snapshots.properties.checks import is_usual_database_id
+from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import NotAllowed
-from pulumi_snapshots.snapshot.read import LATEST
 
 PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")
 SHORTEST_VERSION = 24

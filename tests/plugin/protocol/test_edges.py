@@ -261,7 +261,7 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
 async def test_an_id_that_no_snapshot_has_is_not_asked_for(id_: str) -> None:
     async with plugged() as here:
         told = await here.refused("Read", urn=NAME, id=id_)
-        assert told.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}.\n")
+        assert f" is DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest, not {id_!r}.\n" in told
         assert here.kinds == []
 
 

@@ -79,13 +79,13 @@ def wrong(servicer: PluginServicer, name: str, inputs: dict[str, Any], olds: dic
     [
         (NAME, {"databaseId": DATABASE, "databaseID": "x"}, "databaseID", "is not an input of squarecloud:index:Snapshot; its"),
         (NAME, {"databaseId": DATABASE, "database_id": "x"}, "database_id", "is not an input of"),
-        (NAME, {"databaseId": DATABASE, "downloadUrl": "x"}, "downloadUrl", "is not an input of"),
         (NAME, {"databaseId": secret("a/b")}, "databaseId", "must be a bare id"),
         (NAME, {"databaseId": DATABASE, "rotateAfter": "1h", "reuseWithin": "2h"}, "rotateAfter", "longer than reuseWithin"),
         (OFFSITE, {"destination": "/x/"}, "", "snapshot is required: a Snapshot, or databaseId and versionId, or downloadUrl"),
         (OFFSITE, {"destination": "/x/", "downloadUrl": URL.replace("https", "http")}, "", "downloadUrl must use https"),
         (OFFSITE, {"destination": "/x/", "downloadUrl": secret("x")}, "downloadUrl", "must"),
         (BACK, {"databaseId": DATABASE, "versionId": VERSION_ID}, "", "overwrite must be true"),
+        (BACK, {"databaseId": DATABASE, "versionId": "latest", "overwrite": True}, "versionId", "as getLatestSnapshot finds it"),
     ],
 )  # fmt: skip
 def test_a_wrong_input_is_named_as_programs_spell_it(
