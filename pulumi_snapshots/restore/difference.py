@@ -7,9 +7,10 @@ from typing import Any
 
 from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
-from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem, digest_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
-from pulumi_snapshots.run.calls import Changes, Rules, Same
+from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same
+from pulumi_snapshots.run.memory import short_id
 from pulumi_snapshots.snapshot.record import NAMED_BY
 
 
@@ -20,6 +21,13 @@ class RestoreRules(Rules):
     kind = "restore"
     calls = cached_property(lambda self: late("restore.restore:RestoreCalls")(self))  # noqa: PLW0108  loaded late
     waits_on = "restore pending since {since}; will keep watching, no new request"
+
+    def check(self, call: EngineCall, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+        """What is wrong with the inputs; the row of a new restore names its snapshot, also in a preview."""
+        snapshot, problems = [values.get(name) for name in NAMED_BY], super().check(call, values, in_state=in_state)
+        if not (in_state or problems or UNKNOWN in snapshot):
+            call.listener.progress(f"restores {short_id('/'.join(map(str, snapshot)))}")
+        return problems
 
     def in_state(self, state: Mapping[str, Any]) -> Proof | None:
         """The restore, or the wait for its end."""

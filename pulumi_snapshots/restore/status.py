@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -87,8 +87,7 @@ class StatusWatch:
             await session.clock.sleep(session.settings.poll_every)
         if status is not None and status.state == SUCCESS and status.finished_at is not None:
             now = session.service_clock.now()
-            left = (min(status.finished_at, now) + HELD_UP - now).total_seconds()
-            if left > 0:
+            if (left := (min(status.finished_at, now) + HELD_UP - now).total_seconds()) > 0:
                 until = session.clock.utc() + timedelta(seconds=left)
                 self.waits("waiting", until=until, why="a restore of this database ended a moment ago")
                 await session.clock.sleep(left)
@@ -197,14 +196,9 @@ class StatusWatch:
             self.followed = now
         if self.attempt is None or not self.is_ours:
             return
-        seen: dict[str, Any] = {}
-        if (began := self._known(status.started_at)) is not None and status.state != "queued":
-            seen["began"] = began
-        if status.state == SUCCESS:
-            seen["outcome"] = SUCCESS
-        elif status.state == "error":
-            seen["outcome"] = status.code or "error"
-        self.attempt = replace(self.attempt, request=replace(post, **seen))
+        began = None if status.state == "queued" else self._known(status.started_at)
+        outcome = {SUCCESS: SUCCESS, "error": status.code or "error"}.get(status.state)
+        self.attempt = replace(self.attempt, request=replace(post, began=began or post.began, outcome=outcome))
 
     def _whose(self, status: RestoreStatus, *, is_followed: bool) -> bool | None:
         """Whether the last restore is that of our POST, see `is_ours`; `is_followed`: it can be no later one."""

@@ -287,7 +287,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     # Another client has taken one since, perhaps before a release of its own.
     app.stored(origin="manual")
     printed = app.preview("-c", "rollback=2")
-    assert "is newer than" in printed
+    assert f"; restores {DATABASE[:8]}/" in printed
     assert "which this goes back" in joined(printed)
     # The stack's output is from before its own changes.
     assert [count for count, _ in app.stack.outputs()["history"]][-1] == 1
