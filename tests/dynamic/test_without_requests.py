@@ -146,7 +146,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("Archive", {"database_id": None, "version_id": None}, "snapshot", "is required"),
     ("Archive", {"download_url": f"{URL}&versionId=v2"}, "download_url", "is pinned to version"),
     ("Archive", {"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or"),
-    ("Archive", {"database_id": ["a"]}, "database_id", "must be a string, not list"),
+    ("Snapshot", {"timeout": -5}, "timeout", "must be a duration such as 90s, 45m, 1h30m or 7d, not -5"),
     ("Restore", {"overwrite": None}, "overwrite", "must be true: a restore overwrites everything that the database"),
     ("Restore", {"version_id": "latest"}, "version_id", "must be a snapshot's version id, as "),
     ("Drill", {"database_id": ["a"]}, "database_id", "must be a string, not list"),

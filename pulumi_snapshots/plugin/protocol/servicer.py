@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -398,7 +398,7 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
     failure = provider_pb2.CheckFailure
     failures = [
         failure(property=wire, reason=reason) if wire in shown else failure(reason=f"{wire} {reason}".lstrip())
-        for wire, reason in _reasons(inputs, problems, names, unknown)
+        for wire, reason in _reasons(inputs, problems, names, unknown, {*shown, *map(names.wire, secrets)})
     ]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
@@ -410,24 +410,24 @@ async def _asked(
     names = Names(known or inputs.properties())
     values = names.read(given)
     unknown = f"is not an argument of {of}; its arguments are {_listed(names.all)}"
-    if wrong := _reasons(given, inputs.problems(values), names, unknown, repeated=True):
+    if wrong := _reasons(given, inputs.problems(values), names, unknown):
         told = "; ".join(f"{wire} {reason}" for wire, reason in wrong)
         await _fail(context, f"{told}.", grpc.StatusCode.INVALID_ARGUMENT)
     return values
 
 
 def _reasons(
-    given: Struct, problems: Iterable[Problem], names: Names, unknown: str, *, repeated: bool = False
+    given: Struct, problems: Iterable[Problem], names: Names, unknown: str, printed: Collection[str] = ()
 ) -> list[tuple[str, str]]:
     """What is wrong, by the names of properties: `problems`, and `unknown` of each that is none.
 
-    With `repeated`, the reasons repeat the values that are no secrets, since the engine does not.
+    The reasons repeat values that are no secrets, but those `printed`: the engine prints them, or hides them.
     """
     known = {*names.all, *OF_THE_ENGINE}
     told = [(name, unknown) for name in given.fields if name not in known and not name.startswith("__")]
     for each in problems:
         wire = names.wire(each.property)
-        is_repeated = repeated and not holds_secret(given.fields.get(wire, Value()))
+        is_repeated = wire not in printed and not holds_secret(given.fields.get(wire, Value()))
         told.append((wire, PLUGIN.text(each.told() if is_repeated else each.reason)))
     return told
 
