@@ -10,7 +10,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
+from pulumi_snapshots.program import Declared, warn_of_plain_key
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Dynamic(Declared, Resource):
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         # A resource of the plugin is the same one: a changed import line replaces nothing.
-        alias = alias_of(f"{PACKAGE}:index:{self.schema.name}", resource_name, opts)
+        alias = pulumi.Alias(type_=f"{PACKAGE}:index:{self.schema.name}")
         own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.schema.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self._outputs), **inputs}
@@ -44,6 +44,6 @@ def __getattr__(name: str) -> type[Dynamic]:
         raise AttributeError(name)
     served_by = late(f"dynamic.{FORMER.get(name, 'provider')}:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}
-    bases = Dynamic, late(f"program.{name.lower()}:{name}")
+    bases = Dynamic, late(f"program.{'snapshot' if name == 'Snapshot' else 'resources'}:{name}")
     made: type[Dynamic] = new_class(name, bases, {"module": PACKAGE, "name": name}, lambda space: space.update(body))
     return globals().setdefault(name, made)  # type: ignore[no-any-return]

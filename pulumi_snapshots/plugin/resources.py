@@ -10,7 +10,7 @@ import pulumi
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, alias_of, with_arguments
+from pulumi_snapshots.program import Declared, with_arguments
 from pulumi_snapshots.properties.catalogue import Property, in_camel, in_camels, in_python, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
@@ -21,7 +21,7 @@ class Native(Declared):
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         name, outputs = self.schema.name, self.schema.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
-        alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
+        alias = pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{name}")
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
         given = {each: _in_camels(self.schema.inputs.properties()[each].type, value) for each, value in inputs.items()}
         properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}
@@ -42,7 +42,8 @@ def __getattr__(name: str) -> type[Native]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
     if name not in RULES:
         raise AttributeError(name)
-    made = type(name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__})
+    bases = Native, late(f"program.{'snapshot' if name == 'Snapshot' else 'resources'}:{name}")
+    made = type(name, bases, {"__module__": __name__})
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 

@@ -5,14 +5,13 @@ from difflib import get_close_matches
 from functools import wraps
 from inspect import get_annotations, signature
 from pathlib import Path
-from textwrap import wrap
 from traceback import extract_stack
 from typing import Any, ClassVar, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi.runtime import get_root_resource
-from pulumi.runtime.config import is_config_secret
+from pulumi.runtime.config import get_config, is_config_secret
 
 from pulumi_snapshots.engine.wording import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
@@ -56,12 +55,9 @@ class Declared(pulumi.CustomResource):
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "schema" in base.__dict__), None)
         if declaration is cls:
-            outputs = {
-                name: each.description for name, each in cls.schema.outputs.items() if name in cls.__annotations__
-            }
-            cls._outputs = tuple(outputs)
+            cls._outputs = tuple(name for name in cls.schema.outputs if name in cls.__annotations__)
             cls.__doc__ = with_arguments(cls.schema.doc, cls.__init__, cls.schema.inputs)
-            cls.__doc__ += section("Attributes", outputs)
+            cls.__doc__ += section("Attributes", {name: cls.schema.outputs[name].description for name in cls._outputs})
         elif declaration is not None:
             cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
             cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
@@ -91,27 +87,26 @@ class Declared(pulumi.CustomResource):
         instead = {name: given[name] for name in ("database_id", "version_id", "download_url") if name in given}
         known = {name: value for name, value in instead.items() if value is not None}
         names = [name for name in self.schema.inputs.properties() if name in ListedProperties.properties()]
-        no_snapshot = f"lookup has found no snapshot{LAST_OF_GUARD if this_program().guards else ''}"
 
         def refuse(what: str) -> NoReturn:
-            alone = ", or download_url= alone" if "download_url" in instead else ""
             raise pulumi.RunError(
                 f"{self.schema.name} {given['resource_name']!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one "
-                f"that a lookup has found, or instead of it database_id= and version_id={alone}."
+                f"that a lookup has found, or instead of it {'=, '.join(instead)}=."
             )
 
         def read(value: Any) -> Any:
+            if value is None:
+                nothing = f"nothing to {self.schema.name.lower()} is given, or a lookup has found no snapshot"
+                refuse(nothing + LAST_OF_GUARD * bool(this_program().guards))
             if not all(hasattr(value, name) for name in names):
-                refuse(f"the {no_snapshot}" if value is None else f"snapshot is a {type(value).__name__}")
-            return value
+                refuse(f"snapshot is a {type(value).__name__}")
+            return {name: getattr(value, name) for name in names}
 
         snapshot = given["snapshot"]
-        if snapshot is None:
-            return known or refuse(f"nothing to {self.schema.name.lower()} is given, or a {no_snapshot}")
         if known:
-            refuse(f"snapshot and {' and '.join(known)} are given")
+            return known if snapshot is None else refuse(f"snapshot and {' and '.join(known)} are given")
         found = snapshot.apply(read) if isinstance(snapshot, pulumi.Output) else read(snapshot)
-        return {name: getattr(found, name) for name in names}
+        return {name: found[name] for name in names}
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         """Register the resource with the engine, as its constructor: each provider's class does."""
@@ -125,11 +120,7 @@ def with_arguments(doc: str, function: Callable[..., Any], inputs: type[Inputs])
 
 def section(title: str, described: Mapping[str, str]) -> str:
     """A section of a docstring, which describes names."""
-    lines = ["\n", f"{title}:"]
-    for name, about in described.items():
-        text = f"{name}: {about[0].lower()}{about[1:]}"
-        lines += wrap(text, 120, initial_indent="    ", subsequent_indent="        ", break_on_hyphens=False)
-    return "\n".join(lines)
+    return "\n".join([f"\n\n{title}:", *(f"    {name}: {it[0].lower()}{it[1:]}" for name, it in described.items())])
 
 
 def _converted(types: Mapping[str, str]) -> dict[str, Any]:
@@ -160,8 +151,7 @@ def naming_class(name: str, init: Callable[..., None]) -> Callable[..., None]:
         except TypeError as error:
             unfit = str(error)
             if wrong := next((each for each in named if each not in names), None):
-                meant = {"min": "at_least", "max": "at_most"}.get(wrong.lower())
-                close = [meant] if meant in names else get_close_matches(wrong.lower(), names, 1)
+                close = get_close_matches(wrong.lower(), names, 1)
                 rest = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
                 unfit = f"there is no argument {wrong!r}; {rest}"
             caller = extract_stack(limit=2)[0]
@@ -215,10 +205,7 @@ def this_program() -> Program:
 class ProgramConfig:
     """The stack's config, as this program sees it; it wins over the environment."""
 
-    def get(self, key: str, /) -> Any:
-        """The value of a key with its namespace; None without one."""
-        namespace, _, name = key.partition(":")
-        return pulumi.Config(namespace).get(name)
+    get = staticmethod(get_config)
 
 
 class LookupFailed(pulumi.RunError):
@@ -235,14 +222,6 @@ class LookupFailed(pulumi.RunError):
         self.function = function
         self.code: str | None = getattr(why, "code", None)
         self.status: int | None = getattr(why, "status", None)
-
-
-def alias_of(type_: str, resource_name: str, opts: pulumi.ResourceOptions | None) -> pulumi.Alias | str:
-    """The alias of a resource that may stand in the state with another type."""
-    if opts is not None and opts.parent is not None:
-        return pulumi.Alias(type_=type_)
-    # The SDK makes a dozen outputs of any alias but a URN, for each resource.
-    return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{type_}::{resource_name}"
 
 
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:

@@ -16,26 +16,14 @@ from pulumi_snapshots.properties.catalogue import in_camel, in_python
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
     from pulumi_snapshots.program import Duration, Origin
 
 
 T = TypeVar("T")
-F = TypeVar("F", bound="Callable[..., Any]")
-FAILS = "an argument cannot be used, there is no such database, or the service gives no certain answer"
-
-
-def _described(lookup: Lookup[Any]) -> Callable[[F], F]:
-    """Let a method's documentation list its arguments, and say when it fails."""
-
-    def describe(method: F) -> F:
-        fails = f"{method.__doc__}\n\n`LookupFailed` is raised if {FAILS}."
-        method.__doc__ = with_arguments(fails, method, lookup.query)
-        return method
-
-    return describe
+FAILS = "`LookupFailed` is raised if an argument cannot be used, there is no such database, or the service gives no certain answer."
 
 
 class Lookups:
@@ -80,7 +68,6 @@ class Lookups:
         found: pulumi.Output[Any] = invoke_output(*_asked(lookup, arguments), opts)
         return found.apply(partial(answer_of, lookup))
 
-    @_described(SNAPSHOTS)
     def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
         self,
         database_id: str | None = None,
@@ -107,7 +94,6 @@ class Lookups:
         """`get_snapshots` for arguments that are outputs; a secret if it holds download URLs."""
         return self._later(SNAPSHOTS, locals())
 
-    @_described(LATEST)
     def get_latest_snapshot(
         self,
         database_id: str,
@@ -132,7 +118,6 @@ class Lookups:
         """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
         return self._later(LATEST, locals())
 
-    @_described(DOWNLOAD_URL)
     def get_download_url(self, database_id: str, version_id: str, *, opts: pulumi.InvokeOptions | None = None) -> str:
         """Look up the download URL of a snapshot, in plain text; anyone with it can read the data."""
         return self._now(DOWNLOAD_URL, locals())
@@ -147,7 +132,6 @@ class Lookups:
         """`get_download_url` as an output, which is a secret."""
         return self._later(DOWNLOAD_URL, locals())
 
-    @_described(DATABASE)
     def get_database(self, database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
         """Look up a database of the account, and whether it runs; in previews, too."""
         return self._now(DATABASE, locals())
@@ -158,7 +142,6 @@ class Lookups:
         """`get_database` for an argument that is an output."""
         return self._later(DATABASE, locals())
 
-    @_described(DATABASES)
     def get_databases(self, *, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
         """List the databases of the account, and whether each runs (one request for each); in previews, too."""
         return self._now(DATABASES, locals())
@@ -168,6 +151,11 @@ class Lookups:
     ) -> pulumi.Output[list[DatabaseInfo]]:
         """`get_databases` as an output."""
         return self._later(DATABASES, locals())
+
+
+for _lookup in (SNAPSHOTS, LATEST, DOWNLOAD_URL, DATABASE, DATABASES):
+    _method: Any = getattr(Lookups, _lookup.function)
+    _method.__doc__ = with_arguments(f"{_method.__doc__}\n\n{FAILS}", _method, _lookup.query)
 
 
 def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:

@@ -108,7 +108,7 @@ PROVISIONAL = f"{DATABASE}/pending:20260101T000000Z"
 SNAPSHOT: Any = dataclasses.make_dataclass(
     "Snapshot", ["database_id", "version_id", "download_url", "size", "created_at"]
 )(DATABASE, "v1", None, 5, None)
-ADVICE = "Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has found, or instead of it database_id= and version_id="
+ADVICE = "Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has found, or instead of it database_id=, version_id="
 DECLARED: dict[str, dict[str, Any]] = {
     "Archive": {"destination": "/backups/"},
     "Restore": {"overwrite": True},

@@ -88,7 +88,7 @@ Archive("twin", get_latest_snapshot_output(pulumi.Output.from_input("{DATABASE}"
     none = f'Archive("none", get_latest_snapshot_output("{OTHER_DATABASE}"), destination="{folder}/none/")'
     app.program(IMPORT + none)
     told = joined(diagnostics(app.preview(fails=True)))
-    assert "error: Archive 'none': the lookup has found no snapshot. Give snapshot=SNAPSHOT" in told
+    assert "error: Archive 'none': nothing to archive is given, or a lookup has found no snapshot. Give" in told
 
 
 def test_a_caught_lookup_failure_does_not_fail_the_program(app: App) -> None:
