@@ -141,7 +141,7 @@ class Listings:
         account = await self.account(since, patience=BRIEF)
         if account.unreadable:
             raise CannotTell(
-                f"{account.unreadable} of {account.listed} entries of the service's list of the account's databases are unreadable",
+                f"{account.unreadable} of {len(account.every)} entries of the service's list of the account's databases are unreadable",
                 then=[Next(Step.LOOK_UP_DATABASE)],
             )
         return account.databases

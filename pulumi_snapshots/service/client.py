@@ -49,8 +49,6 @@ from pulumi_snapshots.service.rate_limiter import RateLimiter
 T = TypeVar("T")
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
-BODY_LIMIT = 32 * 1024 * 1024
-"""The most bytes read of an answer; a listing of 10,000 entries has about 6 MB."""
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
 """Seconds of a download between two pieces of its body."""
@@ -114,18 +112,8 @@ def open_client(
         headers={"Accept": "*/*", "User-Agent": user_agent(), **(headers or {})},
         # A proxy from the environment would see all in plain text on the way to a loopback address.
         trust_env=urlsplit(url).hostname not in LOOPBACK,
-        event_hooks={"response": [_leave_redirect]},
         **settings,
     )
-
-
-async def _leave_redirect(response: httpx.Response) -> None:
-    """Move a redirect's `Location` to the response's extensions: httpx parses the header even if it does not follow it.
-
-    An address that cannot be parsed would end in an error of any kind there, and as if the answer had been lost.
-    """
-    if response.has_redirect_location:
-        response.extensions["location"] = response.headers.pop("location")
 
 
 def one_line(text: object) -> str:
@@ -152,7 +140,7 @@ class Answer:
     first_byte: float  # seconds until the answer began
     status: int
     headers: Mapping[str, str]  # by their names in lower case
-    content: bytes | None = None  # may hold secrets; None if it was too large
+    content: bytes = b""  # may hold secrets
     response: Any = None  # that of the envelope, if the answer is a success
     continues: bool = False  # whether what was asked for is still running
 
@@ -195,7 +183,6 @@ class Client:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         headers = {"Authorization": api_key, "Accept": "application/json"}
         self._client = open_client(api_url, http, headers, limits=limits)
-        self._asking_health = anyio.Lock()
         self._asked_health_at, self._health = -math.inf, ("", "")
 
     async def close(self) -> None:
@@ -221,18 +208,17 @@ class Client:
 
         Its route needs no key and has no envelope. It is asked once in `HEALTH_RENEWED` for all callers.
         """
-        async with self._asking_health:
-            if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
-                self._health = "", ""
-                with suppress(httpx.HTTPError, OSError, ValidationError), anyio.fail_after(HEALTH_WITHIN):
-                    async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
-                        answer = await http.get(f"{self.api_url}/service/status")
-                    if answer.status_code == httpx.codes.OK:
-                        said = _Health.model_validate_json(answer.content)
-                        word, message = (one_line(each or "")[:SHOWN] for each in (said.status, said.message))
-                        self._health = word, f"{word}: {message}".removesuffix(": ")
-                self._asked_health_at = self._clock.monotonic()
-            return self._health
+        if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
+            health = "", ""
+            with suppress(httpx.HTTPError, OSError, ValidationError), anyio.fail_after(HEALTH_WITHIN):
+                async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
+                    answer = await http.get(f"{self.api_url}/service/status")
+                if answer.status_code == httpx.codes.OK:
+                    said = _Health.model_validate_json(answer.content)
+                    word, message = (one_line(each or "")[:SHOWN] for each in (said.status, said.message))
+                    health = word, f"{word}: {message}".removesuffix(": ")
+            self._asked_health_at, self._health = self._clock.monotonic(), health
+        return self._health
 
     async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
@@ -376,7 +362,7 @@ class Client:
                     extensions={"trace": note} if method == "POST" else None,
                 ) as response:
                     received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
-                    content = await _read_bounded(response)
+                    content = await response.aread()
         except anyio.get_cancelled_exc_class() as cancelled:
             if events == {True}:
                 raise cancelled from NotSent(request)
@@ -396,7 +382,7 @@ class Client:
         """The answer, which came at `received`, or its error."""
         headers, date, envelope = answer.headers, http_date(answer.headers.get("date")), None
         with suppress(ValueError, RecursionError):  # pydantic's own parser takes no text that was cut amid a character
-            envelope = _Envelope.model_validate(json.loads(answer.content or b""))
+            envelope = _Envelope.model_validate(json.loads(answer.content))
         code = envelope.code if envelope else None
         if envelope and date is not None and "age" not in headers:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
@@ -419,16 +405,6 @@ class Client:
     def _safe(self, text: object) -> str:
         """`text` on one line and without the API key."""
         return one_line(text).replace(self._api_key, "[key]")
-
-
-async def _read_bounded(response: httpx.Response) -> bytes | None:
-    """The body; None if it is larger than any answer of the service."""
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > BODY_LIMIT:
-            return None
-    return bytes(content)
 
 
 def _retry_after(text: str, now: datetime) -> float | None:

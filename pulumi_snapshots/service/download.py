@@ -100,12 +100,11 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
             raise UrlRefused(request) from None
         with _breaking(request):
             response = await client.send(sent, stream=True)
-        location = response.extensions.get("location")
-        if location is None:
+        if not response.has_redirect_location:
             return response
         await response.aclose()
         try:
-            target = urljoin(target, location)
+            target = urljoin(target, response.headers["location"])
         except ValueError:
             target = ""
         if problem_of_url(target) is not None or urlsplit(target).scheme != urlsplit(url).scheme:

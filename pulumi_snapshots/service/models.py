@@ -13,7 +13,6 @@ from pydantic import (
     AfterValidator,
     AliasPath,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     OnErrorOmit,
@@ -54,8 +53,6 @@ Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
 Address = Annotated[str, AfterValidator(_address)]
-Readable = Annotated[list[OnErrorOmit[T]], BeforeValidator(lambda given: given if isinstance(given, list) else [])]
-"""The items that can be read; none if it is no list."""
 
 
 def version_of_url_or_key(address: str | None) -> str | None:
@@ -166,16 +163,13 @@ class Account(_Wire):
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
     plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
     plan_memory: Lenient[Count] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
-    databases: Readable[AccountDatabase] = []
-    # How many there are; a list that is none counts as one that is unreadable.
-    listed: Annotated[int, BeforeValidator(lambda given: len(given) if isinstance(given, list) else 1)] = Field(
-        1, validation_alias="databases"
-    )
+    databases: list[OnErrorOmit[AccountDatabase]]
+    every: list[Any] = Field(validation_alias="databases", repr=False)  # the unreadable ones too
 
     @property
     def unreadable(self) -> int:
         """The number of unreadable databases."""
-        return self.listed - len(self.databases)
+        return len(self.every) - len(self.databases)
 
 
 def read_statuses(given: Any) -> dict[str, bool]:
@@ -200,5 +194,5 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     return entries, len(items) - len(entries)
 
 
-_STATUSES = TypeAdapter(Readable[_Running])
+_STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
 _ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

@@ -293,8 +293,6 @@ STRANGE: list[tuple[Any, str]] = [
         [{"id": DATABASE, "name": "shop", "type": "postgres"}, {"name": "x"}],
         "1 of 2 entries of the service's list.* are unreadable",
     ),
-    ({"a": 1}, "1 of 1 entries of the service's list.* are unreadable"),
-    (None, "1 of 1 entries of the service's list.* are unreadable"),
 ]
 
 

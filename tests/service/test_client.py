@@ -127,7 +127,10 @@ async def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: 
 UNREADABLE: dict[str, list[Any]] = {
     "list_account": [None, {}, "x", 7, {"snapshots": []}],
     "list_snapshots": [None, {}, "x", 7, {"snapshots": []}],
-    "account": [None, [], {}, {"user": None}, {"user": {"id": 7}}, {"user": {"id": ""}}],
+    "account": [
+        *(None, [], {}, {"user": {"id": "a"}}),
+        *({"user": user, "databases": []} for user in (None, {"id": 7}, {"id": ""})),
+    ],
     "database_status": [None, [], {}, {"running": None}, {"running": "yes"}, {"running": 1}],
 }
 

@@ -1,4 +1,4 @@
-"""The transport keeps the key safe, reads no endless body, and knows whether a failed request may have arrived."""
+"""The transport keeps the key safe, and knows whether a failed request may have arrived."""
 
 import gc
 import gzip
@@ -29,7 +29,6 @@ from pulumi_snapshots.service.errors import (
     NotSent,
     Redirected,
     SquareCloudError,
-    UnreadableAnswer,
 )
 from tests.support.scripted import API, KEY, Service
 from tests.support.virtual import virtual
@@ -60,13 +59,10 @@ async def test_the_key_is_sent_in_its_header_and_nowhere_else_and_each_request_n
     assert agents == {f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"}
 
 
-REDIRECTS = [
-    *((status, "https://evil.example/") for status in (301, 302, 303, 307, 308)),
-    *((302, bad) for bad in ("https://[bad", "https://xn--/", "https://h:" + "9" * 5000, "\x01", "ftp://x")),
-]
-
-
-@pytest.mark.parametrize(("status", "location"), REDIRECTS)
+@pytest.mark.parametrize(
+    ("status", "location"),
+    [*((status, "https://evil.example/") for status in (301, 302, 303, 307, 308)), (302, "ftp://x")],
+)
 @virtual
 async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, location: str) -> None:
     service = Service(httpx.Response(status, headers={"Location": location}, json=SUCCESS))
@@ -83,7 +79,7 @@ def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch
         assert len(service.requests) == 1
 
 
-# Size limits and time-outs
+# Sizes and time-outs
 
 
 class Body(httpx.AsyncByteStream):
@@ -102,14 +98,6 @@ class Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.closed = True
-
-
-def test_an_endless_body_is_not_read_forever() -> None:
-    body = Body(b" " * 1024 * 1024, 100)
-    # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
-    assert isinstance(anyio.run(result_of, httpx.Response(200, stream=body)), UnreadableAnswer)
-    assert body.pulled <= 34 * 1024 * 1024
-    assert body.closed
 
 
 @virtual
