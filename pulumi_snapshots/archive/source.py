@@ -8,7 +8,7 @@ from itertools import cycle
 from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.errors import Explained, Step, Text, TimeOfDay, Words, not_listed
+from pulumi_snapshots.errors import Explained, Step, Text, Words, not_listed
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.properties.checks import expiry_of, version_of
 from pulumi_snapshots.run.memory import Listener, Member
@@ -106,7 +106,7 @@ class Source:
                 pauses = iter(PAUSES) if self.received > before else pauses
                 if (seconds := next(pauses, None)) is None:
                     raise
-                again = TimeOfDay(self._transfers.clock.utc() + timedelta(seconds=seconds))
+                again = self._transfers.clock.utc() + timedelta(seconds=seconds)
                 broke = "{so_far}; the transfer broke off, next try {again} ({why})"
                 self._listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
                 await self._transfers.clock.sleep(seconds)

@@ -40,7 +40,7 @@ UNKNOWN_HOST = (
 class DrillPending(Unresolved[DrillRecord]):
     """The drill's restore was started, or may have been, and its end was not seen. It must be kept."""
 
-    steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WATCHING), Next(Step.DRILL_AGAIN))
+    steps_if_pending: ClassVar[tuple[Next, ...]] = (Next(Step.KEEP_WAITING), Next(Step.DRILL_AGAIN))
     steps_if_undecided: ClassVar[tuple[Next, ...]] = (Next(Step.DRILL_AGAIN),)
 
 

@@ -14,7 +14,7 @@ from pulumi_snapshots.run.settings import Settings, config_key, variable
 PLAIN_KEY = "the API key is configured in plain text; set it again with `pulumi config set --secret`"
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
-    Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows them.",
+    Step.SHOW_DATABASES: "`squarecloud-snapshots databases` shows the id of each.",
     Step.RESTORE_ANOTHER: (
         "Restore another snapshot, which `squarecloud-snapshots list {database}` shows, or remove the Restore: otherwise "
         "the next {run} restores this one again."
@@ -80,7 +80,6 @@ DO = Wording(
         Step.GIVE_UP: "Other {triggers} give up on it instead: that can wait for its end first, and may use another of today's snapshots.",
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
         Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
-        Step.KEEP_WATCHING: "The same command keeps watching the database and sends no second request.",
         Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
         Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
         Step.RESTORE_ANOTHER: "Restore another snapshot: `squarecloud-snapshots list {database}` shows them.",

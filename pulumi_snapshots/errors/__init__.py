@@ -31,7 +31,8 @@ class Text:
     A `{name}` in the template stands for the value of that name. Without such a value, it is the name of a property or a
     setting, which each edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`.
 
-    Values are texts, next steps, errors, tuples of these, or anything with a `str()`; their own braces stay as they are.
+    Values are texts, next steps, errors, tuples of these, times of day, which each edge shows in its own zone, or anything with a
+    `str()`; their own braces stay as they are.
     """
 
     template: str
@@ -50,13 +51,6 @@ class Text:
 
 Words = str | Text
 """A text for users; a `str` names no property and no setting."""
-
-
-@dataclass(frozen=True)
-class TimeOfDay:
-    """A time of day, which each edge shows in its own zone."""
-
-    moment: datetime
 
 
 def sentence(text: str) -> str:
@@ -90,7 +84,6 @@ class Step(Enum):
     # The key and the account
     SET_KEY = "Set a valid key in {api_key}."
     USE_SCOPES = "Use a key with the scopes snapshots:read and snapshots:write; a restore also needs databases:read, and a list of databases account:read."
-    USE_KEY_WITH_SCOPE = "Use a key that has it."
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
     USE_LARGER_PLAN = "A larger plan allows more."
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
@@ -119,15 +112,13 @@ class Step(Enum):
 
     # The database and its snapshots
     CHECK_DATABASE_ID = "Check {database_id}, and that the API key belongs to the account that owns the database."
-    SHOW_DATABASES = "A list of the databases shows them."
+    SHOW_DATABASES = "A list of the databases shows the id of each."
     CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
     CHECK_HEALTH = "Check that the database is running and healthy."
     CHECK_DATA = "Check what the database holds."
-    START_DATABASE = "Start the database."
     GIVE_DATABASE = "Give {database_id}: a database's own listing holds no others."
     LOOK_UP_DATABASE = "A database whose id is known can be looked up by itself."
     USE_SAME_ENGINE = "Restore it onto a database of the same engine."
-    USE_LISTED_NAME = "Use the name that the service's own listing gives for this version."
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
     BRING_BACK = "It can be brought back by its id."
     OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
@@ -143,14 +134,10 @@ class Step(Enum):
     KEPT_HERE = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; a run on another machine starts over. To prevent that, remove the resource first."
     NOT_KEPT = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent that, remove the resource first."
     GUARD_RESUMES = "The next {run} waits for this snapshot until {timeout} after the request, or {reuse_within} if that is longer; after that it takes another one."
-    GUARD_TAKES_ANOTHER = "A {run} that begins more than {timeout} after the request, or {reuse_within} if that is longer, takes another one."
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
     # A restore whose end was not seen
-    KEEP_WATCHING = (
-        "The request is kept in the state: the next {run} keeps watching the database and sends no second request."
-    )
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
     RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
@@ -260,8 +247,8 @@ class Wording:
             for name, text in zip(rest[::2], rest[1::2], strict=True):
                 said += (self.text(values[name]) if name in values else self.spell(name)) + text
             return said
-        if isinstance(words, TimeOfDay):
-            return self.time(words.moment)
+        if isinstance(words, datetime):
+            return self.time(words)
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
         if isinstance(words, Explained):
@@ -298,9 +285,6 @@ class Unresolved(Explained, Generic[R]):
 
     steps_if_pending: ClassVar[tuple[Next, ...]]  # if the next run may see its end
     steps_if_undecided: ClassVar[tuple[Next, ...]]
-    # If the state cannot keep it, but this machine remembers it.
-    step_if_remembered: ClassVar[Next] = Next(Step.KEPT_HERE)
-    step_if_forgotten: ClassVar[Next] = Next(Step.NOT_KEPT)
 
     def __init__(
         self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
@@ -321,7 +305,7 @@ class Unresolved(Explained, Generic[R]):
         """The next steps if the state cannot keep it: the next run on this machine may still find it, or on any machine."""
         if remembered and everywhere:
             return (*self._before, *self.steps_if_pending)
-        return (*self._before, self.step_if_remembered if remembered else self.step_if_forgotten)
+        return (*self._before, Next(Step.KEPT_HERE if remembered else Step.NOT_KEPT))
 
 
 class NothingSent(Explained):

@@ -11,7 +11,7 @@ from itertools import cycle
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors import Explained, Next, Step, Text, TimeOfDay
+from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
@@ -201,7 +201,7 @@ class Run:
         """Wait until then (monotonic seconds)."""
         left = at - self.clock.monotonic()
         if left > 0:
-            until = TimeOfDay(self.clock.utc() + timedelta(seconds=left))
+            until = self.clock.utc() + timedelta(seconds=left)
             self.listener.progress(Text("{why}, until {at}", why=why, at=until))
             await self.clock.sleep(left)
 

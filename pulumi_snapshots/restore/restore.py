@@ -32,7 +32,7 @@ NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has be
 class RestorePending(Unresolved[RestoreRecord]):
     """The restore was started, or may have been, and its end was not seen. It must be kept."""
 
-    steps_if_pending = (Next(Step.KEEP_WATCHING), Next(Step.RESTORE_AGAIN))
+    steps_if_pending = (Next(Step.KEEP_WAITING), Next(Step.RESTORE_AGAIN))
     steps_if_undecided = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
 
 
@@ -332,7 +332,7 @@ class RestoreCalls(ActCalls):
                 f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
                 f"at {record.requested_at} was not seen"
             )
-            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WATCHING)]))
+            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WAITING)]))
         return resource
 
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:

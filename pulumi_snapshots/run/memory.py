@@ -12,7 +12,7 @@ from itertools import islice, product
 from typing import Any, Protocol
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors import Text, TimeOfDay, Words
+from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Proof, owner_of
 from pulumi_snapshots.properties.checks import digest_of
 
@@ -255,7 +255,7 @@ class Member:
             "{text}{detail}, until {time} at most{reason}": at_most,
         }
         form, time = next((each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None))
-        shown = TimeOfDay(time) if time else ""
+        shown = time or ""
         self.progress(Text(form, text=text, time=shown, detail=detail, reason=f": {why}" if why else ""))
         self._waits_for, self._shown = state, now
 
@@ -266,5 +266,5 @@ class Member:
 
     def show_again(self) -> None:
         """Show the last event as one that still lasts."""
-        time = TimeOfDay(self._fleet.clock.utc())
+        time = self._fleet.clock.utc()
         self._listener.progress(Text("{last}; still waiting at {time}", last=self._last, time=time))

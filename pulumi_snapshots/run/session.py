@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock, Stoppable
-from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, TimeOfDay, Words
+from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Words
 from pulumi_snapshots.ledger.attempt import (
     Attempt,
     Claim,
@@ -344,7 +344,7 @@ class Operation:
         leave_by = session.clock.utc() + CLAIM_LASTS - since
         try:
             async with slot:
-                by = TimeOfDay(session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT))
+                by = session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
                 self.member.progress(Text("sent; answer by {by}", by=by))
                 how = await post(leave_by)
         except SquareCloudError as error:
@@ -377,7 +377,7 @@ class Operation:
         pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
         pause = max(pause, refusal.retry_after or 0.0)
         self.step = "waiting to try again"
-        again = TimeOfDay(self.session.clock.utc() + timedelta(seconds=pause))
+        again = self.session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"
         self.member.progress(Text("{refused}; next try {again}, nothing was started", refused=refused, again=again))
         await self.session.clock.sleep(pause)

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors import Explained, Next, Step, TimeOfDay, next_steps
-from pulumi_snapshots.properties.checks import is_usual_database_id
+from pulumi_snapshots.errors import Explained, Next, Step, next_steps
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
 QUOTE_LIMIT = 200
@@ -75,7 +74,7 @@ class SquareCloudError(Explained):
         then: list[Step | Next] = [*(known.steps or self.steps)]
         if self.wait:
             until = (now or system_utc()) + timedelta(seconds=self.wait if retry_after is None else retry_after)
-            then.insert(0, Next(Step.RUN_AGAIN_AFTER, time=TimeOfDay(until)))
+            then.insert(0, Next(Step.RUN_AGAIN_AFTER, time=until))
         super().__init__(meaning or known.meaning.format(scope=scope_of(request)) or self.meaning, self.effect, then)
         answer = " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
         quoted = f' ("{self.message}")' if self.message else ""
@@ -113,7 +112,9 @@ class ProxyRefused(SquareCloudError, steps=(Step.CHANGE_NETWORK, Step.ASK_SUPPOR
     """A proxy in front of the service refused the request: it wants a captcha solved, blocks this country or network, or takes this client for a robot. The API key and its scopes are not the reason."""
 
 
-class DatabaseMissing(SquareCloudError, steps=(Step.CHECK_DATABASE_ID,), codes=("DATABASE_NOT_FOUND",)):
+class DatabaseMissing(
+    SquareCloudError, steps=(Step.CHECK_DATABASE_ID, Step.SHOW_DATABASES), codes=("DATABASE_NOT_FOUND",)
+):
     """This account has no such database."""
 
 
@@ -187,7 +188,7 @@ class UpgradeRequired(SquareCloudError, steps=(Step.USE_LARGER_PLAN,), codes=("U
     """The account's plan does not include this."""
 
 
-class RequestRefused(SquareCloudError, steps=(Step.ASK_SUPPORT,)):
+class RequestRefused(SquareCloudError, steps=(Step.ASK_SUPPORT,), codes=("INVALID_SNAPSHOT_ID",)):
     """The service refused the request."""
 
 
@@ -227,7 +228,7 @@ class Redirected(SquareCloudError, steps=(Step.SET_ADDRESS,)):
 
 _MEANINGS: dict[type[SquareCloudError], list[tuple[Any, ...]]] = {
     NotAllowed: [
-        ("MISSING_SCOPE", "the API key lacks the scope {scope}", Step.USE_KEY_WITH_SCOPE),
+        ("MISSING_SCOPE", "the API key lacks the scope {scope}", Step.USE_SCOPES),
         ("RESOURCE_NOT_ALLOWED", "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
     ],
     Unavailable: [  # none of them says what was carried out until then, whatever its status
@@ -243,17 +244,11 @@ _MEANINGS: dict[type[SquareCloudError], list[tuple[Any, ...]]] = {
         ("RESTORE_INTERRUPTED", "the service's node restarted before it was over", Step.RESTORES_NEXT, Step.CHECK_DATA),
     ],
     RequestRefused: [
-        ("DATABASE_NOT_RUNNING", "the database is not running", Step.START_DATABASE, Step.RUN_AGAIN),
+        ("DATABASE_NOT_RUNNING", "the database is not running", Step.CHECK_HEALTH, Step.RUN_AGAIN),
         ("SNAPSHOT_NOT_FOUND", "the service has no such snapshot", Step.CHECK_VERSION_ID),
-        (
-            "CONTAINER_NOT_FOUND",
-            "the service does not find the database's container",
-            Step.CHECK_HEALTH,
-            Step.ASK_SUPPORT,
-        ),
+        ("CONTAINER_NOT_FOUND", "the database's container was not found", Step.CHECK_HEALTH, Step.ASK_SUPPORT),
         ("CLUSTER_MAINTENANCE_TRY_LATER", "the database's cluster is under maintenance", Step.RUN_AGAIN_LATER),
         ("SNAPSHOT_DATABASE_MISMATCH", "the snapshot is of another database engine", Step.USE_SAME_ENGINE),
-        ("INVALID_SNAPSHOT_ID", "the service does not accept this snapshot name", Step.USE_LISTED_NAME),
         ("INVALID_VERSION_ID", "the version id is not accepted (it has 24 to 96 characters)", Step.CHECK_VERSION_ID),
     ],
 }
@@ -293,10 +288,4 @@ def error_for(request: str, status: int, *, code: str | None, readable: bool, **
     if kind is Blocked and request == ACCOUNT_LISTING_REQUEST:
         kind = ListingBlocked
         answer["retry_after"] = max(answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW)
-    error = kind(request, status=status, code=code, **answer)
-    named = re.search(r"/databases/([^/?]+)", request)
-    if kind is DatabaseMissing and named and not is_usual_database_id(named[1]):
-        # The service's examples have other ids, so it is asked first.
-        error.happened = f"{named[1]!r} is no database id: an id has 32 hexadecimal digits"
-        error.then = (Next(Step.SHOW_DATABASES),)
-    return error
+    return kind(request, status=status, code=code, **answer)

@@ -8,19 +8,19 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.place import AHEAD_HERE, Document
+from pulumi_snapshots.ledger.place import AHEAD_HERE, UNREADABLE, Document
 from pulumi_snapshots.service.errors import (
     Blocked,
     Cooldown,
@@ -59,14 +59,12 @@ FADES, LONGEST_TOOK = 0.8, 5.0
 """How fast a slow edit is forgotten, and the longest one that is expected again, in seconds."""
 AGAIN_AFTER = 60.0
 """Seconds after which a ledger that failed a read request is tried again for one."""
-Time = Annotated[float, Field(gt=0, lt=1e12)]
-"""Seconds since 1970, by the service's clock; a later one could overflow."""
 
 
 class Sent(NamedTuple):
     """A request that counts: when it leaves, which run sends it, and the names of the spacings that count from it."""
 
-    at: Time
+    at: float  # seconds since 1970 by the service's clock, in the ledger
     run: str
     limits: list[str]
     unused: bool = True  # older versions read it
@@ -76,14 +74,12 @@ class Pacing(BaseModel):
     """What runs know of each other's requests with one account."""
 
     sent: list[Sent] = []
-    blocks: dict[str, Time] = {}  # when the block of each lane ends, of the whole account under an empty name
+    blocks: dict[str, float] = {}  # when the block of each lane ends, of the whole account under an empty name
 
     @classmethod
     def of(cls, document: Document, account: str) -> Pacing:
-        """What a document has of an account; nothing if no run has written it like that."""
-        with suppress(ValidationError):
-            return cls.model_validate(_accounts(document).get(account, {}))
-        return cls()
+        """What a document has of an account."""
+        return cls.model_validate(document.get(ACCOUNTS, {}).get(account, {}))
 
     def current(self, now: float, without: str = "") -> Pacing:
         """What still counts at this time, without the requests of one run."""
@@ -100,15 +96,9 @@ class Pacing(BaseModel):
         )
 
 
-def _accounts(document: Document) -> dict[str, Any]:
-    """What a document has of each account; nothing if no run has written it like that."""
-    there = document.get(ACCOUNTS)
-    return there if isinstance(there, dict) else {}
-
-
 def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
     """Every block in a document that lasts at this time of the service: the account's name and its end."""
-    ends = [(name, at) for name in _accounts(document) for at in Pacing.of(document, name).blocks.values()]
+    ends = [(name, at) for name in document.get(ACCOUNTS, {}) for at in Pacing.of(document, name).blocks.values()]
     return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
 
 
@@ -374,7 +364,11 @@ class RateLimiter:
             is_local = not self._ledger.place.is_shared
             if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
-            here, now, there = self._clock.monotonic(), clock.now().timestamp(), Pacing.of(document, self._account)
+            here, now = self._clock.monotonic(), clock.now().timestamp()
+            try:
+                there = Pacing.of(document, self._account)
+            except (AttributeError, ValueError):  # no run has written it like that
+                raise self._ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
             self._mine, others = self._mine.current(here), there.current(now, without=self._run)
             self._others = others.moved(here - now, clock.unsure)
             decided = decide(document)
@@ -387,7 +381,7 @@ class RateLimiter:
                 mine = Pacing.model_construct(sent=sent, blocks=told).moved(now - here, clock.unsure)
                 after = Pacing.model_construct(sent=others.sent + mine.sent, blocks=others.blocks | mine.blocks)
                 if after != there:
-                    document[ACCOUNTS] = {**_accounts(document), self._account: after.model_dump()}
+                    document.setdefault(ACCOUNTS, {})[self._account] = after.model_dump()
             return decided
 
         async with self._editing:  # the next decision needs the result of this one

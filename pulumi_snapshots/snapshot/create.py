@@ -49,8 +49,7 @@ class Pending(Unresolved[SnapshotRecord]):
 class _GuardPending(Pending):
     """The same of a guard's, which no state keeps."""
 
-    steps_if_pending = (Next(Step.GUARD_RESUMES),)
-    steps_if_undecided = (Next(Step.GUARD_TAKES_ANOTHER),)
+    steps_if_pending = steps_if_undecided = (Next(Step.GUARD_RESUMES),)
 
 
 class SnapshotRefused(Explained):

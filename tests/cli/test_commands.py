@@ -296,7 +296,7 @@ async def test_an_interrupted_restore_shows_the_command_that_resumes_it_and_new_
     one, two = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)).version_id for age in (2, 1))
     ended = await desk.interrupted(20, "restore", f"{DATABASE}/{one}", "--onto", OTHER_DATABASE, "--yes", "--json")
     assert (ended.code, ended.json["restored_at"]) == (130, None)
-    assert "keeps watching it and sends no second request.\nhint: `--new` restores again" in ended.err
+    assert "keeps waiting for it and sends no second request.\nhint: `--new` restores again" in ended.err
     (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
     again = (await desk.types(*str(said).replace(" --json", "").split())).done
     assert again.out.splitlines()[:2] == [f"restored  {DATABASE}/{one}", f"onto      {OTHER_DATABASE}"]

@@ -80,7 +80,7 @@ async def test_an_interrupted_drill_keeps_its_restore(at: DrillScene, moment: fl
     slow(at)
     # The session is that of the process that runs by then.
     await at.at.here.meanwhile(moment, lambda: at.session.stop(), at.up(checks=TWO, triggers=["again"]))  # noqa: PLW0108
-    step = "the next `pulumi up` keeps watching" if moment == 45.0 else "The next `pulumi up` runs the checks again"
+    step = "the next `pulumi up` keeps waiting" if moment == 45.0 else "The next `pulumi up` runs the checks again"
     assert [each for each in ("The wait was interrupted.", step) if each not in at.error] == []
     assert (at.stack.outputs["last_good"], "passed" in at.stack.outputs) == (good, False)
     await at.passes(checks=TWO, triggers=["again"], restores=2)

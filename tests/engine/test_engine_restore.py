@@ -145,8 +145,8 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     assert kept_because(app, kept, printed) == (
         f"The restore of snapshot {DATABASE}/{kept['outputs']['version_id']} onto database {DATABASE} was requested at "
         f"{kept['outputs']['requested_at']} and accepted, and a restore of the database was running (download) when the "
-        "service was last asked: what it holds now is not known. The wait was interrupted. The request is kept in the state: the next `pulumi up` keeps watching "
-        f"the database and sends no second request. `pulumi up --refresh --replace '{URN}'` restores again, over whatever the database "
+        "service was last asked: what it holds now is not known. The wait was interrupted. The request is kept in the state: the next `pulumi up` keeps waiting "
+        f"and sends no second request. `pulumi up --refresh --replace '{URN}'` restores again, over whatever the database "
         "holds by then. more: squarecloud-snapshots explain restore-pending"
     )
 

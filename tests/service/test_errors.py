@@ -70,7 +70,7 @@ CASES = [
         404, "SNAPSHOT_CORRUPT", "RestoreFailed", "The snapshot is damaged. What the database holds now is not known."
     ),
     Case(500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"),
-    Case(404, "CONTAINER_NOT_FOUND", "RequestRefused", "does not find the database's container"),
+    Case(404, "CONTAINER_NOT_FOUND", "RequestRefused", "database's container was not found"),
     Case(409, "CLUSTER_MAINTENANCE_TRY_LATER", "RequestRefused", "hint: Run it again later"),
     Case(404, "DATABASE_NOT_FOUND", "DatabaseMissing", "Check database_id"),
     Case(404, "SNAPSHOT_FAILED", "SnapshotFailed", "running and healthy"),
@@ -81,7 +81,7 @@ CASES = [
     Case(404, "SNAPSHOT_RESTORE_FAILED", "RestoreFailed", "could not restore"),
     Case(400, "SNAPSHOT_DATABASE_MISMATCH", "RequestRefused", "database of the same engine"),
     Case(400, "INVALID_VERSION_ID", "RequestRefused", "INVALID_VERSION_ID"),
-    Case(400, "DATABASE_NOT_RUNNING", "RequestRefused", "Start the database"),
+    Case(400, "DATABASE_NOT_RUNNING", "RequestRefused", "database is not running"),
     Case(200, "SOMETHING_NEW", "RequestRefused", "200 SOMETHING_NEW"),
     Case(429, "KEEP_CALM", "Cooldown", "Run it again after", passing=True),
     Case(429, "DAILY_SNAPSHOTS_LIMIT_REACHED", "QuotaUsedUp", "A slot frees 24 hours after"),
