@@ -9,10 +9,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
+from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord, Drilled
 from pulumi_snapshots.archive.transfers import Store, Transfers
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import name_of, place_text

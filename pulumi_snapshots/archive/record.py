@@ -40,6 +40,13 @@ class Keep(Record, sparse=True):
     yearly: int | None = declare("The number of years to keep one for each.", default=None, read=count)
 
 
+class Drilled(Record):
+    """What a drill has proved: this snapshot was restored, and its checks passed."""
+
+    drilled_at: Moment = declare("When.")
+    restore_seconds: float | None = declare("How long the restore took; absent if that is not known.", default=None)
+
+
 def _keep(given: object) -> Keep:
     """What a program gave; raises Unfit."""
     tiers = Keep.properties()

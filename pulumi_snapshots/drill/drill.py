@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import anyio
 
+from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.database import CheckNotRun, Database, DatabaseUnreachable
 from pulumi_snapshots.drill.check import Check, CheckResult
@@ -16,7 +17,7 @@ from pulumi_snapshots.drill.record import DrillInputs, DrillRecord, GoodDrill
 from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Text, Unresolved, Words
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.ledger import Ledger, note_last_drill
+from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
@@ -32,6 +33,7 @@ SURE = 10.0  # seconds after which a refused login or a wrong certificate is bel
 EVERY = 5.0  # seconds between two tries to connect
 LONGEST = 300.0  # seconds that connecting, or one check, may take
 SAME = timedelta(seconds=2)  # between the service's time of a restore and ours of its end, which is in whole seconds
+LAST = "drills"  # the ledger's key for the last drills that have passed, by database
 UNKNOWN_HOST = (
     "{connection} is to another host than the service's own, so nothing shows that it leads to the scratch database."
 )
@@ -284,6 +286,20 @@ async def concluded(
     if (drilled := record.drilled) is not None and record.database_id:
         await note_last_drill(ledger, record.database_id, drilled)
     return record
+
+
+async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) -> None:
+    """Remember a drill that has passed. It may be lost: it is no proof."""
+    with suppress(LedgerUnavailable):
+        await ledger.edit(lambda document: document.setdefault(LAST, {}).update({database_id: drilled.to_outputs()}))
+
+
+async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
+    """The last drill of each database by its id; none if the ledger cannot be read."""
+    with suppress(LedgerUnavailable):
+        stored = (await ledger.read()).get(LAST, {})
+        return {database_id: Drilled.from_outputs(each) for database_id, each in stored.items()}
+    return {}
 
 
 def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.archive.record import archive_uri, hidden_problem
+from pulumi_snapshots.archive.record import Drilled, archive_uri, hidden_problem
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.databases.kinds import KINDS, keywords, kind_of, lacking
 from pulumi_snapshots.drill.check import Check, CheckResult, filled, read_checks
 from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, Moment, Record, ResourceSchema, declare
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, Unfit, parse_duration

@@ -1,6 +1,5 @@
 """The one event loop of a provider process, and what its resources share on it."""
 
-import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -20,7 +19,7 @@ class Run:
     """One per process."""
 
     def __init__(self) -> None:
-        self.shared = Shared(run_in(sys.argv), asyncio.ensure_future)
+        self.shared = Shared(run_in(sys.argv))
         started = Future[BlockingPortal]()
 
         async def serve() -> None:

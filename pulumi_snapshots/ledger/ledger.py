@@ -1,7 +1,6 @@
 """The ledger: everything that runs must know of each other, in one document that one edit changes."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -23,10 +22,9 @@ from pulumi_snapshots.ledger.attempt import (
     unresolved,
 )
 from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
-from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 
 T = TypeVar("T")
-ATTEMPTS, DRILLS = "attempts", "drills"
+ATTEMPTS = "attempts"
 FIELDS = Attempt.properties().keys()
 AGAIN_AFTER = timedelta(minutes=1)
 """How long no call reads a ledger for what its state shows after one could not: a stack may have a thousand of them."""
@@ -191,30 +189,3 @@ class Ledger:
 
 def _put(document: Document, attempt: Attempt) -> None:
     document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
-
-
-class Drilled(Record):
-    """What a drill has proved: this snapshot was restored, and its checks passed."""
-
-    drilled_at: Moment = declare("When.")
-    restore_seconds: float | None = declare("How long the restore took; absent if that is not known.", default=None)
-
-
-async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) -> None:
-    """Remember a drill that has passed, unless a later one is known. It may be lost: it is no proof."""
-
-    def edit(document: Document) -> None:
-        known = document.setdefault(DRILLS, {})
-        if known.get(database_id, {}).get("drilled_at", "") <= drilled.drilled_at:
-            known[database_id] = drilled.to_outputs()
-
-    with suppress(LedgerUnavailable):
-        await ledger.edit(edit)
-
-
-async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
-    """The last drill of each database by its id; none if the ledger cannot be read."""
-    with suppress(LedgerUnavailable):
-        stored = (await ledger.read()).get(DRILLS, {})
-        return {database_id: Drilled.from_outputs(each) for database_id, each in stored.items()}
-    return {}

@@ -107,8 +107,6 @@ def read_place(given: object) -> str:
     except checks.Unfit as error:
         raise checks.Unfit(MUST_BE, given) from error
     if place.scheme == "file":
-        if place.file.exists() and not place.file.is_dir():
-            raise checks.Unfit("must be a folder, not a file", given)
         return str(place.file)
     if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
         known = ", ".join(OPTIONS[place.scheme]) or "none"

@@ -37,9 +37,8 @@ Same = Callable[[Any, Any], bool]
 class Shared:
     """What all resources and lookups of a process share; there is one of this class in a process. `run` is that of `RunMemory`."""
 
-    def __init__(self, run: str = "", begin: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, run: str = "") -> None:
         self.memory = RunMemory(run)
-        self._begin = begin  # begins what runs beside all calls
         self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
         self._clock = Clock()
         self._made: dict[Any, Any] = {}
@@ -48,14 +47,11 @@ class Shared:
     def session(self, settings: Settings) -> Session:
         """Get the session for these settings, which have an API key; only in the event loop."""
 
-        def make() -> Any:
-            made = late("run.session:Session")(settings, self.ledger(settings), self.memory, clock=self._clock)
-            if self._begin is not None:
-                self._made[made.fleet] = self._begin(made.fleet.never_silent())
+        def make() -> Session:
+            made: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, self._clock)
             return made
 
-        session: Session = self._one(settings, make)
-        return session
+        return self._one(settings, make)
 
     def ledger(self, settings: Settings) -> Ledger:
         """Get the ledger for these settings, which need no key; from any thread, all get the same."""
@@ -101,9 +97,7 @@ class EngineCall:
 
     def session(self) -> Session:
         """The service, in the event loop only; `SettingsError` if a setting cannot be used, or there is no key."""
-        settings = self.settings()
-        settings.required_key()
-        return self.shared.session(settings)
+        return self.shared.session(self.settings())
 
 
 @dataclass(frozen=True)

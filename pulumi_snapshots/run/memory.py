@@ -25,8 +25,6 @@ ROUTINE_EVERY = 10.0
 """Seconds between two texts of one snapshot if its state has not changed, only a detail such as the next poll."""
 MANY = 10
 """From this many snapshots on, only changes are shown, since each text is a line in a log."""
-SILENT = 60.0
-"""Seconds after which one of many is shown again: some CI systems end a job whose log stays silent."""
 
 
 class Uses:
@@ -199,8 +197,7 @@ class Fleet:
     """All snapshots that a session creates or resumes at the same time."""
 
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.members, self.shown = list[Member](), -math.inf
+        self.clock, self.members = clock, list[Member]()
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
@@ -211,13 +208,6 @@ class Fleet:
         finally:
             self.members.remove(member)
 
-    async def never_silent(self) -> None:
-        """Show one of many again after each silent minute; runs until it is cancelled."""
-        while True:
-            await self.clock.sleep(SILENT)
-            if len(self.members) >= MANY and self.clock.monotonic() - self.shown >= SILENT:
-                self.members[0].show_again()
-
 
 class Member:
     """One snapshot of a fleet; limits how much its listener gets. `note` and `warn` are the listener's."""
@@ -227,7 +217,6 @@ class Member:
         self.note, self.warn = listener.note, listener.warn
         self._shown: float = -math.inf
         self._waits_for = ""
-        self._last: Words = "queued"
 
     def waits(  # noqa: PLR0913  each is a fact of its own
         self,
@@ -261,10 +250,5 @@ class Member:
 
     def progress(self, text: Words) -> None:
         """Show an event."""
-        self._waits_for, self._last, self._fleet.shown = "", text, self._fleet.clock.monotonic()
+        self._waits_for = ""
         self._listener.progress(text)
-
-    def show_again(self) -> None:
-        """Show the last event as one that still lasts."""
-        time = self._fleet.clock.utc()
-        self._listener.progress(Text("{last}; still waiting at {time}", last=self._last, time=time))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -61,8 +60,6 @@ T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 """Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
 longest. The rate limiter keeps the cooldowns of restores."""
-JITTER = 0.1
-"""The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
 UNSENT_TRIES = 3
 """The number of tries in a row that never left: the service cannot be reached, or the claim is always too old."""
 CLAIM_LASTS = timedelta(seconds=10)
@@ -77,21 +74,18 @@ UNWRITTEN = (
 class Session(Stoppable):
     """The session of one API key in a process; raises `MissingKey` if the settings have none."""
 
-    def __init__(  # noqa: PLR0913  tests replace most of them
+    def __init__(
         self,
         settings: Settings,
         ledger: Ledger,
         memory: RunMemory | None = None,
-        *,
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
-        chance: random.Random | None = None,
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
         self.ledger = ledger
         self.memory = memory or RunMemory()
-        self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self.service_clock = ledger.clock
         self.rate_limiter = RateLimiter(
             self.clock,
@@ -374,8 +368,7 @@ class Operation:
             what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
             self.show(f"waiting for the end of another {what} of this database")
             await self.session.clock.sleep(self.session.settings.poll_every)
-        pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * self.session.chance.random())
-        pause = max(pause, refusal.retry_after or 0.0)
+        pause = max(BACK_OFF[min(self._tries, len(BACK_OFF)) - 1], refusal.retry_after or 0.0)
         self.step = "waiting to try again"
         again = self.session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"

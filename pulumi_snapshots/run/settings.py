@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
@@ -20,6 +20,8 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_
 from pulumi_snapshots.properties.checks import LOOPBACK, Problem, Unfit
 from pulumi_snapshots.state_directory import home_directory, state_directory
 
+Config = Any
+"""Pulumi config, or a dict with its keys: what has `get`."""
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
 REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite
 FOR_OTHERS = 10
@@ -55,13 +57,6 @@ class MissingKey(SettingsError):
 
     def __init__(self) -> None:
         super().__init__("no API key is set", "Nothing was sent.", [Next(Step.SET_KEY)])
-
-
-class Config(Protocol):
-    """Pulumi config, or a dict with its keys."""
-
-    def get(self, key: str, /) -> Any:
-        """The value of a key with its namespace; None without one."""
 
 
 @dataclass(frozen=True)

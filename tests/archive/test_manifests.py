@@ -20,11 +20,10 @@ import pytest
 
 from pulumi_snapshots.archive import manifest
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.record import ArchiveMemory
+from pulumi_snapshots.archive.record import ArchiveMemory, Drilled
 from pulumi_snapshots.archive.shelf import NotRemoved, shelved
 from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
-from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, opened
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
+from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.cli.commands import GROUPS, commands
-from pulumi_snapshots.ledger.ledger import Drilled, note_last_drill
+from pulumi_snapshots.drill.drill import note_last_drill
 from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.virtual import staged

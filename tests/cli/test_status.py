@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.clock import ServiceClock, rfc3339
-from pulumi_snapshots.ledger.ledger import Drilled, Ledger, note_last_drill
+from pulumi_snapshots.drill.drill import note_last_drill
+from pulumi_snapshots.ledger.ledger import Ledger
 from tests.archive.scene import put
 from tests.cli.typed import Desk, Ended, at_desk
 from tests.support.guarding import Machine

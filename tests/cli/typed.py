@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -93,7 +92,7 @@ class Desk:
         }
 
     def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
-        session = partial(Session, http=self.w.transport, chance=random.Random(1))
+        session = partial(Session, http=self.w.transport)
         return Invocation(
             self.environment,
             out,

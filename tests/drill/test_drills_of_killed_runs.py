@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.drill.drill import last_drills
 from pulumi_snapshots.ledger.attempt import owner_of
-from pulumi_snapshots.ledger.ledger import last_drills
 from pulumi_snapshots.restore.difference import RestoreRules
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, DrillScene, drill_scene
 from tests.support.engine_calls import Machine, Stack

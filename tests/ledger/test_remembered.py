@@ -74,7 +74,7 @@ STORIES = {
     "connection errors hours apart do not end a create": """
         fault create no_connect=True times=1 skip=0; fault create no_connect=True times=1 skip=40;
         fault create no_connect=True times=1 skip=80; fault create status=429 code=KEEP_CALM times=120;
-        S up timeout=12h; it is over 21600; S has 1
+        S up timeout=12h; it is over 21000; S has 1
     """,
     "a refusal that says how long is waited out": """
         fault create status=429 code=KEEP_CALM headers={'retry-after':'700'}; S up; it is over 700; sent 2

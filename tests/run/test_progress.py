@@ -54,19 +54,6 @@ async def test_a_fleets_log_shows_every_change_without_a_flood(here: World) -> N
     assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
 
 
-@virtual
-async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
-    async with fleet(20, "kept") as here:
-        for kind in ("list", "list account"):
-            here.fault(kind=kind, status=429, code="RATE_LIMITED", times=1)
-        async with anyio.create_task_group() as group:
-            group.start_soon(here.session.fleet.never_silent)
-            rows = await rows_of_all(here)
-            group.cancel_scope.cancel()
-    again = [text for row in rows for text in row.shown if "; still waiting at 12:" in text]
-    assert BLOCK / 60 - 3 <= len(again) <= BLOCK / 60
-
-
 @staged(fleet)
 async def test_failing_polls_of_a_fleet_are_shown_once(here: World) -> None:
     for kind in ("list", "list account"):

@@ -128,7 +128,6 @@ class Machine:
             RunMemory(),
             clock=self._clock,
             http=self.fleet.wire(),
-            chance=random.Random(self.fleet.chance.random()),
         )
 
     async def dies(self, after: float, life: anyio.CancelScope) -> None:

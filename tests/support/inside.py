@@ -12,7 +12,6 @@ import contextvars
 import json
 import os
 import queue
-import random
 import selectors
 import threading
 from contextlib import ExitStack, contextmanager
@@ -276,12 +275,9 @@ class _Shared(Shared):
         return self._ledgers[key]
 
     def session(self, settings: Settings) -> Session:
-        rest: dict[str, Any] = {
-            "clock": self._clock,
-            "http": self.wire,
-            "chance": random.Random(settings.fingerprint()),
-        }
-        return self._one(settings, lambda: Session(settings, self.ledger(settings), self.memory, **rest))
+        return self._one(
+            settings, lambda: Session(settings, self.ledger(settings), self.memory, self._clock, self.wire)
+        )
 
 
 class Provider:

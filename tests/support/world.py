@@ -1,6 +1,5 @@
 """An emulated service with databases, and a session, on one virtual clock."""
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -185,7 +184,6 @@ class World:
             RunMemory(),
             clock=clock,
             http=self.transport,
-            chance=random.Random(1),
         )
 
     async def killed(
@@ -299,8 +297,6 @@ async def world(
         snapshots_url=emulator.snapshots_url,
         **(settings or {}),
     )
-    session = Session(
-        chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport, chance=random.Random(1)
-    )
+    session = Session(chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport)
     yield World(emulator, transport, clock, session)
     await session.close()

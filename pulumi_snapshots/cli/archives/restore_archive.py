@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.manifest import note_drill
+from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.archive.shelf import Shelved, find
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.assurance.drill import checks_option, results_table, typed_checks
@@ -22,7 +23,6 @@ from pulumi_snapshots.databases.kinds import KINDS, Kind, kind_of, lacking
 from pulumi_snapshots.drill.calls import PATIENCE, loaded
 from pulumi_snapshots.drill.check import read_checks
 from pulumi_snapshots.errors import Explained
-from pulumi_snapshots.ledger.ledger import Drilled
 from pulumi_snapshots.properties.checks import Unfit, spoken
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.manifest import Manifest
+from pulumi_snapshots.archive.record import Drilled
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.assurance.guards import changed
 from pulumi_snapshots.cli.terminal import arguments
@@ -21,10 +22,10 @@ from pulumi_snapshots.cli.terminal.invocation import NAME, Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, table
 from pulumi_snapshots.cli.terminal.whole_ids import whole_database
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
+from pulumi_snapshots.drill.drill import last_drills
 from pulumi_snapshots.errors import Explained, LedgerUnavailable
 from pulumi_snapshots.guard.book import Guarded, consult
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.ledger import Drilled, last_drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION, duration, spoken

@@ -40,7 +40,7 @@ async def _serve(address: str | None) -> None:
     callbacks = Callbacks(f"127.0.0.1:{port}")
 
     def start() -> Plugin:
-        return Plugin(Engine(address), Shared(run_in(sys.argv), asyncio.ensure_future), callbacks)
+        return Plugin(Engine(address), Shared(run_in(sys.argv)), callbacks)
 
     served: Any = Attached(start) if address is None else start()
     callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
