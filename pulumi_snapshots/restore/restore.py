@@ -12,13 +12,13 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text, Unresolved, not
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.restore.record import RESTORE, SUCCESS, RestoreInputs, RestoreRecord, another_snapshot
-from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
+from pulumi_snapshots.restore.status import NeverSeen, StatusWatch, clear_of_others
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, Member, short_id
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
-from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.models import ListedSnapshot, RestoreStatus
 from pulumi_snapshots.snapshot.record import split_id
 
 NOT_RESTORED = "Nothing was restored."
@@ -102,7 +102,7 @@ class Restoring:
             fresh=fresh,
             source=inputs.snapshot,
         )
-        self.status = StatusWatch(session, inputs.target, self.operation.show)
+        self.watch: StatusWatch | None = None  # once a request was sent
         self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
 
     async def in_time(self, work: Awaitable[T]) -> T:
@@ -129,13 +129,13 @@ class Restoring:
                 await operation.wait_out(claim.attempt, self._settle)
                 continue
             name = name or await self._prepared()
-            operation.intent = replace(operation.intent, previous=await self.status.before())
+            previous = await clear_of_others(self.session, self.inputs.target, operation.show)
+            operation.intent = replace(operation.intent, previous=previous)
             path = f"POST /databases/{self.inputs.target}/snapshots/restore"
             try:
                 await operation.send(LANE, path, partial(self._post, name))
             except (Cooldown, NotSent, RestoreRunning) as refusal:
                 await operation.try_again(refusal)
-        self.status.refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
 
     async def _post(self, name: str, leave_by: datetime) -> str:
         asked: Any = {"name": name, "version_id": self.inputs.version_id, "leave_by": leave_by}
@@ -143,13 +143,13 @@ class Restoring:
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another restore of this database is over, and enter its end for its owner."""
-        status = StatusWatch(self.session, other.database_id, partial(self.operation.show_other, other), other)
+        watch = StatusWatch(self.session, other, partial(self.operation.show_other, other))
         try:
-            restored = await status.until_over()
+            restored = await watch.until_over()
         except NeverSeen:  # no run will ever know, so none has to wait for it
             self.operation.ignore(other)
             return
-        result = (status.request.outcome or "") if restored is None else to_the_second(restored)
+        result = (watch.request.outcome or "") if restored is None else to_the_second(restored)
         await self.session.ledger.ended(other, result, failed=restored is None)
 
     async def _prepared(self) -> str:
@@ -204,13 +204,14 @@ class Restoring:
         Raises `RestorePending` if the end will never be seen, or the service refuses to show the status; a `SquareCloudError`
         if the request was refused with a code that is new, and started nothing.
         """
-        operation, watch = self.operation, self.status
+        operation = self.operation
         async with self.session.locks[operation.sent.id]:
             await operation.newest()
             attempt = operation.sent
             if attempt.status is Status.FOUND:
                 return self._told(replace(self._record(), restored_at=attempt.result, attempt=None), attempt)
-            watch.attempt = attempt
+            refusal = operation.refusal if operation.refusal and is_new(operation.refusal) else None
+            watch = self.watch = StatusWatch(self.session, attempt, operation.show, refusal)
             try:
                 restored = await watch.until_over()
             except NeverSeen as never:
@@ -254,24 +255,27 @@ class Restoring:
 
     def _unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
         """The error of an unknown end, see `Unresolved`; `why` the wait ended is a sentence."""
-        self.operation.attempt = self.status.attempt = self.status.attempt or self.operation.sent
-        record, request, seen = self._record(), self.status.request, self.status.seen()
+        watch = self.watch or StatusWatch(self.session, self.operation.sent, self.operation.show)
+        self.operation.attempt = watch.attempt
+        record, request, seen = self._record(), watch.request, watch.seen()
         what = _requested(record)
         if request.outcome == SUCCESS:
             happened = f"{what} and succeeded, but the database was not seen running since."
         elif request.accepted:
             happened = f"{what} and accepted, and {seen}: what it holds now is not known."
         else:
-            answer = (
-                f"was answered with {request.answered}, which is new" if self.status.refusal else request.unanswered
-            )
             seen = seen[:1].upper() + seen[1:]
-            happened = f"{what} and {answer}: it may or may not have been carried out. {seen}, so what it holds now is not known."
+            happened = f"{what} and {request.unanswered}: it may or may not have been carried out. {seen}, so what it holds now is not known."
         return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""
-        return failure_of(record, self.status.shown.step if self.status.shown else None)
+        return failure_of(record, self.shown.step if self.shown else None)
+
+    @property
+    def shown(self) -> RestoreStatus | None:
+        """The last restore of the database, as the service has shown it; None if it has not."""
+        return self.watch.shown if self.watch else None
 
     def _record(self) -> RestoreRecord:
         attempt = self.operation.sent

@@ -18,7 +18,7 @@ from pulumi_snapshots.ledger.attempt import SKEW, Attempt, Request
 from pulumi_snapshots.listing.polling import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF, PATIENT, Patience
+from pulumi_snapshots.service.client import BRIEF, PATIENT
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.service.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.service.models import DatabaseStatus, RestoreStatus
@@ -38,6 +38,8 @@ DENIALS = 2
 said so once."""
 HELD_UP = timedelta(seconds=125)
 """How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
+RUNNING, DOWN = RestoreStatus(state="running"), DatabaseStatus(running=False)
+"""What `RESTORE_IN_PROGRESS` says in place of a status."""
 ENDED = {"none", SUCCESS, "error"}
 
 
@@ -45,54 +47,54 @@ class NeverSeen(Exception):
     """No poll will show any more how the restore ended."""
 
 
+async def clear_of_others(session: Session, database_id: str, waits: Callable[..., None]) -> datetime | None:
+    """Wait until no other restore of a database runs or holds up the POST; returns when the last one began.
+
+    Raises `SquareCloudError` if a status is refused, so that the end of a restore could not be seen.
+    """
+    while True:
+        status, _ = await _answer(session.client.restore_status(database_id, patience=BRIEF), RUNNING)
+        now = session.service_clock.now()
+        ended = status.finished_at if status is not None and status.state == SUCCESS else None
+        if status is None or not (status.in_progress or (ended and now - HELD_UP < ended <= now)):
+            break
+        waits("waiting for the end of another restore of this database")
+        await session.clock.sleep(session.settings.poll_every)
+    await _answer(session.listings.database_status(database_id, session.clock.monotonic(), patience=BRIEF), DOWN)
+    return status.started_at if status else None
+
+
+async def _answer(ask: Awaitable[T], while_restored: T) -> tuple[T | None, str]:
+    """An answer of the service; None, and what the progress says of it, after a failure that may pass."""
+    try:
+        return await ask, ""
+    except RestoreRunning:
+        return while_restored, ""
+    except SquareCloudError as error:
+        return None, failed_poll(error)
+
+
 class StatusWatch:
-    """The watch over one database; `waits` shows what it waits for."""
+    """The watch over one attempt, which learns from what is seen; `waits` shows what it waits for."""
 
     def __init__(
-        self, session: Session, database_id: str, waits: Callable[..., None], attempt: Attempt | None = None
+        self, session: Session, attempt: Attempt, waits: Callable[..., None], refusal: SquareCloudError | None = None
     ) -> None:
-        self.session, self.database_id, self.waits = session, database_id, waits
-        self.attempt = attempt  # what is watched, once it was claimed; it learns from what is seen
+        self.session, self.attempt, self.waits = session, attempt, waits
+        # How our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
+        self.refusal = refusal
         self.denials = 0  # how often the service has answered that it has no route for the status of a restore
         self.shown: RestoreStatus | None = None  # the last restore of the database, as the last poll saw it
         # Whether that is ours; False if it is a later one, None if that is not known (yet).
         self.is_ours: bool | None = None
-        # Until when no other restore can have been accepted since our POST, by the service's clock; None if unknown.
-        self.followed: datetime | None = None
-        # How our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
-        self.refusal: SquareCloudError | None = None
+        # Until when no other restore can have been accepted since our POST, by the service's clock.
+        self.followed = attempt.request.posted_at
         self.failed = ""  # what the progress says of the last poll, if it failed
-        self.is_down = False  # whether the database was seen down last
 
     @property
     def request(self) -> Request:
         """The request, with what is known of it by now."""
-        if self.attempt is None:
-            raise AssertionError  # nothing is watched before it was claimed
         return self.attempt.request
-
-    @property
-    def age(self) -> float:
-        """Seconds since the request."""
-        return self.request.age(self.session.service_clock.now())
-
-    async def before(self) -> datetime | None:
-        """Wait until no other restore holds up the POST; returns when the last one began, which is not ours.
-
-        Raises `SquareCloudError` if a status is refused, so that the end of a restore could not be seen.
-        """
-        session = self.session
-        while (status := await self._restore(BRIEF)) is not None and status.in_progress:
-            self.waits("waiting for the end of another restore of this database")
-            await session.clock.sleep(session.settings.poll_every)
-        if status is not None and status.state == SUCCESS and status.finished_at is not None:
-            now = session.service_clock.now()
-            if (left := (min(status.finished_at, now) + HELD_UP - now).total_seconds()) > 0:
-                until = session.clock.utc() + timedelta(seconds=left)
-                self.waits("waiting", until=until, why="a restore of this database ended a moment ago")
-                await session.clock.sleep(left)
-        await self._database(BRIEF)
-        return status.started_at if status else None
 
     async def until_over(self) -> datetime | None:
         """Poll until the restore is over; returns when the database was seen running again, None if the restore failed.
@@ -100,7 +102,6 @@ class StatusWatch:
         Raises `NeverSeen`, a `SquareCloudError` that will be raised again, or the `refusal` if nothing has begun since.
         """
         session = self.session
-        self.followed = self.request.posted_at
         while True:
             if (until := session.rate_limiter.blocked_until) is not None:
                 self.waits(BLOCKED, until=until, why=", ".join(self._told()))
@@ -113,8 +114,10 @@ class StatusWatch:
             elif outcome is None and not self.request.accepted:
                 raise NeverSeen  # anybody may have stopped or started the database
             else:
-                database = await self._database(PATIENT)
-                self.is_down = database is not None and not database.running
+                now = session.clock.monotonic()
+                database, self.failed = await _answer(
+                    session.listings.database_status(self.attempt.database_id, now), DOWN
+                )
                 if database is not None and database.running:
                     left = 0.0 if outcome else self._settles_in(database.uptime)
                     if left <= 0:
@@ -128,20 +131,22 @@ class StatusWatch:
         """Raise if the service shows no restore of ours, and never will."""
         if self.failed or self.shown is None:
             return
-        if self.is_ours is False:
+        longest = OUTCOME_KEPT if self.request.accepted else self.request.timeout
+        if self.is_ours is False or (not self.shown.in_progress and self._age >= longest):
             raise NeverSeen
-        if not self.shown.in_progress:
-            if self.refusal and self.age >= RESTORE_PER_DATABASE:
-                raise self.refusal
-            if self.age >= (OUTCOME_KEPT if self.request.accepted else self.request.timeout):
-                raise NeverSeen
+        if self.refusal and not self.shown.in_progress and self._age >= RESTORE_PER_DATABASE:
+            raise self.refusal
+
+    @property
+    def _age(self) -> float:
+        return self.request.age(self.session.service_clock.now())
 
     def _settles_in(self, started: datetime | None) -> float:
         """Seconds until the restore is over, by when the database was `started` as it says."""
         longest = self.session.settings.restore_settle
         if started is not None:
             longest = 0.0 if started > self.request.posted_at + SAME else max(longest, UNSTARTED)
-        return longest - self.age
+        return longest - self._age
 
     @property
     def _needs_database(self) -> bool:
@@ -154,47 +159,27 @@ class StatusWatch:
         """Ask how the restore stands, unless that is known, and note that in the attempt and the ledger."""
         self.failed, before = "", self.attempt
         while self.request.outcome is None and not self._needs_database and not self.failed:
-            if (status := await self._restore(PATIENT)) is not None:
+            ask = self.session.client.restore_status(self.attempt.database_id, patience=PATIENT)
+            status, self.failed = await _answer(ask, RUNNING)
+            if status is not None:
+                self.denials = 0
                 self._learn(status)
                 break
-        if self.attempt is not None and self.attempt != before:
+            self.denials += not self.failed
+        if self.attempt != before:
             with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
                 await self.session.ledger.update(self.attempt, request=self.request)
-
-    async def _restore(self, patience: Patience) -> RestoreStatus | None:
-        """The last restore of the database; None if it is not known."""
-        ask = self.session.client.restore_status(self.database_id, patience=patience)
-        status = await self._answer(ask, RestoreStatus(state="running"))
-        if not self.failed:
-            self.denials = self.denials + 1 if status is None else 0
-        return status
-
-    async def _database(self, patience: Patience) -> DatabaseStatus | None:
-        """The database's own status; None if it is not known."""
-        ask = self.session.listings.database_status(self.database_id, self.session.clock.monotonic(), patience=patience)
-        return await self._answer(ask, DatabaseStatus(running=False))
-
-    async def _answer(self, ask: Awaitable[T], while_restored: T) -> T | None:
-        """An answer of the service; None, and `failed`, after a failure that may pass."""
-        self.failed = ""
-        try:
-            return await ask
-        except RestoreRunning:
-            return while_restored
-        except SquareCloudError as error:
-            self.failed = failed_poll(error)
-            return None
 
     # Whose restore it is ---------------------------------------------------------------------------------------------------
 
     def _learn(self, status: RestoreStatus) -> None:
         """Note what a poll says, and in the attempt what it says of ours."""
         now, post = self.session.service_clock.now(), self.request
-        is_followed = self.followed is not None and now - self.followed <= APART
+        is_followed = now - self.followed <= APART
         self.shown, self.is_ours = status, self._whose(status, is_followed=is_followed and post.accepted)
         if is_followed or (self.is_ours and status.in_progress):
             self.followed = now
-        if self.attempt is None or not self.is_ours:
+        if not self.is_ours:
             return
         began = None if status.state == "queued" else self._known(status.started_at)
         outcome = {SUCCESS: SUCCESS, "error": status.code or "error"}.get(status.state)
@@ -223,11 +208,11 @@ class StatusWatch:
         """The state, in a word or two, and what is known beside it."""
         shown, post = self.shown, self.request
         lost = "" if post.accepted else post.answered
-        state = "refused" if self.refusal else "answer lost" if lost else "accepted"
+        state = "answer lost" if lost else "accepted"
         if post.outcome == SUCCESS:
             state, seen = "restored", "waiting for the database to run"
         elif self._needs_database:
-            seen = "the database is down" if self.is_down else "watching the database"
+            seen = "watching the database"
         elif shown is None or self.is_ours is False or shown.state in ENDED:
             seen = "looking for the restore" if lost else "not started yet"
         elif shown.state == "running" and self.is_ours and post.accepted:
@@ -240,16 +225,12 @@ class StatusWatch:
         """What was seen of it last, for the error of an end that is not known."""
         shown = self.shown
         if self._needs_database or shown is None:
-            down = "seen down, but not running again" if self.is_down else "not seen running since"
-            unsaid = "the service does not say how a restore stands"
-            return f"the database was {down}" if self.request.accepted else unsaid
+            return "the service does not say how a restore stands"
         if self.is_ours is False:
             began = to_the_second(shown.started_at) if shown.started_at else "a later time"
-            if self.request.began is not None:
-                return f"another restore of the database began at {began}"
-            return f"a restore of the database began at {began}, which may be this one or a later one"
+            return f"the last restore of the database, which may be another one, began at {began}"
         if shown.state not in ENDED:
             return f"a restore of the database was {shown} when the service was last asked"
-        if shown.state == "none" and self.age >= OUTCOME_KEPT:
+        if shown.state == "none" and self._age >= OUTCOME_KEPT:
             return "the service no longer shows how the restore of the database ended"
         return "the service has shown no restore of the database since"
