@@ -127,7 +127,8 @@ async def take(session: Session, inputs: GuardInputs, listener: Listener) -> Sna
     spent = partial(consult, session.ledger, lambda book: book.spent(database_id))
     try:
         with session.fleet.joins(listener) as member:
-            return await Taking(session, inputs.snapshot, member, f"{GUARDS}:{database_id}", spent=spent).carry_out()
+            of = session, inputs.snapshot, member, f"{GUARDS}:{database_id}"
+            return await Taking(*of, needs_url=False, spent=spent).carry_out()
     except NONE_NOW as error:
         if isinstance(error, QuotaUsedUp) and (until := error.frees):
             with suppress(LedgerUnavailable):

@@ -261,9 +261,17 @@ class Listings:
         return []
 
     async def unlisted(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """What is known of a version that no page shows yet, see `entry_of`; None unless a run has found it lately."""
-        found = await self.found_lately(database_id)
-        return next((entry_of(each) for each in found if each.result == version_id), None)
+        """What is known of a version that no page shows yet, see `entry_of`; None unless a run has found it lately.
+
+        All manual snapshots of a database share one name, so another one has it, unless the page has no other.
+        """
+        for each in await self.found_lately(database_id):
+            if each.result == version_id:
+                pages = self.known_pages(database_id, self.recent)
+                names = {one.name: one.runtime for page in pages for one in page.entries if one.origin == "manual"}
+                ((name, runtime),) = names.items() if len(names) == 1 else [("", None)]
+                return entry_of(each).model_copy(update={"name": name, "runtime": runtime})
+        return None
 
     def _age(self, found: Attempt) -> float:
         """Seconds since a version was found; another machine's clock may be ahead."""

@@ -52,17 +52,16 @@ def may_be_ours(
     entries: Iterable[ListedSnapshot],
     request: Request,
     excluded: Collection[str] = (),
-    finished: datetime | None = None,
     *,
     behind: bool = False,
 ) -> list[ListedSnapshot]:
     """Find the entries that speak against a failure: manual, of no other request, and not too early or too late, if they have a time.
 
-    What is known besides: `excluded` are versions of other requests, `finished` is when a 200 came, since the snapshot was complete
-    by then, and `behind` whether the POST was refused before, since another snapshot of the database was running.
+    What is known besides: `excluded` are versions of other requests, and `behind` is whether the POST was refused before, since
+    another snapshot of the database was running.
     """
     posted, skew = request.posted_at, SKEW_BEHIND if behind else SKEW
-    latest = posted + (request.longest if request.accepted else LATE) if finished is None else finished + skew
+    latest = posted + (request.longest if request.accepted else LATE)
     return [
         entry
         for entry in entries

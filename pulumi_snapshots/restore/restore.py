@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from pulumi_snapshots.run.memory import Listener, Member, short_id
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
-from pulumi_snapshots.service.models import ListedSnapshot, RestoreStatus
+from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.snapshot.record import split_id
 
 NOT_RESTORED = "Nothing was restored."
@@ -26,6 +26,8 @@ NO_LOOKUP = (
     "A Restore cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
 )
 T = TypeVar("T")
+UNPROVED = "no later run has shown that its state was saved: this may be the same restore under another name"
+UNSHOWN = "this run was not shown that the state has it: an older checkpoint was imported, or the restore is replaced without a refresh"
 NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has begun since."
 
 
@@ -69,6 +71,7 @@ async def restore(  # noqa: PLR0913  what is known of it
     return record
 
 
+@dataclass(eq=False)
 class Restoring:
     """One restore or resume, a drill's too.
 
@@ -77,32 +80,31 @@ class Restoring:
     drill's, which may share its database with others.
     """
 
-    def __init__(  # noqa: PLR0913  what is known of it
-        self,
-        session: Session,
-        inputs: RestoreInputs,
-        member: Member,
-        owner: str | None,
-        *,
-        fresh: bool = False,
-        not_done: str = "",
-        before: Callable[[str | None], Awaitable[None]] | None = None,
-        holds: timedelta | None = None,
-    ) -> None:
-        self.session, self.inputs, self.member, self.before, self.holds = session, inputs, member, before, holds
+    session: Session
+    inputs: RestoreInputs
+    member: Member
+    owner: str | None
+    _: KW_ONLY
+    fresh: bool = False
+    not_done: str = ""
+    before: Callable[[str | None], Awaitable[None]] | None = None
+    holds: timedelta | None = None
+    watch: StatusWatch | None = None  # once a request was sent
+
+    def __post_init__(self) -> None:
+        inputs, not_done = self.inputs, self.not_done or f"Database {self.inputs.target} was not restored."
         self.operation = Operation(
-            session,
-            member,
+            self.session,
+            self.member,
             "restore",
-            owner,
+            self.owner,
             inputs.target,
-            not_done=not_done or f"Database {inputs.target} was not restored.",
             triggers=inputs.triggers,
+            not_done=not_done,
             timeout=inputs.timeout,
-            fresh=fresh,
+            fresh=self.fresh,
             source=inputs.snapshot,
         )
-        self.watch: StatusWatch | None = None  # once a request was sent
         self.taken = parse_rfc3339(inputs.created_at) if inputs.created_at else None
 
     async def in_time(self, work: Awaitable[T]) -> T:
@@ -162,13 +164,14 @@ class Restoring:
         name, runtime = inputs.name, inputs.runtime
         if name is None:
             operation.show("looking up the snapshot")
-            entry, by = await session.listings.find_version(database_id, version_id) or await self._unlisted(), None
-            if entry is None:
+            entry = await session.listings.find_version(database_id, version_id)
+            entry = entry or await session.listings.unlisted(database_id, version_id)
+            if entry is None or not entry.name:
                 where: Any = session.poll_plan, database_id, version_id, self.member.waits
                 entry, by = await wait_for_version(*where, patience=inputs.timeout)
-            if entry is None:
-                happened, then = not_listed(database_id, version_id, by)
-                raise RestoreRefused(happened, NOT_RESTORED, then)
+                if entry is None:
+                    happened, then = not_listed(database_id, version_id, by)
+                    raise RestoreRefused(happened, NOT_RESTORED, then)
             name, runtime, self.taken = entry.name, entry.runtime, entry.modified
         if runtime is not None and database_id != inputs.target:
             operation.does("comparing the engines")
@@ -181,20 +184,6 @@ class Restoring:
             await self.before(runtime)
         operation.does("checking that the database runs")
         return name
-
-    async def _unlisted(self) -> ListedSnapshot | None:
-        """What is known of a snapshot that a run has found, but that the service's old page lacks.
-
-        All manual snapshots of a database share one name, so another one has it. None if no run knows it, or the page has no other.
-        """
-        session, database_id = self.session, self.inputs.database_id
-        pages = session.listings.known_pages(database_id, session.listings.recent)
-        others = {each.name: each.runtime for page in pages for each in page.entries if each.origin == "manual"}
-        ours = await session.listings.unlisted(database_id, self.inputs.version_id)
-        if ours is None or len(others) != 1:
-            return None
-        ((name, runtime),) = others.items()
-        return ours.model_copy(update={"name": name, "runtime": runtime})
 
     # After the request ---------------------------------------------------------------------------------------------------
 
@@ -289,19 +278,14 @@ def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
     other, then = refused.attempt, [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
     what, onto = f"snapshot {other.source}", f"onto database {other.database_id}"
-    at = other.result if other.is_over else to_the_second(other.request.requested)
     if refused.why == "overtaken":
-        then = [Next(Step.RUN_AGAIN)]
         happened = f"another run of the same resource has requested the restore of {what} {onto} before this run's request could be sent"
-    elif refused.why == "done":
-        then[1] = Next(Step.RESTORE_AGAIN)
-        why = "an older checkpoint was imported, or the restore is replaced without a refresh"
-        unseen = f"this run was not shown that the state has it: {why}"
-        happened = f"{what} was restored {onto} for this very resource at {at}, and {unseen}"
-    else:
-        why = "no later run has shown that its state was saved: this may be the same restore under another name"
-        happened = f"{what} was restored {onto} for {other.owner} at {at}, and {why}"
-    return RestoreRefused(happened, NOT_RESTORED, then)
+        return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
+    whom, why = f"{other.owner}", UNPROVED
+    if refused.why == "done":
+        whom, why, then[1] = "this very resource", UNSHOWN, Next(Step.RESTORE_AGAIN)
+    at = other.result if other.is_over else to_the_second(other.request.requested)
+    return RestoreRefused(f"{what} was restored {onto} for {whom} at {at}, and {why}", NOT_RESTORED, then)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import ClassVar
@@ -25,7 +25,7 @@ from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
-from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.client import BRIEF, ONCE
 from pulumi_snapshots.service.errors import (
     Cooldown,
     NotSent,
@@ -65,10 +65,12 @@ async def create(  # noqa: PLR0913  what is known of it
     fresh: bool = False,
     needs_url: bool = True,
     earlier: SnapshotRecord | None = None,
+    once: bool = False,
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it; see `Taking`.
 
-    A pending one of an `earlier` run is waited for, with the whole time-out again; one that never came is requested again.
+    A pending one of an `earlier` run is waited for, with the whole time-out again; one that never came is requested again. If it
+    is to be polled `once`, it may come back as it was, and nothing is requested.
     Raises `Pending` if it was or may have been started, so that the record must be kept; otherwise nothing was started.
     """
     request = earlier.attempt if earlier else None
@@ -78,9 +80,12 @@ async def create(  # noqa: PLR0913  what is known of it
         taking = Taking(session, inputs, member, owner, fresh=fresh, needs_url=needs_url)
         if request is not None:
             taking.operation.resume(request)
+        if once and earlier is not None:
+            return await taking.polled() or earlier
         return await taking.carry_out()
 
 
+@dataclass(eq=False)
 class Taking:
     """One create or resume, a guard's too.
 
@@ -89,34 +94,32 @@ class Taking:
     happened. No resource and no state keeps its snapshot: any will do that is young enough, and was requested after that.
     """
 
-    def __init__(  # noqa: PLR0913  what is known of it
-        self,
-        session: Session,
-        inputs: SnapshotInputs,
-        member: Member,
-        owner: str | None,
-        *,
-        fresh: bool = False,
-        needs_url: bool = True,
-        spent: Callable[[], Awaitable[datetime | None]] | None = None,
-    ) -> None:
-        self.session, self.inputs, self.member, self.spent = session, inputs, member, spent
-        self.database_id, self.memory = inputs.database_id, session.memory.of(inputs.database_id)
-        self.needs_url = needs_url and not spent
-        self.finished: Finished | None = None  # what a 200 has told
-        self.behind = False  # whether another snapshot of the database held it up
+    session: Session
+    inputs: SnapshotInputs
+    member: Member
+    owner: str | None
+    _: KW_ONLY
+    fresh: bool = False
+    needs_url: bool = True
+    spent: Callable[[], Awaitable[datetime | None]] | None = None
+    finished: Finished | None = None  # what a 200 has told
+    behind: bool = False  # whether another snapshot of the database held it up
+
+    def __post_init__(self) -> None:
+        inputs, self.database_id = self.inputs, self.inputs.database_id
+        self.memory = self.session.memory.of(self.database_id)
         self.operation = Operation(
-            session,
-            member,
+            self.session,
+            self.member,
             "snapshot",
-            owner,
-            inputs.database_id,
-            not_done=f"No snapshot of database {inputs.database_id} was taken.",
+            self.owner,
+            self.database_id,
+            not_done=f"No snapshot of database {self.database_id} was taken.",
             triggers=inputs.triggers,
             timeout=inputs.timeout,
-            fresh=fresh,
+            fresh=self.fresh,
             # A guard's that is older would lose what was written since.
-            oldest=timedelta(seconds=max(inputs.timeout, inputs.reuse_within)) if spent else None,
+            oldest=timedelta(seconds=max(inputs.timeout, inputs.reuse_within)) if self.spent else None,
         )
 
     async def carry_out(self) -> SnapshotRecord:
@@ -267,6 +270,17 @@ class Taking:
 
     # After the request ---------------------------------------------------------------------------------------------------
 
+    async def polled(self) -> SnapshotRecord | None:
+        """Poll once for what an earlier run has requested, no earlier than a wait would; None if it is not listed."""
+        session, others, attempt = self.session, await self.operation.newest(), self.operation.sent
+        await session.know_time(self.database_id, briefly=True)
+        is_early = attempt.request.answered != "200" and self.operation.age < session.poll_plan.first_alone
+        if is_early and attempt.status is not Status.FOUND:
+            return None  # also in a preview: the wait that follows polls at its time
+        page = await session.listings.page(self.database_id, session.listings.recent, patience=ONCE, together=True)
+        entry = self._shown(page, attempt, self._excluded(others))
+        return await self._ended(entry.version or "", entry) if entry else None
+
     async def _found(self) -> SnapshotRecord | None:
         """Wait until the snapshot of the attempt is listed; None if there is something else to wait for, or to request.
 
@@ -277,17 +291,12 @@ class Taking:
         if attempt.status is Status.FOUND:
             found = attempt.result or ""
             return await self._ended(found, await session.listings.find_version(self.database_id, found))
-        version = self.finished.version if self.finished else None
-        entry, excluded = None, self.memory.known | self.memory.claimed
-        if self.needs_url or version is None:
+        version, excluded = self.finished.version if self.finished else None, self._excluded(others)
+        if version is None or self.needs_url:
             with suppress(NothingSent):
                 await session.know_time(self.database_id)
-            excluded |= {each.result or "" for each in others if each.has_snapshot}
-            entry = await self._listed(attempt, self.member.waits, excluded)
-        if entry is not None:
-            if self.finished is None and (late := late_text(self.database_id, entry, attempt.request)):
-                self.member.warn(late)
-            return await self._ended(entry.version or "", entry)
+            if entry := await self._listed(attempt, self.member.waits, excluded):
+                return await self._ended(entry.version or "", entry)
         if version is not None:
             return await self._ended(version)
         if doubt := await self._doubt(attempt, excluded):
@@ -304,30 +313,32 @@ class Taking:
         self.member.note(f"{which} never came: the service's listing lacks it. Another one is requested")
         return None
 
+    def _excluded(self, others: list[Attempt]) -> set[str]:
+        """Versions that are of other requests, or of none."""
+        return {*self.memory.known, *self.memory.claimed, *(each.result or "" for each in others if each.has_snapshot)}
+
+    def _shown(self, page: Page, attempt: Attempt, excluded: Collection[str]) -> ListedSnapshot | None:
+        """The entry of the snapshot of a request on a page."""
+        behind = self.behind and attempt is self.operation.attempt
+        if version := attempt.result or (self.finished.version if self.finished else None):
+            return page.version(version)
+        return earliest(may_be_ours(page.entries, attempt.request, excluded, behind=behind))
+
     async def _listed(
         self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
     ) -> ListedSnapshot | None:
         """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
         request, now, finished = attempt.request, self.session.service_clock.now(), self.finished
-        version = finished.version if finished else None
-        by = now if finished else None  # the 200 came just now
-        behind = self.behind and attempt is self.operation.attempt
-
-        def find(page: Page) -> ListedSnapshot | None:
-            if version is not None:
-                return page.version(version)
-            return earliest(may_be_ours(page.entries, request, excluded, by, behind=behind))
-
         return await until_listed(
             self.session.poll_plan,
             attempt.database_id,
-            find,
+            lambda page: self._shown(page, attempt, excluded),
             waits,
             request,
             age=self.operation.age,
             first_after=0.0 if finished else None,
             shown_by=(request.posted_at + request.longest - now).total_seconds(),
-            patience=PINNING if version else math.inf,
+            patience=PINNING if finished and finished.version else math.inf,
         )
 
     async def _doubt(self, attempt: Attempt, excluded: Collection[str] = ()) -> str:
@@ -372,6 +383,8 @@ class Taking:
             why: Words = cause.happened if cause else "the service does not list it yet"
             member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         if attempt.status is not Status.FOUND:
+            if entry and not self.finished and (late := late_text(self.database_id, entry, attempt.request)):
+                member.warn(late)
             await operation.enter_result(version, holds=CLEAR)
         return record
 

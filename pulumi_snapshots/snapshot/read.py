@@ -6,12 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import anyio
-
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import (
     Explained,
-    LedgerUnavailable,
     Next,
     NoSuchSnapshot,
     NothingSent,
@@ -20,14 +17,13 @@ from pulumi_snapshots.errors import (
     Words,
     not_listed,
 )
-from pulumi_snapshots.ledger.attempt import CLEAR, Request, Status
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
-from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, earliest, late_text, may_be_ours
+from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRIEF, ONCE
+from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.create import Pending, create
@@ -36,7 +32,6 @@ from pulumi_snapshots.snapshot.record import (
     SnapshotInputs,
     SnapshotRecord,
     describe,
-    found_text,
     is_pinned,
     split_id,
 )
@@ -97,11 +92,15 @@ class SnapshotCalls(ActCalls):
 async def read(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
     """Renew the record of a snapshot in the state, which stays as it is if the service says nothing; a pending one may come back complete.
 
-    Raises `KeyRefused` or, without a scope or permission, `NotAllowed`, since no resource can be read then; never for a pending one.
+    Raises `KeyRefused` or, without a scope or permission, `NotAllowed`, since no resource can be read then; never for a pending
+    one: the update that follows meets the same error, and says so.
     """
     record.remember_in(session.memory)
-    if record.attempt is not None and record.pending:
-        return await _read_pending(session, record, record.attempt, listener)
+    if record.pending:
+        failures = SquareCloudError, AmbiguousSnapshot, NothingSent
+        with suppress(*failures), session.until(session.left_for_reads(PENDING_PATIENCE)):
+            return await create(session, SnapshotInputs(record.database_id), listener, earlier=record, once=True)
+        return record
     with session.until(REFRESH_PATIENCE):
         try:
             return await _read_listed(session, record, listener)
@@ -116,7 +115,7 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
 async def get(session: Session, resource_id: str, *, unlisted: bool = False) -> SnapshotRecord:
     """Look up `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one, automatic ones included.
 
-    With `unlisted` one that a run has found, and an old page lacks, is described as the run knows it: without a name.
+    With `unlisted` one that a run has found, and an old page lacks, is described as the run knows it.
     """
     if is_provisional(resource_id):
         happened = f"{resource_id} is the provisional id of a pending snapshot"
@@ -205,39 +204,4 @@ async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapsh
 def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) -> SnapshotRecord:
     told = (why, *why.then) if isinstance(why, Explained) else why
     listener.warn(Text("snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told))
-    return record
-
-
-async def _read_pending(
-    session: Session, record: SnapshotRecord, request: Request, listener: Listener
-) -> SnapshotRecord:
-    """Poll once, no earlier than a wait would: the snapshot is found, or still pending; an error changes nothing.
-
-    The update that follows meets the same error, or finds that the snapshot never came, and says so.
-    """
-    database_id, memory = record.database_id, session.memory.of(record.database_id)
-    failures = SquareCloudError, AmbiguousSnapshot, LedgerUnavailable, NothingSent
-    with suppress(*failures), session.until(session.left_for_reads(PENDING_PATIENCE)):
-        attempts = {each.id: each for each in await session.ledger.attempts()}
-        there = attempts.get(request.id)
-        others = {each.result or "" for each in attempts.values() if each.has_snapshot}
-        version = there.result if there is not None and there.status is Status.FOUND else None
-        await session.know_time(database_id, briefly=True)
-        age = (session.service_clock.now() - request.posted_at).total_seconds()
-        if version is None and request.answered != "200" and 0 <= age < session.poll_plan.first_alone:
-            return record  # also in a preview: the wait that follows polls at its time
-        page = await session.listings.page(database_id, session.listings.recent, patience=ONCE, together=True)
-        excluded = {*memory.known, *memory.claimed, *others}
-        entry = page.version(version) if version else earliest(may_be_ours(page.entries, request, excluded))
-        if entry is None:
-            return record
-        complete = await describe(session, database_id, entry, requested=request.requested)
-        memory.claimed.add(complete.version_id or "")
-        if there is not None:
-            with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-                await session.ledger.ended(there, complete.version_id or "", holds=CLEAR)
-        listener.note(found_text(complete, session.service_clock.now()))
-        if late := late_text(database_id, entry, request):
-            listener.warn(late)
-        return complete
     return record

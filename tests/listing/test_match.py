@@ -62,23 +62,19 @@ def post(answered: str = "202", offset: float = 0.0, timeout: float = 2700) -> R
             "a",
             id="an entry that is too late makes nothing ambiguous",
         ),
-        pytest.param([("b", 60), ("a", 20)], {"finished": 30}, "a", id="after a 200 it was complete"),
-        pytest.param([("b", 60)], {"finished": 30}, None, id="an entry after the 200 never matches"),
-        pytest.param([("a", 35)], {"finished": 30}, "a", id="except within the clock skew"),
     ],
 )
 def test_the_matched_entry_is_the_one_that_the_post_started(
     listed: list[Any], search: dict[str, Any], ours: Any
 ) -> None:
-    seconds, excluded = search.pop("finished", None), search.pop("excluded", ())
-    finished = None if seconds is None else POSTED + timedelta(seconds=seconds)
+    excluded = search.pop("excluded", ())
     entries, request = [entry(*one) for one in listed], post(**search)
     if ours is AmbiguousSnapshot:
         with pytest.raises(AmbiguousSnapshot) as error:
             earliest(may_be_ours(entries, request))
         assert all(str(one.version) in str(error.value) for one in entries)
         return
-    found = earliest(may_be_ours(entries, request, excluded, finished))
+    found = earliest(may_be_ours(entries, request, excluded))
     assert (found and found.version) == ours
 
 
