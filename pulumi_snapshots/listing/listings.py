@@ -30,7 +30,7 @@ READS_SHARE = 60.0
 """Seconds that the reads of one run share a page. The engine sends reads in waves, and the service itself serves pages that
 are up to 30 minutes old."""
 FLEET_FROM = 4
-"""Reads at once, or databases read within `READS_SHARE`, from which on more are expected: the engine sends 4 reads for each core.
+"""Reads within `READS_SHARE` from which on more are expected: the engine sends 4 reads for each core.
 The few before cost no wait for the account's listing, which has a limit of its own."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds for which the service may serve the same page."""
@@ -90,8 +90,7 @@ class Listings:
         self.changed = anyio.Event()  # set, and replaced, when something may change the time of the next poll
         self.client, self.clock, self._ledger = client, clock, ledger
         self._asked = defaultdict[str, _Asked](_Asked)
-        self._requested_alone: dict[str, float] = {}
-        self._reading = 0
+        self._reads: list[float] = []  # when reads began that no known page served
         # Of the account's listing, and until when.
         self._refusal: tuple[SquareCloudError | None, float] = None, -math.inf
 
@@ -226,19 +225,13 @@ class Listings:
         """
         if known := self.known_pages(database_id, since):
             return known[0]
-        self._reading += 1
-        try:
-            await self.clock.sleep(GATHER if together else 0.0)
-            recent, alone = self.recent, self._requested_alone
-            alone_lately = sum(at > recent for other, at in alone.items() if other != database_id)
-            if max(self._reading, alone_lately + 1) >= FLEET_FROM:
-                page = await self.account_page(database_id, since, patience=patience)
-                if page is not None:
-                    return page
-            alone[database_id] = self.clock.monotonic()
-            return await self.own_page(database_id, since, patience=patience)
-        finally:
-            self._reading -= 1
+        self._reads = [*(at for at in self._reads if at > self.recent), self.clock.monotonic()]
+        await self.clock.sleep(GATHER if together else 0.0)
+        if len(self._reads) >= FLEET_FROM:
+            page = await self.account_page(database_id, since, patience=patience)
+            if page is not None:
+                return page
+        return await self.own_page(database_id, since, patience=patience)
 
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
         """Find the entry of a snapshot that should be listed; None if neither listing shows it."""
@@ -400,15 +393,13 @@ async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
     """Ask all questions at once; the first failure cancels the others and is raised."""
     answers: dict[int, T] = {}
 
-    async def ask(number: int, question: Callable[[], Awaitable[T]]) -> None:
-        answers[number] = await question()
+    async def ask(number: int) -> None:
+        answers[number] = await questions[number]()
 
     try:
         async with anyio.create_task_group() as group:
-            for numbered in enumerate(questions):
-                group.start_soon(ask, *numbered)
+            for number in range(len(questions)):
+                group.start_soon(ask, number)
     except ExceptionGroup as failures:
-        failure = failures.exceptions[0]
-    else:
-        return [answers[number] for number in sorted(answers)]
-    raise failure
+        raise failures.exceptions[0] from None
+    return [answers[number] for number in sorted(answers)]
