@@ -307,10 +307,7 @@ class Listings:
             return dict(zip(ids, await ask_all([partial(ask, each) for each in ids]), strict=True))
         of_each = by_database(listing)
         found = await self.found_lately(origin=origin)
-        if lacking := [each for each in found if each.result not in of_each.get(each.database_id, {})]:
-            renewed = await self.account_listing(self._renewed(since, lacking), patience=BRIEF)
-            of_each = by_database(renewed or listing)
-        for one in {each.database_id for each in lacking}:
+        for one in {each.database_id for each in found if each.result not in of_each.get(each.database_id, {})}:
             of_each[one] = await ask(one) | of_each.get(one, {})
         return of_each
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
+from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE, Listings, Page
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
@@ -36,7 +36,7 @@ class Pending:
 
     began: float  # when this run began to poll
     answered: float  # when the wait for it began, in this run or an earlier one
-    first_at: float | None  # when it should be listed; then it is polled by itself, whatever is known of others
+    is_finished: bool  # whether it should be listed; then it is polled by itself, whatever is known of others
     in_turn: bool  # whether both pages are polled in turn, since the own one is likely old, or the snapshot a quick one
     own_tried: float = NEVER  # when the last poll ended
     own_since: float = NEVER  # when the page was last certainly a new one
@@ -70,14 +70,14 @@ class PollPlan:
 
     def _changed(self) -> None:
         """Count how many snapshots there were at once, since there was none."""
-        together = sum(each is None or each.first_at is None for each in self._all)
+        together = sum(each is None or not each.is_finished for each in self._all)
         self._most = max(self._most, together) if together else 0
         self.listings.announce_change()
 
     def next_poll(self, mine: Pending) -> tuple[float, bool]:
         """When the next poll for a snapshot that no page shows yet is due, and whether it is one of the account's page."""
-        group = [each for each in self._all if each is not None and each.first_at is None]
-        is_alone = mine.first_at is not None or self._most == 1
+        group = [each for each in self._all if each is not None and not each.is_finished]
+        is_alone = mine.is_finished or self._most == 1
         posts, enough = self._all.count(None), self.first_after + self.every
         # Resources wait for slots of the engine if the limit between two POSTs does not explain why some are to come. Each
         # snapshot that is found lets one begin.
@@ -88,7 +88,7 @@ class PollPlan:
         if mine.own_tried > NEVER:
             own = self._own_again(mine, 1 if is_alone else len(group) * (4 if is_helped else 1))
         elif is_alone:
-            own = mine.answered + self.first_alone if mine.first_at is None else mine.first_at
+            own = mine.answered + self.first_alone * (not mine.is_finished)
         else:  # late while that delays nothing, or while there is no second chance
             is_late = not self._ends and (may_be_old or (posts and not is_short))
             own = mine.answered + self.first_after + self.every * is_late
@@ -132,7 +132,7 @@ class PollPlan:
     def _own_again(self, mine: Pending, pages: int) -> float:
         """When a page is polled again: at growing intervals if there are several, since the account's page serves all."""
         again = mine.own_since + EXPIRED
-        if self._ends is not False or mine.first_at is not None:
+        if self._ends is not False or mine.is_finished:
             growing = max(self.every, mine.own_tried - mine.own_since)
             again = min(again, mine.own_tried + min(growing, self.every * pages))
         return max(again, mine.own_tried + self.every, self.account_tried + self.every)
@@ -140,29 +140,27 @@ class PollPlan:
 
 async def until_listed(  # noqa: PLR0913  what is known of it
     plan: PollPlan,
+    request: Request,
     database_id: str,
     find: Callable[[Page], ListedSnapshot | None],
     waits: Callable[..., None],
-    request: Request | None = None,
     *,
-    age: float = 0.0,
-    first_after: float | None = None,
-    shown_by: float = math.inf,
-    patience: float = math.inf,
+    age: float,
+    is_finished: bool,
+    shown_by: float,
+    patience: float,
 ) -> ListedSnapshot | None:
     """Poll until a listing shows the entry that `find` finds; None if none does in time. Raises the refusal of a poll, also of the last.
 
-    The progress names the request that started it, unless the version is known. Earlier runs have waited `age` seconds. It should be
-    listed after `first_after` seconds, every page must show it after `shown_by`: the wait ends if the own page lacks it minutes later.
+    Earlier runs have waited `age` seconds. It should be listed at once if it `is_finished`, every page must show it after `shown_by`
+    seconds: the wait ends if the own page lacks it minutes later.
     """
     listings, clock, began = plan.listings, plan.clock, plan.clock.monotonic()
-    lost = "" if request is None or request.accepted else request.answered
+    lost = "" if request.accepted else request.answered
     # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
-    in_turn = first_after is not None or bool(lost) or listings.may_be_old(database_id, began - age)
-    pending = Pending(began, began - age, None if first_after is None else began + first_after, in_turn)
-    state, until = "listing is old" if request is None else STATES.get(request.answered, "answer lost"), None
-    if request is None and shown_by < math.inf:
-        until = clock.utc() + timedelta(seconds=shown_by)
+    in_turn = is_finished or bool(lost) or listings.may_be_old(database_id, began - age)
+    pending = Pending(began, began - age, is_finished, in_turn)
+    state = STATES.get(request.answered, "answer lost")
     searched: list[Listing] = []
     shown, failure = None, None
     with plan.expecting(pending), anyio.move_on_after(patience):
@@ -180,7 +178,7 @@ async def until_listed(  # noqa: PLR0913  what is known of it
                 if poll != shown:
                     why = ", ".join(filter(None, (lost, failed_poll(failure) if failure else "")))
                     next_check, shown = clock.utc() + timedelta(seconds=left), poll
-                    waits(state, until=until, next_check=next_check, why=why)
+                    waits(state, next_check=next_check, why=why)
                 with anyio.move_on_after(left):
                     await listings.changed.wait()
                 continue
@@ -204,15 +202,16 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
     """Find the entry of a snapshot, and wait for it if the listings are too old to show it, unless that takes more than `patience`.
 
     `created` is when it was taken, by the service's clock, if that is known. Returns the entry, or None; and when every listing must
-    show one that was not waited for, UTC, if that is known.
+    show one that is not listed, UTC, if that is known.
     """
-    entry = await plan.listings.find_version(database_id, version_id)
-    listed_by = None if entry else await plan.listings.listed_by(database_id, version_id, created)
-    left = math.inf if listed_by is None else (listed_by - plan.clock.utc()).total_seconds()
-    if entry is not None or left >= patience:
-        return entry, listed_by
-    find, every = (lambda page: page.version(version_id)), plan.every
-    return await until_listed(plan, database_id, find, waits, first_after=every, shown_by=left, patience=patience), None
+    listings, clock = plan.listings, plan.clock
+    while (entry := await listings.find_version(database_id, version_id)) is None:
+        listed_by = await listings.listed_by(database_id, version_id, created)
+        if listed_by is None or (listed_by - clock.utc()).total_seconds() >= patience:
+            return None, listed_by
+        waits("listing is old", until=listed_by, next_check=clock.utc() + timedelta(seconds=READS_SHARE))
+        await clock.sleep(READS_SHARE)
+    return entry, None
 
 
 def failed_poll(error: SquareCloudError) -> str:

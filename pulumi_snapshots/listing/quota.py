@@ -26,20 +26,19 @@ def allowance_of(plan_memory: int) -> int:
 
 async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings) -> None:
     """Tell the allowance, the next steps, and when a slot frees, as far as the service says: asked once for all that are refused."""
-    since, told = listings.recent, [error.meaning]
+    since = listings.recent
     # An interrupt comes just when a user reads of the quota. The error must come through whatever else fails.
     with anyio.move_on_after(HINT_PATIENCE, shield=True), suppress(SquareCloudError):
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
-            told.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours")
-            error.happened = ". ".join(told)
+            error.happened = (
+                f"{error.meaning}. The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours"
+            )
         listing = await listings.account_listing(since, patience=ONCE)
         if listing is None:
             listing = (await listings.own_page(database_id, since, patience=ONCE)).listing
         error.frees = slot_frees(counted(listing, listings.client.service_clock.now()), allowance_of(memory))
         if error.frees:
-            told.append(f"The oldest that counts was taken at {to_the_second(error.frees - QUOTA_WINDOW)}")
-            error.happened = ". ".join(told)
             when = f"at about {to_the_second(error.frees)}"
             error.then = (Next(Step.WAIT_FOR_SLOT, when=when), Next(Step.USE_LARGER_PLAN))
 

@@ -328,16 +328,16 @@ class Taking:
         self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
     ) -> ListedSnapshot | None:
         """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
-        request, now, finished = attempt.request, self.session.service_clock.now(), self.finished
+        request, finished = attempt.request, self.finished
         return await until_listed(
             self.session.poll_plan,
+            request,
             attempt.database_id,
             lambda page: self._shown(page, attempt, excluded),
             waits,
-            request,
             age=self.operation.age,
-            first_after=0.0 if finished else None,
-            shown_by=(request.posted_at + request.longest - now).total_seconds(),
+            is_finished=finished is not None,
+            shown_by=(request.posted_at + request.longest - self.session.service_clock.now()).total_seconds(),
             patience=PINNING if finished and finished.version else math.inf,
         )
 
