@@ -99,7 +99,6 @@ class Step(Enum):
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
     OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
     CHANGE_NETWORK = "Run it from another network."
-    SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."
     GO_BACK = "To go back: restore {id}"
 
@@ -129,7 +128,7 @@ class Step(Enum):
     ASK_AGAIN = "It stays in the state as pending, and every {run} polls again."
     GIVE_UP = "Another one can be taken instead: that can wait for the end of this one first, and may use another of today's snapshots."
     SHOW_OTHER = "If that is another resource, run a preview of its stack: that shows that its state was saved."
-    TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
+    BY_TRIGGERS = "Other {triggers} do it all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     KEPT_HERE = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} on this machine keeps waiting; a run on another machine starts over. To prevent that, remove the resource first."
     NOT_KEPT = "The installed Pulumi SDK has no known way to keep this in the stack's state. The next {run} starts over. To prevent that, remove the resource first."
@@ -140,7 +139,6 @@ class Step(Enum):
     # A restore whose end was not seen
     CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
     RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
-    RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next {run} is to restore this snapshot."
     RESTORES_NEXT = (
         "The next {run} restores again, over what the database holds by then: remove the Restore if it must not."

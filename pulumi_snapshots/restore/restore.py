@@ -276,7 +276,7 @@ class Restoring:
 
 def _refused(refused: ClaimRefused) -> RestoreRefused:
     """The error of a restore that must not be sent, for a user."""
-    other, then = refused.attempt, [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
+    other, then = refused.attempt, [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)]
     what, onto = f"snapshot {other.source}", f"onto database {other.database_id}"
     if refused.why == "overtaken":
         happened = f"another run of the same resource has requested the restore of {what} {onto} before this run's request could be sent"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +33,7 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREDENTIALS, READ, Lane
 from pulumi_snapshots.service.models import (
+    STATUSES,
     Account,
     AccountDatabase,
     DatabaseStatus,
@@ -42,7 +43,6 @@ from pulumi_snapshots.service.models import (
     RestoreStatus,
     read_certificate,
     read_entries,
-    read_statuses,
 )
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
@@ -57,14 +57,7 @@ POST_READ_TIMEOUT, GET_READ_TIMEOUT, WHOLE_ANSWER_EXTRA = 120.0, 30.0, 60.0
 answer is not public. The last are those beyond in which the whole answer must arrive, so that a slow body ends too."""
 RETRY_AFTER_LIMIT = 3600.0
 """The longest `Retry-After`, in seconds, that is believed: the vendor documents blocks of about 30 minutes."""
-_CERTAINLY_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-)
+_CERTAINLY_NOT_SENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
 GET_PAUSE_LIMIT = 30.0
 """The longest `Retry-After`, in seconds, that a read honours: a refresh must end within 2 minutes."""
 SHOWN = 100
@@ -97,10 +90,7 @@ BRISK = Patience((1.0,), within=5.0)
 @cache
 def user_agent() -> str:
     """The `User-Agent`: this package and its version. A proxy in front of the service may refuse that of a bare HTTP library."""
-    named = ""
-    with suppress(PackageNotFoundError):  # run from its files
-        named = f"/{version('pulumi-snapshots')}"
-    return f"pulumi-snapshots{named} (Pulumi provider for Square Cloud)"
+    return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
 
 
 def open_client(
@@ -284,12 +274,13 @@ class Client:
     async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
         """Get whether each database of the account is running, by id; None if the service has no such route."""
         try:
-            return await self._get("databases/status", _of(read_statuses), patience)
+            statuses = await self._get("databases/status", _of(STATUSES.validate_python), patience)
         except SquareCloudError as error:
             # A service without the route takes `status` for the id of a database.
             if error.status in {400, 404, 405}:
                 return None
             raise
+        return {each.id: each.running for each in statuses}
 
     async def _post(self, database_id: str, what: str, body: object, leave_by: datetime | None) -> Answer:
         path = _path(database_id, what)
@@ -398,7 +389,7 @@ class Client:
             code=self._safe(code)[:SHOWN] if code else None,
             message=self._safe(envelope.message) if envelope and envelope.message else "",
             readable=envelope is not None,
-            retry_after=_retry_after(headers.get("retry-after", ""), date or self.service_clock.now()),
+            retry_after=_retry_after(headers.get("retry-after", "")),
             now=received,
         )
 
@@ -407,17 +398,12 @@ class Client:
         return one_line(text).replace(self._api_key, "[key]")
 
 
-def _retry_after(text: str, now: datetime) -> float | None:
-    """The seconds in `Retry-After`, which is a number of seconds or an HTTP date; None if there are none.
-
-    Zero and a date in the past count as none: to try again at once is never the answer to a refusal.
-    """
-    try:
-        seconds = float(text)
-    except ValueError:
-        until = http_date(text)
-        seconds = math.nan if until is None else (until - now).total_seconds()
-    return min(seconds, RETRY_AFTER_LIMIT) if seconds > 0 and math.isfinite(seconds) else None
+def _retry_after(text: str) -> float | None:
+    """The seconds in `Retry-After`; None if there are none, or zero: to try again at once is never the answer to a refusal."""
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return min(seconds, RETRY_AFTER_LIMIT)
+    return None
 
 
 def _of(read: Callable[[Any], T]) -> Callable[[Answer], T]:

@@ -222,7 +222,7 @@ class Outage(SquareCloudError, unanswered="not sent", steps=(Step.RUN_AGAIN_LATE
     """The service is returning errors: requests for other snapshots failed, and no listing request has succeeded for 2 minutes."""
 
 
-class Redirected(SquareCloudError, steps=(Step.SET_ADDRESS,)):
+class Redirected(SquareCloudError, steps=(Step.CHECK_ADDRESS,)):
     """The request was redirected, which is never followed with the API key."""
 
 

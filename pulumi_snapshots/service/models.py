@@ -172,11 +172,6 @@ class Account(_Wire):
         return len(self.every) - len(self.databases)
 
 
-def read_statuses(given: Any) -> dict[str, bool]:
-    """Whether each database is running, by id; those that cannot be read are left out."""
-    return {each.id: each.running for each in _STATUSES.validate_python(given)}
-
-
 def read_certificate(given: Any) -> bytes:
     """The PEM with a private key and a certificate, in base64 or as it is; ValueError if it is not whole."""
     text = given.get("certificate") if isinstance(given, dict) else given
@@ -194,5 +189,6 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     return entries, len(items) - len(entries)
 
 
-_STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
+STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
+"""Reads those of all databases; what cannot be read is left out."""
 _ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

@@ -177,15 +177,10 @@ class RateLimiter:
 
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
-
-        def forget(document: Document) -> None:
-            if Pacing.of(document, self._account).blocks:
-                del document[ACCOUNTS][self._account]["blocks"]
-
         await self.exchange()
         longest = max((*self._others.blocks.values(), *self._mine.blocks.values()), default=0.0)
         self._others.blocks, self._mine.blocks = {}, {}
-        await self._ledger.edit(forget)
+        await self._ledger.edit(lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None))
         return self._utc(longest)
 
     def _utc(self, at: float) -> datetime | None:

@@ -416,4 +416,4 @@ class Taking:
             f"a snapshot of database {self.database_id} with the same triggers was requested at {when} for {other.owner}, and no "
             "later run has shown that its state was saved: this may be the same one under another name of the stack"
         )
-        return SnapshotRefused(happened, self.operation.not_done, [Next(Step.SHOW_OTHER), Next(Step.TAKE_BY_TRIGGERS)])
+        return SnapshotRefused(happened, self.operation.not_done, [Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)])

@@ -66,7 +66,7 @@ STORIES = {
         f"a renamed one of a lost state is refused with a way out: {renamed}, {earlier}": f"""
             R up {earlier}; rows change;
             {renamed} up refused: may be the same restore under another name. Nothing was restored. &
-            Other triggers restore it all the same.;
+            Other triggers do it all the same.;
             rows later; wait 3600; {renamed} up v2; sent 2
         """
         for renamed in ("R@prod", "R.again")

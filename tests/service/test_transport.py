@@ -144,8 +144,6 @@ SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
     (httpx.ConnectTimeout(""), NotSent),
     (httpx.PoolTimeout(""), NotSent),
     (httpx.ProxyError("407 Proxy Authentication Required"), NotSent),
-    (httpx.UnsupportedProtocol("ftp"), NotSent),
-    (httpx.InvalidURL("bad"), NotSent),
     (httpx.WriteError(""), AnswerLost),
     (httpx.WriteTimeout(""), AnswerLost),
     (httpx.ReadError(""), AnswerLost),
@@ -220,23 +218,16 @@ async def test_the_services_clock_is_that_of_its_own_answers(answer: httpx.Respo
 # Retry-After
 
 
-AHEAD = START + timedelta(hours=9)
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
         *(("120", 120.0), (" 7 ", 7.0), ("1.5", 1.5), ("999999999", 3600.0)),
-        *((bad, None) for bad in (None, "0", "-5", "1e400", "nan", "soon", "", "Fri, 31 Dec 99999999999 23:59:59 GMT")),
-        (date_of(AHEAD + timedelta(minutes=5)), 300.0),
-        (date_of(AHEAD + timedelta(days=5)), 3600.0),
-        (date_of(AHEAD - timedelta(minutes=5)), None),
+        *((bad, None) for bad in (None, "0", "-5", "1e400", "nan", "soon", "", "Sun, 01 Mar 2026 12:00:00 GMT")),
     ],
 )
 @virtual
 async def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
-    """A date in it is by the service's clock."""
-    headers = {"Date": date_of(AHEAD)} | ({} if text is None else {"Retry-After": text})
+    headers = {} if text is None else {"Retry-After": text}
     error = await result_of(httpx.Response(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
     assert isinstance(error, Blocked)
     assert error.retry_after == seconds
