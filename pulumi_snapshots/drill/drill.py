@@ -96,7 +96,8 @@ class Drilling:
         except RestorePending as end:
             if self.restored is not None:  # only checks were left
                 raise self._unchecked(self.restored) from None
-            raise end.about(DrillPending, self._drilled(restoring, end.record)) from end.__cause__
+            record = self._drilled(restoring, end.record)
+            raise DrillPending(record, end.told, undecided=end.undecided, cause=end.cause) from end.__cause__
         return await concluded(self.session.ledger, self.member, *found)
 
     async def _refuse_misuse(self, runtime: str | None) -> None:

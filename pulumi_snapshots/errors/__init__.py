@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.clock import time_text
@@ -271,7 +271,6 @@ NEUTRAL = Wording(str, {})
 
 
 R = TypeVar("R")
-U = TypeVar("U", bound="Unresolved[Any]")
 
 
 class Unresolved(Explained, Generic[R]):
@@ -294,10 +293,6 @@ class Unresolved(Explained, Generic[R]):
             happened = Text("{happened} {cause}" if happened else "{cause}", happened=happened, cause=cause)
         steps = self.steps_if_undecided if undecided else self.steps_if_pending
         super().__init__(happened, then=(*self._before, *steps))
-
-    def about(self, kind: type[U], record: Any) -> U:
-        """Make the same error of another kind, about another record."""
-        return kind(record, self.told, undecided=self.undecided, cause=self.cause)
 
     def steps_if_not_saved(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
         """The next steps if the state cannot keep it: the next run on this machine may still find it, or on any machine."""

@@ -226,35 +226,26 @@ class Redirected(SquareCloudError, steps=(Step.CHECK_ADDRESS,)):
     """The request was redirected, which is never followed with the API key."""
 
 
-_MEANINGS: dict[type[SquareCloudError], list[tuple[Any, ...]]] = {
-    NotAllowed: [
-        ("MISSING_SCOPE", "the API key lacks the scope {scope}", Step.USE_SCOPES),
-        ("RESOURCE_NOT_ALLOWED", "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
-    ],
-    Unavailable: [  # none of them says what was carried out until then, whatever its status
-        ("DATABASE_UNAVAILABLE", "the service's own database is unavailable at the moment, not yours"),
-        ("CLUSTER_TIMEOUT", "the database's cluster did not answer in time"),
-        ("CLUSTER_UNAVAILABLE", "the database's cluster is not available"),
-        ("REQUEST_ABORTED", "the service gave up on the request"),
-        ("EMPTY_RESPONSE", "the database's cluster answered with nothing"),
-        ("VALIDATION_TIMEOUT", "the service's check of the request took too long"),
-    ],
-    RestoreFailed: [
-        ("SNAPSHOT_CORRUPT", "the snapshot is damaged", Next(Step.RESTORE_ANOTHER, database="DATABASE")),
-        ("RESTORE_INTERRUPTED", "the service's node restarted before it was over", Step.RESTORES_NEXT, Step.CHECK_DATA),
-    ],
-    RequestRefused: [
-        ("DATABASE_NOT_RUNNING", "the database is not running", Step.CHECK_HEALTH, Step.RUN_AGAIN),
-        ("SNAPSHOT_NOT_FOUND", "the service has no such snapshot", Step.CHECK_VERSION_ID),
-        ("CONTAINER_NOT_FOUND", "the database's container was not found", Step.CHECK_HEALTH, Step.ASK_SUPPORT),
-        ("CLUSTER_MAINTENANCE_TRY_LATER", "the database's cluster is under maintenance", Step.RUN_AGAIN_LATER),
-        ("SNAPSHOT_DATABASE_MISMATCH", "the snapshot is of another database engine", Step.USE_SAME_ENGINE),
-        ("INVALID_VERSION_ID", "the version id is not accepted (it has 24 to 96 characters)", Step.CHECK_VERSION_ID),
-    ],
+_MEANINGS: dict[str, tuple[Any, ...]] = {
+    "MISSING_SCOPE": (NotAllowed, "the API key lacks the scope {scope}", Step.USE_SCOPES),
+    "RESOURCE_NOT_ALLOWED": (NotAllowed, "the API key is limited to other resources", Step.USE_KEY_OF_DATABASE),
+    # None of these says what was carried out until then, whatever its status.
+    "DATABASE_UNAVAILABLE": (Unavailable, "the service's own database is unavailable at the moment, not yours"),
+    "CLUSTER_TIMEOUT": (Unavailable, "the database's cluster did not answer in time"),
+    "CLUSTER_UNAVAILABLE": (Unavailable, "the database's cluster is not available"),
+    "REQUEST_ABORTED": (Unavailable, "the service gave up on the request"),
+    "EMPTY_RESPONSE": (Unavailable, "the database's cluster answered with nothing"),
+    "VALIDATION_TIMEOUT": (Unavailable, "the service's check of the request took too long"),
+    "SNAPSHOT_CORRUPT": (RestoreFailed, "the snapshot is damaged", Next(Step.RESTORE_ANOTHER, database="DATABASE")),
+    "RESTORE_INTERRUPTED": (RestoreFailed, "the service's node restarted before it was over"),
+    "DATABASE_NOT_RUNNING": (RequestRefused, "the database is not running", Step.CHECK_HEALTH, Step.RUN_AGAIN),
+    "SNAPSHOT_NOT_FOUND": (RequestRefused, "the service has no such snapshot", Step.CHECK_VERSION_ID),
+    "CONTAINER_NOT_FOUND": (RequestRefused, "the database's container was not found", Step.CHECK_HEALTH),
+    "CLUSTER_MAINTENANCE_TRY_LATER": (RequestRefused, "the cluster is under maintenance", Step.RUN_AGAIN_LATER),
+    "SNAPSHOT_DATABASE_MISMATCH": (RequestRefused, "the snapshot is of another database engine", Step.USE_SAME_ENGINE),
+    "INVALID_VERSION_ID": (RequestRefused, "the service does not accept this version id", Step.CHECK_VERSION_ID),
 }
-_KNOWN |= {
-    code: _Known(kind, meaning, tuple(steps)) for kind, rows in _MEANINGS.items() for code, meaning, *steps in rows
-}
+_KNOWN |= {code: _Known(kind, meaning, tuple(steps)) for code, (kind, meaning, *steps) in _MEANINGS.items()}
 
 
 def is_new(error: SquareCloudError) -> bool:
