@@ -32,7 +32,7 @@ from pulumi_snapshots.drill.record import (
 from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.checks import spoken
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Unfinished, ending_unfinished
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Unfinished, ending_unfinished, enter
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
@@ -58,9 +58,11 @@ class DrillCalls:
         """Restore onto the scratch database, and check what came back."""
         inputs, memory = DrillInputs.of(values), call.shared.memory
         course = memory.course("restore", call.owner)
-        kept: Any = None if inputs.archive else course.carried_over(memory.purposes(inputs.restore.triggers))
-        is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
-        if is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
+        carried = None if inputs.archive else course.carried_over(memory.purposes(inputs.restore.triggers))
+        kept: Any = carried.record if carried else None
+        # The engine makes again what is to stay.
+        if carried and kept.scratch_database_id == inputs.scratch_database_id and not kept.failed_to_restore:
+            await enter(call, carried)  # its delete has let it go
             if _is_settled(kept, values):
                 return _resource(kept, values, None)
             return await _ended(call, values, _continued(call, kept, inputs), kept.id, kept)

@@ -176,14 +176,8 @@ class Rules(ABC):
 
     async def enter_state(self, call: EngineCall, state: Mapping[str, Any], *, lets_go: bool = False) -> None:
         """Enter into the ledger, if it can be used, that the state has a resource with these outputs, or lets it go."""
-        if (shown := self.in_state(state)) is None:
-            return
-        memory = call.shared.memory
-        memory.of(shown.database_id).known.update(shown.names)
-        run = memory.run or "unknown"  # of a process without an engine
-        with suppress(SettingsError, LedgerUnavailable):
-            ledger = call.shared.ledger(call.settings())  # which needs no key
-            await ledger.note(shown, owner_of(call.owner), run if lets_go else None)
+        if (shown := self.in_state(state)) is not None:
+            await enter(call, shown, lets_go=lets_go)
 
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
@@ -209,7 +203,10 @@ class Rules(ABC):
         found, memory = self.compare(call, self.schema.record.from_outputs(state), state, values), call.shared.memory
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            memory.course(self.kind, call.owner).compared(self.in_state(state) if stays else None)
+            kept = self.in_state(state) if stays else None
+            memory.course(self.kind, call.owner).compared(kept)
+            if kept is not None:
+                memory.of(kept.database_id).kept.update(kept.names)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and memory.is_first((owner_of(call.owner), found.note)):
@@ -254,6 +251,17 @@ class Rules(ABC):
         return Changes()
 
 
+async def enter(call: EngineCall, shown: Proof, *, lets_go: bool = False) -> None:
+    """Enter into the ledger, if it can be used, that the state has what is shown, or lets go of the last that has it."""
+    memory, database = call.shared.memory, call.shared.memory.of(shown.database_id)
+    database.known.update(shown.names)
+    lets_go = lets_go and not shown.names & database.kept
+    run = memory.run or "unknown"  # of a process without an engine
+    with suppress(SettingsError, LedgerUnavailable):
+        ledger = call.shared.ledger(call.settings())  # which needs no key
+        await ledger.note(shown, owner_of(call.owner), run if lets_go else None)
+
+
 class ActCalls(ABC):
     """Calls of a resource whose `act` sends one request, or waits for the end of an `earlier` one; `ends` is an end not seen."""
 
@@ -269,8 +277,9 @@ class ActCalls(ABC):
         inputs: Any = self.rules.schema.inputs.of(values)
         course = memory.course(self.rules.kind, call.owner)
         carried = course.carried_over(memory.purposes(inputs.triggers))
-        if carried is not None and self.stays(carried, inputs):  # the engine makes again what is to stay
-            return await self.continued(call, carried.id, carried, values)
+        if carried is not None and self.stays(carried.record, inputs):  # the engine makes again what is to stay
+            await enter(call, carried)  # its delete has let it go
+            return await self.continued(call, carried.record.id, carried.record, values)
         with ending_unfinished(call, self.rules.schema, values, self.ends):
             record = await self.act(call.session(), inputs, call.listener, call.owner, fresh=course.is_forced)
         return self.resource(record, values)

@@ -85,6 +85,8 @@ class DatabaseMemory:
     # Those that belong to a resource of this process since this run, or to one of another run that will find it.
     claimed: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)  # those that are about to be
+    # Ids and results of requests of which a resource is to stay, or is made: the state drops none of them with another one.
+    kept: set[str] = field(default_factory=set)
     # Those in the state, each with the end of its 30 days: a listing without one of them proves nothing.
     due: dict[str, datetime] = field(default_factory=dict)
 
@@ -119,10 +121,10 @@ class Course:
         if not self._is_compared:
             self._carried = None if self._is_seen else kept
 
-    def carried_over(self, purposes: frozenset[str]) -> Any:
-        """The record that a create for one of these purposes has to begin with, since nothing was to change; None without one."""
+    def carried_over(self, purposes: frozenset[str]) -> Proof | None:
+        """What a create for one of these purposes has to begin with, since nothing was to change; None without one."""
         carried = None if self.is_forced else self._carried
-        return carried.record if carried and (self._is_compared or carried.purpose in purposes) else None
+        return carried if carried and (self._is_compared or carried.purpose in purposes) else None
 
 
 class RunMemory:

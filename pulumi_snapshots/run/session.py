@@ -281,6 +281,9 @@ class Operation:
             if claim.role != "resumed":
                 return claim
             self.attempt = claim.attempt
+            session.memory.of(claim.attempt.database_id).kept.update(claim.attempt.names)
+            if claim.attempt.let_go:  # by another process of this run
+                self.attempt = await session.ledger.update(claim.attempt, let_go=None)
             # A run elsewhere may be about to enter its answer: what was accepted is searched for longer than what was lost.
             while self.attempt is not None and self.attempt.awaits_answer(clock.now()):
                 self.show_other(self.attempt)

@@ -108,6 +108,8 @@ class Play:
             case [who, "begins", *of]:
                 self.stack(who).begin()
                 self.stack(who).shared = self.stack(of[-1] if of else who).shared
+            case [who, "reads"]:
+                await self.stack(who).read()
             case [who, "compares"]:
                 await self.stack(who).diff(self.values(self.stack(who), []))
             case [who, "deletes", *how]:

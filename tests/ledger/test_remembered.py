@@ -116,10 +116,10 @@ STORIES = {
     },
     # No call has shown by then that the state has it, and the engine hides it from a resource that `--replace` names.
     **{
-        f"--replace directly after a run says what it takes for unsaved, and acts when repeated: {who}": f"""
-            {who} up; wait 300; {who} up replace: {UNSAVED}; sent 1; {who} up replace; sent 2
+        f"--replace directly after a run says what it takes for unsaved, and what to do: {repeated}": f"""
+            {repeated[0]} up; wait 300; {repeated[0]} up replace: {UNSAVED}; sent 1; {repeated}; sent {number}
         """
-        for who in "SR"
+        for number, repeated in ((2, "S up replace"), (1, "R up replace refused: replaced without a refresh"))
     },
     "--replace gives up a pending snapshot that the state has": """
         service snapshot_seconds=400; S up v1 pending timeout=3m; S up v1 replace; S has 2
@@ -248,10 +248,17 @@ STORIES = {
         service restore_seconds=600; R up pending timeout=3m; R preview; R imports nothing; wait 7200;
         rows change; R up refused: an older checkpoint was imported; rows later; sent 1
     """,
-    "a restore that was made again for its upstream is refused after an older checkpoint": """
-        R up; R preview; wait 600; R up cascade; R preview; wait 86400; rows change; R imports nothing;
-        R up refused: an older checkpoint was imported; rows later; sent 1
-    """,
+    # The engine deletes what it makes again, and what a run that was killed has left beside its replacement.
+    **{
+        f"a restore that the state has still is refused after an older checkpoint: {how}": f"""
+            R up; wait 600; {how}; wait 86400; rows change; R imports nothing;
+            R up refused: an older checkpoint was imported; rows later; sent 1
+        """
+        for how in (
+            *("R up cascade", "R up cascade; R preview", "R up apart", f"R up replace: {UNSAVED}"),
+            "R begins; R compares; R deletes",
+        )
+    },
     "a destroy of an older checkpoint does not let the newer restore go": """
         R up v1; R keeps its checkpoint; wait 600; R up v2; R imports it; R destroy; rows change; wait 600;
         R up v2: by an earlier run; rows later; sent 2
@@ -265,14 +272,14 @@ STORIES = {
     "what was destroyed without a key is not handed out later": "S up; S begins; S deletes keyless; S up; S has 2",
     **{
         f"what was destroyed after a ledger could not be read for a moment is made again: {who}": f"""
-            {who} up; wait 600; {who} begins; the ledger fails; {who} compares; the ledger works; wait 120; {who} deletes;
+            {who} up; wait 600; {who} begins; the ledger fails; {who} reads; the ledger works; wait 120; {who} deletes;
             {who} up; sent 2
         """
         for who in "SR"
     },
     "a destroy after a ledger could not be read lets go of more than what was noted meanwhile": """
         service snapshot_seconds=600; R up; wait 600; S up pending timeout=3m; R begins; S begins with R;
-        the ledger fails; R compares; the ledger works; S compares; wait 120; R deletes; wait 600; R up; sent 3
+        the ledger fails; R reads; the ledger works; S compares; wait 120; R deletes; wait 600; R up; sent 3
     """,
     # Another resource
     "a snapshot that a resumed run has found delays no other one": """
