@@ -72,7 +72,7 @@ MISTAKES = (
     ("ledger", 'raise ClaimRefused("done", newest)', "pass"),
     ("ledger", "is_open = not each.proved and each.status is not Status.FAILED", "is_open = each.status is not Status.FAILED"),
     ("ledger", "is_open = not each.proved and each.status is not Status.FAILED", "is_open = not each.proved"),
-    ("ledger", "(each.request.posted_at < intent.began and not intent.fresh)", "True"),
+    ("ledger", "(intent.began_after(each) and not intent.fresh)", "True"),
     ("ledger", 'raise ClaimRefused("renamed", each)', "pass"),
     ("ledger", "return not stack_only or ours[2:] == theirs[2:]", "return True"),
     # How long an attempt counts.

@@ -231,9 +231,9 @@ class Intent:
     database_id: str
     purpose: str
     timeout: float  # seconds that the operation may take
-    began: datetime
     source: str | None = None
     fresh: bool = False  # whether another one is wanted, whatever earlier runs have left
+    earlier: frozenset[str] | None = None  # ids of the attempts that the ledger had when it began; None for all
     carried: frozenset[str] = frozenset()  # results and ids that calls of this run have shown its states to have
     oldest: timedelta | None = None  # how old an earlier attempt may be that is resumed; None for any age
     ignored: frozenset[str] = frozenset()  # ids of attempts whose end no run will ever see
@@ -257,6 +257,10 @@ class Intent:
     def is_for_same(self, attempt: Attempt) -> bool:
         """Whether an attempt has the same database and purpose."""
         return attempt.database_id == self.database_id and attempt.purpose in {self.purpose, *self.purposes}
+
+    def began_after(self, attempt: Attempt) -> bool:
+        """Whether an attempt is earlier, by the ledger's order: clocks do not tell what is a moment apart."""
+        return self.earlier is None or attempt.id in self.earlier
 
     def counts(self, attempt: Attempt, now: datetime) -> bool:
         """Whether an attempt is neither too old, nor one that the operation could not withdraw."""
@@ -287,7 +291,7 @@ def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Clai
         return Claim(ours, "resumed")
     newest = _newest(attempts, intent, now)
     if newest is not None and intent.kind == "restore":
-        if newest.request.posted_at > intent.began + SECOND:
+        if not intent.began_after(newest):
             raise ClaimRefused("overtaken", newest)
         has_ended = newest.is_over or newest.id in intent.ignored
         is_lost = has_ended and not newest.let_go and not newest.names & intent.carried and intent.is_for_same(newest)
@@ -300,7 +304,7 @@ def decide(attempts: Collection[Attempt], intent: Intent, now: datetime) -> Clai
         is_open = not each.proved and each.status is not Status.FAILED
         is_same = intent.is_for_same(each) and each.source == intent.source
         # A snapshot may cost one more.
-        is_earlier = intent.kind == "restore" or (each.request.posted_at < intent.began and not intent.fresh)
+        is_earlier = intent.kind == "restore" or (intent.began_after(each) and not intent.fresh)
         stack_only = intent.kind == "snapshot"
         if is_open and is_same and is_earlier and is_renamed(each.owner, intent.owner, stack_only=stack_only):
             raise ClaimRefused("renamed", each)

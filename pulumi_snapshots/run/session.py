@@ -188,7 +188,6 @@ class Operation:
             owner_of(owner),
             database_id,
             digest_of(triggers),
-            began=self.began,
             purposes=session.memory.purposes(triggers),
             carried=frozenset(session.memory.of(database_id).known),
             run=session.memory.run,
@@ -270,14 +269,14 @@ class Operation:
         while self.attempt is None:
             self.step = "connecting to the service"
             attempts = await session.ledger.attempts()
+            if self.intent.earlier is None:
+                self.intent = replace(self.intent, earlier=frozenset(each.id for each in attempts))
             if clock.offset is None:
                 # So that no service that does not answer hides what an earlier run has sent; a guard's may be too old.
                 there = None if self.intent.oldest else left(attempts, self.intent, clock.now())
                 if there is None or there.awaits_answer(clock.now()):
                     await session.know_time(self.intent.database_id)
-            now = clock.now()
-            self.intent = replace(self.intent, began=now - (session.clock.utc() - self.began))
-            claim = decide(attempts, self.intent, now)
+            claim = decide(attempts, self.intent, clock.now())
             if claim.role != "resumed":
                 return claim
             self.attempt = claim.attempt

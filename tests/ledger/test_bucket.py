@@ -59,7 +59,7 @@ async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: St
 async def claim(store: Store, database_id: str = DATABASE) -> str:
     """The role of a request that a new machine is about to send."""
     run = Ledger(store.bucket(), ServiceClock(store.clock))
-    intent = Intent("snapshot", "shop::dev::ours", database_id, "v1", 600.0, START, id=f"of {database_id}")
+    intent = Intent("snapshot", "shop::dev::ours", database_id, "v1", 600.0, id=f"of {database_id}")
     return (await run.edit(lambda document: run.decided(document, intent))).role
 
 

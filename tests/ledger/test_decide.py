@@ -43,7 +43,7 @@ def attempt(kind: Kind = "snapshot", ago: timedelta = HOUR, *, id_: str = "earli
 
 def intent(kind: Kind = "snapshot", **changes: Any) -> Intent:
     source = SOURCE if kind == "restore" else None
-    return replace(Intent(kind, OURS, DATABASE, "v1", 600.0, START, source), **changes)
+    return replace(Intent(kind, OURS, DATABASE, "v1", 600.0, source), **changes)
 
 
 def decided(there: list[Attempt], wanted: Intent) -> tuple[str, str]:
@@ -58,6 +58,7 @@ def decided(there: list[Attempt], wanted: Intent) -> tuple[str, str]:
 NEW, RESUMED, IN_THE_WAY = ("new", ""), ("resumed", "earlier"), ("in the way", "earlier")
 OVERTAKEN, SAME_NAME, DONE = ((why, "earlier") for why in ("overtaken", "renamed", "done"))
 MINUTE = timedelta(minutes=1)
+SINCE = {"earlier": frozenset[str]()}
 Row = tuple[tuple[Any, str], dict[str, Any], dict[str, Any]]
 
 
@@ -109,7 +110,8 @@ SNAPSHOTS = {
     "another stack, still pending": row(SAME_NAME, owner=OTHER_STACK),
     "another stack, and its state has it": row(NEW, owner=OTHER_STACK, result=VERSION, proved=True),
     "another stack, other triggers": row(NEW, owner=OTHER_STACK, result=VERSION, purpose="v0"),
-    "another stack, begun by this very run": row(NEW, {"began": START - 2 * HOUR}, owner=OTHER_STACK, result=VERSION),
+    "another stack, in the same moment": row(SAME_NAME, owner=OTHER_STACK, ago=timedelta(0)),
+    "another stack, since this run began": row(NEW, SINCE, owner=OTHER_STACK, result=VERSION),
     "another stack, another one is wanted": row(NEW, {"fresh": True}, owner=OTHER_STACK, result=VERSION),
     "another project": row(NEW, owner=OTHER_PROJECT, result=VERSION),
 }
@@ -147,18 +149,16 @@ RESTORES = {
     "done onto another database": row(NEW, result=RESTORED, proved=True, database_id=OTHER_DATABASE),
     "done by the same command": row(NEW, {"owner": COMMAND}, result=RESTORED, proved=True, owner=COMMAND),
     # Another run has acted since
-    "another run of the resource, meanwhile": row(OVERTAKEN, ago=-MINUTE, purpose="v2"),
-    "another run of the resource, meanwhile, done": row(
-        OVERTAKEN, ago=-MINUTE, purpose="v2", result=RESTORED, proved=True
-    ),
+    "another run of the resource, meanwhile": row(OVERTAKEN, SINCE, purpose="v2"),
+    "another run of the resource, meanwhile, done": row(OVERTAKEN, SINCE, purpose="v2", result=RESTORED, proved=True),
     "another run of the resource, meanwhile, onto another database": row(
-        OVERTAKEN, ago=-MINUTE, purpose="v2", database_id=OTHER_DATABASE
+        OVERTAKEN, SINCE, purpose="v2", database_id=OTHER_DATABASE
     ),
-    "another run of the resource, in the same second": row(IN_THE_WAY, ago=timedelta(0), purpose="v2"),
+    "another run of the resource, in the same moment, but before": row(IN_THE_WAY, ago=timedelta(0), purpose="v2"),
     "another run of the resource, meanwhile, failed": row(
-        NEW, ago=-MINUTE, purpose="v2", status=Status.FAILED, result="RESTORE_FAILED"
+        NEW, SINCE, purpose="v2", status=Status.FAILED, result="RESTORE_FAILED"
     ),
-    "another resource, meanwhile": row(IN_THE_WAY, ago=-MINUTE, owner=OTHER, purpose="v2"),
+    "another resource, meanwhile": row(IN_THE_WAY, SINCE, owner=OTHER, purpose="v2"),
     # Of others, and under another name
     "another resource's is under way": row(IN_THE_WAY, owner=OTHER, purpose="v2"),
     "another resource's has failed": row(NEW, owner=OTHER, status=Status.FAILED, result="RESTORE_FAILED"),

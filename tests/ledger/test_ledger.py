@@ -34,8 +34,7 @@ class Service:
         return Ledger(self.place, ServiceClock(self.clock))
 
     def intent(self, owner: str | None = OURS, purpose: str = "v1", kind: Kind = "snapshot", **changes: Any) -> Intent:
-        now = self.clock.utc()
-        return replace(Intent(kind, owner, DATABASE, purpose, 600.0, now), **changes)
+        return replace(Intent(kind, owner, DATABASE, purpose, 600.0), **changes)
 
     async def claim(self, run: Ledger, *about: Any, **changes: Any) -> Claim:
         wanted = self.intent(*about, **changes)

@@ -263,8 +263,8 @@ class Examination:
 
         async def claims(resource: str) -> Claim:
             ledger, owner = Ledger(place.beside(REHEARSAL), clock), f"{REHEARSAL}::dev::{resource}"
-            id_, now = secrets.token_hex(8), clock.now()
-            intent = Intent("snapshot", owner, database_id, "v1", longest.total_seconds(), now, id=id_)
+            id_ = secrets.token_hex(8)
+            intent = Intent("snapshot", owner, database_id, "v1", longest.total_seconds(), id=id_)
             return await ledger.edit(lambda document: ledger.decided(document, intent))
 
         first, taken_over, waits = await claims("one"), await claims("one"), await claims("two")
