@@ -77,7 +77,7 @@ class Want:
     database_id: str
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
-    shown_on: set[str] = field(default_factory=set)  # where a later run has shown that the state has it
+    shown_on: set[str] = field(default_factory=set)  # where a run has shown that the state has the last of those
     more: int = 0  # how many more may be sent for it, as documented
     by_old_name: bool = False  # whether a state had it by another name, as another resource's may
     version: str | None = None  # of a snapshot, as the state has it
@@ -218,7 +218,9 @@ class Books:
 
     def _shown(self, engine: Engine, held: Held) -> None:
         want = self.page(engine.stack, held.role).saved
-        if want is not None and not held.replaced and not engine.computer.is_broken:
+        if want is None or held.replaced or engine.computer.is_broken:
+            return
+        if self.may_be_of(held, [post for post in want.posts if post.accepted][-1:]):
             want.shown_on.add(engine.computer.memory)
 
     def deleted(self, engine: Engine, held: Held) -> None:
@@ -288,7 +290,7 @@ class Books:
             return
         for old in page.lingering:
             known = engine.computer.memory in old.machines - old.shown_on
-            if old.purpose == want.purpose and known and self.may_be_of(held, old):
+            if old.purpose == want.purpose and known and self.may_be_of(held, old.posts):
                 # As documented: no call has shown this machine that the state had it.
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number, want.more = old.number, max(want.more, old.more)
@@ -302,9 +304,9 @@ class Books:
         )
 
     @staticmethod
-    def may_be_of(held: Held, old: Want) -> bool:
+    def may_be_of(held: Held, posts: list[JournalEntry]) -> bool:
         """Whether something was handed out again that an earlier wish has started; what is unfinished says when."""
-        sent = [post for post in old.posts if post.accepted]
+        sent = [post for post in posts if post.accepted]
         if held.unfinished:
             requested_at = parse_rfc3339(held.plain["requested_at"])
             return any(abs((post.at - requested_at).total_seconds()) <= SLACK for post in sent)
@@ -367,7 +369,10 @@ class Told:
     def _note_posts(self) -> list[JournalEntry]:
         """Note what this call has sent."""
         sent = self._sent()[self._before :]
-        self.want.posts += [post for post in sent if post not in self.want.posts]
+        new = [post for post in sent if post not in self.want.posts]
+        self.want.posts += new
+        if any(post.accepted for post in new):
+            self.want.shown_on.clear()
         return sent
 
     def made(self, held: Held) -> None:
@@ -377,7 +382,7 @@ class Told:
         assert self.proof is None or held.plain.get("last_good"), "the last good drill is forgotten"
         if self.or_else is not None and self.books.is_of(held, self.or_else):
             self.want = self.or_else
-        elif self.resumed is not None and held.unfinished and self.books.may_be_of(held, self.resumed):
+        elif self.resumed is not None and held.unfinished and self.books.may_be_of(held, self.resumed.posts):
             self.want = self.resumed
         self.page.made = self.engine, self.want
         self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
