@@ -259,7 +259,7 @@ class Intent:
         return attempt.database_id == self.database_id and attempt.purpose in {self.purpose, *self.purposes}
 
     def began_after(self, attempt: Attempt) -> bool:
-        """Whether an attempt is earlier, by the ledger's order: clocks do not tell what is a moment apart."""
+        """Whether the ledger had an attempt already; clocks do not show which of two is earlier by a moment."""
         return self.earlier is None or attempt.id in self.earlier
 
     def counts(self, attempt: Attempt, now: datetime) -> bool:
