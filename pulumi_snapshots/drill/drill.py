@@ -268,7 +268,7 @@ async def restores(ledger: Ledger, databases: set[str]) -> list[Attempt]:
 
 async def misuse(uses: Uses, ledger: Ledger, database_id: str) -> str:
     """Why drills must not overwrite a database: a resource or a guard uses it, as far as run and ledger know; empty if they may."""
-    user = uses.used_by(database_id)
+    user = uses.used.get(database_id)
     with suppress(LedgerUnavailable):  # then the request does not leave either
         guards = [each.guard for each in await consult(ledger, GuardBook.history) if each.database_id == database_id]
         user = user or (f"Guard {guards[0]!r}" if guards else None)

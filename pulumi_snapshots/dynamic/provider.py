@@ -25,11 +25,11 @@ from pulumi.output import Unknown
 from pulumi_snapshots.dynamic import engine_access, this_run
 from pulumi_snapshots.engine import RULES, SECRET, SIGNATURE
 from pulumi_snapshots.engine.messages import Row
-from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
-from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, nothing_sent
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")

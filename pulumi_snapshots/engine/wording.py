@@ -115,3 +115,8 @@ def final(text: str, cause: BaseException | None = None) -> str:
     text = debugged(text, cause)
     keep_last(text)
     return readable(text)
+
+
+def nothing_sent(reason: str) -> str:
+    """The last reason why inputs are refused, with what was not done."""
+    return f"{reason.removesuffix('.')}. Nothing was sent."

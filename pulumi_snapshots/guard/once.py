@@ -14,7 +14,7 @@ from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, NothingS
 from pulumi_snapshots.guard.book import consult
 from pulumi_snapshots.guard.inputs import GuardInputs
 from pulumi_snapshots.ledger.attempt import GUARDS
-from pulumi_snapshots.run.memory import Listener, short_id
+from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
@@ -27,7 +27,7 @@ from pulumi_snapshots.service.errors import (
     Unavailable,
 )
 from pulumi_snapshots.snapshot.create import Taking
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotRecord, short_id
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""

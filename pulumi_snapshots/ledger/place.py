@@ -23,10 +23,6 @@ AHEAD_HERE = "service_ahead"
 """The document's key for the seconds that the service's clock was ahead of this machine's, if only this machine uses it."""
 BACKEND = "backend"  # the setting that stands for the backend in which Pulumi keeps the states
 OWN = ".pulumi-snapshots"  # the folder of the ledger in such a backend
-MUST_BE = (
-    "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX (a BUCKET has at least two characters), the absolute "
-    "path of a folder, or `backend` for the bucket or folder in which Pulumi keeps the states"
-)
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "s3": {
         "region": ("AWS_REGION",),
@@ -100,12 +96,11 @@ def read_place(given: object) -> str:
     if text == BACKEND:
         return text
     if "://" not in text and not text.startswith(("/", "~")):
-        raise checks.Unfit(MUST_BE, given)
+        raise checks.Unfit(
+            "must be s3://BUCKET/PREFIX (or gs://, az://), the absolute path of a folder, or `backend`", given
+        )
     bare, options = _apart(text)
-    try:
-        place = destination_of(bare)
-    except checks.Unfit as error:
-        raise checks.Unfit(MUST_BE, given) from error
+    place = destination_of(bare)
     if place.scheme == "file":
         return str(place.file)
     if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):

@@ -299,6 +299,7 @@ def problem_of_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")
     except ValueError:
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in {"https", "http"} or not url.isprintable() or " " in url:

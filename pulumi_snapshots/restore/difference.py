@@ -10,8 +10,7 @@ from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, digest_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, EngineCall, Rules, Same
-from pulumi_snapshots.run.memory import short_id
-from pulumi_snapshots.snapshot.record import NAMED_BY
+from pulumi_snapshots.snapshot.record import NAMED_BY, short_id
 
 
 class RestoreRules(Rules):

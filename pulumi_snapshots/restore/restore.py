@@ -14,12 +14,12 @@ from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.restore.record import RESTORE, SUCCESS, RestoreInputs, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch, clear_of_others
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
-from pulumi_snapshots.run.memory import Listener, Member, short_id
+from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.service.models import RestoreStatus
-from pulumi_snapshots.snapshot.record import split_id
+from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
 NO_LOOKUP = (

@@ -306,11 +306,6 @@ class ActCalls(ABC):
         """Whether a record that the engine deletes in this run is what its create asks for."""
 
 
-def nothing_sent(reason: str) -> str:
-    """The last reason why inputs are refused, with what was not done."""
-    return f"{reason.removesuffix('.')}. Nothing was sent."
-
-
 @contextmanager
 def ending_unfinished(  # noqa: PLR0913, PLR0917  what is known of the resource
     call: EngineCall,

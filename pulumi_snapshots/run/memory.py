@@ -31,12 +31,13 @@ class Uses:
     """The databases that resources are about, and those that drills overwrite, as far as the program or a provider knows."""
 
     def __init__(self) -> None:
-        self._used: dict[str, str] = {}
+        # By database, a resource that is about its data.
+        self.used: dict[str, str] = {}
         self._overwritten: dict[str, tuple[str, bool]] = {}
 
     def remember_use(self, database_id: str, resource: str) -> str:
         """Remember that a resource is about the data of a database; returns why it must not be, empty if it may."""
-        self._used.setdefault(database_id, resource)
+        self.used.setdefault(database_id, resource)
         drill, _ = self._overwritten.get(database_id, ("", False))
         return f"must not be the scratch database of {drill}, which overwrites it" if drill else ""
 
@@ -48,12 +49,7 @@ class Uses:
             return (
                 f"must not be the scratch database of {other} too: one of the two loads an archive, the other restores"
             )
-        resource = self.used_by(database_id)
-        return in_use(resource) if resource else ""
-
-    def used_by(self, database_id: str) -> str | None:
-        """A resource that is about the data of a database; None if this process knows of none."""
-        return self._used.get(database_id)
+        return in_use(self.used[database_id]) if database_id in self.used else ""
 
 
 def in_use(resource: str) -> str:
@@ -64,11 +60,6 @@ def in_use(resource: str) -> str:
 def id_at(about: str, what: str, requested_at: str) -> str:
     """An id that names the time of its request, by the service's clock: `DATABASE_ID/restore:20260301T120000Z`."""
     return f"{about}/{what}{requested_at.replace('-', '').replace(':', '')}"
-
-
-def short_id(id_: str) -> str:
-    """An id as a row has room for it: the first 8 characters of each part."""
-    return "/".join(part[:8] for part in id_.split("/"))
 
 
 def is_provisional(resource_id: str) -> bool:

@@ -17,7 +17,7 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
 from pulumi_snapshots.ledger.place import BACKEND, OPTIONS, OWN, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
-from pulumi_snapshots.properties.checks import LOOPBACK, Problem, Unfit
+from pulumi_snapshots.properties.checks import Problem, Unfit
 from pulumi_snapshots.state_directory import home_directory, state_directory
 
 Config = Any
@@ -34,18 +34,9 @@ FORMER_NAMES = {"first_poll_after": ("first_look_after",), "poll_every": ("look_
 KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
-LAST_PORT = 65535
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
 IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
 """Variables of which CI systems set one; the runner is gone after the job."""
-_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
-_ADDRESS = re.compile(
-    rf"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:(?P<port>\d{{1,5}}))?"
-    r"(/[^@?#%\\\0- \x7f]*)?",
-    re.IGNORECASE | re.ASCII,
-)
-"""With a host name (international ones in their xn-- form) or an IP address, and with none of the characters that begin a user, a
-query or a fragment, or are read in different ways by different readers."""
 
 
 class SettingsError(Explained, ValueError):
@@ -90,11 +81,11 @@ def _key(value: object) -> ApiKey:
 
 def _url(value: object) -> str:
     text = str(value).strip().rstrip("/")
-    parts = _ADDRESS.fullmatch(text) if text.isascii() else None
-    if parts is None or not 0 < int(parts["port"] or 443) <= LAST_PORT:
+    # Others begin a user, a query or a fragment, or are read in different ways by different readers.
+    if not re.fullmatch(r"[\w.:/[\]~-]*", text, re.ASCII):
         raise Unfit("must be an address such as https://host/path, without user, query or fragment")
-    if parts["scheme"].lower() == "http" and parts["host"].strip("[]").lower() not in LOOPBACK:
-        raise Unfit("must use https: over http the API key could be read on the way (http is for loopback only)")
+    if problem := checks.problem_of_url(text):
+        raise Unfit(problem)
     return text
 
 
@@ -260,12 +251,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def settings_problems(config: Config) -> list[Problem]:
-    """What is wrong with each setting of Pulumi config; they are not compared with each other."""
-    given = {name: config.get(config_key(name)) for name in Settings.properties()}
-    return Settings.problems({name: None if value == "" else value for name, value in given.items()})
-
-
 def without_key(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that needs no API key."""
     return {name: value for name, value in environment.items() if name != variable("api_key")}
@@ -322,12 +307,12 @@ def backend_place(environment: Mapping[str, str]) -> str:
     scheme, _, path = bare.partition("://")
     if not url:
         raise Unfit("is not known here: set PULUMI_BACKEND_URL, or log in to it")
-    if scheme in {"http", "https"}:
-        raise Unfit("is Pulumi Cloud here, and that keeps nothing but states: name a bucket or a folder instead")
     if scheme == "file" and not path.startswith(("/", "~")):
         raise Unfit("is a relative path here, another folder for each program: name it by an absolute path")
     if scheme not in {*OPTIONS, "azblob", "file"}:  # the URL may hold a password
-        raise Unfit(f"is {scheme}:// here, and that keeps nothing but states: name a bucket or a folder instead")
+        raise Unfit(
+            f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder instead"
+        )
     place = f"{path.rstrip('/')}/{OWN}" if scheme == "file" else f"{bare.rstrip('/')}/{OWN}?{query}"
     return read_place(place)
 

@@ -84,6 +84,11 @@ class SnapshotInputs(Inputs):
         return found
 
 
+def short_id(id_: str) -> str:
+    """An id as a row has room for it: the first 8 characters of each part."""
+    return "/".join(part[:8] for part in id_.split("/"))
+
+
 def split_id(resource_id: str) -> tuple[str, str]:
     """Database id and version id of a resource id.
 

@@ -94,9 +94,9 @@ def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(home: 
         ("", "is not known here: set PULUMI_BACKEND_URL, or log in to it"),
         (
             "https://api.pulumi.com",
-            "is Pulumi Cloud here, and that keeps nothing but states: name a bucket or a folder",
+            "is https:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder",
         ),
-        ("postgres://u:word@host/db", "is postgres:// here, and that keeps nothing but states"),
+        ("postgres://u:word@host/db", "is postgres:// here, which like Pulumi Cloud keeps nothing but states"),
         ("mem://", "is mem:// here"),
         ("file://.", "is a relative path here"),
         (
@@ -104,7 +104,7 @@ def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(home: 
             "has options that cannot be carried over: kmskeyid (known: region, endpoint, profile)",
         ),
         ("gs://team?access_id=word", "has options that cannot be carried over: access_id (known: none)"),
-        ("s3://team/a/../b", "must be s3://BUCKET/PREFIX"),
+        ("s3://team/a/../b", "must hold no ?, #"),
     ],
 )
 def test_a_backend_that_cannot_be_shared_is_refused_with_the_reason(home: Path, url: str, why: str) -> None:

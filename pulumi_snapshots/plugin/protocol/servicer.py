@@ -15,7 +15,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.engine.messages import DETAILS_HEADER, Callbacks, Engine, Row, status, unfinished
-from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final
+from pulumi_snapshots.engine.wording import DO, PLAIN_KEY, PLUGIN, final, nothing_sent
 from pulumi_snapshots.errors import Explained, Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import SNAPSHOTS, Lookup
@@ -24,9 +24,9 @@ from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, nothing_sent
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished
 from pulumi_snapshots.run.memory import is_provisional
-from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, is_in_files, settings_problems
+from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, is_in_files
 
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
@@ -93,7 +93,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if key and isinstance(key, str) and is_in_files(key, stack, Path.cwd()):
             self._row(request.urn).warn(PLAIN_KEY)
             await self._engine.flush()
-        problems = settings_problems(config)
+        given = {name: config.get(config_key(name)) or None for name in Settings.properties()}
+        problems = Settings.problems(given)
         if not problems and UNKNOWN not in config.values():
             try:
                 Settings.read(config, os.environ)
