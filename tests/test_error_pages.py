@@ -12,10 +12,10 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.errors.pages import page_name, page_of, page_text, with_pointer
+from pulumi_snapshots.hosts.download import Served, WrongContent
 from pulumi_snapshots.run.session import UNSENT_TRIES
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.service import errors
-from pulumi_snapshots.service.download import Served, WrongContent
 from pulumi_snapshots.service.errors import SquareCloudError, error_for
 from pulumi_snapshots.storage.store import StoreTrouble
 

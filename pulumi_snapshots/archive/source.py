@@ -9,11 +9,11 @@ from pulumi_snapshots.archive.record import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors import Explained, Step, Text, Words, not_listed
+from pulumi_snapshots.hosts.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.listing.polling import wait_for_version
 from pulumi_snapshots.properties.checks import expiry_of, version_of
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.record import describe

@@ -18,7 +18,7 @@ from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 
 if TYPE_CHECKING:
-    import httpx  # spoken in `service` only
+    import httpx  # spoken in `service` and `hosts` only
 
 T = TypeVar("T")
 Store = FileStore | BucketStore

@@ -54,7 +54,7 @@ from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
-    import httpx  # spoken in `service` only
+    import httpx  # spoken in `service` and `hosts` only
 
 T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)

@@ -23,13 +23,13 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.run import finish, parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.clock import ServiceClock
+from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
-from pulumi_snapshots.service.monitor import Monitor
 from tests.archive.scene import at_once
 from tests.support.virtual import run_virtual
 from tests.support.world import World, world

@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.hosts.download import open_download
 from pulumi_snapshots.service.client import Answer
-from pulumi_snapshots.service.download import open_download
 from pulumi_snapshots.service.errors import (
     AnswerLost,
     Blocked,

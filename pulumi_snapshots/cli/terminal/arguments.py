@@ -16,10 +16,10 @@ from click.shell_completion import CompletionItem
 from pulumi_snapshots.cli.terminal.account import Kept, KeptPages, databases_of_account, keep_listing
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, size_text, zoned
+from pulumi_snapshots.hosts.monitor import problem_of_monitor
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs
 from pulumi_snapshots.run.memory import is_provisional
-from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.record import split_id
 from pulumi_snapshots.storage.destination import Destination
 

@@ -24,11 +24,11 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock, Stoppable, parse_rfc3339
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.errors import Explained, Unresolved, Words
+from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.run.calls import ledger_of
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
-from pulumi_snapshots.service.monitor import Monitor
 from pulumi_snapshots.snapshot.read import get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 

@@ -9,7 +9,7 @@ import httpcore
 import httpx
 import pytest
 
-from pulumi_snapshots.service.download import READ_SIZE, open_download
+from pulumi_snapshots.hosts.download import READ_SIZE, open_download
 from tests.support.virtual import virtual
 
 BODY = b"data"
