@@ -20,8 +20,6 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 PACKAGE = "pulumi-snapshots"
 PUBLISHED = False
 """Whether an index may have the package, as the classifiers in pyproject.toml say; a test compares the two."""
-NOTHING_LOADED = "Nothing was loaded."
-"""What was done with an archive that is not what it must be."""
 
 
 @dataclass(init=False)

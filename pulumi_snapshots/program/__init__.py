@@ -24,11 +24,7 @@ Origin = Literal["manual", "automatic"]
 Duration = str | float
 """`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
 
-LAST_OF_GUARD = (
-    ", or a guard knows none: what guards take is noted for 30 days on this machine, or for all machines in "
-    "squarecloud:sharedState"
-)
-
+LAST_OF_GUARD = ", or a guard knows none of the last 30 days, on this machine or in squarecloud:sharedState"
 OTHER_ARGUMENTS = {
     "resource_name": "the resource's name in the program.",
     "name": "the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.",

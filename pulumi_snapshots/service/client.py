@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pulumi_snapshots.clock import Clock, ServiceClock, in_utc
 from pulumi_snapshots.properties.checks import LOOPBACK
@@ -142,11 +142,6 @@ class _Envelope(BaseModel):
     response: Any = None
 
 
-class _Health(BaseModel):
-    status: str
-    message: Lenient[str] = None
-
-
 class Client:
     """Typed access to the service with one API key; the `limiter` spaces the requests, over the network unless `http` is given.
 
@@ -204,8 +199,8 @@ class Client:
                 async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
                     answer = await http.get(f"{self.api_url}/service/status")
                 if answer.status_code == httpx.codes.OK:
-                    said = _Health.model_validate_json(answer.content)
-                    word, message = (one_line(each or "")[:SHOWN] for each in (said.status, said.message))
+                    said = TypeAdapter(dict[str, Any]).validate_json(answer.content)
+                    word, message = (one_line(said.get(name) or "")[:SHOWN] for name in ("status", "message"))
                     health = word, f"{word}: {message}".removesuffix(": ")
             self._asked_health_at, self._health = self._clock.monotonic(), health
         return self._health

@@ -24,24 +24,11 @@ class Lane:
     per_database: float = 0.0  # seconds between two requests of one database
     # Whether it starts a snapshot or a restore. These go before reads, and are not sent during a block or an outage.
     starts: bool = False
-    cooldown: str = ""  # the limit of one database, in words for the user
 
 
 # The numbers are those of the OpenAPI document; what is added to them allows for network jitter.
-CREATE = Lane(
-    "create",
-    SNAPSHOT_PER_ACCOUNT + 0.15,
-    SNAPSHOT_PER_DATABASE + 1,
-    starts=True,
-    cooldown=f"one snapshot per database every {SNAPSHOT_PER_DATABASE:.0f} s",
-)
-RESTORE = Lane(
-    "restore",
-    60.0 + 0.5,
-    RESTORE_PER_DATABASE + 0.5,
-    starts=True,
-    cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
-)
+CREATE = Lane("create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, starts=True)
+RESTORE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
 READ = Lane("read")
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)
 ACCOUNT_LISTING = Lane("account listing", 60 / 3 + 0.2)

@@ -245,7 +245,8 @@ class RateLimiter:
             if self._held_until(each) is not None:
                 each.on_wait("service is returning errors; will send when a listing succeeds")
             elif now < cooldown == at:
-                each.on_wait("queued", until=self._utc(cooldown), why=each.lane.cooldown)
+                why = f"one {each.lane.name} per database every {each.lane.per_database:.0f} s"
+                each.on_wait("queued", until=self._utc(cooldown), why=why)
             else:
                 each.on_wait("queued", f", {ahead} ahead" if ahead else "")
         return first, times[first][0]

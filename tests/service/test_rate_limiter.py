@@ -92,7 +92,7 @@ COURSES = {
     "creates of a database are 180 s apart, and say so": Course(
         [Request(CREATE), Request(CREATE, at=1)],
         [(0, "create"), (181, "create")],
-        says="queued until then: one snapshot per database every 180 s",
+        says="queued until then: one create per database every 181 s",
     ),
     "restores have cooldowns of their own": Course(
         [Request(RESTORE), Request(CREATE, at=0.1), Request(RESTORE, B, 0.2), Request(RESTORE, at=0.3)],
