@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi.runtime import get_root_resource
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
 
 from pulumi_snapshots.dynamic import this_run
 from pulumi_snapshots.engine.wording import PYTHON, debugged
@@ -16,7 +18,7 @@ from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.program import LookupFailed, ProgramConfig, warn_of_plain_key, warn_once
-from pulumi_snapshots.program.lookups import Lookups, are_mocked
+from pulumi_snapshots.program.lookups import Lookups
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
@@ -66,17 +68,22 @@ def _asking(function: str, opts: Any = None) -> Iterator[None]:
         raise LookupFailed(function, debugged(PYTHON.told(error), error), why=error) from None
 
 
+def _are_mocked() -> bool:
+    """Whether a test runs the program with mocks instead of an engine; they must answer all that leaves it."""
+    return isinstance(get_monitor(), MockMonitor)
+
+
 class _Direct(Lookups):
     """Asks the service, in the program itself."""
 
     def _answer(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> T:
-        if are_mocked():
+        if _are_mocked():
             return super()._answer(lookup, arguments, opts)
         with _asking(lookup.function, opts):
             return _noted(this_run().carry_out(_question(lookup, lookup.function, arguments, lately=False)))
 
     def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
-        if are_mocked():
+        if _are_mocked():
             return super()._answer_later(lookup, arguments, opts)
         function = f"{lookup.function}_output"
 

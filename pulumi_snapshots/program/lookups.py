@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
 from pulumi.runtime import invoke, invoke_output
-from pulumi.runtime.mocks import MockMonitor
-from pulumi.runtime.settings import get_monitor
 
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, LATEST, SNAPSHOTS
 from pulumi_snapshots.program import LookupFailed, with_arguments
@@ -165,15 +163,9 @@ def _of(given: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
 
 def _asked(lookup: Lookup[Any], arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """What the plugin is asked: in Python a latest snapshot may be None, in other languages a program must say so."""
-    asked = {in_camel(name): value for name, value in arguments.items()} | (
-        {"optional": True} if lookup is LATEST else {}
-    )
-    return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked
-
-
-def are_mocked() -> bool:
-    """Whether a test runs the program with mocks instead of an engine; they must answer all that leaves it."""
-    return isinstance(get_monitor(), MockMonitor)
+    may_be_none = {"optional": True} if lookup is LATEST else {}
+    asked = {in_camel(name): value for name, value in arguments.items()}
+    return f"{PACKAGE}:index:{in_camel(lookup.function)}", asked | may_be_none
 
 
 def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:

@@ -83,8 +83,6 @@ BRIEF = Patience((2.0, 4.0))
 """For a refresh, which the user can run again."""
 ONCE = Patience(())
 """For a read that must not delay a run."""
-BRISK = Patience((1.0,), within=5.0)
-"""For finding out whether the service answers at all: with its own word on an outage within 15 s."""
 
 
 @cache

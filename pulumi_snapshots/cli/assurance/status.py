@@ -30,7 +30,7 @@ from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION, duration, spoken
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.client import BRISK
+from pulumi_snapshots.service.client import Patience
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.snapshot.read import newest as newest_of
 from pulumi_snapshots.snapshot.record import ORIGIN
@@ -96,8 +96,8 @@ async def status(invocation: Invocation, /, *, metrics: Path | None, **typed: An
     values = {"status_success": 0.0, "status_timestamp_seconds": began.timestamp()}
     try:
         async with invocation.asking() as session:
-            with suppress(NotAllowed):  # within 15 s, whether the service answers
-                await session.listings.account(session.clock.monotonic(), patience=BRISK)
+            with suppress(NotAllowed):  # whether the service answers, with its own word on an outage, within 15 s
+                await session.listings.account(session.clock.monotonic(), patience=Patience((1.0,), within=5.0))
             page, found, ways = await _examined(invocation, session, databases, archives, limits)
     except Explained:
         if metrics:
