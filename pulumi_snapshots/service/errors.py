@@ -10,8 +10,6 @@ from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
 QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
-ACCOUNT_LISTING_REQUEST = "GET /users/snapshots"
-"""A 429 of this request blocks this kind of request alone."""
 # The scopes of an API key that requests need, as the OpenAPI document names them (`x-scope`).
 ACCOUNT_READ = "account:read"
 DATABASES_READ = "databases:read"
@@ -276,7 +274,7 @@ def error_for(request: str, status: int, *, code: str | None, readable: bool, **
         kind = ProxyRefused
     else:
         kind = _BY_STATUS.get(status, ServiceFailed if family == 5 else RequestRefused)  # noqa: PLR2004  a server's failure
-    if kind is Blocked and request == ACCOUNT_LISTING_REQUEST:
+    if kind is Blocked and request == "GET /users/snapshots":  # a 429 blocks this kind of request alone
         kind = ListingBlocked
         answer["retry_after"] = max(answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW)
     return kind(request, status=status, code=code, **answer)
