@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LanguageHost:
-    """A language host.
-
-    Attributes:
-        program: its name, by which the engine finds it.
-        module: the Go module that holds it.
-        version: the module's, and so the host's.
-        folder: where the program is in the module.
-    """
+    """A language host: the program that the engine finds, and the module and the folder in it that hold its source."""
 
     program: str
     module: str
@@ -31,11 +24,7 @@ class LanguageHost:
     folder: str
 
     def ensure(self, environment: Environment) -> Path:
-        """The directory of the language host, made if need be and kept in the user's cache: a minute or two, once.
-
-        Raises:
-            Closed: It cannot be built.
-        """
+        """The directory of the language host, made if need be and kept in the user's cache; Closed if it cannot be built."""
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
