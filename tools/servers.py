@@ -88,15 +88,7 @@ class Missing(Closed):
 
 @dataclass(frozen=True)
 class Server:
-    """A server on this machine.
-
-    Attributes:
-        scheme: of its connection strings.
-        port: on the loopback interface.
-        user: its administrator's name; empty if it has none.
-        password: empty if it asks for none.
-        programs: the folder of its programs, if tests run them.
-    """
+    """A server on the loopback interface; it has a user and asks for a password if these are not empty."""
 
     scheme: str
     port: int

@@ -57,7 +57,10 @@ def in_turn(target: str) -> AbstractContextManager[str]:
     return served(InTurn, host=urlsplit(target).netloc, turn=threading.Lock())
 
 
-@pytest.fixture(scope="module", params=["machine", "folder", "s3", "gs", "az", "versity"])
+@pytest.fixture(
+    scope="module",
+    params=["machine", "folder", "s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)],
+)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     if request.param == "machine":
         yield Real("", "")

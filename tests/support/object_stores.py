@@ -1,7 +1,7 @@
 """Object stores on this machine for tests: S3 twice, Google's and Azure's, each a server on a free port of loopback.
 
-`python -m tests.support.object_stores` makes those that have to be made, which else happens at their first use: they
-are kept in the user's cache, as the engine is. A machine that cannot have one raises Closed, whose text says why.
+`python -m tests.support.object_stores` makes Azure's, which else happens at its first use. What is made is kept in the
+user's cache, as the engine is. A machine that cannot have one raises Closed, whose text says why.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from tools.engine import Closed
 from tools.servers import started
 
 VERSITY = "1.7.0"
-"""The last one that asks for no later library of Amazon's than the engine, whose is compiled already."""
 AZURITE = "3.37.0"
 ACCOUNT, KEY = "tests", base64.b64encode(b"it opens nothing").decode()
 NEVER_LOADED = ("applicationinsights", "mysql2", "tedious")
@@ -124,7 +123,7 @@ def compiled(package: str, module: str, version: str) -> Path:
     name = package.rpartition("/")[2]
 
     def make(into: Path, environment: engine.Environment) -> None:
-        # With what the engine is made of in its versions, which Go's cache has compiled already: that halves the longest build.
+        # With what the engine is made of in its versions, which Go's cache has compiled already.
         work = engine.module(
             into / "work" / name, f"require {module} v{version}\n{engine.MODULES}", engine.needing(package)
         )
@@ -213,7 +212,8 @@ STORES = {
     "az": Kind("az", _azurite, {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}),
     "versity": Kind("s3", _versity, {}),
 }
-"""By name. `s3` is made in Python and takes any key; `versity` is another S3 server, which checks signatures; most tests run with it at night."""
+"""By name. `s3` is made in Python and takes any key; `versity` is another S3 server, which checks signatures; it takes a minute to
+build, so tests run with it at night."""
 
 
 @contextmanager
@@ -236,12 +236,11 @@ def serving(name: str) -> Iterator[ObjectStore]:
 
 
 def main() -> None:
-    for name in ("az", "versity"):  # npm's first, since Go may be busy
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                STORES[name].command(0, Path(folder))
-            except Closed as reason:
-                say(f"tests with {name} will be skipped: {reason}")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            STORES["az"].command(0, Path(folder))
+        except Closed as reason:
+            say(f"tests with az will be skipped: {reason}")
 
 
 if __name__ == "__main__":
