@@ -38,9 +38,6 @@ from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import identities
 
 PATIENCE = 60.0  # seconds that connecting to the database of an archive, or one check of it, may take
-NO_LOOKUP = (
-    "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
-)
 NOT_OVERWRITTEN = "Nothing was overwritten."
 
 
@@ -70,8 +67,6 @@ class DrillCalls:
 
     async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act."""
-        if "requested_at" not in state:
-            raise Explained(NO_LOOKUP)
         record = DrillRecord.from_outputs(state)
         resource = _resource(record, state, id_)
         if _is_settled(record, state):

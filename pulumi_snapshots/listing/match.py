@@ -79,14 +79,16 @@ def earliest(candidates: Iterable[ListedSnapshot]) -> ListedSnapshot | None:
     return dated[0][1] if dated else None
 
 
-def proves_failure(page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]) -> bool:
-    """Whether the snapshot of a request would be on this page if it had been started.
+def doubt(page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]) -> str:
+    """Why the snapshot of a request may exist though this page does not show it for certain; empty if there is none.
 
-    Not if the page may be cut, old or strange: it has entries that cannot be read, lacks a version that a state has (`due`, each
-    with the end of its 30 days), or shows an entry that may be ours after all.
+    The page may be cut, old or strange: it has entries that cannot be read, lacks a version that a state has (`due`, each with the
+    end of its 30 days), or shows an entry that may be ours after all.
     """
+    if listed := ", ".join(map(described, may_be_ours(page.entries, request, excluded))):
+        return f"The service lists what may be it, or somebody else's: {listed}."
     asked_at = page.listing.service_time
-    if not page.complete or asked_at < request.posted_at + request.longest:
-        return False
     lacks = any(page.version(version) is None and asked_at + ALMOST_OVER < end for version, end in due.items())
-    return not lacks and not may_be_ours(page.entries, request, excluded)
+    if lacks or not page.complete or asked_at < request.posted_at + request.longest:
+        return "The service's listing is not whole, so it does not prove that the snapshot never came."
+    return ""

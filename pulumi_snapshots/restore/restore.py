@@ -16,15 +16,12 @@ from pulumi_snapshots.restore.status import NeverSeen, StatusWatch, clear_of_oth
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
-from pulumi_snapshots.service.errors import Cooldown, NotSent, RestoreFailed, RestoreRunning, SquareCloudError, is_new
+from pulumi_snapshots.service.errors import RestoreFailed, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
 from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
-NO_LOOKUP = (
-    "A Restore cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
-)
 T = TypeVar("T")
 UNPROVED = "no later run has shown that its state was saved: this may be the same restore under another name"
 UNSHOWN = "this run was not shown that the state has it: an older checkpoint was imported, or the restore is replaced without a refresh"
@@ -136,7 +133,7 @@ class Restoring:
             path = f"POST /databases/{self.inputs.target}/snapshots/restore"
             try:
                 await operation.send(LANE, path, partial(self._post, name))
-            except (Cooldown, NotSent, RestoreRunning) as refusal:
+            except SquareCloudError as refusal:
                 await operation.try_again(refusal)
 
     async def _post(self, name: str, leave_by: datetime) -> str:
@@ -309,8 +306,6 @@ class RestoreCalls(ActCalls):
 
     async def read(self, _call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Return what the state holds; no request is sent, since a restore acts once."""
-        if "requested_at" not in state:
-            raise Explained(NO_LOOKUP)
         record = RestoreRecord.from_outputs(state)
         resource = Resource(id_, RESTORE.state(record, state))
         if record.failure:

@@ -182,6 +182,9 @@ class Rules(ABC):
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
         await self.enter_state(call, state)
+        if self.kind == "restore" and "requested_at" not in state:
+            act = f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
+            raise Explained(f"{act}, and the service keeps no list of them.")
         found: Resource = await self.calls.read(call, id_, state)
         return found
 

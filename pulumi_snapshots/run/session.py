@@ -42,6 +42,7 @@ from pulumi_snapshots.run.memory import Fleet, Member, RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings, could_share
 from pulumi_snapshots.service.client import BRIEF, ONCE, POST_READ_TIMEOUT, Client
 from pulumi_snapshots.service.errors import (
+    Cooldown,
     KeyRefused,
     NotSent,
     RestoreRunning,
@@ -60,6 +61,8 @@ T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 """Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
 longest. The rate limiter keeps the cooldowns of restores."""
+PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
+"""The refusals after which a request is sent again."""
 UNSENT_TRIES = 3
 """The number of tries in a row that never left: the service cannot be reached, or the claim is always too old."""
 CLAIM_LASTS = timedelta(seconds=10)
@@ -364,7 +367,7 @@ class Operation:
         """Wait until the request may be sent again; raises the refusal if that would not help."""
         self._tries += 1
         self._unsent = self._unsent + 1 if isinstance(refusal, NotSent) else 0
-        if self._unsent == UNSENT_TRIES:
+        if self._unsent == UNSENT_TRIES or not isinstance(refusal, PASSING):
             raise refusal
         if isinstance(refusal, RestoreRunning | SnapshotRunning):
             what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"

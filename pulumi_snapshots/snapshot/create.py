@@ -12,31 +12,17 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import CLEAR, NEVER, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.listings import Page, entry_of
-from pulumi_snapshots.listing.match import (
-    AmbiguousSnapshot,
-    described,
-    earliest,
-    late_text,
-    may_be_ours,
-    proves_failure,
-)
+from pulumi_snapshots.listing.match import AmbiguousSnapshot, doubt, earliest, late_text, may_be_ours
 from pulumi_snapshots.listing.polling import PINNING, until_listed
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.client import BRIEF, ONCE
-from pulumi_snapshots.service.errors import (
-    Cooldown,
-    NotSent,
-    QuotaUsedUp,
-    RestoreRunning,
-    SnapshotRunning,
-    SquareCloudError,
-)
+from pulumi_snapshots.service.errors import QuotaUsedUp, SnapshotRunning, SquareCloudError
 from pulumi_snapshots.service.limits import CREATE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, found_text, taken_text
+from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, taken_text
 
 
 class Pending(Unresolved[SnapshotRecord]):
@@ -167,10 +153,9 @@ class Taking:
                     return adopted
                 try:
                     await operation.send(CREATE, f"POST /databases/{self.database_id}/snapshots", self._post)
-                except QuotaUsedUp as error:
-                    await explain_quota(error, self.database_id, session.listings)
-                    raise
-                except (Cooldown, NotSent, RestoreRunning, SnapshotRunning) as error:
+                except SquareCloudError as error:
+                    if isinstance(error, QuotaUsedUp):
+                        await explain_quota(error, self.database_id, session.listings)
                     self.behind |= isinstance(error, SnapshotRunning)
                     await operation.try_again(error)
         return None
@@ -344,11 +329,7 @@ class Taking:
     async def _doubt(self, attempt: Attempt, excluded: Collection[str] = ()) -> str:
         """Why it is not certain that the service never made the snapshot of a request, whose time is over; empty if it is."""
         page = await self.session.listings.own_page(attempt.database_id, self.session.listings.recent)
-        if proves_failure(page, attempt.request, excluded, self.memory.due):
-            return ""
-        if listed := ", ".join(map(described, may_be_ours(page.entries, attempt.request, excluded))):
-            return f"The service lists what may be it, or somebody else's: {listed}."
-        return "The service's listing is not whole, so it does not prove that the snapshot never came."
+        return doubt(page, attempt.request, excluded, self.memory.due)
 
     async def _was_overtaken(self) -> bool:
         """Whether a guard's snapshot has become worthless while it was waited for, so that another one is needed."""
@@ -373,7 +354,7 @@ class Taking:
         unlisted = ListedSnapshot.model_construct(name="", version_id=version, url=url)
         record = await self._ours(entry or unlisted, attempt.request.requested)
         if operation.resumed and (attempt.proved or self.spent):
-            member.note(found_text(record, self.session.service_clock.now()))
+            member.note(f"found {taken_text(record, self.session.service_clock.now())}; no new request was sent")
         elif operation.resumed:
             age, earlier = spoken(operation.age), "was taken by an earlier run that may not have saved its state"
             taken = f"snapshot {record.id} {earlier}, {age} ago ({record.requested_at}): none is taken now."

@@ -207,11 +207,6 @@ def taken_text(record: SnapshotRecord, now: datetime) -> str:
     return f"{record.id}, taken {spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
 
 
-def found_text(record: SnapshotRecord, now: datetime) -> str:
-    """What a run says that has found the snapshot of an earlier run's request."""
-    return f"found {taken_text(record, now)}; no new request was sent"
-
-
 async def describe(
     session: Session,
     database_id: str,

@@ -10,7 +10,7 @@ import pytest
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import proves_failure
+from pulumi_snapshots.listing.match import doubt
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
@@ -115,7 +115,7 @@ def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> N
     due = {"old": START + timedelta(days=28)}
     about = POST, {"claimed", "old"}, due
     page = Page(tuple(entries), Listing(tuple(entries), 0, 0.0, NOW, is_own=True))
-    assert proves_failure(page, *about) is proves
-    assert not proves_failure(replace(page, listing=replace(page.listing, is_own=False)), *about)
+    assert (not doubt(page, *about)) is proves
+    assert doubt(replace(page, listing=replace(page.listing, is_own=False)), *about)
     early = replace(page, listing=replace(page.listing, service_time=START + timedelta(hours=1)))
-    assert not proves_failure(early, *about)
+    assert doubt(early, *about)
