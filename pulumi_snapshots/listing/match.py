@@ -22,10 +22,9 @@ LATE = LATEST_OF_LOST
 
 
 class AmbiguousSnapshot(Explained):
-    """Two entries, the `candidates`, could be the snapshot of the POST."""
+    """Two entries could be the snapshot of the POST."""
 
     def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot]) -> None:
-        self.candidates = candidates
         super().__init__(
             f"two snapshots of this database could be the one that was started: {' and '.join(map(described, candidates))}. "
             "Somebody else took one at the same time, and the service does not say whose is whose",

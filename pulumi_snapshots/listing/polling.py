@@ -147,18 +147,18 @@ async def until_listed(  # noqa: PLR0913  what is known of it
     *,
     age: float,
     is_finished: bool,
-    shown_by: float,
     patience: float,
 ) -> ListedSnapshot | None:
     """Poll until a listing shows the entry that `find` finds; None if none does in time. Raises the refusal of a poll, also of the last.
 
-    Earlier runs have waited `age` seconds. It should be listed at once if it `is_finished`, every page must show it after `shown_by`
-    seconds: the wait ends if the own page lacks it minutes later.
+    Earlier runs have waited `age` seconds. It should be listed at once if it `is_finished`. The wait ends if the own page lacks it
+    minutes after every page must show it.
     """
     listings, clock, began = plan.listings, plan.clock, plan.clock.monotonic()
     lost = "" if request.accepted else request.answered
     # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
     in_turn = is_finished or bool(lost) or listings.may_be_old(database_id, began - age)
+    last = (request.posted_at + request.longest - listings.client.service_clock.now()).total_seconds() + PINNING
     pending = Pending(began, began - age, is_finished, in_turn)
     state = STATES.get(request.answered, "answer lost")
     searched: list[Listing] = []
@@ -169,7 +169,7 @@ async def until_listed(  # noqa: PLR0913  what is known of it
             for page in pages:
                 if page.listing not in searched and (entry := find(page)) is not None:
                     return entry
-                if page.listing.is_own and page.listing.sent_at >= began + shown_by + PINNING:
+                if page.listing.is_own and page.listing.sent_at >= began + last:
                     return None
             searched = [page.listing for page in pages]
             at, of_account = poll = plan.next_poll(pending)

@@ -24,6 +24,8 @@ from pulumi_snapshots.service.limits import CREATE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord, describe, taken_text
 
+NOT_FINISHED = Finished()
+
 
 class Pending(Unresolved[SnapshotRecord]):
     """The snapshot was started, or may have been, and is not known yet. It must be kept."""
@@ -88,7 +90,7 @@ class Taking:
     fresh: bool = False
     needs_url: bool = True
     spent: Callable[[], Awaitable[datetime | None]] | None = None
-    finished: Finished | None = None  # what a 200 has told
+    finished: Finished = NOT_FINISHED  # what a 200 has told
     behind: bool = False  # whether another snapshot of the database held it up
 
     def __post_init__(self) -> None:
@@ -121,7 +123,7 @@ class Taking:
             if self.operation.attempt is None:  # nothing was started
                 raise
             cause = error
-        if self.finished is not None and self.finished.version is not None:
+        if self.finished.version is not None:
             return await self._ended(self.finished.version, cause=cause)
         raise self._unresolved(why, undecided=isinstance(cause, AmbiguousSnapshot), cause=cause) from cause
 
@@ -139,7 +141,7 @@ class Taking:
     async def _adopted_or_sent(self) -> SnapshotRecord | None:
         """Make sure that a request was sent; returns a snapshot that was adopted instead."""
         session, operation, is_first = self.session, self.operation, True
-        self.finished = None
+        self.finished = NOT_FINISHED
         with session.poll_plan.expecting():
             while (claim := await operation.next_claim()) is not None:
                 if claim.role == "in the way":
@@ -161,8 +163,9 @@ class Taking:
         return None
 
     async def _post(self, leave_by: datetime) -> str:
-        self.finished = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
-        return "200" if self.finished else "202"
+        finished = await self.session.client.start_snapshot(self.database_id, leave_by=leave_by)
+        self.finished = finished or NOT_FINISHED
+        return "200" if finished else "202"
 
     async def _settle(self, other: Attempt) -> None:
         """Wait until another request of this database cannot be mistaken for ours, and enter its end for its owner."""
@@ -276,7 +279,7 @@ class Taking:
         if attempt.status is Status.FOUND:
             found = attempt.result or ""
             return await self._ended(found, await session.listings.find_version(self.database_id, found))
-        version, excluded = self.finished.version if self.finished else None, self._excluded(others)
+        version, excluded = self.finished.version, self._excluded(others)
         if version is None or self.needs_url:
             with suppress(NothingSent):
                 await session.know_time(self.database_id)
@@ -305,7 +308,7 @@ class Taking:
     def _shown(self, page: Page, attempt: Attempt, excluded: Collection[str]) -> ListedSnapshot | None:
         """The entry of the snapshot of a request on a page."""
         behind = self.behind and attempt is self.operation.attempt
-        if version := attempt.result or (self.finished.version if self.finished else None):
+        if version := attempt.result or self.finished.version:
             return page.version(version)
         return earliest(may_be_ours(page.entries, attempt.request, excluded, behind=behind))
 
@@ -313,17 +316,15 @@ class Taking:
         self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
     ) -> ListedSnapshot | None:
         """Poll until the snapshot of a request is listed; None if it is not some minutes after it must be."""
-        request, finished = attempt.request, self.finished
         return await until_listed(
             self.session.poll_plan,
-            request,
+            attempt.request,
             attempt.database_id,
             lambda page: self._shown(page, attempt, excluded),
             waits,
             age=self.operation.age,
-            is_finished=finished is not None,
-            shown_by=(request.posted_at + request.longest - self.session.service_clock.now()).total_seconds(),
-            patience=PINNING if finished and finished.version else math.inf,
+            is_finished=self.finished is not NOT_FINISHED,
+            patience=PINNING if self.finished.version else math.inf,
         )
 
     async def _doubt(self, attempt: Attempt, excluded: Collection[str] = ()) -> str:
@@ -350,8 +351,7 @@ class Taking:
     ) -> SnapshotRecord:
         """The snapshot of the attempt, as far as it is known if no listing shows it; `cause` if polls failed."""
         operation, member, attempt = self.operation, self.member, self.operation.sent
-        url = self.finished.url if self.finished else None
-        unlisted = ListedSnapshot.model_construct(name="", version_id=version, url=url)
+        unlisted = ListedSnapshot.model_construct(name="", version_id=version, url=self.finished.url)
         record = await self._ours(entry or unlisted, attempt.request.requested)
         if operation.resumed and (attempt.proved or self.spent):
             member.note(f"found {taken_text(record, self.session.service_clock.now())}; no new request was sent")
@@ -364,15 +364,14 @@ class Taking:
             why: Words = cause.happened if cause else "the service does not list it yet"
             member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         if attempt.status is not Status.FOUND:
-            if entry and not self.finished and (late := late_text(self.database_id, entry, attempt.request)):
+            if entry and (late := late_text(self.database_id, entry, attempt.request)):
                 member.warn(late)
             await operation.enter_result(version, holds=CLEAR)
         return record
 
     async def _ours(self, entry: ListedSnapshot, requested: datetime | None = None) -> SnapshotRecord:
         """The record of a snapshot, which is ours from now on; a Snapshot may adopt a guard's, since nothing else keeps that."""
-        url = self.finished.url if self.finished else None
-        record = await describe(self.session, self.database_id, entry, base_url=url, requested=requested)
+        record = await describe(self.session, self.database_id, entry, base_url=self.finished.url, requested=requested)
         (self.memory.known if self.spent else self.memory.claimed).add(record.version_id or "")
         self.session.memory.remember_request(record.id, record.requested_at)
         self.member.progress(f"found snapshot {record.version_id}")

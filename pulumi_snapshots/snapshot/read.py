@@ -14,7 +14,6 @@ from pulumi_snapshots.errors import (
     NothingSent,
     Step,
     Text,
-    Words,
     not_listed,
 )
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
@@ -75,18 +74,17 @@ class SnapshotCalls(ActCalls):
     async def delete(self, call: EngineCall, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
         record = SnapshotRecord.from_outputs(state)
-        kept, then = "the service keeps it until {until}", Next(Step.BRING_BACK)
-        until = to_the_second(record.expires_at) if record.expires_at else "its 30 days are over"
-        forgotten: Words = Text(f"forgotten: {{id}}; {kept}. {{then}}", id=record.id, until=until, then=then)
+        text, until = "forgotten: {id}; the service keeps it until {until}. {then}", "its 30 days are over"
+        if record.expires_at:
+            until = to_the_second(record.expires_at)
         # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.
         if record.version_id in call.shared.memory.of(record.database_id).claimed:
-            has = "not forgotten: {id}, which a resource of this run has now: it has adopted it (`{reuse_within}`) or completed it"
-            forgotten = Text(has, id=record.id)
+            text = "not forgotten: {id}, which a resource of this run has now: it has adopted it (`{reuse_within}`) or completed it"
         elif record.pending:
-            forgotten = f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
+            text = "forgotten: {id}; if its snapshot was started, the service keeps it for 30 days"
         elif not record.available:
-            forgotten = f"forgotten: {record.id}, which the service no longer listed"
-        call.listener.note(forgotten)
+            text = "forgotten: {id}, which the service no longer listed"
+        call.listener.note(Text(text, id=record.id, until=until, then=Next(Step.BRING_BACK)))
 
 
 async def read(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
