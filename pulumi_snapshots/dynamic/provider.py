@@ -29,7 +29,7 @@ from pulumi_snapshots.engine.wording import PYTHON, nothing_sent
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
-from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished
+from pulumi_snapshots.run.calls import EngineCall, Resource, Rules, Unfinished, enter
 from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Provider(ResourceProvider):
         olds = self._own(_olds)
         with self._call() as call:
             found = self.rules.diff(call, olds, _with_unknowns(_news))
-            this_run().carry_out(lambda: self.rules.enter_state(call, olds))
+            this_run().carry_out(lambda: enter(call, self.rules.in_state(olds)))
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)

@@ -174,14 +174,9 @@ class Rules(ABC):
         """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
         return None
 
-    async def enter_state(self, call: EngineCall, state: Mapping[str, Any], *, lets_go: bool = False) -> None:
-        """Enter into the ledger, if it can be used, that the state has a resource with these outputs, or lets it go."""
-        if (shown := self.in_state(state)) is not None:
-            await enter(call, shown, lets_go=lets_go)
-
     async def read(self, call: EngineCall, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
-        await self.enter_state(call, state)
+        await enter(call, self.in_state(state))
         if self.kind == "restore" and "requested_at" not in state:
             act = f"A {self.schema.name} cannot be looked up or imported: it is an act of this stack"
             raise Explained(f"{act}, and the service keeps no list of them.")
@@ -190,7 +185,7 @@ class Rules(ABC):
 
     async def update(self, call: EngineCall, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Resume an unfinished one, or keep inputs that replace nothing."""
-        await self.enter_state(call, state)
+        await enter(call, self.in_state(state))
         updated: Resource = await self.calls.update(call, id_, state, values)
         return updated
 
@@ -198,7 +193,7 @@ class Rules(ABC):
         """Forget or delete it, and leave a line that says which."""
         if (shown := self.in_state(state)) is not None:
             call.shared.memory.course(self.kind, call.owner).deleted(shown)
-        await self.enter_state(call, state, lets_go=self.kind == "restore")
+        await enter(call, shown, lets_go=self.kind == "restore")
         await self.calls.delete(call, id_, state)
 
     def diff(self, call: EngineCall, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
@@ -254,8 +249,10 @@ class Rules(ABC):
         return Changes()
 
 
-async def enter(call: EngineCall, shown: Proof, *, lets_go: bool = False) -> None:
+async def enter(call: EngineCall, shown: Proof | None, *, lets_go: bool = False) -> None:
     """Enter into the ledger, if it can be used, that the state has what is shown, or lets go of the last that has it."""
+    if shown is None:
+        return
     memory, database = call.shared.memory, call.shared.memory.of(shown.database_id)
     database.known.update(shown.names)
     lets_go = lets_go and not shown.names & database.kept

@@ -24,7 +24,7 @@ from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, LISTED
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, field, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
-from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished
+from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, enter
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, is_in_files
 
@@ -153,7 +153,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         self._note(request.id, state)
         async with self._shown(context, request.urn) as call:
-            await kind.rules.enter_state(call, state)
+            await enter(call, kind.rules.in_state(state))
             found = kind.rules.diff(call, state, values)
         return _difference(kind, found, request)
 
