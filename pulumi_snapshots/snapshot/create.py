@@ -364,7 +364,8 @@ class Taking:
             why: Words = cause.happened if cause else "the service does not list it yet"
             member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         if attempt.status is not Status.FOUND:
-            if entry and (late := late_text(self.database_id, entry, attempt.request)):
+            guessed = entry if self.finished is NOT_FINISHED else None
+            if guessed and (late := late_text(self.database_id, guessed, attempt.request)):
                 member.warn(late)
             await operation.enter_result(version, holds=CLEAR)
         return record
