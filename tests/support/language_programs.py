@@ -54,7 +54,7 @@ def go_package(folder: Path, example: Path, what: str = "build") -> None:
         go = engine.new_enough(work, os.environ)
         engine.raise_to_engine(go, work, os.environ, named=True)
         done = subprocess.run(  # noqa: S603  a compiler
-            [go, what, "./..."],
+            [go, *what.split(), "./..."],
             cwd=work,
             env={**os.environ, **engine.GO_ENVIRONMENT},
             capture_output=True,
