@@ -58,6 +58,8 @@ class GuardDeclaration:
         fallback: str | float | None = None,
     ) -> None:
         given = locals()
+        if not isinstance(name, str) or not name.strip():  # type: ignore[redundant-expr]  # programs give anything
+            raise pulumi.RunError("Guard: name must be a text that is not empty.")
         self._name, self._database_id = name, database_id
         self._given = {each: given[each] for each in GuardInputs.properties() if each != "database_id"}
         guarded = self._inputs(UNKNOWN if isinstance(database_id, pulumi.Output) else database_id).before

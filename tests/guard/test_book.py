@@ -161,6 +161,7 @@ async def test_an_unreadable_book_counts_as_none(guards: object) -> None:
         ({"before": []}, "before must be a list of 'create', 'update', 'delete', not []"),
         ({"before": ["replace"]}, "before must be a list of 'create', 'update', 'delete', not 'replace'"),
         ({"before": "update"}, "before must be a list"),
+        ({"name": " "}, "name must be a text"),
     ],
 )
 def test_a_wrong_argument_fails_where_the_guard_is_made(wrong: dict[str, Any], named: str) -> None:
