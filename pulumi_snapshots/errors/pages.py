@@ -1,10 +1,9 @@
-"""What `explain` shows: the section about an error, whose text comes with the package, and the last error of this machine."""
+"""The sections about errors, whose texts come with the package, and the last error of this machine, which `explain` shows."""
 
 import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -28,34 +27,17 @@ def page_of(error: BaseException) -> str | None:
     name: str | None = None
     cause: BaseException | None = error
     while cause is not None and type(cause).__module__.startswith("pulumi_snapshots."):
-        if type(cause).__name__ in _sections():
+        if type(cause).__name__ in sections():
             name = page_name(type(cause).__name__)
         cause = cause.__cause__
     return name
 
 
-def page_names() -> list[str]:
-    """The names of all errors that have a section."""
-    return sorted(map(page_name, _sections()))
-
-
 def page_text(name: str) -> str | None:
     """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links; None if there is none."""
     plain = re.sub("[-_ ]", "", name).lower()
-    section = next((f"# {each}\n{text}" for each, text in _sections().items() if each.lower() == plain), None)
+    section = next((f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None)
     return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
-
-
-def pages_about(code: str) -> list[str]:
-    """The names of the sections about a code of the service, such as `KEEP_CALM`, or about a status, such as `429`."""
-    word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
-    return sorted(page_name(name) for name, text in _sections().items() if word.search(text))
-
-
-def summary(name: str) -> str:
-    """The cause of an error in one line, as its section says it first."""
-    cause = re.search(r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL)
-    return " ".join(cause[1].replace("`", "").split()) if cause else ""
 
 
 def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -68,16 +50,8 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
                 file.write(text.encode("utf-8", "replace"))
 
 
-def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
-    """The last error and when it was shown; None if there was none."""
-    file = state_directory(environment) / LAST_ERROR
-    with suppress(OSError):
-        return file.read_text(encoding="utf-8"), datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    return None
-
-
 @cache
-def _sections() -> dict[str, str]:
+def sections() -> dict[str, str]:
     """The text of each section by the error's name, which is its heading."""
     folder = PACKED if PACKED.is_dir() else IN_REPOSITORY
     pages = (path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.stem != "index")

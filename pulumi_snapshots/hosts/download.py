@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,10 +14,15 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from httpcore import AsyncNetworkStream
 
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.properties.checks import problem_of_url, version_of
-from pulumi_snapshots.service.client import CONNECT_TIMEOUT, READ_TIMEOUT, http_date, one_line, open_client
+from pulumi_snapshots.service.client import CONNECT_TIMEOUT, Answer, http_date, one_line, open_client
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
 
+READ_TIMEOUT = 30.0
+"""Seconds between two pieces of a body."""
+FIRST_BYTES = 1024
+"""Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
 READ_SIZE = 1024 * 1024
 """Bytes per read. httpcore asks for 64 KiB, and for the event loop each read costs about as much as copying its bytes."""
 REDIRECTS = 3
@@ -62,6 +67,17 @@ class Served:
             if None not in {one, two} and one != two:
                 return f"another {what} ({one} instead of {two})"
         return None
+
+
+async def look_at(method: str, url: str, clock: Clock, http: httpx.AsyncBaseTransport | None) -> Answer | None:
+    """Request the first bytes of a download URL by GET, or send a HEAD, to study its host; None without an answer."""
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {})
+    timeout, sent_at = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT), clock.monotonic()
+    with suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
+        async with open_client(url, http, headers, timeout=timeout) as client, client.stream(method, url) as response:
+            status, got = response.status_code, dict(response.headers)
+            return Answer(method, "snapshot host", sent_at, clock.monotonic() - sent_at, status, got)
+    return None
 
 
 @asynccontextmanager

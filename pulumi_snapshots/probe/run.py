@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, Step, Text
+from pulumi_snapshots.hosts.download import look_at
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
@@ -187,7 +188,7 @@ class Run:
             return None
         self.report.hide_urls({"url": url})
         await self._pace()
-        answer = await self.client.look_at(method, url)
+        answer = await look_at(method, url, self.clock, self.client.http)
         if answer is not None:
             self.report.heard(answer, None)
         return answer

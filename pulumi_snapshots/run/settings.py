@@ -212,10 +212,6 @@ class Settings(Inputs):
         others = self.requests_for_others
         return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
 
-    def fingerprint(self) -> str:
-        """Names files that belong to this key at this service; the key cannot be had from it."""
-        return _digest(f"{self.api_url} {self.required_key().value}")
-
     def account(self) -> str:
         """Names the account; neither it nor the key can be had from that. A key begins with the account's id, before a `-`."""
         return _digest(self.required_key().value.partition("-")[0])
@@ -265,17 +261,6 @@ def project_files(folder: Path) -> Iterator[Path]:
         if found := [file for name in PROJECT if (file := parent / name).is_file()]:
             yield from found
             return
-
-
-def is_in_files(secret: str, stack: str, folder: Path) -> bool:
-    """Whether a file of the project of this folder, or of one above it, shows a secret; an encrypted one is in none."""
-    whole = re.compile(rf"(?<![\w+/=-]){re.escape(secret)}(?![\w+/=-])")
-    for project in project_files(folder):  # it may hold config of all its stacks
-        for file in (project, project.with_name(f"Pulumi.{stack}{project.suffix}")):
-            with suppress(OSError):
-                if whole.search(file.read_text(encoding="utf-8", errors="replace")):
-                    return True
-    return False
 
 
 def backend_url(environment: Mapping[str, str]) -> str:

@@ -50,8 +50,6 @@ T = TypeVar("T")
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
 CONNECT_TIMEOUT = 15.0
-READ_TIMEOUT = 30.0
-"""Seconds of a download between two pieces of its body."""
 POST_READ_TIMEOUT, GET_READ_TIMEOUT, WHOLE_ANSWER_EXTRA = 120.0, 30.0, 60.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s; how long a restore takes to
 answer is not public. The last are those beyond in which the whole answer must arrive, so that a slow body ends too."""
@@ -65,8 +63,6 @@ SHOWN = 100
 ONLINE, DEGRADED = "online", "degraded"
 HEALTH_RENEWED, HEALTH_WITHIN = 300.0, 3.0
 """Seconds after which the service renews what it says of itself; and that an error waits for it."""
-FIRST_BYTES = 1024
-"""Bytes that `look_at` asks for: a proof of what is served, and nothing of the data is kept."""
 
 
 class Patience(NamedTuple):
@@ -158,7 +154,7 @@ class Client:
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.on_answer: Callable[[Answer], None] | None = None
-        self.limiter, self.api_url, self._api_key, self._http = limiter, api_url, api_key, http
+        self.limiter, self.api_url, self._api_key, self.http = limiter, api_url, api_key, http
         self.service_clock, self._clock = service_clock, clock
         # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
         # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
@@ -172,20 +168,6 @@ class Client:
         """Close the connections."""
         await self._client.aclose()
 
-    async def look_at(self, method: str, url: str) -> Answer | None:
-        """Request the first bytes of a download URL by GET, or send a HEAD, to study its host; None without an answer.
-
-        Never sends the API key.
-        """
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {})
-        timeout, sent_at = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT), self._clock.monotonic()
-        with suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
-            client = open_client(url, self._http, headers, timeout=timeout)
-            async with client, client.stream(method, url) as response:
-                status, got = response.status_code, dict(response.headers)
-                return Answer(method, "snapshot host", sent_at, self._clock.monotonic() - sent_at, status, got)
-        return None
-
     async def health(self) -> tuple[str, str]:
         """What the service says of itself: `online`, `degraded` or `unknown`, and that with its message; empty if it does not say.
 
@@ -194,7 +176,7 @@ class Client:
         if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
             health = "", ""
             with suppress(httpx.HTTPError, OSError, ValidationError), anyio.fail_after(HEALTH_WITHIN):
-                async with open_client(self.api_url, self._http, {"Accept": "application/json"}) as http:
+                async with open_client(self.api_url, self.http, {"Accept": "application/json"}) as http:
                     answer = await http.get(f"{self.api_url}/service/status")
                 if answer.status_code == httpx.codes.OK:
                     said = TypeAdapter(dict[str, Any]).validate_json(answer.content)

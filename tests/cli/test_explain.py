@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.cli.commands import commands
+from pulumi_snapshots.cli.setup.explain import last_error, page_names, pages_about, summary
 from pulumi_snapshots.cli.terminal import output
 from pulumi_snapshots.engine import wording
-from pulumi_snapshots.errors.pages import keep_last, last_error, page_names, pages_about, summary
+from pulumi_snapshots.errors.pages import keep_last
 from pulumi_snapshots.service import errors
 from tests.cli.typed import Desk, Terminal, at_desk
 from tests.support.world import DATABASE, World

@@ -4,6 +4,7 @@ The service answers few requests for the account's listing, so a command that co
 other got, and says how old it is.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,7 +49,9 @@ class KeptPages:
     """
 
     def __init__(self, session: Session) -> None:
-        self._path = session.settings.state_directory() / f"{session.settings.fingerprint()}.pages.json"
+        settings = session.settings
+        name = hashlib.sha256(f"{settings.api_url} {settings.required_key().value}".encode()).hexdigest()[:16]
+        self._path = settings.state_directory() / f"{name}.pages.json"
 
     def read(self) -> Kept:
         """What is kept."""

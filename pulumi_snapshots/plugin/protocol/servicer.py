@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,7 +27,7 @@ from pulumi_snapshots.properties.catalogue import Inputs, Property
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, duration_text
 from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared, Unfinished, enter
 from pulumi_snapshots.run.memory import is_provisional
-from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, is_in_files
+from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, project_files
 
 TOO_OLD = (
     # The first version whose partial state can ask for a read before the next update, which gives a pending snapshot its id.
@@ -90,7 +91,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Validate the settings, without a request."""
         config, key = _config(request.news), field(request.news, "apiKey")
         stack = request.urn.removeprefix("urn:pulumi:").partition("::")[0]
-        if key and isinstance(key, str) and is_in_files(key, stack, Path.cwd()):
+        if key and isinstance(key, str) and _is_in_files(key, stack, Path.cwd()):
             self._row(request.urn).warn(PLAIN_KEY)
             await self._engine.flush()
         given = {name: config.get(config_key(name)) or None for name in Settings.properties()}
@@ -478,3 +479,14 @@ async def _refuse(_self: Any, _request: Any, context: Any) -> Any:
 # Without a DiffConfig, the engine updates a provider whose settings change, and replaces nothing.
 for _name in ("Parameterize", "Call", "GetMapping", "GetMappings", "DiffConfig"):
     setattr(Plugin, _name, _refuse)
+
+
+def _is_in_files(secret: str, stack: str, folder: Path) -> bool:
+    """Whether a file of the project of this folder, or of one above it, shows a secret; an encrypted one is in none."""
+    whole = re.compile(rf"(?<![\w+/=-]){re.escape(secret)}(?![\w+/=-])")
+    for project in project_files(folder):  # it may hold config of all its stacks
+        for file in (project, project.with_name(f"Pulumi.{stack}{project.suffix}")):
+            with suppress(OSError):
+                if whole.search(file.read_text(encoding="utf-8", errors="replace")):
+                    return True
+    return False
