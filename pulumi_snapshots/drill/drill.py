@@ -156,7 +156,7 @@ class Drilling:
         record = DrillRecord(**same, scratch_database_id=restored.target_database_id, last_good=self.last_good)
         if restored.restored_at is None:
             return record
-        shown = restoring.shown
+        shown = restoring.watch.shown if restoring.watch else None
         ended = shown.finished_at if shown is not None and shown.state == SUCCESS else None
         took = (ended or parse_rfc3339(restored.restored_at)) - parse_rfc3339(restored.requested_at)
         seconds = took.total_seconds()

@@ -55,10 +55,7 @@ class Page:
 
     @property
     def complete(self) -> bool:
-        """Whether `entries` proves that no other snapshot of the database was listed.
-
-        The account's page never does: an entry whose database is unknown may belong to this one.
-        """
+        """Whether no other snapshot of the database was listed; the account's page may have one, of an unknown database."""
         return self.listing.is_own and not self.listing.unreadable
 
     def version(self, version_id: str) -> ListedSnapshot | None:
@@ -168,11 +165,7 @@ class Listings:
         return Page.of(await self._newest(_request(database_id), since, ask, patience), database_id)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
-        """Get the account's listing; None if plan or key do not allow it, or while the service blocks it.
-
-        No caller depends on this listing alone, so a refusal is no error: the database's own listing shows whether the key
-        is sufficient.
-        """
+        """Get the account's listing; None if plan or key do not allow it, or while the service blocks it: no caller needs it alone."""
         if self.account_refusal is not None:
             return None
         try:
@@ -271,13 +264,6 @@ class Listings:
         now = self._ledger.clock.now()
         return max(0.0, (now - found.ended_at).total_seconds()) if found.ended_at else math.inf
 
-    def _renewed(self, since: float, lacking: Iterable[Attempt]) -> float:
-        """The `since` of a page that shows what was found: one that was requested before that is requested again.
-
-        The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
-        """
-        return max(since, self.clock.monotonic() - min(map(self._age, lacking)))
-
     async def of_database(
         self, database_id: str, since: float, *, origin: str | None = None, unlisted: bool = False
     ) -> Entries:
@@ -288,12 +274,21 @@ class Listings:
             page = await self.own_page(database_id, since, patience=BRIEF)
         entries = _by_version(page.entries, page.listing)
         lacking = [each for each in await self.found_lately(database_id, origin) if each.result not in entries]
+        # The service may still serve an older page, but it caches the two listings apart, and one of them has shown the snapshot.
+        if lacking:
+            since = max(since, self.clock.monotonic() - min(map(self._age, lacking)))
         for page_of in (self.own_page, self.account_page):
-            if lacking and (renewed := await page_of(database_id, self._renewed(since, lacking), patience=BRIEF)):
+            if lacking and (renewed := await page_of(database_id, since, patience=BRIEF)):
                 entries = _by_version(renewed.entries, renewed.listing) | entries
                 lacking = [each for each in lacking if each.result not in entries]
         if lacking and not unlisted:
-            raise _old_page(lacking[-1])
+            # Times of the ledger, the same in every call.
+            old, ended = lacking[-1], lacking[-1].ended_at or lacking[-1].request.posted_at
+            raise CannotTell(
+                f"the service serves an old page: it lacks snapshot {old.result} of database {database_id}, which a run found at "
+                f"{ended:%H:%M:%S} UTC",
+                then=[Next(Step.RUN_AGAIN_AFTER, time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC")],
+            )
         return entries | {each.result or "": entry_of(each) for each in lacking}
 
     async def of_account(
@@ -312,10 +307,7 @@ class Listings:
         return of_each
 
     async def listed_by(self, database_id: str, version_id: str, created: datetime | None = None) -> datetime | None:
-        """When every page must show a snapshot that no page shows yet; None if that time is over, or not known.
-
-        `created` is when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
-        """
+        """When every page must show a snapshot that was found, or `created` by the service's clock; UTC, None if past or not known."""
         ages = [self._age(each) for each in await self.found_lately(database_id) if each.result == version_id]
         if created is not None:
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
@@ -333,16 +325,6 @@ def entry_of(found: Attempt) -> ListedSnapshot:
     """What is known of a version that a run has found until a page shows it; without a name."""
     posted = found.request.requested
     return ListedSnapshot.model_construct(name="", version_id=found.result, modified=posted, origin="manual")
-
-
-def _old_page(found: Attempt) -> CannotTell:
-    """The error of a page that lacks what a run has found; its times are those of the ledger, the same in every call."""
-    ended = found.ended_at or found.request.posted_at
-    return CannotTell(
-        f"the service serves an old page: it lacks snapshot {found.result} of database {found.database_id}, which a run "
-        f"found at {ended:%H:%M:%S} UTC",
-        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{ended + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC")],
-    )
 
 
 def by_database(listing: Listing) -> dict[str, Entries]:

@@ -1,4 +1,4 @@
-"""Polling until a listing shows a snapshot: when, at which listing, and the progress. All times are monotonic seconds.
+"""Polling until a listing shows the snapshot of a POST: when, at which listing, and which it is. Numbers are monotonic seconds.
 
 The service may serve a page for 30 minutes. So a first poll of a page costs half an hour if it comes too early, and only its
 delay if it comes late; polling a page again costs only the request. Each database has a page, and the account has one, which
@@ -6,28 +6,29 @@ shows what the others missed; the service caches each of them apart.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.errors import Explained, Next, Step
+from pulumi_snapshots.ledger.attempt import LATEST_OF_LOST, SECOND, SKEW, Request
 from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE, Listings, Page
 from pulumi_snapshots.service.errors import SquareCloudError
-from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 NEVER = -math.inf
-ACCOUNT_EVERY = 3 * ACCOUNT_LISTING.per_account
-"""Seconds between two polls of the account's page: the service answers 3 a minute, to all machines of the account together."""
 PINNING = 5 * 60.0
 """Seconds in which a listing should show a complete snapshot with its pinned URL."""
-STATES = {"200": "answered", "202": "accepted"}
 EXPIRED = SERVICE_CACHE + 5.0
 """Seconds after which a page is certainly new, with 5 s for its transfer."""
+LATE = LATEST_OF_LOST
+"""A later entry does not match a POST whose answer was lost; for an accepted POST it matches with a warning."""
 
 
 @dataclass(eq=False)
@@ -104,7 +105,8 @@ class PollPlan:
             account = min(missed, default=math.inf) + (enough if is_short else 3 * self.first_after)
         else:  # ... or all that are left
             account = max(missed) + enough if len(missed) == len(group) else math.inf
-        account = max(account, self.account_tried + ACCOUNT_EVERY * (2 / 3 if is_short else 1))
+        # The service answers 3 such polls a minute, to all machines of the account together.
+        account = max(account, self.account_tried + ACCOUNT_LISTING.per_account * (2 if is_short else 3))
         # One request for all is better than one for this snapshot a little sooner.
         is_better = is_helped and account <= own + self.every / 4
         return (account, True) if is_better else (own, False)
@@ -123,10 +125,10 @@ class PollPlan:
             failure = error
         if account:
             self.account_tried = self.clock.monotonic()
-            return failure
-        mine.own_tried = self.clock.monotonic()
-        if failure is None and now >= mine.own_since + EXPIRED:
-            mine.own_since = now
+        else:
+            mine.own_tried = self.clock.monotonic()
+            if failure is None and now >= mine.own_since + EXPIRED:
+                mine.own_since = now
         return failure
 
     def _own_again(self, mine: Pending, pages: int) -> float:
@@ -160,7 +162,7 @@ async def until_listed(  # noqa: PLR0913  what is known of it
     in_turn = is_finished or bool(lost) or listings.may_be_old(database_id, began - age)
     last = (request.posted_at + request.longest - listings.client.service_clock.now()).total_seconds() + PINNING
     pending = Pending(began, began - age, is_finished, in_turn)
-    state = STATES.get(request.answered, "answer lost")
+    state = {"200": "answered", "202": "accepted"}.get(request.answered, "answer lost")
     searched: list[Listing] = []
     shown, failure = None, None
     with plan.expecting(pending), anyio.move_on_after(patience):
@@ -199,11 +201,7 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
     patience: float,
     created: datetime | None = None,
 ) -> tuple[ListedSnapshot | None, datetime | None]:
-    """Find the entry of a snapshot, and wait for it if the listings are too old to show it, unless that takes more than `patience`.
-
-    `created` is when it was taken, by the service's clock, if that is known. Returns the entry, or None; and when every listing must
-    show one that is not listed, UTC, if that is known.
-    """
+    """Find the entry of a snapshot, once the listings are new enough; or None and its `Listings.listed_by`, if that takes more than `patience`."""
     listings, clock = plan.listings, plan.clock
     while (entry := await listings.find_version(database_id, version_id)) is None:
         listed_by = await listings.listed_by(database_id, version_id, created)
@@ -219,3 +217,60 @@ def failed_poll(error: SquareCloudError) -> str:
     if not error.passing:
         raise error
     return f"last check failed ({error.code or error.status or 'no answer'})"
+
+
+# Which snapshot a POST started, as far as the listings show it; times are the service's ---------------------------------
+
+
+class AmbiguousSnapshot(Explained):
+    """Two entries could be the snapshot of the POST."""
+
+
+def described(entry: ListedSnapshot) -> str:
+    """An entry as an error shows it: its version, and what tells it from others."""
+    return f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
+
+
+def may_be_ours(
+    entries: Iterable[ListedSnapshot], request: Request, excluded: Collection[str] = (), *, behind: bool = False
+) -> list[ListedSnapshot]:
+    """Find the manual entries that are not `excluded`, as those of other requests, nor too early or too late, if they have a time."""
+    # A request that is behind was refused while another snapshot was running, which ended in the seconds before it.
+    posted, skew = request.posted_at, SECOND if behind else SKEW
+    latest = posted + (request.longest if request.accepted else LATE)
+    return [
+        entry
+        for entry in entries
+        if entry.origin != "automatic"
+        and entry.version not in excluded
+        and (entry.modified is None or posted - skew <= entry.modified <= latest)
+    ]
+
+
+def earliest(
+    entries: Iterable[ListedSnapshot], request: Request, excluded: Collection[str] = (), *, behind: bool = False
+) -> ListedSnapshot | None:
+    """Find ours, the earliest of those that may be it and have a time; AmbiguousSnapshot if another one is as likely by its time."""
+    candidates = may_be_ours(entries, request, excluded, behind=behind)
+    dated = sorted(((each.modified, each) for each in candidates if each.modified), key=lambda each: each[0])
+    # The service refuses a second manual snapshot of a database that soon; assumed for those from the dashboard.
+    if len(dated) > 1 and dated[1][0] - dated[0][0] < timedelta(seconds=SNAPSHOT_PER_DATABASE):
+        both = " and ".join(described(entry) for _, entry in dated[:2])
+        happened = (
+            f"two snapshots of this database could be the one that was started: {both}. Somebody else took one at the same time, and "
+            "the service does not say whose is whose"
+        )
+        raise AmbiguousSnapshot(happened, then=[Next(Step.OPEN_VERSION)])
+    return dated[0][1] if dated else None
+
+
+def doubt(page: Page, request: Request, excluded: Collection[str], due: Mapping[str, datetime]) -> str:
+    """Why a request may have a snapshot that this page does not show for certain, or empty; `due` is when those in states reach 30 days."""
+    if listed := ", ".join(map(described, may_be_ours(page.entries, request, excluded))):
+        return f"The service lists what may be it, or somebody else's: {listed}."
+    asked_at = page.listing.service_time
+    # On its last day a version may be missing from a listing that shows everything.
+    lacks = any(page.version(version) is None and asked_at + timedelta(days=1) < end for version, end in due.items())
+    if lacks or not page.complete or asked_at < request.posted_at + request.longest:
+        return "The service's listing is not whole, so it does not prove that the snapshot never came."
+    return ""

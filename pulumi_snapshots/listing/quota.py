@@ -13,22 +13,18 @@ from pulumi_snapshots.service.errors import QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.service.models import Listing
 
 QUOTA_WINDOW = timedelta(hours=24)
-MEMORY_PER_PAIR = 256
-"""MB: the service allows (plan memory / 256) x 2 snapshots in a rolling 24 hours, for the whole account."""
-HINT_PATIENCE = 15.0
-"""Seconds that an error waits for what explains it, also in a run that was interrupted."""
 
 
 def allowance_of(plan_memory: int) -> int:
-    """Snapshots in any 24 hours of a plan with that much memory (MB)."""
-    return plan_memory // MEMORY_PER_PAIR * 2
+    """Snapshots that the service allows in any 24 hours, for the whole account, of a plan with that much memory (MB)."""
+    return plan_memory // 256 * 2
 
 
 async def explain_quota(error: QuotaUsedUp, database_id: str, listings: Listings) -> None:
     """Tell the allowance, the next steps, and when a slot frees, as far as the service says: asked once for all that are refused."""
     since = listings.recent
-    # An interrupt comes just when a user reads of the quota. The error must come through whatever else fails.
-    with anyio.move_on_after(HINT_PATIENCE, shield=True), suppress(SquareCloudError):
+    # An interrupt comes just when a user reads of the quota. The error must come through whatever else fails, after 15 s at most.
+    with anyio.move_on_after(15.0, shield=True), suppress(SquareCloudError):
         memory = (await listings.account(since, patience=ONCE)).plan_memory or 0
         if memory:
             error.happened = (
@@ -53,8 +49,5 @@ def counted(listing: Listing, now: datetime) -> list[datetime]:
 
 
 def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
-    """When the next slot of the allowance frees: 24 hours after the oldest of `times`, which are sorted.
-
-    If there are more than the plan allows, since it was larger, that is after a later one.
-    """
+    """When the next slot frees: 24 hours after the oldest of the sorted `times`, or after a later one if the plan was larger then."""
     return times[max(0, len(times) - allowance) if allowance else 0] + QUOTA_WINDOW if times else None

@@ -15,7 +15,7 @@ from pulumi_snapshots.errors import Explained, Next, Step, Text
 from pulumi_snapshots.hosts.download import look_at
 from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Request
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
+from pulumi_snapshots.listing.polling import AmbiguousSnapshot, earliest
 from pulumi_snapshots.probe.report import VERDICTS, Report
 from pulumi_snapshots.properties.checks import problem_of_url
 from pulumi_snapshots.run.memory import Listener, Member
@@ -297,7 +297,7 @@ class Run:
         elif shot.request is not None:
             others = {one.version for one in self.shots if one is not shot and one.version}
             with suppress(AmbiguousSnapshot):
-                entry = earliest(may_be_ours(page.entries, shot.request, others))
+                entry = earliest(page.entries, shot.request, others)
         await self._found(shot, entry.version if entry else None)
         return page, entry
 

@@ -20,10 +20,8 @@ from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
 DEFAULT_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""
-OVERWRITES = "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
 PURPOSE = "restore a snapshot of"
-SUCCESS = "success"
-"""The outcome of a restore that did not fail; also the service's word."""
+SUCCESS = "success"  # the outcome of a restore that did not fail; also the service's word
 
 
 def said(because: str) -> Callable[[object], bool]:
@@ -56,15 +54,13 @@ class RestoreInputs(Inputs):
     )
     overwrite: bool = declare(
         "Must be true, else the preview fails: everything that the database holds is overwritten.",
-        read=said(OVERWRITES),
+        read=said(
+            "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
+        ),
         kw_only=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any restores again.",
-        default=None,
-        read=checks.triggers,
-        replaces=True,
-        kw_only=True,
+        "Any values. A change of any restores again.", default=None, read=checks.triggers, replaces=True, kw_only=True
     )
     timeout: Duration = declare(
         "How long the restore may take, and each resume again. The resource's custom timeout for creates wins.",

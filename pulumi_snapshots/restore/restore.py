@@ -18,14 +18,12 @@ from pulumi_snapshots.run.memory import Listener, Member
 from pulumi_snapshots.run.session import Operation, Session, TimeIsUp
 from pulumi_snapshots.service.errors import RestoreFailed, SquareCloudError, is_new
 from pulumi_snapshots.service.limits import RESTORE as LANE
-from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.snapshot.record import short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
 T = TypeVar("T")
 UNPROVED = "no later run has shown that its state was saved: this may be the same restore under another name"
 UNSHOWN = "this run was not shown that the state has it: an older checkpoint was imported, or the restore is replaced without a refresh"
-NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has begun since."
 
 
 class RestorePending(Unresolved[RestoreRecord]):
@@ -154,20 +152,20 @@ class Restoring:
     async def _prepared(self) -> str:
         """Find out whether the request must not be sent; returns the name of the snapshot's storage object."""
         session, inputs, operation = self.session, self.inputs, self.operation
-        database_id, version_id = inputs.database_id, inputs.version_id
+        database_id, version_id = which = inputs.database_id, inputs.version_id
         if database_id == inputs.target and version_id in session.memory.of(database_id).claimed:
             happened = f"snapshot {inputs.snapshot} is new in this same run, so there is nothing to go back to yet"
             raise RestoreRefused(happened, NOT_RESTORED, [Next(Step.TAKE_RESTORE_OUT)])
         name, runtime = inputs.name, inputs.runtime
         if name is None:
             operation.show("looking up the snapshot")
-            entry = await session.listings.find_version(database_id, version_id)
-            entry = entry or await session.listings.unlisted(database_id, version_id)
+            entry = await session.listings.find_version(*which) or await session.listings.unlisted(*which)
             if entry is None or not entry.name:
-                where: Any = session.poll_plan, database_id, version_id, self.member.waits
-                entry, by = await wait_for_version(*where, patience=inputs.timeout)
+                entry, by = await wait_for_version(
+                    session.poll_plan, *which, self.member.waits, patience=inputs.timeout
+                )
                 if entry is None:
-                    happened, then = not_listed(database_id, version_id, by)
+                    happened, then = not_listed(*which, by)
                     raise RestoreRefused(happened, NOT_RESTORED, then)
             name, runtime, self.taken = entry.name, entry.runtime, entry.modified
         if runtime is not None and database_id != inputs.target:
@@ -185,11 +183,7 @@ class Restoring:
     # After the request ---------------------------------------------------------------------------------------------------
 
     async def ended(self) -> RestoreRecord:
-        """Watch the restore until it is over; returns the record, complete or with the restore's failure.
-
-        Raises `RestorePending` if the end will never be seen, or the service refuses to show the status; a `SquareCloudError`
-        if the request was refused with a code that is new, and started nothing.
-        """
+        """Watch the restore until it is over; raises `RestorePending`, or a refusal with a code that is new, which started nothing."""
         operation = self.operation
         async with self.session.locks[operation.sent.id]:
             await operation.newest()
@@ -206,7 +200,7 @@ class Restoring:
                 if error is not watch.refusal:
                     raise self._unresolved(cause=error) from error
                 await operation.withdraw()
-                error.done = NOTHING_BEGAN
+                error.done = "Nothing was restored: by the service's status no restore has begun since."
                 raise
             operation.attempt = watch.attempt
             record = self._record()
@@ -256,12 +250,8 @@ class Restoring:
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""
-        return failure_of(record, self.shown.step if self.shown else None)
-
-    @property
-    def shown(self) -> RestoreStatus | None:
-        """The last restore of the database, as the service has shown it; None if it has not."""
-        return self.watch.shown if self.watch else None
+        shown = self.watch.shown if self.watch else None
+        return failure_of(record, shown.step if shown else None)
 
     def _record(self) -> RestoreRecord:
         attempt = self.operation.sent

@@ -1,8 +1,4 @@
-"""Watching the restore of one POST until it is over: what the service and its database's status say, and the progress.
-
-If the service has no route for the status of a restore, or not for this key, the database's own status must do for an accepted
-one: it is over once the database says that it has started since, or after a while.
-"""
+"""Watching the restore of one POST until it is over: what the service and its database's status say, and the progress."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -34,10 +30,7 @@ UNSTARTED = 300.0
 OUTCOME_KEPT = 3600.0
 """Seconds for which the service shows how a restore ended."""
 DENIALS = 2
-"""How often the service must answer that it has no route for the status of a restore before it is believed: a proxy may have
-said so once."""
-HELD_UP = timedelta(seconds=125)
-"""How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
+"""How many answers that there is no route for the status of a restore are believed: a proxy may have sent one of them."""
 RUNNING, DOWN = RestoreStatus(state="running"), DatabaseStatus(running=False)
 """What `RESTORE_IN_PROGRESS` says in place of a status."""
 ENDED = {"none", SUCCESS, "error"}
@@ -56,7 +49,8 @@ async def clear_of_others(session: Session, database_id: str, waits: Callable[..
         status, _ = await _answer(session.client.restore_status(database_id, patience=BRIEF), RUNNING)
         now = session.service_clock.now()
         ended = status.finished_at if status is not None and status.state == SUCCESS else None
-        if status is None or not (status.in_progress or (ended and now - HELD_UP < ended <= now)):
+        # The service refuses other POSTs for "about two minutes" after a success.
+        if status is None or not (status.in_progress or (ended and now - timedelta(seconds=125) < ended <= now)):
             break
         waits("waiting for the end of another restore of this database")
         await session.clock.sleep(session.settings.poll_every)
@@ -114,10 +108,8 @@ class StatusWatch:
             elif outcome is None and not self.request.accepted:
                 raise NeverSeen  # anybody may have stopped or started the database
             else:
-                now = session.clock.monotonic()
-                database, self.failed = await _answer(
-                    session.listings.database_status(self.attempt.database_id, now), DOWN
-                )
+                ask = session.listings.database_status(self.attempt.database_id, session.clock.monotonic())
+                database, self.failed = await _answer(ask, DOWN)
                 if database is not None and database.running:
                     left = 0.0 if outcome else self._settles_in(database.uptime)
                     if left <= 0:
@@ -150,7 +142,7 @@ class StatusWatch:
 
     @property
     def _needs_database(self) -> bool:
-        """Whether only the database's own status can show the end."""
+        """Whether only the database's own status can show the end: there is no other route, or not for this key."""
         return self.denials >= DENIALS
 
     # Polls -----------------------------------------------------------------------------------------------------------------

@@ -12,8 +12,7 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Explained, Next, NothingSent, Step, Text, Unresolved, Words
 from pulumi_snapshots.ledger.attempt import CLEAR, NEVER, SECOND, Attempt, ClaimRefused, Status, is_resource
 from pulumi_snapshots.listing.listings import Page, entry_of
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, doubt, earliest, late_text, may_be_ours
-from pulumi_snapshots.listing.polling import PINNING, until_listed
+from pulumi_snapshots.listing.polling import LATE, PINNING, AmbiguousSnapshot, doubt, earliest, until_listed
 from pulumi_snapshots.listing.quota import explain_quota
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.memory import Listener, Member
@@ -116,7 +115,16 @@ class Taking:
         try:
             return await self.operation.in_time(self._record())
         except ClaimRefused as refused:
-            raise self._refused(refused.attempt) from None
+            when, then = (
+                to_the_second(refused.attempt.request.requested),
+                [Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)],
+            )
+            happened = (
+                f"a snapshot of database {self.database_id} with the same triggers was requested at {when} for "
+                f"{refused.attempt.owner}, and no later run has shown that its state was saved: this may be the same one under "
+                "another name of the stack"
+            )
+            raise SnapshotRefused(happened, self.operation.not_done, then) from None
         except TimeIsUp as time_is_up:
             why = str(time_is_up)
         except (SquareCloudError, AmbiguousSnapshot) as error:
@@ -177,17 +185,16 @@ class Taking:
             operation.ignore(other)
             await self.session.clock.sleep(CLEAR.total_seconds())
             return
-        if entry is None:
-            if await self._doubt(other):
-                operation.ignore(other)
-            else:
-                await ledger.withdraw(other)
-            return
-        version = entry.version or ""
-        if is_resource(other.owner) and other.owner != operation.intent.owner:
-            self.memory.claimed.add(version)  # it will find that
-        self.memory.known.add(version)
-        await ledger.ended(other, version, holds=CLEAR)
+        if entry is not None:
+            version = entry.version or ""
+            if is_resource(other.owner) and other.owner != operation.intent.owner:
+                self.memory.claimed.add(version)  # it will find that
+            self.memory.known.add(version)
+            await ledger.ended(other, version, holds=CLEAR)
+        elif await self._doubt(other):
+            operation.ignore(other)
+        else:
+            await ledger.withdraw(other)
 
     # In place of a request -----------------------------------------------------------------------------------------------
 
@@ -310,7 +317,7 @@ class Taking:
         behind = self.behind and attempt is self.operation.attempt
         if version := attempt.result or self.finished.version:
             return page.version(version)
-        return earliest(may_be_ours(page.entries, attempt.request, excluded, behind=behind))
+        return earliest(page.entries, attempt.request, excluded, behind=behind)
 
     async def _listed(
         self, attempt: Attempt, waits: Callable[..., None], excluded: Collection[str] = ()
@@ -334,10 +341,8 @@ class Taking:
 
     async def _was_overtaken(self) -> bool:
         """Whether a guard's snapshot has become worthless while it was waited for, so that another one is needed."""
-        if not self.spent:
-            return False
-        posted, attempts = self.operation.sent.request.posted_at, await self.session.ledger.attempts()
-        if not await self._is_worthless(attempts, posted):
+        posted = self.operation.sent.request.posted_at
+        if not (self.spent and await self._is_worthless(await self.session.ledger.attempts(), posted)):
             return False
         which = f"the snapshot requested at {to_the_second(posted)} does not guard"
         self.member.note(f"{which}: the database was changed or restored while it was waited for. Another one is taken")
@@ -364,9 +369,10 @@ class Taking:
             why: Words = cause.happened if cause else "the service does not list it yet"
             member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         if attempt.status is not Status.FOUND:
-            guessed = entry if self.finished is NOT_FINISHED else None
-            if guessed and (late := late_text(self.database_id, guessed, attempt.request)):
-                member.warn(late)
+            posted, at = attempt.request.posted_at, entry.modified if entry else None
+            if at and at > posted + LATE and self.finished is NOT_FINISHED:
+                which = f"snapshot {version} of database {self.database_id} was matched to the request of {to_the_second(posted)}"
+                member.warn(f"{which}, although its time is {to_the_second(at)}: no earlier one is listed")
             await operation.enter_result(version, holds=CLEAR)
         return record
 
@@ -389,12 +395,3 @@ class Taking:
         happened = f"A snapshot of database {self.database_id} was requested at {requested} and {how} {why}".rstrip()
         kind = _GuardPending if self.spent else Pending
         return kind(record, happened, undecided=undecided, cause=cause)
-
-    def _refused(self, other: Attempt) -> SnapshotRefused:
-        """The error of a snapshot that an earlier run may have taken under another name."""
-        when = to_the_second(other.request.requested)
-        happened = (
-            f"a snapshot of database {self.database_id} with the same triggers was requested at {when} for {other.owner}, and no "
-            "later run has shown that its state was saved: this may be the same one under another name of the stack"
-        )
-        return SnapshotRefused(happened, self.operation.not_done, [Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)])

@@ -7,17 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
-from pulumi_snapshots.errors import (
-    Explained,
-    Next,
-    NoSuchSnapshot,
-    NothingSent,
-    Step,
-    Text,
-    not_listed,
-)
+from pulumi_snapshots.errors import Explained, Next, NoSuchSnapshot, NothingSent, Step, Text, not_listed
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
-from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot
+from pulumi_snapshots.listing.polling import LATE, AmbiguousSnapshot
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
@@ -26,21 +18,10 @@ from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.create import Pending, create
-from pulumi_snapshots.snapshot.record import (
-    SNAPSHOT,
-    SnapshotInputs,
-    SnapshotRecord,
-    describe,
-    is_pinned,
-    split_id,
-)
+from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotInputs, SnapshotRecord, describe, is_pinned, split_id
 
-PENDING_PATIENCE = 9.0
-"""Seconds; the reads of pending resources hold up the whole run, so all of them together end within 10 s."""
 URL_RENEWAL = timedelta(days=7)
 """A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
-LISTED_BY = timedelta(seconds=SERVICE_CACHE) + LATE
-"""After its creation: `modified` may be a snapshot's start, and the page may be from just before its end."""
 
 
 class SnapshotCalls(ActCalls):
@@ -95,8 +76,8 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
     """
     record.remember_in(session.memory)
     if record.pending:
-        failures = SquareCloudError, AmbiguousSnapshot, NothingSent
-        with suppress(*failures), session.until(session.left_for_reads(PENDING_PATIENCE)):
+        # The reads of pending resources hold up the whole run, so all of them together end within 10 s.
+        with suppress(SquareCloudError, AmbiguousSnapshot, NothingSent), session.until(session.left_for_reads(9.0)):
             return await create(session, SnapshotInputs(record.database_id), listener, earlier=record, once=True)
         return record
     with session.until(REFRESH_PATIENCE):
@@ -169,7 +150,8 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
         seen = await _renewed(session, record, entry)
     elif not page.complete:
         return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
-    elif created is not None and now - created < LISTED_BY:
+    # `modified` may be a snapshot's start, and the page may be from just before its end.
+    elif created is not None and now - created < timedelta(seconds=SERVICE_CACHE) + LATE:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
     else:

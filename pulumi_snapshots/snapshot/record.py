@@ -24,12 +24,11 @@ from pulumi_snapshots.properties.catalogue import (
     declare_database,
 )
 from pulumi_snapshots.properties.checks import DATABASE_TYPES, RETENTION, Problem, expiry_of, shown, spoken, version_of
-from pulumi_snapshots.run.memory import PENDING, id_at
+from pulumi_snapshots.run.memory import PENDING, RunMemory, id_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.run.memory import RunMemory
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.service.models import ListedSnapshot
 
@@ -90,11 +89,7 @@ def short_id(id_: str) -> str:
 
 
 def split_id(resource_id: str) -> tuple[str, str]:
-    """Database id and version id of a resource id.
-
-    Raises:
-        ValueError: it is not `DATABASE_ID/VERSION_ID`.
-    """
+    """Database id and version id of a resource id; ValueError if it is not `DATABASE_ID/VERSION_ID`."""
     database_id, _, version_id = resource_id.partition("/")
     try:
         database = checks.database_id()(database_id)

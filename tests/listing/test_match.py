@@ -7,7 +7,7 @@ import pytest
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, earliest, may_be_ours
+from pulumi_snapshots.listing.polling import AmbiguousSnapshot, earliest, may_be_ours
 from pulumi_snapshots.service.models import ListedSnapshot
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -71,10 +71,10 @@ def test_the_matched_entry_is_the_one_that_the_post_started(
     entries, request = [entry(*one) for one in listed], post(**search)
     if ours is AmbiguousSnapshot:
         with pytest.raises(AmbiguousSnapshot) as error:
-            earliest(may_be_ours(entries, request))
+            earliest(entries, request)
         assert all(str(one.version) in str(error.value) for one in entries)
         return
-    found = earliest(may_be_ours(entries, request, excluded))
+    found = earliest(entries, request, excluded)
     assert (found and found.version) == ours
 
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from unittest import mock
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
-from pulumi_snapshots.listing.match import LATE
+from pulumi_snapshots.listing.polling import LATE
 from pulumi_snapshots.snapshot.record import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault, JournalEntry
 from squarecloud_emulator.service.refusals import RefusedError

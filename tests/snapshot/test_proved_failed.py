@@ -10,7 +10,7 @@ import pytest
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import doubt
+from pulumi_snapshots.listing.polling import doubt
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
