@@ -102,6 +102,8 @@ def read_place(given: object) -> str:
     bare, options = _apart(text)
     place = destination_of(bare)
     if place.scheme == "file":
+        if place.file.exists() and not place.file.is_dir():
+            raise checks.Unfit("must be a folder, not a file", given)
         return str(place.file)
     if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
         known = ", ".join(OPTIONS[place.scheme]) or "none"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -61,6 +62,8 @@ T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 """Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
 longest. The rate limiter keeps the cooldowns of restores."""
+JITTER = 0.1
+"""The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
 PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
 """The refusals after which a request is sent again."""
 UNSENT_TRIES = 3
@@ -373,7 +376,9 @@ class Operation:
             what = "restore" if isinstance(refusal, RestoreRunning) else "snapshot"
             self.show(f"waiting for the end of another {what} of this database")
             await self.session.clock.sleep(self.session.settings.poll_every)
-        pause = max(BACK_OFF[min(self._tries, len(BACK_OFF)) - 1], refusal.retry_after or 0.0)
+        chance = random.Random(f"{self.intent.database_id} {self.began} {self._tries}").random()  # noqa: S311  for simulations
+        pause = BACK_OFF[min(self._tries, len(BACK_OFF)) - 1] * (1 + JITTER * chance)
+        pause = max(pause, refusal.retry_after or 0.0)
         self.step = "waiting to try again"
         again = self.session.clock.utc() + timedelta(seconds=pause)
         refused = refusal.code or refusal.status or "not sent"

@@ -124,6 +124,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
     *((name, ["0"], "longer than zero") for name in ("lookEvery", "blockWait")),
     ("sharedState", PLACES, "must "),
     ("sharedState", [3], "must be a string"),
+    ("sharedState", [__file__], "must be a folder, not a file"),
 ]
 
 
