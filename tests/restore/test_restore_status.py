@@ -78,7 +78,7 @@ STORIES = {
     },
     **{
         f"one answer that the route is missing hides no failure: {fault}": f"""
-            fault restore_status {fault}; the next restore fails SNAPSHOT_CORRUPT; R up refused: the snapshot is damaged
+            fault restore_status skip=1 {fault}; the next restore fails SNAPSHOT_CORRUPT; R up refused: the snapshot is damaged
         """
         for fault in ("html=404", "status=404 code=NOT_FOUND", "html=405")
     },
