@@ -11,7 +11,8 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.errors.pages import page_name, page_of, page_text, with_pointer
+from pulumi_snapshots.cli.pages import page_text
+from pulumi_snapshots.errors.pages import page_name, page_of, with_pointer
 from pulumi_snapshots.hosts.download import Served, WrongContent
 from pulumi_snapshots.run.session import UNSENT_TRIES
 from pulumi_snapshots.run.settings import MissingKey

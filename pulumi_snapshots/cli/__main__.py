@@ -13,8 +13,8 @@ def main() -> int:
         print("Error: interrupted before anything was sent.", file=sys.stderr)  # noqa: T201  nothing else is loaded
         return 130
     except ModuleNotFoundError as missing:
+        from pulumi_snapshots.cli.pages import page_text  # noqa: PLC0415  only for this
         from pulumi_snapshots.errors import pip_install  # noqa: PLC0415  only for this
-        from pulumi_snapshots.errors.pages import page_text  # noqa: PLC0415  only for this
 
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:

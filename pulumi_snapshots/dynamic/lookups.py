@@ -17,7 +17,7 @@ from pulumi_snapshots.engine.wording import PYTHON, debugged
 from pulumi_snapshots.errors import Explained, Words
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
-from pulumi_snapshots.program import LookupFailed, ProgramConfig, warn_of_plain_key, warn_once
+from pulumi_snapshots.program import PROGRAM_CONFIG, LookupFailed, warn_of_plain_key, warn_once
 from pulumi_snapshots.program.lookups import Lookups
 from pulumi_snapshots.run.settings import Settings
 
@@ -33,7 +33,7 @@ def _question(
         told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
         raise LookupFailed(function, f"{told}.")
     warn_of_plain_key()
-    settings, program = Settings.read(ProgramConfig(), os.environ), get_root_resource()
+    settings, program = Settings.read(PROGRAM_CONFIG, os.environ), get_root_resource()
     settings.required_key()
 
     async def ask() -> tuple[T, Words]:

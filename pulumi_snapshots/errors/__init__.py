@@ -18,27 +18,23 @@ from pulumi_snapshots.errors.pages import with_pointer
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
 PACKAGE = "pulumi-snapshots"
-PUBLISHED = False
-"""Whether an index may have the package, as the classifiers in pyproject.toml say; a test compares the two."""
+PUBLISHED = False  # whether an index may have the package, as the classifiers in pyproject.toml say
 
 
 @dataclass(init=False)
 class Text:
     """A template and its values. `str()` spells every name as Python does, and times of day in UTC.
 
-    A `{name}` in the template stands for the value of that name. Without such a value, it is the name of a property or a
-    setting, which each edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`.
-
-    Values are texts, next steps, errors, tuples of these, times of day, which each edge shows in its own zone, or anything with a
-    `str()`; their own braces stay as they are.
+    A `{name}` stands for the value of that name, or else for a property or a setting, which each edge spells in its own way:
+    `rotate_after`, `rotateAfter`, `--rotate-after`. Values are texts, next steps, errors, tuples of these, times of day, which
+    each edge shows in its own zone, or anything with a `str()`.
     """
 
     template: str
     values: dict[str, object]
 
     def __init__(self, template: str, **values: object) -> None:
-        self.template = template
-        self.values = values
+        self.template, self.values = template, values
 
     def __hash__(self) -> int:
         return hash(self.template)
@@ -47,8 +43,7 @@ class Text:
         return NEUTRAL.text(self)
 
 
-Words = str | Text
-"""A text for users; a `str` names no property and no setting."""
+Words = str | Text  # for users; a `str` names no property and no setting
 
 
 def sentence(text: str) -> str:
@@ -181,38 +176,25 @@ class Next(Text):
         self.step = step
 
 
-def next_steps(steps: Iterable[Step | Next]) -> tuple[Next, ...]:
-    """Steps with their facts."""
-    return tuple(each if isinstance(each, Next) else Next(each) for each in steps)
-
-
 class Explained(Exception):
     """An error that a user reads. `str()` is what happened and what was done, in Python's names and without next steps.
 
-    Args:
-        happened: what happened; sentences, the last one without its full stop.
-        done: what was done and what was not; sentences, or empty.
-        then: the next steps, the best one first.
+    `happened` are sentences, the last one without its full stop; `done` says what was done and what was not, in sentences, or is
+    empty; `then` are the next steps, the best one first.
     """
 
-    exchange = ""
-    """The request that shows what happened and its answer, for those who look closer; empty without any."""
+    exchange = ""  # the request that shows what happened, and its answer
 
     def __init__(self, happened: Words, done: Words = "", then: Iterable[Step | Next] = ()) -> None:
         super().__init__(happened)
-        self.happened = happened
-        self.done = done
-        self.then = next_steps(then)
+        self.happened, self.done = happened, done
+        self.then = tuple(each if isinstance(each, Next) else Next(each) for each in then)
 
     @property
     def evidence(self) -> str:
         """The exchange in brackets, of this error or of its first cause that has one; it stands last, whatever wraps it."""
-        error: BaseException | None = self
-        while isinstance(error, Explained):
-            if error.exchange:
-                return f"[{error.exchange}]"
-            error = error.__cause__
-        return ""
+        cause = self.__cause__.evidence if isinstance(self.__cause__, Explained) else ""
+        return f"[{self.exchange}]" if self.exchange else cause
 
     def __str__(self) -> str:
         return f"{NEUTRAL.text(self)} {self.evidence}".rstrip()
@@ -222,12 +204,9 @@ class Explained(Exception):
 class Wording:
     """The words of one edge."""
 
-    spell: Callable[[str], str]
-    """Spells the name of a property or a setting as its users write it."""
-    steps: Mapping[Step, str]
-    """Templates of the next steps that have other words than in `Step`."""
-    time: Callable[[datetime], str] = time_text
-    """Words a time of day."""
+    spell: Callable[[str], str]  # spells the name of a property or a setting as its users write it
+    steps: Mapping[Step, str]  # templates of the next steps that have other words than in `Step`
+    time: Callable[[datetime], str] = time_text  # words a time of day
 
     def about(self, **facts: str | None) -> Wording:
         """The same words, with facts that next steps name as if they were properties; None adds none."""
@@ -264,10 +243,7 @@ class Wording:
         return with_pointer(self.told(error, then), error)
 
 
-NEUTRAL = Wording(str, {})
-"""For logs and for programs that catch an error."""
-
-
+NEUTRAL = Wording(str, {})  # for logs and for programs that catch an error
 R = TypeVar("R")
 
 
@@ -304,10 +280,7 @@ class NothingSent(Explained):
 
 
 class LedgerUnavailable(Explained):
-    """The ledger, in which what is sent must be written down first, cannot be read or written.
-
-    `then` are the next steps if they are other ones than for every such place; `is_shared`, if several machines share it.
-    """
+    """The ledger cannot be read or written; `then` are the next steps if they are other ones than for every such place."""
 
     def __init__(self, where: str, why: str, then: Iterable[Step | Next] = (), *, is_shared: bool = False) -> None:
         name = "{shared_state}" if is_shared else "The ledger of this machine"
@@ -329,10 +302,7 @@ class CannotTell(Explained):
 
 
 def not_listed(database_id: str, version_id: str, listed_by: datetime | None = None) -> tuple[str, list[Next]]:
-    """What an error says of a snapshot that no listing shows, and its next steps.
-
-    `listed_by` is when every listing must show it, UTC; None if it may be gone, or never have been there.
-    """
+    """What an error says of a snapshot that no listing shows until `listed_by`, UTC, if that is known; and its next steps."""
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
         kept = "The service keeps a snapshot for 30 days, and may not list it in the first 30 minutes"

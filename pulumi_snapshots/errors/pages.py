@@ -9,8 +9,7 @@ from pathlib import Path
 
 from pulumi_snapshots.state_directory import state_directory, written_whole
 
-EXPLAIN = "squarecloud-snapshots explain"
-"""The command that shows a section, without a network."""
+EXPLAIN = "squarecloud-snapshots explain"  # the command that shows a section, without a network
 PACKED, IN_REPOSITORY = Path(__file__).parent / "page_texts", Path(__file__).parents[2] / "docs" / "errors"
 """The folders of the pages: in a wheel, and in the repository."""
 LAST_ERROR = "last-error.txt"
@@ -22,22 +21,12 @@ def with_pointer(text: str, error: BaseException) -> str:
     return text if name is None else f"{text}\nmore: {EXPLAIN} {name}"
 
 
-def page_of(error: BaseException) -> str | None:
+def page_of(error: BaseException | None) -> str | None:
     """The name of the section that helps most: of the error's first cause in this package that has one; None without any."""
-    name: str | None = None
-    cause: BaseException | None = error
-    while cause is not None and type(cause).__module__.startswith("pulumi_snapshots."):
-        if type(cause).__name__ in sections():
-            name = page_name(type(cause).__name__)
-        cause = cause.__cause__
-    return name
-
-
-def page_text(name: str) -> str | None:
-    """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links; None if there is none."""
-    plain = re.sub("[-_ ]", "", name).lower()
-    section = next((f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None)
-    return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
+    name = type(error).__name__
+    if error is None or not type(error).__module__.startswith("pulumi_snapshots."):
+        return None
+    return page_of(error.__cause__) or (page_name(name) if name in sections() else None)
 
 
 def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:

@@ -26,8 +26,7 @@ from pulumi_snapshots.snapshot.read import newest
 from pulumi_snapshots.snapshot.record import describe
 
 T = TypeVar("T")
-OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
-"""The entries of each database, by version."""
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]  # the entries of each database, by version
 
 
 async def find_snapshots(
@@ -75,10 +74,7 @@ async def find_databases(session: Session, since: float, tell: Callable[[str], o
 async def find(
     lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], object]
 ) -> T:
-    """The answer to a lookup whose arguments have no problem; half an answer would make a program drop resources.
-
-    Raises CannotTell if the service's answer leaves open what was looked up, or the service's own error without an answer.
-    """
+    """The answer to a lookup whose arguments have no problem, or CannotTell: half an answer would make a program drop resources."""
     query: Any = lookup.query.of(values)
     ways: dict[str, Callable[[], Awaitable[Any]]] = {
         SNAPSHOTS.function: lambda: find_snapshots(session, query, since),
@@ -98,8 +94,7 @@ async def _fitting(
     listings, wanted = session.listings, query.database_id
     if of_each is None and wanted is not None:
         of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
-    elif of_each is None:
-        of_each = await listings.of_account(since, origin=query.origin)
+    of_each = await listings.of_account(since, origin=query.origin) if of_each is None else of_each
     now, newest, oldest = session.service_clock.now(), query.older_than, query.newer_than
 
     def fits(entry: ListedSnapshot) -> bool:

@@ -1,7 +1,7 @@
 """The lookups by name, with their arguments and results. Programs load it, so it loads no HTTP stack."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from pulumi_snapshots.errors import Text
@@ -11,7 +11,6 @@ from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ORIGIN, ListedProp
 
 T = TypeVar("T")
 LIST_PURPOSE = "list snapshots of"
-LOOK_UP_PURPOSE = "look up"
 WITH_URL = (
     "Whether the result has the download URL too. As an output, the whole result is then a secret: `get_download_url` brings the "
     "URL alone."
@@ -69,12 +68,6 @@ class LatestQuery(Inputs):
         return SnapshotQuery(self.database_id, self.origin, self.max_age, with_url=self.with_url)
 
 
-class SureLatestQuery(LatestQuery):
-    """The newest available snapshot of a database, no matter who took it; an error if there is none."""
-
-    optional: bool = declare("Whether there may be none: the result lacks it then, instead of an error.", default=False)
-
-
 class UrlQuery(Inputs):
     """The download URL of a snapshot, with which anyone can read the data; it is all of the result, and a secret.
 
@@ -90,7 +83,7 @@ class UrlQuery(Inputs):
 class DatabaseQuery(Inputs):
     """A database of the account, and whether it runs."""
 
-    database_id: str = declare_database("The database.", LOOK_UP_PURPOSE)
+    database_id: str = declare_database("The database.", "look up")
 
 
 class DatabasesQuery(Inputs):
@@ -111,8 +104,7 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
     download_url: str | None = declare(
         "Signed, and pinned to this version; absent unless the lookup asks for it.", default=None, secret=True
     )
-    requested_at: None = None
-    """Always, as for every snapshot that was not taken by this stack; like `attempt`."""
+    requested_at: None = None  # as for every snapshot that was not taken by this stack
     attempt: None = None
 
     @property
@@ -176,8 +168,6 @@ LATEST: Lookup[SnapshotInfo | None] = Lookup(
     LatestQuery,
     _around("snapshot", SnapshotInfo | None, "Absent only if there is none, and `optional` is true.", settled=True),
 )
-SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
-"""The same in languages whose types would make a program ask before each use whether there is one."""
 DOWNLOAD_URL: Lookup[str] = Lookup(
     "get_download_url", UrlQuery, _around("download_url", str, "Signed, and pinned to this version.", secret=True)
 )

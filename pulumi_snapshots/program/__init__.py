@@ -6,6 +6,7 @@ from functools import wraps
 from inspect import get_annotations, signature
 from pathlib import Path
 from traceback import extract_stack
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -21,8 +22,7 @@ from pulumi_snapshots.run.memory import Uses, in_use
 from pulumi_snapshots.snapshot.record import ListedProperties
 
 Origin = Literal["manual", "automatic"]
-Duration = str | float
-"""`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
+Duration = str | float  # `90s`, `45m`, `1h30m`, `7d`, or a number of seconds
 
 LAST_OF_GUARD = ", or a guard knows none of the last 30 days, on this machine or in squarecloud:sharedState"
 OTHER_ARGUMENTS = {
@@ -34,15 +34,13 @@ OTHER_ARGUMENTS = {
 }
 """The arguments of resources and functions that are none of their inputs."""
 
-_said: set[str] = set()
-"""Warnings that this program has shown."""
+_said: set[str] = set()  # warnings that this program has shown
 
 
 class Declared(pulumi.CustomResource):
     """A resource as programs declare it, whichever provider makes it."""
 
-    schema: ClassVar[ResourceSchema]
-    """Its properties, which the class that declares it has."""
+    schema: ClassVar[ResourceSchema]  # its properties, which the class that declares it has
     _outputs: ClassVar[tuple[str, ...]]
     """Those that programs read. The SDK makes an output of each that a resource names, which costs a program with hundreds."""
 
@@ -56,7 +54,11 @@ class Declared(pulumi.CustomResource):
             cls.__doc__ += section("Attributes", {name: cls.schema.outputs[name].description for name in cls._outputs})
         elif declaration is not None:
             cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
-            cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
+            # By these types, and by the engine's names too, the SDK converts what the engine returns: whole numbers are floats
+            # there. No others: it evaluates all types again for each resource, which took a sixth of a program with hundreds.
+            numbers = [name for name, type_ in declaration.__annotations__.items() if "Output[int" in type_]
+            converted = dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
+            cls.__annotations__ = {**converted, **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
                 init = naming_class(cls.__name__, declaration.__dict__["__init__"])
                 cls.__init__ = init  # type: ignore[method-assign]
@@ -119,13 +121,6 @@ def section(title: str, described: Mapping[str, str]) -> str:
     return "\n".join([f"\n\n{title}:", *(f"    {name}: {it[0].lower()}{it[1:]}" for name, it in described.items())])
 
 
-def _converted(types: Mapping[str, str]) -> dict[str, Any]:
-    """The types by which the SDK converts what the engine returns, by the engine's names too: of whole numbers, floats there."""
-    # No others: it evaluates all types again for each resource, which took a sixth of a program with hundreds.
-    numbers = [name for name, type_ in types.items() if type_.startswith("pulumi.Output[int")]
-    return dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
-
-
 def _plain(value: Any) -> Any:
     """Records as the engine takes them, also those that are outputs."""
     if isinstance(value, pulumi.Output):
@@ -174,22 +169,19 @@ class Program:
         for name in ("database_id", "target_database_id"):
             if isinstance(database_id := inputs.get(name), str):
                 self._uses.remember_use(database_id, resource)
-        scratch = inputs.get(SCRATCH)
+        scratch = inputs.get("scratch_database_id")
         if not isinstance(scratch, str):
             return dict(inputs)
 
         async def once_all_is_declared() -> str:  # else the drill is not registered
             if (other := self._uses.used.get(scratch)) is not None:
-                raise pulumi.RunError(f"{resource}: {SCRATCH} {in_use(other)}.")
+                raise pulumi.RunError(f"{resource}: scratch_database_id {in_use(other)}.")
             return scratch
 
-        return {**inputs, SCRATCH: once_all_is_declared()}
+        return {**inputs, "scratch_database_id": once_all_is_declared()}
 
 
-SCRATCH = "scratch_database_id"
-
-_programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()
-"""The programs of this process by their stacks; with the Automation API, a process runs many."""
+_programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()  # by stack: the Automation API runs many
 
 
 def this_program() -> Program:
@@ -198,10 +190,7 @@ def this_program() -> Program:
     return Program() if root is None else _programs.setdefault(root, Program())
 
 
-class ProgramConfig:
-    """The stack's config, as this program sees it; it wins over the environment."""
-
-    get = staticmethod(get_config)
+PROGRAM_CONFIG = SimpleNamespace(get=get_config)  # the stack's config, which wins over the environment
 
 
 class LookupFailed(pulumi.RunError):

@@ -16,8 +16,8 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.guard.inputs import DEFAULT_BEFORE, GuardInputs, hook_names, may_be_guarded
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import (
+    PROGRAM_CONFIG,
     LookupFailed,
-    ProgramConfig,
     this_program,
     warn_of_plain_key,
     warn_of_unusual_id,
@@ -69,7 +69,7 @@ class GuardDeclaration:
         self._program.guards.add(name)
         self._program.noted(str(self), {"database_id": database_id})
         try:
-            self._settings = Settings.read(ProgramConfig(), os.environ)
+            self._settings = Settings.read(PROGRAM_CONFIG, os.environ)
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
         self._owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
@@ -95,23 +95,19 @@ class GuardDeclaration:
                 it is guarded.
         """
 
-        def hooked(args: Any, *, custom: bool) -> pulumi.ResourceOptions | None:
+        def hooked(args: Any, result: Callable[..., T], *, custom: bool) -> T | None:
             is_mine = may_be_guarded(args.type_, custom=custom) and not self._is_on(args.opts)
             if not is_mine or (only is not None and not only(args.type_, args.name)):
                 return None
-            return pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(hooks=self.hooks))
+            hooks = pulumi.ResourceOptions(hooks=self.hooks)
+            return result(args.props, pulumi.ResourceOptions.merge(args.opts, hooks))
 
         # In this process options keep all that they hold. Only the engine reaches the parts of components of other processes.
-        def here(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-            opts = hooked(args, custom=isinstance(args.resource, pulumi.CustomResource))
-            return None if opts is None else pulumi.ResourceTransformationResult(args.props, opts)
-
-        def everywhere(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
-            opts = hooked(args, custom=args.custom)
-            return None if opts is None else pulumi.ResourceTransformResult(args.props, opts)
-
-        pulumi.runtime.register_stack_transformation(here)
-        pulumi.runtime.register_resource_transform(everywhere)
+        here, everywhere = pulumi.ResourceTransformationResult, pulumi.ResourceTransformResult
+        pulumi.runtime.register_stack_transformation(
+            lambda args: hooked(args, here, custom=isinstance(args.resource, pulumi.CustomResource))
+        )
+        pulumi.runtime.register_resource_transform(lambda args: hooked(args, everywhere, custom=args.custom))
 
     def last(self, pin: str | None = None) -> SnapshotInfo | None:
         """The snapshot of the guard's database that guarded a change last, for a `Restore`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
@@ -64,7 +63,7 @@ class Lookups:
 
     def _answer_later(self, lookup: Lookup[T], arguments: Mapping[str, Any], opts: Any) -> pulumi.Output[T]:
         found: pulumi.Output[Any] = invoke_output(*_asked(lookup, arguments), opts)
-        return found.apply(partial(answer_of, lookup))
+        return found.apply(lambda found: answer_of(lookup, found))
 
     def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
         self,
@@ -174,8 +173,4 @@ def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
 
 
 if not TYPE_CHECKING:
-    _of_plugin = Lookups()
-
-    def __getattr__(name: str) -> Any:
-        """The plugin's functions."""
-        return getattr(_of_plugin, name)
+    __getattr__ = Lookups().__getattribute__  # the plugin's functions

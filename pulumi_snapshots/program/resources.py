@@ -139,6 +139,5 @@ class Drill(Declared):
                 raise pulumi.RunError(f"Drill {resource_name!r}: snapshot and archive are given. Give one of them.")
             source = {"archive": archive}
             if isinstance(archive, Archive):
-                names = {"archive": "uri", "database_id": "database_id", "version_id": "version_id"}
-                source = {name: getattr(archive, output) for name, output in names.items()}
+                source = {"archive": archive.uri, "database_id": archive.database_id, "version_id": archive.version_id}
         self._declare(locals(), source)

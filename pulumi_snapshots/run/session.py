@@ -94,14 +94,10 @@ class Session(Stoppable):
         self.memory = memory or RunMemory()
         self.service_clock = ledger.clock
         self.rate_limiter = RateLimiter(
-            self.clock,
-            ledger,
-            settings.account(),
-            requests_per_minute=settings.own_requests,
-            block_wait=settings.block_wait,
+            self.clock, ledger, settings.account(), budget=settings.own_requests, block_wait=settings.block_wait
         )
         address = settings.api_url, settings.required_key().value
-        self.client = Client(self.rate_limiter, *address, self.clock, self.service_clock, http=http)
+        self.client = Client(self.rate_limiter, *address, http)
         self.fleet = Fleet(self.clock)
         self.listings = Listings(self.client, self.clock, ledger)
         self.poll_plan = PollPlan(

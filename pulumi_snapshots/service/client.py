@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
@@ -16,7 +16,7 @@ import anyio
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pulumi_snapshots.clock import Clock, ServiceClock, in_utc
+from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -47,17 +47,13 @@ from pulumi_snapshots.service.models import (
 from pulumi_snapshots.service.rate_limiter import RateLimiter
 
 T = TypeVar("T")
-PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
-"""The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
 CONNECT_TIMEOUT = 15.0
 POST_READ_TIMEOUT, GET_READ_TIMEOUT, WHOLE_ANSWER_EXTRA = 120.0, 30.0, 60.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s; how long a restore takes to
 answer is not public. The last are those beyond in which the whole answer must arrive, so that a slow body ends too."""
-RETRY_AFTER_LIMIT = 3600.0
-"""The longest `Retry-After`, in seconds, that is believed: the vendor documents blocks of about 30 minutes."""
+RETRY_AFTER_LIMIT = 3600.0  # seconds of `Retry-After` that are believed: the vendor documents blocks of about 30 min
 _CERTAINLY_NOT_SENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
-GET_PAUSE_LIMIT = 30.0
-"""The longest `Retry-After`, in seconds, that a read honours: a refresh must end within 2 minutes."""
+GET_PAUSE_LIMIT = 30.0  # seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes
 SHOWN = 100
 """The most characters shown of a code, of which the longest known has 29, and of what the service says of itself."""
 ONLINE, DEGRADED = "online", "degraded"
@@ -73,27 +69,20 @@ class Patience(NamedTuple):
     within: float = GET_READ_TIMEOUT  # seconds until the first byte of each answer
 
 
-PATIENT = Patience((2.0, 4.0), waits_out_block=True)
-"""For waiting for a snapshot that has used up one of the day's allowance."""
-BRIEF = Patience((2.0, 4.0))
-"""For a refresh, which the user can run again."""
-ONCE = Patience(())
-"""For a read that must not delay a run."""
-
-
-@cache
-def user_agent() -> str:
-    """The `User-Agent`: this package and its version. A proxy in front of the service may refuse that of a bare HTTP library."""
-    return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
+PATIENT = Patience((2.0, 4.0), waits_out_block=True)  # for a snapshot that has used up one of the day's allowance
+BRIEF = Patience((2.0, 4.0))  # for a refresh, which the user can run again
+ONCE = Patience(())  # for a read that must not delay a run
 
 
 def open_client(
     url: str, http: httpx.AsyncBaseTransport | None, headers: Mapping[str, str] | None = None, **settings: Any
 ) -> httpx.AsyncClient:
     """Make a client for an address, which follows no redirect and shares nothing with other clients."""
+    # A proxy in front of the service may refuse the `User-Agent` of a bare HTTP library.
+    agent = f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
     return httpx.AsyncClient(
         transport=http,
-        headers={"Accept": "*/*", "User-Agent": user_agent(), **(headers or {})},
+        headers={"Accept": "*/*", "User-Agent": agent, **(headers or {})},
         # A proxy from the environment would see all in plain text on the way to a loopback address.
         trust_env=urlsplit(url).hostname not in LOOPBACK,
         **settings,
@@ -140,22 +129,15 @@ class Client:
     """Typed access to the service with one API key; the `limiter` spaces the requests, over the network unless `http` is given.
 
     Every method raises a `SquareCloudError` if there is no answer, or if it is a refusal or unreadable. A database's id must
-    be checked already, since it becomes a part of the path. `on_answer` is called with each answer as it came, for those who
-    study the service; the `service_clock` learns from each.
+    be checked already, since it becomes a part of the path. `on_answer` is called with each answer as it came.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  what it is made of
-        self,
-        limiter: RateLimiter,
-        api_url: str,
-        api_key: str,
-        clock: Clock,
-        service_clock: ServiceClock,
-        http: httpx.AsyncBaseTransport | None = None,
+    def __init__(
+        self, limiter: RateLimiter, api_url: str, api_key: str, http: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.on_answer: Callable[[Answer], None] | None = None
         self.limiter, self.api_url, self._api_key, self.http = limiter, api_url, api_key, http
-        self.service_clock, self._clock = service_clock, clock
+        self.service_clock, self._clock = limiter.ledger.clock, limiter.clock
         # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
         # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
         # because a POST stays open for up to 90 s.
@@ -169,10 +151,8 @@ class Client:
         await self._client.aclose()
 
     async def health(self) -> tuple[str, str]:
-        """What the service says of itself: `online`, `degraded` or `unknown`, and that with its message; empty if it does not say.
-
-        Its route needs no key and has no envelope. It is asked once in `HEALTH_RENEWED` for all callers.
-        """
+        """What the service says of itself: `online`, `degraded` or `unknown`, and that with its message; empty if it does not say."""
+        # The route needs no key and has no envelope.
         if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
             health = "", ""
             with suppress(httpx.HTTPError, OSError, ValidationError), anyio.fail_after(HEALTH_WITHIN):
@@ -188,12 +168,11 @@ class Client:
     async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
 
-        Returns the content of a 200; None for a 202, which carries no id: the service continues in the background.
+        Returns the content of a 200; None for a 202, which carries no id.
         """
         answer = await self._post(database_id, "snapshots", None, leave_by)
-        if answer.continues:
-            return None
-        return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
+        content = answer.response if isinstance(answer.response, dict) else {}
+        return None if answer.continues else Finished.model_validate(content)
 
     async def restore_snapshot(
         self, database_id: str, *, name: str, version_id: str, leave_by: datetime | None = None
@@ -223,8 +202,8 @@ class Client:
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account. The service caches this listing apart from those of the databases."""
-        read = partial(self._listing, is_own=False)
-        return await self._get("users/snapshots?scope=databases", read, patience, ACCOUNT_LISTING)
+        path = "users/snapshots?scope=databases"
+        return await self._get(path, partial(self._listing, is_own=False), patience, ACCOUNT_LISTING)
 
     def _listing(self, answer: Answer, *, is_own: bool) -> Listing:
         return Listing(*read_entries(answer.response), answer.sent_at, self.service_clock.now(), is_own)
@@ -258,9 +237,8 @@ class Client:
         return {each.id: each.running for each in statuses}
 
     async def _post(self, database_id: str, what: str, body: object, leave_by: datetime | None) -> Answer:
-        path = _path(database_id, what)
         try:
-            return await self.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leave_by=leave_by)
+            return await self.send("POST", _path(database_id, what), POST_READ_TIMEOUT, body=body, leave_by=leave_by)
         except ServiceFailed as error:
             await self._note_outage(error)
             raise
@@ -271,15 +249,13 @@ class Client:
         if word == DEGRADED:
             error.happened = f"{error.happened}; the service itself reports an outage ({outage})"
 
-    # Requests ----------------------------------------------------------------------------------------------------------
-
     async def _get(self, path: str, read: Callable[[Answer], T], patience: Patience, lane: Lane = READ) -> T:
         """Send a read, again if that may help, and `read` its answer."""
         request, pauses = f"GET /{path.partition('?')[0]}", iter(patience.back_off)
         while True:
             try:
                 async with self.limiter.slot(request, lane, waits_out_block=patience.waits_out_block):
-                    answer = await self.send("GET", path, read_timeout=patience.within)
+                    answer = await self.send("GET", path, patience.within)
                 try:
                     return read(answer)
                 except ValueError:
@@ -294,7 +270,7 @@ class Client:
             await self._clock.sleep(pause)
 
     async def send(
-        self, method: str, path: str, *, read_timeout: float, body: Any = None, leave_by: datetime | None = None
+        self, method: str, path: str, read_timeout: float, *, body: Any = None, leave_by: datetime | None = None
     ) -> Answer:
         """Send one request, with a percent-encoded path and a body as JSON; anything but a success is raised as a `SquareCloudError`.
 
@@ -354,7 +330,8 @@ class Client:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
             # with the time when that got it.
             self.service_clock.observe(date, received - timedelta(seconds=answer.first_byte), received)
-        answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
+        processing = {"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"}  # sent as an error with status 202
+        answer.continues = answer.status == httpx.codes.ACCEPTED or code in processing
         if envelope and httpx.codes.is_success(answer.status) and (envelope.status == "success" or answer.continues):
             answer.response = envelope.response
             return answer

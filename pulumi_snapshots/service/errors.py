@@ -1,34 +1,30 @@
 """What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Self
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors import Explained, Next, Step, next_steps
+from pulumi_snapshots.errors import Explained, Next, Step
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW
 
-QUOTE_LIMIT = 200
-"""Characters of the service's own message that an error repeats."""
+QUOTE_LIMIT = 200  # characters of the service's own message that an error repeats
 # The scopes of an API key that requests need, as the OpenAPI document names them (`x-scope`).
 ACCOUNT_READ = "account:read"
 DATABASES_READ = "databases:read"
-DATABASES_CREDENTIALS = "databases:credentials"
 SNAPSHOTS_READ = "snapshots:read"
 SNAPSHOTS_WRITE = "snapshots:write"
 
 
-def scope_of(request: str) -> str:
-    """The scope that a request needs; `request` is method and path, as in an error's text."""
-    for pattern, scope in (
-        ("POST ", SNAPSHOTS_WRITE),
-        ("GET /databases/[^/]+/credentials", DATABASES_CREDENTIALS),
-        ("GET /(databases/[^/]+|users)/snapshots", SNAPSHOTS_READ),
-        ("GET /users/me", ACCOUNT_READ),
-    ):
-        if re.match(pattern, request):
-            return scope
-    return DATABASES_READ
+_SCOPES = {
+    "POST ": SNAPSHOTS_WRITE,
+    "GET /databases/[^/]+/credentials": "databases:credentials",
+    "GET /(databases/[^/]+|users)/snapshots": SNAPSHOTS_READ,
+    "GET /users/me": ACCOUNT_READ,
+    "": DATABASES_READ,
+}
+"""The scope that a request needs, by how its method and path begin."""
 
 
 class SquareCloudError(Explained):
@@ -65,15 +61,17 @@ class SquareCloudError(Explained):
         meaning: str = "",
         unsent: bool = False,
         now: datetime | None = None,
+        then: Sequence[Step | Next] = (),
     ) -> None:
         self.request, self.status, self.code, self.message = request, status, code, message[:QUOTE_LIMIT]
         self.retry_after, self.unsent = retry_after, unsent
         known = _KNOWN.get(code or "", _Known(type(self)))
-        then: list[Step | Next] = [*(known.steps or self.steps)]
+        then = then or known.steps or self.steps
         if self.wait:
             until = (now or system_utc()) + timedelta(seconds=self.wait if retry_after is None else retry_after)
-            then.insert(0, Next(Step.RUN_AGAIN_AFTER, time=until))
-        super().__init__(meaning or known.meaning.format(scope=scope_of(request)) or self.meaning, self.effect, then)
+            then = Next(Step.RUN_AGAIN_AFTER, time=until), *then
+        scope = next(each for begins, each in _SCOPES.items() if re.match(begins, request))
+        super().__init__(meaning or known.meaning.format(scope=scope) or self.meaning, self.effect, then)
         answer = " ".join(str(part) for part in (status, code) if part is not None) or self.unanswered
         quoted = f' ("{self.message}")' if self.message else ""
         because = "not sent, since another request was answered with " if unsent else ""
@@ -130,18 +128,14 @@ class RestoreFailed(
 
     @classmethod
     def reported(cls, restore: str, database_id: str, code: str, step: str | None = None) -> Self:
-        """The error of a restore that was accepted and then failed with a code, in a step, as the service's status says.
-
-        `restore` says which one, a clause without its verb; `database_id` is the database whose snapshot it was.
-        """
+        """The error of a `restore`, a clause without its verb, of a database's snapshot: it was accepted and then failed."""
         known = _KNOWN.get(code, _Known(cls, steps=(Step.ASK_SUPPORT,)))
         steps: list[Step | Next] = [Step.RESTORES_NEXT, Step.CHECK_DATA, *(known.steps or known.kind.steps)]
         if code == "SNAPSHOT_CORRUPT":  # to restore it again would be no advice
             steps = [Next(Step.RESTORE_ANOTHER, database=database_id), Step.CHECK_DATA]
-        failed = f"{restore} failed: {known.meaning or known.kind.meaning}"
-        error = cls("status of the restore", code=code, meaning=failed)
+        meaning = f"{restore} failed: {known.meaning or known.kind.meaning}"
+        error = cls("status of the restore", code=code, meaning=meaning, then=[*dict.fromkeys(steps)])
         error.exchange += f" in step {step}" if step and step != "interrupted" else ""
-        error.then = next_steps(dict.fromkeys(steps))
         return error
 
 
@@ -156,8 +150,7 @@ class QuotaUsedUp(
 ):
     """The plan's daily allowance of snapshots is used up: 2 for each 256 MB of its RAM in any 24 hours, for the whole account."""
 
-    frees: datetime | None = None
-    """When a slot frees, as far as that is known."""
+    frees: datetime | None = None  # when a slot frees, as far as that is known
 
 
 class Blocked(
@@ -261,7 +254,7 @@ _BY_STATUS: dict[int, type[SquareCloudError]] = {401: KeyRefused, 402: UpgradeRe
 def error_for(request: str, status: int, *, code: str | None, readable: bool, **answer: Any) -> SquareCloudError:
     """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
     family, known = status // 100, _KNOWN.get(code or "")
-    kind: type[SquareCloudError]
+    kind = _BY_STATUS.get(status, ServiceFailed if family == 5 else RequestRefused)  # noqa: PLR2004  a server's failure
     if status in _SURELY_UNAVAILABLE:  # whatever the body says: these can be sent after a request was carried out
         kind = Unavailable
     elif family == 3:  # noqa: PLR2004  the redirects
@@ -272,8 +265,6 @@ def error_for(request: str, status: int, *, code: str | None, readable: bool, **
         kind = known.kind
     elif status == 403 and not readable:  # noqa: PLR2004  the service's own refusals have its envelope
         kind = ProxyRefused
-    else:
-        kind = _BY_STATUS.get(status, ServiceFailed if family == 5 else RequestRefused)  # noqa: PLR2004  a server's failure
     if kind is Blocked and request == "GET /users/snapshots":  # a 429 blocks this kind of request alone
         kind = ListingBlocked
         answer["retry_after"] = max(answer.get("retry_after") or ACCOUNT_LISTING_BLOCK, BUDGET_WINDOW)

@@ -26,8 +26,6 @@ from pydantic import (
 from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.properties.checks import database_of, database_of_name, version_of
 
-PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
-
 
 def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """The value, or None if it has a wrong type: one bad field must not make the whole entry unreadable."""
@@ -48,8 +46,7 @@ def _address(url: str) -> str:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(in_utc)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
-"""A word of the service that users read; no API key is as short."""
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]  # users read it; no API key is as short
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
 Address = Annotated[str, AfterValidator(_address)]
@@ -57,9 +54,7 @@ Address = Annotated[str, AfterValidator(_address)]
 
 def version_of_url_or_key(address: str | None) -> str | None:
     """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string; None if there is none."""
-    if not address:
-        return None
-    return version_of(address if "://" in address else f"?{address.removeprefix('?')}")
+    return version_of(address if "://" in address else f"?{address.removeprefix('?')}") if address else None
 
 
 class _Wire(BaseModel):
@@ -121,8 +116,7 @@ class AccountDatabase(_Wire):
     ram: Lenient[Count] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
-    port: Lenient[int] = None
-    """The service gives it for a single database only."""
+    port: Lenient[int] = None  # the service gives it for a single database only
 
 
 class DatabaseStatus(_Wire):
@@ -178,7 +172,8 @@ def read_certificate(given: Any) -> bytes:
     if not isinstance(text, str):
         raise ValueError("no text")  # noqa: TRY004  as for any other content
     pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
-    if not all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM):
+    of_each = rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE"
+    if not all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in of_each):
         raise ValueError("not whole")
     return pem
 
@@ -189,6 +184,5 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     return entries, len(items) - len(entries)
 
 
-STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
-"""Reads those of all databases; what cannot be read is left out."""
+STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])  # of all databases, without those that cannot be read
 _ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
@@ -36,29 +36,22 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, RESTORE, Lane
 
 T = TypeVar("T")
-OnWait = Callable[..., None]
-"""Called with what a request waits for, see `Member.waits`."""
-ACCOUNTS = "accounts"
-"""The ledger's key for what is remembered of each account here."""
-BLOCKED = "rate limited"
-"""The state of all requests while the account is blocked."""
-KEPT = 200.0
-"""Seconds that a request is kept, longer than the longest limit, the 180 s of a database."""
+OnWait = Callable[..., None]  # called with what a request waits for, see `Member.waits`
+ACCOUNTS = "accounts"  # the ledger's key for what is remembered of each account here
+BLOCKED = "rate limited"  # the state of all requests while the account is blocked
+KEPT = 200.0  # seconds that a request is kept, longer than the longest limit, the 180 s of a database
 AHEAD, LONGEST_BLOCK = 10.0, 86400.0
 """Seconds that a request may seem to be in the future, as it is entered before it leaves, by a clock that is unsure; and that a
 block may last by any setting. What is later is nonsense."""
-COURTESY = 0.05
-"""Seconds that the process which sent last gives to the other runs, so that two fleets alternate."""
+COURTESY = 0.05  # seconds that the process which sent last gives to the other runs, so that two fleets alternate
 STOPPED = 300.0
 """Seconds that nothing is sent which a refused key or a used-up quota forbids. No source says how many refused requests block an
 address; a process that lives on sends 12 an hour."""
 OUTAGE_AFTER, OUTAGE_PATIENCE = 2, 120.0
 """POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds; and seconds that one waits
 for that."""
-FADES, LONGEST_TOOK = 0.8, 5.0
-"""How fast a slow edit is forgotten, and the longest one that is expected again, in seconds."""
-AGAIN_AFTER = 60.0
-"""Seconds after which a ledger that failed a read request is tried again for one."""
+FADES, LONGEST_TOOK = 0.8, 5.0  # how fast a slow edit is forgotten, and the longest that is expected again, in seconds
+AGAIN_AFTER = 60.0  # seconds after which a ledger that failed a read request is tried again for one
 
 
 class Sent(NamedTuple):
@@ -96,12 +89,6 @@ class Pacing(BaseModel):
         )
 
 
-def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
-    """Every block in a document that lasts at this time of the service: the account's name and its end."""
-    ends = [(name, at) for name in document.get(ACCOUNTS, {}) for at in Pacing.of(document, name).blocks.values()]
-    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
-
-
 @dataclass(eq=False)
 class _Request:
     """A request that is queued; `woken` is set when it may be the next one, or must not be sent any more."""
@@ -115,8 +102,7 @@ class _Request:
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
-Decide = Callable[[Document], tuple[T, list[Sent]] | None]
-"""Decides on the ledger's document: the decision, and what is sent by it; None if there is nothing to decide yet."""
+Decide = Callable[[Document], tuple[T, list[Sent]] | None]  # the decision, and what it sends; None if there is none yet
 
 
 class RateLimiter:
@@ -127,11 +113,9 @@ class RateLimiter:
     delays creates and restores.
     """
 
-    def __init__(
-        self, clock: Clock, ledger: Ledger, account: str, *, requests_per_minute: int, block_wait: float
-    ) -> None:
-        self._clock, self._ledger, self._account = clock, ledger, account
-        self._budget, self._block_wait = requests_per_minute, block_wait
+    def __init__(self, clock: Clock, ledger: Ledger, account: str, *, budget: int, block_wait: float) -> None:
+        self.clock, self.ledger, self._account = clock, ledger, account
+        self._budget, self._block_wait = budget, block_wait
         self._run = secrets.token_hex(4)
         self._queue: list[_Request] = []  # oldest first
         self._mine = Pacing()  # of this run, and the blocks that the ledger does not have yet
@@ -144,13 +128,8 @@ class RateLimiter:
 
     @asynccontextmanager
     async def slot(self, request: str, lane: Lane, *, waits_out_block: bool = True) -> AsyncIterator[None]:
-        """Wait for the slot of a read, and learn from the result of the request that the body sends.
-
-        `request` is method and path, for the error if it must not be sent: the key is refused, or there is a block that the
-        caller does not wait out.
-        """
-        queued = _Request(request, lane, None, self._clock.monotonic(), waits_out_block)
-        async with (await self._wait(queued))[1]:
+        """Wait for the slot of a read, `request`, and learn from the result of what the body sends; raises what forbids to send it."""
+        async with (await self._wait(_Request(request, lane, None, self.clock.monotonic(), waits_out_block)))[1]:
             yield
 
     async def claim(
@@ -162,8 +141,7 @@ class RateLimiter:
         Returns the decision, and the slot, whose body sends the request at once if that is what was decided. A cancellation has a
         `NotSent` as its cause if the body was not begun. Without a ledger that can be written nothing may be sent.
         """
-        queued = _Request(request, lane, database_id, self._clock.monotonic(), on_wait=on_wait)
-        return await self._wait(queued, decide)
+        return await self._wait(_Request(request, lane, database_id, self.clock.monotonic(), on_wait=on_wait), decide)
 
     @property
     def blocked_until(self) -> datetime | None:
@@ -180,13 +158,13 @@ class RateLimiter:
         await self.exchange()
         longest = max((*self._others.blocks.values(), *self._mine.blocks.values()), default=0.0)
         self._others.blocks, self._mine.blocks = {}, {}
-        await self._ledger.edit(lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None))
+        await self.ledger.edit(lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None))
         return self._utc(longest)
 
     def _utc(self, at: float) -> datetime | None:
         """The date and time of a moment to come; None if it is over."""
-        left = at - self._clock.monotonic()
-        return self._clock.utc() + timedelta(seconds=left) if left > 0 else None
+        left = at - self.clock.monotonic()
+        return self.clock.utc() + timedelta(seconds=left) if left > 0 else None
 
     # The queue -------------------------------------------------------------------------------------------------------
 
@@ -202,7 +180,7 @@ class RateLimiter:
 
         def decided(document: Document) -> tuple[Claim | None, list[Sent]] | None:
             # A POST leaves once it is written down.
-            at = self._clock.monotonic() + self._took * lane.starts
+            at = self.clock.monotonic() + self._took * lane.starts
             if self._earliest()(request)[0] > at:
                 return None  # another run was faster, or reported a block
             claim = decide(document) if decide else None
@@ -213,7 +191,7 @@ class RateLimiter:
             while True:
                 self._raise_if_stopped(request)
                 first, at = self._next()
-                left = at - (self._clock.monotonic() + self._took * lane.starts)
+                left = at - (self.clock.monotonic() + self._took * lane.starts)
                 if first is not request:
                     first.woken.set()
                     left = math.inf
@@ -235,7 +213,7 @@ class RateLimiter:
 
     def _next(self) -> tuple[_Request, float]:
         """The next request, creates and restores before reads, then by age; and when it may leave. Tells the others why they wait."""
-        now, earliest = self._clock.monotonic(), self._earliest()
+        now, earliest = self.clock.monotonic(), self._earliest()
         times = {each: earliest(each) for each in self._queue}
         first = min(self._queue, key=lambda each: (max(times[each][0], now), not each.lane.starts, each.queued_at))
         for ahead, each in enumerate(each for each in self._queue if each.lane.starts):
@@ -257,7 +235,7 @@ class RateLimiter:
         While creates and reads wait, each leaves to the other what that can use, up to half of the budget of any minute.
         """
         # So much later the others see that a limit is free.
-        courtesy = 2 * self._ledger.clock.unsure + COURTESY if self._others.sent else 0.0
+        courtesy = 2 * self.ledger.clock.unsure + COURTESY if self._others.sent else 0.0
         sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
         last = {limit: each.at for each in sent for limit in each.limits}
         waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
@@ -287,7 +265,7 @@ class RateLimiter:
 
     def _raise_if_stopped(self, request: _Request) -> None:
         """Raise the error that forbids this request, if there is one."""
-        now, lane, blocks = self._clock.monotonic(), request.lane, self._blocks
+        now, lane, blocks = self.clock.monotonic(), request.lane, self._blocks
         for kind, (error, until) in self._stops.items():
             if now < until and (kind is KeyRefused or lane is CREATE):
                 raise error.kept_back(request.text)
@@ -297,15 +275,15 @@ class RateLimiter:
             left = blocks.get(name, -math.inf) - now
             if left > 0 and not waits:  # no caller depends on a kind of request that has a block of its own
                 kind = ListingBlocked if name else Blocked
-                raise kind(request.text, status=429, retry_after=left, unsent=True, now=self._clock.utc())
+                raise kind(request.text, status=429, retry_after=left, unsent=True, now=self.clock.utc())
 
     @asynccontextmanager
     async def _sending(self, request: _Request, sent: Sent | None = None) -> AsyncIterator[None]:
         """Wait for the moment that the limits count, a fraction of a second; learn from the request that the body sends."""
-        was_known = self._ledger.clock.offset is not None
+        was_known = self.ledger.clock.offset is not None
         try:
             try:
-                await self._clock.sleep(sent.at - self._clock.monotonic() if sent else 0.0)
+                await self.clock.sleep(sent.at - self.clock.monotonic() if sent else 0.0)
             except anyio.get_cancelled_exc_class() as cancelled:
                 raise cancelled from NotSent(request.text)
             yield
@@ -321,7 +299,7 @@ class RateLimiter:
             await self.exchange()
 
     def _learn(self, lane: Lane, sent: Sent | None, error: SquareCloudError | None) -> None:
-        now, was_outage = self._clock.monotonic(), len(self._failed_at) >= OUTAGE_AFTER
+        now, was_outage = self.clock.monotonic(), len(self._failed_at) >= OUTAGE_AFTER
         if isinstance(error, KeyRefused | QuotaUsedUp):
             self._stops[type(error)] = error, now + STOPPED
         elif isinstance(error, Blocked):
@@ -345,26 +323,26 @@ class RateLimiter:
 
     async def exchange(self, decide: Decide[T] = lambda _: None) -> tuple[T, list[Sent]] | None:
         """Share with other runs what is known, and decide on a read; by this process's own pacing if the ledger cannot be used."""
-        if self._clock.monotonic() >= self._again_at:
+        if self.clock.monotonic() >= self._again_at:
             try:
                 return await self._edit(decide)
             except LedgerUnavailable:
-                self._again_at = self._clock.monotonic() + AGAIN_AFTER
+                self._again_at = self.clock.monotonic() + AGAIN_AFTER
         return decide({})
 
     async def _edit(self, decide: Decide[T]) -> tuple[T, list[Sent]] | None:
         """Share in one edit of the ledger what is known, and what a decision is to send; returns the decision."""
-        clock, told = self._ledger.clock, dict[str, float]()
+        clock, told = self.ledger.clock, dict[str, float]()
 
         def change(document: Document) -> tuple[T, list[Sent]] | None:
-            is_local = not self._ledger.place.is_shared
+            is_local = not self.ledger.place.is_shared
             if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
-            here, now = self._clock.monotonic(), clock.now().timestamp()
+            here, now = self.clock.monotonic(), clock.now().timestamp()
             try:
                 there = Pacing.of(document, self._account)
             except (AttributeError, ValueError):  # no run has written it like that
-                raise self._ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
+                raise self.ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
             self._mine, others = self._mine.current(here), there.current(now, without=self._run)
             self._others = others.moved(here - now, clock.unsure)
             decided = decide(document)
@@ -381,9 +359,9 @@ class RateLimiter:
             return decided
 
         async with self._editing:  # the next decision needs the result of this one
-            began = self._clock.monotonic()
-            decided = await self._ledger.edit(change)
-            self._took = min(max(self._clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
+            began = self.clock.monotonic()
+            decided = await self.ledger.edit(change)
+            self._took = min(max(self.clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
             # They are the ledger's now, and forgotten if that forgets them.
             self._others.blocks |= told
             self._mine.blocks = dict(self._mine.blocks.items() - told.items())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.cli.commands import commands
-from pulumi_snapshots.cli.setup.explain import last_error, page_names, pages_about, summary
+from pulumi_snapshots.cli.pages import last_error, page_names, pages_about, summary
 from pulumi_snapshots.cli.terminal import output
 from pulumi_snapshots.engine import wording
 from pulumi_snapshots.errors.pages import keep_last

@@ -59,7 +59,7 @@ class Runs:
         clock = Clock(self.service.utc() + off)
         clock.utc()
         ledger = Ledger(self.place, ServiceClock(clock))
-        limiter = RateLimiter(clock, ledger, account, requests_per_minute=budget, block_wait=1800)
+        limiter = RateLimiter(clock, ledger, account, budget=budget, block_wait=1800)
         run = Run(self, limiter, ledger, clock)
         if asked:
             run.asks()

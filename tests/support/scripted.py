@@ -26,9 +26,9 @@ class Service:
         self.times: list[float] = []
         clock = Clock(START)
         ledger = Ledger(Memory(clock), ServiceClock(clock))
-        self.limiter = RateLimiter(clock, ledger, "account", requests_per_minute=30, block_wait=1800)
+        self.limiter = RateLimiter(clock, ledger, "account", budget=30, block_wait=1800)
         self.http = httpx.MockTransport(self._answer) if answers else None
-        self.client = Client(self.limiter, api, KEY, clock, ledger.clock, self.http)
+        self.client = Client(self.limiter, api, KEY, self.http)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/service/status"):

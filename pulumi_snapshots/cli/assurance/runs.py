@@ -1,6 +1,7 @@
 """The command `runs`: what runs have written down, on all machines that share the ledger."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from pulumi_snapshots.cli.terminal.arguments import command
@@ -11,8 +12,9 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.described import FIELDS, described
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.rate_limiter import blocks_in
+from pulumi_snapshots.service.rate_limiter import ACCOUNTS, Pacing
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
 
@@ -25,6 +27,12 @@ async def under_way(session: Session) -> list[Attempt]:
         with suppress(Explained):  # all times are the service's; by this machine's clock they may seem to be over
             await session.know_time(there[0].database_id, briefly=True)
     return [one for one in there if not one.is_over or session.service_clock.now() < one.in_the_way_until]
+
+
+def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
+    """Every block in a document that lasts at this time of the service: the account's name and its end."""
+    ends = [(name, at) for name in document.get(ACCOUNTS, {}) for at in Pacing.of(document, name).blocks.values()]
+    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
 
 
 @command(stack_option)

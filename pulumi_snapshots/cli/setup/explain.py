@@ -1,17 +1,14 @@
 """The command `explain`."""
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
 
 import click
 
+from pulumi_snapshots.cli.pages import last_error, page_names, page_text, pages_about, summary
 from pulumi_snapshots.cli.terminal.arguments import command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import grid, markdown, zoned
-from pulumi_snapshots.errors.pages import EXPLAIN, LAST_ERROR, page_name, page_text, sections
-from pulumi_snapshots.state_directory import state_directory
+from pulumi_snapshots.errors.pages import EXPLAIN
 
 
 @command(
@@ -48,28 +45,3 @@ async def explain(invocation: Invocation, /, name: str | None, *, last: bool) ->
     else:
         invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists them.")
     return False
-
-
-def page_names() -> list[str]:
-    """The names of all errors that have a section."""
-    return sorted(map(page_name, sections()))
-
-
-def pages_about(code: str) -> list[str]:
-    """The names of the sections about a code of the service, such as `KEEP_CALM`, or about a status, such as `429`."""
-    word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
-    return sorted(page_name(name) for name, text in sections().items() if word.search(text))
-
-
-def summary(name: str) -> str:
-    """The cause of an error in one line, as its section says it first."""
-    cause = re.search(r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL)
-    return " ".join(cause[1].replace("`", "").split()) if cause else ""
-
-
-def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
-    """The last error and when it was shown; None if there was none."""
-    file = state_directory(environment) / LAST_ERROR
-    with suppress(OSError):
-        return file.read_text(encoding="utf-8"), datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    return None

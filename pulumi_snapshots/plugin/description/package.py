@@ -9,9 +9,18 @@ from google.protobuf.struct_pb2 import Struct
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.errors import Text
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, DOWNLOAD_URL, SNAPSHOTS, SURE_LATEST
+from pulumi_snapshots.lookup.results import (
+    DATABASE,
+    DATABASES,
+    DOWNLOAD_URL,
+    LATEST,
+    SNAPSHOTS,
+    LatestQuery,
+    Lookup,
+    SnapshotInfo,
+)
 from pulumi_snapshots.plugin.wire import Names, field, value_of
-from pulumi_snapshots.properties.catalogue import Property, in_camel
+from pulumi_snapshots.properties.catalogue import Property, declare, in_camel
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem, shown
 from pulumi_snapshots.run.memory import is_provisional
 from pulumi_snapshots.run.settings import PACKAGE
@@ -28,6 +37,14 @@ def token(name: str) -> str:
     return f"{PACKAGE}:index:{name}"
 
 
+class SureLatestQuery(LatestQuery):
+    """The newest available snapshot of a database, no matter who took it; an error if there is none."""
+
+    optional: bool = declare("Whether there may be none: the result lacks it then, instead of an error.", default=False)
+
+
+SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
+"""The same in languages whose types would make a program ask before each use whether there is one."""
 FUNCTIONS = {
     token(in_camel(each.function)): each for each in (SNAPSHOTS, SURE_LATEST, DOWNLOAD_URL, DATABASE, DATABASES)
 }

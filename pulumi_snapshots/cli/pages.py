@@ -1,0 +1,41 @@
+"""What `explain` shows: the section about an error, and the last error of this machine. It needs no extra."""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from pulumi_snapshots.errors.pages import LAST_ERROR, page_name, sections
+from pulumi_snapshots.state_directory import state_directory
+
+
+def page_text(name: str) -> str | None:
+    """The section about an error, such as `key-refused` or `KeyRefused`, in Markdown without links; None if there is none."""
+    plain = re.sub("[-_ ]", "", name).lower()
+    section = next((f"# {each}\n{text}" for each, text in sections().items() if each.lower() == plain), None)
+    return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
+
+
+def page_names() -> list[str]:
+    """The names of all errors that have a section."""
+    return sorted(map(page_name, sections()))
+
+
+def pages_about(code: str) -> list[str]:
+    """The names of the sections about a code of the service, such as `KEEP_CALM`, or about a status, such as `429`."""
+    word = re.compile(rf"(?<!\w){re.escape(code.upper().replace('-', '_'))}(?!\w)")
+    return sorted(page_name(name) for name, text in sections().items() if word.search(text))
+
+
+def summary(name: str) -> str:
+    """The cause of an error in one line, as its section says it first."""
+    cause = re.search(r"\*\*Cause:\*\* (.*?)(?:[.;:](?:\s|$)|\n\n)", page_text(name) or "", re.DOTALL)
+    return " ".join(cause[1].replace("`", "").split()) if cause else ""
+
+
+def last_error(environment: Mapping[str, str]) -> tuple[str, datetime] | None:
+    """The last error and when it was shown; None if there was none."""
+    file = state_directory(environment) / LAST_ERROR
+    with suppress(OSError):
+        return file.read_text(encoding="utf-8"), datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return None
