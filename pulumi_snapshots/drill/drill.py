@@ -18,6 +18,7 @@ from pulumi_snapshots.errors import Explained, LedgerUnavailable, Next, Step, Te
 from pulumi_snapshots.guard.book import GuardBook, consult
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
@@ -290,9 +291,15 @@ async def concluded(
 
 
 async def note_last_drill(ledger: Ledger, database_id: str, drilled: Drilled) -> None:
-    """Remember a drill that has passed. It may be lost: it is no proof."""
+    """Remember a drill that has passed, unless a later one is known. It may be lost: it is no proof."""
+
+    def change(document: Document) -> None:
+        known = document.setdefault(LAST, {})
+        if known.get(database_id, {}).get("drilled_at", "") <= drilled.drilled_at:
+            known[database_id] = drilled.to_outputs()
+
     with suppress(LedgerUnavailable):
-        await ledger.edit(lambda document: document.setdefault(LAST, {}).update({database_id: drilled.to_outputs()}))
+        await ledger.edit(change)
 
 
 async def last_drills(ledger: Ledger) -> dict[str, Drilled]:
