@@ -21,8 +21,7 @@ from pulumi_snapshots.properties.checks import RETENTION
 Kind = Literal["snapshot", "restore"]
 ACCEPTED = frozenset({"200", "202"})
 NOT_AWAITED = "not awaited"  # `Request.answered` until there is an answer
-SENDS_RESTORES = "Drill"
-"""A kind of resource whose restores stand beside those of a Restore, which may have the same name."""
+SENDS_RESTORES = "Drill"  # its restores stand beside those of a Restore, which may have the same name
 GUARDS = "guard"
 """The owner of every guard's request, with the database: whichever guard of it comes next completes what a killed run has
 started."""
@@ -118,6 +117,13 @@ class Request(Record, sparse=True):
         return self.answered in ACCEPTED
 
     @property
+    def status(self) -> Status:
+        """The status of its attempt while the result is not known."""
+        if self.answered == NOT_AWAITED:
+            return Status.SENT
+        return Status.ACCEPTED if self.accepted else Status.LOST
+
+    @property
     def unanswered(self) -> str:
         """Why no answer says whether it was accepted, in words that follow "was requested and"."""
         return "is not answered yet" if self.answered == NOT_AWAITED else f"the answer was lost ({self.answered})"
@@ -202,24 +208,16 @@ class Attempt(Record, sparse=True):
         last = max(filter(None, (self.request.posted_at, self.ended_at)))
         return now > last + (FOUND_KEPT if is_forgotten else KEPT)
 
-
-def is_sound(attempt: Attempt) -> bool:
-    """Whether the values of an attempt are such as runs write; TypeError for a time without a zone."""
-    request = attempt.request
-    texts = attempt.database_id, attempt.purpose, request.answered, attempt.owner, attempt.account, attempt.source
-    times = request.posted_at, attempt.ended_at, attempt.held_until
-    return (
-        attempt.kind in get_args(Kind)
-        and all(isinstance(each, str | None) for each in (*texts, attempt.result))
-        and all(ERA[0] <= each < ERA[1] for each in times if each)
-    )
-
-
-def unresolved(request: Request) -> Status:
-    """The status of a request whose result is not known."""
-    if request.answered == NOT_AWAITED:
-        return Status.SENT
-    return Status.ACCEPTED if request.accepted else Status.LOST
+    @property
+    def is_sound(self) -> bool:
+        """Whether its values are such as runs write; TypeError for a time without a zone."""
+        texts = self.database_id, self.purpose, self.request.answered, self.owner, self.account, self.source
+        times = self.request.posted_at, self.ended_at, self.held_until
+        return (
+            self.kind in get_args(Kind)
+            and all(isinstance(each, str | None) for each in (*texts, self.result))
+            and all(ERA[0] <= each < ERA[1] for each in times if each)
+        )
 
 
 @dataclass(frozen=True)
@@ -275,10 +273,7 @@ class Claim(NamedTuple):
 
 
 class ClaimRefused(Exception):
-    """An operation must not send its request, because of this attempt.
-
-    Another run of its owner has sent it meanwhile, or one under another name; or it is done, and the state does not know of it.
-    """
+    """A request must not be sent: another run, or one under another name, has sent this attempt, or the state lacks its result."""
 
     def __init__(self, why: Literal["overtaken", "renamed", "done"], attempt: Attempt) -> None:
         super().__init__(why)

@@ -30,12 +30,11 @@ PATIENCE = 120.0  # seconds within which a read or an edit ends, whatever happen
 TRIES, PAUSE = 3, 1.0
 """Tries of an edit whose write failed, and the seconds between two. A read that failed proves that nothing was written."""
 LONGEST_PAUSE = 10.0  # seconds between two tries while other machines are faster, at most
-CLIENT: dict[str, Any] = {
+CLIENT: dict[str, Any] = {  # the document is some kB, and requests wait for it
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=5),
     "timeout": timedelta(seconds=10),
 }
-"""The document is some kB, and requests wait for it."""
 RETRIES: dict[str, Any] = {
     "max_retries": 2,
     "retry_timeout": timedelta(seconds=10),
@@ -60,11 +59,8 @@ class Bucket(Place):
         in_thread: Callable[..., Awaitable[Any]] | None = None,
         chance: random.Random | None = None,  # decides the pauses while others are faster
     ) -> None:
-        self.where = f"{where}/{name}.ledger.json"
-        self._below = where
-        self._at = at
-        self._object = at(f"{name}.ledger.json")
-        self._clock = clock
+        self.where, self._object = f"{where}/{name}.ledger.json", at(f"{name}.ledger.json")
+        self._below, self._at, self._clock = where, at, clock
         self._in_thread = in_thread or partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
         self._chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self._is_checked = self._was_there = self._may_be_written = False

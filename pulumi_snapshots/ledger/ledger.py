@@ -1,31 +1,21 @@
 """The ledger: everything that runs must know of each other, in one document that one edit changes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import ServiceClock
+from pulumi_snapshots.clock import ServiceClock, rfc3339
 from pulumi_snapshots.errors import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import (
-    NEVER,
-    Attempt,
-    Claim,
-    Intent,
-    Proof,
-    Status,
-    decide,
-    is_resource,
-    is_sound,
-    unresolved,
-)
+from pulumi_snapshots.ledger.attempt import GUARDS, NEVER, Attempt, Claim, Intent, Proof, Status, decide, is_resource
 from pulumi_snapshots.ledger.place import UNREADABLE, Document, Place
 
 T = TypeVar("T")
 ATTEMPTS = "attempts"
-FIELDS = Attempt.properties().keys()
+KEYS = Attempt.properties().keys()
 AGAIN_AFTER = timedelta(minutes=1)
 """How long no call reads a ledger for what its state shows after one could not: a stack may have a thousand of them."""
 
@@ -75,16 +65,12 @@ class Ledger:
 
     def attempts_in(self, document: Document) -> dict[str, Attempt]:
         """The attempts of a document by their ids, oldest first; one that cannot be read is an error, as it may be of a request."""
-        stored, found = document.get(ATTEMPTS, {}), list[tuple[str, Attempt]]()
-        try:
-            found = [(id_, Attempt.from_outputs(each)) for id_, each in stored.items() if each.keys() <= FIELDS]
-            is_known = len(found) == len(stored) and all(is_sound(each) for _, each in found)
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-            is_known = False
-        if is_known:
-            return dict(sorted(found, key=lambda each: each[1].request.posted_at))
-        # No run has written it like that.
-        raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)
+        stored = document.get(ATTEMPTS, {})
+        with suppress(LookupError, TypeError, ValueError, AttributeError, OverflowError):
+            found = [(id_, Attempt.from_outputs(each)) for id_, each in stored.items() if each.keys() <= KEYS]
+            if len(found) == len(stored) and all(each.is_sound for _, each in found):
+                return dict(sorted(found, key=lambda each: each[1].request.posted_at))
+        raise self.place.unavailable("it holds an entry that cannot be read", *UNREADABLE)  # no run has written it so
 
     # A request -----------------------------------------------------------------------------------------------------------
 
@@ -163,10 +149,16 @@ class Ledger:
                 marked[id_] = one
             return marked
 
-        seen = await self._once_seen()
+        async with self._reading:
+            if self._seen is None and abs(self.clock.now() - self._tried_at) >= AGAIN_AFTER:
+                try:
+                    self._seen = self.attempts_in(await self.read())
+                finally:
+                    self._tried_at = self.clock.now()
+            seen = self._seen or {}
         shown = [each for each in seen.values() if proof.shows(each) and (let_go or each.let_go or not each.proved)]
         if proof.request is not None and proof.request.id not in seen:
-            known = proof.request, unresolved(proof.request), proof.source
+            known = proof.request, proof.request.status, proof.source
             shown = [Attempt(proof.kind, owner, proof.database_id, proof.purpose, *known)]
         self._marks |= {each.id: (each, proof.result, let_go) for each in shown}
         async with self._marking:
@@ -176,16 +168,70 @@ class Ledger:
                 if self._seen is not None:  # all of them, or none
                     self._seen = self._seen | marked
 
-    async def _once_seen(self) -> dict[str, Attempt]:
-        """All attempts as they were once in this process, for a thousand calls that show a state."""
-        async with self._reading:
-            if self._seen is None and abs(self.clock.now() - self._tried_at) >= AGAIN_AFTER:
-                try:
-                    self._seen = self.attempts_in(await self.read())
-                finally:
-                    self._tried_at = self.clock.now()
-            return self._seen or {}
-
 
 def _put(document: Document, attempt: Attempt) -> None:
     document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
+
+
+# In words ---------------------------------------------------------------------------------------------------------------
+
+FIELDS = ("database_id", "what", "by", "since", "until", "state", "then", "kind", "source", "owner", "account")
+
+
+def described(attempt: Attempt, now: datetime, *, is_shared: bool) -> dict[str, Any]:
+    """What runs, and users, know of a request that has no known end, or keeps others away; `is_shared`: machines share the ledger."""
+    by = attempt.owner or "an unnamed resource"
+    if is_resource(attempt.owner):
+        project, stack, *_, name = by.split("::")
+        by = f"{name} of {project}/{stack}"
+    told = {
+        "what": "snapshot" if attempt.kind == "snapshot" else f"restore of {attempt.source}",
+        "by": by,
+        "since": rfc3339(attempt.request.posted_at),
+        "until": rfc3339(attempt.waited_for_until),
+        "state": _state(attempt, now),
+        "then": _then(attempt, now, "any machine that shares the ledger" if is_shared else "this machine"),
+    }
+    return {name: told[name] if name in told else getattr(attempt, name) for name in FIELDS}
+
+
+def command_of(attempt: Attempt) -> str:
+    """The command that resumes it, with its arguments; empty if a resource or a guard has requested it."""
+    owner, source = attempt.owner or "", attempt.source or ""
+    if is_resource(owner) or owner.rpartition(" ")[2] not in {"create", "restore"}:
+        return ""
+    if attempt.kind == "snapshot":
+        return f"{owner} {attempt.database_id}"
+    onto = "" if source.startswith(f"{attempt.database_id}/") else f" --onto {attempt.database_id}"
+    return f"{owner} {source}{onto} --yes"
+
+
+def _state(attempt: Attempt, now: datetime) -> str:
+    if attempt.is_over:
+        return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
+    if now >= attempt.waited_for_until:
+        return "it was never seen to end"
+    if attempt.request.accepted:
+        return f"accepted, not {'listed yet' if attempt.kind == 'snapshot' else 'finished'}"
+    return attempt.request.unanswered.removeprefix("is ")
+
+
+def _then(attempt: Attempt, now: datetime, where: str) -> str:
+    """What ends it unless its run still does, which no ledger shows, and what a user can do."""
+    owner = attempt.owner or ""
+    if attempt.is_over:
+        return "nothing to do"
+    if attempt.kind == "snapshot" and now >= attempt.waited_for_until:
+        return "the next snapshot of that database forgets it"
+    if owner.rpartition(" ")[2] in {"", "probe", "verify"}:
+        waits = "the next snapshot of that database waits for it"
+        return f"no run claims it: {waits if attempt.kind == 'snapshot' else 'check the database'}"
+    if attempt.proved:
+        again = "its stack has it as pending, and the next run of that stack"
+    elif is_resource(owner):
+        again = f"the next run of its stack on {where}"
+    elif owner.startswith(f"{GUARDS}:"):
+        again = f"the next guarded change on {where}"
+    else:
+        again = f"running `{command_of(attempt) or owner}` again on {where}"
+    return f"unless it is still running: {again} resumes it, and sends nothing"

@@ -19,8 +19,7 @@ NEWEST = 1  # the format that this version writes, and the newest that it can re
 DAMAGED = "it is damaged, or another program's", Step.MOVE_LEDGER_ASIDE
 GONE = "it was moved or emptied while this run was under way", Step.PUT_LEDGER_BACK
 UNREADABLE = Step.UPGRADE, Step.MOVE_LEDGER_ASIDE  # the next steps with what another version may have written
-AHEAD_HERE = "service_ahead"
-"""The document's key for the seconds that the service's clock was ahead of this machine's, if only this machine uses it."""
+AHEAD_HERE = "service_ahead"  # its key for the seconds that the service's clock was ahead, if only this machine uses it
 BACKEND = "backend"  # the setting that stands for the backend in which Pulumi keeps the states
 OWN = ".pulumi-snapshots"  # the folder of the ledger in such a backend
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -50,10 +49,8 @@ def packed(document: Document) -> bytes:
 class Place(ABC):
     """A place for one document, which several processes read and edit."""
 
-    where: str
-    """The file's path, or the object's URI."""
-    is_shared: bool
-    """Whether several machines share it."""
+    where: str  # the file's path, or the object's URI
+    is_shared: bool  # whether several machines share it
 
     @abstractmethod
     async def read(self) -> Document:
@@ -88,17 +85,13 @@ class Place(ABC):
 
 
 def read_place(given: object) -> str:
-    """Check the setting that names a shared place; raises `Unfit` if it is none, or if what it needs is not installed.
-
-    Returns `backend`; a URI for a bucket, perhaps with options after a `?`; a path for a folder, without a final slash.
-    """
+    """Check the setting that names a shared place: `backend`, a bucket's URI with its options, or a folder without a final slash."""
     text = checks.text(given).strip()
     if text == BACKEND:
         return text
     if "://" not in text and not text.startswith(("/", "~")):
-        raise checks.Unfit(
-            "must be s3://BUCKET/PREFIX (or gs://, az://), the absolute path of a folder, or `backend`", given
-        )
+        must_be = "must be s3://BUCKET/PREFIX (or gs://, az://), the absolute path of a folder, or `backend`"
+        raise checks.Unfit(must_be, given)
     bare, options = _apart(text)
     place = destination_of(bare)
     if place.scheme == "file":

@@ -21,10 +21,8 @@ T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
-"""The last one is a table that is not there."""
-REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
-"""Those of a file or folder that belongs to another user."""
+BROKEN = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})  # the last: no such table
+REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})  # it is another user's
 
 
 class SqliteFile(Place):
@@ -35,11 +33,8 @@ class SqliteFile(Place):
     """
 
     def __init__(self, path: Path, *, is_shared: bool = False, in_threads: bool = True) -> None:
-        self.where = str(path)
-        self.is_shared = is_shared
-        self._path = path
-        self._in_threads = in_threads
-        self._was_there = False
+        self.where, self.is_shared = str(path), is_shared
+        self._path, self._in_threads, self._was_there = path, in_threads, False
 
     def beside(self, name: str) -> SqliteFile:
         """Another document in the same folder, as a new process reaches it."""
@@ -86,11 +81,9 @@ class SqliteFile(Place):
         if self.is_shared and not (folder.is_dir() or own):
             raise self.unavailable("there is no such folder", Next(Step.MAKE_FOLDER, file=str(folder)))
         was_there = self._was_there  # first of all: another thread may be making the file, and see it
-        if self._path.exists():
-            return True
-        if was_there:
+        if was_there and not self._path.exists():
             raise self.unavailable(*GONE)
-        return False
+        return was_there or self._path.exists()
 
     def _make(self) -> None:
         """Make the file with an empty document, whole at once, so that an empty file is one that was cut."""
@@ -98,7 +91,7 @@ class SqliteFile(Place):
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.is_shared:
-                _open_as(folder.parent, folder, 0o2777)
+                _open_as(folder, 0o2777)
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
             new.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
             new.execute("INSERT INTO ledger VALUES (1, ?)", (packed({}),))
@@ -120,11 +113,10 @@ class SqliteFile(Place):
         """Write a new file."""
         with path.open("xb") as file:
             file.write(content)
-        _open_as(path.parent, path, 0o666 if self.is_shared else 0o600)
+        _open_as(path, 0o666 if self.is_shared else 0o600)
 
     def _connected(self) -> sqlite3.Connection:
-        uri = f"{self._path.as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=PATIENCE)
+        return sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=PATIENCE)
 
     def _data(self, connection: sqlite3.Connection) -> bytes:
         """The serialised document."""
@@ -144,16 +136,15 @@ class SqliteFile(Place):
             if code in BROKEN:
                 raise self.unavailable(*DAMAGED) from error
             locked = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
-            is_refused = self.is_shared and code in REFUSED
-            then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if is_refused else []
+            then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if self.is_shared and code in REFUSED else []
             raise self.unavailable(locked if code in LOCKED else str(error), *then) from error
         except OSError as error:
             raise self.unavailable(error.strerror or str(error)) from error
 
 
-def _open_as(folder: Path, made: Path, most: int) -> None:
-    """Let all who may write a folder write what was made in it, whatever the umask is; at most with the bits of `most`."""
+def _open_as(made: Path, most: int) -> None:
+    """Let all who may write its folder write what was made there, whatever the umask is; at most with the bits of `most`."""
     with suppress(OSError):  # a file system without permissions, or a group that this user is not in
-        there = folder.stat()
+        there = made.parent.stat()
         os.chown(made, -1, there.st_gid)
         made.chmod(there.st_mode & most)

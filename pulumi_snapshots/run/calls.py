@@ -1,8 +1,4 @@
-"""What an engine asks of a resource, how each call may end, and what all calls of a process share.
-
-The adapters translate, the resources decide. Inputs and outputs are plain values by their Python names, `UNKNOWN` if a preview
-does not know one.
-"""
+"""What an engine asks of a resource, in plain values by their Python names, and how each call may end: adapters only translate."""
 
 from __future__ import annotations
 
@@ -22,16 +18,14 @@ from pulumi_snapshots.ledger.bucket import place_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.properties.catalogue import ResourceSchema
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
-from pulumi_snapshots.run.memory import RunMemory
+from pulumi_snapshots.run.memory import Listener, RunMemory
 from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.run.memory import Listener
     from pulumi_snapshots.run.session import Session
 
 T = TypeVar("T")
-Same = Callable[[Any, Any], bool]
-"""Whether two values that are not equal mean the same."""
+Same = Callable[[Any, Any], bool]  # whether two values that are not equal mean the same
 
 
 class Shared:
@@ -46,12 +40,9 @@ class Shared:
 
     def session(self, settings: Settings) -> Session:
         """Get the session for these settings, which have an API key; only in the event loop."""
-
-        def make() -> Session:
-            made: Session = late("run.session:Session")(settings, self.ledger(settings), self.memory, self._clock)
-            return made
-
-        return self._one(settings, make)
+        of = settings, self.ledger(settings), self.memory, self._clock
+        session: Session = self._one(settings, lambda: late("run.session:Session")(*of))
+        return session
 
     def ledger(self, settings: Settings) -> Ledger:
         """Get the ledger for these settings, which need no key; from any thread, all get the same."""
@@ -120,12 +111,9 @@ class Changes:
 
 
 class Unfinished(Exception):
-    """A call that did not come to its end, and whose resource must be kept as far as it is known; the next run reads it first.
+    """A call that did not come to its end, and whose resource must be kept as far as it is known; the next run reads it first."""
 
-    `steps_if_not_saved` are the next steps if the engine cannot be handed an unfinished resource; None if nothing has failed and
-    the state holds the resource already.
-    """
-
+    # `steps_if_not_saved`: if the engine cannot be handed an unfinished resource; None if the state holds it already.
     def __init__(
         self, resource: Resource, error: Explained, steps_if_not_saved: tuple[Next, ...] | None = None
     ) -> None:
@@ -232,8 +220,7 @@ class Rules(ABC):
         found = replace(found, reason=undecided(new, *self.deciding(new)))
         if not record.pending:
             return found
-        asked = record.requested_at
-        since = time_text(parse_rfc3339(asked), now) if asked else "an earlier run"
+        since = time_text(parse_rfc3339(record.requested_at), now) if record.requested_at else "an earlier run"
         return replace(found, updates=("attempt",), note=Text(self.waits_on, since=since))
 
     def deciding(self, _new: Mapping[str, Any]) -> list[str]:
@@ -258,8 +245,7 @@ async def enter(call: EngineCall, shown: Proof | None, *, lets_go: bool = False)
     lets_go = lets_go and not shown.names & database.kept
     run = memory.run or "unknown"  # of a process without an engine
     with suppress(SettingsError, LedgerUnavailable):
-        ledger = call.shared.ledger(call.settings())  # which needs no key
-        await ledger.note(shown, owner_of(call.owner), run if lets_go else None)
+        await call.shared.ledger(call.settings()).note(shown, owner_of(call.owner), run if lets_go else None)
 
 
 class ActCalls(ABC):
@@ -360,8 +346,5 @@ def holds_unknown(value: Any) -> bool:
 
 def undecided(new: Mapping[str, Any], *names: str) -> Words:
     """The reason why a preview cannot decide whether to make a new one; empty if it can."""
-    unknown = [name for name in names if holds_unknown(new.get(name))]
-    if not unknown:
-        return ""
-    named = " and ".join("{" + name + "}" for name in unknown)
-    return Text(f"decided in the update, since a preview does not know {named}")
+    unknown = " and ".join("{" + name + "}" for name in names if holds_unknown(new.get(name)))
+    return Text(f"decided in the update, since a preview does not know {unknown}") if unknown else ""

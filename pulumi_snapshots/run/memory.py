@@ -16,23 +16,18 @@ from pulumi_snapshots.errors import Text, Words
 from pulumi_snapshots.ledger.attempt import Proof, owner_of
 from pulumi_snapshots.properties.checks import digest_of
 
-PENDING = "pending:"
-"""What the version part of a provisional id begins with; no version id of the service holds a colon."""
-FORMS = 64
-"""How many combinations of ids are tried, which are two for each snapshot among the triggers."""
+PENDING = "pending:"  # begins the version part of a provisional id; no version id of the service holds a colon
+FORMS = 64  # how many combinations of ids are tried, which are two for each snapshot among the triggers
 DRILLS_OVERWRITE = "a drill overwrites everything that the scratch database holds, each time"
-ROUTINE_EVERY = 10.0
-"""Seconds between two texts of one snapshot if its state has not changed, only a detail such as the next poll."""
-MANY = 10
-"""From this many snapshots on, only changes are shown, since each text is a line in a log."""
+ROUTINE_EVERY = 10.0  # seconds between two texts of one snapshot if only a detail has changed, such as the next poll
+MANY = 10  # from this many snapshots on, only changes are shown, since each text is a line in a log
 
 
 class Uses:
     """The databases that resources are about, and those that drills overwrite, as far as the program or a provider knows."""
 
     def __init__(self) -> None:
-        # By database, a resource that is about its data.
-        self.used: dict[str, str] = {}
+        self.used: dict[str, str] = {}  # by database, a resource that is about its data
         self._overwritten: dict[str, tuple[str, bool]] = {}
 
     def remember_use(self, database_id: str, resource: str) -> str:
@@ -46,9 +41,7 @@ class Uses:
         # Nothing but the drill itself knows that it loads an archive, so one that restores could check what that has left.
         other, also_loads = self._overwritten.setdefault(database_id, (drill, loads))
         if loads is not also_loads and drill != other:
-            return (
-                f"must not be the scratch database of {other} too: one of the two loads an archive, the other restores"
-            )
+            return f"must not be the scratch database of {other} too: one loads an archive, the other restores"
         return in_use(self.used[database_id]) if database_id in self.used else ""
 
 
@@ -208,8 +201,7 @@ class Member:
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
         self._fleet, self._listener = fleet, listener
         self.note, self.warn = listener.note, listener.warn
-        self._shown: float = -math.inf
-        self._waits_for = ""
+        self._shown, self._waits_for = -math.inf, ""
 
     def waits(  # noqa: PLR0913  each is a fact of its own
         self,
@@ -237,8 +229,7 @@ class Member:
             "{text}{detail}, until {time} at most{reason}": at_most,
         }
         form, time = next((each for each in forms.items() if each[1]), ("{text}{detail}{reason}", None))
-        shown = time or ""
-        self.progress(Text(form, text=text, time=shown, detail=detail, reason=f": {why}" if why else ""))
+        self.progress(Text(form, text=text, time=time, detail=detail, reason=f": {why}" if why else ""))
         self._waits_for, self._shown = state, now
 
     def progress(self, text: Words) -> None:

@@ -1,7 +1,4 @@
-"""The session of one API key, and its operations, each of which sends a request once.
-
-A request is claimed in the ledger before it leaves, and sent again only if it certainly started nothing.
-"""
+"""The session of one API key, and its operations: each claims a request in the ledger, and sends it once."""
 
 from __future__ import annotations
 
@@ -22,20 +19,8 @@ import anyio
 
 from pulumi_snapshots.clock import Clock, Stoppable
 from pulumi_snapshots.errors import LedgerUnavailable, Next, NothingSent, Step, Text, Words
-from pulumi_snapshots.ledger.attempt import (
-    Attempt,
-    Claim,
-    Intent,
-    Kind,
-    Request,
-    Status,
-    decide,
-    left,
-    owner_of,
-    unresolved,
-)
-from pulumi_snapshots.ledger.described import command_of, described
-from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Kind, Request, Status, decide, left, owner_of
+from pulumi_snapshots.ledger.ledger import Ledger, command_of, described
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.polling import PollPlan
 from pulumi_snapshots.properties.checks import digest_of, spoken
@@ -62,12 +47,9 @@ T = TypeVar("T")
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
 """Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
 longest. The rate limiter keeps the cooldowns of restores."""
-JITTER = 0.1
-"""The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
-PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)
-"""The refusals after which a request is sent again."""
-UNSENT_TRIES = 3
-"""The number of tries in a row that never left: the service cannot be reached, or the claim is always too old."""
+JITTER = 0.1  # the largest random addition to a pause, as its share: clients refused together do not return together
+PASSING = (Cooldown, NotSent, RestoreRunning, SnapshotRunning)  # the refusals after which a request is sent again
+UNSENT_TRIES = 3  # in a row that never left: the service cannot be reached, or the claim is always too old
 CLAIM_LASTS = timedelta(seconds=10)
 """How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
 came in between."""
@@ -89,10 +71,8 @@ class Session(Stoppable):
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(clock or Clock())
-        self.settings = settings
-        self.ledger = ledger
+        self.settings, self.ledger, self.service_clock = settings, ledger, ledger.clock
         self.memory = memory or RunMemory()
-        self.service_clock = ledger.clock
         self.rate_limiter = RateLimiter(
             self.clock, ledger, settings.account(), budget=settings.own_requests, block_wait=settings.block_wait
         )
@@ -111,8 +91,7 @@ class Session(Stoppable):
         self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
         # On an attempt, or on a database of drills: of several who would do the same, one does it.
         self.locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
-        self._reads_start = -math.inf
-        self._warned = False
+        self._reads_start, self._warned = -math.inf, False
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,8 +107,7 @@ class Session(Stoppable):
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
         """Learn the service's time, if no answer has shown it yet, by requests on which no listing's page hangs.
 
-        A database that is out of order must not hold up the others: then the account is asked too, unless `briefly`. Raises
-        `NothingSent` if no answer shows it, `KeyRefused` if the key is refused.
+        A database that is out of order must not hold up the others: then the account is asked too, unless `briefly`.
         """
         if self.service_clock.offset is not None:
             return
@@ -217,15 +195,14 @@ class Operation:
 
     def resume(self, request: Request) -> None:
         """Act on what the state has as pending."""
-        intent, status = self.intent, unresolved(request)
-        there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)
+        of = self.intent
+        there = Attempt(of.kind, of.owner, of.database_id, of.purpose, request, request.status, of.source)
         self.attempt, self.resumed = replace(there, proved=True), True
 
     def show(self, text: str, detail: str = "", *, why: str = "", **until: Any) -> None:
         """Show what it waits for; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
-        ends = self.began + timedelta(seconds=self.intent.timeout)
-        self.member.waits(text, detail, at_most=ends, why=why, **until)
+        self.member.waits(text, detail, at_most=self.began + timedelta(seconds=self.intent.timeout), why=why, **until)
 
     def does(self, text: str) -> None:
         """Show what it does, which takes no time."""
@@ -263,10 +240,7 @@ class Operation:
     # Before the request --------------------------------------------------------------------------------------------------
 
     async def next_claim(self) -> Claim | None:
-        """Decide what is to be sent, or what to wait for first, see `wait_out`; None if the `attempt` is to be waited for.
-
-        Raises `ClaimRefused` if the request must not be sent, `LedgerUnavailable` if the ledger cannot be read.
-        """
+        """Decide what is to be sent, or what to wait for first, see `wait_out`; None if the `attempt` is to be waited for."""
         session, clock = self.session, self.session.service_clock
         while self.attempt is None:
             self.step = "connecting to the service"
@@ -351,7 +325,8 @@ class Operation:
             if not error.ambiguous and not (intent.kind == "restore" and is_new(error)):
                 await self.withdraw()
                 raise
-            how = how_lost(error)
+            parts = isinstance(error, UnreadableAnswer) and "unreadable", error.status, error.code  # never just `200`
+            how = " ".join(str(each) for each in parts if each) or error.message or "no answer"
         except anyio.get_cancelled_exc_class() as cancelled:
             if isinstance(cancelled.__cause__, NotSent):
                 self.step = "connecting to the service"
@@ -360,7 +335,7 @@ class Operation:
         request = replace(attempt.request, answered=how)
         self.attempt = replace(attempt, request=request)
         with self._as_far_as_possible():
-            self.attempt = await session.ledger.update(attempt, request=request, status=unresolved(request))
+            self.attempt = await session.ledger.update(attempt, request=request, status=request.status)
 
     async def try_again(self, refusal: SquareCloudError) -> None:
         """Wait until the request may be sent again; raises the refusal if that would not help."""
@@ -410,10 +385,3 @@ class Operation:
         """Let nothing interrupt an entry; without the ledger, the session warns, and the next run that needs the database finds out."""
         with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
             yield
-
-
-def how_lost(error: SquareCloudError) -> str:
-    """How the answer was lost, in a few words; never just `200`, which would mean that the request was accepted."""
-    if isinstance(error, UnreadableAnswer):
-        return f"unreadable {error.status}"
-    return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"

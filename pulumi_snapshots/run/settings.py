@@ -20,8 +20,7 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_
 from pulumi_snapshots.properties.checks import Problem, Unfit
 from pulumi_snapshots.state_directory import home_directory, state_directory
 
-Config = Any
-"""Pulumi config, or a dict with its keys: what has `get`."""
+Config = Any  # Pulumi config, or a dict with its keys: what has `get`
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
 REQUESTS_PER_MINUTE = 30  # the smallest paid plan's budget by the vendor's own test suite
 FOR_OTHERS = 10
@@ -35,8 +34,7 @@ KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so more is a mistake
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
-IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
-"""Variables of which CI systems set one; the runner is gone after the job."""
+IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")  # of these CI systems set one; the runner is gone after the job
 
 
 class SettingsError(Explained, ValueError):
@@ -72,10 +70,8 @@ def variable(name: str) -> str:
 def _key(value: object) -> ApiKey:
     # White space around a key comes from a file or a shell and is never part of one.
     text = str(value).strip()
-    if not text.isascii() or not text.isprintable() or " " in text or not text:
-        raise Unfit("must be the bare API key: it holds white space or characters that no key has")
-    if len(text) > KEY_LIMIT:
-        raise Unfit(f"must be the bare API key: it has {len(text)} characters, a key at most {KEY_LIMIT}")
+    if not text.isascii() or not text.isprintable() or " " in text or not 0 < len(text) <= KEY_LIMIT:
+        raise Unfit("must be the bare API key: it holds white space or characters that no key has, or too many of them")
     return ApiKey(text)
 
 
@@ -295,9 +291,7 @@ def backend_place(environment: Mapping[str, str]) -> str:
     if scheme == "file" and not path.startswith(("/", "~")):
         raise Unfit("is a relative path here, another folder for each program: name it by an absolute path")
     if scheme not in {*OPTIONS, "azblob", "file"}:  # the URL may hold a password
-        raise Unfit(
-            f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder instead"
-        )
+        raise Unfit(f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder")
     place = f"{path.rstrip('/')}/{OWN}" if scheme == "file" else f"{bare.rstrip('/')}/{OWN}?{query}"
     return read_place(place)
 

@@ -19,7 +19,6 @@ from pulumi_snapshots.ledger.attempt import (
     Request,
     Status,
     decide,
-    unresolved,
 )
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
@@ -35,7 +34,7 @@ def attempt(kind: Kind = "snapshot", ago: timedelta = HOUR, *, id_: str = "earli
     """One of ours that was accepted some time ago, and that no call has proved."""
     request = Request(START - ago, changes.pop("answered", "202"), 600.0, id_)
     source = SOURCE if kind == "restore" else None
-    made = Attempt(kind, OURS, DATABASE, "v1", request, unresolved(request), source)
+    made = Attempt(kind, OURS, DATABASE, "v1", request, request.status, source)
     if "result" in changes and "status" not in changes:
         changes = {"status": Status.FOUND, "ended_at": request.posted_at, **changes}
     return replace(made, **changes)
@@ -263,7 +262,7 @@ def test_how_a_request_was_answered_is_its_status() -> None:
         **dict.fromkeys(accepted, Status.ACCEPTED),
         **dict.fromkeys(lost, Status.LOST),
     }
-    assert {answered: unresolved(Request(START, answered, 1.0, "x")) for answered in expected} == expected
+    assert {answered: Request(START, answered, 1.0, "x").status for answered in expected} == expected
     sent = attempt(answered=NOT_AWAITED, ago=timedelta(0))
     assert sent.awaits_answer(START + ANSWER_WITHIN - MINUTE), "its result is not looked for"
     assert not sent.awaits_answer(START + ANSWER_WITHIN)

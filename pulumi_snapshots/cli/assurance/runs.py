@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.described import FIELDS, described
+from pulumi_snapshots.ledger.ledger import FIELDS, described
 from pulumi_snapshots.ledger.place import Document
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.rate_limiter import ACCOUNTS, Pacing
