@@ -203,13 +203,22 @@ async def wait_for_version(  # noqa: PLR0913  what is known of it
 ) -> tuple[ListedSnapshot | None, datetime | None]:
     """Find the entry of a snapshot, once the listings are new enough; or None and its `Listings.listed_by`, if that takes more than `patience`."""
     listings, clock = plan.listings, plan.clock
-    while (entry := await listings.find_version(database_id, version_id)) is None:
-        listed_by = await listings.listed_by(database_id, version_id, created)
-        if listed_by is None or (listed_by - clock.utc()).total_seconds() >= patience:
-            return None, listed_by
-        waits("listing is old", until=listed_by, next_check=clock.utc() + timedelta(seconds=READS_SHARE))
+    last = clock.monotonic() + patience - READS_SHARE
+    listed_by: datetime | None = None
+    while True:
+        failed = ""
+        try:
+            if (entry := await listings.find_version(database_id, version_id)) is not None:
+                return entry, None
+            listed_by = await listings.listed_by(database_id, version_id, created)
+            if listed_by is None or (listed_by - clock.utc()).total_seconds() >= patience:
+                return None, listed_by
+        except SquareCloudError as error:
+            if listed_by is None or clock.monotonic() > last:
+                raise
+            failed = failed_poll(error)
+        waits("listing is old", until=listed_by, next_check=clock.utc() + timedelta(seconds=READS_SHARE), why=failed)
         await clock.sleep(READS_SHARE)
-    return entry, None
 
 
 def failed_poll(error: SquareCloudError) -> str:

@@ -8,7 +8,7 @@ import random
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -358,12 +358,14 @@ class Operation:
 
     # After it ------------------------------------------------------------------------------------------------------------
 
-    async def newest(self) -> list[Attempt]:
-        """Read all requests, and with them what is known of the attempt by now; none if the ledger cannot be read."""
-        attempts, id_ = list[Attempt](), self.sent.id
-        with suppress(LedgerUnavailable):
+    async def newest(self, *, needed: bool = False) -> list[Attempt]:
+        """Read all requests, and with them what is known of the attempt by now; none without the ledger, unless it is `needed`."""
+        attempts, sent = list[Attempt](), self.sent
+        with nullcontext() if needed else suppress(LedgerUnavailable):
             attempts = await self.session.ledger.attempts()
-            self.attempt = next((each for each in attempts if each.request.id == id_), self.attempt)
+            there = next((each for each in attempts if each.id == sent.id), sent)
+            # A state that was resumed has it, although a ledger that cannot be written may not know that.
+            self.attempt = replace(there, proved=there.proved or sent.proved)
         return attempts
 
     async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:

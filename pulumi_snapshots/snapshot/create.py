@@ -267,7 +267,8 @@ class Taking:
 
     async def polled(self) -> SnapshotRecord | None:
         """Poll once for what an earlier run has requested, no earlier than a wait would; None if it is not listed."""
-        session, others, attempt = self.session, await self.operation.newest(), self.operation.sent
+        # Without a ledger, each of hundreds would try to enter its result, and hold up the run.
+        session, others, attempt = self.session, await self.operation.newest(needed=True), self.operation.sent
         await session.know_time(self.database_id, briefly=True)
         is_early = attempt.request.answered != "200" and self.operation.age < session.poll_plan.first_alone
         if is_early and attempt.status is not Status.FOUND:

@@ -9,7 +9,7 @@ from typing import Any
 from pulumi_snapshots.clock import REFRESH_PATIENCE, parse_rfc3339, to_the_second
 from pulumi_snapshots.errors import Explained, Next, NoSuchSnapshot, NothingSent, Step, Text, not_listed
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, newest_first
-from pulumi_snapshots.listing.polling import LATE, AmbiguousSnapshot
+from pulumi_snapshots.listing.polling import LATE
 from pulumi_snapshots.properties.checks import LATEST, expiry_of
 from pulumi_snapshots.run.calls import ActCalls, EngineCall, Resource, Unfinished
 from pulumi_snapshots.run.memory import Listener, is_provisional
@@ -77,7 +77,7 @@ async def read(session: Session, record: SnapshotRecord, listener: Listener) -> 
     record.remember_in(session.memory)
     if record.pending:
         # The reads of pending resources hold up the whole run, so all of them together end within 10 s.
-        with suppress(SquareCloudError, AmbiguousSnapshot, NothingSent), session.until(session.left_for_reads(9.0)):
+        with suppress(Explained), session.until(session.left_for_reads(9.0)):
             return await create(session, SnapshotInputs(record.database_id), listener, earlier=record, once=True)
         return record
     with session.until(REFRESH_PATIENCE):

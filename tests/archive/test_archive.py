@@ -295,6 +295,16 @@ async def test_a_snapshot_that_no_new_listing_shows_is_given_up(tmp_path: Path) 
 
 
 @virtual
+async def test_an_outage_ends_a_wait_for_a_listing_with_its_time_out(tmp_path: Path) -> None:
+    async with unlisted(tmp_path) as (at, record, provider):
+        began = at.here.clock.monotonic()
+        ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
+        archives = fails(at, what="service is not available", session=provider, timeout=2400.0, **ids)
+        await at.here.meanwhile(300, lambda: at.here.fault(html=503, times=None), archives)
+        assert 2300 < at.here.clock.monotonic() - began <= 2400
+
+
+@virtual
 async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path) -> None:
     async with unlisted(tmp_path) as (at, record, provider):
         ends: dict[str, float] = {}

@@ -8,9 +8,11 @@ import pytest
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.attempt import Request
+from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotInputs, SnapshotRecord
+from tests.support.memory import Memory
 from tests.support.virtual import staged
 from tests.support.world import Ending, Row, World, world
 
@@ -32,9 +34,9 @@ def records_of(here: World) -> list[SnapshotRecord]:
 
 
 async def refreshed(
-    here: World, records: list[SnapshotRecord], parallel: int, row: Row | None = None
+    here: World, records: list[SnapshotRecord], parallel: int, row: Row | None = None, place: Place | None = None
 ) -> list[SnapshotRecord]:
-    session, slots, rows = here.another_run(), anyio.CapacityLimiter(parallel), row or Row()
+    session, slots, rows = here.another_run(place), anyio.CapacityLimiter(parallel), row or Row()
     results: list[SnapshotRecord] = []
 
     async def one(record: SnapshotRecord) -> None:
@@ -165,3 +167,12 @@ async def test_200_pending_snapshots_cost_one_request_and_delay_a_run_by_10_seco
     assert sum(record.pending for record in results) == missing
     assert here.clock.monotonic() - start <= (1 if missing < 200 else 10)
     assert missing == 200 or [entry.kind for entry in here.emulator.journal] == ["status", "list account"]
+
+
+@staged(world, databases=FLEET)
+async def test_pending_snapshots_do_not_each_wait_for_a_ledger_that_cannot_be_used(here: World) -> None:
+    records, start = pending_fleet(here, 1, listed=True), here.clock.monotonic()
+    place = Memory(here.clock, delay=(4.0, 4.0))
+    place.refuses_reads = "SlowDown"
+    assert {*await refreshed(here, records, 64, place=place)} == {*records}
+    assert here.clock.monotonic() - start <= 10

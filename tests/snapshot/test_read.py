@@ -146,6 +146,7 @@ async def test_a_read_completes_a_pending_snapshot_with_one_poll(w: World) -> No
     found = (await w.read(record, session=w.another_run())).complete
     assert found.version_id == w.started()
     assert found.attempt is None
+    assert not w.row.warnings, "the state has it, whatever the ledger could be told"
     assert len(w.listings) - before == 1
 
 
