@@ -16,7 +16,7 @@ from httpcore import AsyncNetworkStream
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.properties.checks import problem_of_url, version_of
-from pulumi_snapshots.service.client import CONNECT_TIMEOUT, Answer, http_date, one_line, open_client
+from pulumi_snapshots.service.client import CONNECT_TIMEOUT, NO_ANSWER, Answer, http_date, one_line, open_client
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
 
 READ_TIMEOUT = 30.0
@@ -73,7 +73,7 @@ async def look_at(method: str, url: str, clock: Clock, http: httpx.AsyncBaseTran
     """Request the first bytes of a download URL by GET, or send a HEAD, to study its host; None without an answer."""
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes=0-{FIRST_BYTES - 1}"} if method == "GET" else {})
     timeout, sent_at = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT), clock.monotonic()
-    with suppress(httpx.HTTPError, httpx.InvalidURL, OSError):
+    with suppress(*NO_ANSWER):
         async with open_client(url, http, headers, timeout=timeout) as client, client.stream(method, url) as response:
             status, got = response.status_code, dict(response.headers)
             return Answer(method, "snapshot host", sent_at, clock.monotonic() - sent_at, status, got)
@@ -134,7 +134,7 @@ def _breaking(request: str) -> Iterator[None]:
     """Raise a `DownloadBroken` if the network fails."""
     try:
         yield
-    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+    except NO_ANSWER as error:
         raise DownloadBroken(request, message=one_line(error)) from None
 
 

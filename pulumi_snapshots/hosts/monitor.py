@@ -7,7 +7,7 @@ import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.client import open_client
+from pulumi_snapshots.service.client import NO_ANSWER, open_client
 
 NTFY_HOST, NTFY = "ntfy.sh", "ntfy+"
 """Where messages go to the URL itself; `ntfy+https://…` says that of any other server."""
@@ -51,10 +51,10 @@ class Monitor:
             try:
                 # A redirect is not followed: it would show the secret to another host.
                 with anyio.fail_after(ANSWER_WITHIN):
-                    async with open_client(plain, self.http) as client:
-                        answer = await client.post(plain, headers=headers, content=body)
-                why = "" if answer.is_success else f"it answered with {answer.status_code}"
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                    client = open_client(plain, self.http)
+                    async with client, client.stream("POST", plain, headers=headers, content=body) as answer:
+                        why = "" if answer.is_success else f"it answered with {answer.status_code}"
+            except NO_ANSWER as error:
                 why = "no answer in time" if isinstance(error, TimeoutError) else f"no answer ({type(error).__name__})"
             if not why:
                 break

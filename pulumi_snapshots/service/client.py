@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.properties.checks import LOOPBACK
@@ -52,6 +52,9 @@ POST_READ_TIMEOUT, GET_READ_TIMEOUT, WHOLE_ANSWER_EXTRA = 120.0, 30.0, 60.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s; how long a restore takes to
 answer is not public. The last are those beyond in which the whole answer must arrive, so that a slow body ends too."""
 RETRY_AFTER_LIMIT = 3600.0  # seconds of `Retry-After` that are believed: the vendor documents blocks of about 30 min
+BODY_LIMIT = 32 * 2**20  # the most bytes read of an answer; a listing of 10,000 entries has about 6 MB
+NO_ANSWER = httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError
+"""Raised if no answer can be read; the last by the address of a redirect, which httpx parses although it does not follow it."""
 _CERTAINLY_NOT_SENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
 GET_PAUSE_LIMIT = 30.0  # seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes
 SHOWN = 100
@@ -87,6 +90,16 @@ def open_client(
         trust_env=urlsplit(url).hostname not in LOOPBACK,
         **settings,
     )
+
+
+async def read_whole(response: httpx.Response) -> bytes:
+    """Read the body of an answer; one that is larger than any of the service counts as lost."""
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > BODY_LIMIT:
+            raise httpx.ReadError(f"the answer has more than {BODY_LIMIT // 2**20} MiB")
+    return bytes(content)
 
 
 def one_line(text: object) -> str:
@@ -144,6 +157,7 @@ class Client:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         headers = {"Authorization": api_key, "Accept": "application/json"}
         self._client = open_client(api_url, http, headers, limits=limits)
+        self._asking_health = anyio.Lock()
         self._asked_health_at, self._health = -math.inf, ("", "")
 
     async def close(self) -> None:
@@ -153,17 +167,19 @@ class Client:
     async def health(self) -> tuple[str, str]:
         """What the service says of itself: `online`, `degraded` or `unknown`, and that with its message; empty if it does not say."""
         # The route needs no key and has no envelope.
-        if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
-            health = "", ""
-            with suppress(httpx.HTTPError, OSError, ValidationError), anyio.fail_after(HEALTH_WITHIN):
-                async with open_client(self.api_url, self.http, {"Accept": "application/json"}) as http:
-                    answer = await http.get(f"{self.api_url}/service/status")
-                if answer.status_code == httpx.codes.OK:
-                    said = TypeAdapter(dict[str, Any]).validate_json(answer.content)
-                    word, message = (one_line(said.get(name) or "")[:SHOWN] for name in ("status", "message"))
-                    health = word, f"{word}: {message}".removesuffix(": ")
-            self._asked_health_at, self._health = self._clock.monotonic(), health
-        return self._health
+        async with self._asking_health:
+            if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
+                health = "", ""
+                with suppress(*NO_ANSWER), anyio.fail_after(HEALTH_WITHIN):
+                    http = open_client(self.api_url, self.http, {"Accept": "application/json"})
+                    async with http, http.stream("GET", f"{self.api_url}/service/status") as answer:
+                        content = await read_whole(answer)
+                    if answer.status_code == httpx.codes.OK:
+                        said = TypeAdapter(dict[str, Any]).validate_json(content)
+                        word, message = (one_line(said.get(name) or "")[:SHOWN] for name in ("status", "message"))
+                        health = word, f"{word}: {message}".removesuffix(": ")
+                self._asked_health_at, self._health = self._clock.monotonic(), health
+            return self._health
 
     async def start_snapshot(self, database_id: str, *, leave_by: datetime | None = None) -> Finished | None:
         """Send the POST that takes a snapshot, once, in a slot that the caller has, until `leave_by` (this machine's clock).
@@ -304,12 +320,12 @@ class Client:
                     extensions={"trace": note} if method == "POST" else None,
                 ) as response:
                     received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
-                    content = await response.aread()
+                    content = await read_whole(response)
         except anyio.get_cancelled_exc_class() as cancelled:
             if events == {True}:
                 raise cancelled from NotSent(request)
             raise
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
+        except NO_ANSWER as error:
             # Beside the errors that certainly come before it leaves, the request may have arrived: they happen while it is
             # written, or while its answer is awaited or read. OSError includes the TimeoutError of the whole answer, also
             # after this process was stopped while it connected, and TLS records that break after the handshake.

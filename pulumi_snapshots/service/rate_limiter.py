@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
@@ -69,11 +69,6 @@ class Pacing(BaseModel):
     sent: list[Sent] = []
     blocks: dict[str, float] = {}  # when the block of each lane ends, of the whole account under an empty name
 
-    @classmethod
-    def of(cls, document: Document, account: str) -> Pacing:
-        """What a document has of an account."""
-        return cls.model_validate(document.get(ACCOUNTS, {}).get(account, {}))
-
     def current(self, now: float, without: str = "") -> Pacing:
         """What still counts at this time, without the requests of one run."""
         return self.model_construct(
@@ -87,6 +82,17 @@ class Pacing(BaseModel):
             sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
             blocks={lane: round(at + by, 3) for lane, at in self.blocks.items()},
         )
+
+
+_PACING = TypeAdapter(dict[str, Pacing])
+
+
+def pacing_in(document: Document, ledger: Ledger) -> dict[str, Pacing]:
+    """What a document of a ledger has of each account."""
+    try:
+        return _PACING.validate_python(document.get(ACCOUNTS, {}))
+    except ValueError:  # no run has written it like that
+        raise ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
 
 
 @dataclass(eq=False)
@@ -155,7 +161,7 @@ class RateLimiter:
 
     async def forget_blocks(self) -> datetime | None:
         """Let all runs forget every block, and return when they took the longest one to end, if any."""
-        await self.exchange()
+        await self._edit(lambda _: None)
         longest = max((*self._others.blocks.values(), *self._mine.blocks.values()), default=0.0)
         self._others.blocks, self._mine.blocks = {}, {}
         await self.ledger.edit(lambda document: document.get(ACCOUNTS, {}).get(self._account, {}).pop("blocks", None))
@@ -339,10 +345,7 @@ class RateLimiter:
             if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
             here, now = self.clock.monotonic(), clock.now().timestamp()
-            try:
-                there = Pacing.of(document, self._account)
-            except (AttributeError, ValueError):  # no run has written it like that
-                raise self.ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
+            there = pacing_in(document, self.ledger).get(self._account, Pacing())
             self._mine, others = self._mine.current(here), there.current(now, without=self._run)
             self._others = others.moved(here - now, clock.unsure)
             decided = decide(document)

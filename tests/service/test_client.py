@@ -9,13 +9,13 @@ import anyio.lowlevel
 import httpx
 import pytest
 
-from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Patience
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
 from pulumi_snapshots.service.models import Finished, Listing
 from tests.support.failing import fails_with
 from tests.support.memory import SENT
-from tests.support.scripted import Service
+from tests.support.scripted import API, KEY, Service
 from tests.support.virtual import virtual
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -162,6 +162,23 @@ async def test_a_post_is_sent_once_whatever_the_answer(failure: httpx.Response |
     (request,) = restoring.requests
     assert (request.method, request.url.path) == ("POST", f"/v2/databases/{DATABASE}/snapshots/restore")
     assert json.loads(request.content) == {"snapshotId": "n", "versionId": "v" * 36}
+
+
+@virtual
+async def test_the_service_is_asked_once_for_its_own_word_by_all_that_fail() -> None:
+    service, paths = Service(httpx.Response(200)), list[str]()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        await anyio.sleep(1)
+        return httpx.Response(200, json={"status": "degraded"})
+
+    client = Client(service.limiter, API, KEY, httpx.MockTransport(answer))
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(client.health)
+    assert paths == ["/v2/service/status"]
+    assert await client.health() == ("degraded", "degraded")
 
 
 @virtual

@@ -8,8 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
+from pulumi_snapshots.cli.assurance.runs import blocks_in
 from pulumi_snapshots.clock import Clock, ServiceClock
 from pulumi_snapshots.errors import LedgerUnavailable
+from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.service.errors import (
     Blocked,
     ListingBlocked,
@@ -234,6 +236,8 @@ async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sen
     await runs.place.edit(lambda document: document.update({ACCOUNTS: strange}))
     with pytest.raises(LedgerUnavailable, match="cannot be read"):
         await runs.run().send(CREATE)
+    with pytest.raises(LedgerUnavailable, match="cannot be read"):
+        await blocks_in(Ledger(runs.place, ServiceClock(Clock(START))))
     await runs.run().send(READ)
     assert await runs.place.read() == {ACCOUNTS: strange}
 

@@ -1,4 +1,4 @@
-"""The transport keeps the key safe, and knows whether a failed request may have arrived."""
+"""The transport keeps the key safe, reads no endless body, and knows whether a failed request may have arrived."""
 
 import gc
 import gzip
@@ -20,7 +20,8 @@ import httpx
 import pytest
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.hosts.download import open_download
+from pulumi_snapshots.hosts.download import DownloadBroken, open_download
+from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -70,6 +71,17 @@ async def test_a_redirect_never_gets_the_key_and_is_a_refusal(status: int, locat
     assert [request.url.host for request in service.requests] == ["api.example"]
 
 
+@pytest.mark.parametrize("location", ["https://h:x", "https://xn--/", "//xn--a", "mailto:a"])
+@virtual
+async def test_a_redirect_to_what_is_no_address_is_a_lost_answer(location: str) -> None:
+    service = Service(httpx.Response(302, headers={"Location": location}))
+    assert isinstance(await service.send(), AnswerLost)
+    with pytest.raises(DownloadBroken):
+        async with open_download("https://snapshots.example/x.zip", http=service.http):
+            pass
+    assert await Monitor(service.http).tell(Clock(START), "https://hc.example/5ec2e7", "done", "") != ""
+
+
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
 def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(page(SUCCESS)) as proxy, serving(page(SUCCESS)) as service:
@@ -98,6 +110,14 @@ class Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+def test_an_endless_body_is_not_read_forever() -> None:
+    body = Body(b" " * 2**20, 100)
+    # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
+    assert isinstance(anyio.run(result_of, httpx.Response(200, stream=body)), AnswerLost)
+    assert body.pulled <= 34 * 2**20
+    assert body.closed
 
 
 @virtual

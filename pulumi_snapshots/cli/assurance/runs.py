@@ -11,10 +11,9 @@ from pulumi_snapshots.cli.terminal.pulumi import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.ledger import FIELDS, described
-from pulumi_snapshots.ledger.place import Document
+from pulumi_snapshots.ledger.ledger import FIELDS, Ledger, described
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.rate_limiter import ACCOUNTS, Pacing
+from pulumi_snapshots.service.rate_limiter import pacing_in
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
 
@@ -29,10 +28,11 @@ async def under_way(session: Session) -> list[Attempt]:
     return [one for one in there if not one.is_over or session.service_clock.now() < one.in_the_way_until]
 
 
-def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
-    """Every block in a document that lasts at this time of the service: the account's name and its end."""
-    ends = [(name, at) for name in document.get(ACCOUNTS, {}) for at in Pacing.of(document, name).blocks.values()]
-    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends if at > now.timestamp()]
+async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
+    """Every block in a ledger that lasts: the account's name and its end."""
+    now, there = ledger.clock.now().timestamp(), pacing_in(await ledger.read(), ledger)
+    ends = [(name, at) for name, each in there.items() for at in each.current(now).blocks.values()]
+    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends]
 
 
 @command(stack_option)
@@ -46,7 +46,7 @@ async def runs(invocation: Invocation, /, *, stack: str | None) -> None:
         there, is_shared = await under_way(session), session.ledger.place.is_shared
         now = session.service_clock.now()
         found = [described(each, now, is_shared=is_shared) for each in there]
-        blocks = blocks_in(await session.ledger.read(), now)
+        blocks = await blocks_in(session.ledger)
     for account, until in blocks:
         block = {"what": "block", "until": rfc3339(until), "account": account, "then": FORGET}
         found.append(dict.fromkeys(FIELDS) | block | {"state": "the service has blocked the account"})
