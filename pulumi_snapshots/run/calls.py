@@ -189,10 +189,10 @@ class Rules(ABC):
         found, memory = self.compare(call, self.schema.record.from_outputs(state), state, values), call.shared.memory
         if self.kind:
             stays = not found.replaces and self.acts_again not in found.updates
-            kept = self.in_state(state) if stays else None
-            memory.course(self.kind, call.owner).compared(kept)
-            if kept is not None:
+            kept, course = self.in_state(state) if stays else None, memory.course(self.kind, call.owner)
+            if kept is not None and course.is_forced:  # not for a refresh, after which it may be deleted
                 memory.of(kept.database_id).kept.update(kept.names)
+            course.compared(kept)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and memory.is_first((owner_of(call.owner), found.note)):

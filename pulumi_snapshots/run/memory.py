@@ -93,12 +93,12 @@ class Course:
     def compared(self, kept: Proof | None) -> None:
         """The engine has compared what its state has; `kept` is that if it is to stay.
 
-        Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
-        does not show what it is going to do with it.
+        For a refresh, and before something upstream is deleted first, it compares what it has not checked yet: that does not
+        show what it is going to do with it.
         """
         if self.is_forced:
             self._is_compared, self._carried = True, kept
-        self._is_seen, self.is_forced = True, False
+        self._is_seen, self.is_forced = self._is_seen or kept is None, False
 
     def deleted(self, kept: Proof | None) -> None:
         """The engine has deleted it: what depends on something that is deleted first before it has asked about it, to make it again."""

@@ -90,6 +90,12 @@ def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     assert back(app)["outputs"]["version_id"] != version
     assert len(app.restores()) == 2
 
+    # A refresh compares what is destroyed then: that does not mean that the state keeps it.
+    app.pass_time(200)
+    app.run("destroy", "--yes", "--skip-preview", "--refresh")
+    app.up()
+    assert len(app.restores()) == 3
+
     # Nothing is left of either snapshot after 30 days.
     app.pass_time(31 * DAY)
     writes(app, "a month later")

@@ -111,6 +111,7 @@ class Play:
             case [who, "reads"]:
                 await self.stack(who).read()
             case [who, "compares"]:
+                await self.stack(who).check(self.values(self.stack(who), []), in_state=True)
                 await self.stack(who).diff(self.values(self.stack(who), []))
             case [who, "deletes", *how]:
                 stack = self.stack(who)

@@ -269,6 +269,12 @@ STORIES = {
         R up v2 refused: an older checkpoint was imported; rows later; sent 2
     """,
     # What was destroyed
+    **{
+        f"what was destroyed after a refresh is made again: {pending}": f"""
+            service restore_seconds=600; R up {pending}; wait 3600; R begins; R reads; R deletes; wait 600; R up; sent 2
+        """
+        for pending in ("timeout=30m", "pending timeout=3m")
+    },
     "what was destroyed without a key is not handed out later": "S up; S begins; S deletes keyless; S up; S has 2",
     **{
         f"what was destroyed after a ledger could not be read for a moment is made again: {who}": f"""

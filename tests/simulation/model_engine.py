@@ -256,8 +256,9 @@ class Engine:
             if is_there and (held.unfinished or not unfinished_only):
                 await self._guarded(self._read, held)
 
-    async def destroy(self) -> None:
-        for held in reversed(list(self.working)):
+    async def destroy(self, *, refresh: bool = False) -> None:
+        await self.refresh(unfinished_only=not refresh)
+        for held in [] if self.errors else reversed(list(self.working)):
             await self._guarded(self._deleted, held)
 
     async def _guarded(self, work: Callable[[Any], Awaitable[None]], what: Any) -> bool:
@@ -411,6 +412,7 @@ class Engine:
                 if error.kept is None:
                     raise
                 held.id, held.outputs, held.unfinished = error.kept.id, Raw(error.kept.outputs), True
+        await self.call(held.way, held.kind, held.name, "diff", held.id, held.outputs, held.inputs)  # to show it
         self.save()
 
     async def _deleted(self, held: Held) -> None:

@@ -772,11 +772,12 @@ class Story:
         await self._run(engine, engine.refresh())
 
     async def _destroy(self, stack: Stack) -> None:
-        key = self.chance.random() < 0.7
-        self.say(f"`destroy` of {stack.name} on the {self.computer.name}" + ("" if key else ", without a key"))
-        engine = self._engine(stack, key=key)
+        drawn = self.chance.random()
+        how = "without a key" if drawn >= 0.7 else "with `--refresh`" if drawn < 0.3 else ""
+        self.say(f"`destroy` of {stack.name} on the {self.computer.name} {how}".rstrip())
+        engine = self._engine(stack, key=drawn < 0.7)
         with self._in_trouble(self._draw_trouble()):
-            await self._run(engine, engine.destroy())
+            await self._run(engine, engine.destroy(refresh=drawn < 0.3))
 
     async def _taint(self, stack: Stack) -> None:
         if held := self._one_in(stack):

@@ -161,6 +161,7 @@ class Stack:
             self._keep(still.resource, self.inputs)
         else:
             self._keep(seen, self.inputs)
+        await self.diff(self.inputs)  # for what a refresh shows, without a check
 
     async def create(self, values: dict[str, Any]) -> Resource:
         made: Resource = await self.rules.calls.create(self._call(), values)
