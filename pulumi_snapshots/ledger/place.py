@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
@@ -95,8 +96,9 @@ def read_place(given: object) -> str:
     bare, options = _apart(text)
     place = destination_of(bare)
     if place.scheme == "file":
-        if place.file.exists() and not place.file.is_dir():
-            raise checks.Unfit("must be a folder, not a file", given)
+        with suppress(OSError):  # its first use says why it cannot be looked at
+            if place.file.exists() and not place.file.is_dir():
+                raise checks.Unfit("must be a folder, not a file", given)
         return str(place.file)
     if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
         known = ", ".join(OPTIONS[place.scheme]) or "none"

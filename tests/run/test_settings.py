@@ -75,6 +75,10 @@ def test_a_misspelt_setting_is_not_ignored() -> None:
     assert Settings.read({}, {"SQUARECLOUD_OF_ANOTHER_TOOL": "x"}) == Settings()
 
 
+def test_a_shared_folder_that_cannot_be_looked_at_is_named_at_its_first_use() -> None:
+    assert Settings.read({"squarecloud:sharedState": "/" + "x" * 300}, {}).shared_state == "/" + "x" * 300
+
+
 def test_white_space_around_a_key_is_ignored() -> None:
     for around in (" {}", "{}\n", "\t{}\r\n", "\u00a0{} "):
         assert Settings.read({}, {"SQUARECLOUD_API_KEY": around.format(KEY)}).api_key == ApiKey(KEY)
