@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors import LedgerUnavailable
@@ -84,14 +84,11 @@ class Pacing(BaseModel):
         )
 
 
-_PACING = TypeAdapter(dict[str, Pacing])
-
-
-def pacing_in(document: Document, ledger: Ledger) -> dict[str, Pacing]:
-    """What a document of a ledger has of each account."""
+def pacing_of(account: str, document: Document, ledger: Ledger) -> Pacing:
+    """What a document of a ledger has of an account."""
     try:
-        return _PACING.validate_python(document.get(ACCOUNTS, {}))
-    except ValueError:  # no run has written it like that
+        return Pacing.model_validate(document.get(ACCOUNTS, {}).get(account, {}))
+    except (AttributeError, ValueError):  # no run has written it like that
         raise ledger.place.unavailable("it holds requests that cannot be read", *UNREADABLE) from None
 
 
@@ -345,7 +342,7 @@ class RateLimiter:
             if is_local:
                 clock.assume(document.get(AHEAD_HERE))  # or blocks seem to be over until the first answer
             here, now = self.clock.monotonic(), clock.now().timestamp()
-            there = pacing_in(document, self.ledger).get(self._account, Pacing())
+            there = pacing_of(self._account, document, self.ledger)
             self._mine, others = self._mine.current(here), there.current(now, without=self._run)
             self._others = others.moved(here - now, clock.unsure)
             decided = decide(document)

@@ -236,10 +236,18 @@ async def test_with_what_no_run_has_written_nothing_is_started_but_reads_are_sen
     await runs.place.edit(lambda document: document.update({ACCOUNTS: strange}))
     with pytest.raises(LedgerUnavailable, match="cannot be read"):
         await runs.run().send(CREATE)
-    with pytest.raises(LedgerUnavailable, match="cannot be read"):
-        await blocks_in(Ledger(runs.place, ServiceClock(Clock(START))))
     await runs.run().send(READ)
     assert await runs.place.read() == {ACCOUNTS: strange}
+
+
+@virtual
+async def test_what_a_later_version_wrote_of_another_account_stops_nothing_and_is_named_by_runs() -> None:
+    runs, another = Runs(), {"another": {"sent": "of a later version"}}
+    await runs.place.edit(lambda document: document.update({ACCOUNTS: another}))
+    await runs.run().send(CREATE)
+    assert (await runs.place.read())[ACCOUNTS].items() > another.items()
+    with pytest.raises(LedgerUnavailable, match="cannot be read"):
+        await blocks_in(Ledger(runs.place, ServiceClock(Clock(START))))
 
 
 @virtual

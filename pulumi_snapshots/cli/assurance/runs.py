@@ -13,7 +13,7 @@ from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.ledger import FIELDS, Ledger, described
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.service.rate_limiter import pacing_in
+from pulumi_snapshots.service.rate_limiter import ACCOUNTS, pacing_of
 
 FORGET = f"if the service's support has lifted it: `{NAME} doctor --forget-block`"
 
@@ -30,9 +30,9 @@ async def under_way(session: Session) -> list[Attempt]:
 
 async def blocks_in(ledger: Ledger) -> list[tuple[str, datetime]]:
     """Every block in a ledger that lasts: the account's name and its end."""
-    now, there = ledger.clock.now().timestamp(), pacing_in(await ledger.read(), ledger)
-    ends = [(name, at) for name, each in there.items() for at in each.current(now).blocks.values()]
-    return [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends]
+    now, document = ledger.clock.now().timestamp(), await ledger.read()
+    lasting = {name: pacing_of(name, document, ledger).current(now).blocks for name in document.get(ACCOUNTS, {})}
+    return [(name, datetime.fromtimestamp(at, UTC)) for name in lasting for at in lasting[name].values()]
 
 
 @command(stack_option)
