@@ -78,7 +78,7 @@ def _key(value: object) -> ApiKey:
 def _url(value: object) -> str:
     text = str(value).strip().rstrip("/")
     # Others begin a user, a query or a fragment, or are read in different ways by different readers.
-    if not re.fullmatch(r"[\w.:/[\]~-]*", text, re.ASCII):
+    if not re.fullmatch(r"\w+://(\[[\w:.]+\]|[\w.-]+)(:\d+)?(/[\w.:/[\]~-]*)?", text, re.ASCII):
         raise Unfit("must be an address such as https://host/path, without user, query or fragment")
     if problem := checks.problem_of_url(text):
         raise Unfit(problem)

@@ -102,7 +102,7 @@ BAD_URLS = [
         "https://host\\@evil.example",
     ),
     *("https://host?x=1", "https://host/v2?", "https://host/v2#", "https://host#x", "https://host/%2e%2e"),
-    *("https://host:70000", "https://host:port", "https://host:-1", "https://[::1", "https://::1"),
+    *("https://host:70000", "https://host:port", "https://host:-1", "https://[::1", "https://::1", "http://[::1]x"),
     *("https://ho st", "https://host/a b", "https://ho\nst", "https://ho\tst/v2", "https://host\x00"),
     *(
         "https://h\u00f6st",
