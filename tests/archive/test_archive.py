@@ -422,12 +422,7 @@ async def test_a_body_without_an_end_does_not_fill_the_disk(at: Scene) -> None:
     assert sum(sent) <= 2 * SIZE
 
 
-UNSAFE = (
-    "http://elsewhere.test/x.zip",
-    "http://127.0.0.1/x.zip",
-    "file:///etc/passwd",
-    "https://[bad",
-)
+UNSAFE = ("http://elsewhere.test/x.zip", "http://127.0.0.1/x.zip", "file:///etc/passwd", "https://[bad")
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "compressed": ({"headers": {"content-encoding": "gzip"}}, {}, "compressed"),
     "version": ({"headers": {"x-amz-version-id": "another"}}, {}, "another version .another instead of "),
@@ -438,11 +433,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "size": ({}, {"size": SIZE + 1}, "another size .5000000 instead of 5000001"),
     "cut": ({"body": "PK\x03\x04 and no directory"}, {"size": None}, "not a readable zip.*truncated"),
-    "no time": (
-        {"body": "PK"},
-        {"size": None, "created_at": None},
-        "time is not known.*Give destination a file name",
-    ),
+    "no time": ({"body": "PK"}, {"size": None, "created_at": None}, "time is not known.*Give destination a file name"),
     "no host": ({}, {"download_url": "xn--"}, "The download URL is invalid or has expired"),
     "no key": ({}, {"download_url": None}, "no API key is set"),
     # Not taken for an expired URL, of which another one could be had

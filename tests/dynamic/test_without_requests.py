@@ -86,12 +86,7 @@ PENDING: dict[str, dict[str, Any]] = {
         "requested_at": "2026-01-01T00:00:00Z",
         "attempt": {"posted_at": "2026-01-01T00:00:00Z", "id": "5d0c", "answered": "202", "timeout": 2700.0},
     },
-    "Restore": {
-        **GOOD["Restore"],
-        "target_database_id": DATABASE,
-        "requested_at": REQUESTED,
-        "attempt": ATTEMPT,
-    },
+    "Restore": {**GOOD["Restore"], "target_database_id": DATABASE, "requested_at": REQUESTED, "attempt": ATTEMPT},
     "Drill": {**DRILL, "requested_at": REQUESTED, "last_good": LAST_GOOD, "attempt": ATTEMPT},
 }
 ID = {

@@ -182,10 +182,7 @@ def test_a_code_that_is_no_text_is_left_out(code: object) -> None:
     assert error_of(httpx.Response(400, json={"status": "error", "code": code})).code is None
 
 
-@pytest.mark.parametrize(
-    ("retry_after", "until"),
-    [(None, "12:30:00"), (0.0, "12:00:00"), (61.0, "12:01:01")],
-)
+@pytest.mark.parametrize(("retry_after", "until"), [(None, "12:30:00"), (0.0, "12:00:00"), (61.0, "12:01:01")])
 def test_a_block_says_how_long_it_lasts(retry_after: float | None, until: str) -> None:
     error = error_for("GET /users/me", 429, code="RATE_LIMITED", readable=True, retry_after=retry_after, now=NOON)
     assert f"Run it again after {until} UTC." in PYTHON.told(error)

@@ -23,14 +23,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.hosts.download import DownloadBroken, open_download
 from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.service.client import Answer
-from pulumi_snapshots.service.errors import (
-    AnswerLost,
-    Blocked,
-    Cooldown,
-    NotSent,
-    Redirected,
-    SquareCloudError,
-)
+from pulumi_snapshots.service.errors import AnswerLost, Blocked, Cooldown, NotSent, Redirected, SquareCloudError
 from tests.support.scripted import API, KEY, Service
 from tests.support.virtual import virtual
 from tests.support.world import START

@@ -78,6 +78,7 @@ class Want:
     posts: list[JournalEntry] = field(default_factory=list)  # what was sent for it
     machines: set[str] = field(default_factory=set)
     shown_on: set[str] = field(default_factory=set)  # where a run has shown that the state has the last of those
+    late: str = ""  # the version that was matched with a warning
     more: int = 0  # how many more may be sent for it, as documented
     by_old_name: bool = False  # whether a state had it by another name, as another resource's may
     version: str | None = None  # of a snapshot, as the state has it
@@ -299,6 +300,11 @@ class Books:
         if held.unfinished:
             return
         sent = [post for post in want.posts if post.accepted]
+        if held.kind == "Snapshot" and sent and self.failed(sent[-1]):  # as documented: it says that it is late
+            taken, said = parse_rfc3339(held.plain["created_at"]), engine.provider(held.way).warnings
+            if taken > sent[-1].at + LATE and any("although its time is" in each for each in said):
+                want.late = held.plain["version_id"]
+                return
         raise AssertionError(
             f"{held.id} is none of what was started for this wish: {[(post.at, post.version_id) for post in sent]}"
         )
@@ -315,7 +321,7 @@ class Books:
     def is_of(self, held: Held, want: Want) -> bool:
         sent = [post for post in want.posts if post.accepted and not self.failed(post)]
         if held.kind == "Snapshot":
-            return held.plain.get("version_id") in {post.version_id for post in sent}
+            return held.plain.get("version_id") in {want.late, *(post.version_id for post in sent)}
         return bool(sent) and "attempt" not in held.plain
 
     def check_posts(self) -> None:

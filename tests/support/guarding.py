@@ -46,13 +46,7 @@ class Program:
     row: Row = field(default_factory=Row)  # what the user sees of all of them
 
     async def change(
-        self,
-        what: str,
-        *,
-        database_id: str = DATABASE,
-        guard: str = "shop",
-        fails: bool = False,
-        **inputs: Any,
+        self, what: str, *, database_id: str = DATABASE, guard: str = "shop", fails: bool = False, **inputs: Any
     ) -> None:
         """Change something, if the guard allows it; it happens unless it fails."""
         asked = GuardInputs(database_id, **{"reuse_within": 600.0, **inputs})
