@@ -10,7 +10,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, warn_of_plain_key
+from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Dynamic(Declared, Resource):
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         # A resource of the plugin is the same one: a changed import line replaces nothing.
-        alias = pulumi.Alias(type_=f"{PACKAGE}:index:{self.schema.name}")
+        alias = alias_of(f"{PACKAGE}:index:{self.schema.name}", resource_name, opts)
         own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.schema.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self._outputs), **inputs}

@@ -10,7 +10,7 @@ import pulumi
 
 from pulumi_snapshots.engine import RULES
 from pulumi_snapshots.late import late
-from pulumi_snapshots.program import Declared, with_arguments
+from pulumi_snapshots.program import Declared, alias_of, with_arguments
 from pulumi_snapshots.properties.catalogue import Property, in_camel, in_camels, in_python, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
@@ -21,7 +21,7 @@ class Native(Declared):
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         name, outputs = self.schema.name, self.schema.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
-        alias = pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{name}")
+        alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=[alias]))
         given = {each: _in_camels(self.schema.inputs.properties()[each].type, value) for each, value in inputs.items()}
         properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}

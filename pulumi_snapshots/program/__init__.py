@@ -209,6 +209,14 @@ class LookupFailed(pulumi.RunError):
         self.status: int | None = getattr(why, "status", None)
 
 
+def alias_of(type_: str, resource_name: str, opts: pulumi.ResourceOptions | None) -> pulumi.Alias | str:
+    """The alias of a resource that may stand in the state with another type."""
+    if opts is not None and opts.parent is not None:
+        return pulumi.Alias(type_=type_)
+    # The SDK makes a dozen outputs of any alias but a URN, for each resource.
+    return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{type_}::{resource_name}"
+
+
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
     """Warn if the API key is configured in plain text."""
     if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret("squarecloud:apiKey"):
