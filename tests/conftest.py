@@ -40,8 +40,8 @@ def _no_last_error() -> Iterator[None]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: a test with the engine waits for half of its time."""
-    return (os.cpu_count() or 1) + 2
+    """Three more than there are cores: a test with the engine waits for half of its time."""
+    return (os.cpu_count() or 1) + 3
 
 
 def pytest_configure(config: pytest.Config) -> None:
