@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # `import X as X` exports a name
         get_snapshots as get_snapshots,
         get_snapshots_output as get_snapshots_output,
     )
-    from pulumi_snapshots.program.resources import Archive as Archive, Drill as Drill, Restore as Restore
+    from pulumi_snapshots.program.archive import Archive as Archive
+    from pulumi_snapshots.program.drill import Drill as Drill
+    from pulumi_snapshots.program.restore import Restore as Restore
     from pulumi_snapshots.program.snapshot import Snapshot as Snapshot
     from pulumi_snapshots.lookup.results import DatabaseInfo as DatabaseInfo, SnapshotInfo as SnapshotInfo
     from pulumi_snapshots.program import LookupFailed as LookupFailed
@@ -44,7 +46,7 @@ HOMES = {
     "dynamic.resources": ("Archive", "Drill", "Restore", "Snapshot"),
     "lookup.results": ("DatabaseInfo", "SnapshotInfo"),
     "program": ("LookupFailed",),
-    "program.resources": ("Check",),
+    "program.drill": ("Check",),
 }
 if not TYPE_CHECKING:  # they see the names above, and no others
     __getattr__, __dir__, __all__ = at_first_use(HOMES)

@@ -310,6 +310,7 @@ PROCESSES = {
     "an emulator": ("import squarecloud_emulator.app", {"pulumi", "grpc"}),
     "a session": ("import pulumi_snapshots.run.session", {"starlette", "uvicorn", "obstore"}),
     "a program with one resource": ("from pulumi_snapshots import Snapshot", ROOMS),
+    "a program with a restore": ("from pulumi_snapshots import Restore", ROOMS - {"pulumi_snapshots.restore"}),
     "a program with one resource of the plugin": ("from pulumi_snapshots.plugin import Snapshot", {*ROOMS, "sqlite3"}),
 }
 """What each process has loaded before it sends a request, and what it must not: a preview, and an `up` without a change, never

@@ -44,6 +44,6 @@ def __getattr__(name: str) -> type[Dynamic]:
         raise AttributeError(name)
     served_by = late(f"dynamic.{FORMER.get(name, 'provider')}:{name}Provider")
     body = {"__module__": __name__, "_served_by": served_by}
-    bases = Dynamic, late(f"program.{'snapshot' if name == 'Snapshot' else 'resources'}:{name}")
+    bases = Dynamic, late(f"program.{name.lower()}:{name}")
     made: type[Dynamic] = new_class(name, bases, {"module": PACKAGE, "name": name}, lambda space: space.update(body))
     return globals().setdefault(name, made)  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ RULES: dict[str, Callable[[], "type[Rules]"]] = {
     "Archive": lambda: late("archive.difference:ArchiveRules"),
     "Drill": lambda: late("drill.difference:DrillRules"),
 }
-"""What loads each resource's rules. Its class for programs has the same name, in `program`."""
+"""What loads each resource's rules. Its class for programs has the same name, in the file of `program` that is called like it."""
 
 # The marks are the same in every SDK and in every state; published with the engine's protocol.
 SIGNATURE = "4dabf18193072939515e22adb298388d"  # the property that makes an object a marked value

@@ -42,8 +42,7 @@ def __getattr__(name: str) -> type[Native]:
     """The class of a resource, which is made at its first use: most programs have few of them."""
     if name not in RULES:
         raise AttributeError(name)
-    bases = Native, late(f"program.{'snapshot' if name == 'Snapshot' else 'resources'}:{name}")
-    made = type(name, bases, {"__module__": __name__})
+    made = type(name, (Native, late(f"program.{name.lower()}:{name}")), {"__module__": __name__})
     return globals().setdefault(name, made)  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,73 @@
+"""The `Drill` resource, as programs declare it, whichever provider makes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pulumi
+
+from pulumi_snapshots.drill.check import Check
+from pulumi_snapshots.drill.record import DRILL
+from pulumi_snapshots.program import Declared, naming_class
+from pulumi_snapshots.program.archive import Archive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.program.snapshot import Snapshot
+
+OnFailure = Literal["error", "warn"]
+
+Check.__init__ = naming_class("Check", Check.__init__)  # type: ignore[method-assign]  # as for a resource
+
+
+class Drill(Declared):
+    """Proof that a snapshot or an archive restores: it is put into a scratch database, and checks ask what came back."""
+
+    schema = DRILL
+
+    database_id: pulumi.Output[str]
+    version_id: pulumi.Output[str]
+    scratch_database_id: pulumi.Output[str]
+    triggers: pulumi.Output[list[Any] | None]
+    archive: pulumi.Output[str | None]
+    requested_at: pulumi.Output[str]
+    restored_at: pulumi.Output[str | None]
+    drilled_at: pulumi.Output[str | None]
+    restore_seconds: pulumi.Output[float | None]
+    passed: pulumi.Output[bool]
+    results: pulumi.Output[list[dict[str, Any]]]
+    failure: pulumi.Output[str | None]
+    proved_by: pulumi.Output[list[Any] | None]
+    last_good: pulumi.Output[dict[str, Any] | None]
+    attempt: pulumi.Output[dict[str, Any] | None]
+
+    def __init__(  # noqa: PLR0913  each is an input of the resource
+        self,
+        resource_name: str,
+        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        *,
+        checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]],
+        archive: Archive | pulumi.Input[str] | None = None,
+        identity_file: pulumi.Input[str] | None = None,
+        scratch_database_id: pulumi.Input[str] | None = None,
+        overwrite_scratch: pulumi.Input[bool] | None = None,
+        password: pulumi.Input[str] | None = None,
+        connection: pulumi.Input[str] | None = None,
+        database_id: pulumi.Input[str] | None = None,
+        version_id: pulumi.Input[str] | None = None,
+        every: pulumi.Input[str | float] | None = None,
+        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
+        on_failure: pulumi.Input[OnFailure] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        source: dict[str, Any] | None = None
+        if archive is not None:
+            if snapshot is not None:
+                raise pulumi.RunError(f"Drill {resource_name!r}: snapshot and archive are given. Give one of them.")
+            source = {"archive": archive}
+            if isinstance(archive, Archive):
+                source = {"archive": archive.uri, "database_id": archive.database_id, "version_id": archive.version_id}
+        self._declare(locals(), source)
