@@ -208,6 +208,10 @@ class Settings(Inputs):
         others = self.requests_for_others
         return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
 
+    def fingerprint(self) -> str:
+        """Names files that belong to this key at this service; the key cannot be had from it."""
+        return _digest(f"{self.api_url} {self.required_key().value}")
+
     def account(self) -> str:
         """Names the account; neither it nor the key can be had from that. A key begins with the account's id, before a `-`."""
         return _digest(self.required_key().value.partition("-")[0])

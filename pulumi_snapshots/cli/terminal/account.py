@@ -4,9 +4,7 @@ The service answers few requests for the account's listing, so a command that co
 other got, and says how old it is.
 """
 
-import hashlib
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,14 +13,13 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pulumi_snapshots.listing.listings import by_database
+from pulumi_snapshots.lookup.find import OfEach
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Utc
 from pulumi_snapshots.state_directory import written_whole
 
-OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
-"""The entries of each database, by version."""
 FRESH = ACCOUNT_LISTING.per_account
 """Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
 
@@ -49,9 +46,7 @@ class KeptPages:
     """
 
     def __init__(self, session: Session) -> None:
-        settings = session.settings
-        name = hashlib.sha256(f"{settings.api_url} {settings.required_key().value}".encode()).hexdigest()[:16]
-        self._path = settings.state_directory() / f"{name}.pages.json"
+        self._path = session.settings.state_directory() / f"{session.settings.fingerprint()}.pages.json"
 
     def read(self) -> Kept:
         """What is kept."""
