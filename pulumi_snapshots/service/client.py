@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
@@ -77,15 +77,19 @@ BRIEF = Patience((2.0, 4.0))  # for a refresh, which the user can run again
 ONCE = Patience(())  # for a read that must not delay a run
 
 
+@cache
+def _user_agent() -> str:
+    """This package and its version, read once; a proxy in front of the service may refuse that of a bare HTTP library."""
+    return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
+
+
 def open_client(
     url: str, http: httpx.AsyncBaseTransport | None, headers: Mapping[str, str] | None = None, **settings: Any
 ) -> httpx.AsyncClient:
     """Make a client for an address, which follows no redirect and shares nothing with other clients."""
-    # A proxy in front of the service may refuse the `User-Agent` of a bare HTTP library.
-    agent = f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
     return httpx.AsyncClient(
         transport=http,
-        headers={"Accept": "*/*", "User-Agent": agent, **(headers or {})},
+        headers={"Accept": "*/*", "User-Agent": _user_agent(), **(headers or {})},
         # A proxy from the environment would see all in plain text on the way to a loopback address.
         trust_env=urlsplit(url).hostname not in LOOPBACK,
         **settings,
