@@ -23,7 +23,7 @@ from pulumi_snapshots.archive.record import (
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.clock import REFRESH_PATIENCE
-from pulumi_snapshots.errors import Explained, Next, Step, Text, Words
+from pulumi_snapshots.errors import NOTHING_LOADED, Explained, Next, Step, Text, Words
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX as SEALED
@@ -357,13 +357,13 @@ async def opened(transfers: Transfers, found: Shelved, keys: list[Any]) -> Async
     with file:
         digest = await transfers.reading(read)
         if about is not None and digest != (about.plain_sha256 if found.sealed else about.sha256):
-            raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", "Nothing was loaded.")
+            raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest", NOTHING_LOADED)
         try:
             zipped = ZipFile(file)
             damaged = await transfers.reading(zipped.testzip)
         except (BadZipFile, zlib.error, EOFError) as error:
-            raise BrokenZip(f"{name} is no readable zip: {error}", "Nothing was loaded.") from None
+            raise BrokenZip(f"{name} is no readable zip: {error}", NOTHING_LOADED) from None
         if damaged is not None:
-            raise BrokenZip(f"{name} is damaged in its member {damaged}", "Nothing was loaded.")
+            raise BrokenZip(f"{name} is damaged in its member {damaged}", NOTHING_LOADED)
         with zipped:
             yield zipped

@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.databases.kinds import KINDS
-from pulumi_snapshots.errors import Explained
+from pulumi_snapshots.errors import NOTHING_LOADED, Explained
 from pulumi_snapshots.run.settings import without_key
 
 BLOCK = 1024 * 1024  # bytes of a dump that are read at once
@@ -91,7 +91,7 @@ def dump_in(zipped: ZipFile, kind: str) -> Dump:
             return dump
         title = KINDS[dump.kind].title if dump.kind in KINDS else "SQLite, as the emulator makes it"
         why = f"a dump of {title}, and the connection is to {KINDS[kind].title}"
-    raise NotLoaded(f"the archive holds {why}", "Nothing was loaded.")
+    raise NotLoaded(f"the archive holds {why}", NOTHING_LOADED)
 
 
 def _dump(zipped: ZipFile, name: str, kind: str) -> Dump | None:
