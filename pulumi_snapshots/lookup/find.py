@@ -94,7 +94,8 @@ async def _fitting(
     listings, wanted = session.listings, query.database_id
     if of_each is None and wanted is not None:
         of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
-    of_each = await listings.of_account(since, origin=query.origin) if of_each is None else of_each
+    elif of_each is None:
+        of_each = await listings.of_account(since, origin=query.origin)
     now, newest, oldest = session.service_clock.now(), query.older_than, query.newer_than
 
     def fits(entry: ListedSnapshot) -> bool:

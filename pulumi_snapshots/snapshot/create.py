@@ -115,16 +115,13 @@ class Taking:
         try:
             return await self.operation.in_time(self._record())
         except ClaimRefused as refused:
-            when, then = (
-                to_the_second(refused.attempt.request.requested),
-                [Next(Step.SHOW_OTHER), Next(Step.BY_TRIGGERS)],
-            )
+            when = to_the_second(refused.attempt.request.requested)
             happened = (
                 f"a snapshot of database {self.database_id} with the same triggers was requested at {when} for "
                 f"{refused.attempt.owner}, and no later run has shown that its state was saved: this may be the same one under "
                 "another name of the stack"
             )
-            raise SnapshotRefused(happened, self.operation.not_done, then) from None
+            raise SnapshotRefused(happened, self.operation.not_done, [Step.SHOW_OTHER, Step.BY_TRIGGERS]) from None
         except TimeIsUp as time_is_up:
             why = str(time_is_up)
         except (SquareCloudError, AmbiguousSnapshot) as error:
