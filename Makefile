@@ -22,7 +22,7 @@ echo 'No Python 3.11 or later with venv and ensurepip found: install one (Debian
 endef
 
 # What tests need, made at the same time: while one part computes, another one waits for the network.
-PREPARED = @$(MAKE) --no-print-directory --jobs=6 TOGETHER=yes $(addprefix ready-,$(1))
+PREPARED = $(MAKE) --no-print-directory --jobs=6 TOGETHER=yes $(addprefix ready-,$(1))
 ready-environment:
 	@$(call run,tools/environment.py)
 ready-engine:
@@ -40,11 +40,12 @@ help: ## List the targets
 demo: environment ## Take a snapshot with a real engine against a local emulator, and look into it
 	@$(IN_VENV) -m tools.demo
 
-# The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
+# The linters run beside all else, in the time that it leaves. They print only what is wrong, and after the tests, so that neither
+# hides the other.
 test: ## Everything that is checked: lint, unit tests, tests with the real engine
-	$(call PREPARED,environment engine sdks dist servers stores)
-	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
-	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
+	@lint=$$(mktemp) && { { $(MAKE) --no-print-directory environment 2>&3 && exec nice -n 5 $(MAKE) --no-print-directory lint; } 3>&2 >"$$lint" 2>&1 & } && \
+	linting=$$! && trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && \
+	$(call PREPARED,environment engine sdks dist servers stores) && { \
 	$(PYTEST) -m 'not nightly'; tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
 
 lint: environment ## Style and types: ruff and mypy
@@ -53,11 +54,11 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m mypy
 
 unit: ## Tests without an engine: in virtual time, and with real database servers
-	$(call PREPARED,environment servers stores)
+	@$(call PREPARED,environment servers stores)
 	$(PYTEST) -m 'not engine and not nightly'
 
 test-engine: ## Tests with the real engine, in real time
-	$(call PREPARED,environment engine sdks dist)
+	@$(call PREPARED,environment engine sdks dist)
 	$(PYTEST) -m 'engine and not nightly'
 
 engine: environment ## Find or build a Pulumi engine for Python programs, without hosts for other languages, and print its directory
@@ -88,7 +89,7 @@ simulate: environment ## Play thousands of random stories and guarded runs in vi
 	STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
 nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps, tests of more programs
-	$(call PREPARED,environment engine sdks dist servers stores)
+	@$(call PREPARED,environment engine sdks dist servers stores)
 	$(PYTEST) -m nightly
 	@$(IN_VENV) -m bench.restic_oracle
 

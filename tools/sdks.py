@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pulumi_snapshots.plugin.description.identity import NPM_NAME
@@ -104,17 +105,15 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        for prepare in (
-            node_modules,
-            generator,
-            language_hosts.GO.ensure,
-            language_hosts.NODEJS.ensure,
-            language_hosts.YAML.ensure,
-        ):
-            try:
-                prepare(os.environ)
-            except Closed as reason:
-                say(f"tests of other languages will be skipped: {reason}")
+        hosts = (language_hosts.GO, language_hosts.NODEJS, language_hosts.YAML)
+        with ThreadPoolExecutor() as pool:  # while one is compiled, another one is downloaded
+            for made in [
+                pool.submit(each, os.environ) for each in (node_modules, generator, *(host.ensure for host in hosts))
+            ]:
+                try:
+                    made.result()
+                except Closed as reason:
+                    say(f"tests of other languages will be skipped: {reason}")
         return 0
     try:
         generate(os.environ, SDKS)

@@ -20,9 +20,7 @@ from tools.engine import Closed
 
 pytestmark = pytest.mark.engine
 
-TYPES = Path(__file__).with_name("programs") / "types"
-MOCKED = TYPES.with_name("mocked")
-TYPESCRIPT = [EXAMPLES / "typescript", EXAMPLES / "guard-typescript", TYPES, MOCKED]
+MOCKED = language_programs.PROGRAMS / "mocked"
 PYTHON = """
 import pulumi
 import pulumi_squarecloud as squarecloud
@@ -92,7 +90,7 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App) -> None
         host = language_hosts.NODEJS.ensure(os.environ)
     except Closed as reason:
         pytest.skip(f"TypeScript is not tested: {reason}")
-    packages = language_programs.typescript(*TYPESCRIPT)  # one that does not compile is no missing tool
+    packages = language_programs.all_typescript()  # one that does not compile is no missing tool
     app.example("typescript", "dev")
     (app.stack.project / "node_modules").symlink_to(packages / "node_modules")
     (app.stack.project / "bin").symlink_to(packages / "typescript" / "bin")
@@ -174,12 +172,12 @@ def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript_and
         engines.new_enough(MOCKED, os.environ)
     except Closed as reason:
         pytest.skip(f"TypeScript and Go are not tested: {reason}")
-    compiled = language_programs.typescript(*TYPESCRIPT)
+    compiled = language_programs.all_typescript()
     command, folder = ["node", "bin/index.js"], compiled / "mocked"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pass 2" in done.stdout
-    for package, what in ((TYPES, "build"), (MOCKED, "test -vet=off")):
+    for package, what in ((MOCKED.with_name("types"), "build"), (MOCKED, "test -vet=off")):
         language_programs.go_package(package, EXAMPLES / "go", what)
 
 

@@ -9,16 +9,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pulumi_snapshots.plugin.description.schema import schema
+from pulumi_snapshots.plugin.description.schema import example, schema
 from tools import engine, sdks
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PROGRAMS = Path(__file__).resolve().parents[1] / "engine" / "programs"
+TYPESCRIPT = (EXAMPLES / "typescript", EXAMPLES / "guard-typescript", PROGRAMS / "types", PROGRAMS / "mocked")
 
 
 def generated() -> Path:
     """The folder of the SDKs of the present schema, one folder for each language."""
     name = f"sdks-{_digest(sdks.SOURCE.read_bytes())}"
     return engine.kept(os.environ, name, lambda into, environment: sdks.generate(environment, into))
+
+
+def all_typescript() -> Path:
+    """The same of every project that is at hand: the tests' own, the examples, and those of the schema in one."""
+    with tempfile.TemporaryDirectory() as name:
+        described = Path(name) / "schema"
+        shutil.copytree(EXAMPLES / "typescript", described)
+        (described / "index.ts").write_text(example("typescript"))
+        return typescript(*TYPESCRIPT, described)  # the compiler reads libraries once
 
 
 def typescript(*projects: Path) -> Path:
@@ -38,7 +49,7 @@ def typescript(*projects: Path) -> Path:
         engine.run(["node", "scripts/postinstall.js"], ours, found)
         for project in projects:
             shutil.copytree(project, into / project.name, ignore=shutil.ignore_patterns("node_modules", "bin"))
-        engine.run(["tsc", "--build", *(each.name for each in projects)], into, found)  # reads libraries once
+        engine.run(["tsc", "--build", *(each.name for each in projects)], into, found)
 
     return engine.kept(os.environ, f"typescript-{_digest(*texts)}", make)
 
@@ -85,14 +96,13 @@ def python_program(text: str) -> None:
 
     def check(into: Path, environment: engine.Environment) -> None:
         (into / "program.py").write_text(text)
-        options = ("--strict", "--follow-imports=silent", f"--cache-dir={into / 'cache'}")
+        options = ("--strict", "--follow-imports=silent", f"--cache-dir={EXAMPLES.parent / '.mypy_cache' / 'programs'}")
         # From the project's folder, whose classes the program may use too.
         engine.run(
             [sys.executable, "-m", "mypy", *options, str(into / "program.py")],
             EXAMPLES.parent,
             {**environment, "MYPYPATH": str(sdk)},
         )
-        engine.remove(into / "cache")
 
     engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check)
 

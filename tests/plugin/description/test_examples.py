@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,10 +56,7 @@ def test_the_programs_of_all_examples_are_compiled(tmp_path: Path) -> None:
         sdks.node_modules(os.environ)
     except Closed as reason:
         pytest.skip(f"no example is compiled: {reason}")
-    shutil.copytree(language_programs.EXAMPLES / "typescript", tmp_path / "typescript")
-    (tmp_path / "typescript" / "index.ts").write_text(example("typescript"))
-    (tmp_path / "go").mkdir()
-    (tmp_path / "go" / "main.go").write_text(example("go"))
-    language_programs.typescript(tmp_path / "typescript")
-    language_programs.go_package(tmp_path / "go", language_programs.EXAMPLES / "go")
+    (tmp_path / "main.go").write_text(example("go"))
+    language_programs.all_typescript()
+    language_programs.go_package(tmp_path, language_programs.EXAMPLES / "go")
     language_programs.python_program(example("python"))
