@@ -1,8 +1,8 @@
 """SDKs of the plugin for TypeScript, Go and Python: `python -m tools.sdks` generates them from the schema into sdks/.
 
 The engine asks a small Go program on Pulumi's own packages, in tools/sdkgen, in the place of language hosts. It is compiled once
-per version and kept in the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
-hosts for Go, TypeScript and YAML.
+per version and kept in the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the
+language hosts for TypeScript and YAML.
 """
 
 import hashlib
@@ -105,11 +105,9 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        hosts = (language_hosts.GO, language_hosts.NODEJS, language_hosts.YAML)
+        needed = (node_modules, generator, language_hosts.NODEJS.ensure, language_hosts.YAML.ensure)
         with ThreadPoolExecutor() as pool:  # while one is compiled, another one is downloaded
-            for made in [
-                pool.submit(each, os.environ) for each in (node_modules, generator, *(host.ensure for host in hosts))
-            ]:
+            for made in [pool.submit(each, os.environ) for each in needed]:
                 try:
                     made.result()
                 except Closed as reason:

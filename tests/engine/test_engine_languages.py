@@ -159,6 +159,7 @@ def guards_and_goes_back(app: App) -> None:
     assert another != version, "that one is from before the change that has happened since"
 
 
+@pytest.mark.nightly  # what it shows of guards, the one in YAML shows
 def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
     in_go(app, "guard-go", generated)
     guards_and_goes_back(app)
@@ -177,7 +178,11 @@ def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript_and
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pass 2" in done.stdout
-    for package, what in ((MOCKED.with_name("types"), "build"), (MOCKED, "test -vet=off")):
+    for package, what in (
+        (MOCKED.with_name("types"), "build"),
+        (EXAMPLES / "guard-go", "build"),
+        (MOCKED, "test -vet=off"),
+    ):
         language_programs.go_package(package, EXAMPLES / "go", what)
 
 

@@ -55,7 +55,7 @@ def typescript(*projects: Path) -> Path:
 
 
 def go_package(folder: Path, example: Path, what: str = "build") -> None:
-    """Compile a Go package that is no program, with the packages that an example asks for."""
+    """Compile a Go package, with the packages that an example asks for."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         for each in (*folder.glob("*.go"), *example.glob("go.*")):
