@@ -1,6 +1,6 @@
 # `make` or `make help` lists the targets. Everything they need is made on first use: the virtual environment in .venv,
 # and a Pulumi engine in the user's cache if none is installed. PYTHON=… chooses the Python that .venv is made of, and
-# WORKERS=… how many tests run at a time: two more than there are cores, unless you say otherwise.
+# WORKERS=… how many tests run at a time: three more than there are cores, unless you say otherwise.
 
 ifndef TOGETHER
 .NOTPARALLEL:

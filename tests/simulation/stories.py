@@ -219,7 +219,7 @@ class Books:
 
     def _shown(self, engine: Engine, held: Held) -> None:
         want = self.page(engine.stack, held.role).saved
-        if want is None or held.replaced or engine.computer.is_broken:
+        if want is None or held.replaced or held.gone or engine.computer.is_broken:  # no call is made for what is gone
             return
         if self.may_be_of(held, [post for post in want.posts if post.accepted][-1:]):
             want.shown_on.add(engine.computer.memory)
