@@ -65,7 +65,9 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     assert not {one["urn"].rpartition("::")[2] for one in app.resources()} & {"before-release", "back", "slow"}
     app.pass_time(600)
 
-    # The next up has what the service did, and sends only what was not sent.
+    # The next up, with another key, has what the service did, and sends only what was not sent.
+    app.change_key(key := f"{app.environment['SQUARECLOUD_API_KEY']}-rotated")
+    app.environment["SQUARECLOUD_API_KEY"] = key
     app.emulator.sql(RESTORED, "UPDATE rows SET state = 'later'")
     printed = app.up("-c", "size=1", "-c", "hasty=false")
     assert "by an earlier run that" in diagnostics(printed)

@@ -102,8 +102,10 @@ class Play:
             case [who, "refresh"]:
                 self.stack(who).begin()
                 await self.stack(who).read()
-            case [who, "destroy"]:
+            case [who, "destroy", *how]:
+                before = self.machine.memory.writes
                 await self.stack(who).destroy()
+                assert how != ["unwritten"] or self.machine.memory.writes == before
             # Calls of one process
             case [who, "begins", *of]:
                 self.stack(who).begin()

@@ -275,6 +275,7 @@ STORIES = {
         """
         for pending in ("timeout=30m", "pending timeout=3m")
     },
+    "a destroy of a snapshot that a run has shown writes nothing": "S up; S up; S destroy unwritten",
     "what was destroyed without a key is not handed out later": "S up; S begins; S deletes keyless; S up; S has 2",
     **{
         f"what was destroyed after a ledger could not be read for a moment is made again: {who}": f"""

@@ -171,7 +171,9 @@ class Books:
         self._shown(engine, old)
         assert page.saved is not None
         if declared.kind != "Drill" or page.saved.purpose == purpose:
-            return Told(self, engine, declared, page.saved, resumes=declared.kind == "Restore")
+            # If its request never came, a run whose end no state has may have sent another one.
+            other = next((one for one in page.unsaved if one.purpose == purpose), None)
+            return Told(self, engine, declared, page.saved, or_else=other, resumes=declared.kind == "Restore")
         # A drill is never replaced: an update drills again.
         want = next((one for one in page.unsaved if one.purpose == purpose), None) or self._new(page, "Drill", purpose)
         want.machines.add(engine.computer.memory)
