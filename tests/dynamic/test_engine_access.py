@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -217,6 +219,16 @@ def test_outside_of_a_provider_everything_is_the_plain_way(capsys: pytest.Captur
     row.warn("w")
     row._messages.wait()
     assert capsys.readouterr() == ("i\n", "warning: w\n")
+
+
+def test_no_message_waits_for_an_engine_that_stands_still() -> None:
+    heard, goes_on = list[str](), threading.Event()
+    messages = Messages(lambda: SimpleNamespace(Log=lambda said, **_: goes_on.wait(10) and heard.append(said.message)))
+    messages.say("x")
+    assert not heard
+    goes_on.set()
+    messages.wait()
+    assert heard == ["x"]
 
 
 def test_an_engine_is_found_that_is_the_first_process_of_its_container() -> None:

@@ -66,22 +66,6 @@ def generated() -> Path:
         pytest.skip(f"no SDKs, so no other language is tested: {reason}")
 
 
-def in_go(app: App, name: str, generated: Path) -> None:
-    """Have an example as the project, with the SDK where its `go.mod` says."""
-    app.example(name, "dev")
-    module = app.stack.project / "go.mod"
-    try:
-        go, host = engines.new_enough(app.stack.project, os.environ), language_hosts.GO.ensure(os.environ)
-    except Closed as reason:
-        pytest.skip(f"Go is not tested: {reason}")
-    module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
-    engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
-    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
-    # The language host compiles the program for each command, with what other programs here were compiled from.
-    app.environment.update(engines.GO_ENVIRONMENT)
-    app.run("config", "set", "databaseId", DATABASE)
-
-
 @pytest.mark.parametrize("service", [("--cache-world", "kept")])
 @pytest.mark.usefixtures("generated")
 def test_the_typescript_example_runs_with_the_installed_plugin(app: App) -> None:
@@ -135,8 +119,21 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 """The line that stays of a guarded change."""
 
 
-def guards_and_goes_back(app: App) -> None:
+@pytest.mark.nightly  # what it shows of guards, the one in YAML shows
+def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
     """Resources that are made need no snapshot, two that change share one, and one value leads back to it."""
+    app.example("guard-go", "dev")
+    module = app.stack.project / "go.mod"
+    try:
+        go, host = engines.new_enough(app.stack.project, os.environ), language_hosts.GO.ensure(os.environ)
+    except Closed as reason:
+        pytest.skip(f"Go is not tested: {reason}")
+    module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
+    engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
+    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
+    # The language host compiles the program for each command, with what other programs here were compiled from.
+    app.environment.update(engines.GO_ENVIRONMENT)
+    app.run("config", "set", "databaseId", DATABASE)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     app.up()
     assert app.posts() == []
@@ -157,12 +154,6 @@ def guards_and_goes_back(app: App) -> None:
     (another,) = app.started()
     assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{another}"]
     assert another != version, "that one is from before the change that has happened since"
-
-
-@pytest.mark.nightly  # what it shows of guards, the one in YAML shows
-def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
-    in_go(app, "guard-go", generated)
-    guards_and_goes_back(app)
 
 
 @pytest.mark.usefixtures("generated")
