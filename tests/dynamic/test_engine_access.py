@@ -223,7 +223,12 @@ def test_outside_of_a_provider_everything_is_the_plain_way(capsys: pytest.Captur
 
 def test_no_message_waits_for_an_engine_that_stands_still() -> None:
     heard, goes_on = list[str](), threading.Event()
-    messages = Messages(lambda: SimpleNamespace(Log=lambda said, **_: goes_on.wait(10) and heard.append(said.message)))
+
+    def log(said: Any, **_: Any) -> None:
+        goes_on.wait(10)
+        heard.append(said.message)
+
+    messages = Messages(lambda: SimpleNamespace(Log=log))
     messages.say("x")
     assert not heard
     goes_on.set()

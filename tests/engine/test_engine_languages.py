@@ -121,7 +121,6 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 
 @pytest.mark.nightly  # what it shows of guards, the one in YAML shows
 def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
-    """Resources that are made need no snapshot, two that change share one, and one value leads back to it."""
     app.example("guard-go", "dev")
     module = app.stack.project / "go.mod"
     try:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -64,15 +63,7 @@ def go_package(folder: Path, example: Path, what: str = "build") -> None:
         module.write_text(module.read_text().replace("../../sdks/go", str(generated() / "go")))
         go = engine.new_enough(work, os.environ)
         engine.raise_to_engine(go, work, os.environ, named=True)
-        done = subprocess.run(  # noqa: S603  a compiler
-            [go, *what.split(), "./..."],
-            cwd=work,
-            env={**os.environ, **engine.GO_ENVIRONMENT},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        engine.run([go, *what.split(), "./..."], work, os.environ)
 
 
 def python_sdk() -> Path:
