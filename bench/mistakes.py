@@ -131,6 +131,7 @@ MISTAKES = (
     ("run", "and (reason := memory.uses.remember_use(database_id, about))", 'and (reason := "")'),
     ("run", "self.in_state(state) if stays else None", "self.in_state(state)"),
     ("run", 'lets_go=self.kind == "restore")', "lets_go=False)"),
+    ("run", 'lets_go=self.kind == "restore")', "lets_go=True)"),
     # Which snapshot, and whether one is taken.
     ("snapshot", 'each.origin == "manual"', "True"),
     ("snapshot", "and each.version not in others", ""),
