@@ -23,7 +23,7 @@ def generated() -> Path:
 
 
 def all_typescript() -> Path:
-    """The same of every project that is at hand: the tests' own, the examples, and those of the schema in one."""
+    """As `typescript`, of every project at hand: the tests' own, the examples, and those of the schema in one."""
     with tempfile.TemporaryDirectory() as name:
         described = Path(name) / "schema"
         shutil.copytree(EXAMPLES / "typescript", described)
