@@ -170,12 +170,12 @@ class Books:
         page, purpose = self.page(engine.stack, declared.role), self.purpose(engine, declared)
         self._shown(engine, old)
         assert page.saved is not None
+        unsaved = next((one for one in page.unsaved if one.purpose == purpose), None)
         if declared.kind != "Drill" or page.saved.purpose == purpose:
             # If its request never came, a run whose end no state has may have sent another one.
-            other = next((one for one in page.unsaved if one.purpose == purpose), None)
-            return Told(self, engine, declared, page.saved, or_else=other, resumes=declared.kind == "Restore")
+            return Told(self, engine, declared, page.saved, or_else=unsaved, resumes=declared.kind == "Restore")
         # A drill is never replaced: an update drills again.
-        want = next((one for one in page.unsaved if one.purpose == purpose), None) or self._new(page, "Drill", purpose)
+        want = unsaved or self._new(page, "Drill", purpose)
         want.machines.add(engine.computer.memory)
         return Told(self, engine, declared, want, proof=old.plain.get("last_good"))
 
