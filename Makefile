@@ -24,7 +24,7 @@ endef
 # What tests need, made at the same time: while one part computes, another one waits for the network.
 PREPARED = $(MAKE) --no-print-directory --jobs=6 TOGETHER=yes $(addprefix ready-,$(1))
 ready-environment:
-	@$(call run,tools/environment.py)
+	@$(call run,-m tools.environment)
 ready-engine:
 	@{ $(call run,tools/engine.py); } >/dev/null
 ready-servers:
@@ -101,7 +101,7 @@ docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@echo build/site/index.html
 
 environment: ## Make .venv, or bring it up to date
-	@$(call run,tools/environment.py)
+	@$(call run,-m tools.environment)
 
 clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks

@@ -56,15 +56,14 @@ replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-202
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOWORK": "off",
-    "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace,ferretdb_no_postgresql '-gcflags=all=-dwarf=false -l -c=1' '-gcflags=std=-dwarf=false -c=1' '-gcflags=modernc.org/...=-dwarf=false -l -c=4' -ldflags=-s",
+    "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace,ferretdb_no_sqlite '-gcflags=all=-dwarf=false -l -c=1' '-gcflags=std=-dwarf=false -c=1' -ldflags=-s",
 }
 """For every Go command: with the same flags, each finds in Go's cache what the others have compiled.
 
 Without what only a debugger reads, without inlining outside of the standard library, and with one thread for each package, Go
-needs less time to compile, and an engine as much to run. SQLite in Go is one package for which all others wait: it has more
-threads. FerretDB does without PostgreSQL's driver, which it never uses.
+needs less time to compile, and an engine as much to run. FerretDB does without SQLite, the largest package of all.
 """
-LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "700MiB"}
+LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "1500MiB"}
 """For every Go command, unless the user has set them: a compiler that collects garbage only if it needs much memory takes a
 fifth less time."""
 

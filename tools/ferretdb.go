@@ -1,4 +1,4 @@
-// A FerretDB that keeps its data in SQLite, in the folder that its first argument names, and listens at the second.
+// A FerretDB that keeps its data in the PostgreSQL of POSTGRESQL_URL, and listens at the address that is its argument.
 package main
 
 import (
@@ -12,10 +12,10 @@ import (
 
 func main() {
 	server, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{TCP: os.Args[2]},
-		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-		Handler:   "sqlite",
-		SQLiteURL: "file:" + os.Args[1] + "/",
+		Listener:      ferretdb.ListenerConfig{TCP: os.Args[1]},
+		Logger:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		Handler:       "postgresql",
+		PostgreSQLURL: os.Getenv("POSTGRESQL_URL"),
 	})
 	if err == nil {
 		err = server.Run(context.Background())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.engine import ENGINE, SDK, build, kept, module, needing, new_enough, raise_to_engine, remove
+from tools.engine import ENGINE, MODULES, SDK, build, kept, module, needing, new_enough, raise_to_engine, remove
 
 if TYPE_CHECKING:
     from tools.engine import Environment
@@ -34,6 +34,8 @@ class LanguageHost:
     def _build(self, into: Path, environment: Environment) -> None:
         package = f"{self.module}/{self.folder}/{self.program}"
         needs = f"require {self.module} v{self.version}\n"
+        if self.module != SDK:
+            needs += MODULES  # what it shares with the engine is compiled once
         work = module(into / "work" / self.program, needs, needing(package))
         go = new_enough(work, environment)
         raise_to_engine(go, work, environment)
@@ -41,7 +43,7 @@ class LanguageHost:
         remove(into / "work")
 
 
-YAML = LanguageHost("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.25.0", "cmd")
+YAML = LanguageHost("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.38.0", "cmd")
 YAML_CONVERTER = LanguageHost("pulumi-converter-yaml", YAML.module, YAML.version, YAML.folder)
 """No host, but made like one: reads YAML for `pulumi convert`."""
 GO = LanguageHost("pulumi-language-go", SDK, "3.60.0", "go")

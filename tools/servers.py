@@ -2,7 +2,7 @@
 
 PostgreSQL is in a wheel among the development packages. MariaDB and Redis are Debian's packages, unpacked into the user's cache:
 nothing is installed, and it takes no root. MongoDB's own server is in no package registry; FerretDB, which speaks its protocol and
-keeps documents in SQLite, is built from its Go module.
+keeps documents in a PostgreSQL, is built from its Go module.
 
 `python -m tools.servers mariadb` (or `postgres`, `redis`, `ferretdb`) starts one, prints a line of JSON that says where, and stops
 it at the end of its input, which also comes when its user is killed. Each listens on a free port of the loopback interface and
@@ -77,7 +77,7 @@ databases 64
 """
 
 FERRETDB = "1.24.2"
-"""The last release that keeps its data in SQLite; later ones need a PostgreSQL with their own extension."""
+"""The last release for which any PostgreSQL will do; later ones need one with their own extension."""
 MODULE = "github.com/FerretDB/FerretDB"
 SOURCE = Path(__file__).with_name("ferretdb.go")
 
@@ -367,10 +367,12 @@ def ferretdb_program(environment: Environment) -> Path:
 
 @contextlib.contextmanager
 def ferretdb() -> Iterator[Server]:
-    """A new FerretDB, which asks for no password."""
+    """A new FerretDB, which asks for no password, with a PostgreSQL of its own."""
     program = str(ferretdb_program(os.environ))
-    with folder() as place, started(lambda port: [program, str(place), f"127.0.0.1:{port}"], place, PLAIN) as port:
-        yield Server("mongodb", port)
+    with postgres() as kept, folder() as place:
+        environment = {**PLAIN, "POSTGRESQL_URL": kept.url("postgres")}
+        with started(lambda port: [program, f"127.0.0.1:{port}"], place, environment) as port:
+            yield Server("mongodb", port)
 
 
 # What they share

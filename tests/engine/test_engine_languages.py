@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.plugin.description.identity import Identity
+from pulumi_snapshots.plugin.description.schema import example
 from tests.engine.stage import DATABASE, EXAMPLES, App
 from tests.support import language_programs
 from tools import engine as engines
@@ -119,7 +120,7 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 """The line that stays of a guarded change."""
 
 
-@pytest.mark.nightly  # what it shows of guards, the one in YAML shows
+@pytest.mark.nightly
 def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
     app.example("guard-go", "dev")
     module = app.stack.project / "go.mod"
@@ -156,19 +157,28 @@ def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -
 
 
 @pytest.mark.usefixtures("generated")
-def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript_and_go() -> None:
+def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript() -> None:
     """Without an engine, a plugin or a key: the programs with mocks are those of the page."""
     try:
         sdks.node_modules(os.environ)
-        engines.new_enough(MOCKED, os.environ)
     except Closed as reason:
-        pytest.skip(f"TypeScript and Go are not tested: {reason}")
+        pytest.skip(f"TypeScript is not tested: {reason}")
     compiled = language_programs.all_typescript()
     command, folder = ["node", "bin/index.js"], compiled / "mocked"
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pass 2" in done.stdout
-    for package in (MOCKED.with_name("types"), EXAMPLES / "guard-go"):
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("generated")
+def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_go(tmp_path: Path) -> None:
+    try:
+        engines.new_enough(MOCKED, os.environ)
+    except Closed as reason:
+        pytest.skip(f"Go is not tested: {reason}")
+    (tmp_path / "main.go").write_text(example("go"))
+    for package in (MOCKED.with_name("types"), EXAMPLES / "guard-go", tmp_path):
         language_programs.go_package(package, EXAMPLES / "go")
     language_programs.go_package(MOCKED, EXAMPLES / "go", "test -vet=off")
 
@@ -176,12 +186,8 @@ def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript_and
 @pytest.mark.usefixtures("generated")
 def test_a_python_program_may_use_the_generated_sdk_beside_ours(app: App) -> None:
     language_programs.python_program(PYTHON)
-    try:
-        sdk = language_programs.python_sdk()  # pip asks an index for what builds it, once
-    except Closed as reason:
-        pytest.skip(f"no generated Python SDK: {reason}")
     (app.stack.project / "__main__.py").write_text(PYTHON)
-    app.environment["PYTHONPATH"] = str(sdk)
+    app.environment["PYTHONPATH"] = str(language_programs.python_sdk())
     app.run("config", "set", "databaseId", DATABASE)
     app.up()
     (version,) = app.started()

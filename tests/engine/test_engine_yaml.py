@@ -12,7 +12,7 @@ import pytest
 from tests.engine.stage import DATABASE, App, diagnostics, joined
 from tests.support import language_programs
 from tests.support.command_plugin import plugged
-from tests.support.preloaded import commands_of
+from tests.support.preloaded import commands_of, python_of
 from tools import language_hosts, sdks
 
 pytestmark = pytest.mark.engine
@@ -126,7 +126,9 @@ outputs:"""
 
 def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.example("guard-yaml", "yaml")
-    speak_yaml(app, (app.stack.project / "Pulumi.yaml").read_text(), command=plugged(app.folder))
+    speak_yaml(
+        app, (app.stack.project / "Pulumi.yaml").read_text(), command=plugged(app.folder, python_of(app.environment))
+    )
     app.run("config", "set", "databaseId", DATABASE)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     done = app.stack.project / "done"

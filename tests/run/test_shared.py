@@ -40,7 +40,7 @@ async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory)
             times.append(anyio.current_time())
 
     async with anyio.create_task_group() as group:
-        for number in range(12):
+        for number in range(6):
             group.start_soon(post, sessions[number % 2], f"{number}")
     assert min(later - earlier for earlier, later in pairwise(times)) >= SNAPSHOT_PER_ACCOUNT
     with pytest.raises(Blocked):

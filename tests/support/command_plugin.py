@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ SCHEMA = {
 }
 
 
-def plugged(folder: Path) -> Path:
-    """The folder in which an engine finds it."""
+def plugged(folder: Path, python: str) -> Path:
+    """The folder in which an engine finds it, run by this Python."""
     program = folder / "pulumi-resource-command"
-    root = Path(__file__).parents[2]
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -m tests.support.command_plugin "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {python} {__file__} "$@"\n')
     program.chmod(0o755)
     return folder
 

@@ -11,8 +11,9 @@ with other PYTHON variables, or on a system other than Linux.
 import atexit
 import fcntl
 import gc
-import importlib
+import importlib.metadata
 import io
+import json
 import marshal
 import os
 import pkgutil
@@ -97,8 +98,10 @@ os._exit(ended)
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
     listed, address, version = folder / "listed.json", str(folder / "socket"), sys.version.split()[0]
-    with listed.open("wb") as output:
-        subprocess.run([sys.executable, *LISTING], stdout=output, check=True)  # noqa: S603
+    there = [(each.metadata["Name"], each.version, each.locate_file("")) for each in importlib.metadata.distributions()]
+    listed.write_text(
+        json.dumps([{"name": name, "version": version, "location": str(at)} for name, version, at in there])
+    )
     wanted = {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED}
     told = {"python": sys.executable, "address": ADDRESS, "unbuffered": UNBUFFERED, "wanted": wanted}
     scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}

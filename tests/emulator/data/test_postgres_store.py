@@ -2,11 +2,13 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from concurrent.futures import wait
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import psycopg
 import pytest
 
@@ -40,8 +42,10 @@ async def restored(here: World, version_id: str) -> None:
     client = here.session.client
     name = here.newest().name
     await client.restore_snapshot(DATABASE, name=name, version_id=version_id)
+    # Polling over HTTP would exceed the rate limit.
+    await anyio.to_thread.run_sync(wait, [here.emulator.account.restore_work[DATABASE]], BUSY_SECONDS)
     with anyio.fail_after(BUSY_SECONDS):
-        while here.emulator.account.restoring(DATABASE):  # polling over HTTP would exceed the rate limit
+        while here.emulator.account.restoring(DATABASE):
             await anyio.lowlevel.checkpoint()
             here.emulator.settle()
     assert (await client.database_status(DATABASE)).running
