@@ -19,7 +19,7 @@ from tools import engine as engines
 from tools import language_hosts, sdks
 from tools.engine import Closed
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("generated")]
 
 MOCKED = language_programs.PROGRAMS / "mocked"
 PYTHON = """
@@ -67,15 +67,26 @@ def generated() -> Path:
         pytest.skip(f"no SDKs, so no other language is tested: {reason}")
 
 
-@pytest.mark.parametrize("service", [("--cache-world", "kept")])
-@pytest.mark.usefixtures("generated")
-def test_the_typescript_example_runs_with_the_installed_plugin(app: App) -> None:
+@pytest.fixture
+def packages() -> Path:
     try:
         sdks.node_modules(os.environ)
-        host = language_hosts.NODEJS.ensure(os.environ)
     except Closed as reason:
         pytest.skip(f"TypeScript is not tested: {reason}")
-    packages = language_programs.all_typescript()  # one that does not compile is no missing tool
+    return language_programs.all_typescript()  # one that does not compile is no missing tool
+
+
+@pytest.fixture
+def go() -> str:
+    try:
+        return engines.new_enough(MOCKED, os.environ)
+    except Closed as reason:
+        pytest.skip(f"Go is not tested: {reason}")
+
+
+@pytest.mark.parametrize("service", [("--cache-world", "kept")])
+def test_the_typescript_example_runs_with_the_installed_plugin(app: App, packages: Path) -> None:
+    host = language_hosts.NODEJS.ensure(os.environ)
     app.example("typescript", "dev")
     (app.stack.project / "node_modules").symlink_to(packages / "node_modules")
     (app.stack.project / "bin").symlink_to(packages / "typescript" / "bin")
@@ -121,13 +132,9 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 
 
 @pytest.mark.nightly
-def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
+def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, go: str) -> None:
     app.example("guard-go", "dev")
-    module = app.stack.project / "go.mod"
-    try:
-        go, host = engines.new_enough(app.stack.project, os.environ), language_hosts.GO.ensure(os.environ)
-    except Closed as reason:
-        pytest.skip(f"Go is not tested: {reason}")
+    module, host = app.stack.project / "go.mod", language_hosts.GO.ensure(os.environ)
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
     engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
     app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
@@ -156,34 +163,23 @@ def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -
     assert another != version, "that one is from before the change that has happened since"
 
 
-@pytest.mark.usefixtures("generated")
-def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript() -> None:
+def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_typescript(packages: Path) -> None:
     """Without an engine, a plugin or a key: the programs with mocks are those of the page."""
-    try:
-        sdks.node_modules(os.environ)
-    except Closed as reason:
-        pytest.skip(f"TypeScript is not tested: {reason}")
-    compiled = language_programs.all_typescript()
-    command, folder = ["node", "bin/index.js"], compiled / "mocked"
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
+    command = ["node", str(packages / "mocked" / "bin" / "index.js")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  a fixed command
     assert done.returncode == 0, done.stdout + done.stderr
     assert "pass 2" in done.stdout
 
 
 @pytest.mark.nightly
-@pytest.mark.usefixtures("generated")
+@pytest.mark.usefixtures("go")
 def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_go(tmp_path: Path) -> None:
-    try:
-        engines.new_enough(MOCKED, os.environ)
-    except Closed as reason:
-        pytest.skip(f"Go is not tested: {reason}")
     (tmp_path / "main.go").write_text(example("go"))
     for package in (MOCKED.with_name("types"), EXAMPLES / "guard-go", tmp_path):
         language_programs.go_package(package, EXAMPLES / "go")
     language_programs.go_package(MOCKED, EXAMPLES / "go", "test -vet=off")
 
 
-@pytest.mark.usefixtures("generated")
 def test_a_python_program_may_use_the_generated_sdk_beside_ours(app: App) -> None:
     language_programs.python_program(PYTHON)
     (app.stack.project / "__main__.py").write_text(PYTHON)

@@ -81,9 +81,9 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     app.run(*convert.split())
     folder = app.stack.project / convert.rpartition(" ")[2]
     text = (folder / "index.ts").read_text()
-    assert f'"before-release", {{\n    databaseId: "{DATABASE}",\n    triggers: ["v1.2.0"],\n}});' in text
-    assert "aliases" not in text
-    assert "customTimeouts" not in text
+    (urn,) = re.findall(r"urn:pulumi:\S+", program)
+    options = f'}}, {{\n    aliases:["{urn}"],\n    customTimeouts: {{\n        create: "2h",\n    }},\n}});'
+    assert f'"before-release", {{\n    databaseId: "{DATABASE}",\n    triggers: ["v1.2.0"],\n{options}' in text
     assert (language_programs.typescript(folder) / folder.name / "bin" / "index.js").exists()
 
 
@@ -126,9 +126,8 @@ outputs:"""
 
 def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
     app.example("guard-yaml", "yaml")
-    speak_yaml(
-        app, (app.stack.project / "Pulumi.yaml").read_text(), command=plugged(app.folder, python_of(app.environment))
-    )
+    command = plugged(app.folder, python_of(app.environment))
+    speak_yaml(app, (app.stack.project / "Pulumi.yaml").read_text(), command=command)
     app.run("config", "set", "databaseId", DATABASE)
     app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     done = app.stack.project / "done"

@@ -11,7 +11,7 @@ with other PYTHON variables, or on a system other than Linux.
 import atexit
 import fcntl
 import gc
-import importlib.metadata
+import importlib
 import io
 import json
 import marshal
@@ -30,6 +30,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,9 @@ os._exit(ended)
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
     listed, address, version = folder / "listed.json", str(folder / "socket"), sys.version.split()[0]
-    there = [(each.metadata["Name"], each.version, each.locate_file("")) for each in importlib.metadata.distributions()]
-    listed.write_text(
-        json.dumps([{"name": name, "version": version, "location": str(at)} for name, version, at in there])
-    )
+    places = {one.name: (one.version, str(one.locate_file(""))) for one in distributions()}
+    there = [{"name": name, "version": version, "location": place} for name, (version, place) in places.items()]
+    listed.write_text(json.dumps(there))
     wanted = {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED}
     told = {"python": sys.executable, "address": ADDRESS, "unbuffered": UNBUFFERED, "wanted": wanted}
     scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}

@@ -42,11 +42,9 @@ async def restored(here: World, version_id: str) -> None:
     client = here.session.client
     name = here.newest().name
     await client.restore_snapshot(DATABASE, name=name, version_id=version_id)
-    # Polling over HTTP would exceed the rate limit.
-    await anyio.to_thread.run_sync(wait, [here.emulator.account.restore_work[DATABASE]], BUSY_SECONDS)
     with anyio.fail_after(BUSY_SECONDS):
-        while here.emulator.account.restoring(DATABASE):
-            await anyio.lowlevel.checkpoint()
+        while here.emulator.account.restoring(DATABASE):  # polling over HTTP would exceed the rate limit
+            await anyio.to_thread.run_sync(wait, [here.emulator.account.restore_work[DATABASE]], BUSY_SECONDS)
             here.emulator.settle()
     assert (await client.database_status(DATABASE)).running
 
