@@ -52,7 +52,7 @@ def install() -> bool:
     """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip."""
     made_from = hashlib.sha256(f"{UV}{sys.version}".encode()).hexdigest()[:12]
     try:
-        uv = kept(os.environ, f"uv-{made_from}", have_uv, lambda home: (home / "bin" / "python").exists()) / "bin"
+        uv = kept(os.environ, f"uv-{made_from}", have_uv, has_uv) / "bin"
     except Closed as reason:
         say(str(reason))
     else:
@@ -71,6 +71,11 @@ def have_uv(into: Path, _: Environment) -> None:
     venv.create(into, with_pip=True)
     if not done(str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile", UV):
         raise Closed("uv cannot be had here: pip installs everything, in a minute")
+
+
+def has_uv(home: Path) -> bool:
+    """Whether both are still there."""
+    return all((home / "bin" / name).exists() for name in ("python", "uv"))
 
 
 def mirrored(python: Path = PYTHON) -> bool:

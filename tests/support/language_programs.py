@@ -82,14 +82,14 @@ def python_sdk() -> Path:
 
 
 def python_program(text: str) -> None:
-    """Check the types of a Python program that uses the generated SDK; once for what it is made of."""
-    sdk = generated() / "python"
+    """Check the types of a Python program with the generated SDK and the project's classes; once for what it is made of."""
 
     def check(into: Path, environment: engine.Environment) -> None:
         (into / "program.py").write_text(text)
-        # In the project's folder, whose classes the program may use too, and with its settings: so most is in mypy's cache.
-        command = [sys.executable, "-m", "mypy", str(into / "program.py")]
-        engine.run(command, EXAMPLES.parent, {**environment, "MYPYPATH": str(sdk)})
+        options = ("--strict", "--follow-imports=silent", f"--cache-dir={EXAMPLES.parent / '.mypy_cache' / 'programs'}")
+        command = [sys.executable, "-m", "mypy", *options, str(into / "program.py")]
+        with engine.locked(engine.cache(environment) / "mypy"):  # whose cache is for one at a time
+            engine.run(command, EXAMPLES.parent, {**environment, "MYPYPATH": str(generated() / "python")})
 
     engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check)
 
