@@ -29,7 +29,7 @@ NEEDED = ("--group", "dev", "--editable", ".[archive,cli,docs,drill,emulator-pos
 
 def wanted() -> str:
     """What the environment is made for: these requirements, this Python, this place (its scripts hold the path)."""
-    parts = (REQUIREMENTS.read_text(), sys.version, str(ENVIRONMENT), *NEEDED)
+    parts = (REQUIREMENTS.read_text(), sys.version, str(ENVIRONMENT), UV, *NEEDED)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -52,12 +52,12 @@ def install() -> bool:
     """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip."""
     made_from = hashlib.sha256(f"{UV}{sys.version}".encode()).hexdigest()[:12]
     try:
-        uv = kept(os.environ, f"uv-{made_from}", have_uv, has_uv) / "bin"
+        uv = kept(os.environ, f"uv-{made_from}", fetch_uv, has_uv) / "bin"
     except Closed as reason:
         say(str(reason))
     else:
         if not mirrored(uv / "python"):
-            if done(str(uv / "uv"), "--quiet", "pip", "install", "--python", str(PYTHON), "pip", *NEEDED):
+            if done(str(uv / "uv"), "--quiet", "pip", "install", "--python", str(PYTHON), "pip", UV, *NEEDED):
                 return True
             say("uv does not do it here: pip does, in a minute")
     # Python compiles what is imported; all that is installed would take half a minute.
@@ -66,7 +66,7 @@ def install() -> bool:
     return own and all(done(*pip, *what, shown=True) for what in (("--upgrade", OLDEST_PIP), NEEDED))
 
 
-def have_uv(into: Path, _: Environment) -> None:
+def fetch_uv(into: Path, _: Environment) -> None:
     """Make an environment with pip and uv alone. Kept, it makes others in a third of the time that their own pip takes."""
     venv.create(into, with_pip=True)
     if not done(str(into / "bin" / "python"), "-m", "pip", "--quiet", "install", "--no-compile", UV):
@@ -74,7 +74,7 @@ def have_uv(into: Path, _: Environment) -> None:
 
 
 def has_uv(home: Path) -> bool:
-    """Whether both are still there."""
+    """Whether its Python and uv are still there."""
     return all((home / "bin" / name).exists() for name in ("python", "uv"))
 
 
@@ -85,7 +85,7 @@ def mirrored(python: Path = PYTHON) -> bool:
 
 
 def done(*command: str, shown: bool = False) -> bool:
-    """Whether the command succeeds; its errors are for the user only if nothing else is tried."""
+    """Whether the command succeeds; what it prints is for the user only if nothing else is tried."""
     output = None if shown else subprocess.DEVNULL
     return subprocess.run(command, cwd=PROJECT, check=False, stdout=output, stderr=output).returncode == 0  # noqa: S603
 

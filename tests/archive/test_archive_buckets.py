@@ -38,10 +38,10 @@ from pulumi_snapshots.storage.encryption import opened
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
+from tests.support.machine import had
 from tests.support.object_stores import ObjectStore, serving
 from tests.support.unreliable import Failure, Request, Unreliable, unreliable
 from tests.support.world import Row
-from tools.engine import Closed
 
 MIB = 1024**2
 OLD = b"an archive that was there before"
@@ -54,13 +54,8 @@ AT_NIGHT = [pytest.param(each, marks=pytest.mark.nightly) for each in ("gs", "ve
 
 @pytest.fixture(scope="module", params=["s3", "az", *AT_NIGHT])
 def server(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
-    """A server, unless it cannot be had."""
     with ExitStack() as stack:
-        try:
-            one = stack.enter_context(serving(request.param))
-        except Closed as reason:
-            pytest.skip(str(reason))
-        yield one
+        yield had(lambda: stack.enter_context(serving(request.param)))
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from pulumi_snapshots.plugin.description.identity import Identity
 from pulumi_snapshots.plugin.description.schema import example
 from tests.engine.stage import DATABASE, EXAMPLES, App
 from tests.support import language_programs
+from tests.support.machine import had
 from tools import engine as engines
 from tools import language_hosts, sdks
-from tools.engine import Closed
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("generated")]
 
@@ -61,32 +61,23 @@ pulumi.export("ours", ours.type)
 
 @pytest.fixture(scope="module")
 def generated() -> Path:
-    try:
-        return language_programs.generated()
-    except Closed as reason:
-        pytest.skip(f"no SDKs, so no other language is tested: {reason}")
+    return had(language_programs.generated)
 
 
 @pytest.fixture
 def packages() -> Path:
-    try:
-        sdks.node_modules(os.environ)
-    except Closed as reason:
-        pytest.skip(f"TypeScript is not tested: {reason}")
+    had(lambda: sdks.node_modules(os.environ))
     return language_programs.all_typescript()  # one that does not compile is no missing tool
 
 
 @pytest.fixture
 def go() -> str:
-    try:
-        return engines.new_enough(MOCKED, os.environ)
-    except Closed as reason:
-        pytest.skip(f"Go is not tested: {reason}")
+    return had(lambda: engines.new_enough(MOCKED, os.environ))
 
 
 @pytest.mark.parametrize("service", [("--cache-world", "kept")])
 def test_the_typescript_example_runs_with_the_installed_plugin(app: App, packages: Path) -> None:
-    host = language_hosts.NODEJS.ensure(os.environ)
+    host = had(lambda: language_hosts.NODEJS.ensure(os.environ))
     app.example("typescript", "dev")
     (app.stack.project / "node_modules").symlink_to(packages / "node_modules")
     (app.stack.project / "bin").symlink_to(packages / "typescript" / "bin")
@@ -134,7 +125,7 @@ GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 @pytest.mark.nightly
 def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path, go: str) -> None:
     app.example("guard-go", "dev")
-    module, host = app.stack.project / "go.mod", language_hosts.GO.ensure(os.environ)
+    module, host = app.stack.project / "go.mod", had(lambda: language_hosts.GO.ensure(os.environ))
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
     engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
     app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])

@@ -20,10 +20,10 @@ from pulumi_snapshots.ledger.place import Place, destination_of
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.store import Overtaken
 from tests.ledger.racing import count
+from tests.support.machine import had
 from tests.support.object_stores import ObjectStore, serving
 from tests.support.preloaded import python_of
 from tests.support.unreliable import Failure, Forwarder, Request, Unreliable, served, unreliable
-from tools.engine import Closed
 
 TIMES = 15
 
@@ -70,10 +70,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield Real(str(folder), str(folder / "missing"))
         return
     with ExitStack() as stack:
-        try:
-            store = stack.enter_context(serving(request.param))
-        except Closed as reason:
-            pytest.skip(str(reason))
+        store = had(lambda: stack.enter_context(serving(request.param)))
         url = stack.enter_context(in_turn(store.url)) if store.scheme == "s3" else store.url
         stack.enter_context(patch.dict(os.environ, store.reached_at(url)))
         store.make_bucket("shared")

@@ -86,9 +86,10 @@ def python_program(text: str) -> None:
 
     def check(into: Path, environment: engine.Environment) -> None:
         (into / "program.py").write_text(text)
-        options = ("--strict", "--follow-imports=silent", f"--cache-dir={EXAMPLES.parent / '.mypy_cache' / 'programs'}")
+        kept = engine.cache(environment) / "mypy-programs"
+        options = ("--strict", "--follow-imports=silent", f"--cache-dir={kept}")
         command = [sys.executable, "-m", "mypy", *options, str(into / "program.py")]
-        with engine.locked(engine.cache(environment) / "mypy"):  # whose cache is for one at a time
+        with engine.locked(kept):  # mypy's cache is for one at a time
             engine.run(command, EXAMPLES.parent, {**environment, "MYPYPATH": str(generated() / "python")})
 
     engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", check)

@@ -99,8 +99,9 @@ os._exit(ended)
 def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """Serve until the end; what engines whose Python processes are to be forked have in their environment."""
     listed, address, version = folder / "listed.json", str(folder / "socket"), sys.version.split()[0]
-    places = {one.name: (one.version, str(one.locate_file(""))) for one in distributions()}
-    there = [{"name": name, "version": version, "location": place} for name, (version, place) in places.items()]
+    there = [
+        {"name": one.name, "version": one.version, "location": str(one.locate_file(""))} for one in distributions()
+    ]
     listed.write_text(json.dumps(there))
     wanted = {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED}
     told = {"python": sys.executable, "address": ADDRESS, "unbuffered": UNBUFFERED, "wanted": wanted}
