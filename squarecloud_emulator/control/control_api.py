@@ -175,36 +175,41 @@ class _Control:
         self._service.revoke_key(revoked=revoked)
 
 
+_CHECKED = {  # once: to prepare the checks takes longer than most tests
+    path: {method: validate_call(answer) for method, answer in answers.items()}
+    for path, answers in {
+        "state": {"GET": _Control.state},
+        "journal": {"GET": _Control.journal, "DELETE": _Control.clear_journal},
+        "clock": {"GET": _Control.clock, "POST": _Control.change_clock},
+        "faults": {"GET": _Control.faults, "POST": _Control.add_fault, "DELETE": _Control.clear_faults},
+        "databases": {"POST": _Control.add_database},
+        "databases/{id}": {
+            "GET": _Control.database,
+            "PATCH": _Control.change_database,
+            "DELETE": _Control.remove_database,
+        },
+        "databases/{id}/sql": {"POST": _Control.sql},
+        "snapshots": {"POST": _Control.add_snapshot},
+        "snapshots/{version_id:path}": {"DELETE": _Control.remove_snapshot},
+        "settings": {"GET": _Control.settings, "PATCH": _Control.change_settings},
+        "cache/drop": {"POST": _Control.drop_cache},
+        "block": {"POST": _Control.block},
+        "key": {"POST": _Control.key},
+    }.items()
+}
+
+
 def control_app(service: ControlledService) -> ASGIApp:
     """The control API as an ASGI app, for this machine only."""
     control = _Control(service)
-    answers: dict[str, dict[str, Callable[..., Any]]] = {
-        "state": {"GET": control.state},
-        "journal": {"GET": control.journal, "DELETE": control.clear_journal},
-        "clock": {"GET": control.clock, "POST": control.change_clock},
-        "faults": {"GET": control.faults, "POST": control.add_fault, "DELETE": control.clear_faults},
-        "databases": {"POST": control.add_database},
-        "databases/{id}": {
-            "GET": control.database,
-            "PATCH": control.change_database,
-            "DELETE": control.remove_database,
-        },
-        "databases/{id}/sql": {"POST": control.sql},
-        "snapshots": {"POST": control.add_snapshot},
-        "snapshots/{version_id:path}": {"DELETE": control.remove_snapshot},
-        "settings": {"GET": control.settings, "PATCH": control.change_settings},
-        "cache/drop": {"POST": control.drop_cache},
-        "block": {"POST": control.block},
-        "key": {"POST": control.key},
-    }
     routes = [
-        Route(f"{PREFIX}/{path}", endpoint=_answering({m: validate_call(f) for m, f in of.items()}), methods=list(of))
-        for path, of in answers.items()
+        Route(f"{PREFIX}/{path}", endpoint=_answering(control, answers), methods=list(answers))
+        for path, answers in _CHECKED.items()
     ]
     return Router(routes=routes, redirect_slashes=False)
 
 
-def _answering(answers: dict[str, Callable[..., Any]]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(control: _Control, answers: dict[str, Callable[..., Any]]) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:  # noqa: PLR0911 - one return for each error
         if not is_local(request):
             return _error(HTTPStatus.FORBIDDEN, "the control API is for programs on this machine")
@@ -213,7 +218,7 @@ def _answering(answers: dict[str, Callable[..., Any]]) -> Callable[[Request], Aw
             if not isinstance(body, dict):
                 return _error(HTTPStatus.BAD_REQUEST, "a JSON object is needed")
             answer_it = answers.get(request.method) or answers["GET"]  # for a HEAD
-            answered = answer_it(**body, **request.query_params, **request.path_params)
+            answered = answer_it(control, **body, **request.query_params, **request.path_params)
             answered = await answered if isawaitable(answered) else answered
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
