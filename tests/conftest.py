@@ -18,6 +18,8 @@ from tests.support.tls_front import Certificates, certificates
 from tools import servers
 
 TESTS = Path(__file__).resolve().parent
+SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "real", "store"}
+"""Fixtures that start a server, for a file or for all of a worker's tests."""
 
 # Tests start many Python processes. Without compiled files on disk each compiles all that it imports, which doubles its
 # time, so they are written whatever the environment says.
@@ -56,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let all workers but one begin with the engine's tests, and that one with quick ones, which take the time that those wait.
+    """Let all workers but one begin with the engine's tests, and that one with those that start servers, which then start once.
 
     Workers are given consecutive parts of the list, of the same length, and the first that has nothing left takes of what
     another has at its end. Neighbours stay together: they share a file's fixtures.
@@ -66,13 +68,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: item.path)  # as they are collected by one
         slow = [item for item in items if item.get_closest_marker("engine") is not None]
         quick = [item for item in items if item.get_closest_marker("engine") is None]
+        quick.sort(key=lambda item: SERVERS.isdisjoint(item.fixturenames))  # type: ignore[attr-defined]  # a function's test
         ordered: list[pytest.Item] = []
         for worker in range(workers):
             share = slice(len(slow) * worker // (workers - 1), len(slow) * (worker + 1) // (workers - 1))
             ordered += slow[share]
-            room = max(0, len(items) * (worker + 1) // workers - len(ordered))
-            ordered += quick[:room]
-            quick = quick[room:]
+            rest = len(quick) - max(0, len(items) * (worker + 1) // workers - len(ordered))
+            ordered += quick[rest:]
+            del quick[rest:]
         items[:] = ordered + quick
 
 

@@ -175,28 +175,27 @@ class _Control:
         self._service.revoke_key(revoked=revoked)
 
 
-_CHECKED = {  # once: to prepare the checks takes longer than most tests
-    path: {method: validate_call(answer) for method, answer in answers.items()}
-    for path, answers in {
-        "state": {"GET": _Control.state},
-        "journal": {"GET": _Control.journal, "DELETE": _Control.clear_journal},
-        "clock": {"GET": _Control.clock, "POST": _Control.change_clock},
-        "faults": {"GET": _Control.faults, "POST": _Control.add_fault, "DELETE": _Control.clear_faults},
-        "databases": {"POST": _Control.add_database},
-        "databases/{id}": {
-            "GET": _Control.database,
-            "PATCH": _Control.change_database,
-            "DELETE": _Control.remove_database,
-        },
-        "databases/{id}/sql": {"POST": _Control.sql},
-        "snapshots": {"POST": _Control.add_snapshot},
-        "snapshots/{version_id:path}": {"DELETE": _Control.remove_snapshot},
-        "settings": {"GET": _Control.settings, "PATCH": _Control.change_settings},
-        "cache/drop": {"POST": _Control.drop_cache},
-        "block": {"POST": _Control.block},
-        "key": {"POST": _Control.key},
-    }.items()
+_ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
+    "state": {"GET": _Control.state},
+    "journal": {"GET": _Control.journal, "DELETE": _Control.clear_journal},
+    "clock": {"GET": _Control.clock, "POST": _Control.change_clock},
+    "faults": {"GET": _Control.faults, "POST": _Control.add_fault, "DELETE": _Control.clear_faults},
+    "databases": {"POST": _Control.add_database},
+    "databases/{id}": {
+        "GET": _Control.database,
+        "PATCH": _Control.change_database,
+        "DELETE": _Control.remove_database,
+    },
+    "databases/{id}/sql": {"POST": _Control.sql},
+    "snapshots": {"POST": _Control.add_snapshot},
+    "snapshots/{version_id:path}": {"DELETE": _Control.remove_snapshot},
+    "settings": {"GET": _Control.settings, "PATCH": _Control.change_settings},
+    "cache/drop": {"POST": _Control.drop_cache},
+    "block": {"POST": _Control.block},
+    "key": {"POST": _Control.key},
 }
+_CHECKED = {path: {method: validate_call(one) for method, one in answers.items()} for path, answers in _ANSWERS.items()}
+"""Once for all emulators: to prepare the checks takes longer than most tests."""
 
 
 def control_app(service: ControlledService) -> ASGIApp:

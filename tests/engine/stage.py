@@ -216,6 +216,13 @@ class App:
         folder = commands_of(self.environment)
         (self.stack.project / "Pulumi.yaml").write_text(PLUGGED.format(folder=folder))
 
+    def install_plugin(self) -> None:
+        """Have the plugin among the engine's own, and start as a fork there."""
+        command = Path(commands_of(self.environment), "squarecloud-snapshots")
+        subprocess.run([command, "plugin", "install"], env=self.environment, check=True, capture_output=True)  # noqa: S603
+        (installed,) = (self.folder / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
+        shutil.copy(command.with_name(installed.name), installed)
+
     def be_real(self) -> None:
         """From now on the engine finds Python and the plugin by PATH, as on a user's machine."""
         self.stack.environment = real(self.environment)

@@ -89,8 +89,7 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, package
     app.environment["PATH"] = os.pathsep.join(each for each in folders if not Path(each, plugin).exists())
     missing = f"no resource plugin '{plugin}' found in the workspace at version v0.1.0"
     assert missing in app.preview(fails=True)
-    command = Path(sys.executable).with_name("squarecloud-snapshots")
-    subprocess.run([command, "plugin", "install"], env=app.environment, check=True, capture_output=True)  # noqa: S603  ours
+    app.install_plugin()
     assert "squarecloud:index:Archive offsite create" in app.preview()
     assert app.posts() == []
     app.pass_time(3600)  # the service no longer serves the listing of the preview
@@ -174,7 +173,8 @@ def test_types_need_no_cast_and_programs_are_tested_with_mocks_in_go(tmp_path: P
 def test_a_python_program_may_use_the_generated_sdk_beside_ours(app: App) -> None:
     language_programs.python_program(PYTHON)
     (app.stack.project / "__main__.py").write_text(PYTHON)
-    app.environment["PYTHONPATH"] = str(language_programs.python_sdk())
+    for each in language_programs.python_sdk().iterdir():
+        (app.stack.project / each.name).symlink_to(each)
     app.run("config", "set", "databaseId", DATABASE)
     app.up()
     (version,) = app.started()

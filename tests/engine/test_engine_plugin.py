@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from tests.archive.scene import put
 from tests.engine.conftest import SERVICE
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, wait_for
 from tests.support.near_emulator import near_emulator
-from tests.support.preloaded import commands_of
 
 pytestmark = pytest.mark.engine
 
@@ -242,11 +240,9 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, 
 SECTION = PAGE.partition("\n## Without a program\n")[2].partition("\n## ")[0]
 
 
-def test_each_command_of_the_page_works(app: App, tmp_path: Path) -> None:
+def test_each_command_of_the_page_works(app: App) -> None:
     (app.stack.project / "Pulumi.yaml").write_text("name: app\n")
-    subprocess.run(INSTALL, env=app.environment, check=True, capture_output=True)  # noqa: S603  ours
-    (installed,) = (tmp_path / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
-    shutil.copy(Path(commands_of(app.environment), installed.name), installed)  # as a fork it starts sooner
+    app.install_plugin()
     app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"
     stored = app.stored(origin="manual")
     latest = f"{DATABASE}/{stored}"
