@@ -57,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args[:] = parts[first:] + parts[:first]
 
 
+@pytest.hookimpl(trylast=True)  # after those that are not to run are taken out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let all workers but one begin with the engine's tests, and that one with those that start servers, which then start once.
 

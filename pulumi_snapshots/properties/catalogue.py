@@ -178,8 +178,8 @@ class Record:
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
         """From the state, which returns whole numbers as floats and drops None; TypeError if it lacks a property."""
         nothing, restoring = _restoring(cls)  # type: ignore[arg-type]  # a class has a hash
-        given = ((name, restore, outputs.get(name)) for name, restore in restoring.items())
-        known = {name: restore(value) if restore else value for name, restore, value in given if value is not None}
+        given = {name: value for name, value in outputs.items() if value is not None and name in restoring}
+        known = {name: restore(value) if (restore := restoring[name]) else value for name, value in given.items()}
         return cls(**nothing | known)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,15 +84,23 @@ def _user_agent() -> str:
     return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
 
 
+@cache
+def tls(*, trust_env: bool) -> ssl.SSLContext:
+    """The certificates that are trusted, read once: that takes longer than all else of a client, and nothing else runs meanwhile."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
 def open_client(
     url: str, http: httpx.AsyncBaseTransport | None, headers: Mapping[str, str] | None = None, **settings: Any
 ) -> httpx.AsyncClient:
-    """Make a client for an address, which follows no redirect and shares nothing with other clients."""
+    """Make a client for an address, which follows no redirect and shares with other clients only whom it trusts."""
+    # A proxy from the environment would see all in plain text on the way to a loopback address.
+    trust_env = urlsplit(url).hostname not in LOOPBACK
     return httpx.AsyncClient(
         transport=http,
         headers={"Accept": "*/*", "User-Agent": _user_agent(), **(headers or {})},
-        # A proxy from the environment would see all in plain text on the way to a loopback address.
-        trust_env=urlsplit(url).hostname not in LOOPBACK,
+        trust_env=trust_env,
+        verify=tls(trust_env=trust_env),
         **settings,
     )
 

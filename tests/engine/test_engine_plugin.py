@@ -197,6 +197,7 @@ def fails(app: App, quoted: str) -> str:
 
 
 def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, tmp_path: Path) -> None:
+    forked = app.environment
     app.be_real()
     app.program(INSTALLED)
     # A PATH with a python3 and nothing of its environment, as where the project is in another language.
@@ -213,7 +214,7 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, 
     assert f"found snapshot {app.started()[0]}" in printed
     assert "warning" not in printed
 
-    app.environment["PATH"] = activated
+    app.stack.environment = {**forked, "PATH": activated}  # the rest is about the plugin alone
     shadowed = f"{SCRIPTS}/pulumi-resource-squarecloud"
     assert f"warning: using pulumi-resource-squarecloud from $PATH at {shadowed}" in app.preview()
     app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"

@@ -20,8 +20,9 @@ from tests.support.world import START
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
-    """Where the ledger of all processes lies: worker threads would take no virtual time."""
+    """Where the ledger of all processes lies: worker threads would take no virtual time, and the machine's clock takes real time."""
     place = Memory(Clock(START))
+    monkeypatch.setattr("pulumi_snapshots.run.calls.Clock", lambda: Clock(START))
     monkeypatch.setattr("pulumi_snapshots.run.calls.place_of", lambda *_: place)
     return place
 

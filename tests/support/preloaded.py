@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi_snapshots
+from pulumi_snapshots.service.client import tls
 
 LIBRARIES = (
     *("pulumi", "pulumi.dynamic", "grpc", "grpc.aio", "dill", "pydantic", "httpx", "anyio", "zipfile"),
@@ -152,6 +153,7 @@ def serve(address: str) -> None:
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
+    tls(trust_env=False)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
