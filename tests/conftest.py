@@ -18,7 +18,7 @@ from tests.support.tls_front import Certificates, certificates
 from tools import servers
 
 TESTS = Path(__file__).resolve().parent
-SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "real", "store"}
+SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "real", "store"}
 """Fixtures that start a server, for a file or for all of a worker's tests."""
 
 # Tests start many Python processes. Without compiled files on disk each compiles all that it imports, which doubles its

@@ -216,12 +216,16 @@ class App:
         folder = commands_of(self.environment)
         (self.stack.project / "Pulumi.yaml").write_text(PLUGGED.format(folder=folder))
 
+    def ours(self, *arguments: str) -> str:
+        """What our own command prints."""
+        command = [str(Path(commands_of(self.environment), "squarecloud-snapshots")), *arguments]
+        return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
+
     def install_plugin(self) -> None:
         """Have the plugin among the engine's own, and start as a fork there."""
-        command = Path(commands_of(self.environment), "squarecloud-snapshots")
-        subprocess.run([command, "plugin", "install"], env=self.environment, check=True, capture_output=True)  # noqa: S603
+        self.ours("plugin", "install")
         (installed,) = (self.folder / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
-        shutil.copy(command.with_name(installed.name), installed)
+        shutil.copy(Path(commands_of(self.environment), installed.name), installed)
 
     def be_real(self) -> None:
         """From now on the engine finds Python and the plugin by PATH, as on a user's machine."""

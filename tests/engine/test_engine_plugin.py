@@ -180,7 +180,6 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
 # How a project finds it
 
 SCRIPTS = Path(sys.executable).parent
-INSTALL = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", "install"]
 INSTALLED = f"""
 from pulumi_snapshots import plugin
 plugin.Snapshot("before-release", "{DATABASE}")
@@ -207,7 +206,8 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, 
     app.environment["PATH"] = outside
     fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
 
-    done = subprocess.run(INSTALL, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
+    install = [SCRIPTS / "squarecloud-snapshots", "plugin", "install"]
+    done = subprocess.run(install, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
     assert done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
     assert done.stderr == ""
     printed = app.up()

@@ -39,9 +39,7 @@ def wanted(here: World, kind: str) -> dict[str, Any]:
 
 
 @staged(world, snapshot_seconds=10)
-async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_written_then(
-    here: World,
-) -> None:
+async def test_a_refused_request_is_sent_again_although_the_ledger_could_not_be_written_then(here: World) -> None:
     place = Memory(here.clock)
     here.fault(kind="create", status=429, code="KEEP_CALM", delay=5.0)
     async with anyio.create_task_group() as group:

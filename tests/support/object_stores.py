@@ -78,10 +78,7 @@ class ObjectStore:
     def make_bucket(self, name: str) -> None:
         if self.scheme == "az":
             path = f"/{ACCOUNT}/{name}"
-            headers = {
-                "x-ms-date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}",
-                "x-ms-version": "2023-11-03",
-            }
+            headers = {"x-ms-date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}", "x-ms-version": "2023-11-03"}
             lines = [f"{each}:{value}" for each, value in headers.items()]
             text = "\n".join(["PUT", *[""] * 11, *lines, f"/{ACCOUNT}{path}", "restype:container"])
             signature = base64.b64encode(hmac.digest(base64.b64decode(KEY), text.encode(), "sha256")).decode()
@@ -101,11 +98,7 @@ def _s3_client(url: str) -> Any:
     import boto3  # noqa: PLC0415  takes a second, and few tests need it
 
     return boto3.client(
-        "s3",
-        endpoint_url=url,
-        aws_access_key_id="tests",
-        aws_secret_access_key="tests-tests",
-        region_name="us-east-1",
+        "s3", endpoint_url=url, aws_access_key_id="tests", aws_secret_access_key="tests-tests", region_name="us-east-1"
     )
 
 
