@@ -25,6 +25,7 @@ from pulumi_snapshots.hosts.monitor import Monitor
 from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.service.errors import AnswerLost, Blocked, Cooldown, NotSent, Redirected, SquareCloudError
 from tests.support.scripted import API, KEY, Service
+from tests.support.tls_front import Certificates, tls_front
 from tests.support.virtual import virtual
 from tests.support.world import START
 
@@ -320,6 +321,12 @@ def test_without_a_connection_and_its_handshake_nothing_was_sent(answer: bytes |
         assert isinstance(really(server.port, "https"), NotSent)
         assert all(KEY.encode() not in request for request in server.requests)
     assert isinstance(really(server.port), NotSent), "its port is closed"
+
+
+def test_a_server_for_which_nobody_vouches_gets_no_request(tls: Certificates) -> None:
+    with serving(page(SUCCESS)) as server, tls_front(tls, server.port) as port:
+        assert isinstance(really(port, "https"), NotSent)
+        assert server.requests == []
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
