@@ -53,12 +53,7 @@ FLOOR = {
     room: number for number, floor in enumerate(LAYERS) for room in ((floor,) if isinstance(floor, str) else floor)
 }
 
-EMULATOR = {
-    "data": set[str](),
-    "service": {"data"},
-    "wire": {"data", "service"},
-    "control": {"data", "service"},
-}
+EMULATOR = {"data": set[str](), "service": {"data"}, "wire": {"data", "service"}, "control": {"data", "service"}}
 """What each folder of the emulator may import beside itself; the files above them may import all."""
 
 LATE = {"cli/__main__.py"}  # it says which extra is missing

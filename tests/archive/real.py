@@ -94,11 +94,7 @@ def _answer(connection: socket.socket, file: Path, rate: float) -> None:
 
 
 def start(
-    url: str,
-    destination: Path | str,
-    *,
-    environment: Mapping[str, str] | None = None,
-    recipients: tuple[str, ...] = (),
+    url: str, destination: Path | str, *, environment: Mapping[str, str] | None = None, recipients: tuple[str, ...] = ()
 ) -> subprocess.Popen[str]:
     """Start an archive in another process."""
     return subprocess.Popen(  # noqa: S603  this very interpreter

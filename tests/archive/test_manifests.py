@@ -93,7 +93,7 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
     whole, missing, short, changed, alone = records
     file_of(missing).unlink()
     file_of(short).write_bytes(file_of(short).read_bytes()[:-1])
-    file_of(changed).write_bytes(file_of(changed).read_bytes()[:-1] + b"x")
+    file_of(changed).write_bytes(file_of(changed).read_bytes()[::-1])
     manifest_of(alone).unlink()
     (at.folder / "notes.json").write_text("{}")
     (at.folder / "large.json").write_bytes(b" " * 200_000)

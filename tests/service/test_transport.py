@@ -323,7 +323,7 @@ def test_without_a_connection_and_its_handshake_nothing_was_sent(answer: bytes |
     assert isinstance(really(server.port), NotSent), "its port is closed"
 
 
-def test_a_server_for_which_nobody_vouches_gets_no_request(tls: Certificates) -> None:
+def test_a_server_whose_certificate_is_not_trusted_gets_no_request(tls: Certificates) -> None:
     with serving(page(SUCCESS)) as server, tls_front(tls, server.port) as port:
         assert isinstance(really(port, "https"), NotSent)
         assert server.requests == []
