@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import pulumi_snapshots
-from pulumi_snapshots.service.client import tls
 
 LIBRARIES = (
     *("pulumi", "pulumi.dynamic", "grpc", "grpc.aio", "dill", "pydantic", "httpx", "anyio", "zipfile"),
@@ -153,7 +152,7 @@ def serve(address: str) -> None:
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
-    tls(trust_env=False)
+    importlib.import_module("pulumi_snapshots.service.client").tls(trust_env=False)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
