@@ -206,7 +206,7 @@ def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, 
     app.environment["PATH"] = outside
     fails(app, "no resource plugin 'pulumi-resource-squarecloud' found in the workspace or on your $PATH")
 
-    install = [SCRIPTS / "squarecloud-snapshots", "plugin", "install"]
+    install = [str(SCRIPTS / "squarecloud-snapshots"), "plugin", "install"]
     done = subprocess.run(install, env=app.environment, capture_output=True, text=True, check=True)  # noqa: S603  ours
     assert done.stdout == f"installed pulumi-resource-squarecloud 0.1.0, which runs in {sys.prefix}\n"
     assert done.stderr == ""
