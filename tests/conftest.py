@@ -19,7 +19,7 @@ from tools import servers
 
 TESTS = Path(__file__).resolve().parent
 SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "real", "store"}
-"""Fixtures that start a server, for a file or for all of a worker's tests."""
+"""Fixtures of the tests that start a server."""
 
 # Tests start many Python processes. Without compiled files on disk each compiles all that it imports, which doubles its
 # time, so they are written whatever the environment says.
@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)  # after those that are not to run are taken out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let all workers but one begin with the engine's tests, and that one with those that start servers, which then start once.
+    """Let all workers but one begin with the engine's tests, and that one with those that start servers, so that each starts once.
 
     Workers are given consecutive parts of the list, of the same length, and the first that has nothing left takes of what
     another has at its end. Neighbours stay together: they share a file's fixtures.

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -61,6 +62,8 @@ GET_PAUSE_LIMIT = 30.0  # seconds of a `Retry-After` that a read honours: a refr
 SHOWN = 100
 """The most characters shown of a code, of which the longest known has 29, and of what the service says of itself."""
 ONLINE, DEGRADED = "online", "degraded"
+CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
+"""What names other certificates than httpx's own."""
 HEALTH_RENEWED, HEALTH_WITHIN = 300.0, 3.0
 """Seconds after which the service renews what it says of itself; and that an error waits for it."""
 
@@ -85,22 +88,25 @@ def _user_agent() -> str:
 
 
 @cache
-def tls(*, trust_env: bool) -> ssl.SSLContext:
-    """The certificates that are trusted, read once: that takes longer than all else of a client, and nothing else runs meanwhile."""
+def tls(*_named: str | None, trust_env: bool) -> ssl.SSLContext:
+    """The certificates that are trusted, read once: reading them takes longer than all else a client does, and blocks all else.
+
+    `_named` is what the environment names, so that others are read if it changes.
+    """
     return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def open_client(
     url: str, http: httpx.AsyncBaseTransport | None, headers: Mapping[str, str] | None = None, **settings: Any
 ) -> httpx.AsyncClient:
-    """Make a client for an address, which follows no redirect and shares with other clients only whom it trusts."""
+    """Make a client for an address, which follows no redirect and shares nothing with other clients but the certificates it trusts."""
     # A proxy from the environment would see all in plain text on the way to a loopback address.
     trust_env = urlsplit(url).hostname not in LOOPBACK
     return httpx.AsyncClient(
         transport=http,
         headers={"Accept": "*/*", "User-Agent": _user_agent(), **(headers or {})},
         trust_env=trust_env,
-        verify=tls(trust_env=trust_env),
+        verify=tls(*map(os.environ.get, CERTIFICATES), trust_env=trust_env) if http is None else True,
         **settings,
     )
 

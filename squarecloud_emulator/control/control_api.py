@@ -195,7 +195,7 @@ _ANSWERS: dict[str, dict[str, Callable[..., Any]]] = {
     "key": {"POST": _Control.key},
 }
 _CHECKED = {path: {method: validate_call(one) for method, one in answers.items()} for path, answers in _ANSWERS.items()}
-"""Once for all emulators: to prepare the checks takes longer than most tests."""
+"""Once for all emulators: preparing the checks takes longer than most tests."""
 
 
 def control_app(service: ControlledService) -> ASGIApp:

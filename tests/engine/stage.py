@@ -216,14 +216,15 @@ class App:
         folder = commands_of(self.environment)
         (self.stack.project / "Pulumi.yaml").write_text(PLUGGED.format(folder=folder))
 
-    def ours(self, *arguments: str) -> str:
-        """What our own command prints."""
-        command = [str(Path(commands_of(self.environment), "squarecloud-snapshots")), *arguments]
+    def ours(self, line: str) -> str:
+        """What a command of our own prints."""
+        name, *arguments = line.split()
+        command = [str(Path(commands_of(self.environment), name)), *arguments]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
     def install_plugin(self) -> None:
-        """Have the plugin among the engine's own, and start as a fork there."""
-        self.ours("plugin", "install")
+        """Install the plugin among the engine's own, to start as a fork."""
+        self.ours("squarecloud-snapshots plugin install")
         (installed,) = (self.folder / "home" / "plugins").glob("*/pulumi-resource-squarecloud")
         shutil.copy(Path(commands_of(self.environment), installed.name), installed)
 

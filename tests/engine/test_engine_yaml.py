@@ -43,7 +43,7 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     assert urn in app.run(*list_urns.split()[1:])
     before = app.outputs()["version_id"]
 
-    assert app.ours(*sdk.split()[1:]).splitlines()[-1].strip() in program
+    assert app.ours(sdk).splitlines()[-1].strip() in program
     speak_yaml(app, program)
     app.forget_requests()
     assert "~ 1 updated" in app.run(*up.split()[1:], "--yes")

@@ -22,6 +22,7 @@ import pytest
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.hosts.download import DownloadBroken, open_download
 from pulumi_snapshots.hosts.monitor import Monitor
+from pulumi_snapshots.service import client
 from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.service.errors import AnswerLost, Blocked, Cooldown, NotSent, Redirected, SquareCloudError
 from tests.support.scripted import API, KEY, Service
@@ -296,11 +297,11 @@ def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
         thread.join(5)
 
 
-def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCloudError:
+def really(port: int, scheme: str = "http", count: int = 1, host: str = "127.0.0.1") -> Answer | SquareCloudError:
     """Send requests over real sockets."""
 
     async def send() -> Answer | SquareCloudError:
-        service = Service(api=f"{scheme}://127.0.0.1:{port}/v2")
+        service = Service(api=f"{scheme}://{host}:{port}/v2")
         for _ in range(count - 1):
             await service.client.send("POST", "x", read_timeout=5)
         return await service.send(read_timeout=5)
@@ -323,10 +324,15 @@ def test_without_a_connection_and_its_handshake_nothing_was_sent(answer: bytes |
     assert isinstance(really(server.port), NotSent), "its port is closed"
 
 
-def test_a_server_whose_certificate_is_not_trusted_gets_no_request(tls: Certificates) -> None:
+def test_a_server_whose_certificate_is_not_trusted_gets_no_request(
+    tls: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(page(SUCCESS)) as server, tls_front(tls, server.port) as port:
-        assert isinstance(really(port, "https"), NotSent)
+        assert isinstance(really(port, "https", host="localhost"), NotSent), "its authority is not known"
+        monkeypatch.setattr(client, "tls", lambda *_, **_more: ssl.create_default_context(cafile=tls.authority))
+        assert isinstance(really(port, "https"), NotSent), "it is for another host"
         assert server.requests == []
+        assert isinstance(really(port, "https", host="localhost"), Answer)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
