@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             rest = len(quick) - max(0, len(items) * (worker + 1) // workers - len(ordered))
             ordered += quick[rest:]
             del quick[rest:]
-        items[:] = ordered + quick
+        items[:] = ordered
 
 
 @pytest.fixture(scope="session")

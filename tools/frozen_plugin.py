@@ -228,7 +228,7 @@ def _freeze(into: Path, environment: Environment) -> None:
     folders = [f"--distpath={work / 'made'}", f"--workpath={work / 'build'}", f"--specpath={work}"]
     options = [f"--exclude-module={name}" for name in (*LEFT_OUT, *_not_needed())]
     fixed = ("--noconfirm", "--log-level=ERROR", "--console", "--strip")
-    # Almost all that it makes stays to its end: to look for garbage takes a seventh of its time.
+    # Almost all that it makes stays until its end: looking for garbage would take a seventh of its time.
     quickly = "import gc; gc.disable(); from PyInstaller.__main__ import run; run()"
     command = [sys.executable, "-c", quickly, *fixed, *folders, *options]
     own = {

@@ -62,10 +62,10 @@ GET_PAUSE_LIMIT = 30.0  # seconds of a `Retry-After` that a read honours: a refr
 SHOWN = 100
 """The most characters shown of a code, of which the longest known has 29, and of what the service says of itself."""
 ONLINE, DEGRADED = "online", "degraded"
-CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
-"""What names other certificates than httpx's own."""
 HEALTH_RENEWED, HEALTH_WITHIN = 300.0, 3.0
 """Seconds after which the service renews what it says of itself; and that an error waits for it."""
+CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
+"""What names other certificates than httpx's own."""
 
 
 class Patience(NamedTuple):
@@ -102,11 +102,12 @@ def open_client(
     """Make a client for an address, which follows no redirect and shares nothing with other clients but the certificates it trusts."""
     # A proxy from the environment would see all in plain text on the way to a loopback address.
     trust_env = urlsplit(url).hostname not in LOOPBACK
+    named = map(os.environ.get, CERTIFICATES) if trust_env else ()
     return httpx.AsyncClient(
         transport=http,
         headers={"Accept": "*/*", "User-Agent": _user_agent(), **(headers or {})},
         trust_env=trust_env,
-        verify=tls(*map(os.environ.get, CERTIFICATES), trust_env=trust_env) if http is None else True,
+        verify=tls(*named, trust_env=trust_env) if http is None else True,
         **settings,
     )
 

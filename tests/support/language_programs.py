@@ -67,7 +67,7 @@ def go_package(folder: Path, example: Path, what: str = "build") -> None:
 
 
 def python_sdk() -> Path:
-    """A folder for PYTHONPATH with the generated SDK, as pip installs it from its folder."""
+    """A folder with the generated SDK, as pip installs it from its folder."""
     sdk = generated() / "python"
 
     def install(into: Path, environment: engine.Environment) -> None:

@@ -152,7 +152,7 @@ def serve(address: str) -> None:
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
-    importlib.import_module("pulumi_snapshots.service.client").tls(None, None, trust_env=False)
+    importlib.import_module("pulumi_snapshots.service.client").tls(trust_env=False)  # or each fork reads them
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
