@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_snapshots.engine import wording
+from tests.support.object_stores import Stores, running
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
 from tools import servers
@@ -136,6 +137,13 @@ def mariadb(tls: Certificates) -> Iterator[servers.Server]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.Server]:
     yield from _served("redis")
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Stores]:
+    """Object stores of this machine by name, with what other tests have put into their own buckets."""
+    with running() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -297,13 +297,13 @@ SERVERS = {"squarecloud_emulator", "starlette", "uvicorn"}
 HTTP = {"httpx", "httpcore", "pydantic", "pydantic_core", "trio", "obstore", *SERVERS}
 ROOMS = {f"pulumi_snapshots.{each}" for each in ("archive", "drill", "guard", "lookup", "restore")}
 PROCESSES = {
-    "a program": (EVERYTHING, HTTP),
     "a dynamic provider": (f"{EVERYTHING}; import {PROVIDERS}", HTTP),
     "a plugin": ("import pulumi_snapshots.plugin.protocol.server", HTTP),
     "the command line": ("import pulumi_snapshots.cli.commands", {"pulumi", "grpc"}),
     "the command line before it can tell of ^C": ("import pulumi_snapshots.cli.__main__", {"typing", "collections"}),
     "an emulator": ("import squarecloud_emulator.app", {"pulumi", "grpc"}),
     "a session": ("import pulumi_snapshots.run.session", {"starlette", "uvicorn", "obstore"}),
+    "a check": ("import pulumi_snapshots.databases.database", {"psycopg", "pymysql", "pymongo", "bson", "redis"}),
     "a program with one resource": ("from pulumi_snapshots import Snapshot", ROOMS),
     "a program with a restore": ("from pulumi_snapshots import Restore", ROOMS - {"pulumi_snapshots.restore"}),
     "a program with one resource of the plugin": ("from pulumi_snapshots.plugin import Snapshot", {*ROOMS, "sqlite3"}),

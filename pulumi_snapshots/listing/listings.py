@@ -218,7 +218,8 @@ class Listings:
         """
         if known := self.known_pages(database_id, since):
             return known[0]
-        self._reads = [*(at for at in self._reads if at > self.recent), self.clock.monotonic()]
+        recent = self.recent
+        self._reads = [*(at for at in self._reads if at > recent), self.clock.monotonic()]
         await self.clock.sleep(GATHER if together else 0.0)
         if len(self._reads) >= FLEET_FROM:
             page = await self.account_page(database_id, since, patience=patience)

@@ -10,7 +10,6 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -39,7 +38,7 @@ from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
 from tests.support.machine import had
-from tests.support.object_stores import ObjectStore, serving
+from tests.support.object_stores import ObjectStore, Stores
 from tests.support.unreliable import Failure, Request, Unreliable, unreliable
 from tests.support.world import Row
 
@@ -53,9 +52,8 @@ AT_NIGHT = [pytest.param(each, marks=pytest.mark.nightly) for each in ("gs", "ve
 
 
 @pytest.fixture(scope="module", params=["s3", "az", *AT_NIGHT])
-def server(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
-    with ExitStack() as stack:
-        yield had(lambda: stack.enter_context(serving(request.param)))
+def server(request: pytest.FixtureRequest, stores: Stores) -> ObjectStore:
+    return had(lambda: stores(request.param))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.engine.stage import DATABASE, App, wait_for
-from tests.support.object_stores import ObjectStore, serving
+from tests.support.object_stores import ObjectStore, Stores
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOWTO = PROJECT / "docs" / "howto"
@@ -69,10 +68,10 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    with serving("s3") as store:
-        store.make_bucket("my-bucket")
-        yield store
+def store(stores: Stores) -> ObjectStore:
+    store = stores("s3")
+    store.make_bucket("my-bucket")
+    return store
 
 
 def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any]) -> Runner:

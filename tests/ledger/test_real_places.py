@@ -21,7 +21,7 @@ from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.store import Overtaken
 from tests.ledger.racing import count
 from tests.support.machine import had
-from tests.support.object_stores import ObjectStore, serving
+from tests.support.object_stores import ObjectStore, Stores
 from tests.support.preloaded import python_of
 from tests.support.unreliable import Failure, Forwarder, Request, Unreliable, served, unreliable
 
@@ -61,7 +61,7 @@ def in_turn(target: str) -> AbstractContextManager[str]:
     scope="module",
     params=["machine", "folder", "s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)],
 )
-def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Iterator[Real]:
     if request.param == "machine":
         yield Real("", "")
         return
@@ -70,11 +70,11 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield Real(str(folder), str(folder / "missing"))
         return
     with ExitStack() as stack:
-        store = had(lambda: stack.enter_context(serving(request.param)))
+        store = had(lambda: stores(request.param))
         url = stack.enter_context(in_turn(store.url)) if store.scheme == "s3" else store.url
         stack.enter_context(patch.dict(os.environ, store.reached_at(url)))
-        store.make_bucket("shared")
-        yield Real(f"{store.scheme}://shared/of/team", f"{store.scheme}://missing/of/team")
+        store.make_bucket(f"shared-{request.param}")
+        yield Real(f"{store.scheme}://shared-{request.param}/of/team", f"{store.scheme}://missing/of/team")
 
 
 def test_two_processes_that_race_lose_no_change(real: Real, tmp_path: Path, forks: dict[str, str]) -> None:
@@ -116,11 +116,10 @@ PREFIX = "of team/ä+%41='(&)"
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[ObjectStore]:
-    with ExitStack() as stack:
-        there = stack.enter_context(serving("s3"))
-        stack.enter_context(patch.dict(os.environ, there.environment))
-        there.make_bucket("shared")
+def store(stores: Stores) -> Iterator[ObjectStore]:
+    there = stores("s3")
+    there.make_bucket("shared")
+    with patch.dict(os.environ, there.environment):
         yield there
 
 

@@ -216,7 +216,8 @@ async def test_the_accounts_page_is_polled_sooner_while_resources_wait_for_slots
     for parallel, first in ((4, 240), (64, 500)):
         many = tuple(f"{number:032x}" for number in range(100))
         async with fleet(databases=many, snapshot_seconds=245) as w:
-            await lateness(w, many[: 20 if parallel == 4 else 100], parallel=parallel)
+            with anyio.move_on_after(first + 17):
+                await lateness(w, many[: 20 if parallel == 4 else 100], parallel=parallel)
             asked = w.requests("list account")[0].monotonic - w.posts[0].monotonic
             assert asked == pytest.approx(first, abs=16)
 

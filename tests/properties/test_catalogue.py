@@ -87,8 +87,10 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
         written()
 
 
-@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
-@pytest.mark.parametrize(("wrong", "meant"), [("atleast", "at_least"), ("match", "matches")])
+@pytest.mark.parametrize(
+    ("package", "wrong", "meant"),
+    [("pulumi_snapshots", "atleast", "at_least"), ("pulumi_snapshots.plugin", "match", "matches")],
+)
 def test_a_wrong_argument_of_a_check_names_the_right_one(package: str, wrong: str, meant: str) -> None:
     """In a program of its own, which has loaded nothing but the check yet."""
     program = f"from {package} import Check\nCheck('select 1', {wrong}=3)"

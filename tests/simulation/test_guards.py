@@ -21,7 +21,7 @@ from tests.support.guarding import Machine, Program
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, World, kill, world
 
-USUAL = 60
+USUAL = 40
 """Runs of `make test`; each seed is a test of its own story, the same at each time."""
 MINUTE = 60.0
 QUOTA: dict[str, Any] = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}

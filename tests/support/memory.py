@@ -38,7 +38,7 @@ class Memory(Place):
         self.refuses_reads = self.refuses_writes = ""  # why it cannot be read; empty if it can
         self.contended = 0.0  # the probability that another writer is faster, so that a change is made again
         # called with the document after each write; what it returns is why the answer is lost, if not empty
-        self.accident: Callable[[Document], str] = lambda _: ""
+        self.accident: Callable[[Document], str] | None = None
         self.writes = 0  # how often it was written
         self._clock = clock
         self._chance = chance or random.Random(0)
@@ -61,7 +61,7 @@ class Memory(Place):
             self._check(self.refuses_writes)
             self.data = data
             self.writes += 1
-            lost = self.accident(self._document())
+            lost = self.accident(self._document()) if self.accident else ""
         with anyio.CancelScope(shield=True):  # as everywhere: a caller must know what it has written
             await self._wait()
         self._check(lost)

@@ -18,13 +18,13 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from tests.support.unreliable import Forwarder, served
 from tools import engine
@@ -100,6 +100,10 @@ def _s3_client(url: str) -> Any:
     return boto3.client(
         "s3", endpoint_url=url, aws_access_key_id="tests", aws_secret_access_key="tests-tests", region_name="us-east-1"
     )
+
+
+Stores = Callable[[str], ObjectStore]
+"""By name."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +214,23 @@ build, so tests run with it at night."""
 
 
 @contextmanager
+def running() -> Iterator[Stores]:
+    """Start each server when it is first asked for."""
+    with ExitStack() as stack:
+
+        @cache
+        def store(name: str) -> ObjectStore:
+            if name != "gs":
+                return stack.enter_context(serving(name))
+            front = {"host": urlsplit(store("s3").url).netloc, "numbers": itertools.count(1), "generations": {}}
+            return ObjectStore(name, stack.enter_context(served(_Generations, turn=threading.Lock(), **front)))
+
+        yield store
+
+
+@contextmanager
 def serving(name: str) -> Iterator[ObjectStore]:
-    """Start a server with nothing in it; it is gone at the end, with all that it kept."""
+    """Start a server with nothing in it; it is gone at the end, with all that it kept. For `gs` there is `running`."""
     kind = STORES[name]
     ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
@@ -221,11 +240,7 @@ def serving(name: str) -> Iterator[ObjectStore]:
             return [*ends_with_us, *map(str, kind.command(port, place))]
 
         with started(command, place, {**os.environ, **kind.environment}) as port:
-            address = f"http://127.0.0.1:{port}"
-            facts = {"host": address.removeprefix("http://"), "numbers": itertools.count(1), "generations": {}}
-            before = served(_Generations, turn=threading.Lock(), **facts) if name == "gs" else nullcontext(address)
-            with before as url:
-                yield ObjectStore(name, url)
+            yield ObjectStore(name, f"http://127.0.0.1:{port}")
 
 
 def main() -> None:
