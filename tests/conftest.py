@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,13 @@ from tools import servers
 TESTS = Path(__file__).resolve().parent
 SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "real", "store"}
 """Fixtures of the tests that start a server."""
+FORKS = pytest.StashKey[dict[str, str]]()
 
 # Tests start many Python processes. Without compiled files on disk each compiles all that it imports, which doubles its
 # time, so they are written whatever the environment says.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# A script's background job ignores SIGINT, and so does all that it starts. The engine ends its plugins by SIGINT, and would
-# wait 5 s for each.
+# What a script's background job starts ignores SIGINT, by which the engine ends its plugins: it would wait 5 s for each.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # While tests are collected almost everything stays. To look for garbage after every 700 objects takes a tenth of that.
@@ -81,12 +82,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = ordered
 
 
+def forks_for(config: pytest.Config) -> dict[str, str]:
+    """Started once, and until the end, which may be that of all workers."""
+    if FORKS not in config.stash:
+        with ExitStack() as stack:
+            # Not pytest's folder, whose path may be too long for a socket.
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            config.stash[FORKS] = stack.enter_context(preloaded(Path(folder)))
+            config.add_cleanup(stack.pop_all().close)
+    return config.stash[FORKS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["forks"] = forks_for(node.config)
+
+
 @pytest.fixture(scope="session")
-def forks() -> Iterator[dict[str, str]]:
+def forks(pytestconfig: pytest.Config) -> dict[str, str]:
     """What is in the environment of processes that may be forks of a Python that has loaded its libraries."""
-    # Not pytest's folder, whose path may be too long for a socket.
-    with tempfile.TemporaryDirectory() as folder, preloaded(Path(folder)) as found:
-        yield found
+    return getattr(pytestconfig, "workerinput", {}).get("forks") or forks_for(pytestconfig)
 
 
 def pytest_collection_finish() -> None:

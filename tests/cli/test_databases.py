@@ -57,8 +57,7 @@ async def test_an_expired_or_empty_snapshot_is_not_the_newest(desk: Desk, w: Wor
 
 
 @pytest.mark.parametrize(
-    ("scopes", "unknown"),
-    [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")],
+    ("scopes", "unknown"), [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")]
 )
 @at_desk()
 async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(

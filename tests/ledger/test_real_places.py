@@ -58,8 +58,7 @@ def in_turn(target: str) -> AbstractContextManager[str]:
 
 
 @pytest.fixture(
-    scope="module",
-    params=["machine", "folder", "s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)],
+    scope="module", params=["machine", "folder", "s3", "gs", "az", pytest.param("versity", marks=pytest.mark.nightly)]
 )
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Iterator[Real]:
     if request.param == "machine":

@@ -27,10 +27,7 @@ from tests.support.plugin_servicer import Raw
 from tests.support.servicer import CallFailedError
 
 SCHEMAS = {"Snapshot": SNAPSHOT, "Restore": RESTORE, "Drill": DRILL}
-TOKENS = {
-    "dynamic": "pulumi-python:dynamic/squarecloud:{kind}",
-    "plugin": "squarecloud:index:{kind}",
-}
+TOKENS = {"dynamic": "pulumi-python:dynamic/squarecloud:{kind}", "plugin": "squarecloud:index:{kind}"}
 
 
 class RunEndedError(Exception):

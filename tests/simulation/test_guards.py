@@ -21,8 +21,6 @@ from tests.support.guarding import Machine, Program
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, World, kill, world
 
-USUAL = 40
-"""Runs of `make test`; each seed is a test of its own story, the same at each time."""
 MINUTE = 60.0
 QUOTA: dict[str, Any] = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
 
@@ -30,7 +28,7 @@ QUOTA: dict[str, Any] = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
 def seeds() -> range:
     if one := os.environ.get("GUARD"):
         return range(int(one), int(one) + 1)
-    return range(int(os.environ.get("GUARDS") or USUAL))
+    return range(int(os.environ.get("GUARDS") or 40))
 
 
 @dataclass

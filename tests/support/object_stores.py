@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ class ObjectStore:
 
     @property
     def scheme(self) -> str:
-        return STORES[self.name].scheme
+        return STORES[self.name][0]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -102,17 +102,7 @@ def _s3_client(url: str) -> Any:
     )
 
 
-Stores = Callable[[str], ObjectStore]
-"""By name."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of server: how a URI calls it, and its command for a port and an empty folder."""
-
-    scheme: str
-    command: Callable[[int, Path], list[str | Path]]
-    environment: Mapping[str, str]
+Stores = Callable[[str], ObjectStore]  # by name
 
 
 def compiled(package: str, module: str, version: str) -> Path:
@@ -203,14 +193,9 @@ class _Generations(Forwarder):
         self.answer(status, headers, content)
 
 
-STORES = {
-    "s3": Kind("s3", _moto, {}),
-    "gs": Kind("gs", _moto, {}),
-    "az": Kind("az", _azurite, {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}),
-    "versity": Kind("s3", _versity, {}),
-}
-"""By name. `s3` is made in Python and takes any key; `versity` is another S3 server, which checks signatures; it takes a minute to
-build, so tests run with it at night."""
+STORES = {"s3": ("s3", _moto), "gs": ("gs", _moto), "az": ("az", _azurite), "versity": ("s3", _versity)}
+"""By name, how a URI calls it, and its command for a port and an empty folder. `s3` is made in Python and takes any key; `versity`
+is another S3 server, which checks signatures; it takes a minute to build, so tests run with it at night."""
 
 
 @contextmanager
@@ -231,24 +216,22 @@ def running() -> Iterator[Stores]:
 @contextmanager
 def serving(name: str) -> Iterator[ObjectStore]:
     """Start a server with nothing in it; it is gone at the end, with all that it kept. For `gs` there is `running`."""
-    kind = STORES[name]
     ends_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
         place = Path(folder)
 
         def command(port: int) -> list[str]:
-            return [*ends_with_us, *map(str, kind.command(port, place))]
+            return [*ends_with_us, *map(str, STORES[name][1](port, place))]
 
-        with started(command, place, {**os.environ, **kind.environment}) as port:
+        with started(command, place, {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}) as port:
             yield ObjectStore(name, f"http://127.0.0.1:{port}")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            STORES["az"].command(0, Path(folder))
-        except Closed as reason:
-            say(f"tests with az will be skipped: {reason}")
+    try:
+        _azurite(0, Path())
+    except Closed as reason:
+        say(f"tests with az will be skipped: {reason}")
 
 
 if __name__ == "__main__":

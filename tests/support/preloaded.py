@@ -112,12 +112,12 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     for name, text in commands.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
-    server = subprocess.Popen(  # noqa: S603  this file
-        [sys.executable, "-u", __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        command = [sys.executable, __file__, str(listening.fileno())]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])  # noqa: S603  this file
     with server:  # whose end closes its stdin
-        assert server.stdout is not None
-        assert server.stdout.readline(), "the server has not started"
         forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") and hasattr(os, "pidfd_open") else {}
         yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
 
@@ -145,8 +145,9 @@ def real(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def serve(address: str) -> None:
-    """Fork for each command that connects; returns in the fork, which is to run what was asked."""
+def serve(listening: socket.socket) -> None:
+    """Fork for each command that connects; returns in the fork, which is to run what was asked. It loads when the first one does."""
+    select.select([listening.fileno(), 0], [], [])
     usual = gc.get_threshold()
     gc.set_threshold(50_000)  # little of what is imported is garbage
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
@@ -156,10 +157,7 @@ def serve(address: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        listening.bind(address)
-        listening.listen(64)
-        sys.stdout.write("ready\n")
+    with listening:
         told, (*streams, watched) = _in_a_fork(listening)
     _end_with(watched)
     for number, stream in enumerate(streams):
@@ -309,4 +307,4 @@ def _have_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(socket.socket(fileno=int(sys.argv[1])))
