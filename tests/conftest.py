@@ -105,14 +105,9 @@ def forks(pytestconfig: pytest.Config) -> dict[str, str]:
 
 
 def pytest_collection_finish() -> None:
-    """What six thousand tests and their modules take stays to the end: let the collector not go through it again and again.
-
-    Not before hypothesis is loaded: it asks the collector who holds a random generator, and fails if nobody seems to. A few
-    tests without it take little.
-    """
-    if "hypothesis" in sys.modules:
-        gc.collect()
-        gc.freeze()
+    """What six thousand tests and their modules take stays to the end: let the collector not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
