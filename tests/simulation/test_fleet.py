@@ -48,8 +48,9 @@ def test_a_fleet_that_waits_for_slots_of_the_engine_loses_little(
     assert one.requests_per_snapshot <= requests
 
 
-def test_two_fleets_of_50_on_two_machines_keep_the_limits_together() -> None:
-    one = measure(ours(), 100, machines=(HOUR, -HOUR), delay=0.05)
+@pytest.mark.parametrize("databases", [50, pytest.param(100, marks=pytest.mark.nightly)])
+def test_two_fleets_on_two_machines_keep_the_limits_together(databases: int) -> None:
+    one = measure(ours(), databases, machines=(HOUR, -HOUR), delay=0.05)
     assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
     assert one.closest >= 5, "the service's limit between two creates"
     assert one.busiest <= 27, "what one machine alone may send in a minute"
