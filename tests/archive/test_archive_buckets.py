@@ -257,6 +257,7 @@ PASSING: dict[str, dict[str, Any]] = {
 """What fails no upload, with the limits; on a slow line each part takes longer than a store may be silent."""
 
 
+@of("s3", pytest.param("az", marks=pytest.mark.nightly), *AT_NIGHT)  # as all stores have the same library
 @pytest.mark.parametrize("how", PASSING)
 def test_what_passes_fails_no_upload(bucket: Bucket, large: Host, how: str) -> None:
     seen: set[str] = set()
