@@ -135,6 +135,7 @@ class Service:
         sys.stdout.write(self.log.read_text())
 
 
+@pytest.mark.nightly  # that its `up` resumes without a second request is shown of a program too
 def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
     app.example("automation")
     app.slow()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.stories import played
 
-STORIES = int(os.environ.get("STORIES", "20"))
+STORIES = int(os.environ.get("STORIES", "16"))
 ONLY = os.environ.get("STORY")
 SEEDS = range(STORIES) if ONLY is None else [int(ONLY)]
 
