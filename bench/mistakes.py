@@ -113,7 +113,7 @@ MISTAKES = (
     # How fast.
     ("service", "now - KEPT < each.at < now + AHEAD]", "now - KEPT < each.at]"),
     ("service", "for lane, at in self.blocks.items() if now < at < now + LONGEST_BLOCK", "for lane, at in self.blocks.items() if False"),
-    ("service", "sorted([*self._others.sent, *mine])", "sorted(mine)"),
+    ("service", "sorted([*self._others.sent, *(", "sorted([*("),
     (".", "if max(map(abs, seen)) > PLAUSIBLE:\n            return", "pass"),
     # Around a request.
     ("run", "leave_by = session.clock.utc() + CLAIM_LASTS - since", "leave_by = session.clock.utc() + timedelta(days=1)"),

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic_core import to_json
-
 from pulumi_snapshots.errors import Explained
 from pulumi_snapshots.service.client import Answer
 from pulumi_snapshots.state_directory import written_whole
@@ -142,7 +140,7 @@ class Report:
         """Write the file; raises `ReportUnwritable`."""
         try:
             with written_whole(self.file) as file:
-                file.write(to_json(self.content(), indent=2) + b"\n")
+                file.write(f"{json.dumps(self.content(), indent=2)}\n".encode())
         except OSError as error:
             why = f"the report cannot be written to {self.file}: {error.strerror or error}"
             raise ReportUnwritable(why, "Nothing more was sent.") from error

@@ -79,7 +79,7 @@ class Pacing(BaseModel):
     def moved(self, by: float, unsure: float) -> Pacing:
         """The same by a clock that is so much ahead; each request as late as it can have been."""
         return self.model_construct(
-            sent=[Sent(round(each.at + by + unsure, 3), *each[1:]) for each in self.sent],
+            sent=[each._replace(at=round(each.at + by + unsure, 3)) for each in self.sent],
             blocks={lane: round(at + by, 3) for lane, at in self.blocks.items()},
         )
 
@@ -239,8 +239,7 @@ class RateLimiter:
         """
         # So much later the others see that a limit is free.
         courtesy = 2 * self.ledger.clock.unsure + COURTESY if self._others.sent else 0.0
-        mine = [Sent(each.at + courtesy, *each[1:]) for each in self._mine.sent] if courtesy else self._mine.sent
-        sent = sorted([*self._others.sent, *mine])
+        sent = sorted([*self._others.sent, *(each._replace(at=each.at + courtesy) for each in self._mine.sent)])
         last = {limit: each.at for each in sent for limit in each.limits}
         waiting, free = [each.lane.starts for each in self._queue], dict[bool, float]()
         blocked = self._blocks.get("", -math.inf)
