@@ -29,7 +29,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -145,9 +145,9 @@ def real(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def serve(listening: socket.socket) -> None:
-    """Fork for each command that connects; returns in the fork, which is to run what was asked. It loads when the first one does."""
-    select.select([listening.fileno(), 0], [], [])
+@cache
+def load() -> None:
+    """Import what forks begin with."""
     usual = gc.get_threshold()
     gc.set_threshold(50_000)  # little of what is imported is garbage
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
@@ -157,6 +157,10 @@ def serve(listening: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
+
+
+def serve(listening: socket.socket) -> None:
+    """Fork for each command that connects; returns in the fork, which is to run what was asked."""
     with listening:
         told, (*streams, watched) = _in_a_fork(listening)
     _end_with(watched)
@@ -182,6 +186,7 @@ def _in_a_fork(listening: socket.socket) -> tuple[Any, list[int]]:
             with command, suppress(BrokenPipeError):
                 command.send(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
         if listening.fileno() in ready:
+            load()  # not before: no test may need it
             command, _ = listening.accept()
             command.settimeout(ASKING_SECONDS)
             asked = _asked(command)
