@@ -20,7 +20,7 @@ from tests.support.tls_front import Certificates, certificates
 from tools import servers
 
 TESTS = Path(__file__).resolve().parent
-SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "real", "store"}
+SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "stores"}
 """Fixtures of the tests that start a server."""
 FORKS = pytest.StashKey[dict[str, str]]()
 

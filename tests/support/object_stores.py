@@ -48,12 +48,12 @@ signal.pause()
 
 @dataclass(frozen=True)
 class ObjectStore:
-    name: str  # of its kind, as in `STORES`
+    name: str  # as in `COMMANDS`, or "gs"
     url: str  # its address, without a path
 
     @property
     def scheme(self) -> str:
-        return STORES[self.name][0]
+        return "s3" if self.name == "versity" else self.name
 
     @property
     def environment(self) -> dict[str, str]:
@@ -193,9 +193,9 @@ class _Generations(Forwarder):
         self.answer(status, headers, content)
 
 
-STORES = {"s3": ("s3", _moto), "gs": ("gs", _moto), "az": ("az", _azurite), "versity": ("s3", _versity)}
-"""By name, how a URI calls it, and its command for a port and an empty folder. `s3` is made in Python and takes any key; `versity`
-is another S3 server, which checks signatures; it takes a minute to build, so tests run with it at night."""
+COMMANDS = {"s3": _moto, "az": _azurite, "versity": _versity}
+"""By name, for a port and an empty folder. `s3` is made in Python and takes any key; `versity` is another S3 server, which checks
+signatures; it takes a minute to build, so tests run with it at night."""
 
 
 @contextmanager
@@ -221,7 +221,7 @@ def serving(name: str) -> Iterator[ObjectStore]:
         place = Path(folder)
 
         def command(port: int) -> list[str]:
-            return [*ends_with_us, *map(str, STORES[name][1](port, place))]
+            return [*ends_with_us, *map(str, COMMANDS[name](port, place))]
 
         with started(command, place, {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}) as port:
             yield ObjectStore(name, f"http://127.0.0.1:{port}")
