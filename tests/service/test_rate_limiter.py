@@ -188,10 +188,11 @@ async def test_each_request_is_sent_as_soon_as_the_limits_allow_it(course: Cours
 
 
 def a_request(chance: random.Random) -> Request:
-    """One of many, some of which are sent in the same moment."""
+    """One of many, some of which are wanted in the same moment, or take whole seconds."""
+    at, takes = (round(chance.uniform(0, most), chance.choice([0, 3])) for most in (200, 20))
     lane = chance.choice([CREATE, READ, READ, READ, ACCOUNT_LISTING])
     answer = chance.choice([None, None, None, KEEP_CALM, BAD_GATEWAY])
-    return Request(lane, chance.choice([A, B, C]), chance.randint(0, 200), answer, chance.randint(0, 20))
+    return Request(lane, chance.choice([A, B, C]), at, answer, takes)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -20,3 +20,8 @@ def test_no_story_of_several_runs_breaks_a_promise(seed: int) -> None:
     story = played(seed)
     if ONLY is not None:
         print("\n".join(story.told))  # noqa: T201
+
+
+def test_a_seed_gives_the_same_story_again() -> None:
+    first, second = (played(SEEDS[-1]).told for _ in range(2))
+    assert first == second
