@@ -17,7 +17,7 @@ from pulumi_snapshots.engine import wording
 from tests.support.object_stores import Stores, running
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
-from tools import servers
+from tools import engine, servers
 
 TESTS = Path(__file__).resolve().parent
 SERVERS = {"server", "postgres_server", "mariadb", "redis_server", "ferretdb", "shop", "tls", "stores"}
@@ -134,7 +134,7 @@ def _served(name: str, *arguments: str) -> Iterator[servers.Server]:
     with ExitStack() as stack:
         try:
             server = stack.enter_context(servers.served(name, *arguments))
-        except servers.Missing as reason:
+        except engine.Missing as reason:
             pytest.skip(str(reason))
         yield server
 

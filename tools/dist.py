@@ -36,7 +36,7 @@ from pulumi_snapshots.plugin.description.identity import NPM_NAME
 from pulumi_snapshots.plugin.description.schema import schema
 from tools import frozen_plugin, sdks
 from tools.engine import Closed
-from tools.frozen_plugin import DISTRIBUTION, archive_name, needed, version
+from tools.frozen_plugin import DISTRIBUTION, archive_name, needed, say, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,11 +54,6 @@ FIRST_MOMENT = 1580601600
 BUILD_SECONDS = 120.0
 LONGEST_NAME = 60
 """Characters of a licence's name; some packages give its whole text there."""
-
-
-def say(text: str) -> None:
-    """Tell the user on stderr."""
-    print(f"dist: {text}", file=sys.stderr, flush=True)
 
 
 def moment(environment: Environment) -> int:

@@ -11,8 +11,10 @@ import os
 import subprocess
 import sys
 import venv
+from functools import partial
 from pathlib import Path
 
+from tools import engine
 from tools.engine import Closed, Environment, kept
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -25,6 +27,7 @@ OLDEST_PIP = "pip>=25.1"
 """The first pip that installs a dependency group."""
 UV = "uv>=0.8"
 NEEDED = ("--group", "dev", "--editable", ".[archive,cli,docs,drill,emulator-postgres,encrypt]")
+say = partial(engine.say, who="environment")
 
 
 def wanted() -> str:
@@ -100,11 +103,6 @@ def make() -> bool:
     say(f"making .venv with Python {sys.version.split()[0]}: up to a minute, once")
     venv.create(ENVIRONMENT, clear=True)
     return install()
-
-
-def say(text: str) -> None:
-    """Tell the user, on stderr."""
-    print(f"environment: {text}", file=sys.stderr, flush=True)
 
 
 def main() -> int:

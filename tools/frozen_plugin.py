@@ -22,6 +22,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from functools import partial
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from packaging.requirements import Requirement
 
 from pulumi_snapshots.plugin.description.schema import IN_REPOSITORY
 from pulumi_snapshots.plugin.description.schema import PACKED as PACKED_EXAMPLES
+from tools import engine
 from tools.engine import Closed, kept
 
 if TYPE_CHECKING:
@@ -76,11 +78,7 @@ MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "a
 FREEZE_SECONDS = 900.0
 EPOCH = "1580601600"
 """The time of what is frozen, as seconds since 1970: it does not change with the commit."""
-
-
-def say(text: str) -> None:
-    """Tell the user on stderr."""
-    print(f"dist: {text}", file=sys.stderr, flush=True)
+say = partial(engine.say, who="dist")
 
 
 def version() -> str:
@@ -231,14 +229,15 @@ def _freeze(into: Path, environment: Environment) -> None:
     # Almost all that it makes stays until its end: looking for garbage would take a seventh of its time.
     quickly = "import gc; gc.disable(); from PyInstaller.__main__ import run; run()"
     command = [sys.executable, "-c", quickly, *fixed, *folders, *options]
-    own = {
-        **environment,
-        "PYTHONHASHSEED": "0",
-        "SOURCE_DATE_EPOCH": EPOCH,
-        "PYINSTALLER_CONFIG_DIR": str(work / "config"),
-    }
+    same = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": EPOCH, "PYINSTALLER_CONFIG_DIR": str(work / "config")}
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [*command, entry], capture_output=True, text=True, check=False, cwd=work, env=own, timeout=FREEZE_SECONDS
+        [*command, entry],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=work,
+        env={**environment, **same},
+        timeout=FREEZE_SECONDS,
     )
     if done.returncode:
         raise Closed("\n  ".join(["PyInstaller failed:", *done.stderr.strip().splitlines()[-15:]]))

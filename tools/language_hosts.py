@@ -6,12 +6,8 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tools.engine import ENGINE, MODULES, SDK, build, kept, module, needing, new_enough, raise_to_engine, remove
-
-if TYPE_CHECKING:
-    from tools.engine import Environment
+from tools import engine
 
 
 @dataclass(frozen=True)
@@ -23,30 +19,27 @@ class LanguageHost:
     version: str
     folder: str
 
-    def ensure(self, environment: Environment) -> Path:
+    def ensure(self, environment: engine.Environment) -> Path:
         """The directory of the language host, made if need be and kept in the user's cache; Closed if it cannot be built."""
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
-        name = f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{ENGINE}"
-        return kept(environment, name, self._build)
+        name = f"{self.program.removeprefix('pulumi-language-')}-host-{self.version}-{engine.ENGINE}"
+        return engine.kept(environment, name, self._build)
 
-    def _build(self, into: Path, environment: Environment) -> None:
+    def _build(self, into: Path, environment: engine.Environment) -> None:
         package = f"{self.module}/{self.folder}/{self.program}"
-        needs = f"require {self.module} v{self.version}\n"
-        if self.module != SDK:
-            needs += MODULES  # what it shares with the engine is compiled once
-        work = module(into / "work" / self.program, needs, needing(package))
-        go = new_enough(work, environment)
-        raise_to_engine(go, work, environment)
-        build(go, work, package, into / self.program, self.version, environment)
-        remove(into / "work")
+        needs, how = f"require {self.module} v{self.version}\n", engine.alone
+        if self.module != engine.SDK:
+            # What it shares with the engine is compiled once, by then for the generator of SDKs; the rest, beside others.
+            needs, how = needs + engine.MODULES, engine.run
+        engine.compiled(into / self.program, needs, engine.needing(package), self.version, environment, package, how)
 
 
 YAML = LanguageHost("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml", "1.38.0", "cmd")
 YAML_CONVERTER = LanguageHost("pulumi-converter-yaml", YAML.module, YAML.version, YAML.folder)
 """No host, but made like one: reads YAML for `pulumi convert`."""
-GO = LanguageHost("pulumi-language-go", SDK, "3.60.0", "go")
+GO = LanguageHost("pulumi-language-go", engine.SDK, "3.60.0", "go")
 """The last one that is part of a Go module; it works with later engines."""
-NODEJS = LanguageHost("pulumi-language-nodejs", SDK, "3.68.0", "nodejs/cmd")
+NODEJS = LanguageHost("pulumi-language-nodejs", engine.SDK, "3.68.0", "nodejs/cmd")
 """The last one that is part of a Go module; it works with later engines, and with later packages of npm."""

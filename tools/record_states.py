@@ -92,12 +92,8 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
     project.mkdir(parents=True)
     made.mkdir(exist_ok=True)
     with Emulator(*SERVICE, "--postgres-dsn", server.dsn(), log=folder / "emulator.log") as emulator:
-        environment = {
-            **emulator.environment,
-            **PACE,
-            "SQUARECLOUD_API_KEY": KEY,
-            "PULUMI_CONFIG_PASSPHRASE": "recorded",
-        }
+        own = {"SQUARECLOUD_API_KEY": KEY, "PULUMI_CONFIG_PASSPHRASE": "recorded"}
+        environment = {**emulator.environment, **PACE, **own}
         if code is not None:
             environment["PYTHONPATH"] = str(code)
         stack = Stack(folder, project, ensure(os.environ), environment)
@@ -117,9 +113,8 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: server
         app.pass_time(400)
         app.slow(PENDING)
         emulator.control("settings", {"restore_seconds": 600.0}, "PATCH")
-        version = next(one for one in app.resources() if one["urn"].endswith("::before-release"))["id"].partition("/")[
-            2
-        ]
+        snapshot = next(one for one in app.resources() if one["urn"].endswith("::before-release"))
+        version = snapshot["id"].partition("/")[2]
         app.up("-c", "part=2", "-c", f"version={version}", fails=True)
         _keep_states(app, made / f"{way}.json")
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from pulumi_snapshots.plugin.description.identity import NPM_NAME
@@ -28,11 +29,7 @@ HOSTS = tuple(f"pulumi-language-{language}" for language in LANGUAGES)
 EXAMPLE = PROJECT / "examples" / "typescript" / "package.json"
 """Names the npm packages; its own dependency on the generated SDK is left out."""
 OURS = NPM_NAME
-
-
-def say(text: str) -> None:
-    """Tell the user on stderr."""
-    print(f"sdks: {text}", file=sys.stderr, flush=True)
+say = partial(engine.say, who="sdks")
 
 
 def generate(environment: Environment, into: Path, languages: Iterable[str] = LANGUAGES) -> None:
@@ -70,13 +67,16 @@ def generator(environment: Environment) -> Path:
 
 
 def _compile(into: Path, environment: Environment) -> None:
-    module = engine.module(into / "work" / "sdkgen", engine.MODULES, SOURCE.read_text())
-    go = engine.new_enough(module, environment)
     say("building the generator: half a minute if Go has built an engine before, else minutes; once")
-    engine.build(go, module, ".", into / HOSTS[0], engine.ENGINE, environment)
-    engine.remove(into / "work")
+    engine.compiled(into / HOSTS[0], engine.MODULES, SOURCE.read_text(), engine.ENGINE, environment)
     for other in HOSTS[1:]:
         (into / other).symlink_to(HOSTS[0])
+
+
+def generator_and_yaml(environment: Environment) -> None:
+    """Have at hand the generator, then the host of YAML, which is made of the same and more; Closed as for each of them."""
+    generator(environment)
+    language_hosts.YAML.ensure(environment)
 
 
 def node_modules(environment: Environment) -> Path:
@@ -105,7 +105,7 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        needed = (node_modules, generator, language_hosts.NODEJS.ensure, language_hosts.YAML.ensure)
+        needed = (node_modules, generator_and_yaml, language_hosts.NODEJS.ensure)
         with ThreadPoolExecutor() as pool:  # while one is compiled, another one is downloaded
             for made in [pool.submit(each, os.environ) for each in needed]:
                 try:

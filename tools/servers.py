@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,7 @@ FERRETDB = "1.24.2"
 """The last release for which any PostgreSQL will do; later ones need one with their own extension."""
 MODULE = "github.com/FerretDB/FerretDB"
 SOURCE = Path(__file__).with_name("ferretdb.go")
-
-
-class Missing(Closed):
-    """A tool is not on this machine."""
+say = partial(engine.say, who="servers")
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,7 @@ def debian(environment: Environment) -> Path:
     """
     path = environment.get("PATH", os.defpath)
     if shutil.which("apt-get", path=path) is None or shutil.which("dpkg-deb", path=path) is None:
-        raise Missing("no apt-get")
+        raise engine.Missing("no apt-get")
     release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
     made_from = hashlib.sha256(repr((release, PACKAGES, NEEDED, MARIADB_OPTIONS)).encode()).hexdigest()[:12]
     return engine.kept(environment, f"debian-servers-{made_from}", unpack, starts)
@@ -352,17 +350,12 @@ def ferretdb_program(environment: Environment) -> Path:
     source = SOURCE.read_text()
     made_from = hashlib.sha256(f"{FERRETDB}\0{source}".encode()).hexdigest()[:12]
 
-    def build(into: Path, environment: Environment) -> None:
-        work = engine.module(into / "ferret", f"require {MODULE} v{FERRETDB}\n{engine.MODULES}", source)
-        try:
-            go = engine.new_enough(work, environment)
-        except Closed as reason:
-            raise Missing(str(reason).partition(": ")[0]) from None
+    def make(into: Path, environment: Environment) -> None:
         say("building FerretDB: about 1 minute on two cores, once")
-        engine.build(go, work, ".", into / "ferretdb", FERRETDB, environment)
-        engine.remove(work)
+        requires = f"require {MODULE} v{FERRETDB}\n{engine.MODULES}"
+        engine.compiled(into / "ferretdb", requires, source, FERRETDB, environment)
 
-    return engine.kept(environment, f"ferretdb-{made_from}", build) / "ferretdb"
+    return engine.kept(environment, f"ferretdb-{made_from}", make) / "ferretdb"
 
 
 @contextlib.contextmanager
@@ -456,11 +449,6 @@ SERVERS = {
 }
 
 
-def say(text: str) -> None:
-    """Tell the user on stderr."""
-    print(f"servers: {text}", file=sys.stderr, flush=True)
-
-
 def main(name: str = "", *arguments: str) -> int:
     """Keep a server until the input ends or a signal comes; without a name, have all at hand and say what is missing."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -478,7 +466,7 @@ def main(name: str = "", *arguments: str) -> int:
     for each in ("mariadb", "ferretdb"):
         try:
             SERVERS[each].prepare(os.environ)
-        except Missing as reason:
+        except engine.Missing as reason:
             say(f"tests with {each} will be skipped: {reason}")
         except Closed as reason:
             say(str(reason))

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from pulumi_snapshots.run.settings import Settings
 from tests.engine.stage import DATABASE, App, wait_for
+from tests.support.machine import had
 from tests.support.object_stores import ObjectStore, Stores
+from tools.engine import installed
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOWTO = PROJECT / "docs" / "howto"
@@ -74,7 +77,7 @@ def store(stores: Stores) -> ObjectStore:
     return store
 
 
-def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any]) -> Runner:
+def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any], *, as_printed: bool) -> Runner:
     """An empty machine for the job of a page's workflow, on which the packages, and the login to the cloud, are there."""
     folder = app.folder / f"runner-{number}"
     bin_ = folder / "bin"
@@ -87,6 +90,11 @@ def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any])
     given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
     there = store.url.removeprefix("http://")
     given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
+    if (
+        not as_printed
+    ):  # the engine that is built for tests knows no bucket: states lie in a folder that the machines share
+        given["SQUARECLOUD_SHARED_STATE"] = str(Settings.read({}, given).shared_state)
+        given["PULUMI_BACKEND_URL"] = app.environment["PULUMI_BACKEND_URL"]
     own = {name: value for name, value in app.environment.items() if name != "PULUMI_STACK"}
     cloud = {name: value for name, value in store.environment.items() if name != "AWS_ENDPOINT_URL"}
     home = {"HOME": str(folder), "PULUMI_HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "state")}
@@ -116,7 +124,10 @@ def test_both_pages_run_the_same_commands() -> None:
 
 
 @pytest.mark.engine
-def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) -> None:
+@pytest.mark.parametrize("as_printed", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, *, as_printed: bool) -> None:
+    if as_printed:
+        had(lambda: installed(os.environ))
     _, gitlab = jobs()
     lines = steps(gitlab)
     doctor, up, unlock = (
@@ -125,12 +136,10 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) ->
     (app.stack.project / "__main__.py").write_text(PROGRAM)
     (app.stack.project / "Pulumi.yaml").write_text("name: gitlab\nruntime: python\n")
 
-    lost = runner(app, store, 1, gitlab.get("variables", {}))
+    lost = runner(app, store, 1, gitlab.get("variables", {}), as_printed=as_printed)
     lost.plays("pulumi stack init production")
     lost.plays(lines[0])
-    usable = (
-        r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a stale"
-    )
+    usable = r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a "
     assert re.search(usable, lost.plays(doctor))
     app.slow()
     process = lost.start(up)
@@ -141,7 +150,7 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore) ->
         subprocess.run(["pkill", "-9", "-s", str(process.pid), "-f", name], check=False)  # noqa: S603, S607
     process.communicate()
 
-    after = runner(app, store, 2, gitlab.get("variables", {}))
+    after = runner(app, store, 2, gitlab.get("variables", {}), as_printed=as_printed)
     after.plays(lines[0])
     after.plays(doctor)
     assert "the stack is currently locked by 1 lock(s)" in after.plays(up, fails=True)

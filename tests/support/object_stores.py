@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -102,34 +102,20 @@ def _s3_client(url: str) -> Any:
     )
 
 
+say = partial(engine.say, who="programs for tests")
 Stores = Callable[[str], ObjectStore]  # by name
-
-
-def compiled(package: str, module: str, version: str) -> Path:
-    """A program of a Go module; raises `Closed` if this machine cannot have it."""
-    name = package.rpartition("/")[2]
-
-    def make(into: Path, environment: engine.Environment) -> None:
-        # With what the engine is made of in its versions, which Go's cache has compiled already.
-        work = engine.module(
-            into / "work" / name, f"require {module} v{version}\n{engine.MODULES}", engine.needing(package)
-        )
-        go = engine.new_enough(work, environment)
-        say(f"building {name} {version}: up to two minutes, once")
-        engine.build(go, work, package, into / name, version, environment)
-        engine.remove(into / "work")
-
-    return engine.kept(os.environ, f"{name}-{version}", make) / name
-
-
-def say(text: str) -> None:
-    print(f"programs for tests: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _versity(port: int, folder: Path) -> list[str | Path]:
     module = "github.com/versity/versitygw"
-    program = compiled(f"{module}/cmd/versitygw", module, VERSITY)
+
+    def make(into: Path, environment: engine.Environment) -> None:
+        say(f"building versitygw {VERSITY}: up to two minutes, once")
+        requires, package = f"require {module} v{VERSITY}\n{engine.MODULES}", f"{module}/cmd/versitygw"
+        engine.compiled(into / "versitygw", requires, engine.needing(package), VERSITY, environment, package)
+
     (folder / "data").mkdir(exist_ok=True)
+    program = engine.kept(os.environ, f"versitygw-{VERSITY}", make) / "versitygw"
     keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
     return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
 
