@@ -423,12 +423,10 @@ def is_up(process: subprocess.Popen[bytes], port: int, answers: Callable[[socket
     """Wait until a server answers; False if it ends instead, or takes too long."""
     deadline = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
-                if answers(client):
-                    return process.poll() is None
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
+            # By chance, a client whose server does not listen yet gets the same port, and is connected to itself.
+            if client.getsockname() != client.getpeername() and answers(client):
+                return process.poll() is None
         time.sleep(0.02)
     return False
 

@@ -1,11 +1,14 @@
-"""The tests' own PostgreSQL: closed to others, started as any user, and gone afterwards."""
+"""The tests' own servers, such as PostgreSQL: found when they answer, closed to others, and gone afterwards."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.support.real_data import sql_at
 from tools import servers
@@ -22,11 +25,8 @@ def alive(process_id: int) -> bool:
 def test_server_leaves_nothing_however_its_user_ends() -> None:
     """The user is killed in the middle, with a client connected: the server goes, and so does its folder."""
     program = (
-        "import sys\n"
-        "from tools import servers\n"
-        "with servers.served('postgres') as one:\n"
-        "    print(one.port, one.password, flush=True)\n"
-        "    sys.stdin.read()\n"
+        "import sys; from tools import servers\n"
+        "with servers.served('postgres') as one: print(one.port, one.password, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(  # noqa: S603 - this very interpreter
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -52,3 +52,12 @@ def test_server_is_its_users_alone(server: servers.Server) -> None:
     folder = Path(sql_at(server.url(), "SHOW data_directory")[0][0])
     assert folder.stat().st_uid != 0
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_client_that_is_connected_to_itself_has_found_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = socket.socket()
+    client.bind(("127.0.0.1", 0))
+    client.connect(client.getsockname())
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: client)
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        assert not servers.is_up(process, 0, lambda _: True)
