@@ -15,9 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-202
 replace github.com/googleapis/gax-go/v2 => github.com/googleapis/gax-go/v2 v2.0.5
 """
 """What a Go module requires to compile the engine, or with its packages. The first replacement is the engine's own; without the
-second, a pause between tries would need 400 MB of Google's APIs."""
+second, a library's pauses between tries would bring in 400 MB of Google's APIs."""
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOWORK": "off",
@@ -72,23 +72,21 @@ fifth less time."""
 
 LEFT_OUT = {
     "backend/diy/backend.go": r'^\t_? ?"(gocloud.dev/blob/(?!file)|.*authhelpers|.*postgres).*\n|^\tif p.Scheme == (gcs|azure)(.*\n)+?\t}\n',
-    "backend/httpstate/policypack.go": r'^.*(nodejs/npm"|npm\.Pack).*\n',
     "backend/diy/bucket.go": r'^\t(awss3 .*|"net/url")\n|^\t\tvar input.*\n|^\t\tif asFunc(.*\n){3}|^func fixupS3(.*\n)+?}\n',
+    "backend/httpstate/policypack.go": r'^.*(nodejs/npm"|npm\.Pack).*\n',
     "cmd/pulumi/cmd/*.go": r'^.*/cloud"\n|^\tif apiErr(.*\n)+?\t}\n',
     "cmd/pulumi/config/config.go": r'^.*(esc/cli|zxcvbn-go)"\n|^\t\tif env != nil {\n\t\t\t_, (.*\n)+?\t\t}\n|^\tif !keyPattern.*\n|^\t}\n\n\tif len\(v\) >(.*\n)+?(?=})',
     "cmd/pulumi/config/config_env_init.go": r'^.*glamour"\n|^\tif !cmdutil.Inter.*\n|^\t}\n\n\trenderer(.*\n)+?(?=})',
     "cmd/pulumi/config/io.go": r'^.*(esc/cli|util/logging)"\n|^\t\t_, environ(.*\n)+?(?=\t}\n\n)',
     "cmd/pulumi/pulumi.go": r'^\t.*(pulumi/(cloud|deployment|env|insights|logs|markdown|neo|org|policy|trace)"|\b(cloud|cmdEnv|deployment|insights|logs|markdown|neo|org|policy|trace)\.New|helpers :=).*\n',
     "cmd/pulumi/schemainfo/description.go": r'^.*glamour.*"\n|^func helpMark(.*\n)+?}\n|^\trenderer(.*\n)+?\tif err.*\n|^\t}\n\trendered(.*\n)+?(?=})',
-    "codegen/schema/bind.go": r'^\t(_ "embed"|"io"|.*jsonschema/v5")\n|^//go:embed pulumi.*\n|^var [mM]etaSchema.*\n|^func (init|validateSpec)\((.*\n)+?}\n|^\tif validate {(.*\n)+?\t}\n',
-    "resource/stack/deployment.go": r'^\t("io"|.*jsonschema/v5")\n|^var \(\n\tdeploymentSchema(.*\n)+?\)\n|^func (init|ValidateUntypedDeployment)\((.*\n)+?}\n',
+    "codegen/schema/bind.go": r'^\t(_ "embed"|"io"|.*jsonschema/v5")\n|^//go:embed pulumi.*\n|^var [mM]etaSchema.*\n|^func (init\(\) {\n\tcompiler|validateSpec)(.*\n)+?}\n|^\tif validate {(.*\n)+?\t}\n',
+    "resource/stack/deployment.go": r'^\t("io"|.*jsonschema/v5")\n|^var \(\n\tdeploymentSchema(.*\n)+?\)\n|^func (init\(\) {\n\tcompiler|ValidateUntyped)(.*\n)+?}\n',
     "secrets/cloud/manager.go": r'^\t_? ?"(gocloud.dev/secrets/(?!hashi)|google|.*authhelpers).*\n|^\tcase gcpkms(.*\n)+?(?=\tdefault)',
 }
-"""What the engine is built without, by files of its source: states and keys in clouds, commands for Pulumi's own cloud, policies
-and environments, coloured Markdown, the guess whether a setting is a secret, and two schemas that each start would compile (the
-generator of SDKs still checks ours). Nothing here uses them. It is compiled in less than half of the time, and starts in less than
-a third.
-"""
+"""What the engine is built without, by files of its source: states in buckets and PostgreSQL, keys in clouds, commands for Pulumi's
+own cloud, policies and environments, coloured Markdown, the guess whether a setting is a secret, and two schemas compiled at each
+start. Neither the demo nor a test by day uses them. It compiles in less than half of the time, and starts in less than a third."""
 
 Environment = Mapping[str, str]
 Make = Callable[[Path, Environment], None]
@@ -102,7 +100,7 @@ class Closed(Exception):
 
 
 class Missing(Closed):
-    """A tool that makes it is not on this machine."""
+    """A tool that is needed to make it is not on this machine."""
 
 
 def say(text: str, who: str = "engine") -> None:
@@ -245,15 +243,20 @@ def build_engine(into: Path, environment: Environment) -> None:
     engine = module(work / "engine", f"{MODULES}replace {PKG} => ../pkg\n", needing(package))
     host = module(work / "host", f"require {SDK} v{LANGUAGE_HOST}\n", needing(host_package))
     go = new_enough(engine, environment, ", or Pulumi (https://www.pulumi.com/docs/install/)")
-    # Needs no download; all that follows waits for one.
-    ThreadPoolExecutor().submit(alone, [go, "build", "net/http"], engine, environment)
+    say("building one: two to three minutes on two cores, once")
+
+    def meanwhile() -> None:
+        with contextlib.suppress(Closed):  # the build below says what is wrong
+            alone([go, "build", "net/http"], engine, environment)
+
+    # Go's own library needs no download, and all that follows waits for one.
+    threading.Thread(target=meanwhile, daemon=True).start()
     raise_to_engine(go, host, environment)
     ignore = shutil.ignore_patterns("testdata")
     shutil.copytree(source(go, PKG, host, environment), work / "pkg", ignore=ignore, copy_function=shutil.copyfile)
     for files, pattern in LEFT_OUT.items():
         for file in (work / "pkg").glob(files):
             file.write_text(re.sub(pattern, "", file.read_text(), flags=re.MULTILINE))
-    say("building one: about 2 minutes on two cores, once")
     build(go, engine, package, into / "pulumi", ENGINE, environment)
     build(go, host, host_package, into / "pulumi-language-python", LANGUAGE_HOST, environment)
     scripts = source(go, SDK, engine, environment) / "python"
@@ -302,7 +305,10 @@ def new_enough(folder: Path, environment: Environment, otherwise: str = "") -> s
     advice = f"install Go {GO_DIRECTIVE} or later{otherwise}"
     if go is None:
         raise Missing(f"no Go on PATH to build one: {advice}")
-    version = run([go, "env", "GOVERSION"], folder, environment).strip()
+    try:
+        version = run([go, "env", "GOVERSION"], folder, environment).strip()
+    except Closed as reason:  # such as an older one that may not fetch a newer
+        raise Missing(f"{reason}\n  {advice}") from None
     found = re.match(r"go(\d+(?:\.\d+)+)", version)
     if found is None or numbers(found[1]) < numbers(GO_DIRECTIVE):
         raise Missing(f"{go} is {version}, older than {GO_DIRECTIVE}: {advice}")
@@ -324,7 +330,7 @@ def compiled(  # noqa: PLR0913, PLR0917
     package: str = ".",
     how: Run = alone,
 ) -> None:
-    """Compile a program. Its module is one file: the program, or what needs its package; it requires MODULES, or is raised."""
+    """Compile a program by a module of one file: its source, or what needs its package. Without MODULES, the module is raised."""
     work = module(program.parent / "work" / program.name, requires, source)
     go = new_enough(work, environment)
     if MODULES not in requires:

@@ -31,7 +31,7 @@ class LanguageHost:
         package = f"{self.module}/{self.folder}/{self.program}"
         needs, how = f"require {self.module} v{self.version}\n", engine.alone
         if self.module != engine.SDK:
-            # What it shares with the engine is compiled once, by then for the generator of SDKs; the rest, beside others.
+            # The generator of SDKs, which is made first, has compiled what they share; the rest may be compiled beside others.
             needs, how = needs + engine.MODULES, engine.run
         engine.compiled(into / self.program, needs, engine.needing(package), self.version, environment, package, how)
 

@@ -57,17 +57,12 @@ def generate(environment: Environment, into: Path, languages: Iterable[str] = LA
 
 
 def generator(environment: Environment) -> Path:
-    """The folder of the compiled generator, which stands there as each language's host; made if need be.
-
-    Raises:
-        Closed: It cannot be built.
-    """
+    """The folder of the compiled generator, under the name of each language's host: made if need be; Closed if it cannot be."""
     made_from = hashlib.sha256(SOURCE.read_bytes() + engine.MODULES.encode()).hexdigest()[:12]
     return engine.kept(environment, f"sdkgen-{made_from}", _compile)
 
 
 def _compile(into: Path, environment: Environment) -> None:
-    say("building the generator: half a minute if Go has built an engine before, else minutes; once")
     engine.compiled(into / HOSTS[0], engine.MODULES, SOURCE.read_text(), engine.ENGINE, environment)
     for other in HOSTS[1:]:
         (into / other).symlink_to(HOSTS[0])

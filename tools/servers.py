@@ -351,7 +351,6 @@ def ferretdb_program(environment: Environment) -> Path:
     made_from = hashlib.sha256(f"{FERRETDB}\0{source}".encode()).hexdigest()[:12]
 
     def make(into: Path, environment: Environment) -> None:
-        say("building FerretDB: about 1 minute on two cores, once")
         requires = f"require {MODULE} v{FERRETDB}\n{engine.MODULES}"
         engine.compiled(into / "ferretdb", requires, source, FERRETDB, environment)
 
@@ -424,7 +423,7 @@ def is_up(process: subprocess.Popen[bytes], port: int, answers: Callable[[socket
     deadline = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
-            # By chance, a client whose server does not listen yet gets the same port, and is connected to itself.
+            # Until the server listens, a client may be given the very same port, and so be connected to itself.
             if client.getsockname() != client.getpeername() and answers(client):
                 return process.poll() is None
         time.sleep(0.02)

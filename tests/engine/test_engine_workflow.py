@@ -1,4 +1,4 @@
-"""The workflows of the pages as they are printed: checked, and their steps played on runners that start empty."""
+"""The workflows of the pages: checked as they are printed, and their steps played on runners that start empty."""
 
 import os
 import re
@@ -90,9 +90,7 @@ def runner(app: App, store: ObjectStore, number: int, variables: dict[str, Any],
     given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
     there = store.url.removeprefix("http://")
     given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
-    if (
-        not as_printed
-    ):  # the engine that is built for tests knows no bucket: states lie in a folder that the machines share
+    if not as_printed:  # the engine that is built for tests knows no bucket: both runners' states lie in one folder
         given["SQUARECLOUD_SHARED_STATE"] = str(Settings.read({}, given).shared_state)
         given["PULUMI_BACKEND_URL"] = app.environment["PULUMI_BACKEND_URL"]
     own = {name: value for name, value in app.environment.items() if name != "PULUMI_STACK"}
@@ -139,7 +137,7 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, *,
     lost = runner(app, store, 1, gitlab.get("variables", {}), as_printed=as_printed)
     lost.plays("pulumi stack init production")
     lost.plays(lines[0])
-    usable = r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a "
+    usable = r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a s"
     assert re.search(usable, lost.plays(doctor))
     app.slow()
     process = lost.start(up)

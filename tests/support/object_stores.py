@@ -110,7 +110,6 @@ def _versity(port: int, folder: Path) -> list[str | Path]:
     module = "github.com/versity/versitygw"
 
     def make(into: Path, environment: engine.Environment) -> None:
-        say(f"building versitygw {VERSITY}: up to two minutes, once")
         requires, package = f"require {module} v{VERSITY}\n{engine.MODULES}", f"{module}/cmd/versitygw"
         engine.compiled(into / "versitygw", requires, engine.needing(package), VERSITY, environment, package)
 
