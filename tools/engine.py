@@ -239,9 +239,8 @@ def remove(directory: Path) -> None:
 def build_engine(into: Path, environment: Environment) -> None:
     """Build the engine and its language host, and copy the two scripts that go with them."""
     work = into / "work"
-    package, host_package = f"{PKG}/cmd/pulumi", f"{SDK}/python/cmd/pulumi-language-python"
+    package, host = f"{PKG}/cmd/pulumi", f"{SDK}/python/cmd/{FILES[1]}"
     engine = module(work / "engine", f"{MODULES}replace {PKG} => ../pkg\n", needing(package))
-    host = module(work / "host", f"require {SDK} v{LANGUAGE_HOST}\n", needing(host_package))
     go = new_enough(engine, environment, ", or Pulumi (https://www.pulumi.com/docs/install/)")
     say("building one: two to three minutes on two cores, once")
 
@@ -251,19 +250,18 @@ def build_engine(into: Path, environment: Environment) -> None:
 
     # Go's own library needs no download, and all that follows waits for one.
     threading.Thread(target=meanwhile, daemon=True).start()
-    raise_to_engine(go, host, environment)
     ignore = shutil.ignore_patterns("testdata")
-    shutil.copytree(source(go, PKG, host, environment), work / "pkg", ignore=ignore, copy_function=shutil.copyfile)
+    shutil.copytree(source(go, PKG, engine, environment), work / "pkg", ignore=ignore, copy_function=shutil.copyfile)
     for files, pattern in LEFT_OUT.items():
         for file in (work / "pkg").glob(files):
             file.write_text(re.sub(pattern, "", file.read_text(), flags=re.MULTILINE))
-    build(go, engine, package, into / "pulumi", ENGINE, environment)
-    build(go, host, host_package, into / "pulumi-language-python", LANGUAGE_HOST, environment)
+    build(go, engine, package, into / FILES[0], ENGINE, environment)
     scripts = source(go, SDK, engine, environment) / "python"
     for script in (scripts / "cmd" / FILES[2], scripts / "dist" / FILES[3]):
         shutil.copyfile(script, into / script.name)
         (into / script.name).chmod(0o755)
-    remove(work)
+    requires = f"require {SDK} v{LANGUAGE_HOST}\n"
+    compiled(into / FILES[1], requires, needing(host), LANGUAGE_HOST, environment, host)
 
 
 def module(folder: Path, requires: str, source: str) -> Path:

@@ -229,15 +229,14 @@ def _freeze(into: Path, environment: Environment) -> None:
     # Almost all that it makes stays until its end: looking for garbage would take a seventh of its time.
     quickly = "import gc; gc.disable(); from PyInstaller.__main__ import run; run()"
     command = [sys.executable, "-c", quickly, *fixed, *folders, *options]
-    same = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": EPOCH, "PYINSTALLER_CONFIG_DIR": str(work / "config")}
+    own = {
+        **environment,
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": EPOCH,
+        "PYINSTALLER_CONFIG_DIR": str(work / "config"),
+    }
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [*command, entry],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=work,
-        env={**environment, **same},
-        timeout=FREEZE_SECONDS,
+        [*command, entry], capture_output=True, text=True, check=False, cwd=work, env=own, timeout=FREEZE_SECONDS
     )
     if done.returncode:
         raise Closed("\n  ".join(["PyInstaller failed:", *done.stderr.strip().splitlines()[-15:]]))

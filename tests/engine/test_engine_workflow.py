@@ -137,7 +137,9 @@ def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, *,
     lost = runner(app, store, 1, gitlab.get("variables", {}), as_printed=as_printed)
     lost.plays("pulumi stack init production")
     lost.plays(lines[0])
-    usable = r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a s"
+    usable = (
+        r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots/\w+.ledger.json can be read and written, and a stale"
+    )
     assert re.search(usable, lost.plays(doctor))
     app.slow()
     process = lost.start(up)

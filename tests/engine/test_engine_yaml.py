@@ -66,7 +66,7 @@ def test_a_yaml_program_is_translated_as_the_page_says(app: App) -> None:
     (program,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (convert,) = re.findall(r"`pulumi (convert .*?)`", page)
     speak_yaml(app, program.replace("    options:\n", "    options:\n      customTimeouts: {create: 2h}\n"))
-    made = (language_hosts.YAML_CONVERTER.ensure(os.environ), sdks.generator(os.environ))
+    made = (sdks.generator(os.environ), language_hosts.YAML_CONVERTER.ensure(os.environ))
     app.environment["PATH"] = os.pathsep.join([*map(str, made), app.environment["PATH"]])
     app.run(*convert.split())
     folder = app.stack.project / convert.rpartition(" ")[2]
